@@ -1,0 +1,98 @@
+use std::path::PathBuf;
+use std::{fmt, io};
+
+/// Why a defense refused. No message holds a text, a vector's values or a key.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum Error {
+    /// The vectors have another dimension than the defense.
+    Dimension {
+        /// The defense's dimension.
+        expected: usize,
+        /// The vectors' dimension.
+        found: usize,
+    },
+    /// A row holds NaN or an infinity, or its norm is too large for `f32`.
+    NotFinite {
+        /// Which row, counted from 0.
+        row: usize,
+    },
+    /// A setting is outside its range.
+    Setting {
+        /// The setting's name, as a spec writes it.
+        name: &'static str,
+        /// What it may be.
+        expected: &'static str,
+    },
+    /// A spec could not be read.
+    Spec {
+        /// Where, in characters, counted from 1.
+        position: usize,
+        /// What is wrong there, and what is known.
+        message: String,
+    },
+    /// A text is not a key.
+    KeyText(&'static str),
+    /// The environment variable that should hold a key is not set, or not text.
+    KeyVariable {
+        /// The variable's name.
+        name: String,
+    },
+    /// The file that should hold a key could not be read.
+    KeyFile {
+        /// Where.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// The file that holds a key is open to others than its owner.
+    KeyFileMode {
+        /// Where.
+        path: PathBuf,
+        /// The file's permission bits.
+        mode: u32,
+    },
+    /// The operating system gave no randomness.
+    Randomness(io::Error),
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Dimension { expected, found } => {
+                write!(f, "the defense is bound to dimension {expected}, the vectors have {found}")
+            }
+            Self::NotFinite { row } => {
+                write!(f, "row {row} (counted from 0) holds NaN, an infinity or values too large for f32")
+            }
+            Self::Setting { name, expected } => write!(f, "{name} must be {expected}"),
+            Self::Spec { position, message } => {
+                write!(f, "defense spec, character {position}: {message}")
+            }
+            Self::KeyText(problem) => write!(f, "not a key: {problem}"),
+            Self::KeyVariable { name } => {
+                write!(f, "the environment variable {name} should hold a key, but is not set or is not text")
+            }
+            Self::KeyFile { path, source } => {
+                write!(f, "the key file {} could not be read: {source}", path.display())
+            }
+            Self::KeyFileMode { path, mode } => write!(
+                f,
+                "the key file {} is open to others (mode {mode:03o}); close it with `chmod 600`",
+                path.display()
+            ),
+            Self::Randomness(source) => {
+                write!(f, "the operating system gave no randomness: {source}")
+            }
+        }
+    }
+}
+
+impl std::error::Error for Error {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            Self::KeyFile { source, .. } | Self::Randomness(source) => Some(source),
+            _ => None,
+        }
+    }
+}

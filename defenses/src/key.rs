@@ -1,0 +1,195 @@
+//! The secret behind a keyed defense.
+
+use std::fmt::{self, Write as _};
+use std::fs::File;
+use std::io::{self, Read};
+use std::path::Path;
+use std::str::FromStr;
+
+use hkdf::Hkdf;
+use sha2::{Digest, Sha256};
+use subtle::ConstantTimeEq;
+use zeroize::Zeroizing;
+
+use crate::Error;
+use crate::rng::fill_from_os;
+
+/// What a key's text begins with: the format and its version.
+pub(crate) const PREFIX: &str = "embosk1-";
+
+const KEY_BYTES: usize = 32;
+const CHECKSUM_BYTES: usize = 4;
+const TEXT_LEN: usize = PREFIX.len() + 2 * KEY_BYTES + 1 + 2 * CHECKSUM_BYTES;
+
+/// A secret of 32 bytes, from which keyed defenses derive their transforms.
+///
+/// Whoever has the key undoes the transform; whoever loses it cannot search what was stored under it.
+/// It is wiped from memory when dropped, cannot be cloned, compares in constant time, and prints as a
+/// fingerprint that names it without helping to guess it.
+///
+/// Its text is `embosk1-`, the bytes as 64 hexadecimal digits, `-`, and 8 digits of checksum, so that
+/// a key cut short or mistyped is refused instead of turning the vectors some other way.
+///
+/// ```
+/// use embosk_defenses::Key;
+///
+/// let key = Key::generate()?;
+/// let again: Key = key.to_text().parse()?;
+/// assert_eq!(key, again);
+/// # Ok::<(), embosk_defenses::Error>(())
+/// ```
+pub struct Key(Zeroizing<[u8; KEY_BYTES]>);
+
+impl Key {
+    /// A new key from the operating system's randomness.
+    ///
+    /// # Errors
+    /// [`Error::Randomness`] where the operating system has none to give.
+    pub fn generate() -> Result<Self, Error> {
+        let mut bytes = Zeroizing::new([0; KEY_BYTES]);
+        fill_from_os(bytes.as_mut())?;
+        Ok(Self(bytes))
+    }
+
+    /// The key that the environment variable `name` holds as text.
+    ///
+    /// # Errors
+    /// [`Error::KeyVariable`] where it is not set, [`Error::KeyText`] where it holds no key.
+    pub fn from_env(name: &str) -> Result<Self, Error> {
+        let text = std::env::var(name).map_err(|_| Error::KeyVariable { name: name.to_owned() })?;
+        Zeroizing::new(text).parse()
+    }
+
+    /// The key that the file at `path` holds as text.
+    ///
+    /// # Errors
+    /// [`Error::KeyFile`] where it cannot be read, [`Error::KeyText`] where it holds no key, and on
+    /// Unix [`Error::KeyFileMode`] where its group or others have any access to it.
+    pub fn from_file(path: impl AsRef<Path>) -> Result<Self, Error> {
+        let path = path.as_ref();
+        let failed = |source| Error::KeyFile { path: path.to_owned(), source };
+        let file = File::open(path).map_err(failed)?;
+        refuse_open_mode(&file, path)?;
+        read_short_text(file).map_err(failed)?.parse()
+    }
+
+    /// The key of these bytes. The caller wipes what it still holds of them.
+    pub fn from_bytes(bytes: [u8; KEY_BYTES]) -> Self {
+        Self(Zeroizing::new(bytes))
+    }
+
+    /// The key as text, to be stored where only its owner reads it.
+    pub fn to_text(&self) -> Zeroizing<String> {
+        // Room for all of it: a string that grew would leave a copy behind.
+        let mut text = Zeroizing::new(String::with_capacity(TEXT_LEN));
+        text.push_str(PREFIX);
+        push_hex(&mut text, self.0.as_ref());
+        text.push('-');
+        push_hex(&mut text, &checksum(&self.0));
+        text
+    }
+
+    /// Eight hexadecimal digits that name the key, for logs and reports.
+    pub fn fingerprint(&self) -> String {
+        let mut text = String::new();
+        push_hex(&mut text, &self.derive("embosk fingerprint v1", 0)[..4]);
+        text
+    }
+
+    /// The secret for one purpose in one dimension: HKDF-SHA256 with `purpose` and `dim`, 8 bytes
+    /// big-endian, as its info. `purpose` names the defense and the version of its format.
+    pub(crate) fn derive(&self, purpose: &str, dim: usize) -> Zeroizing<[u8; 32]> {
+        let mut derived = Zeroizing::new([0; 32]);
+        Hkdf::<Sha256>::new(None, self.0.as_ref())
+            .expand_multi_info(&[purpose.as_bytes(), &(dim as u64).to_be_bytes()], derived.as_mut())
+            .expect("HKDF-SHA256 gives 32 bytes");
+        derived
+    }
+}
+
+impl FromStr for Key {
+    type Err = Error;
+
+    /// Reads a key's text; white space around it is ignored.
+    fn from_str(text: &str) -> Result<Self, Error> {
+        let rest = text
+            .trim()
+            .strip_prefix(PREFIX)
+            .ok_or(Error::KeyText("a key begins with `embosk1-`; `embosk keygen` makes one"))?;
+        let (key, sum) = rest.split_once('-').ok_or(Error::KeyText("its checksum is missing"))?;
+        let key = Self(from_hex(key).ok_or(Error::KeyText("it should have 64 hexadecimal digits"))?);
+        let sum = from_hex::<CHECKSUM_BYTES>(sum)
+            .ok_or(Error::KeyText("its checksum should have 8 hexadecimal digits"))?;
+        if bool::from(checksum(&key.0).ct_eq(sum.as_ref())) {
+            Ok(key)
+        } else {
+            Err(Error::KeyText("its checksum does not match; it may be mistyped"))
+        }
+    }
+}
+
+impl PartialEq for Key {
+    fn eq(&self, other: &Self) -> bool {
+        self.0.ct_eq(other.0.as_ref()).into()
+    }
+}
+
+impl Eq for Key {}
+
+impl fmt::Display for Key {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "fingerprint:{}", self.fingerprint())
+    }
+}
+
+impl fmt::Debug for Key {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Key({self})")
+    }
+}
+
+fn checksum(bytes: &[u8; KEY_BYTES]) -> [u8; CHECKSUM_BYTES] {
+    let digest = Sha256::new().chain_update("embosk key v1").chain_update(bytes).finalize();
+    [digest[0], digest[1], digest[2], digest[3]]
+}
+
+fn push_hex(text: &mut String, bytes: &[u8]) {
+    for byte in bytes {
+        let _ = write!(text, "{byte:02x}"); // a String takes all that is written to it
+    }
+}
+
+fn from_hex<const N: usize>(text: &str) -> Option<Zeroizing<[u8; N]>> {
+    if text.len() != 2 * N {
+        return None;
+    }
+    let mut bytes = Zeroizing::new([0; N]);
+    for (byte, digits) in bytes.iter_mut().zip(text.as_bytes().chunks_exact(2)) {
+        let digit = |at: usize| char::from(digits[at]).to_digit(16);
+        *byte = (digit(0)? * 16 + digit(1)?) as u8;
+    }
+    Some(bytes)
+}
+
+/// A key's text and white space fit in 1 KiB; what follows is not read.
+fn read_short_text(file: File) -> io::Result<Zeroizing<String>> {
+    let mut text = Zeroizing::new(String::with_capacity(1024));
+    file.take(1024).read_to_string(&mut text)?;
+    Ok(text)
+}
+
+#[cfg(unix)]
+fn refuse_open_mode(file: &File, path: &Path) -> Result<(), Error> {
+    use std::os::unix::fs::PermissionsExt;
+
+    let metadata = file.metadata().map_err(|source| Error::KeyFile { path: path.to_owned(), source })?;
+    match metadata.permissions().mode() & 0o777 {
+        mode if mode & 0o077 != 0 => Err(Error::KeyFileMode { path: path.to_owned(), mode }),
+        _ => Ok(()),
+    }
+}
+
+#[cfg(not(unix))]
+fn refuse_open_mode(_: &File, _: &Path) -> Result<(), Error> {
+    Ok(())
+}

@@ -1,0 +1,132 @@
+//! Defenses for text embeddings: transforms of a batch of vectors, in place, that make the texts
+//! harder to recover from them.
+//!
+//! Three defenses come with the crate, and a [`Stack`] of them is a defense too:
+//!
+//! | defense | written | what it does |
+//! |---|---|---|
+//! | [`GaussianNoise`] | `gaussian(sigma=0.01)` | adds fresh noise to every coordinate |
+//! | [`Quantization`] | `quantization(bits=8)` | rounds every coordinate to a few levels |
+//! | [`Rotation`] | `rotation(key=env:EMBOSK_KEY)` | turns the space by a secret rotation |
+//!
+//! Nothing here promises that a text cannot be recovered. What a defense is worth against a given
+//! attacker is a number to be measured, and the `embosk` crate measures it.
+//!
+//! ```
+//! use embosk_defenses::{Defense, GaussianNoise, Key, Rng, Role, Rotation, Stack};
+//! use ndarray::array;
+//!
+//! let key = Key::generate()?;
+//! let stack = Stack::new().with(Rotation::new(&key, 3)?).with(GaussianNoise::new(0.01)?);
+//!
+//! let mut vectors = array![[1.0_f32, 0.0, 0.0], [0.0, 0.6, 0.8]];
+//! stack.protect(Role::Document, vectors.view_mut(), &mut Rng::from_os()?)?;
+//! # Ok::<(), embosk_defenses::Error>(())
+//! ```
+
+mod check;
+mod error;
+mod gaussian;
+mod guarantee;
+mod haar;
+mod key;
+mod quantization;
+mod rng;
+mod rotation;
+mod spec;
+mod stack;
+
+use std::fmt::{Debug, Display};
+use std::sync::Arc;
+
+use ndarray::ArrayViewMut2;
+
+pub use check::check_finite;
+pub use error::Error;
+pub use gaussian::GaussianNoise;
+pub use guarantee::Guarantee;
+pub use key::Key;
+pub use quantization::Quantization;
+pub use rng::{Rng, StandardNormals};
+pub use rotation::Rotation;
+pub use stack::Stack;
+
+/// What a vector is for. A defense may treat the two sides of a search differently.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Role {
+    /// A vector that is stored and searched.
+    Document,
+    /// A vector that searches.
+    Query,
+}
+
+/// A transform of a batch of vectors.
+///
+/// `Display` prints the defense as it is written in a spec, such as `gaussian(sigma=0.01)`, without
+/// secrets.
+///
+/// ```
+/// use embosk_defenses::{Defense, Error, Guarantee, Rng, Role, check_finite};
+/// use ndarray::{ArrayViewMut2, array};
+///
+/// /// Turns every vector round.
+/// #[derive(Debug)]
+/// struct Negation;
+///
+/// impl std::fmt::Display for Negation {
+///     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+///         f.write_str("negation")
+///     }
+/// }
+///
+/// impl Defense for Negation {
+///     fn protect(&self, _: Role, mut vectors: ArrayViewMut2<'_, f32>, _: &mut Rng) -> Result<(), Error> {
+///         check_finite(&vectors)?;
+///         vectors.mapv_inplace(|value| -value);
+///         Ok(())
+///     }
+///
+///     fn guarantee(&self) -> Guarantee {
+///         Guarantee::Isometry
+///     }
+/// }
+///
+/// let mut vectors = array![[0.6_f32, 0.8]];
+/// Negation.protect(Role::Document, vectors.view_mut(), &mut Rng::from_os()?)?;
+/// assert_eq!(vectors, array![[-0.6, -0.8]]);
+/// # Ok::<(), Error>(())
+/// ```
+pub trait Defense: Debug + Display + Send + Sync + 'static {
+    /// Changes `vectors`, `[batch, dim]`, in place. The shape is kept; a batch of no rows is fine.
+    ///
+    /// # Errors
+    /// [`Error::NotFinite`] where a row holds NaN, an infinity or values beyond `f32`'s range, and
+    /// [`Error::Dimension`] where the defense is bound to another dimension. The vectors are then as
+    /// they were.
+    fn protect(&self, role: Role, vectors: ArrayViewMut2<'_, f32>, rng: &mut Rng) -> Result<(), Error>;
+
+    /// What can be proved about the defense. Required, so that a wrapper never inherits a claim.
+    fn guarantee(&self) -> Guarantee;
+}
+
+macro_rules! defense_behind {
+    ($pointer:ident) => {
+        impl<D: Defense + ?Sized> Defense for $pointer<D> {
+            fn protect(
+                &self,
+                role: Role,
+                vectors: ArrayViewMut2<'_, f32>,
+                rng: &mut Rng,
+            ) -> Result<(), Error> {
+                (**self).protect(role, vectors, rng)
+            }
+
+            fn guarantee(&self) -> Guarantee {
+                (**self).guarantee()
+            }
+        }
+    };
+}
+
+defense_behind!(Arc);
+defense_behind!(Box);

@@ -1,0 +1,120 @@
+//! Randomness: a named cipher and a normal sampler whose numbers never change.
+
+use std::convert::Infallible;
+use std::{fmt, io};
+
+use chacha20::ChaCha20Rng;
+use chacha20::rand_core::{Rng as _, SeedableRng, TryCryptoRng, TryRng};
+use zeroize::Zeroizing;
+
+use crate::Error;
+
+/// A random number generator: the ChaCha20 keystream of a 32-byte seed.
+///
+/// It implements `rand_core`'s traits, so `rand` and `rand_distr` work on it. It cannot be cloned:
+/// two copies would give two batches the same noise, which cancels when they are subtracted.
+pub struct Rng(ChaCha20Rng);
+
+impl Rng {
+    /// A generator seeded by the operating system: the one for data that matters.
+    ///
+    /// # Errors
+    /// [`Error::Randomness`] where the operating system has none to give.
+    pub fn from_os() -> Result<Self, Error> {
+        let mut seed = Zeroizing::new([0; 32]);
+        fill_from_os(seed.as_mut())?;
+        Ok(Self::from_seed(&seed))
+    }
+
+    /// A generator that gives the same numbers again, for evaluations and tests **only**.
+    ///
+    /// Whoever knows or guesses the seed subtracts the noise: never release vectors with it.
+    pub fn seeded(seed: u64) -> Self {
+        let mut bytes = [0; 32];
+        bytes[..8].copy_from_slice(&seed.to_le_bytes());
+        Self::from_seed(&bytes)
+    }
+
+    /// A generator on a derived seed, for what a key determines.
+    pub(crate) fn from_seed(seed: &[u8; 32]) -> Self {
+        Self(ChaCha20Rng::from_seed(*seed))
+    }
+
+    /// An endless sequence of standard normal numbers.
+    ///
+    /// Box–Muller in `f64`: of two words `a` and `b` of the keystream, 64 bits each and little-endian,
+    /// `u = 1 − ⌊a / 2¹¹⌋ / 2⁵³` and `v = ⌊b / 2¹¹⌋ / 2⁵³` give `√(−2 ln u) · cos 2πv` and then
+    /// `√(−2 ln u) · sin 2πv`. The functions are `libm`'s, in software, so that every machine draws
+    /// the same bits: this sequence is part of the storage format of keyed defenses.
+    pub fn standard_normals(&mut self) -> StandardNormals<'_> {
+        StandardNormals { rng: self, second: None }
+    }
+
+    /// A number in [0, 1) on a grid of 2⁻⁵³.
+    fn uniform(&mut self) -> f64 {
+        const STEP: f64 = 1.0 / (1_u64 << 53) as f64;
+        (self.0.next_u64() >> 11) as f64 * STEP
+    }
+}
+
+/// An endless sequence of standard normal numbers, from [`Rng::standard_normals`].
+pub struct StandardNormals<'a> {
+    rng: &'a mut Rng,
+    second: Option<f64>,
+}
+
+impl StandardNormals<'_> {
+    /// The next number.
+    pub fn draw(&mut self) -> f64 {
+        if let Some(second) = self.second.take() {
+            return second;
+        }
+        let radius = libm::sqrt(-2.0 * libm::log(1.0 - self.rng.uniform()));
+        let angle = std::f64::consts::TAU * self.rng.uniform();
+        self.second = Some(radius * libm::sin(angle));
+        radius * libm::cos(angle)
+    }
+}
+
+impl Iterator for StandardNormals<'_> {
+    type Item = f64;
+
+    fn next(&mut self) -> Option<f64> {
+        Some(self.draw())
+    }
+}
+
+/// Fills `bytes` with the operating system's randomness.
+pub(crate) fn fill_from_os(bytes: &mut [u8]) -> Result<(), Error> {
+    getrandom::fill(bytes).map_err(|error| Error::Randomness(io::Error::other(error.to_string())))
+}
+
+impl TryRng for Rng {
+    type Error = Infallible;
+
+    fn try_next_u32(&mut self) -> Result<u32, Infallible> {
+        self.0.try_next_u32()
+    }
+
+    fn try_next_u64(&mut self) -> Result<u64, Infallible> {
+        self.0.try_next_u64()
+    }
+
+    fn try_fill_bytes(&mut self, bytes: &mut [u8]) -> Result<(), Infallible> {
+        self.0.try_fill_bytes(bytes)
+    }
+}
+
+impl TryCryptoRng for Rng {}
+
+impl fmt::Debug for Rng {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Rng(ChaCha20)")
+    }
+}
+
+impl fmt::Debug for StandardNormals<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("StandardNormals")
+    }
+}

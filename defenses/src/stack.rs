@@ -1,0 +1,109 @@
+use std::fmt;
+use std::str::FromStr;
+use std::sync::Arc;
+
+use ndarray::ArrayViewMut2;
+
+use crate::{Defense, Error, Guarantee, Rng, Role, spec};
+
+/// Defenses one after the other, in the order written. A stack is itself a defense.
+///
+/// Cloning shares the parts. A batch is changed by all parts or, on an error, by none.
+///
+/// It is read from and printed as a spec: parts separated by `|`, each `name(parameter=value, …)`,
+/// with white space wherever you like; `none` is the empty stack.
+///
+/// | part | parameters |
+/// |---|---|
+/// | `gaussian` | `sigma`: see [`GaussianNoise`](crate::GaussianNoise) |
+/// | `quantization` | `bits`: see [`Quantization`](crate::Quantization) |
+/// | `rotation` | `key`: `env:NAME` or `file:PATH`; `dim`, or else the first vectors' |
+///
+/// A key is named, never written out, and prints as its fingerprint; so the spec of a keyed stack
+/// says which key it needs, and does not hold it. The key is read when the spec is.
+///
+/// The order matters. Rounding after the noise keeps the noise's guarantee, rounding before it
+/// loses it:
+///
+/// ```
+/// use embosk_defenses::{Defense, Guarantee, Stack};
+///
+/// let good: Stack = "gaussian(sigma=0.01) | quantization(bits=8)".parse()?;
+/// assert_eq!(good.guarantee(), Guarantee::GaussianMechanism { sigma: 0.01 });
+///
+/// let wrong: Stack = "quantization(bits=8) | gaussian(sigma=0.01)".parse()?;
+/// assert_eq!(wrong.guarantee(), Guarantee::None);
+/// # Ok::<(), embosk_defenses::Error>(())
+/// ```
+#[derive(Clone, Debug, Default)]
+pub struct Stack(Vec<Arc<dyn Defense>>);
+
+impl Stack {
+    /// The empty stack, which changes nothing.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// The stack with `defense` after its parts.
+    pub fn with(mut self, defense: impl Defense) -> Self {
+        self.push(defense);
+        self
+    }
+
+    /// Adds `defense` after the parts.
+    pub fn push(&mut self, defense: impl Defense) {
+        self.0.push(Arc::new(defense));
+    }
+
+    /// How many parts there are.
+    pub fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+}
+
+impl Defense for Stack {
+    fn protect(&self, role: Role, mut vectors: ArrayViewMut2<'_, f32>, rng: &mut Rng) -> Result<(), Error> {
+        match self.0.as_slice() {
+            [] => crate::check_finite(&vectors),
+            [only] => only.protect(role, vectors, rng),
+            parts => {
+                let mut copy = vectors.to_owned();
+                parts.iter().try_for_each(|part| part.protect(role, copy.view_mut(), rng))?;
+                vectors.assign(&copy);
+                Ok(())
+            }
+        }
+    }
+
+    fn guarantee(&self) -> Guarantee {
+        self.0.iter().fold(Guarantee::Isometry, |so_far, part| so_far.then(part.guarantee()))
+    }
+}
+
+impl FromStr for Stack {
+    type Err = Error;
+
+    /// Reads a spec.
+    ///
+    /// # Errors
+    /// [`Error::Spec`] with the position where it cannot be read, [`Error::Setting`] where a value is
+    /// out of range, and the key's errors where it names one.
+    fn from_str(spec: &str) -> Result<Self, Error> {
+        spec::parse(spec).map(Self)
+    }
+}
+
+impl fmt::Display for Stack {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Some((first, rest)) = self.0.split_first() else {
+            return f.write_str("none");
+        };
+        first.fmt(f)?;
+        rest.iter().try_for_each(|part| write!(f, " | {part}"))
+    }
+}

@@ -1,0 +1,111 @@
+//! Keys: their text, where they come from, and what they never show.
+
+#![allow(clippy::unwrap_used)]
+
+use std::io::Write as _;
+use std::process::Command;
+
+use embosk_defenses::{Error, Key};
+use proptest::prelude::*;
+
+/// The text of the key of bytes 0, 1, … 31: a format that never changes.
+const TEXT: &str = "embosk1-000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f-073ce0a2";
+const FINGERPRINT: &str = "bece91ff";
+
+fn counting_key() -> Key {
+    Key::from_bytes(std::array::from_fn(|place| place as u8))
+}
+
+#[test]
+fn the_text_and_the_fingerprint_are_the_golden_ones() {
+    assert_eq!(*counting_key().to_text(), TEXT);
+    assert_eq!(counting_key().fingerprint(), FINGERPRINT);
+    assert_eq!(TEXT.parse::<Key>().unwrap(), counting_key());
+}
+
+proptest! {
+    #[test]
+    fn text_round_trips(bytes: [u8; 32]) {
+        let key = Key::from_bytes(bytes);
+        prop_assert_eq!(format!("  {}\n", *key.to_text()).parse::<Key>().unwrap(), key);
+    }
+
+    #[test]
+    fn one_wrong_digit_is_noticed(place in 8..81_usize, digit in "[0-9a-f]") {
+        let mut text = TEXT.to_owned();
+        text.replace_range(place..=place, &digit);
+        prop_assert_eq!(text.parse::<Key>().is_ok(), text == TEXT);
+    }
+
+    #[test]
+    fn any_text_is_read_or_refused(text: String) {
+        prop_assert!(text.parse::<Key>().is_err());
+    }
+}
+
+#[test]
+fn what_is_not_a_key_is_refused_without_repeating_it() {
+    let table = [
+        ("", "begins with"),
+        ("000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f", "begins with"),
+        ("embosk1-0001", "checksum is missing"),
+        ("embosk1-0001-00000000", "64 hexadecimal digits"),
+        (&TEXT[..TEXT.len() - 1], "8 hexadecimal digits"),
+        (&TEXT.replace("1f-", "1g-"), "64 hexadecimal digits"),
+        (&TEXT.replace("1f-", "1e-"), "does not match"),
+        (&TEXT.replace("embosk1", "embosk2"), "begins with"),
+    ];
+    for (text, expected) in table {
+        let message = text.parse::<Key>().unwrap_err().to_string();
+        assert!(message.contains(expected), "{text:?}: {message}");
+        assert!(!message.contains("0001"), "{message}");
+    }
+}
+
+#[test]
+fn keys_print_as_fingerprints() {
+    assert_eq!(counting_key().to_string(), format!("fingerprint:{FINGERPRINT}"));
+    assert_eq!(format!("{:?}", counting_key()), format!("Key(fingerprint:{FINGERPRINT})"));
+    assert_ne!(Key::generate().unwrap(), Key::generate().unwrap());
+}
+
+#[test]
+fn a_key_is_read_from_the_environment() {
+    const VARIABLE: &str = "EMBOSK_TEST_KEY";
+    if std::env::var_os(VARIABLE).is_some() {
+        assert_eq!(Key::from_env(VARIABLE).unwrap(), counting_key());
+        return;
+    }
+    assert!(matches!(Key::from_env(VARIABLE), Err(Error::KeyVariable { name }) if name == VARIABLE));
+    // A process' own environment cannot be set safely, so the test runs itself with another.
+    let again = Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", "a_key_is_read_from_the_environment"])
+        .env(VARIABLE, TEXT)
+        .status();
+    assert!(again.unwrap().success());
+}
+
+#[test]
+fn a_key_is_read_from_a_file() {
+    let mut file = tempfile::NamedTempFile::new().unwrap();
+    writeln!(file, "{TEXT}").unwrap();
+    assert_eq!(Key::from_file(file.path()).unwrap(), counting_key());
+    let missing = Key::from_file(file.path().with_extension("missing"));
+    assert!(matches!(missing, Err(Error::KeyFile { .. })), "{missing:?}");
+}
+
+#[cfg(unix)]
+#[test]
+fn a_key_file_that_others_can_read_is_refused() {
+    use std::os::unix::fs::PermissionsExt as _;
+
+    let mut file = tempfile::NamedTempFile::new().unwrap();
+    writeln!(file, "{TEXT}").unwrap();
+    for open in [0o640, 0o604, 0o620, 0o777] {
+        file.as_file().set_permissions(std::fs::Permissions::from_mode(open)).unwrap();
+        let refusal = Key::from_file(file.path());
+        assert!(matches!(refusal, Err(Error::KeyFileMode { mode, .. }) if mode == open), "{refusal:?}");
+    }
+    file.as_file().set_permissions(std::fs::Permissions::from_mode(0o400)).unwrap();
+    assert!(Key::from_file(file.path()).is_ok());
+}
