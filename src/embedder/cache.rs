@@ -1,0 +1,103 @@
+//! Embeddings kept on disk, so that no text is embedded twice.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use ndarray::{Array2, ArrayViewMut2, s};
+use sha2::{Digest, Sha256};
+
+use super::Embedder;
+use crate::Error;
+
+/// Texts a file: a killed run loses at most this much work.
+const CHUNK: usize = 4096;
+
+/// A folder of embeddings, a file for every 4,096 texts, named by what it holds.
+///
+/// A file's name is the SHA-256 of the embedder's identity and the texts, its content the vectors
+/// as little-endian `f32`, row after row. Files are written whole or not at all.
+#[derive(Debug, Clone)]
+pub struct EmbeddingCache {
+    dir: PathBuf,
+    identity: String,
+}
+
+impl EmbeddingCache {
+    /// Caches in `dir`, which is made where it is missing. `identity` tells one embedder from
+    /// another: the hash of its weights, or its address and model.
+    ///
+    /// # Errors
+    /// [`Error::File`] when the folder cannot be made.
+    pub fn new(dir: impl Into<PathBuf>, identity: impl Into<String>) -> Result<Self, Error> {
+        let dir = dir.into();
+        fs::create_dir_all(&dir).map_err(|error| Error::file(&dir, error))?;
+        Ok(Self { dir, identity: identity.into() })
+    }
+
+    /// Embeds `texts`, `[texts, dim]`, reading from disk what is there; `progress` is told after
+    /// each file how many texts are done.
+    ///
+    /// # Errors
+    /// What the embedder fails with, and files that cannot be written.
+    pub fn embed(
+        &self,
+        embedder: &dyn Embedder,
+        texts: &[&str],
+        mut progress: impl FnMut(usize),
+    ) -> Result<Array2<f32>, Error> {
+        let mut vectors: Option<Array2<f32>> = None;
+        for (index, chunk) in texts.chunks(CHUNK).enumerate() {
+            let path = self.dir.join(self.file_name(chunk));
+            let rows = match read(&path, chunk.len()) {
+                Some(rows) => rows,
+                None => embed_to(&path, embedder, chunk)?,
+            };
+            let all = vectors.get_or_insert_with(|| Array2::zeros((texts.len(), rows.ncols())));
+            let start = index * CHUNK;
+            assign(all.slice_mut(s![start..start + chunk.len(), ..]), &rows, &path)?;
+            progress(start + chunk.len());
+        }
+        vectors.ok_or(Error::Empty("the list of texts to embed"))
+    }
+
+    fn file_name(&self, texts: &[&str]) -> String {
+        let mut hash = Sha256::new();
+        for part in std::iter::once(self.identity.as_str()).chain(texts.iter().copied()) {
+            hash.update((part.len() as u64).to_le_bytes());
+            hash.update(part);
+        }
+        let name: String = hash.finalize().iter().take(16).map(|byte| format!("{byte:02x}")).collect();
+        format!("{name}.f32")
+    }
+}
+
+fn assign(mut target: ArrayViewMut2<'_, f32>, rows: &Array2<f32>, path: &Path) -> Result<(), Error> {
+    if target.ncols() != rows.ncols() {
+        return Err(Error::file(path, "the vectors have another dimension; remove the file and run again"));
+    }
+    target.assign(rows);
+    Ok(())
+}
+
+fn embed_to(path: &Path, embedder: &dyn Embedder, texts: &[&str]) -> Result<Array2<f32>, Error> {
+    let rows = embedder.embed(texts).map_err(Error::Embedder)?;
+    if rows.nrows() != texts.len() {
+        return Err(Error::Rows { texts: texts.len(), rows: rows.nrows() });
+    }
+    let bytes: Vec<u8> = rows.iter().flat_map(|value| value.to_le_bytes()).collect();
+    let partial = path.with_extension(format!("{}.partial", std::process::id()));
+    fs::write(&partial, bytes)
+        .and_then(|()| fs::rename(&partial, path))
+        .map_err(|error| Error::file(path, error))?;
+    Ok(rows)
+}
+
+/// The vectors in the file; none where it is missing or damaged, and the texts are embedded again.
+fn read(path: &Path, rows: usize) -> Option<Array2<f32>> {
+    let bytes = fs::read(path).ok()?;
+    if bytes.is_empty() || bytes.len() % (4 * rows) != 0 {
+        return None;
+    }
+    let values = bytes.chunks_exact(4).map(|value| f32::from_le_bytes([value[0], value[1], value[2], value[3]]));
+    Array2::from_shape_vec((rows, bytes.len() / 4 / rows), values.collect()).ok()
+}

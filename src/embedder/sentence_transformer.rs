@@ -1,0 +1,281 @@
+//! Embedders stored as a sentence-transformers folder, run on candle.
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+
+use candle_core::{D, DType, Device, Tensor};
+use candle_nn::VarBuilder;
+use candle_transformers::models::bert::{BertModel, Config};
+use embosk_attacks::vec2text::threads::{in_parallel, threads};
+use ndarray::Array2;
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+use sha2::{Digest, Sha256};
+use tokenizers::{Tokenizer, TruncationParams};
+
+use super::Embedder;
+use crate::{BoxError, Error};
+
+/// Texts that run through the model together; more gains nothing on a CPU.
+const BATCH: usize = 32;
+
+/// A BERT model in a sentence-transformers folder, such as all-MiniLM-L6-v2.
+///
+/// Pooling, normalization and the length limit are what the folder's own files say. Texts beyond
+/// the limit are truncated; batches are sorted by length and spread over the cores.
+///
+/// ```no_run
+/// use embosk::Embedder;
+/// use embosk::embedder::SentenceTransformer;
+///
+/// let embedder = SentenceTransformer::load("models/all-MiniLM-L6-v2")?;
+/// assert_eq!(embedder.embed(&["two", "texts"])?.dim(), (2, 384));
+/// # Ok::<(), Box<dyn std::error::Error + Send + Sync>>(())
+/// ```
+pub struct SentenceTransformer {
+    model: BertModel,
+    tokenizer: Tokenizer,
+    pooling: Pooling,
+    normalize: bool,
+    lower_case: bool,
+    dimension: usize,
+    name: String,
+    hash: String,
+}
+
+impl SentenceTransformer {
+    /// Loads a folder with `modules.json`, `config.json`, `tokenizer.json` and `model.safetensors`.
+    ///
+    /// # Errors
+    /// [`Error::File`] when a file is missing, damaged, or asks for something that is not BERT with
+    /// pooling and normalization.
+    pub fn load(dir: impl AsRef<Path>) -> Result<Self, Error> {
+        let dir = dir.as_ref();
+        let modules = Modules::read(dir)?;
+        let config: Config = bert_config(&dir.join("config.json"))?;
+        let limits: Limits = read_json(&modules.transformer.join("sentence_bert_config.json"))?;
+        let weights = dir.join("model.safetensors");
+        let bytes = std::fs::read(&weights).map_err(|error| Error::file(&weights, error))?;
+        let hash = Sha256::digest(&bytes).iter().map(|byte| format!("{byte:02x}")).collect();
+        let tensors = VarBuilder::from_buffered_safetensors(bytes, DType::F32, &Device::Cpu)
+            .map_err(|error| damaged(&weights, error))?;
+        let model = BertModel::load(tensors, &config).map_err(|error| damaged(&weights, error))?;
+        Ok(Self {
+            model,
+            tokenizer: tokenizer(&dir.join("tokenizer.json"), &limits, &config)?,
+            pooling: modules.pooling,
+            normalize: modules.normalize,
+            lower_case: limits.do_lower_case,
+            dimension: config.hidden_size,
+            name: dir.file_name().map_or_else(String::new, |name| name.to_string_lossy().into_owned()),
+            hash,
+        })
+    }
+
+    /// The vectors' dimension.
+    pub fn dimension(&self) -> usize {
+        self.dimension
+    }
+
+    /// The SHA-256 of the weights, in hexadecimal.
+    pub fn hash(&self) -> &str {
+        &self.hash
+    }
+
+    /// The text as the model sees it, put through the tokenizer's own normalizer.
+    ///
+    /// A model that lower-cases gives equal vectors for texts that differ in case, so no attack can
+    /// bring the case back: comparisons normalize both sides.
+    pub fn normalize(&self, text: &str) -> String {
+        use tokenizers::{NormalizedString, Normalizer};
+        let text = if self.lower_case { text.to_lowercase() } else { text.to_owned() };
+        let Some(normalizer) = self.tokenizer.get_normalizer() else { return text };
+        let mut normalized = NormalizedString::from(text.as_str());
+        match normalizer.normalize(&mut normalized) {
+            Ok(()) => normalized.get().to_owned(),
+            Err(_) => text,
+        }
+    }
+
+    fn tokenize(&self, texts: &[&str]) -> Result<Vec<Vec<u32>>, BoxError> {
+        let texts: Vec<String> = texts
+            .iter()
+            .map(|text| if self.lower_case { text.to_lowercase() } else { (*text).to_owned() })
+            .collect();
+        let encodings = self.tokenizer.encode_batch_fast(texts, true)?;
+        Ok(encodings.iter().map(|encoding| encoding.get_ids().to_vec()).collect())
+    }
+
+    fn forward(&self, pieces: &[&[u32]]) -> candle_core::Result<Tensor> {
+        let length = pieces.iter().map(|ids| ids.len()).max().unwrap_or(0);
+        let shape = (pieces.len(), length);
+        let padded = |value: &dyn Fn(&[u32], usize) -> u32| -> candle_core::Result<Tensor> {
+            let values: Vec<u32> =
+                pieces.iter().flat_map(|ids| (0..length).map(move |at| value(ids, at))).collect();
+            Tensor::from_vec(values, shape, &Device::Cpu)
+        };
+        let ids = padded(&|ids, at| ids.get(at).copied().unwrap_or(0))?;
+        let mask = padded(&|ids, at| u32::from(at < ids.len()))?;
+        let ragged = pieces.iter().any(|ids| ids.len() < length);
+        let states = self.model.forward(&ids, &ids.zeros_like()?, ragged.then_some(&mask))?;
+        let pooled = self.pooling.apply(&states, &mask.to_dtype(DType::F32)?)?;
+        if !self.normalize {
+            return Ok(pooled);
+        }
+        let norms = pooled.sqr()?.sum_keepdim(D::Minus1)?.sqrt()?.maximum(1e-12)?;
+        pooled.broadcast_div(&norms)
+    }
+}
+
+impl Embedder for SentenceTransformer {
+    fn embed(&self, texts: &[&str]) -> Result<Array2<f32>, BoxError> {
+        let pieces = self.tokenize(texts)?;
+        let mut order: Vec<usize> = (0..texts.len()).collect();
+        order.sort_by_key(|&row| pieces[row].len());
+        let size = BATCH.min(texts.len().div_ceil(threads())).max(1);
+        let batches: Vec<&[usize]> = order.chunks(size).collect();
+        let vectors = in_parallel(&batches, |rows| {
+            let batch: Vec<&[u32]> = rows.iter().map(|&row| pieces[row].as_slice()).collect();
+            self.forward(&batch)?.to_vec2::<f32>()
+        })?;
+        let mut result = Array2::zeros((texts.len(), self.dimension));
+        for (&row, vector) in order.iter().zip(vectors.into_iter().flatten()) {
+            result.row_mut(row).assign(&ndarray::ArrayView1::from(&vector));
+        }
+        Ok(result)
+    }
+}
+
+impl fmt::Debug for SentenceTransformer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SentenceTransformer")
+            .field("name", &self.name)
+            .field("dimension", &self.dimension)
+            .field("pooling", &self.pooling)
+            .field("normalize", &self.normalize)
+            .finish_non_exhaustive()
+    }
+}
+
+impl fmt::Display for SentenceTransformer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.name)
+    }
+}
+
+#[derive(Debug, Clone, Copy)]
+enum Pooling {
+    Cls,
+    Mean,
+    Max,
+}
+
+impl Pooling {
+    fn read(path: &Path) -> Result<Self, Error> {
+        let config: PoolingConfig = read_json(path)?;
+        match (config.pooling_mode_cls_token, config.pooling_mode_mean_tokens, config.pooling_mode_max_tokens) {
+            (true, false, false) => Ok(Self::Cls),
+            (false, true, false) => Ok(Self::Mean),
+            (false, false, true) => Ok(Self::Max),
+            _ => Err(Error::file(path, "exactly one of cls, mean and max pooling can be used")),
+        }
+    }
+
+    /// `[batch, length, dim]` to `[batch, dim]`, over the positions where `mask` is 1.
+    fn apply(self, states: &Tensor, mask: &Tensor) -> candle_core::Result<Tensor> {
+        let weights = mask.unsqueeze(D::Minus1)?;
+        match self {
+            Self::Cls => states.narrow(1, 0, 1)?.squeeze(1),
+            Self::Mean => {
+                let count = weights.sum(1)?.maximum(1e-9)?;
+                states.broadcast_mul(&weights)?.sum(1)?.broadcast_div(&count)
+            }
+            Self::Max => states.broadcast_add(&((weights - 1.0)? * 1e9)?)?.max(1),
+        }
+    }
+}
+
+/// What `modules.json` says is done one after the other.
+struct Modules {
+    transformer: PathBuf,
+    pooling: Pooling,
+    normalize: bool,
+}
+
+impl Modules {
+    fn read(dir: &Path) -> Result<Self, Error> {
+        let path = dir.join("modules.json");
+        let entries: Vec<ModuleEntry> = read_json(&path)?;
+        let kinds: Vec<&str> =
+            entries.iter().map(|entry| entry.kind.rsplit('.').next().unwrap_or("")).collect();
+        let (normalize, known) = match kinds.as_slice() {
+            ["Transformer", "Pooling"] => (false, true),
+            ["Transformer", "Pooling", "Normalize"] => (true, true),
+            _ => (false, false),
+        };
+        if !known {
+            let message =
+                format!("the modules are {}; Transformer, Pooling and Normalize can be run", kinds.join(", "));
+            return Err(Error::file(path, message));
+        }
+        Ok(Self {
+            transformer: dir.join(&entries[0].path),
+            pooling: Pooling::read(&dir.join(&entries[1].path).join("config.json"))?,
+            normalize,
+        })
+    }
+}
+
+#[derive(Deserialize)]
+struct ModuleEntry {
+    path: String,
+    #[serde(rename = "type")]
+    kind: String,
+}
+
+#[derive(Deserialize)]
+#[allow(clippy::struct_excessive_bools, reason = "the file's own layout")]
+struct PoolingConfig {
+    #[serde(default)]
+    pooling_mode_cls_token: bool,
+    #[serde(default)]
+    pooling_mode_mean_tokens: bool,
+    #[serde(default)]
+    pooling_mode_max_tokens: bool,
+}
+
+#[derive(Deserialize)]
+struct Limits {
+    max_seq_length: Option<usize>,
+    #[serde(default)]
+    do_lower_case: bool,
+}
+
+fn bert_config(path: &Path) -> Result<Config, Error> {
+    let config: Config = read_json(path)?;
+    match config.model_type.as_deref() {
+        Some("bert") | None => Ok(config),
+        Some(other) => Err(Error::file(path, format!("model_type is {other}; bert can be run"))),
+    }
+}
+
+fn tokenizer(path: &Path, limits: &Limits, config: &Config) -> Result<Tokenizer, Error> {
+    let bytes = std::fs::read(path).map_err(|error| Error::file(path, error))?;
+    let mut tokenizer = Tokenizer::from_bytes(bytes).map_err(|error| Error::file(path, error))?;
+    let max_length =
+        limits.max_seq_length.unwrap_or(config.max_position_embeddings).min(config.max_position_embeddings);
+    tokenizer
+        .with_truncation(Some(TruncationParams { max_length, ..TruncationParams::default() }))
+        .map_err(|error| Error::file(path, error))?;
+    tokenizer.with_padding(None);
+    Ok(tokenizer)
+}
+
+fn read_json<T: DeserializeOwned>(path: &Path) -> Result<T, Error> {
+    let bytes = std::fs::read(path).map_err(|error| Error::file(path, error))?;
+    serde_json::from_slice(&bytes).map_err(|error| Error::file(path, error))
+}
+
+fn damaged(path: &Path, error: impl fmt::Display) -> Error {
+    Error::file(path, format!("the weights are damaged or not a BERT model's: {error}"))
+}

@@ -1,0 +1,28 @@
+//! Privacy defenses for text embeddings, measured with the full vec2text attack.
+//!
+//! An embedding is close to its text: vec2text (Morris et al., EMNLP 2023, arXiv 2310.06816) recovers
+//! most short texts word for word. Three nouns say what can be done about it:
+//!
+//! 1. A **defense** changes a batch of vectors in place ([`Defense`]); a [`Stack`] of defenses is one.
+//! 2. An **attack** turns vectors back into text.
+//! 3. An **evaluation** lets the attack and the retrieval task read the same protected vectors.
+//!
+//! Without features the crate holds the defenses and [`Protected`], which puts them behind any
+//! embedding function. Feature `evaluate` adds the evaluation, `vec2text` the attack and
+//! sentence-transformers embedders, and `cli` the `embosk` command.
+
+pub mod embedder;
+mod error;
+#[cfg(feature = "evaluate")]
+pub mod evaluate;
+mod protected;
+
+pub use embedder::Embedder;
+#[cfg(feature = "evaluate")]
+pub use embosk_attacks as attacks;
+pub use embosk_defenses as defenses;
+pub use embosk_defenses::{Defense, GaussianNoise, Guarantee, Key, Quantization, Rng, Role, Rotation, Stack};
+pub use error::{BoxError, Error};
+#[cfg(feature = "evaluate")]
+pub use evaluate::Evaluation;
+pub use protected::Protected;
