@@ -1,0 +1,63 @@
+use std::fmt;
+use std::path::PathBuf;
+
+/// An error of the caller's own kind, as an oracle returns it.
+pub type BoxError = Box<dyn std::error::Error + Send + Sync + 'static>;
+
+/// Why an attack could not run. No message holds a text or a vector's values.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum Error {
+    /// The vectors do not have the dimension that the attack was made for.
+    Dimension {
+        /// What the attack takes.
+        expected: usize,
+        /// What it was given.
+        found: usize,
+    },
+    /// A vector holds NaN or an infinity.
+    NotFinite {
+        /// The row, counted from 0.
+        row: usize,
+    },
+    /// There is nothing to attack, fit or train on.
+    Empty(&'static str),
+    /// A setting is outside its range.
+    Setting(String),
+    /// A file is missing, truncated or not what it should be.
+    File {
+        /// Where.
+        path: PathBuf,
+        /// What is wrong with it, and what to do.
+        message: String,
+    },
+    /// The oracle failed.
+    Oracle(BoxError),
+    /// The tensor library failed.
+    Model(BoxError),
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Dimension { expected, found } => {
+                write!(f, "the vectors have {found} dimensions, but the attack takes {expected}")
+            }
+            Self::NotFinite { row } => write!(f, "row {row} holds a value that is not finite"),
+            Self::Empty(what) => write!(f, "{what} is empty"),
+            Self::Setting(message) => f.write_str(message),
+            Self::File { path, message } => write!(f, "{}: {message}", path.display()),
+            Self::Oracle(_) => f.write_str("the embedding function failed"),
+            Self::Model(error) => write!(f, "the model failed: {error}"),
+        }
+    }
+}
+
+impl std::error::Error for Error {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            Self::Oracle(error) | Self::Model(error) => Some(error.as_ref()),
+            _ => None,
+        }
+    }
+}

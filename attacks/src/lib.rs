@@ -1,0 +1,42 @@
+//! Attacks that turn embeddings back into text.
+//!
+//! An [`Attack`] is given vectors and an [`Oracle`], the attacker's query access to an embedding
+//! function, and returns the texts it believes the vectors came from. [`alignment`] fits the maps
+//! with which an attacker who knows some pairs undoes a defense first; `vec2text` (feature
+//! `vec2text`) is the attack of Morris et al., EMNLP 2023 (arXiv 2310.06816).
+
+pub mod alignment;
+mod error;
+#[cfg(feature = "vec2text")]
+pub mod vec2text;
+
+use std::fmt::{Debug, Display};
+
+use ndarray::{Array2, ArrayView2};
+
+pub use error::{BoxError, Error};
+
+/// The attacker's query access to an embedding function: texts in, vectors `[texts, dim]` out.
+pub type Oracle<'a> = dyn Fn(&[&str]) -> Result<Array2<f32>, BoxError> + 'a;
+
+/// Turns vectors back into text.
+pub trait Attack: Debug + Display + Send + Sync {
+    /// Inverts `vectors` (`[batch, dim]`), one [`Inversion`] a row, in the order of the rows.
+    ///
+    /// # Errors
+    /// When the dimension is not the attack's own, a value is not finite, or the oracle fails.
+    fn invert(&self, vectors: ArrayView2<'_, f32>, oracle: &Oracle<'_>) -> Result<Vec<Inversion>, Error>;
+}
+
+/// What an attack recovered from one vector.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Inversion {
+    /// The best text after each step, the zero-step hypothesis first.
+    pub steps: Vec<String>,
+    /// The text that the attack settled on.
+    pub output: String,
+    /// The cosine between the oracle's embedding of `output` and the attacked vector.
+    pub cosine: f32,
+    /// How many texts the oracle embedded for this row.
+    pub queries: usize,
+}

@@ -1,0 +1,70 @@
+//! One batch a thread: how models run on several cores.
+//!
+//! Most of a small model's operations are too short to be worth splitting, so whole batches are
+//! spread over threads instead and every matrix product stays on the thread that asked for it.
+
+use std::num::NonZero;
+use std::sync::Once;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::mpsc;
+use std::thread;
+
+/// How many batches run side by side: the cores that this process may use.
+pub fn threads() -> usize {
+    thread::available_parallelism().map_or(1, NonZero::get)
+}
+
+/// Runs `work` on every job, several at once, and returns the results in the order of the jobs.
+///
+/// Subnormal numbers are flushed to zero on the threads that do the work; they would slow training
+/// severalfold. The first call makes matrix products in this process single-threaded.
+///
+/// # Errors
+/// The first error, in the order of the jobs.
+pub fn in_parallel<J: Sync, T: Send, E: Send>(
+    jobs: &[J],
+    work: impl Fn(&J) -> Result<T, E> + Sync,
+) -> Result<Vec<T>, E> {
+    keep_products_on_their_thread();
+    let next = AtomicUsize::new(0);
+    let (sender, receiver) = mpsc::channel();
+    thread::scope(|scope| {
+        for _ in 0..threads().min(jobs.len()) {
+            let (sender, next, work) = (sender.clone(), &next, &work);
+            scope.spawn(move || {
+                flushing_subnormals(|| {
+                    loop {
+                        let index = next.fetch_add(1, Ordering::Relaxed);
+                        let Some(job) = jobs.get(index) else { break };
+                        // The receiver outlives the scope, so sending cannot fail.
+                        let _ = sender.send((index, work(job)));
+                    }
+                });
+            });
+        }
+    });
+    drop(sender);
+    let mut results: Vec<(usize, Result<T, E>)> = receiver.into_iter().collect();
+    results.sort_by_key(|(index, _)| *index);
+    results.into_iter().map(|(_, result)| result).collect()
+}
+
+fn keep_products_on_their_thread() {
+    static ONCE: Once = Once::new();
+    ONCE.call_once(|| gemm::set_threading_threshold(usize::MAX));
+}
+
+#[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
+fn flushing_subnormals<T>(work: impl FnOnce() -> T) -> T {
+    // SAFETY: the flag is this thread's own and is put back when `work` ends; nothing in `work`
+    // depends on subnormal results.
+    #[allow(unsafe_code)]
+    unsafe {
+        no_denormals::no_denormals(work)
+    }
+}
+
+#[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
+fn flushing_subnormals<T>(work: impl FnOnce() -> T) -> T {
+    work()
+}

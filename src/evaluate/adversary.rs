@@ -1,0 +1,125 @@
+use std::fmt;
+use std::str::FromStr;
+
+use embosk_attacks::alignment::Procrustes;
+use ndarray::Array2;
+
+use crate::Error;
+
+/// What the attacker has beside the protected vectors themselves.
+///
+/// Written `naive` and `leaked(768)`, on the command line and in reports.
+///
+/// ```
+/// use embosk::evaluate::Adversary;
+///
+/// assert_eq!("leaked(768)".parse::<Adversary>()?, Adversary::Leaked(768));
+/// assert_eq!(Adversary::Naive.to_string(), "naive");
+/// # Ok::<(), embosk::Error>(())
+/// ```
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Adversary {
+    /// An attack trained on clean vectors, and nothing else: he knows nothing of the defense.
+    Naive,
+    /// This many real pairs of a text and its protected vector. He embeds the texts himself, fits an
+    /// orthogonal map from protected to clean vectors on them, and attacks what the map restores.
+    Leaked(usize),
+}
+
+impl Adversary {
+    /// Those that an evaluation runs where none is named. 768 pairs are twice the dimension of a small
+    /// embedder: enough to determine any rotation.
+    pub const DEFAULT: [Self; 2] = [Self::Naive, Self::Leaked(768)];
+
+    /// How many real pairs he needs.
+    pub fn pairs(self) -> usize {
+        match self {
+            Self::Naive => 0,
+            Self::Leaked(pairs) => pairs,
+        }
+    }
+
+    /// The attacked vectors as he hands them to the attack. `protected` and `clean` are his pairs.
+    pub(super) fn restore(
+        self,
+        attacked: Array2<f32>,
+        protected: &Array2<f32>,
+        clean: &Array2<f32>,
+    ) -> Result<Array2<f32>, Error> {
+        match self {
+            Self::Naive => Ok(attacked),
+            Self::Leaked(_) => Ok(Procrustes::fit(protected.view(), clean.view())?.apply(attacked.view())?),
+        }
+    }
+}
+
+impl FromStr for Adversary {
+    type Err = Error;
+
+    /// # Errors
+    /// When the name is unknown, or a number of pairs is missing, not a number, or 0.
+    fn from_str(text: &str) -> Result<Self, Error> {
+        let text = text.trim();
+        let (name, argument) = match text.strip_suffix(')').and_then(|text| text.split_once('(')) {
+            Some((name, argument)) => (name.trim_end(), Some(argument.trim())),
+            None => (text, None),
+        };
+        match (name, argument.map(str::parse)) {
+            ("naive", None) => Ok(Self::Naive),
+            ("leaked", Some(Ok(pairs))) if pairs > 0 => Ok(Self::Leaked(pairs)),
+            ("leaked", _) => Err(refuse("`leaked` takes its number of pairs, 1 or more: leaked(768)")),
+            ("naive", Some(_)) => Err(refuse("`naive` takes nothing in parentheses")),
+            ("informed" | "unpaired" | "averaging" | "retrained", _) => Err(refuse(&format!(
+                "the adversary `{name}` is not built yet; there are naive and leaked(k)"
+            ))),
+            _ => Err(refuse("there is no such adversary; there are naive and leaked(k)")),
+        }
+    }
+}
+
+fn refuse(message: &str) -> Error {
+    Error::Setting(message.to_owned())
+}
+
+impl fmt::Display for Adversary {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Naive => f.write_str("naive"),
+            Self::Leaked(pairs) => write!(f, "leaked({pairs})"),
+        }
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn adversaries_are_read_as_they_are_printed() {
+        for text in ["naive", "leaked(1)", "leaked(768)"] {
+            assert_eq!(text.parse::<Adversary>().unwrap().to_string(), text);
+        }
+        assert_eq!(" leaked ( 5 ) ".parse::<Adversary>().unwrap(), Adversary::Leaked(5));
+    }
+
+    #[test]
+    fn what_is_not_there_is_refused_with_what_is() {
+        let cases = [
+            ("informed(100)", "`informed` is not built yet; there are naive and leaked(k)"),
+            ("retrained", "not built yet"),
+            ("nobody", "no such adversary; there are naive and leaked(k)"),
+            ("", "no such adversary"),
+            ("naive(3)", "nothing in parentheses"),
+            ("leaked", "number of pairs"),
+            ("leaked(0)", "1 or more"),
+            ("leaked(-1)", "1 or more"),
+            ("leaked(1", "no such adversary"),
+        ];
+        for (text, part) in cases {
+            let message = text.parse::<Adversary>().unwrap_err().to_string();
+            assert!(message.contains(part), "{text}: {message}");
+        }
+    }
+}

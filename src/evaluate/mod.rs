@@ -1,0 +1,169 @@
+//! What a defense is worth: the attack and the retrieval task, both on the same protected vectors.
+//!
+//! [`Evaluation`] embeds a [`Corpus`] once. Under each defense it protects all documents and queries,
+//! searches the protected documents, and lets each [`Adversary`] attack a sample *of those very
+//! vectors*. The attack on the undefended vectors is the ceiling; its outputs held against other texts
+//! are the floor; a defense's `leak` is where the attack on it lies between the two.
+
+mod adversary;
+pub mod corpus;
+mod oracle;
+mod outcome;
+mod privacy;
+pub mod records;
+mod report;
+pub mod retrieval;
+mod run;
+pub mod statistics;
+pub mod text;
+
+use std::fmt;
+
+use embosk_attacks::Attack;
+use embosk_defenses::Stack;
+use serde_json::{Map, Value};
+
+pub use adversary::Adversary;
+pub use corpus::Corpus;
+pub use report::{AttackScores, Report, RetrievalScores, Row};
+
+use crate::{Embedder, Error};
+
+/// How many texts are attacked where nothing else is said.
+pub const SAMPLES: usize = 200;
+
+/// Measures defenses on an embedder: what an attack still recovers, and what is left of retrieval.
+///
+/// Retrieval alone, where there is no attack:
+///
+/// ```
+/// use embosk::evaluate::{Corpus, Evaluation};
+/// use embosk::{Embedder, Stack};
+/// use ndarray::Array2;
+///
+/// let letters = |texts: &[&str]| -> Result<Array2<f32>, embosk::BoxError> {
+///     let count = |text: &str, letter| text.bytes().filter(|&byte| byte == letter).count() as f32;
+///     Ok(Array2::from_shape_fn((texts.len(), 26), |(row, letter)| count(texts[row], b'a' + letter as u8)))
+/// };
+/// let report = Evaluation::new(letters)
+///     .corpus(Corpus::records(500, 0))
+///     .defense(Stack::new())
+///     .defense("gaussian(sigma=0.5)".parse()?)
+///     .run()?;
+/// let ndcg = |row: usize| report.rows[row].retrieval.ndcg_at_10.map(|score| score.value);
+/// assert!(ndcg(0) > ndcg(1));
+/// # Ok::<(), embosk::Error>(())
+/// ```
+pub struct Evaluation<E> {
+    embedder: E,
+    corpus: Option<Corpus>,
+    attack: Option<Box<dyn Attack>>,
+    stacks: Vec<Stack>,
+    adversaries: Vec<Adversary>,
+    samples: usize,
+    seed: u64,
+    normalizer: Normalizer,
+    notes: Map<String, Value>,
+    progress: Box<dyn Fn(&str)>,
+}
+
+impl<E: Embedder> Evaluation<E> {
+    /// An evaluation on `embedder`, which is also the attacker's oracle.
+    pub fn new(embedder: E) -> Self {
+        Self {
+            embedder,
+            corpus: None,
+            attack: None,
+            stacks: Vec::new(),
+            adversaries: Vec::new(),
+            samples: SAMPLES,
+            seed: 0,
+            normalizer: Normalizer { name: "none".into(), apply: Box::new(str::to_owned) },
+            notes: Map::new(),
+            progress: Box::new(|_| ()),
+        }
+    }
+
+    /// What to measure on. Default: 2,000 held-out records, [`Corpus::records`].
+    pub fn corpus(self, corpus: Corpus) -> Self {
+        Self { corpus: Some(corpus), ..self }
+    }
+
+    /// The attack. Default: none, so that only retrieval is measured.
+    pub fn attack(self, attack: impl Attack + 'static) -> Self {
+        Self { attack: Some(Box::new(attack)), ..self }
+    }
+
+    /// Adds a defense. Default where none is added: no defense.
+    pub fn defense(mut self, stack: Stack) -> Self {
+        self.stacks.push(stack);
+        self
+    }
+
+    /// Adds an adversary. Default where none is added: [`Adversary::DEFAULT`].
+    pub fn adversary(mut self, adversary: Adversary) -> Self {
+        self.adversaries.push(adversary);
+        self
+    }
+
+    /// How many documents are attacked, 2 or more. Default: 200.
+    pub fn samples(self, samples: usize) -> Self {
+        Self { samples, ..self }
+    }
+
+    /// What the default corpus, the sample, the defenses' randomness and the intervals are drawn from.
+    /// Default: 0.
+    pub fn seed(self, seed: u64) -> Self {
+        Self { seed, ..self }
+    }
+
+    /// What both sides of a comparison go through first: the embedder's own normalizer, as case or
+    /// accents that the embedder drops cannot come back. Default: nothing.
+    pub fn normalizer(self, name: &str, apply: impl Fn(&str) -> String + 'static) -> Self {
+        Self { normalizer: Normalizer { name: name.to_owned(), apply: Box::new(apply) }, ..self }
+    }
+
+    /// Adds to the report's signature what the evaluation cannot know: the embedder's name, hashes.
+    pub fn note(mut self, name: &str, value: impl Into<Value>) -> Self {
+        self.notes.insert(name.to_owned(), value.into());
+        self
+    }
+
+    /// Is told what goes on, in words for a person who waits.
+    pub fn progress(self, progress: impl Fn(&str) + 'static) -> Self {
+        Self { progress: Box::new(progress), ..self }
+    }
+
+    /// Runs everything. Equal settings give an equal report.
+    ///
+    /// # Errors
+    /// When the corpus has fewer documents than are attacked and leaked together, an adversary is asked
+    /// for without an attack, or the embedder, a defense or the attack fails.
+    pub fn run(self) -> Result<Report, Error> {
+        run::run(self)
+    }
+}
+
+impl<E> fmt::Debug for Evaluation<E> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Evaluation")
+            .field("attack", &self.attack)
+            .field("stacks", &self.stacks)
+            .field("adversaries", &self.adversaries)
+            .field("samples", &self.samples)
+            .field("seed", &self.seed)
+            .finish_non_exhaustive()
+    }
+}
+
+/// What both sides of a comparison go through, and what a signature calls it.
+struct Normalizer {
+    name: String,
+    apply: Box<dyn Fn(&str) -> String>,
+}
+
+impl Normalizer {
+    fn apply(&self, text: &str) -> String {
+        (self.apply)(text)
+    }
+}

@@ -1,0 +1,129 @@
+//! The clean embedder as the attacker queries it: never twice for one text while there is room.
+
+use std::cell::{Cell, RefCell};
+use std::collections::{HashMap, HashSet};
+
+use ndarray::{Array2, ArrayView1, Axis};
+
+use crate::{BoxError, Embedder, Error};
+
+/// Rows are kept up to about this many bytes; then the cache starts anew.
+const BYTES: usize = 256 << 20;
+
+/// How many texts go to the embedder between two reports of progress.
+const BATCH: usize = 1024;
+
+pub(super) struct Oracle<'a> {
+    embedder: &'a dyn Embedder,
+    dimension: usize,
+    rows: RefCell<HashMap<String, Box<[f32]>>>,
+    embedded: Cell<usize>,
+    progress: &'a dyn Fn(&str),
+    label: RefCell<String>,
+}
+
+impl<'a> Oracle<'a> {
+    pub(super) fn new(embedder: &'a dyn Embedder, dimension: usize, progress: &'a dyn Fn(&str)) -> Self {
+        let (rows, embedded, label) = (RefCell::default(), Cell::default(), RefCell::default());
+        Self { embedder, dimension, rows, embedded, progress, label }
+    }
+
+    /// What the queries that follow are for, as progress shows it.
+    pub(super) fn label(&self, label: String) {
+        self.embedded.set(0);
+        (self.progress)(&label);
+        self.label.replace(label);
+    }
+
+    pub(super) fn embed(&self, texts: &[&str]) -> Result<Array2<f32>, BoxError> {
+        let mut rows = self.rows.borrow_mut();
+        let mut missing = unique(texts.iter().copied().filter(|text| !rows.contains_key(*text)));
+        if (rows.len() + missing.len()) * (self.dimension * size_of::<f32>() + 128) > BYTES {
+            rows.clear();
+            missing = unique(texts.iter().copied());
+        }
+        if !missing.is_empty() {
+            let fresh = embed_checked(self.embedder, &missing)?;
+            let owned = |row: ArrayView1<'_, f32>| row.iter().copied().collect();
+            rows.extend(missing.iter().zip(fresh.rows()).map(|(text, row)| ((*text).to_owned(), owned(row))));
+            self.report(missing.len());
+        }
+        let values =
+            texts.iter().filter_map(|text| rows.get(*text)).flat_map(|row| row.iter().copied()).collect();
+        Ok(Array2::from_shape_vec((texts.len(), self.dimension), values)?)
+    }
+
+    fn report(&self, texts: usize) {
+        self.embedded.set(self.embedded.get() + texts);
+        (self.progress)(&format!("{}: {} oracle queries", self.label.borrow(), self.embedded.get()));
+    }
+}
+
+fn unique<'t>(texts: impl Iterator<Item = &'t str>) -> Vec<&'t str> {
+    let mut seen = HashSet::new();
+    texts.filter(|text| seen.insert(*text)).collect()
+}
+
+/// Embeds all `texts`, with progress, `[texts, dim]`.
+pub(super) fn embed_all(
+    embedder: &dyn Embedder,
+    texts: &[String],
+    progress: impl Fn(usize),
+) -> Result<Array2<f32>, Error> {
+    let mut done = 0;
+    let mut parts = Vec::new();
+    for batch in texts.chunks(BATCH) {
+        progress(done);
+        let batch: Vec<&str> = batch.iter().map(String::as_str).collect();
+        parts.push(embed_checked(embedder, &batch)?);
+        done += batch.len();
+    }
+    let views: Vec<_> = parts.iter().map(|part| part.view()).collect();
+    ndarray::concatenate(Axis(0), &views)
+        .map_err(|_| Error::Embedder("its vectors differ in dimension from batch to batch".into()))
+}
+
+/// One finite row for each text, or an error.
+fn embed_checked(embedder: &dyn Embedder, texts: &[&str]) -> Result<Array2<f32>, Error> {
+    let vectors = embedder.embed(texts).map_err(Error::Embedder)?;
+    if vectors.nrows() != texts.len() {
+        return Err(Error::Rows { texts: texts.len(), rows: vectors.nrows() });
+    }
+    if vectors.iter().all(|value| value.is_finite()) {
+        Ok(vectors)
+    } else {
+        Err(Error::Embedder("a vector holds a value that is not finite".into()))
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use std::sync::Mutex;
+
+    #[test]
+    fn a_text_is_embedded_once_and_rows_keep_their_order() {
+        let calls = Mutex::new(Vec::new());
+        let embedder = |texts: &[&str]| -> Result<Array2<f32>, BoxError> {
+            calls.lock().unwrap().extend(texts.iter().map(ToString::to_string));
+            Ok(Array2::from_shape_fn((texts.len(), 1), |(row, _)| texts[row].len() as f32))
+        };
+        let oracle = Oracle::new(&embedder, 1, &|_| ());
+        assert_eq!(oracle.embed(&["a", "bbb", "a"]).unwrap().into_raw_vec_and_offset().0, [1.0, 3.0, 1.0]);
+        assert_eq!(oracle.embed(&["cc", "bbb", ""]).unwrap().into_raw_vec_and_offset().0, [2.0, 3.0, 0.0]);
+        assert_eq!(oracle.embed(&[]).unwrap().dim(), (0, 1));
+        assert_eq!(*calls.lock().unwrap(), ["a", "bbb", "cc", ""]);
+    }
+
+    #[test]
+    fn an_embedder_that_does_not_fit_is_an_error() {
+        let short = |_: &[&str]| -> Result<Array2<f32>, BoxError> { Ok(Array2::zeros((1, 2))) };
+        let holed = |texts: &[&str]| -> Result<Array2<f32>, BoxError> {
+            Ok(Array2::from_elem((texts.len(), 2), f32::NAN))
+        };
+        let texts = ["a", "b"].map(String::from);
+        assert!(matches!(embed_all(&short, &texts, |_| ()), Err(Error::Rows { texts: 2, rows: 1 })));
+        assert!(matches!(embed_all(&holed, &texts, |_| ()), Err(Error::Embedder(_))));
+    }
+}

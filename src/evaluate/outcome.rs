@@ -1,0 +1,166 @@
+//! What an attack brought back of each text, measured.
+
+use ndarray::{Array1, Array2};
+use rand_chacha::ChaCha8Rng;
+use rand_chacha::rand_core::{Rng, SeedableRng};
+
+use super::Normalizer;
+use super::corpus::Corpus;
+use super::report::AttackScores;
+use super::statistics::{RESAMPLES, Score, mean, proportion};
+use super::text;
+
+/// An attacked text, as the embedder sees it.
+#[derive(Clone)]
+pub(super) struct Truth {
+    text: String,
+    entities: Vec<String>,
+    vector: Array1<f32>,
+}
+
+impl Truth {
+    pub(super) fn new(
+        corpus: &Corpus,
+        document: usize,
+        clean: &Array2<f32>,
+        normalizer: &Normalizer,
+    ) -> Self {
+        Self {
+            text: normalizer.apply(&corpus.texts()[document]),
+            entities: corpus.entities()[document].iter().map(|entity| normalizer.apply(entity)).collect(),
+            vector: clean.row(document).to_owned(),
+        }
+    }
+}
+
+/// What an attack made of one vector.
+#[derive(Clone)]
+pub(super) struct Recovered {
+    pub(super) text: String,
+    /// Its clean embedding.
+    pub(super) vector: Array1<f32>,
+    pub(super) queries: usize,
+}
+
+/// One attack's measures, text by text.
+pub(super) struct Outcome {
+    pub(super) recovered: Vec<Recovered>,
+    pub(super) bleu: Vec<f64>,
+    exact: usize,
+    token_f1: Vec<f64>,
+    rouge_l: Vec<f64>,
+    /// Of the texts that have entities.
+    entity_recall: Vec<f64>,
+    cosine: Vec<f64>,
+}
+
+impl Outcome {
+    pub(super) fn new(recovered: Vec<Recovered>, truths: &[Truth]) -> Self {
+        let pairs = || recovered.iter().zip(truths);
+        let texts = |metric: fn(&str, &str) -> f64| pairs().map(|(r, t)| metric(&r.text, &t.text)).collect();
+        Self {
+            bleu: texts(text::bleu),
+            exact: pairs().filter(|(r, t)| text::exact_match(&r.text, &t.text)).count(),
+            token_f1: texts(text::token_f1),
+            rouge_l: texts(text::rouge_l),
+            entity_recall: pairs().filter_map(|(r, t)| entity_recall(&r.text, &t.entities)).collect(),
+            cosine: pairs().map(|(r, t)| cosine(&r.vector, &t.vector)).collect(),
+            recovered,
+        }
+    }
+
+    pub(super) fn scores(&self, seed: u64) -> AttackScores {
+        AttackScores {
+            exact_match: Some(proportion(self.exact, self.recovered.len())),
+            bleu: mean(&self.bleu, seed),
+            token_f1: mean(&self.token_f1, seed),
+            rouge_l: mean(&self.rouge_l, seed),
+            entity_recall: mean(&self.entity_recall, seed),
+            cosine: mean(&self.cosine, seed),
+        }
+    }
+
+    /// The oracle queries that a text took on average.
+    pub(super) fn queries(&self) -> f64 {
+        average(self.recovered.iter().map(|recovered| recovered.queries as f64))
+    }
+}
+
+/// What the attack gets without a defense, and what it gets on unrelated texts: BLEU, text by text.
+pub(super) struct Baseline<'a> {
+    pub(super) ceiling: &'a [f64],
+    pub(super) floor: &'a [f64],
+}
+
+impl Baseline<'_> {
+    /// How far the ceiling lies above the floor.
+    pub(super) fn gap(&self) -> f64 {
+        average(self.ceiling.iter().copied()) - average(self.floor.iter().copied())
+    }
+
+    /// `(bleu − floor) / (ceiling − floor)`, with the percentile bootstrap over texts: a resample takes
+    /// the same texts for all three. Neither the value nor the interval is held within 0 and 1.
+    pub(super) fn leak(&self, bleu: &[f64], seed: u64) -> Option<Score> {
+        let all: Vec<usize> = (0..bleu.len()).collect();
+        let value = self.ratio(bleu, &all)?;
+        let mut rng = ChaCha8Rng::seed_from_u64(seed);
+        let mut resample = || resampled(bleu.len(), &mut rng);
+        let mut ratios: Vec<f64> = (0..RESAMPLES).filter_map(|_| self.ratio(bleu, &resample())).collect();
+        ratios.sort_unstable_by(f64::total_cmp);
+        let tail = ratios.len() / 40;
+        Some(Score { value, low: *ratios.get(tail)?, high: *ratios.get(ratios.len() - 1 - tail)? })
+    }
+
+    /// `None` where the ceiling of these texts is not above their floor.
+    fn ratio(&self, bleu: &[f64], texts: &[usize]) -> Option<f64> {
+        let over_floor =
+            |scores: &[f64]| texts.iter().map(|&text| scores[text] - self.floor[text]).sum::<f64>();
+        let range = over_floor(self.ceiling);
+        (range > 0.0).then(|| over_floor(bleu) / range)
+    }
+}
+
+fn resampled(n: usize, rng: &mut ChaCha8Rng) -> Vec<usize> {
+    (0..n).map(|_| ((u128::from(rng.next_u64()) * n as u128) >> 64) as usize).collect()
+}
+
+fn entity_recall(recovered: &str, entities: &[String]) -> Option<f64> {
+    let entities: Vec<&str> = entities.iter().map(String::as_str).collect();
+    text::entity_recall(recovered, &entities)
+}
+
+fn cosine(a: &Array1<f32>, b: &Array1<f32>) -> f64 {
+    let norms = (a.dot(a) * b.dot(b)).sqrt();
+    if norms > 0.0 { f64::from(a.dot(b) / norms) } else { 0.0 }
+}
+
+fn average(values: impl ExactSizeIterator<Item = f64>) -> f64 {
+    let n = values.len().max(1) as f64;
+    values.sum::<f64>() / n
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_leak_is_one_at_the_ceiling_and_zero_at_the_floor() {
+        let (ceiling, floor) = ([90.0, 100.0, 80.0, 95.0], [4.0, 6.0, 5.0, 3.0]);
+        let baseline = Baseline { ceiling: &ceiling, floor: &floor };
+        assert!((baseline.gap() - 86.75).abs() < 1e-9);
+        assert_eq!(baseline.leak(&ceiling, 0), Some(Score { value: 1.0, low: 1.0, high: 1.0 }));
+        assert_eq!(baseline.leak(&floor, 0), Some(Score { value: 0.0, low: 0.0, high: 0.0 }));
+        let beyond = baseline.leak(&[100.0; 4], 0).unwrap();
+        assert!(beyond.value > 1.0 && beyond.low <= beyond.value && beyond.value <= beyond.high);
+        let below = baseline.leak(&[0.0; 4], 0).unwrap();
+        assert!(below.value < 0.0);
+    }
+
+    #[test]
+    fn no_range_has_no_leak() {
+        let flat = Baseline { ceiling: &[5.0, 5.0], floor: &[5.0, 5.0] };
+        assert_eq!(flat.leak(&[5.0, 5.0], 0), None);
+        assert_eq!(Baseline { ceiling: &[], floor: &[] }.leak(&[], 0), None);
+    }
+}

@@ -1,0 +1,134 @@
+//! The attack's side of an evaluation: what comes back of the sampled texts.
+
+use std::rc::Rc;
+
+use embosk_attacks::Attack;
+use embosk_defenses::Stack;
+use ndarray::{Array2, Axis};
+use rand_chacha::ChaCha8Rng;
+use rand_chacha::rand_core::{Rng, SeedableRng};
+
+use super::Normalizer;
+use super::adversary::Adversary;
+use super::corpus::Corpus;
+use super::oracle::Oracle;
+use super::outcome::{Outcome, Recovered, Truth};
+use super::retrieval::normalize_rows;
+use crate::Error;
+
+/// Attacks on the same sampled texts, under one defense after the other.
+pub(super) struct Trials<'a> {
+    attack: &'a dyn Attack,
+    oracle: Oracle<'a>,
+    normalizer: &'a Normalizer,
+    /// The clean vectors of all documents.
+    clean: &'a Array2<f32>,
+    unit_norm: bool,
+    /// The positions of the attacked documents, and after them those of the leaked pairs.
+    attacked: Vec<usize>,
+    spare: Vec<usize>,
+    truths: Vec<Truth>,
+    /// What was attacked already: equal vectors have equal outcomes.
+    done: Vec<(Array2<f32>, Rc<Outcome>)>,
+}
+
+impl<'a> Trials<'a> {
+    /// `samples` documents are drawn from the corpus by `seed`.
+    pub(super) fn new(
+        attack: &'a dyn Attack,
+        oracle: Oracle<'a>,
+        normalizer: &'a Normalizer,
+        (corpus, clean): (&Corpus, &'a Array2<f32>),
+        (samples, seed): (usize, u64),
+    ) -> Self {
+        let mut attacked = shuffled(corpus.texts().len(), seed);
+        let spare = attacked.split_off(samples.min(attacked.len()));
+        let truths =
+            attacked.iter().map(|&document| Truth::new(corpus, document, clean, normalizer)).collect();
+        let unit_norm = is_unit_norm(clean);
+        Self { attack, oracle, normalizer, clean, unit_norm, attacked, spare, truths, done: Vec::new() }
+    }
+
+    /// The attack on the undefended vectors, and its outputs held against other samples' texts.
+    pub(super) fn ceiling_and_floor(&mut self) -> Result<(Rc<Outcome>, Outcome), Error> {
+        let clean = self.clean;
+        let ceiling = self.run(&Stack::new(), Adversary::Naive, clean)?;
+        let mut others = self.truths.clone();
+        others.rotate_left(1);
+        let floor = Outcome::new(ceiling.recovered.clone(), &others);
+        Ok((ceiling, floor))
+    }
+
+    /// What `adversary` recovers from `protected`, the vectors of all documents under `stack`.
+    pub(super) fn run(
+        &mut self,
+        stack: &Stack,
+        adversary: Adversary,
+        protected: &Array2<f32>,
+    ) -> Result<Rc<Outcome>, Error> {
+        self.oracle.label(format!("{stack}, {adversary}"));
+        let pairs = &self.spare[..adversary.pairs()];
+        let of = |vectors: &Array2<f32>, rows: &[usize]| vectors.select(Axis(0), rows);
+        let (his, clean) = (of(protected, pairs), of(self.clean, pairs));
+        let mut vectors = adversary.restore(of(protected, &self.attacked), &his, &clean)?;
+        if self.unit_norm {
+            normalize_rows(vectors.view_mut());
+        }
+        if let Some((_, outcome)) = self.done.iter().find(|(done, _)| same_bits(done, &vectors)) {
+            return Ok(Rc::clone(outcome));
+        }
+        let outcome = Rc::new(self.invert(&vectors)?);
+        self.done.push((vectors, Rc::clone(&outcome)));
+        Ok(outcome)
+    }
+
+    fn invert(&self, vectors: &Array2<f32>) -> Result<Outcome, Error> {
+        let inversions = self.attack.invert(vectors.view(), &|texts| self.oracle.embed(texts))?;
+        if inversions.len() != vectors.nrows() {
+            return Err(Error::Setting("the attack returned another number of texts than vectors".into()));
+        }
+        let outputs: Vec<&str> = inversions.iter().map(|inversion| inversion.output.as_str()).collect();
+        let embedded = self.oracle.embed(&outputs).map_err(Error::Embedder)?;
+        let recovered = inversions.iter().zip(embedded.rows());
+        let recovered = recovered.map(|(inversion, vector)| Recovered {
+            text: self.normalizer.apply(&inversion.output),
+            vector: vector.to_owned(),
+            queries: inversion.queries,
+        });
+        Ok(Outcome::new(recovered.collect(), &self.truths))
+    }
+}
+
+/// `0..n` in an order drawn by `seed` (Fisher and Yates), the same in every version.
+fn shuffled(n: usize, seed: u64) -> Vec<usize> {
+    let mut rng = ChaCha8Rng::seed_from_u64(seed);
+    let mut order: Vec<usize> = (0..n).collect();
+    for last in (1..n).rev() {
+        let other = (u128::from(rng.next_u64()) * (last as u128 + 1)) >> 64;
+        order.swap(last, other as usize);
+    }
+    order
+}
+
+fn is_unit_norm(vectors: &Array2<f32>) -> bool {
+    vectors.rows().into_iter().all(|row| (row.dot(&row).sqrt() - 1.0).abs() < 1e-3)
+}
+
+fn same_bits(a: &Array2<f32>, b: &Array2<f32>) -> bool {
+    a.dim() == b.dim() && a.iter().zip(b).all(|(a, b)| a.to_bits() == b.to_bits())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_shuffle_holds_every_document_once() {
+        let mut order = shuffled(100, 3);
+        assert_eq!(order, shuffled(100, 3));
+        assert_ne!(order, shuffled(100, 4));
+        order.sort_unstable();
+        assert!(order.into_iter().eq(0..100));
+        assert!(shuffled(0, 3).is_empty());
+    }
+}

@@ -1,0 +1,230 @@
+//! An evaluation from beginning to end.
+
+use embosk_attacks::Attack;
+use embosk_defenses::{Defense, Rng, Role, Stack};
+use ndarray::{Array2, ArrayView2};
+use serde_json::{Map, Value, json};
+
+use super::oracle::{Oracle, embed_all};
+use super::outcome::{Baseline, Outcome};
+use super::privacy::Trials;
+use super::report::{AttackScores, Report, RetrievalScores, Row};
+use super::retrieval::{self, normalize_rows};
+use super::statistics::{RESAMPLES, mean};
+use super::{Adversary, Corpus, Evaluation};
+use crate::{Embedder, Error};
+
+/// The undefended attack must score this many BLEU points above chance.
+const LEAST_GAP: f64 = 10.0;
+
+pub(super) fn run<E: Embedder>(mut evaluation: Evaluation<E>) -> Result<Report, Error> {
+    let corpus =
+        evaluation.corpus.take().unwrap_or_else(|| Corpus::records(super::corpus::RECORDS, evaluation.seed));
+    complete(&mut evaluation);
+    check(&evaluation, &corpus)?;
+    let clean = Vectors::embed(&evaluation, &corpus)?;
+    match &evaluation.attack {
+        Some(attack) => attacked(&evaluation, attack.as_ref(), &corpus, &clean),
+        None => searched(&evaluation, &corpus, &clean),
+    }
+}
+
+fn complete<E>(evaluation: &mut Evaluation<E>) {
+    if evaluation.stacks.is_empty() {
+        evaluation.stacks.push(Stack::new());
+    }
+    if evaluation.adversaries.is_empty() && evaluation.attack.is_some() {
+        evaluation.adversaries.extend(Adversary::DEFAULT);
+    }
+}
+
+fn check<E>(evaluation: &Evaluation<E>, corpus: &Corpus) -> Result<(), Error> {
+    let documents = corpus.texts().len();
+    if documents == 0 {
+        return Err(Error::Empty("the corpus"));
+    }
+    if evaluation.attack.is_none() {
+        return match (evaluation.adversaries.is_empty(), corpus.queries().is_empty()) {
+            (false, _) => Err(Error::Setting("an adversary needs an attack".into())),
+            (_, true) => Err(Error::Setting("there is nothing to measure: no attack, and no queries".into())),
+            _ => Ok(()),
+        };
+    }
+    let samples = evaluation.samples;
+    if samples < 2 {
+        return Err(Error::Setting(
+            "at least 2 samples are needed: the floor is scored on another one".into(),
+        ));
+    }
+    let pairs = evaluation.adversaries.iter().map(|adversary| adversary.pairs()).max().unwrap_or(0);
+    if samples.saturating_add(pairs) > documents {
+        return Err(Error::Setting(format!(
+            "{samples} samples and {pairs} leaked pairs need as many documents together, but the corpus holds \
+             {documents}; lower one of the two, or take a larger corpus"
+        )));
+    }
+    Ok(())
+}
+
+/// The vectors of all documents and of all queries.
+struct Vectors {
+    documents: Array2<f32>,
+    queries: Array2<f32>,
+}
+
+impl Vectors {
+    fn embed<E: Embedder>(evaluation: &Evaluation<E>, corpus: &Corpus) -> Result<Self, Error> {
+        let embed = |what: &str, texts: &[String]| {
+            let tell = |done| (evaluation.progress)(&format!("embedding {what}: {done} of {}", texts.len()));
+            embed_all(&evaluation.embedder, texts, tell)
+        };
+        let documents = embed("documents", corpus.texts())?;
+        let queries = match corpus.queries() {
+            [] => Array2::zeros((0, documents.ncols())),
+            queries => embed("queries", queries)?,
+        };
+        Ok(Self { documents, queries })
+    }
+
+    fn protect(&self, stack: &Stack, seed: u64) -> Result<Self, Error> {
+        let mut rng = Rng::seeded(seed);
+        let (mut documents, mut queries) = (self.documents.clone(), self.queries.clone());
+        stack.protect(Role::Document, documents.view_mut(), &mut rng)?;
+        stack.protect(Role::Query, queries.view_mut(), &mut rng)?;
+        Ok(Self { documents, queries })
+    }
+
+    fn retrieval(&self, corpus: &Corpus, seed: u64) -> RetrievalScores {
+        if corpus.queries().is_empty() {
+            return RetrievalScores::default();
+        }
+        let unit = |vectors: ArrayView2<'_, f32>| {
+            let mut vectors = vectors.to_owned();
+            normalize_rows(vectors.view_mut());
+            vectors
+        };
+        let (documents, queries) = (unit(self.documents.view()), unit(self.queries.view()));
+        let rankings = retrieval::search(documents.view(), queries.view(), 10, corpus.ids());
+        let judgements = corpus.judgements();
+        RetrievalScores {
+            ndcg_at_10: mean(
+                &judgements.scores(&rankings, |found, judged| retrieval::ndcg(found, judged, 10)),
+                seed,
+            ),
+            recall_at_10: mean(
+                &judgements.scores(&rankings, |found, judged| retrieval::recall(found, judged, 10)),
+                seed,
+            ),
+            mrr_at_10: mean(
+                &judgements.scores(&rankings, |found, judged| retrieval::mrr(found, judged, 10)),
+                seed,
+            ),
+        }
+    }
+}
+
+/// Retrieval alone.
+fn searched<E>(evaluation: &Evaluation<E>, corpus: &Corpus, clean: &Vectors) -> Result<Report, Error> {
+    let mut rows = Vec::new();
+    for stack in &evaluation.stacks {
+        (evaluation.progress)(&format!("{stack}: retrieval"));
+        let retrieval = clean.protect(stack, evaluation.seed)?.retrieval(corpus, evaluation.seed);
+        rows.push(Row {
+            defense: stack.to_string(),
+            adversary: "none".into(),
+            n: 0,
+            attack: AttackScores::default(),
+            leak: None,
+            retrieval,
+            oracle_queries: None,
+        });
+    }
+    let signature = signature(evaluation, corpus, &clean.documents);
+    Ok(Report { signature, rows, ceiling: None, floor: None, conclusive: true, reason: None })
+}
+
+fn attacked<E: Embedder>(
+    evaluation: &Evaluation<E>,
+    attack: &dyn Attack,
+    corpus: &Corpus,
+    clean: &Vectors,
+) -> Result<Report, Error> {
+    let seed = evaluation.seed;
+    let oracle = Oracle::new(&evaluation.embedder, clean.documents.ncols(), evaluation.progress.as_ref());
+    let drawn = (evaluation.samples, seed);
+    let mut trials = Trials::new(attack, oracle, &evaluation.normalizer, (corpus, &clean.documents), drawn);
+    let (ceiling, floor) = trials.ceiling_and_floor()?;
+    let baseline = Baseline { ceiling: &ceiling.bleu, floor: &floor.bleu };
+    let conclusive = baseline.gap() >= LEAST_GAP;
+    let leak = |outcome: &Outcome| if conclusive { baseline.leak(&outcome.bleu, seed) } else { None };
+    let mut rows = Vec::new();
+    for stack in &evaluation.stacks {
+        let protected = clean.protect(stack, seed)?;
+        let retrieval = protected.retrieval(corpus, seed);
+        for &adversary in &evaluation.adversaries {
+            let outcome = trials.run(stack, adversary, &protected.documents)?;
+            rows.push(Row {
+                defense: stack.to_string(),
+                adversary: adversary.to_string(),
+                n: outcome.recovered.len(),
+                attack: outcome.scores(seed),
+                leak: leak(&outcome),
+                retrieval,
+                oracle_queries: Some(outcome.queries()),
+            });
+        }
+    }
+    let mut signature = signature(evaluation, corpus, &clean.documents);
+    signature.insert("oracle_queries_undefended".into(), json!(ceiling.queries()));
+    let (ceiling, floor) = (Some(ceiling.scores(seed)), Some(floor.scores(seed)));
+    let reason = (!conclusive).then(|| broken(baseline.gap()));
+    Ok(Report { signature, rows, ceiling, floor, conclusive, reason })
+}
+
+fn broken(gap: f64) -> String {
+    format!(
+        "the undefended attack is only {gap:.1} BLEU points above chance, and {LEAST_GAP} are needed: it does not \
+         work on this corpus and embedder, so its failing under a defense says nothing; use an attack that was \
+         trained on this embedder and on texts of this kind"
+    )
+}
+
+/// All settings that the scores depend on; the caller's notes with them.
+fn signature<E>(evaluation: &Evaluation<E>, corpus: &Corpus, documents: &Array2<f32>) -> Map<String, Value> {
+    let mut signature = evaluation.notes.clone();
+    let mut set = |name: &str, value: Value| signature.insert(name.to_owned(), value);
+    set("embosk", json!(env!("CARGO_PKG_VERSION")));
+    set("corpus", json!(corpus.name()));
+    set("corpus_sha256", json!(corpus.hash()));
+    set("documents", json!(documents.nrows()));
+    set("dimension", json!(documents.ncols()));
+    set("queries", json!(corpus.queries().len()));
+    set("defenses", evaluation.stacks.iter().map(ToString::to_string).collect());
+    set("seed", json!(evaluation.seed));
+    set("retrieval", json!("cosine|search:exact|ties:trec_eval|cutoff:10"));
+    set(
+        "intervals",
+        json!(format!("95%|exact_match:clopper-pearson|others:bootstrap-percentile-{RESAMPLES}")),
+    );
+    if let Some(attack) = &evaluation.attack {
+        set("attack", json!(attack.to_string()));
+        set("adversaries", evaluation.adversaries.iter().map(ToString::to_string).collect());
+        set("samples", json!(evaluation.samples));
+        set("normalizer", json!(evaluation.normalizer.name));
+        set("metrics", metrics());
+    }
+    signature
+}
+
+fn metrics() -> Value {
+    json!({
+        "exact_match": "whitespace:collapsed",
+        "bleu": "sentence-mean|tok:13a|smooth:exp|eff:no",
+        "token_f1": "word-sets|lowercase",
+        "rouge_l": "f-measure|stemmer:no",
+        "entity_recall": "whole-words",
+        "cosine": "clean-embedding(output)~clean-embedding(text)",
+        "floor": "outputs~next-sample",
+        "leak": "(bleu-floor)/(ceiling-floor)",
+    })
+}

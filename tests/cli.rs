@@ -1,0 +1,293 @@
+//! The `embosk` command from outside: exit codes, messages, files.
+#![cfg(feature = "cli")]
+#![allow(clippy::unwrap_used)]
+
+use std::fs;
+use std::path::Path;
+use std::process::{Command, Output, Stdio};
+
+use ndarray::{Array2, array};
+use ndarray_npy::{read_npy, write_npy};
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+/// Runs `embosk` in `folder`; the arguments are separated by white space.
+fn embosk(folder: &TempDir, line: &str) -> Output {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_embosk"));
+    command
+        .current_dir(folder.path())
+        .args(line.split_whitespace())
+        .env_remove("EMBOSK_KEY")
+        .output()
+        .unwrap()
+}
+
+fn stderr(output: &Output) -> String {
+    String::from_utf8(output.stderr.clone()).unwrap()
+}
+
+fn succeeds(folder: &TempDir, line: &str) -> String {
+    let output = embosk(folder, line);
+    assert_eq!(output.status.code(), Some(0), "{line}: {}", stderr(&output));
+    String::from_utf8(output.stdout).unwrap()
+}
+
+/// Exit code 2, nothing on stdout, and one or two lines on stderr that name the problem.
+#[track_caller]
+fn refused(folder: &TempDir, line: &str, part: &str) {
+    let output = embosk(folder, line);
+    let message = stderr(&output);
+    assert_eq!(output.status.code(), Some(2), "{line}: {message}");
+    assert!(message.starts_with("error: ") && message.contains(part), "{line}: {message} has no {part}");
+    assert!(message.lines().count() <= 2 && !message.contains("panicked"), "{message}");
+    assert!(output.stdout.is_empty());
+}
+
+/// A folder with a key, clean vectors, and files that are wrong in many ways.
+fn workplace() -> TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    let write = |name: &str, bytes: &[u8]| fs::write(folder.path().join(name), bytes).unwrap();
+    let store = |name: &str, vectors: &Array2<f32>| write_npy(folder.path().join(name), vectors).unwrap();
+    let clean = array![[1.0, 0.0, 0.0], [0.6, 0.8, 0.0]];
+    store("clean.npy", &clean);
+    store("empty.npy", &Array2::zeros((0, 3)));
+    store("holed.npy", &array![[1.0, 0.0, 0.0], [f32::NAN, 0.0, 1.0]]);
+    store("wide.npy", &Array2::ones((2, 4)));
+    write_npy(folder.path().join("double.npy"), &array![[1.0_f64, 0.0, 0.0]]).unwrap();
+    let whole = fs::read(folder.path().join("clean.npy")).unwrap();
+    write("truncated.npy", &whole[..whole.len() - 1]);
+    write("header.npy", &whole[..40]);
+    write("text.npy", b"no array");
+    write("texts.txt", b"one text\n\nand another\n");
+    write("nothing.txt", b"");
+    write("latin.txt", b"first\nsecond caf\xe9\n");
+    fs::create_dir(folder.path().join("model")).unwrap();
+    folder
+}
+
+#[test]
+fn a_new_key_rotates_a_file_of_vectors() {
+    let folder = workplace();
+    assert_eq!(succeeds(&folder, "keygen --output key"), "");
+    let turn = "protect --defense rotation(key=file:key) --role";
+    assert_eq!(succeeds(&folder, &format!("{turn} document clean.npy documents.npy")), "");
+    succeeds(&folder, &format!("{turn} query clean.npy queries.npy"));
+    let read = |name: &str| read_npy::<_, Array2<f32>>(folder.path().join(name)).unwrap();
+    let (clean, documents, queries) = (read("clean.npy"), read("documents.npy"), read("queries.npy"));
+    assert!((&documents - &clean).iter().any(|difference| difference.abs() > 0.01));
+    let products = |a: &Array2<f32>, b: &Array2<f32>| a.dot(&b.t());
+    let difference = products(&documents, &queries) - products(&clean, &clean);
+    assert!(difference.iter().all(|difference| difference.abs() < 1e-5));
+}
+
+#[test]
+fn keys_differ_are_closed_to_others_and_are_not_overwritten() {
+    let folder = workplace();
+    let [one, other] = [(); 2].map(|()| succeeds(&folder, "keygen"));
+    assert_ne!(one, other);
+    succeeds(&folder, "keygen --output key");
+    let stored = fs::read_to_string(folder.path().join("key")).unwrap();
+    assert_eq!(stored.len(), one.len());
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::PermissionsExt;
+        assert_eq!(fs::metadata(folder.path().join("key")).unwrap().permissions().mode() & 0o777, 0o600);
+    }
+    refused(&folder, "keygen --output key", "it exists");
+    assert_eq!(fs::read_to_string(folder.path().join("key")).unwrap(), stored);
+    refused(&folder, "keygen --output no/such/folder/key", "key: ");
+}
+
+#[test]
+fn a_defense_that_cannot_be_read_is_refused() {
+    let folder = workplace();
+    let protect = |spec: &str| format!("protect --defense {spec} --role document clean.npy out.npy");
+    for (spec, part) in [
+        ("rotate(key=env:K)", "unknown defense"),
+        ("gaussian(sigma=-1)", "sigma"),
+        ("gaussian", "expected `(`"),
+        ("quantization(bits=3)", "bits"),
+        ("rotation(key=env:EMBOSK_KEY)", "EMBOSK_KEY"),
+        ("rotation(key=file:nowhere)", "nowhere"),
+    ] {
+        refused(&folder, &protect(spec), part);
+        let evaluate = format!("evaluate --embedder model --defense {spec}");
+        refused(&folder, &evaluate, part);
+    }
+    assert!(!folder.path().join("out.npy").exists());
+}
+
+#[test]
+fn a_key_in_a_spec_is_refused_and_not_repeated() {
+    let folder = workplace();
+    let key = succeeds(&folder, "keygen");
+    for key in [key.trim(), &"0123456789abcdef".repeat(4)] {
+        for verb in ["protect --role query clean.npy out.npy", "evaluate --embedder model"] {
+            let output = embosk(&folder, &format!("{verb} --defense rotation(key={key})"));
+            assert_eq!(output.status.code(), Some(2));
+            assert!(!stderr(&output).contains(key), "{}", stderr(&output));
+        }
+    }
+}
+
+#[test]
+fn vectors_that_are_wrong_are_refused() {
+    let folder = workplace();
+    succeeds(&folder, "keygen --output key");
+    let protect =
+        |input: &str| format!("protect --defense gaussian(sigma=0.1) --role document {input} out.npy");
+    for (input, part) in [
+        ("holed.npy", "row 1"),
+        ("truncated.npy", "truncated"),
+        ("header.npy", "header"),
+        ("text.npy", "not a .npy file"),
+        ("double.npy", "float32"),
+        ("missing.npy", "missing.npy: "),
+        ("model", "model: "),
+    ] {
+        refused(&folder, &protect(input), part);
+    }
+    let narrow = "protect --defense rotation(key=file:key,dim=3) --role document";
+    refused(&folder, &format!("{narrow} wide.npy out.npy"), "dimension 3");
+    refused(&folder, &format!("{narrow} clean.npy clean.npy"), "overwritten");
+    refused(&folder, &format!("{narrow} clean.npy ./model/../clean.npy"), "overwritten");
+    refused(&folder, &format!("{narrow} clean.npy no/folder/out.npy"), "out.npy: ");
+    assert!(!folder.path().join("out.npy").exists());
+    let left =
+        fs::read_dir(folder.path()).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap());
+    assert!(left.into_iter().all(|name| !name.contains("part")));
+}
+
+#[test]
+fn no_vectors_are_protected_as_no_vectors() {
+    let folder = workplace();
+    succeeds(&folder, "keygen --output key");
+    let spec = "rotation(key=file:key)|gaussian(sigma=0.1)|quantization(bits=8)";
+    succeeds(&folder, &format!("protect --defense {spec} --role query empty.npy out.npy"));
+    assert_eq!(read_npy::<_, Array2<f32>>(folder.path().join("out.npy")).unwrap().dim(), (0, 3));
+}
+
+#[test]
+fn texts_and_models_that_are_missing_are_named() {
+    let folder = workplace();
+    for (line, part) in [
+        ("embed --embedder model --input nothing.txt --output out.npy", "nothing.txt: it is empty"),
+        ("embed --embedder model --input latin.txt --output out.npy", "latin.txt, line 2: it is not UTF-8"),
+        ("embed --embedder model --input missing.txt --output out.npy", "missing.txt: "),
+        ("embed --embedder model --input texts.txt --output out.npy", "model"),
+        ("embed --embedder nowhere --input texts.txt --output out.npy", "nowhere: there is no such folder"),
+        ("embed --embedder reference --input texts.txt --output out.npy", "scripts/fetch-minilm"),
+        ("embed --embedder http://localhost/v1 --input texts.txt --output out.npy", "later version"),
+        ("invert --inverter model --embedder model --input nothing.txt", "nothing.txt: it is empty"),
+        ("invert --inverter model --embedder model --vectors empty.npy", "empty.npy: it has no rows"),
+        ("invert --inverter model --embedder model --vectors truncated.npy", "truncated"),
+        ("invert --inverter model --embedder model --input texts.txt", "model"),
+        ("invert --inverter no-such-attack --embedder model --input texts.txt", "no-such-attack"),
+        ("evaluate --corpus records:0 --embedder model", "records:N"),
+        ("evaluate --corpus model --embedder model", "corpus.jsonl"),
+        ("evaluate --corpus missing.txt --embedder model", "missing.txt: "),
+        ("evaluate --embedder model --output no/folder/report.json", "report.json: there is no folder"),
+        ("embed --embedder model --input texts.txt --output model", "model: it is a folder"),
+        ("evaluate --embedder model", "model"),
+        ("evaluate", "scripts/fetch-minilm"),
+    ] {
+        refused(&folder, line, part);
+    }
+    assert!(!folder.path().join("out.npy").exists());
+}
+
+#[test]
+fn arguments_that_cannot_be_understood_exit_with_2() {
+    let folder = workplace();
+    for line in [
+        "",
+        "curve",
+        "evaluate --adversary informed(10)",
+        "evaluate --adversary leaked(0)",
+        "evaluate --samples many",
+        "evaluate --beam-width 0",
+        "evaluate --format xml",
+        "invert --inverter model --embedder model",
+        "invert --inverter model --embedder model --input texts.txt --vectors clean.npy",
+        "protect --defense none --role both clean.npy out.npy",
+        "protect --defense none clean.npy out.npy",
+        "score",
+    ] {
+        let output = embosk(&folder, line);
+        assert_eq!(output.status.code(), Some(2), "{line}");
+        assert!(!stderr(&output).is_empty() && !stderr(&output).contains("panicked"));
+    }
+    assert!(succeeds(&folder, "--help").contains("evaluate"));
+    assert!(succeeds(&folder, "--version").starts_with("embosk "));
+}
+
+#[test]
+fn pairs_are_scored_as_sacrebleu_and_rouge_score_them() {
+    let folder = workplace();
+    let golden =
+        fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/text-metrics.jsonl"))
+            .unwrap();
+    let golden: Vec<Value> = golden.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let pairs = golden.iter().map(|pair| {
+        json!({"input": pair["reference"], "output": pair["candidate"], "queries": 7}).to_string() + "\n"
+    });
+    fs::write(folder.path().join("pairs.jsonl"), pairs.collect::<String>()).unwrap();
+    let scores: Value =
+        serde_json::from_str(&succeeds(&folder, "score --input pairs.jsonl --format json")).unwrap();
+    for metric in ["bleu", "rouge_l"] {
+        let expected =
+            golden.iter().map(|pair| pair[metric].as_f64().unwrap()).sum::<f64>() / golden.len() as f64;
+        let [value, low, high] = ["value", "low", "high"].map(|end| scores[metric][end].as_f64().unwrap());
+        assert!((value - expected).abs() < 1e-9, "{metric}: {value} {expected}");
+        assert!(low < value && value < high);
+    }
+}
+
+#[test]
+fn three_pairs_are_scored_by_hand() {
+    let folder = workplace();
+    let pairs =
+        [("Ann owes Bob five dollars", "Ann owes Bob five dollars"), ("a b c d", "w x y z"), ("a b", "a c")];
+    let lines = pairs.map(|(input, output)| json!({"input": input, "output": output}).to_string() + "\n");
+    fs::write(folder.path().join("pairs.jsonl"), lines.concat()).unwrap();
+    let scores: Value =
+        serde_json::from_str(&succeeds(&folder, "score --input pairs.jsonl --format json")).unwrap();
+    let value = |metric: &str| scores[metric]["value"].as_f64().unwrap();
+    assert!((value("exact_match") - 1.0 / 3.0).abs() < 1e-9);
+    assert!((value("token_f1") - 0.5).abs() < 1e-9 && (value("rouge_l") - 0.5).abs() < 1e-9);
+    let names: Vec<&str> = scores.as_object().unwrap().keys().map(String::as_str).collect();
+    assert_eq!(names, ["bleu", "exact_match", "rouge_l", "token_f1"]);
+    let table = succeeds(&folder, "score --input pairs.jsonl");
+    assert!(table.starts_with("exact match 0.333 [0.008, 0.906]\n") && table.contains("3 pairs"), "{table}");
+}
+
+#[test]
+fn a_bad_pair_is_named_and_not_quoted() {
+    let folder = workplace();
+    let good = "{\"input\": \"a\", \"output\": \"b\"}\n";
+    for bad in [
+        "{\"input\": null, \"output\": \"secret\"}",
+        "{\"output\": \"secret\"}",
+        "[\"secret\"]",
+        "secret",
+        "",
+    ] {
+        fs::write(folder.path().join("pairs.jsonl"), format!("{good}{bad}\n")).unwrap();
+        refused(&folder, "score --input pairs.jsonl", "pairs.jsonl, line 2: ");
+        assert!(!stderr(&embosk(&folder, "score --input pairs.jsonl")).contains("secret"));
+    }
+    refused(&folder, "score --input nothing.txt", "nothing.txt: it is empty");
+}
+
+#[cfg(unix)]
+#[test]
+fn a_reader_that_leaves_is_no_failure() {
+    let folder = workplace();
+    fs::write(folder.path().join("pairs.jsonl"), "{\"input\": \"a\", \"output\": \"b\"}\n").unwrap();
+    let mut command = Command::new(env!("CARGO_BIN_EXE_embosk"));
+    command.current_dir(folder.path()).args(["score", "--input", "pairs.jsonl"]);
+    let (reader, writer) = std::io::pipe().unwrap();
+    drop(reader);
+    let output = command.stdout(writer).stderr(Stdio::piped()).output().unwrap();
+    assert_eq!((output.status.code(), stderr(&output)), (Some(0), String::new()));
+}

@@ -1,0 +1,207 @@
+//! The evaluation from beginning to end, with an embedder and an attack that need no model.
+#![cfg(feature = "evaluate")]
+#![allow(clippy::unwrap_used, clippy::float_cmp)]
+
+use std::collections::hash_map::DefaultHasher;
+use std::fmt;
+use std::hash::{Hash, Hasher};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use embosk::attacks::{self, Attack, Inversion, Oracle};
+use embosk::evaluate::{Adversary, Corpus, Evaluation, Report};
+use embosk::{BoxError, Embedder, Key, Rotation, Stack};
+use ndarray::{Array2, ArrayView2};
+use serde_json::Value;
+
+const DIM: usize = 48;
+
+/// A unit vector of each text's words, lower-cased. The weights are no small whole numbers: these would tie.
+#[derive(Default)]
+struct Words(AtomicUsize);
+
+impl Embedder for Words {
+    fn embed(&self, texts: &[&str]) -> Result<Array2<f32>, BoxError> {
+        self.0.fetch_add(texts.len(), Ordering::Relaxed);
+        let mut vectors = Array2::<f32>::zeros((texts.len(), DIM));
+        for (text, mut row) in texts.iter().zip(vectors.rows_mut()) {
+            for word in text.to_lowercase().split(|c: char| !c.is_alphanumeric()) {
+                for index in 0..6_u8 {
+                    let mut hasher = DefaultHasher::new();
+                    (word, index).hash(&mut hasher);
+                    let bits = hasher.finish();
+                    row[bits as usize % DIM] += (bits >> 32) as f32 / 2_f32.powi(31) - 1.0;
+                }
+            }
+            let norm = row.dot(&row).sqrt().max(1e-12);
+            row /= norm;
+        }
+        Ok(vectors)
+    }
+}
+
+/// Knows every text there is, and returns the one whose clean vector is nearest.
+#[derive(Debug)]
+struct Lookup(Vec<String>);
+
+impl fmt::Display for Lookup {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("lookup")
+    }
+}
+
+impl Attack for Lookup {
+    fn invert(
+        &self,
+        vectors: ArrayView2<'_, f32>,
+        oracle: &Oracle<'_>,
+    ) -> Result<Vec<Inversion>, attacks::Error> {
+        let texts: Vec<&str> = self.0.iter().map(String::as_str).collect();
+        let cosines = vectors.dot(&oracle(&texts).map_err(attacks::Error::Oracle)?.t());
+        let nearest = cosines.rows().into_iter().map(|row| {
+            let best = (0..texts.len()).max_by(|&a, &b| row[a].total_cmp(&row[b])).unwrap_or(0);
+            Inversion {
+                steps: vec![],
+                output: texts[best].to_uppercase(),
+                cosine: row[best],
+                queries: texts.len(),
+            }
+        });
+        Ok(nearest.collect())
+    }
+}
+
+fn evaluation(corpus: &Corpus) -> Evaluation<Arc<Words>> {
+    Evaluation::new(Arc::new(Words::default()))
+        .corpus(corpus.clone())
+        .normalizer("lowercase", str::to_lowercase)
+        .samples(40)
+        .seed(5)
+}
+
+fn attacked(corpus: &Corpus) -> Evaluation<Arc<Words>> {
+    evaluation(corpus).attack(Lookup(corpus.texts().to_vec()))
+}
+
+fn rotation() -> Stack {
+    Stack::new().with(Rotation::new(&Key::from_bytes([7; 32]), DIM).unwrap())
+}
+
+fn json(report: &Report) -> Value {
+    serde_json::from_str(&report.to_json().unwrap()).unwrap()
+}
+
+#[test]
+fn a_rotation_stops_the_naive_and_not_the_one_with_pairs() {
+    let corpus = Corpus::records(300, 1);
+    let report = attacked(&corpus)
+        .defense(Stack::new())
+        .defense(rotation())
+        .adversary(Adversary::Naive)
+        .adversary(Adversary::Leaked(100))
+        .run()
+        .unwrap();
+    let report = json(&report);
+    assert_eq!(report["conclusive"], true);
+    let rows = report["rows"].as_array().unwrap();
+    let value = |row: usize, name: &str| rows[row][name]["value"].as_f64().unwrap();
+    let names: Vec<_> = rows.iter().map(|row| row["adversary"].as_str().unwrap()).collect();
+    assert_eq!(names, ["naive", "leaked(100)", "naive", "leaked(100)"]);
+    assert_eq!([0, 1, 2, 3].map(|row| value(row, "exact_match") > 0.9), [true, true, false, true]);
+    // a guess among 300 texts is right now and then
+    assert!(value(0, "leak") == 1.0 && value(2, "exact_match") < 0.1);
+    assert!(value(2, "leak").abs() < 0.1 && value(3, "leak") > 0.9, "{report:#}");
+    assert!(value(0, "cosine") > 0.999 && value(2, "cosine") < 0.9);
+    let [clean, turned] = [0, 2].map(|row| value(row, "ndcg_at_10"));
+    assert!((clean - turned).abs() < 1e-3, "{clean} {turned}");
+    assert!(value(0, "entity_recall") > 0.9 && value(2, "entity_recall") < 0.5);
+    assert!(value(2, "bleu") < value(0, "bleu"));
+}
+
+#[test]
+fn the_json_has_the_fields_that_scripts_read() {
+    let corpus = Corpus::records(100, 2);
+    let report =
+        json(&attacked(&corpus).adversary(Adversary::Naive).note("embedder", "words").run().unwrap());
+    let row = &report["rows"][0];
+    assert_eq!((&row["defense"], &row["n"]), (&Value::from("none"), &Value::from(40)));
+    for score in
+        "exact_match bleu token_f1 rouge_l entity_recall cosine leak ndcg_at_10 recall_at_10 mrr_at_10"
+            .split(' ')
+    {
+        let [value, low, high] = ["value", "low", "high"].map(|end| row[score][end].as_f64().unwrap());
+        assert!(low <= value && value <= high, "{score}: {row}");
+    }
+    for setting in
+        "embosk embedder corpus corpus_sha256 seed samples normalizer attack metrics queries".split(' ')
+    {
+        assert!(!report["signature"][setting].is_null(), "{setting}");
+    }
+    assert!(report["ceiling"]["bleu"]["value"].as_f64() > report["floor"]["bleu"]["value"].as_f64());
+    assert!(report["floor"]["exact_match"]["value"].as_f64() < Some(0.1));
+}
+
+#[test]
+fn equal_settings_give_an_equal_report_and_equal_vectors_one_attack() {
+    let corpus = Corpus::records(120, 3);
+    let naive = |e: Evaluation<Arc<Words>>| e.adversary(Adversary::Naive).run().unwrap().to_json().unwrap();
+    let noisy = || attacked(&corpus).defense("gaussian(sigma=0.1)".parse().unwrap());
+    assert_eq!(naive(noisy()), naive(noisy()));
+    let embedder = Arc::new(Words::default());
+    let lookup = Lookup(corpus.texts().to_vec());
+    let evaluation = Evaluation::new(Arc::clone(&embedder)).corpus(corpus.clone()).attack(lookup).samples(40);
+    evaluation.adversary(Adversary::Naive).defense(Stack::new()).defense(Stack::new()).run().unwrap();
+    let queries = corpus.queries().len();
+    // documents and queries once; the attack's texts and its outputs (upper-cased) once, from the cache after that
+    assert!(embedder.0.load(Ordering::Relaxed) <= 120 + queries + 120 + 40);
+}
+
+#[test]
+fn an_attack_that_does_not_work_undefended_proves_nothing() {
+    let corpus = Corpus::records(100, 4);
+    let report = evaluation(&corpus)
+        .attack(Lookup(vec!["nothing of the kind".into()]))
+        .adversary(Adversary::Naive)
+        .run()
+        .unwrap();
+    assert!(!report.conclusive && report.rows[0].leak.is_none());
+    assert!(report.reason.unwrap().contains("above chance"));
+}
+
+#[test]
+fn what_was_not_measured_is_null() {
+    let report = json(&evaluation(&Corpus::records(100, 5)).run().unwrap());
+    let row = &report["rows"][0];
+    assert_eq!((&row["adversary"], &row["n"]), (&Value::from("none"), &Value::from(0)));
+    assert!(row["bleu"].is_null() && row["leak"].is_null() && row["ndcg_at_10"]["value"].is_number());
+    assert!(report["ceiling"].is_null() && report["reason"].is_null());
+    let passages: Vec<String> = Corpus::records(100, 5).texts().to_vec();
+    let report =
+        json(&attacked(&Corpus::passages("mine", passages)).adversary(Adversary::Naive).run().unwrap());
+    let row = &report["rows"][0];
+    assert!(
+        row["ndcg_at_10"].is_null() && row["entity_recall"].is_null() && row["bleu"]["value"].is_number()
+    );
+}
+
+#[test]
+fn settings_that_cannot_be_run_are_refused() {
+    let corpus = Corpus::records(100, 6);
+    let few = Corpus::passages("few", vec!["one passage".into()]);
+    let cases = [
+        (attacked(&corpus).adversary(Adversary::Leaked(61)).run(), "lower one of the two"),
+        (attacked(&corpus).samples(1).adversary(Adversary::Naive).run(), "at least 2 samples"),
+        (attacked(&corpus).samples(usize::MAX).adversary(Adversary::Leaked(2)).run(), "corpus holds 100"),
+        (evaluation(&corpus).adversary(Adversary::Naive).run(), "needs an attack"),
+        (evaluation(&few).run(), "nothing to measure"),
+        (evaluation(&Corpus::passages("none", vec![])).run(), "the corpus is empty"),
+    ];
+    for (result, part) in cases {
+        let message = result.unwrap_err().to_string();
+        assert!(message.contains(part), "{message}");
+    }
+    assert!(attacked(&corpus).adversary(Adversary::Leaked(60)).run().is_ok());
+    let narrow = Stack::new().with(Rotation::new(&Key::from_bytes([7; 32]), DIM + 1).unwrap());
+    let message = evaluation(&corpus).defense(narrow).run().unwrap_err().to_string();
+    assert!(message.contains("dimension 49"), "{message}");
+}

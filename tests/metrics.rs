@@ -1,0 +1,295 @@
+//! The metrics against the tools that define them (tests/golden/metrics.py writes the goldens), and by their
+//! laws.
+#![cfg(feature = "evaluate")]
+#![allow(clippy::unwrap_used, clippy::float_cmp)]
+
+use std::collections::HashMap;
+
+use embosk::evaluate::retrieval::{Judgements, Ranking, mrr, ndcg, normalize_rows, recall, search};
+use embosk::evaluate::statistics::{mean, paired_difference, proportion};
+use embosk::evaluate::text::{bleu, entity_recall, exact_match, rouge_l, token_f1};
+use ndarray::{Array2, array};
+use proptest::prelude::*;
+use serde_json::Value;
+
+const TOLERANCE: f64 = 1e-9;
+
+#[test]
+fn text_scores_equal_sacrebleu_and_rouge_score() {
+    let golden = golden("text-metrics.jsonl");
+    for (line, pair) in golden.lines().enumerate() {
+        let pair: Value = serde_json::from_str(pair).unwrap();
+        let (candidate, reference) =
+            (pair["candidate"].as_str().unwrap(), pair["reference"].as_str().unwrap());
+        let place = format!("line {}: {candidate:?} / {reference:?}", line + 1);
+        assert_close(bleu(candidate, reference), &pair["bleu"], &format!("BLEU, {place}"));
+        assert_close(rouge_l(candidate, reference), &pair["rouge_l"], &format!("ROUGE-L, {place}"));
+    }
+}
+
+#[test]
+fn retrieval_scores_equal_trec_eval() {
+    let golden: Value = serde_json::from_str(&golden("retrieval-metrics.json")).unwrap();
+    let ids: Vec<String> = serde_json::from_value(golden["ids"].clone()).unwrap();
+    let queries = golden["queries"].as_array().unwrap();
+    // Against the unit vectors, the inner products of these documents are the golden scores themselves.
+    let scores: Vec<Vec<f32>> =
+        queries.iter().map(|q| serde_json::from_value(q["scores"].clone()).unwrap()).collect();
+    let documents =
+        Array2::from_shape_fn((ids.len(), queries.len()), |(document, query)| scores[query][document]);
+    let rankings = search(documents.view(), Array2::eye(queries.len()).view(), ids.len(), &ids);
+    for (number, (query, ranking)) in queries.iter().zip(rankings).enumerate() {
+        let judged: HashMap<usize, i32> = serde_json::from_value(query["grades"].clone()).unwrap();
+        let ranking: Vec<usize> = ranking.into_iter().map(|(document, _)| document).collect();
+        let depth = usize::try_from(query["depth"].as_u64().unwrap()).unwrap();
+        assert_equals_trec_eval(&ranking, &judged, &query["expected_whole"], number);
+        assert_equals_trec_eval(&ranking[..depth], &judged, &query["expected"], number);
+        let relevant = judged.values().any(|&grade| grade > 0);
+        let cut = mrr(&ranking, &judged, depth);
+        assert_eq!(cut.is_some(), relevant);
+        assert_close(
+            cut.unwrap_or(0.0),
+            &query["expected"]["recip_rank"],
+            &format!("MRR@{depth}, query {number}"),
+        );
+    }
+}
+
+/// trec_eval counts 0 where we have no score.
+fn assert_equals_trec_eval(ranking: &[usize], judged: &HashMap<usize, i32>, expected: &Value, number: usize) {
+    for k in [5, 10, 100] {
+        let place = format!("@{k}, query {number}");
+        let (gain, share) = (ndcg(ranking, judged, k), recall(ranking, judged, k));
+        assert_close(gain.unwrap_or(0.0), &expected[format!("ndcg_cut_{k}")], &format!("nDCG{place}"));
+        assert_close(share.unwrap_or(0.0), &expected[format!("recall_{k}")], &format!("recall{place}"));
+    }
+    let rank = mrr(ranking, judged, ranking.len()).unwrap_or(0.0);
+    assert_close(rank, &expected["recip_rank"], &format!("MRR, query {number}"));
+}
+
+#[test]
+fn proportions_equal_scipy() {
+    let golden: Value = serde_json::from_str(&golden("retrieval-metrics.json")).unwrap();
+    for case in golden["clopper_pearson"].as_array().unwrap() {
+        let count = |name: &str| usize::try_from(case[name].as_u64().unwrap()).unwrap();
+        let score = proportion(count("successes"), count("n"));
+        assert_close(score.low, &case["low"], &format!("low of {case}"));
+        assert_close(score.high, &case["high"], &format!("high of {case}"));
+    }
+}
+
+#[test]
+fn no_trials_and_too_many_successes() {
+    let score = proportion(0, 0);
+    assert_eq!((score.value, score.low, score.high), (0.0, 0.0, 1.0));
+    assert_eq!(proportion(7, 5), proportion(5, 5));
+}
+
+#[test]
+fn exact_match_minds_all_but_white_space() {
+    assert!(exact_match("", " \n"));
+    assert!(exact_match("a\t b\n", "a b"));
+    assert!(!exact_match("ab", "a b"));
+    assert!(!exact_match("A b", "a b"));
+    assert!(!exact_match("a b.", "a b"));
+}
+
+#[test]
+fn token_f1_compares_sets_of_words() {
+    let table = [
+        ("", "", 1.0),
+        ("...", "!", 1.0),
+        ("", "word", 0.0),
+        ("word", "", 0.0),
+        ("a a a b", "A, b!", 1.0),
+        ("a b", "a c", 0.5),
+        ("a b c d", "a", 0.4),
+        ("don't", "don t", 1.0),
+        ("snake_case", "snake case", 0.0),
+        ("ÉCOLE Москва", "école москва", 1.0),
+    ];
+    for (candidate, reference, expected) in table {
+        assert_eq!(token_f1(candidate, reference), expected, "{candidate:?} / {reference:?}");
+    }
+}
+
+#[test]
+fn an_entity_cuts_no_word_and_no_number() {
+    let table = [
+        ("Ann", "Ann.", true),
+        ("Ann", "Anna", false),
+        ("Ann", "Joann Ann", true),
+        ("ann", "Ann", false),
+        ("1 1", "11 1 1", true),
+        ("200", "1,200", false),
+        ("1,200", "1,200,000", false),
+        ("$1,200", "(US$1,200)", true),
+        ("12", "12.50", false),
+        ("50", "12.50", false),
+        ("12", "in 12.", true),
+        ("2021", "2021-03-04", true),
+        ("New York", "in New\n York, NY", true),
+        ("O'Brien", "Mr O'Brien's", true),
+        ("Müller", "Müllers", false),
+        ("é", "né", false),
+        ("", "anything", false),
+    ];
+    for (entity, text, found) in table {
+        let expected = if entity.is_empty() { None } else { Some(f64::from(u8::from(found))) };
+        assert_eq!(entity_recall(text, &[entity]), expected, "{entity:?} in {text:?}");
+    }
+    assert_eq!(entity_recall("a b", &["a", "a", "c", " "]), Some(2.0 / 3.0));
+}
+
+#[test]
+fn a_query_without_a_relevant_document_has_no_score() {
+    for judged in [HashMap::new(), HashMap::from([(0, 0), (1, -2)])] {
+        assert_eq!((ndcg(&[0, 1], &judged, 10), recall(&[0, 1], &judged, 10)), (None, None));
+        assert_eq!(mrr(&[0, 1], &judged, 10), None);
+    }
+    let judged = HashMap::from([(0, 1)]);
+    assert_eq!((ndcg(&[0], &judged, 0), recall(&[0], &judged, 0)), (Some(0.0), Some(0.0)));
+    assert_eq!((ndcg(&[], &judged, 10), mrr(&[], &judged, 10)), (Some(0.0), Some(0.0)));
+    let judgements = Judgements(vec![HashMap::new(), judged]);
+    let rankings: [Ranking; 2] = [vec![(0, 1.0)], vec![(3, 1.0), (0, 0.5)]];
+    assert_eq!(judgements.scores(&rankings, |ranking, judged| mrr(ranking, judged, 10)), [0.5]);
+}
+
+#[test]
+fn search_has_an_answer_for_odd_input() {
+    let ids = ["a", "b", "c"].map(String::from);
+    let documents = array![[f32::NAN, 0.0], [-1.0, 0.0], [0.0, -0.0]];
+    let found = search(documents.view(), array![[1.0, 0.0], [0.0, 1.0]].view(), 5, &ids);
+    assert_eq!(found[0].iter().map(|hit| hit.0).collect::<Vec<_>>(), [2, 1, 0]);
+    assert_eq!(found[1], [(2, 0.0), (1, 0.0), (0, f32::NEG_INFINITY)]);
+    assert_eq!(search(documents.view(), array![[1.0, 0.0]].view(), 0, &ids), [vec![]]);
+    assert_eq!(search(Array2::zeros((0, 2)).view(), array![[1.0, 0.0]].view(), 3, &[]), [vec![]]);
+    assert!(search(documents.view(), Array2::zeros((0, 2)).view(), 3, &ids).is_empty());
+    assert_eq!(search(Array2::zeros((3, 0)).view(), Array2::zeros((1, 0)).view(), 1, &ids), [vec![(2, 0.0)]]);
+}
+
+#[test]
+fn one_vector_scores_alike_in_every_place() {
+    let (rows, dim) = (2500, 37);
+    let value = |column: usize| ((column * 7919) % 101) as f32 / 101.0 - 0.3;
+    let documents = Array2::from_shape_fn((rows, dim), |(_, column)| value(column));
+    let queries = Array2::from_shape_fn((70, dim), |(row, column)| value(column + row % 2));
+    let ids: Vec<String> = (0..rows).map(|row| format!("{row:05}")).collect();
+    for ranking in search(documents.view(), queries.view(), 20, &ids) {
+        let found: Vec<usize> = ranking.into_iter().map(|(document, _)| document).collect();
+        assert_eq!(found, (rows - 20..rows).rev().collect::<Vec<_>>());
+    }
+}
+
+#[test]
+fn rows_are_scaled_to_length_one() {
+    let mut vectors = array![[3.0, 4.0], [0.0, 0.0], [1e-30, 0.0], [3e38, 3e38], [f32::INFINITY, 1.0]];
+    normalize_rows(vectors.view_mut());
+    assert_eq!(vectors.row(0).to_vec(), [0.6, 0.8]);
+    assert_eq!(vectors.row(1).to_vec(), [0.0, 0.0]);
+    assert_eq!(vectors.row(2).to_vec(), [1.0, 0.0]);
+    assert!((vectors[[3, 0]] - 0.5f32.sqrt()).abs() < 1e-6);
+    assert_eq!(vectors.row(4).to_vec(), [f32::INFINITY, 1.0]);
+}
+
+#[test]
+fn a_bootstrap_repeats_on_any_number_of_threads() {
+    let values: Vec<f64> = (0..200).map(|n| f64::from(n * n % 97)).collect();
+    let score = mean(&values, 3).unwrap();
+    for threads in [1, 3] {
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+        assert_eq!(pool.install(|| mean(&values, 3)), Some(score));
+    }
+    assert_ne!(mean(&values, 4), Some(score));
+    let halfwidth = 1.96 * (values.iter().map(|x| (x - score.value).powi(2)).sum::<f64>()).sqrt() / 200.0;
+    assert!((score.high - score.value - halfwidth).abs() < 0.15 * halfwidth, "{score:?}, {halfwidth}");
+    assert!((score.value - score.low - halfwidth).abs() < 0.15 * halfwidth, "{score:?}, {halfwidth}");
+}
+
+proptest! {
+    #[test]
+    fn a_text_is_its_own_best_candidate(text in "(\\PC{1,8} ){4,12}", other in "\\PC{0,40}") {
+        prop_assert!(exact_match(&text, &text));
+        // Some of the characters drawn are spaces.
+        prop_assume!(text.split_whitespace().count() >= 4);
+        prop_assert_eq!(bleu(&text, &text), 100.0);
+        prop_assert_eq!(token_f1(&text, &text), 1.0);
+        prop_assert!(bleu(&other, &text) <= 100.0);
+    }
+
+    #[test]
+    fn text_scores_stay_in_range(candidate in "[ab1 .,$é-]{0,40}", reference in "[ab1 .,$é-]{0,40}") {
+        prop_assert!((0.0..=100.0).contains(&bleu(&candidate, &reference)));
+        prop_assert!((0.0..=1.0).contains(&token_f1(&candidate, &reference)));
+        prop_assert!((0.0..=1.0).contains(&rouge_l(&candidate, &reference)));
+        prop_assert_eq!(token_f1(&candidate, &reference), token_f1(&reference, &candidate));
+        prop_assert_eq!(rouge_l(&candidate, &reference), rouge_l(&reference, &candidate));
+    }
+
+    #[test]
+    fn token_f1_minds_no_order(words in prop::collection::vec("[a-d]{1,2}", 0..12), other in "[a-d ]{0,20}") {
+        let reversed: Vec<String> = words.iter().rev().cloned().collect();
+        prop_assert_eq!(token_f1(&words.join(" "), &other), token_f1(&reversed.join(" "), &other));
+    }
+
+    #[test]
+    fn search_is_a_sort(
+        (documents, queries) in (1..40usize, 1..5usize, 1..6usize).prop_flat_map(|(n, m, dim)| (rows(n, dim), rows(m, dim))),
+        k in 0..45usize,
+    ) {
+        // Whole numbers have exact inner products and many ties; the ids do not sort as the rows do.
+        let ids: Vec<String> = (0..documents.nrows()).map(|row| format!("{}", (row * 17) % 41)).collect();
+        let found = search(documents.view(), queries.view(), k, &ids);
+        for (query, ranking) in queries.rows().into_iter().zip(found) {
+            let mut sorted: Vec<(usize, f32)> = documents.rows().into_iter().map(|row| row.dot(&query)).enumerate().collect();
+            sorted.sort_by(|a, b| b.1.total_cmp(&a.1).then_with(|| ids[b.0].cmp(&ids[a.0])));
+            sorted.truncate(k);
+            prop_assert_eq!(ranking, sorted);
+        }
+    }
+
+    #[test]
+    fn the_ideal_ranking_scores_one(grades in prop::collection::vec(-1..4i32, 1..20)) {
+        let judged: HashMap<usize, i32> = grades.iter().copied().enumerate().collect();
+        let mut ranking: Vec<usize> = (0..grades.len()).collect();
+        ranking.sort_by_key(|&document| -grades[document]);
+        prop_assume!(grades.iter().any(|&grade| grade > 0));
+        prop_assert_eq!(ndcg(&ranking, &judged, 10), Some(1.0));
+        prop_assert_eq!(recall(&ranking, &judged, 20), Some(1.0));
+        prop_assert_eq!(mrr(&ranking, &judged, 1), Some(1.0));
+    }
+
+    #[test]
+    fn a_proportion_lies_in_its_interval(n in 1..500usize, part in 0.0..=1.0f64) {
+        let successes = (n as f64 * part) as usize;
+        let (score, mirror) = (proportion(successes, n), proportion(n - successes, n));
+        prop_assert!(0.0 <= score.low && score.low <= score.value && score.value <= score.high && score.high <= 1.0);
+        prop_assert!((score.low + mirror.high - 1.0).abs() < TOLERANCE);
+    }
+
+    #[test]
+    fn a_bootstrap_stays_within_its_sample(values in prop::collection::vec(-5.0..5.0f64, 1..30), seed: u64) {
+        let score = mean(&values, seed).unwrap();
+        let least = values.iter().copied().fold(f64::INFINITY, f64::min);
+        let most = values.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+        prop_assert!(least - TOLERANCE <= score.low && score.low <= score.high && score.high <= most + TOLERANCE);
+        let shifted: Vec<f64> = values.iter().map(|value| value - 1.0).collect();
+        let difference = paired_difference(&values, &shifted, seed).unwrap();
+        prop_assert!((difference.low - 1.0).abs() < TOLERANCE && (difference.high - 1.0).abs() < TOLERANCE);
+    }
+}
+
+fn rows(count: usize, dim: usize) -> impl Strategy<Value = Array2<f32>> {
+    prop::collection::vec(-3..4i8, count * dim).prop_map(move |values| {
+        Array2::from_shape_fn((count, dim), |(row, column)| f32::from(values[row * dim + column]))
+    })
+}
+
+fn golden(name: &str) -> String {
+    std::fs::read_to_string(format!("{}/tests/data/{name}", env!("CARGO_MANIFEST_DIR"))).unwrap()
+}
+
+fn assert_close(ours: f64, theirs: &Value, what: &str) {
+    let theirs = theirs.as_f64().unwrap();
+    assert!((ours - theirs).abs() <= TOLERANCE, "{what}: {ours}, not {theirs}");
+}
