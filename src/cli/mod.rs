@@ -1,0 +1,75 @@
+//! The command line, one file a verb: its arguments, and what it does with them.
+
+mod embed;
+mod error;
+mod evaluate;
+mod files;
+mod invert;
+mod keygen;
+mod models;
+mod progress;
+mod protect;
+mod score;
+mod table;
+// pub(crate) mod train;
+
+use std::io::{self, Write};
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+pub(crate) use error::CliError;
+
+/// Wrap text embeddings with privacy defenses, and measure with the full vec2text attack what the
+/// defenses are worth.
+#[derive(Debug, Parser)]
+#[command(name = "embosk", version, arg_required_else_help = true)]
+struct Cli {
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+#[derive(Debug, Subcommand)]
+enum Verb {
+    Evaluate(evaluate::Args),
+    // Train(train::Args),
+    Invert(invert::Args),
+    Embed(embed::Args),
+    Score(score::Args),
+    Protect(protect::Args),
+    Keygen(keygen::Args),
+}
+
+/// Reads the arguments and runs the verb. Whatever fails is one line on stderr and exit code 2.
+pub(crate) fn main() -> ExitCode {
+    run(&Cli::parse().verb).unwrap_or_else(|error| {
+        let _ = writeln!(io::stderr(), "error: {error}");
+        ExitCode::from(2)
+    })
+}
+
+fn run(verb: &Verb) -> Result<ExitCode, CliError> {
+    match verb {
+        Verb::Evaluate(args) => evaluate::run(args),
+        // Verb::Train(args) => train::run(args),
+        Verb::Invert(args) => invert::run(args),
+        Verb::Embed(args) => embed::run(args),
+        Verb::Score(args) => score::run(args),
+        Verb::Protect(args) => protect::run(args),
+        Verb::Keygen(args) => keygen::run(args),
+    }
+}
+
+/// Writes to stdout. `false` when nobody reads it any more, which is no error: `embosk … | head`.
+fn print(text: &str) -> Result<bool, CliError> {
+    let mut stdout = io::stdout().lock();
+    match stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()) {
+        Ok(()) => Ok(true),
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(false),
+        Err(error) => Err(CliError::new(format!("stdout cannot be written: {error}"))),
+    }
+}
+
+/// A line for the person at the terminal, beside the results.
+fn remark(text: &str) {
+    let _ = writeln!(io::stderr(), "{text}");
+}

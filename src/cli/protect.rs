@@ -1,0 +1,58 @@
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use clap::ValueEnum;
+use embosk::{Defense, Rng, Stack};
+
+use super::{CliError, files};
+
+/// Put a file of vectors through a defense.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    /// The defense, such as "rotation(key=env:EMBOSK_KEY) | gaussian(sigma=0.01)".
+    #[arg(long, value_name = "SPEC")]
+    defense: String,
+    /// Whether the vectors are stored and searched, or search.
+    #[arg(long, value_enum)]
+    role: Role,
+    /// The vectors: a matrix of float32, one a row.
+    #[arg(value_name = "IN.npy")]
+    input: PathBuf,
+    /// Where the protected vectors go; not where they come from.
+    #[arg(value_name = "OUT.npy")]
+    output: PathBuf,
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum Role {
+    Document,
+    Query,
+}
+
+impl From<Role> for embosk::Role {
+    fn from(role: Role) -> Self {
+        match role {
+            Role::Document => Self::Document,
+            Role::Query => Self::Query,
+        }
+    }
+}
+
+pub(crate) fn run(args: &Args) -> Result<ExitCode, CliError> {
+    // not clap's to read: its errors repeat what was written, and that may hold a key
+    let stack: Stack = args.defense.parse()?;
+    if same_file(&args.input, &args.output) {
+        return Err(files::bad(&args.output, "the clean vectors would be overwritten; name another file"));
+    }
+    let mut vectors = files::read_npy(&args.input)?;
+    stack
+        .protect(args.role.into(), vectors.view_mut(), &mut Rng::from_os()?)
+        .map_err(|error| files::bad(&args.input, error))?;
+    files::write_npy(&args.output, &vectors)?;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn same_file(a: &Path, b: &Path) -> bool {
+    matches!((fs::canonicalize(a), fs::canonicalize(b)), (Ok(a), Ok(b)) if a == b)
+}
