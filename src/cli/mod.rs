@@ -11,7 +11,7 @@ mod progress;
 mod protect;
 mod score;
 mod table;
-// pub(crate) mod train;
+mod train;
 
 use std::io::{self, Write};
 use std::process::ExitCode;
@@ -31,7 +31,7 @@ struct Cli {
 #[derive(Debug, Subcommand)]
 enum Verb {
     Evaluate(evaluate::Args),
-    // Train(train::Args),
+    Train(train::Args),
     Invert(invert::Args),
     Embed(embed::Args),
     Score(score::Args),
@@ -50,7 +50,7 @@ pub(crate) fn main() -> ExitCode {
 fn run(verb: &Verb) -> Result<ExitCode, CliError> {
     match verb {
         Verb::Evaluate(args) => evaluate::run(args),
-        // Verb::Train(args) => train::run(args),
+        Verb::Train(args) => train::run(args),
         Verb::Invert(args) => invert::run(args),
         Verb::Embed(args) => embed::run(args),
         Verb::Score(args) => score::run(args),

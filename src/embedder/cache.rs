@@ -98,6 +98,7 @@ fn read(path: &Path, rows: usize) -> Option<Array2<f32>> {
     if bytes.is_empty() || bytes.len() % (4 * rows) != 0 {
         return None;
     }
-    let values = bytes.chunks_exact(4).map(|value| f32::from_le_bytes([value[0], value[1], value[2], value[3]]));
+    let values =
+        bytes.chunks_exact(4).map(|value| f32::from_le_bytes([value[0], value[1], value[2], value[3]]));
     Array2::from_shape_vec((rows, bytes.len() / 4 / rows), values.collect()).ok()
 }

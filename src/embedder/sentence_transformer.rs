@@ -97,6 +97,11 @@ impl SentenceTransformer {
         }
     }
 
+    /// What [`Self::normalize`] does, for signatures: the normalizer's type, and the weights' hash.
+    pub fn normalizer_name(&self) -> String {
+        format!("{}@{}", self.name, &self.hash[..12])
+    }
+
     fn tokenize(&self, texts: &[&str]) -> Result<Vec<Vec<u32>>, BoxError> {
         let texts: Vec<String> = texts
             .iter()
@@ -173,7 +178,8 @@ enum Pooling {
 impl Pooling {
     fn read(path: &Path) -> Result<Self, Error> {
         let config: PoolingConfig = read_json(path)?;
-        match (config.pooling_mode_cls_token, config.pooling_mode_mean_tokens, config.pooling_mode_max_tokens) {
+        match (config.pooling_mode_cls_token, config.pooling_mode_mean_tokens, config.pooling_mode_max_tokens)
+        {
             (true, false, false) => Ok(Self::Cls),
             (false, true, false) => Ok(Self::Mean),
             (false, false, true) => Ok(Self::Max),
@@ -214,8 +220,10 @@ impl Modules {
             _ => (false, false),
         };
         if !known {
-            let message =
-                format!("the modules are {}; Transformer, Pooling and Normalize can be run", kinds.join(", "));
+            let message = format!(
+                "the modules are {}; Transformer, Pooling and Normalize can be run",
+                kinds.join(", ")
+            );
             return Err(Error::file(path, message));
         }
         Ok(Self {

@@ -1,0 +1,84 @@
+//! Checkpoints: `config.json`, `model.safetensors` and `tokenizer.json` in one folder.
+
+use std::collections::HashMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use candle_core::{DType, Device, Tensor};
+use candle_nn::VarBuilder;
+use sha2::{Digest, Sha256};
+use tokenizers::Tokenizer;
+
+use super::config::Config;
+use crate::Error;
+
+/// A model's files, read and checked but not yet made into a model.
+pub(crate) struct Checkpoint {
+    pub(crate) path: PathBuf,
+    pub(crate) config: Config,
+    pub(crate) tokenizer: Tokenizer,
+    pub(crate) tensors: HashMap<String, Tensor>,
+    /// The SHA-256 of the weights' file, in hexadecimal.
+    pub(crate) hash: String,
+}
+
+impl Checkpoint {
+    /// Reads a folder.
+    pub(crate) fn read(dir: &Path, device: &Device) -> Result<Self, Error> {
+        let file = |name: &str| -> Result<Vec<u8>, Error> {
+            let path = dir.join(name);
+            fs::read(&path).map_err(|error| Error::File { path, message: error.to_string() })
+        };
+        let (config, weights, tokenizer) =
+            (file("config.json")?, file("model.safetensors")?, file("tokenizer.json")?);
+        Self::parse(dir, &config, &weights, &tokenizer, device)
+    }
+
+    /// Reads the contents of the three files; `path` is for messages.
+    pub(crate) fn parse(
+        path: &Path,
+        config: &[u8],
+        weights: &[u8],
+        tokenizer: &[u8],
+        device: &Device,
+    ) -> Result<Self, Error> {
+        let damaged = |name: &str, error: &dyn std::fmt::Display| Error::File {
+            path: path.join(name),
+            message: format!("damaged or not what it should be ({error}); copy or train it again"),
+        };
+        let tensors = candle_core::safetensors::load_buffer(weights, device)
+            .map_err(|error| damaged("model.safetensors", &error))?
+            .into_iter()
+            .map(|(name, tensor)| Ok((name, tensor.to_dtype(DType::F32)?)))
+            .collect::<candle_core::Result<_>>()
+            .map_err(|error| damaged("model.safetensors", &error))?;
+        Ok(Self {
+            path: path.to_owned(),
+            config: serde_json::from_slice(config).map_err(|error| damaged("config.json", &error))?,
+            tokenizer: Tokenizer::from_bytes(tokenizer).map_err(|error| damaged("tokenizer.json", &error))?,
+            tensors,
+            hash: hex(&Sha256::digest(weights)),
+        })
+    }
+
+    /// The model that `load` makes of the tensors.
+    pub(crate) fn model<M>(
+        &self,
+        load: impl FnOnce(&VarBuilder<'_>) -> candle_core::Result<M>,
+    ) -> Result<M, Error> {
+        let vb = VarBuilder::from_tensors(self.tensors.clone(), DType::F32, &Device::Cpu);
+        load(&vb).map_err(|error| Error::File {
+            path: self.path.join("model.safetensors"),
+            message: format!("the tensors are not this kind of model's: {error}"),
+        })
+    }
+}
+
+pub(crate) fn hex(bytes: &[u8]) -> String {
+    use std::fmt::Write;
+    bytes.iter().fold(String::new(), |mut text, byte| {
+        // writing to a string cannot fail
+        let _ = write!(text, "{byte:02x}");
+        text
+    })
+}

@@ -1,0 +1,90 @@
+//! What a checkpoint says of itself, and the sizes that new ones are made in.
+
+use serde::{Deserialize, Serialize};
+
+/// `config.json` of a checkpoint, as published ones have it; what is not here is ignored.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Config {
+    /// The embedder whose vectors are inverted.
+    #[serde(default)]
+    pub embedder_model_name: String,
+    /// The language model that was started from; a preset's name in our own.
+    #[serde(default)]
+    pub model_name_or_path: String,
+    /// Pseudo-tokens that a vector becomes.
+    #[serde(default = "sixteen")]
+    pub num_repeat_tokens: usize,
+    /// Tokens of the longest text.
+    #[serde(default = "thirty_two")]
+    pub max_seq_length: usize,
+}
+
+fn sixteen() -> usize {
+    16
+}
+
+fn thirty_two() -> usize {
+    32
+}
+
+/// The size of a new model.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Preset {
+    /// What the command line calls it.
+    pub name: &'static str,
+    /// Width of the states.
+    pub width: usize,
+    /// Width inside the feed-forward layers.
+    pub feed_forward: usize,
+    /// Attention heads.
+    pub heads: usize,
+    /// Blocks of the encoder.
+    pub encoder_layers: usize,
+    /// Blocks of the decoder.
+    pub decoder_layers: usize,
+    /// Pseudo-tokens that a vector becomes.
+    pub pseudo_tokens: usize,
+    /// Word pieces.
+    pub vocabulary: usize,
+    /// Tokens of the longest text.
+    pub max_length: usize,
+}
+
+impl Preset {
+    /// About 6 million parameters: trains on two cores within an hour or two.
+    pub const TINY: Self = Self {
+        name: "tiny",
+        width: 256,
+        feed_forward: 768,
+        heads: 4,
+        encoder_layers: 2,
+        decoder_layers: 3,
+        pseudo_tokens: 8,
+        vocabulary: 2048,
+        max_length: 48,
+    };
+    /// About 35 million parameters.
+    pub const SMALL: Self = Self {
+        name: "small",
+        width: 512,
+        feed_forward: 1536,
+        heads: 8,
+        encoder_layers: 4,
+        decoder_layers: 6,
+        pseudo_tokens: 16,
+        vocabulary: 8192,
+        max_length: 64,
+    };
+    /// About 190 million parameters: the shape of T5-base, for a GPU.
+    pub const BASE: Self = Self {
+        name: "base",
+        width: 768,
+        feed_forward: 3072,
+        heads: 12,
+        encoder_layers: 12,
+        decoder_layers: 12,
+        pseudo_tokens: 16,
+        vocabulary: 16_384,
+        max_length: 128,
+    };
+}

@@ -1,0 +1,66 @@
+//! The corrector: a better text from a vector, a hypothesis, and the hypothesis' own vector.
+
+use candle_core::{DType, Result, Tensor};
+use candle_nn::VarBuilder;
+
+use super::inverter::Transform;
+use super::t5::{EOS, Memory, PAD, T5, tensor};
+
+/// Reads `[eos] T1(e) [eos] T3(ê) [eos] T2(e − ê) [eos] tokens(hypothesis)` through one layer norm.
+#[derive(Debug, Clone)]
+pub(crate) struct Corrector {
+    pub(crate) t5: T5,
+    transforms: [Transform; 3],
+    norm: (Tensor, Tensor),
+}
+
+impl Corrector {
+    pub(crate) fn load(vb: &VarBuilder<'_>) -> Result<Self> {
+        let t5 = T5::load(&vb.pp("encoder_decoder"))?;
+        let width = t5.width()?;
+        let transform = |name: &str| Transform::load(&vb.pp(name), width);
+        let transforms = [
+            transform("embedding_transform_1")?,
+            transform("embedding_transform_2")?,
+            transform("embedding_transform_3")?,
+        ];
+        let norm = (tensor(vb, "layernorm.weight")?, tensor(vb, "layernorm.bias")?);
+        Ok(Self { t5, transforms, norm })
+    }
+
+    /// The dimension of the vectors it takes.
+    pub(crate) fn dimension(&self) -> Result<usize> {
+        self.transforms[0].dimension()
+    }
+
+    /// What the decoder reads: `targets` and the hypotheses' vectors are `[batch, dim]`, the
+    /// hypotheses token ids `[batch, length]`, padded at the end.
+    pub(crate) fn encode(&self, targets: &Tensor, vectors: &Tensor, hypotheses: &Tensor) -> Result<Memory> {
+        let (batch, length) = hypotheses.dims2()?;
+        let [of_target, of_difference, of_hypothesis] = &self.transforms;
+        let eos = self.t5.embed(&Tensor::full(EOS, (batch, 1), targets.device())?)?;
+        let inputs = Tensor::cat(
+            &[
+                &eos,
+                &of_target.forward(targets)?,
+                &eos,
+                &of_hypothesis.forward(vectors)?,
+                &eos,
+                &of_difference.forward(&(targets - vectors)?)?,
+                &eos,
+                &self.t5.embed(hypotheses)?,
+            ],
+            1,
+        )?;
+        let given = inputs.dim(1)? - length;
+        let ones = Tensor::ones((batch, given), DType::F32, targets.device())?;
+        let mask = Tensor::cat(&[&ones, &hypotheses.ne(PAD)?.to_dtype(DType::F32)?], 1)?;
+        self.t5.encode(&self.layer_norm(&inputs)?, Some(&mask))
+    }
+
+    fn layer_norm(&self, x: &Tensor) -> Result<Tensor> {
+        let x = x.broadcast_sub(&x.mean_keepdim(2)?)?;
+        let deviation = (x.sqr()?.mean_keepdim(2)? + 1e-5)?.sqrt()?;
+        x.broadcast_div(&deviation)?.broadcast_mul(&self.norm.0)?.broadcast_add(&self.norm.1)
+    }
+}

@@ -1,0 +1,60 @@
+//! The inverter: a text from its vector alone, the zero step of vec2text.
+
+use candle_core::{Result, Tensor};
+use candle_nn::VarBuilder;
+
+use super::t5::{Memory, T5, linear, tensor};
+
+/// A vector becomes pseudo-tokens, which an encoder-decoder turns into the text.
+#[derive(Debug, Clone)]
+pub(crate) struct Inverter {
+    pub(crate) t5: T5,
+    transform: Transform,
+}
+
+impl Inverter {
+    pub(crate) fn load(vb: &VarBuilder<'_>) -> Result<Self> {
+        let t5 = T5::load(&vb.pp("encoder_decoder"))?;
+        let transform = Transform::load(&vb.pp("embedding_transform"), t5.width()?)?;
+        Ok(Self { t5, transform })
+    }
+
+    /// The dimension of the vectors it takes.
+    pub(crate) fn dimension(&self) -> Result<usize> {
+        self.transform.dimension()
+    }
+
+    /// What the decoder reads for `vectors` (`[batch, dim]`).
+    pub(crate) fn encode(&self, vectors: &Tensor) -> Result<Memory> {
+        self.t5.encode(&self.transform.forward(vectors)?, None)
+    }
+}
+
+/// A vector to pseudo-tokens: linear, GELU, linear, cut into pieces of the model's width.
+#[derive(Debug, Clone)]
+pub(crate) struct Transform {
+    first: (Tensor, Tensor),
+    second: (Tensor, Tensor),
+    width: usize,
+}
+
+impl Transform {
+    pub(crate) fn load(vb: &VarBuilder<'_>, width: usize) -> Result<Self> {
+        Ok(Self {
+            first: (tensor(vb, "0.weight")?, tensor(vb, "0.bias")?),
+            second: (tensor(vb, "3.weight")?, tensor(vb, "3.bias")?),
+            width,
+        })
+    }
+
+    pub(crate) fn dimension(&self) -> Result<usize> {
+        self.first.0.dim(1)
+    }
+
+    /// `[batch, dim]` to `[batch, pseudo-tokens, width]`.
+    pub(crate) fn forward(&self, vectors: &Tensor) -> Result<Tensor> {
+        let hidden = linear(vectors, &self.first.0)?.broadcast_add(&self.first.1)?.gelu_erf()?;
+        let tokens = linear(&hidden, &self.second.0)?.broadcast_add(&self.second.1)?;
+        tokens.reshape((vectors.dim(0)?, (), self.width))
+    }
+}

@@ -1,0 +1,299 @@
+//! The three row-wise operations that training spends its time in, each one pass with a gradient.
+//!
+//! candle's fused softmax and RMS norm have no backward pass, and composed from single operations
+//! they dominate a small model's training on a CPU. On other devices they are composed.
+
+use candle_core::{
+    CpuStorage, CustomOp1, CustomOp2, CustomOp3, D, DType, Layout, Result, Shape, Tensor, bail,
+};
+
+/// `x / rms(x) · weight` over the last dimension: T5's layer norm, without mean and bias.
+pub(crate) fn rms_norm(x: &Tensor, weight: &Tensor, epsilon: f32) -> Result<Tensor> {
+    if on_cpu(x) {
+        return x.contiguous()?.apply_op2(weight, RmsNorm { epsilon });
+    }
+    let variance = x.sqr()?.mean_keepdim(D::Minus1)?;
+    x.broadcast_div(&(variance + f64::from(epsilon))?.sqrt()?)?.broadcast_mul(weight)
+}
+
+/// Softmax over the last dimension.
+pub(crate) fn softmax(x: &Tensor) -> Result<Tensor> {
+    if on_cpu(x) { x.contiguous()?.apply_op1(Softmax) } else { candle_nn::ops::softmax(x, D::Minus1) }
+}
+
+/// The negative log-likelihood of each target, `[rows]`, from logits `[rows, classes]`.
+pub(crate) fn cross_entropy(logits: &Tensor, targets: &Tensor) -> Result<Tensor> {
+    if on_cpu(logits) {
+        return logits.contiguous()?.apply_op2(targets, CrossEntropy);
+    }
+    candle_nn::ops::log_softmax(logits, D::Minus1)?.gather(&targets.unsqueeze(1)?, 1)?.squeeze(1)?.neg()
+}
+
+fn on_cpu(x: &Tensor) -> bool {
+    x.device().is_cpu() && x.dtype() == DType::F32
+}
+
+struct RmsNorm {
+    epsilon: f32,
+}
+
+impl CustomOp2 for RmsNorm {
+    fn name(&self) -> &'static str {
+        "rms-norm"
+    }
+
+    fn cpu_fwd(
+        &self,
+        x: &CpuStorage,
+        x_layout: &Layout,
+        w: &CpuStorage,
+        w_layout: &Layout,
+    ) -> Result<(CpuStorage, Shape)> {
+        let (x, weight) = (values(x, x_layout)?, values(w, w_layout)?);
+        let mut out = vec![0f32; x.len()];
+        for (out, x) in out.chunks_exact_mut(weight.len()).zip(x.chunks_exact(weight.len())) {
+            let scale = inverse_rms(x, self.epsilon);
+            for ((out, x), weight) in out.iter_mut().zip(x).zip(weight) {
+                *out = x * scale * weight;
+            }
+        }
+        Ok((CpuStorage::F32(out), x_layout.shape().clone()))
+    }
+
+    fn bwd(
+        &self,
+        x: &Tensor,
+        weight: &Tensor,
+        _: &Tensor,
+        grad: &Tensor,
+    ) -> Result<(Option<Tensor>, Option<Tensor>)> {
+        let (x, grad, epsilon) = (x.contiguous()?, grad.contiguous()?, self.epsilon);
+        let of_x = x.apply_op3_no_bwd(weight, &grad, &RmsNormOfInput { epsilon })?;
+        let of_weight = x.apply_op3_no_bwd(weight, &grad, &RmsNormOfWeight { epsilon })?;
+        Ok((Some(of_x), Some(of_weight)))
+    }
+}
+
+struct RmsNormOfInput {
+    epsilon: f32,
+}
+
+impl CustomOp3 for RmsNormOfInput {
+    fn name(&self) -> &'static str {
+        "rms-norm-of-input"
+    }
+
+    fn cpu_fwd(
+        &self,
+        x: &CpuStorage,
+        x_layout: &Layout,
+        w: &CpuStorage,
+        w_layout: &Layout,
+        g: &CpuStorage,
+        g_layout: &Layout,
+    ) -> Result<(CpuStorage, Shape)> {
+        let (x, weight, grad) = (values(x, x_layout)?, values(w, w_layout)?, values(g, g_layout)?);
+        let width = weight.len();
+        let mut out = vec![0f32; x.len()];
+        for ((out, x), grad) in
+            out.chunks_exact_mut(width).zip(x.chunks_exact(width)).zip(grad.chunks_exact(width))
+        {
+            let scale = inverse_rms(x, self.epsilon);
+            let along: f32 = x.iter().zip(weight).zip(grad).map(|((x, w), g)| x * w * g).sum();
+            let along = along * scale * scale * scale / width as f32;
+            for (((out, x), weight), grad) in out.iter_mut().zip(x).zip(weight).zip(grad) {
+                *out = scale * weight * grad - x * along;
+            }
+        }
+        Ok((CpuStorage::F32(out), x_layout.shape().clone()))
+    }
+}
+
+struct RmsNormOfWeight {
+    epsilon: f32,
+}
+
+impl CustomOp3 for RmsNormOfWeight {
+    fn name(&self) -> &'static str {
+        "rms-norm-of-weight"
+    }
+
+    fn cpu_fwd(
+        &self,
+        x: &CpuStorage,
+        x_layout: &Layout,
+        w: &CpuStorage,
+        w_layout: &Layout,
+        g: &CpuStorage,
+        g_layout: &Layout,
+    ) -> Result<(CpuStorage, Shape)> {
+        let (x, weight, grad) = (values(x, x_layout)?, values(w, w_layout)?, values(g, g_layout)?);
+        let width = weight.len();
+        let mut out = vec![0f32; width];
+        for (x, grad) in x.chunks_exact(width).zip(grad.chunks_exact(width)) {
+            let scale = inverse_rms(x, self.epsilon);
+            for ((out, x), grad) in out.iter_mut().zip(x).zip(grad) {
+                *out += x * scale * grad;
+            }
+        }
+        Ok((CpuStorage::F32(out), w_layout.shape().clone()))
+    }
+}
+
+struct Softmax;
+
+impl CustomOp1 for Softmax {
+    fn name(&self) -> &'static str {
+        "softmax"
+    }
+
+    fn cpu_fwd(&self, x: &CpuStorage, layout: &Layout) -> Result<(CpuStorage, Shape)> {
+        let width = last(layout)?;
+        let mut out = values(x, layout)?.to_vec();
+        for row in out.chunks_exact_mut(width) {
+            let max = row.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+            let mut sum = 0.0;
+            for value in row.iter_mut() {
+                *value = (*value - max).exp();
+                sum += *value;
+            }
+            row.iter_mut().for_each(|value| *value /= sum);
+        }
+        Ok((CpuStorage::F32(out), layout.shape().clone()))
+    }
+
+    fn bwd(&self, _: &Tensor, result: &Tensor, grad: &Tensor) -> Result<Option<Tensor>> {
+        result.apply_op2_no_bwd(&grad.contiguous()?, &SoftmaxBackward).map(Some)
+    }
+}
+
+struct SoftmaxBackward;
+
+impl CustomOp2 for SoftmaxBackward {
+    fn name(&self) -> &'static str {
+        "softmax-backward"
+    }
+
+    fn cpu_fwd(
+        &self,
+        y: &CpuStorage,
+        layout: &Layout,
+        g: &CpuStorage,
+        g_layout: &Layout,
+    ) -> Result<(CpuStorage, Shape)> {
+        let width = last(layout)?;
+        let (y, grad) = (values(y, layout)?, values(g, g_layout)?);
+        let mut out = vec![0f32; y.len()];
+        for ((out, y), grad) in
+            out.chunks_exact_mut(width).zip(y.chunks_exact(width)).zip(grad.chunks_exact(width))
+        {
+            let along: f32 = y.iter().zip(grad).map(|(y, g)| y * g).sum();
+            for ((out, y), grad) in out.iter_mut().zip(y).zip(grad) {
+                *out = y * (grad - along);
+            }
+        }
+        Ok((CpuStorage::F32(out), layout.shape().clone()))
+    }
+}
+
+struct CrossEntropy;
+
+impl CustomOp2 for CrossEntropy {
+    fn name(&self) -> &'static str {
+        "cross-entropy"
+    }
+
+    fn cpu_fwd(
+        &self,
+        x: &CpuStorage,
+        layout: &Layout,
+        t: &CpuStorage,
+        t_layout: &Layout,
+    ) -> Result<(CpuStorage, Shape)> {
+        let width = last(layout)?;
+        let (logits, targets) = (values(x, layout)?, indices(t, t_layout)?);
+        let losses: Vec<f32> = logits
+            .chunks_exact(width)
+            .zip(targets)
+            .map(|(row, &target)| {
+                let max = row.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+                row.iter().map(|x| (x - max).exp()).sum::<f32>().ln() + max - row[target as usize]
+            })
+            .collect();
+        let rows = losses.len();
+        Ok((CpuStorage::F32(losses), Shape::from(rows)))
+    }
+
+    fn bwd(
+        &self,
+        logits: &Tensor,
+        targets: &Tensor,
+        _: &Tensor,
+        grad: &Tensor,
+    ) -> Result<(Option<Tensor>, Option<Tensor>)> {
+        let grad =
+            logits.contiguous()?.apply_op3_no_bwd(targets, &grad.contiguous()?, &CrossEntropyBackward)?;
+        Ok((Some(grad), None))
+    }
+}
+
+struct CrossEntropyBackward;
+
+impl CustomOp3 for CrossEntropyBackward {
+    fn name(&self) -> &'static str {
+        "cross-entropy-backward"
+    }
+
+    fn cpu_fwd(
+        &self,
+        x: &CpuStorage,
+        layout: &Layout,
+        t: &CpuStorage,
+        t_layout: &Layout,
+        g: &CpuStorage,
+        g_layout: &Layout,
+    ) -> Result<(CpuStorage, Shape)> {
+        let width = last(layout)?;
+        let (targets, grad) = (indices(t, t_layout)?, values(g, g_layout)?);
+        let mut out = values(x, layout)?.to_vec();
+        for ((row, &target), &grad) in out.chunks_exact_mut(width).zip(targets).zip(grad) {
+            if grad == 0.0 {
+                row.fill(0.0);
+                continue;
+            }
+            let max = row.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+            let mut sum = 0.0;
+            for value in row.iter_mut() {
+                *value = (*value - max).exp();
+                sum += *value;
+            }
+            let scale = grad / sum;
+            row.iter_mut().for_each(|value| *value *= scale);
+            row[target as usize] -= grad;
+        }
+        Ok((CpuStorage::F32(out), layout.shape().clone()))
+    }
+}
+
+fn inverse_rms(row: &[f32], epsilon: f32) -> f32 {
+    let squares: f32 = row.iter().map(|x| x * x).sum();
+    (squares / row.len() as f32 + epsilon).sqrt().recip()
+}
+
+fn last(layout: &Layout) -> Result<usize> {
+    layout.dims().last().copied().ok_or_else(|| candle_core::Error::Msg("a row is needed".into()))
+}
+
+fn values<'a>(storage: &'a CpuStorage, layout: &Layout) -> Result<&'a [f32]> {
+    match (storage, layout.contiguous_offsets()) {
+        (CpuStorage::F32(values), Some((start, end))) => Ok(&values[start..end]),
+        _ => bail!("contiguous f32 values are needed"),
+    }
+}
+
+fn indices<'a>(storage: &'a CpuStorage, layout: &Layout) -> Result<&'a [u32]> {
+    match (storage, layout.contiguous_offsets()) {
+        (CpuStorage::U32(values), Some((start, end))) => Ok(&values[start..end]),
+        _ => bail!("contiguous u32 indices are needed"),
+    }
+}

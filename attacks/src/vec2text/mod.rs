@@ -1,0 +1,229 @@
+//! vec2text (Morris et al., EMNLP 2023, arXiv 2310.06816), written from the paper.
+//!
+//! An inverter guesses the text of a vector; a corrector sees the guess, what the guess embeds to,
+//! and how far that is off, and guesses again. [`Vec2Text`] runs the loop, [`train`] makes both
+//! models.
+
+mod checkpoint;
+mod config;
+mod corrector;
+mod generate;
+mod inverter;
+mod kernels;
+mod search;
+mod t5;
+pub mod threads;
+pub mod train;
+mod vocabulary;
+
+use std::fmt;
+use std::path::Path;
+
+use candle_core::{Device, Tensor};
+use ndarray::ArrayView2;
+use tokenizers::Tokenizer;
+
+use self::checkpoint::Checkpoint;
+pub use self::config::{Config, Preset};
+use self::corrector::Corrector;
+use self::inverter::Inverter;
+use self::threads::in_parallel;
+use crate::{Attack, Error, Inversion, Oracle};
+
+/// The attack: an inverter, perhaps a corrector, and how to search with them.
+///
+/// ```no_run
+/// use std::path::Path;
+///
+/// use embosk_attacks::vec2text::Vec2Text;
+///
+/// let attack = Vec2Text::load(Path::new("my-attack"))?.steps(20).beam_width(4);
+/// # Ok::<(), embosk_attacks::Error>(())
+/// ```
+pub struct Vec2Text {
+    inverter: Inverter,
+    corrector: Option<Corrector>,
+    tokenizer: Tokenizer,
+    max_length: usize,
+    dimension: usize,
+    hash: String,
+    steps: usize,
+    beam_width: usize,
+    local_queries: usize,
+    paper: bool,
+}
+
+impl Vec2Text {
+    /// Loads a folder that holds an `inverter` and perhaps a `corrector`.
+    ///
+    /// # Errors
+    /// [`Error::File`] for files that are missing or damaged.
+    pub fn load(dir: &Path) -> Result<Self, Error> {
+        let corrector = dir.join("corrector");
+        Self::new(&dir.join("inverter"), corrector.is_dir().then_some(corrector.as_path()))
+    }
+
+    /// Loads an inverter and perhaps a corrector, each from its folder.
+    ///
+    /// # Errors
+    /// [`Error::File`] for files that are missing or damaged, or models of different embedders.
+    pub fn new(inverter: &Path, corrector: Option<&Path>) -> Result<Self, Error> {
+        let corrector = corrector.map(|dir| Checkpoint::read(dir, &Device::Cpu)).transpose()?;
+        Self::from_checkpoints(&Checkpoint::read(inverter, &Device::Cpu)?, corrector.as_ref())
+    }
+
+    /// An attack that ships with the crate, by name.
+    ///
+    /// # Errors
+    /// [`Error::Setting`] for a name that is not known.
+    pub fn shipped(name: &str) -> Result<Self, Error> {
+        let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("models").join(name);
+        match name {
+            "minilm" => Self::load(&dir),
+            _ => Err(Error::Setting(format!(
+                "no attack named {name} is shipped, and there is no such folder; minilm is"
+            ))),
+        }
+    }
+
+    fn from_checkpoints(from: &Checkpoint, correcting: Option<&Checkpoint>) -> Result<Self, Error> {
+        let inverter = from.model(Inverter::load)?;
+        let dimension = inverter.dimension().map_err(model_error)?;
+        let mut hash = from.hash.clone();
+        let corrector = correcting.map(|checkpoint| checkpoint.model(Corrector::load)).transpose()?;
+        if let (Some(corrector), Some(checkpoint)) = (&corrector, correcting) {
+            hash = format!("{hash}+{}", checkpoint.hash);
+            let takes = corrector.dimension().map_err(model_error)?;
+            let same_tokens = vocabulary::size(&checkpoint.tokenizer) == vocabulary::size(&from.tokenizer);
+            if takes != dimension || !same_tokens {
+                return Err(Error::File {
+                    path: checkpoint.path.clone(),
+                    message: "the corrector was trained for another inverter: dimension or vocabulary differ"
+                        .into(),
+                });
+            }
+        }
+        Ok(Self {
+            inverter,
+            corrector,
+            tokenizer: from.tokenizer.clone(),
+            max_length: from.config.max_seq_length,
+            dimension,
+            hash,
+            steps: 20,
+            beam_width: 4,
+            local_queries: 400,
+            paper: false,
+        })
+    }
+
+    /// Correction steps after the zero step; 20 unless told.
+    pub fn steps(mut self, steps: usize) -> Self {
+        self.steps = steps;
+        self
+    }
+
+    /// Hypotheses kept a step; 4 unless told.
+    pub fn beam_width(mut self, width: usize) -> Self {
+        self.beam_width = width.max(1);
+        self
+    }
+
+    /// Embedder queries a text that the local search may use; 400 unless told, 0 for none.
+    pub fn local_queries(mut self, queries: usize) -> Self {
+        self.local_queries = queries;
+        self
+    }
+
+    /// The published loop: no best-ever, no early stop, no local search.
+    pub fn paper(mut self, paper: bool) -> Self {
+        self.paper = paper;
+        self
+    }
+
+    /// The dimension of the vectors it takes.
+    pub fn dimension(&self) -> usize {
+        self.dimension
+    }
+
+    /// The SHA-256 of the weights, in hexadecimal: the inverter's, then the corrector's.
+    pub fn hash(&self) -> &str {
+        &self.hash
+    }
+
+    /// Greedy zero-step hypotheses for `vectors`, without an oracle: what a corrector learns from.
+    ///
+    /// # Errors
+    /// As [`Attack::invert`].
+    pub fn hypotheses(&self, vectors: ArrayView2<'_, f32>) -> Result<Vec<String>, Error> {
+        self.check(vectors)?;
+        let rows: Vec<usize> = (0..vectors.nrows()).collect();
+        let parts: Vec<&[usize]> = rows.chunks(64).collect();
+        let tokens = in_parallel(&parts, |rows| {
+            let part = vectors.select(ndarray::Axis(0), rows);
+            let memory = self.inverter.encode(&to_tensor(part.view())?)?;
+            generate::greedy(&self.inverter.t5, &memory, rows.len(), self.max_length)
+        })
+        .map_err(model_error)?;
+        tokens.into_iter().flatten().map(|tokens| vocabulary::decode(&self.tokenizer, &tokens)).collect()
+    }
+
+    fn check(&self, vectors: ArrayView2<'_, f32>) -> Result<(), Error> {
+        if vectors.ncols() != self.dimension {
+            return Err(Error::Dimension { expected: self.dimension, found: vectors.ncols() });
+        }
+        match vectors.rows().into_iter().position(|row| row.iter().any(|value| !value.is_finite())) {
+            Some(row) => Err(Error::NotFinite { row }),
+            None => Ok(()),
+        }
+    }
+}
+
+impl Attack for Vec2Text {
+    fn invert(&self, vectors: ArrayView2<'_, f32>, oracle: &Oracle<'_>) -> Result<Vec<Inversion>, Error> {
+        self.check(vectors)?;
+        search::run(self, vectors, oracle)
+    }
+}
+
+impl fmt::Debug for Vec2Text {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Vec2Text")
+            .field("dimension", &self.dimension)
+            .field("corrector", &self.corrector.is_some())
+            .field("steps", &self.steps)
+            .field("beam_width", &self.beam_width)
+            .field("local_queries", &self.local_queries)
+            .field("paper", &self.paper)
+            .finish_non_exhaustive()
+    }
+}
+
+impl fmt::Display for Vec2Text {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "vec2text(steps={}, beam={}", self.steps, self.beam_width)?;
+        if self.paper {
+            f.write_str(", paper)")
+        } else {
+            write!(f, ", local_queries={})", self.local_queries)
+        }
+    }
+}
+
+fn model_error(error: candle_core::Error) -> Error {
+    Error::Model(Box::new(error))
+}
+
+/// Token ids of different lengths to `[rows, longest]`, padded at the end.
+fn pad<T: AsRef<[u32]>>(rows: &[T]) -> candle_core::Result<Tensor> {
+    let length = rows.iter().map(|row| row.as_ref().len()).max().unwrap_or(0).max(1);
+    let mut ids = vec![t5::PAD; rows.len() * length];
+    for (target, row) in ids.chunks_exact_mut(length).zip(rows) {
+        target[..row.as_ref().len()].copy_from_slice(row.as_ref());
+    }
+    Tensor::from_vec(ids, (rows.len(), length), &Device::Cpu)
+}
+
+fn to_tensor(vectors: ArrayView2<'_, f32>) -> candle_core::Result<Tensor> {
+    Tensor::from_vec(vectors.iter().copied().collect::<Vec<f32>>(), vectors.dim(), &Device::Cpu)
+}

@@ -1,0 +1,134 @@
+//! The weights that training begins with, drawn from our own generator.
+
+use std::collections::{BTreeMap, HashMap};
+
+use candle_core::{DType, Device, Result, Tensor};
+use rand_chacha::ChaCha12Rng;
+use rand_chacha::rand_core::{Rng, SeedableRng};
+
+use super::super::config::Preset;
+use super::super::model_error;
+use crate::Error;
+
+/// Buckets of T5's position bias.
+const BUCKETS: usize = 32;
+
+/// A fresh inverter: T5 as its authors initialize it, and an embedding transform that turns unit
+/// vectors into pseudo-tokens of the token embeddings' scale.
+pub(super) fn inverter(
+    preset: &Preset,
+    vocabulary: usize,
+    dim: usize,
+    seed: u64,
+) -> std::result::Result<BTreeMap<String, Tensor>, Error> {
+    let mut weights = Weights { tensors: BTreeMap::new(), rng: ChaCha12Rng::seed_from_u64(seed) };
+    weights.t5(preset, vocabulary).map_err(model_error)?;
+    let out = preset.pseudo_tokens * preset.width;
+    weights.transform("embedding_transform", dim, out).map_err(model_error)?;
+    Ok(weights.tensors)
+}
+
+/// A corrector that begins as the inverter it will correct: its language model, and its embedding
+/// transform three times.
+pub(super) fn corrector(inverter: &HashMap<String, Tensor>) -> Result<BTreeMap<String, Tensor>> {
+    let mut tensors = BTreeMap::new();
+    for (name, tensor) in inverter {
+        match name.strip_prefix("embedding_transform.") {
+            Some(rest) => {
+                for index in 1..=3 {
+                    tensors.insert(format!("embedding_transform_{index}.{rest}"), tensor.clone());
+                }
+            }
+            None => {
+                tensors.insert(name.clone(), tensor.clone());
+            }
+        }
+    }
+    let Some(shared) = inverter.get("encoder_decoder.shared.weight") else {
+        candle_core::bail!("the inverter has no token embeddings")
+    };
+    let width = shared.dim(1)?;
+    tensors.insert("layernorm.weight".into(), Tensor::ones(width, DType::F32, &Device::Cpu)?);
+    tensors.insert("layernorm.bias".into(), Tensor::zeros(width, DType::F32, &Device::Cpu)?);
+    Ok(tensors)
+}
+
+struct Weights {
+    tensors: BTreeMap<String, Tensor>,
+    rng: ChaCha12Rng,
+}
+
+impl Weights {
+    fn t5(&mut self, preset: &Preset, vocabulary: usize) -> Result<()> {
+        let width = preset.width;
+        self.normal("encoder_decoder.shared.weight", (vocabulary, width), 1.0)?;
+        for (side, layers, kinds) in [
+            ("encoder", preset.encoder_layers, &["SelfAttention"][..]),
+            ("decoder", preset.decoder_layers, &["SelfAttention", "EncDecAttention"][..]),
+        ] {
+            let side = format!("encoder_decoder.{side}");
+            let bias = format!("{side}.block.0.layer.0.SelfAttention.relative_attention_bias.weight");
+            self.normal(&bias, (BUCKETS, preset.heads), (width as f64).powf(-0.5))?;
+            for layer in 0..layers {
+                let block = format!("{side}.block.{layer}.layer");
+                for (index, kind) in kinds.iter().enumerate() {
+                    self.attention(&format!("{block}.{index}.{kind}"), preset)?;
+                    self.ones(&format!("{block}.{index}.layer_norm.weight"), width)?;
+                }
+                let feed_forward = format!("{block}.{}", kinds.len());
+                self.ones(&format!("{feed_forward}.layer_norm.weight"), width)?;
+                let inner = preset.feed_forward;
+                let name = format!("{feed_forward}.DenseReluDense");
+                self.normal(&format!("{name}.wi.weight"), (inner, width), (width as f64).powf(-0.5))?;
+                self.normal(&format!("{name}.wo.weight"), (width, inner), (inner as f64).powf(-0.5))?;
+            }
+            self.ones(&format!("{side}.final_layer_norm.weight"), width)?;
+        }
+        Ok(())
+    }
+
+    fn attention(&mut self, name: &str, preset: &Preset) -> Result<()> {
+        let width = preset.width;
+        let of_head = (width / preset.heads) as f64;
+        let usual = (width as f64).powf(-0.5);
+        for (projection, deviation) in
+            [("q", usual * of_head.powf(-0.5)), ("k", usual), ("v", usual), ("o", usual)]
+        {
+            self.normal(&format!("{name}.{projection}.weight"), (width, width), deviation)?;
+        }
+        Ok(())
+    }
+
+    fn transform(&mut self, name: &str, dim: usize, out: usize) -> Result<()> {
+        self.normal(&format!("{name}.0.weight"), (dim, dim), 1.0)?;
+        self.zeros(&format!("{name}.0.bias"), dim)?;
+        self.normal(&format!("{name}.3.weight"), (out, dim), 1.5 * (dim as f64).powf(-0.5))?;
+        self.zeros(&format!("{name}.3.bias"), out)
+    }
+
+    fn normal(&mut self, name: &str, shape: (usize, usize), deviation: f64) -> Result<()> {
+        let values: Vec<f32> =
+            (0..shape.0 * shape.1).map(|_| (deviation * standard_normal(&mut self.rng)) as f32).collect();
+        self.insert(name, Tensor::from_vec(values, shape, &Device::Cpu)?)
+    }
+
+    fn ones(&mut self, name: &str, width: usize) -> Result<()> {
+        self.insert(name, Tensor::ones(width, DType::F32, &Device::Cpu)?)
+    }
+
+    fn zeros(&mut self, name: &str, width: usize) -> Result<()> {
+        self.insert(name, Tensor::zeros(width, DType::F32, &Device::Cpu)?)
+    }
+
+    fn insert(&mut self, name: &str, tensor: Tensor) -> Result<()> {
+        self.tensors.insert(name.into(), tensor);
+        Ok(())
+    }
+}
+
+/// Box–Muller, one value a draw.
+fn standard_normal(rng: &mut ChaCha12Rng) -> f64 {
+    let mut uniform = || ((rng.next_u64() >> 11) as f64 + 0.5) / (1u64 << 53) as f64;
+    let (radius, angle) = (uniform(), uniform());
+    (-2.0 * radius.ln()).sqrt() * (std::f64::consts::TAU * angle).cos()
+}

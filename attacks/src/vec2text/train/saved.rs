@@ -1,0 +1,193 @@
+//! The output folder of a training: the model for use, and what resuming needs.
+
+use std::collections::{BTreeMap, HashMap};
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use candle_core::{DType, Device, Tensor, Var};
+use serde::{Deserialize, Serialize};
+use tokenizers::Tokenizer;
+
+use super::super::config::Config;
+use super::super::model_error;
+use super::adamw::{AdamW, Moments};
+use super::{Budget, Settings};
+use crate::Error;
+
+/// Everything of a training that must outlive it.
+pub(super) struct Saved {
+    dir: PathBuf,
+    fingerprint: String,
+    tensors: BTreeMap<String, Tensor>,
+    moments: Moments,
+    pub(super) step: usize,
+    pub(super) elapsed: Duration,
+}
+
+/// Kept in the checkpoint's metadata.
+#[derive(Serialize, Deserialize)]
+struct State {
+    step: usize,
+    elapsed_seconds: f64,
+    fingerprint: String,
+}
+
+const CHECKPOINT: &str = "training.safetensors";
+
+impl Saved {
+    /// The vocabulary of the run to resume.
+    pub(super) fn tokenizer(settings: &Settings, dir: &Path) -> Result<Option<Tokenizer>, Error> {
+        let path = dir.join("tokenizer.json");
+        if !settings.resume || !dir.join(CHECKPOINT).exists() {
+            return Ok(None);
+        }
+        Tokenizer::from_file(&path).map(Some).map_err(|error| file(&path, error))
+    }
+
+    /// Opens the folder: with the checkpoint in it when resuming, else with the `fresh` weights.
+    pub(super) fn open(
+        settings: &Settings,
+        dir: &Path,
+        config: &Config,
+        tokenizer: &Tokenizer,
+        fresh: BTreeMap<String, Tensor>,
+    ) -> Result<Self, Error> {
+        fs::create_dir_all(dir).map_err(|error| file(dir, error))?;
+        let fingerprint = fingerprint(settings);
+        let path = dir.join(CHECKPOINT);
+        let mut saved = if settings.resume && path.exists() {
+            Self::read(dir, &path, &fingerprint)?
+        } else {
+            let (moments, step, elapsed) = (Moments::new(), 0, Duration::ZERO);
+            Self { dir: dir.to_owned(), fingerprint, tensors: BTreeMap::new(), moments, step, elapsed }
+        };
+        if saved.tensors.is_empty() {
+            saved.tensors = fresh;
+            let config = serde_json::to_vec_pretty(config).map_err(|error| file(dir, error))?;
+            write(&dir.join("config.json"), &config)?;
+            let tokenizer = tokenizer.to_string(false).map_err(Error::Model)?;
+            write(&dir.join("tokenizer.json"), tokenizer.as_bytes())?;
+        }
+        Ok(saved)
+    }
+
+    fn read(dir: &Path, path: &Path, fingerprint: &str) -> Result<Self, Error> {
+        let damaged = |error: &dyn std::fmt::Display| {
+            file(path, format!("the checkpoint cannot be read ({error}); train without --resume"))
+        };
+        let bytes = fs::read(path).map_err(|error| file(path, error))?;
+        let (_, header) = safetensors::SafeTensors::read_metadata(&bytes).map_err(|error| damaged(&error))?;
+        let state = header.metadata().as_ref().and_then(|metadata| metadata.get("state"));
+        let state: State =
+            serde_json::from_str(state.map_or("", String::as_str)).map_err(|error| damaged(&error))?;
+        if state.fingerprint != fingerprint {
+            return Err(file(
+                path,
+                "the checkpoint was made with other settings; give the same ones, or train without --resume",
+            ));
+        }
+        let mut all =
+            candle_core::safetensors::load_buffer(&bytes, &Device::Cpu).map_err(|error| damaged(&error))?;
+        let moments = take_moments(&mut all).map_err(|error| damaged(&error))?;
+        let elapsed = Duration::from_secs_f64(state.elapsed_seconds);
+        let tensors = all.into_iter().collect();
+        Ok(Self {
+            dir: dir.to_owned(),
+            fingerprint: state.fingerprint,
+            tensors,
+            moments,
+            step: state.step,
+            elapsed,
+        })
+    }
+
+    /// The weights, ready to be trained.
+    pub(super) fn vars(&self) -> Result<BTreeMap<String, Var>, Error> {
+        let var = |(name, tensor): (&String, &Tensor)| Ok((name.clone(), Var::from_tensor(tensor)?));
+        self.tensors.iter().map(var).collect::<candle_core::Result<_>>().map_err(model_error)
+    }
+
+    /// The optimizer's state, handed over.
+    pub(super) fn moments(&mut self) -> (Moments, usize) {
+        (std::mem::take(&mut self.moments), self.step)
+    }
+
+    /// Writes the checkpoint, and the model in half precision. Each file is whole or not there.
+    pub(super) fn write(
+        &mut self,
+        vars: &BTreeMap<String, Var>,
+        optimizer: &AdamW,
+        step: usize,
+        elapsed: Duration,
+    ) -> Result<(), Error> {
+        let mut all: HashMap<String, Tensor> =
+            vars.iter().map(|(name, var)| (name.clone(), var.as_tensor().clone())).collect();
+        let half: candle_core::Result<HashMap<String, Tensor>> =
+            all.iter().map(|(name, tensor)| Ok((name.clone(), tensor.to_dtype(DType::F16)?))).collect();
+        write_tensors(&self.dir.join("model.safetensors"), &half.map_err(model_error)?, None)?;
+        for (name, (first, second)) in optimizer.moments() {
+            for (which, values) in [("first", first), ("second", second)] {
+                let length = values.len();
+                let tensor = Tensor::from_vec(values, length, &Device::Cpu).map_err(model_error)?;
+                all.insert(format!("{which}.{name}"), tensor);
+            }
+        }
+        let state =
+            State { step, elapsed_seconds: elapsed.as_secs_f64(), fingerprint: self.fingerprint.clone() };
+        let state = serde_json::to_string(&state).map_err(|error| file(&self.dir, error))?;
+        let metadata = HashMap::from([("state".to_owned(), state)]);
+        write_tensors(&self.dir.join(CHECKPOINT), &all, Some(metadata))
+    }
+}
+
+fn take_moments(all: &mut HashMap<String, Tensor>) -> candle_core::Result<Moments> {
+    let names: Vec<String> =
+        all.keys().filter_map(|name| name.strip_prefix("first.").map(String::from)).collect();
+    let mut moments = Moments::new();
+    for name in names {
+        let mut take = |which: &str| match all.remove(&format!("{which}.{name}")) {
+            Some(tensor) => tensor.to_vec1::<f32>(),
+            None => candle_core::bail!("a moment is missing"),
+        };
+        let pair = (take("first")?, take("second")?);
+        moments.insert(name, pair);
+    }
+    Ok(moments)
+}
+
+/// The settings that a resumed run must share with the run before.
+fn fingerprint(settings: &Settings) -> String {
+    let budget = match settings.budget {
+        Budget::Steps(steps) => format!("{steps} steps"),
+        Budget::Time(time) => format!("{} s", time.as_secs()),
+    };
+    format!(
+        "{} {} batch {} rate {} seed {} {}",
+        settings.preset.name,
+        settings.embedder,
+        settings.batch,
+        settings.learning_rate,
+        settings.seed,
+        budget
+    )
+}
+
+fn write_tensors(
+    path: &Path,
+    tensors: &HashMap<String, Tensor>,
+    metadata: Option<HashMap<String, String>>,
+) -> Result<(), Error> {
+    let bytes = safetensors::serialize(tensors, metadata).map_err(|error| file(path, error))?;
+    write(path, &bytes)
+}
+
+/// Writes beside the file and renames, so that a kill leaves the old file or the new one.
+fn write(path: &Path, bytes: &[u8]) -> Result<(), Error> {
+    let partial = path.with_extension("partial");
+    fs::write(&partial, bytes).and_then(|()| fs::rename(&partial, path)).map_err(|error| file(path, error))
+}
+
+fn file(path: &Path, message: impl std::fmt::Display) -> Error {
+    Error::File { path: path.to_owned(), message: message.to_string() }
+}

@@ -1,0 +1,362 @@
+//! `embosk train`: an inverter or a corrector for an embedder.
+
+use std::fs::{self, OpenOptions};
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::time::{Duration, Instant};
+
+use clap::{Subcommand, ValueEnum};
+use embosk::attacks::vec2text::train::{self as training, Budget, Event, Examples, Outcome, Settings};
+use embosk::attacks::vec2text::{Preset, Vec2Text};
+use embosk::embedder::{EmbeddingCache, SentenceTransformer};
+use embosk::evaluate::corpus::read_texts;
+use embosk::evaluate::records::{Split, generate};
+use embosk::evaluate::text::{bleu, exact_match};
+use indicatif::{ProgressBar, ProgressStyle};
+use ndarray::Array2;
+use sha2::{Digest, Sha256};
+
+use super::progress::bar;
+use super::{CliError, models, remark};
+
+/// Texts that are held out to watch the training by.
+const HELD_OUT: usize = 256;
+
+/// Train vec2text for an embedder: first an inverter, then a corrector for it.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    #[command(subcommand)]
+    model: Model,
+}
+
+#[derive(Debug, Subcommand)]
+enum Model {
+    /// Train the model that guesses a text from its vector.
+    Inverter(Common),
+    /// Train the model that corrects a guess.
+    Corrector {
+        /// The inverter whose guesses are corrected: a folder.
+        #[arg(long)]
+        inverter: PathBuf,
+        #[command(flatten)]
+        common: Common,
+    },
+}
+
+#[derive(Debug, clap::Args)]
+struct Common {
+    /// The embedder to attack: a sentence-transformers folder.
+    #[arg(long, default_value = "reference")]
+    embedder: String,
+    /// Text files of one text a line, or `records[:N]` for N built-in records of the training split.
+    #[arg(long, required = true, num_args = 1..)]
+    corpus: Vec<String>,
+    /// The folder for the model, its checkpoint, `log.csv` and `manifest.json`.
+    #[arg(long)]
+    out: PathBuf,
+    /// The size of the model; a corrector has its inverter's.
+    #[arg(long, default_value = "tiny")]
+    preset: Size,
+    /// Stop after so many steps.
+    #[arg(long, conflicts_with = "minutes")]
+    steps: Option<usize>,
+    /// Stop after so many minutes of training; 60 when neither is given.
+    #[arg(long)]
+    minutes: Option<f64>,
+    /// Go on from the checkpoint in the output folder.
+    #[arg(long)]
+    resume: bool,
+    /// Fixes the weights to begin with, the order of the texts, and the records.
+    #[arg(long, default_value_t = 1)]
+    seed: u64,
+    /// Texts a step.
+    #[arg(long, default_value_t = 256)]
+    batch_size: usize,
+    /// The learning rate after warm-up.
+    #[arg(long, default_value_t = 1e-3)]
+    learning_rate: f64,
+    /// Steps between decodings of held-out texts.
+    #[arg(long, default_value_t = 200)]
+    held_out_every: usize,
+    /// Seconds between checkpoints.
+    #[arg(long, default_value_t = 60)]
+    checkpoint_every: u64,
+    /// The folder that keeps embeddings and hypotheses between runs.
+    #[arg(long, env = "EMBOSK_CACHE", default_value = ".cache/embosk")]
+    cache: PathBuf,
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum Size {
+    Tiny,
+    Small,
+    Base,
+}
+
+pub(crate) fn run(args: &Args) -> Result<ExitCode, CliError> {
+    let (kind, common) = match &args.model {
+        Model::Inverter(common) => ("inverter", common),
+        Model::Corrector { common, .. } => ("corrector", common),
+    };
+    let settings = common.settings()?;
+    let embedder = models::embedder(&common.embedder)?;
+    let cache = EmbeddingCache::new(common.cache.join("embeddings"), embedder.hash())?;
+    let (texts, held_out) = common.texts()?;
+    let settings = Settings { embedder: embedder.to_string(), ..settings };
+    let mut examples = examples(&embedder, &cache, &texts)?;
+    let mut held_out = self::examples(&embedder, &cache, &held_out)?;
+    if let Model::Corrector { inverter, .. } = &args.model {
+        let inverter = Vec2Text::new(inverter, None)?;
+        models::fit(&inverter, &embedder)?;
+        for part in [&mut examples, &mut held_out] {
+            part.hypotheses = Some(hypotheses(&inverter, &embedder, &cache, part, &common.cache)?);
+        }
+    }
+    fs::create_dir_all(&common.out)
+        .map_err(|error| CliError::new(format!("{}: {error}", common.out.display())))?;
+    let mut log = Log::open(&common.out, common.resume, &held_out.texts)?;
+    let mut on_event = |event: Event<'_>| log.record(&event);
+    let outcome = match &args.model {
+        Model::Inverter(_) => {
+            training::inverter(&settings, &examples, &held_out, &common.out, &mut on_event)?
+        }
+        Model::Corrector { inverter, .. } => {
+            training::corrector(&settings, inverter, &examples, &held_out, &common.out, &mut on_event)?
+        }
+    };
+    log.bar.finish_and_clear();
+    let manifest = manifest(kind, common, &embedder, &examples, &outcome, &log)?;
+    write(&common.out.join("manifest.json"), &manifest)?;
+    remark(&format!("{} steps; the {kind} is in {}", outcome.steps, common.out.display()));
+    Ok(ExitCode::SUCCESS)
+}
+
+impl Common {
+    fn settings(&self) -> Result<Settings, CliError> {
+        let positive = |value: f64, what: &str| {
+            if value > 0.0 && value.is_finite() {
+                Ok(())
+            } else {
+                Err(CliError::new(format!("--{what} must be more than 0")))
+            }
+        };
+        positive(self.minutes.unwrap_or(1.0), "minutes")?;
+        positive(self.steps.unwrap_or(1) as f64, "steps")?;
+        positive(self.batch_size as f64, "batch-size")?;
+        positive(self.held_out_every as f64, "held-out-every")?;
+        positive(self.learning_rate, "learning-rate")?;
+        let minutes = |minutes: f64| Budget::Time(Duration::from_secs_f64(60.0 * minutes));
+        Ok(Settings {
+            preset: match self.preset {
+                Size::Tiny => Preset::TINY,
+                Size::Small => Preset::SMALL,
+                Size::Base => Preset::BASE,
+            },
+            embedder: String::new(),
+            budget: self.steps.map_or_else(|| minutes(self.minutes.unwrap_or(60.0)), Budget::Steps),
+            batch: self.batch_size,
+            learning_rate: self.learning_rate,
+            seed: self.seed,
+            checkpoint_every: Duration::from_secs(self.checkpoint_every),
+            held_out_every: self.held_out_every,
+            resume: self.resume,
+        })
+    }
+
+    /// The texts to train on, and those that are held out: of records the held-out split, of files
+    /// every hundredth line.
+    fn texts(&self) -> Result<(Vec<String>, Vec<String>), CliError> {
+        let (mut train, mut held_out) = (Vec::new(), Vec::new());
+        for name in &self.corpus {
+            if let Some(count) = records(name)? {
+                train.extend(generate(Split::Train, self.seed).take(count).map(|record| record.text));
+                // far from the seeds that evaluations draw their records from
+                let seed = u64::MAX - self.seed;
+                held_out.extend(generate(Split::HeldOut, seed).take(HELD_OUT).map(|record| record.text));
+                continue;
+            }
+            let texts = read_texts(Path::new(name))?;
+            for (index, text) in texts.into_iter().enumerate().filter(|(_, text)| !text.trim().is_empty()) {
+                let target = if index % 100 == 99 { &mut held_out } else { &mut train };
+                target.push(text);
+            }
+        }
+        held_out.truncate(HELD_OUT);
+        if train.is_empty() || held_out.is_empty() {
+            return Err(CliError::new("the corpus is too small: at least 100 texts are needed"));
+        }
+        Ok((train, held_out))
+    }
+}
+
+/// The N of `records[:N]`; none when the name is a file's.
+fn records(name: &str) -> Result<Option<usize>, CliError> {
+    match name.strip_prefix("records") {
+        Some("") => Ok(Some(100_000)),
+        Some(rest) if rest.starts_with(':') => match rest[1..].parse() {
+            Ok(0) | Err(_) => Err(CliError::new("--corpus records:N takes a number of records above 0")),
+            Ok(count) => Ok(Some(count)),
+        },
+        _ => Ok(None),
+    }
+}
+
+fn examples(
+    embedder: &SentenceTransformer,
+    cache: &EmbeddingCache,
+    texts: &[String],
+) -> Result<Examples, CliError> {
+    let vectors = embed(embedder, cache, texts)?;
+    let texts = texts.iter().map(|text| embedder.normalize(text)).collect();
+    Ok(Examples { texts, vectors, hypotheses: None })
+}
+
+fn embed(
+    embedder: &SentenceTransformer,
+    cache: &EmbeddingCache,
+    texts: &[String],
+) -> Result<Array2<f32>, CliError> {
+    let bar = bar("embedding", texts.len());
+    let texts: Vec<&str> = texts.iter().map(String::as_str).collect();
+    let vectors = cache.embed(embedder, &texts, |done| bar.set_position(done as u64))?;
+    bar.finish_and_clear();
+    Ok(vectors)
+}
+
+/// The inverter's guesses and their vectors, from the cache where they are there.
+fn hypotheses(
+    inverter: &Vec2Text,
+    embedder: &SentenceTransformer,
+    cache: &EmbeddingCache,
+    examples: &Examples,
+    dir: &Path,
+) -> Result<(Vec<String>, Array2<f32>), CliError> {
+    let dir = dir.join("hypotheses");
+    fs::create_dir_all(&dir).map_err(|error| CliError::new(format!("{}: {error}", dir.display())))?;
+    let bar = bar("guessing", examples.texts.len());
+    let mut texts = Vec::with_capacity(examples.texts.len());
+    let starts = (0..examples.texts.len()).step_by(4096);
+    for start in starts {
+        let end = (start + 4096).min(examples.texts.len());
+        let key =
+            hash([inverter.hash()].into_iter().chain(examples.texts[start..end].iter().map(String::as_str)));
+        let path = dir.join(format!("{}.txt", &key[..32]));
+        let known = fs::read_to_string(&path).unwrap_or_default();
+        let mut chunk: Vec<String> = known.lines().map(String::from).collect();
+        if chunk.len() != end - start {
+            chunk = inverter.hypotheses(examples.vectors.slice(ndarray::s![start..end, ..]))?;
+            write(&path, &(chunk.join("\n") + "\n"))?;
+        }
+        texts.extend(chunk);
+        bar.set_position(end as u64);
+    }
+    bar.finish_and_clear();
+    let vectors = embed(embedder, cache, &texts)?;
+    Ok((texts, vectors))
+}
+
+/// `log.csv` in the output folder, and the progress bar.
+struct Log {
+    path: PathBuf,
+    bar: ProgressBar,
+    held_out: Vec<String>,
+    scores: Option<(f64, f64)>,
+    loss: f32,
+    began: Instant,
+}
+
+impl Log {
+    fn open(dir: &Path, resume: bool, held_out: &[String]) -> Result<Self, CliError> {
+        let path = dir.join("log.csv");
+        if !resume || !path.exists() {
+            write(&path, "step,loss,samples_per_second,held_out_exact_match,held_out_bleu\n")?;
+        }
+        let bar = ProgressBar::new(1000);
+        if let Ok(style) = ProgressStyle::with_template("training {wide_bar} {percent}% · {msg} · {eta} left")
+        {
+            bar.set_style(style);
+        }
+        let (held_out, began) = (held_out.to_vec(), Instant::now());
+        Ok(Self { path, bar, held_out, scores: None, loss: f32::NAN, began })
+    }
+
+    fn record(&mut self, event: &Event<'_>) {
+        match event {
+            Event::Step { step, loss, progress, samples_per_second } => {
+                self.loss = *loss;
+                self.bar.set_position((1000.0 * progress) as u64);
+                let held_out = self.scores.map_or_else(String::new, |(exact, bleu)| {
+                    format!(" · held-out BLEU {bleu:.1}, exact {:.0} %", 100.0 * exact)
+                });
+                self.bar
+                    .set_message(format!("step {step}, loss {loss:.3}, {samples_per_second:.0}/s{held_out}"));
+                self.line(&format!("{step},{loss},{samples_per_second:.1},,"));
+            }
+            Event::HeldOut { step, outputs } => {
+                let pairs = outputs.iter().zip(&self.held_out);
+                let exact = pairs.clone().filter(|(output, text)| exact_match(output, text)).count();
+                let total: f64 = pairs.map(|(output, text)| bleu(output, text)).sum();
+                let count = outputs.len().max(1) as f64;
+                let (exact, bleu) = (exact as f64 / count, total / count);
+                self.scores = Some((exact, bleu));
+                self.line(&format!("{step},,,{exact:.4},{bleu:.2}"));
+            }
+            _ => {}
+        }
+    }
+
+    /// The log is a convenience: training goes on when it cannot be written.
+    fn line(&self, line: &str) {
+        if let Ok(mut file) = OpenOptions::new().append(true).open(&self.path) {
+            let _ = writeln!(file, "{line}");
+        }
+    }
+}
+
+fn manifest(
+    kind: &str,
+    common: &Common,
+    embedder: &SentenceTransformer,
+    examples: &Examples,
+    outcome: &Outcome,
+    log: &Log,
+) -> Result<String, CliError> {
+    let manifest = serde_json::json!({
+        "model": kind,
+        "version": env!("CARGO_PKG_VERSION"),
+        "embedder": { "name": embedder.to_string(), "hash": embedder.hash(), "dimension": embedder.dimension() },
+        "corpus": {
+            "names": common.corpus,
+            "texts": examples.texts.len(),
+            "hash": hash(examples.texts.iter().map(String::as_str)),
+        },
+        "settings": {
+            "preset": format!("{:?}", common.preset).to_lowercase(),
+            "seed": common.seed,
+            "batch_size": common.batch_size,
+            "learning_rate": common.learning_rate,
+            "steps": outcome.steps,
+        },
+        "loss": log.loss,
+        "held_out": log.scores.map(|(exact, bleu)| serde_json::json!({
+            "texts": log.held_out.len(), "decoding": "greedy, one pass", "exact_match": exact, "bleu": bleu,
+        })),
+        "training_seconds": outcome.elapsed.as_secs(),
+        "wall_seconds_of_this_run": log.began.elapsed().as_secs(),
+    });
+    Ok(serde_json::to_string_pretty(&manifest)? + "\n")
+}
+
+fn hash<'a>(parts: impl Iterator<Item = &'a str>) -> String {
+    let mut hash = Sha256::new();
+    for part in parts {
+        hash.update((part.len() as u64).to_le_bytes());
+        hash.update(part);
+    }
+    hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+fn write(path: &Path, text: &str) -> Result<(), CliError> {
+    super::files::write_atomically(path, |file| file.write_all(text.as_bytes()))
+}
