@@ -1,0 +1,222 @@
+//! The loop around the models: guess, embed the guess, correct, and search what is left.
+
+mod local;
+mod row;
+
+use std::collections::HashMap;
+
+use candle_core::{DType, Device, Tensor};
+use ndarray::{Array1, ArrayView1, ArrayView2};
+
+use self::row::{Hypothesis, Row};
+use super::corrector::Corrector;
+use super::generate::{Candidate, beams, greedy};
+use super::t5::Memory;
+use super::threads::in_parallel;
+use super::{Vec2Text, model_error, pad, to_tensor, vocabulary};
+use crate::{Error, Inversion, Oracle};
+
+/// Hypotheses that are decoded together on a thread.
+const CHUNK: usize = 16;
+
+/// Inverts `vectors`, which have been checked.
+pub(super) fn run(
+    attack: &Vec2Text,
+    vectors: ArrayView2<'_, f32>,
+    oracle: &Oracle<'_>,
+) -> Result<Vec<Inversion>, Error> {
+    let mut search = Search { attack, oracle, known: HashMap::new() };
+    let mut rows: Vec<Row> = vectors.rows().into_iter().map(Row::new).collect();
+    search.zero_step(&mut rows)?;
+    if attack.corrector.is_some() {
+        for step in 1..=attack.steps {
+            if !search.correct(&mut rows, step == attack.steps)? {
+                break;
+            }
+        }
+    }
+    if !attack.paper && attack.local_queries > 0 {
+        local::search(&mut search, &mut rows)?;
+    }
+    Ok(rows.into_iter().map(Row::into_inversion).collect())
+}
+
+struct Search<'a> {
+    attack: &'a Vec2Text,
+    oracle: &'a Oracle<'a>,
+    /// Vectors of the texts that were embedded before, of whichever row.
+    known: HashMap<String, Array1<f32>>,
+}
+
+impl Search<'_> {
+    /// The inverter's greedy hypothesis; unless in paper mode, its beam's as well.
+    fn zero_step(&mut self, rows: &mut [Row]) -> Result<(), Error> {
+        let width = if self.attack.paper { 1 } else { self.attack.beam_width };
+        let all: Vec<usize> = (0..rows.len()).collect();
+        let parts: Vec<&[usize]> = all.chunks(CHUNK).collect();
+        let (inverter, length) = (&self.attack.inverter, self.attack.max_length);
+        let shared: &[Row] = rows;
+        let decoded = in_parallel(&parts, |part| {
+            let targets = stack(part.iter().map(|&row| shared[row].target.view()))?;
+            let memory = inverter.encode(&targets)?;
+            let t5 = &inverter.t5;
+            let greedy = greedy(t5, &memory, part.len(), length)?;
+            let beams = if width > 1 {
+                beams(t5, &memory, part.len(), width, length)?
+            } else {
+                vec![Vec::new(); part.len()]
+            };
+            Ok::<_, candle_core::Error>(greedy.into_iter().zip(beams).collect::<Vec<_>>())
+        })
+        .map_err(model_error)?;
+        let (mut first, mut more) = (Vec::new(), Vec::new());
+        for (greedy, beam) in decoded.into_iter().flatten() {
+            first.push(vec![greedy]);
+            more.push(beam.into_iter().map(|candidate| candidate.tokens).collect());
+        }
+        self.consider(rows, first, 1)?;
+        rows.iter_mut().for_each(Row::end_step);
+        if width > 1 {
+            self.consider(rows, more, width)?;
+        }
+        Ok(())
+    }
+
+    /// One correction of every hypothesis that was not corrected yet; whether any row goes on.
+    fn correct(&mut self, rows: &mut [Row], last: bool) -> Result<bool, Error> {
+        let (paper, width) = (self.attack.paper, self.attack.beam_width);
+        let jobs: Vec<(usize, usize)> = rows
+            .iter()
+            .enumerate()
+            .filter(|(_, row)| paper || !row.stopped())
+            .flat_map(|(index, row)| row.to_correct(paper).map(move |beam| (index, beam)))
+            .collect();
+        if jobs.is_empty() {
+            return Ok(false);
+        }
+        let mut candidates: Vec<Vec<Vec<u32>>> = vec![Vec::new(); rows.len()];
+        for ((index, beam), found) in jobs.iter().zip(self.corrections(rows, &jobs)?) {
+            candidates[*index].extend(found.into_iter().map(|candidate| candidate.tokens));
+            rows[*index].beam[*beam].corrected = true;
+        }
+        if paper {
+            rows.iter_mut().for_each(|row| row.beam.clear());
+        }
+        self.consider(rows, candidates, if paper && last { 1 } else { width })?;
+        rows.iter_mut().for_each(Row::end_step);
+        Ok(true)
+    }
+
+    /// Token beams of the corrector for hypotheses, named by row and place in its beam.
+    fn corrections(&self, rows: &[Row], jobs: &[(usize, usize)]) -> Result<Vec<Vec<Candidate>>, Error> {
+        let attack = self.attack;
+        let Some(corrector) = &attack.corrector else { return Ok(Vec::new()) };
+        let parts: Vec<&[(usize, usize)]> = jobs.chunks(CHUNK).collect();
+        let found = in_parallel(&parts, |part| {
+            let memory = corrector_memory(corrector, rows, part)?;
+            beams(&corrector.t5, &memory, part.len(), attack.beam_width, attack.max_length)
+        })
+        .map_err(model_error)?;
+        Ok(found.into_iter().flatten().collect())
+    }
+
+    /// Embeds each row's candidates that are new to it, and keeps the row's best `width`.
+    fn consider(
+        &mut self,
+        rows: &mut [Row],
+        candidates: Vec<Vec<Vec<u32>>>,
+        width: usize,
+    ) -> Result<(), Error> {
+        let found = self.measure(rows, candidates)?;
+        for (row, found) in rows.iter_mut().zip(found) {
+            row.keep_best(found, width);
+        }
+        Ok(())
+    }
+
+    /// The candidates that are new to their rows, as hypotheses with vectors and cosines.
+    fn measure(
+        &mut self,
+        rows: &mut [Row],
+        candidates: Vec<Vec<Vec<u32>>>,
+    ) -> Result<Vec<Vec<Hypothesis>>, Error> {
+        let paper = self.attack.paper;
+        let mut texts: Vec<Vec<(Vec<u32>, String)>> = Vec::with_capacity(rows.len());
+        for (row, candidates) in rows.iter_mut().zip(candidates) {
+            let mut own = Vec::new();
+            for tokens in candidates {
+                let text = vocabulary::decode(&self.attack.tokenizer, &tokens)?;
+                if row.seen.insert(text.clone()) || paper {
+                    own.push((tokens, text));
+                }
+            }
+            row.queries += own.len();
+            texts.push(own);
+        }
+        self.embed(texts.iter().flatten().map(|(_, text)| text.as_str()))?;
+        let hypothesis = |row: &Row, (tokens, text): (Vec<u32>, String)| {
+            let vector = self.known[&text].clone();
+            let cosine = cosine(row.target.view(), vector.view());
+            Hypothesis { tokens, text, vector, cosine, corrected: false }
+        };
+        Ok(rows
+            .iter()
+            .zip(texts)
+            .map(|(row, texts)| texts.into_iter().map(|text| hypothesis(row, text)).collect())
+            .collect())
+    }
+
+    /// Asks the oracle for the texts that are not known yet, all at once.
+    fn embed<'t>(&mut self, texts: impl Iterator<Item = &'t str>) -> Result<(), Error> {
+        let mut missing: Vec<&str> = texts.filter(|text| !self.known.contains_key(*text)).collect();
+        missing.sort_unstable();
+        missing.dedup();
+        if missing.is_empty() {
+            return Ok(());
+        }
+        let vectors = (self.oracle)(&missing).map_err(Error::Oracle)?;
+        if vectors.nrows() != missing.len() {
+            return Err(Error::Oracle(
+                "the oracle returned another number of rows than it was given texts".into(),
+            ));
+        }
+        if vectors.ncols() != self.attack.dimension {
+            return Err(Error::Dimension { expected: self.attack.dimension, found: vectors.ncols() });
+        }
+        for (text, vector) in missing.into_iter().zip(vectors.rows()) {
+            self.known.insert(text.to_owned(), vector.to_owned());
+        }
+        Ok(())
+    }
+}
+
+/// What the corrector's decoder reads for hypotheses, named by row and place in its beam.
+fn corrector_memory(
+    corrector: &Corrector,
+    rows: &[Row],
+    jobs: &[(usize, usize)],
+) -> candle_core::Result<Memory> {
+    let targets = stack(jobs.iter().map(|&(row, _)| rows[row].target.view()))?;
+    let vectors = stack(jobs.iter().map(|&(row, beam)| rows[row].beam[beam].vector.view()))?;
+    let tokens: Vec<Vec<u32>> =
+        jobs.iter().map(|&(row, beam)| with_end(&rows[row].beam[beam].tokens)).collect();
+    corrector.encode(&targets, &vectors, &pad(&tokens)?)
+}
+
+fn with_end(tokens: &[u32]) -> Vec<u32> {
+    tokens.iter().copied().chain([super::t5::EOS]).collect()
+}
+
+fn stack<'v>(vectors: impl Iterator<Item = ArrayView1<'v, f32>>) -> candle_core::Result<Tensor> {
+    let vectors: Vec<ArrayView1<'_, f32>> = vectors.collect();
+    match ndarray::stack(ndarray::Axis(0), &vectors) {
+        Ok(stacked) => to_tensor(stacked.view()),
+        Err(_) => Tensor::zeros((0, 0), DType::F32, &Device::Cpu),
+    }
+}
+
+/// The cosine of the angle between two vectors; 0 where one of them is zero.
+fn cosine(a: ArrayView1<'_, f32>, b: ArrayView1<'_, f32>) -> f32 {
+    let norms = (a.dot(&a) * b.dot(&b)).sqrt();
+    if norms > 0.0 { a.dot(&b) / norms } else { 0.0 }
+}

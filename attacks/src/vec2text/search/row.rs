@@ -1,0 +1,89 @@
+//! What the search knows of one vector.
+
+use std::collections::HashSet;
+
+use ndarray::{Array1, ArrayView1};
+
+use crate::Inversion;
+
+/// A cosine from here on is the text itself, up to rounding.
+const SOLVED: f32 = 0.99999;
+/// Steps without a better best hypothesis after which a row stops.
+const PATIENCE: usize = 2;
+
+/// A text that may be the one, and how close it comes.
+#[derive(Debug, Clone)]
+pub(super) struct Hypothesis {
+    pub(super) tokens: Vec<u32>,
+    pub(super) text: String,
+    pub(super) vector: Array1<f32>,
+    pub(super) cosine: f32,
+    pub(super) corrected: bool,
+}
+
+/// One vector's search.
+#[derive(Debug)]
+pub(super) struct Row {
+    pub(super) target: Array1<f32>,
+    /// The best hypotheses, best first, no two with the same text.
+    pub(super) beam: Vec<Hypothesis>,
+    pub(super) seen: HashSet<String>,
+    pub(super) queries: usize,
+    steps: Vec<String>,
+    best: f32,
+    idle: usize,
+}
+
+impl Row {
+    pub(super) fn new(target: ArrayView1<'_, f32>) -> Self {
+        Self {
+            target: target.to_owned(),
+            beam: Vec::new(),
+            seen: HashSet::new(),
+            queries: 0,
+            steps: Vec::new(),
+            best: f32::NEG_INFINITY,
+            idle: 0,
+        }
+    }
+
+    pub(super) fn solved(&self) -> bool {
+        self.beam.first().is_some_and(|best| best.cosine >= SOLVED)
+    }
+
+    /// Whether more correction would not help.
+    pub(super) fn stopped(&self) -> bool {
+        self.solved() || self.idle >= PATIENCE
+    }
+
+    /// The places in the beam that are to be corrected next.
+    pub(super) fn to_correct(&self, again: bool) -> impl Iterator<Item = usize> {
+        self.beam.iter().enumerate().filter(move |(_, it)| again || !it.corrected).map(|(place, _)| place)
+    }
+
+    /// Adds hypotheses and keeps the best `width`. The best ever is among them.
+    pub(super) fn keep_best(&mut self, found: Vec<Hypothesis>, width: usize) {
+        self.beam.extend(found);
+        self.beam.sort_by(|a, b| b.cosine.total_cmp(&a.cosine));
+        let mut texts = HashSet::new();
+        self.beam.retain(|it| texts.insert(it.text.clone()));
+        self.beam.truncate(width);
+    }
+
+    pub(super) fn end_step(&mut self) {
+        let Some(best) = self.beam.first() else { return };
+        if best.cosine > self.best {
+            self.best = best.cosine;
+            self.idle = 0;
+        } else {
+            self.idle += 1;
+        }
+        self.steps.push(best.text.clone());
+    }
+
+    pub(super) fn into_inversion(self) -> Inversion {
+        let (output, cosine) =
+            self.beam.into_iter().next().map_or_else(Default::default, |best| (best.text, best.cosine));
+        Inversion { steps: self.steps, output, cosine, queries: self.queries }
+    }
+}
