@@ -302,7 +302,7 @@ impl Log {
                 self.scores = Some((exact, bleu));
                 self.line(&format!("{step},,,{exact:.4},{bleu:.2}"));
             }
-            _ => {}
+            Event::Saved { .. } => {}
         }
     }
 

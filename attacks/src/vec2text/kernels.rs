@@ -157,7 +157,9 @@ impl CustomOp1 for Softmax {
                 *value = (*value - max).exp();
                 sum += *value;
             }
-            row.iter_mut().for_each(|value| *value /= sum);
+            for value in row {
+                *value /= sum;
+            }
         }
         Ok((CpuStorage::F32(out), layout.shape().clone()))
     }
@@ -268,7 +270,9 @@ impl CustomOp3 for CrossEntropyBackward {
                 sum += *value;
             }
             let scale = grad / sum;
-            row.iter_mut().for_each(|value| *value *= scale);
+            for value in row.iter_mut() {
+                *value *= scale;
+            }
             row[target as usize] -= grad;
         }
         Ok((CpuStorage::F32(out), layout.shape().clone()))

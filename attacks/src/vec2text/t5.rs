@@ -380,8 +380,9 @@ fn bucket(query: usize, key: usize, buckets: usize, bidirectional: bool) -> usiz
 }
 
 /// The blocks of an encoder or decoder, as many as there are.
+#[allow(clippy::maybe_infinite_iter, reason = "there are finitely many tensors")]
 fn blocks<'a>(vb: &VarBuilder<'a>) -> Vec<VarBuilder<'a>> {
-    (0..)
+    (0usize..)
         .map(|index| vb.pp(format!("block.{index}")))
         .take_while(|vb| vb.contains_tensor("layer.0.SelfAttention.q.weight"))
         .collect()

@@ -29,7 +29,7 @@ pub(crate) fn train(texts: &[String], size: usize) -> Result<Tokenizer, BoxError
         .build()?;
     tokenizer.train(&mut trainer, texts.iter().map(String::as_str))?;
     debug_assert_eq!(tokenizer.get_model().token_to_id("</s>"), Some(EOS));
-    Ok(Tokenizer::from_bytes(tokenizer.to_string(false)?)?)
+    Tokenizer::from_bytes(tokenizer.to_string(false)?)
 }
 
 /// Token ids of a text, cut to `max_length` with the end token at the end.

@@ -100,7 +100,9 @@ impl Search<'_> {
             rows[*index].beam[*beam].corrected = true;
         }
         if paper {
-            rows.iter_mut().for_each(|row| row.beam.clear());
+            for row in rows.iter_mut() {
+                row.beam.clear();
+            }
         }
         self.consider(rows, candidates, if paper && last { 1 } else { width })?;
         rows.iter_mut().for_each(Row::end_step);

@@ -13,13 +13,13 @@ pub(super) struct Batches {
     size: usize,
     seed: u64,
     epoch: Option<usize>,
-    batches: Vec<Vec<usize>>,
+    order: Vec<Vec<usize>>,
 }
 
 impl Batches {
     pub(super) fn new(lengths: &[usize], size: usize, seed: u64) -> Self {
         let size = size.clamp(1, lengths.len().max(1));
-        Self { lengths: lengths.to_vec(), size, seed, epoch: None, batches: Vec::new() }
+        Self { lengths: lengths.to_vec(), size, seed, epoch: None, order: Vec::new() }
     }
 
     /// The examples of a step. An epoch leaves out what does not fill its last batch.
@@ -27,10 +27,10 @@ impl Batches {
         let an_epoch = self.lengths.len() / self.size;
         let epoch = step / an_epoch;
         if self.epoch != Some(epoch) {
-            self.batches = self.shuffled(epoch);
+            self.order = self.shuffled(epoch);
             self.epoch = Some(epoch);
         }
-        self.batches[step % an_epoch].clone()
+        self.order[step % an_epoch].clone()
     }
 
     fn shuffled(&self, epoch: usize) -> Vec<Vec<usize>> {

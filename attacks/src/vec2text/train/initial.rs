@@ -109,19 +109,17 @@ impl Weights {
     fn normal(&mut self, name: &str, shape: (usize, usize), deviation: f64) -> Result<()> {
         let values: Vec<f32> =
             (0..shape.0 * shape.1).map(|_| (deviation * standard_normal(&mut self.rng)) as f32).collect();
-        self.insert(name, Tensor::from_vec(values, shape, &Device::Cpu)?)
+        self.tensors.insert(name.into(), Tensor::from_vec(values, shape, &Device::Cpu)?);
+        Ok(())
     }
 
     fn ones(&mut self, name: &str, width: usize) -> Result<()> {
-        self.insert(name, Tensor::ones(width, DType::F32, &Device::Cpu)?)
+        self.tensors.insert(name.into(), Tensor::ones(width, DType::F32, &Device::Cpu)?);
+        Ok(())
     }
 
     fn zeros(&mut self, name: &str, width: usize) -> Result<()> {
-        self.insert(name, Tensor::zeros(width, DType::F32, &Device::Cpu)?)
-    }
-
-    fn insert(&mut self, name: &str, tensor: Tensor) -> Result<()> {
-        self.tensors.insert(name.into(), tensor);
+        self.tensors.insert(name.into(), Tensor::zeros(width, DType::F32, &Device::Cpu)?);
         Ok(())
     }
 }
