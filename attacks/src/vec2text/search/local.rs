@@ -1,7 +1,7 @@
-//! The local search: single tokens of the best hypothesis are exchanged, then pairs of tokens.
+//! The local search: edits of single tokens of the best hypothesis, then of pairs.
 //!
-//! Correction leaves names and figures that are a piece off. The models say which other tokens are
-//! likely at each position, the embedder which of them fit.
+//! Correction leaves names and figures that are a piece off. The models say what else is likely at
+//! each position, the embedder which of it fits.
 
 use candle_core::D;
 
@@ -9,19 +9,20 @@ use super::super::generate::top;
 use super::super::t5::{EOS, Memory, PAD, T5};
 use super::super::threads::in_parallel;
 use super::super::{model_error, pad};
-use super::{CHUNK, Hypothesis, Row, Search, corrector_memory, stack, with_end};
+use super::{CHUNK, Hypothesis, Row, Search, corrector_memory, stack};
 use crate::Error;
 
-/// Substitutions that are tried in a round.
+/// Single edits that are tried in a round.
 const SINGLES: usize = 48;
 /// Other tokens that a model may name for a position.
-const A_POSITION: usize = 8;
-/// The best single substitutions that are combined when none helps alone.
+const A_POSITION: usize = 16;
+/// The best single edits that are combined when none helps alone.
 const COMBINED: usize = 10;
 
-/// Exchanges tokens of every unsolved row's best hypothesis until nothing improves or the row's
-/// budget of queries is used up.
+/// Edits every unsolved row's best hypothesis until nothing improves or the row's budget of queries
+/// is used up.
 pub(super) fn search(search: &mut Search<'_>, rows: &mut [Row]) -> Result<(), Error> {
+    let continuing = continuing_pieces(search);
     let budget = search.attack.local_queries;
     let mut states: Vec<State> = rows.iter().map(|row| State::new(row, budget)).collect();
     loop {
@@ -30,18 +31,19 @@ pub(super) fn search(search: &mut Search<'_>, rows: &mut [Row]) -> Result<(), Er
         if open.is_empty() {
             return Ok(());
         }
-        let likely = likely_substitutions(search, rows, &open)?;
+        let stale: Vec<usize> = open.iter().copied().filter(|&row| states[row].edits.is_none()).collect();
+        for (&row, edits) in stale.iter().zip(likely_edits(search, rows, &stale, &continuing)?) {
+            states[row].edits = Some(edits);
+        }
         let mut candidates: Vec<Vec<Vec<u32>>> = vec![Vec::new(); rows.len()];
-        for (&row, likely) in open.iter().zip(likely) {
-            candidates[row] = states[row].candidates(&rows[row], likely);
+        for &row in &open {
+            candidates[row] = states[row].candidates(&rows[row]);
         }
         let before: Vec<usize> = rows.iter().map(|row| row.queries).collect();
         let found = search.measure(rows, candidates)?;
-        for (row, found) in found.into_iter().enumerate() {
+        for (row, found) in found.into_iter().enumerate().filter(|(row, _)| open.contains(row)) {
             states[row].budget = states[row].budget.saturating_sub(rows[row].queries - before[row]);
-            if open.contains(&row) {
-                states[row].advance(&mut rows[row], found);
-            }
+            states[row].advance(&mut rows[row], found);
         }
     }
 }
@@ -53,41 +55,54 @@ enum Stage {
     Done,
 }
 
-/// A token at a position in place of the hypothesis' own, and how likely the models find it.
+/// A change of the hypothesis at one position, and how likely the models find it.
 #[derive(Debug, Clone, Copy, PartialEq)]
-struct Substitution {
+struct Edit {
     position: usize,
-    token: u32,
+    kind: Kind,
     score: f32,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Kind {
+    Replace(u32),
+    /// Before the position. Only pieces that continue a word: figures differ in how many they have.
+    Insert(u32),
+    Delete,
 }
 
 struct State {
     stage: Stage,
     budget: usize,
-    /// Single substitutions of the best hypothesis that were measured, with their cosines.
-    measured: Vec<(Substitution, f32)>,
+    /// Untried edits of the best hypothesis, the likeliest last; none before they are asked for.
+    edits: Option<Vec<Edit>>,
+    /// Single edits of the best hypothesis that were tried, and the texts that they led to.
+    tried: Vec<(Edit, Vec<u32>)>,
+    /// The best of them.
+    promising: Vec<(Edit, f32)>,
 }
 
 impl State {
     fn new(row: &Row, budget: usize) -> Self {
         let stage = if row.beam.is_empty() { Stage::Done } else { Stage::Singles };
-        Self { stage, budget, measured: Vec::new() }
+        Self { stage, budget, edits: None, tried: Vec::new(), promising: Vec::new() }
     }
 
-    fn candidates(&self, row: &Row, mut likely: Vec<Substitution>) -> Vec<Vec<u32>> {
+    fn candidates(&mut self, row: &Row) -> Vec<Vec<u32>> {
         let best = &row.beam[0].tokens;
         match self.stage {
             Stage::Singles => {
-                likely.sort_by(|a, b| b.score.total_cmp(&a.score));
-                likely.truncate(SINGLES.min(self.budget));
-                likely.iter().map(|it| substituted(best, &[*it])).collect()
+                let edits = self.edits.get_or_insert_default();
+                let page = edits.split_off(edits.len().saturating_sub(SINGLES.min(self.budget)));
+                self.tried = page.into_iter().map(|edit| (edit, edited(best, &[edit]))).collect();
+                self.tried.iter().map(|(_, tokens)| tokens.clone()).collect()
             }
             Stage::Pairs => {
                 let mut pairs = Vec::new();
-                for (index, (first, _)) in self.measured.iter().enumerate() {
-                    for (second, _) in &self.measured[..index] {
+                for (index, (first, _)) in self.promising.iter().enumerate() {
+                    for (second, _) in &self.promising[..index] {
                         if first.position != second.position {
-                            pairs.push(substituted(best, &[*first, *second]));
+                            pairs.push(edited(best, &[*first, *second]));
                         }
                     }
                 }
@@ -99,63 +114,72 @@ impl State {
     }
 
     /// Takes the best of what was found when it is better than the best so far; else tries pairs,
-    /// else gives up.
+    /// then less likely edits, until there are none.
     fn advance(&mut self, row: &mut Row, found: Vec<Hypothesis>) {
-        let old = row.beam[0].clone();
-        let measured: Vec<(Substitution, f32)> =
-            found.iter().filter_map(|it| Some((difference(&old.tokens, &it.tokens)?, it.cosine))).collect();
+        let old = row.beam[0].cosine;
+        for (edit, tokens) in self.tried.drain(..) {
+            if let Some(it) = found.iter().find(|it| it.tokens == tokens) {
+                self.promising.push((edit, it.cosine));
+            }
+        }
+        self.promising.sort_by(|a, b| b.1.total_cmp(&a.1));
+        self.promising.truncate(COMBINED);
         let width = row.beam.len().max(1);
         row.keep_best(found, width);
-        let improved = row.beam[0].cosine > old.cosine;
-        self.stage = match self.stage {
-            _ if self.budget == 0 => Stage::Done,
-            _ if improved => Stage::Singles,
-            Stage::Singles => Stage::Pairs,
-            Stage::Pairs | Stage::Done => Stage::Done,
-        };
-        self.measured = measured;
-        self.measured.sort_by(|a, b| b.1.total_cmp(&a.1));
-        self.measured.truncate(COMBINED);
+        if row.beam[0].cosine > old {
+            self.edits = None;
+            self.promising.clear();
+            self.stage = Stage::Singles;
+        } else {
+            let left = self.edits.as_ref().is_some_and(|edits| !edits.is_empty());
+            self.stage = match self.stage {
+                Stage::Singles => Stage::Pairs,
+                Stage::Pairs if left => Stage::Singles,
+                Stage::Pairs | Stage::Done => Stage::Done,
+            };
+        }
+        if self.budget == 0 {
+            self.stage = Stage::Done;
+        }
     }
 }
 
-fn substituted(tokens: &[u32], substitutions: &[Substitution]) -> Vec<u32> {
+/// The tokens with edits at different positions, which are those of `tokens`.
+fn edited(tokens: &[u32], edits: &[Edit]) -> Vec<u32> {
+    let mut edits = edits.to_vec();
+    edits.sort_by_key(|edit| std::cmp::Reverse(edit.position));
     let mut tokens = tokens.to_vec();
-    for it in substitutions {
-        tokens[it.position] = it.token;
+    for edit in edits {
+        match edit.kind {
+            Kind::Replace(token) => tokens[edit.position] = token,
+            Kind::Insert(token) => tokens.insert(edit.position, token),
+            Kind::Delete => {
+                tokens.remove(edit.position);
+            }
+        }
     }
     tokens
 }
 
-/// The one position where two sequences of a length differ.
-fn difference(old: &[u32], new: &[u32]) -> Option<Substitution> {
-    let mut positions = old.iter().zip(new).enumerate().filter(|(_, (old, new))| old != new);
-    let (position, (_, &token)) = positions.next()?;
-    (old.len() == new.len() && positions.next().is_none()).then_some(Substitution {
-        position,
-        token,
-        score: 0.0,
-    })
-}
-
-/// For each open row, what the inverter, the corrector and the row's other hypotheses would have
-/// in place of the best hypothesis' tokens.
-fn likely_substitutions(
+/// For each row named, what the inverter, the corrector and the row's other hypotheses would change
+/// in the best hypothesis: the likeliest last.
+fn likely_edits(
     search: &Search<'_>,
     rows: &[Row],
     open: &[usize],
-) -> Result<Vec<Vec<Substitution>>, Error> {
+    continuing: &[bool],
+) -> Result<Vec<Vec<Edit>>, Error> {
     let parts: Vec<&[usize]> = open.chunks(CHUNK).collect();
     let attack = search.attack;
     let found = in_parallel(&parts, |part| {
         let targets = stack(part.iter().map(|&row| rows[row].target.view()))?;
         let tokens: Vec<&[u32]> = part.iter().map(|&row| rows[row].beam[0].tokens.as_slice()).collect();
         let inverter = &attack.inverter;
-        let mut all = of_model(&inverter.t5, &inverter.encode(&targets)?, &tokens)?;
+        let mut all = of_model(&inverter.t5, &inverter.encode(&targets)?, &tokens, continuing)?;
         if let Some(corrector) = &attack.corrector {
             let jobs: Vec<(usize, usize)> = part.iter().map(|&row| (row, 0)).collect();
             let memory = corrector_memory(corrector, rows, &jobs)?;
-            for (all, more) in all.iter_mut().zip(of_model(&corrector.t5, &memory, &tokens)?) {
+            for (all, more) in all.iter_mut().zip(of_model(&corrector.t5, &memory, &tokens, continuing)?) {
                 all.extend(more);
             }
         }
@@ -168,50 +192,75 @@ fn likely_substitutions(
     Ok(found.into_iter().flatten().map(distinct).collect())
 }
 
-/// The model's likeliest other tokens at each position, the text before it given.
-fn of_model(t5: &T5, memory: &Memory, tokens: &[&[u32]]) -> candle_core::Result<Vec<Vec<Substitution>>> {
-    let inputs: Vec<Vec<u32>> = tokens
-        .iter()
-        .map(|tokens| {
-            let with_end = with_end(tokens);
-            std::iter::once(PAD).chain(with_end[..tokens.len()].iter().copied()).collect()
-        })
-        .collect();
+/// What the model finds likely at each position, the text before it given.
+fn of_model(
+    t5: &T5,
+    memory: &Memory,
+    tokens: &[&[u32]],
+    continuing: &[bool],
+) -> candle_core::Result<Vec<Vec<Edit>>> {
+    let inputs: Vec<Vec<u32>> =
+        tokens.iter().map(|tokens| std::iter::once(PAD).chain(tokens.iter().copied()).collect()).collect();
     let logits = t5.decode(&pad(&inputs)?, memory)?;
     let scores = candle_nn::ops::log_softmax(&logits, D::Minus1)?;
-    let mut all = Vec::with_capacity(tokens.len());
-    for (row, tokens) in tokens.iter().enumerate() {
-        let scores = scores.get(row)?.to_vec2::<f32>()?;
-        let at = |(position, &own): (usize, &u32)| {
-            top(&scores[position], A_POSITION)
-                .into_iter()
-                .filter(move |&(token, _)| token != own && token != PAD && token != EOS)
-                .map(move |(token, score)| Substitution { position, token, score })
-        };
-        all.push(tokens.iter().enumerate().flat_map(at).collect());
+    tokens
+        .iter()
+        .enumerate()
+        .map(|(row, tokens)| Ok(of_scores(tokens, &scores.get(row)?.to_vec2::<f32>()?, continuing)))
+        .collect()
+}
+
+fn of_scores(tokens: &[u32], scores: &[Vec<f32>], continuing: &[bool]) -> Vec<Edit> {
+    let continues = |token: u32| continuing.get(token as usize).copied().unwrap_or(false);
+    let mut edits = Vec::new();
+    for (position, scores) in scores.iter().enumerate().take(tokens.len() + 1) {
+        let own = tokens.get(position).copied().unwrap_or(EOS);
+        for (token, score) in top(scores, A_POSITION) {
+            if token == own || token == PAD {
+                continue;
+            }
+            if token != EOS && own != EOS {
+                edits.push(Edit { position, kind: Kind::Replace(token), score });
+            }
+            if continues(token) && position > 0 {
+                edits.push(Edit { position, kind: Kind::Insert(token), score });
+            }
+        }
+        if continues(own) {
+            // as likely as what comes next is in its place
+            let next = tokens.get(position + 1).copied().unwrap_or(EOS);
+            edits.push(Edit { position, kind: Kind::Delete, score: scores[next as usize] });
+        }
     }
-    Ok(all)
+    edits
 }
 
 /// What the row's other hypotheses of the same length have elsewhere; tried before all else.
-fn of_beam(row: &Row) -> Vec<Substitution> {
+fn of_beam(row: &Row) -> Vec<Edit> {
     let best = &row.beam[0].tokens;
     let others = row.beam[1..].iter().filter(|other| other.tokens.len() == best.len());
     others
         .flat_map(|other| {
             let pairs = best.iter().zip(&other.tokens).enumerate();
-            pairs.filter(|(_, (own, token))| own != token).map(|(position, (_, &token))| Substitution {
+            pairs.filter(|(_, (own, token))| own != token).map(|(position, (_, &token))| Edit {
                 position,
-                token,
+                kind: Kind::Replace(token),
                 score: 0.0,
             })
         })
         .collect()
 }
 
-/// Each substitution once, with its best score.
-fn distinct(mut all: Vec<Substitution>) -> Vec<Substitution> {
-    all.sort_by(|a, b| (a.position, a.token).cmp(&(b.position, b.token)).then(b.score.total_cmp(&a.score)));
-    all.dedup_by_key(|it| (it.position, it.token));
+/// Each edit once, with its best score, in the order of the scores.
+fn distinct(mut all: Vec<Edit>) -> Vec<Edit> {
+    all.sort_by(|a, b| (a.position, a.kind).cmp(&(b.position, b.kind)).then(b.score.total_cmp(&a.score)));
+    all.dedup_by_key(|it| (it.position, it.kind));
+    all.sort_by(|a, b| a.score.total_cmp(&b.score));
     all
+}
+
+/// Which tokens continue a word.
+fn continuing_pieces(search: &Search<'_>) -> Vec<bool> {
+    let tokenizer = &search.attack.tokenizer;
+    (0..).map_while(|id| tokenizer.id_to_token(id)).map(|piece| piece.starts_with("##")).collect()
 }
