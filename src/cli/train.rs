@@ -284,6 +284,9 @@ impl Log {
     fn record(&mut self, event: &Event<'_>) {
         match event {
             Event::Step { step, loss, progress, samples_per_second } => {
+                if self.loss.is_nan() {
+                    self.forget_from(*step);
+                }
                 self.loss = *loss;
                 self.bar.set_position((1000.0 * progress) as u64);
                 let held_out = self.scores.map_or_else(String::new, |(exact, bleu)| {
@@ -304,6 +307,17 @@ impl Log {
             }
             Event::Saved { .. } => {}
         }
+    }
+
+    /// Drops what a killed run logged after its last checkpoint.
+    fn forget_from(&self, first: usize) {
+        let Ok(text) = fs::read_to_string(&self.path) else { return };
+        let kept = text.lines().filter(|line| {
+            let step = line.split(',').next().and_then(|step| step.parse::<usize>().ok());
+            step.is_none_or(|step| step < first)
+        });
+        let kept: Vec<&str> = kept.collect();
+        let _ = write(&self.path, &(kept.join("\n") + "\n"));
     }
 
     /// The log is a convenience: training goes on when it cannot be written.

@@ -12,6 +12,9 @@ mod inverter;
 mod kernels;
 mod search;
 mod t5;
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests;
 pub mod threads;
 pub mod train;
 mod vocabulary;

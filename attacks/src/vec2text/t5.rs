@@ -414,3 +414,23 @@ pub(crate) fn linear(x: &Tensor, weight: &Tensor) -> Result<Tensor> {
 pub(crate) fn tensor(vb: &VarBuilder<'_>, name: &str) -> Result<Tensor> {
     vb.get_unchecked(name)
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::bucket;
+
+    /// Hugging Face's buckets (transformers 4.57, T5Attention), 32 buckets, distances to 300.
+    #[test]
+    fn buckets_are_those_of_hugging_face() {
+        let table = include_str!("../../tests/data/t5-buckets.csv");
+        assert_eq!(table.lines().count(), 601);
+        for line in table.lines() {
+            let row: Vec<i64> = line.split(',').map(|value| value.parse().unwrap()).collect();
+            let (query, key) =
+                if row[0] > 0 { (0, row[0] as usize) } else { (row[0].unsigned_abs() as usize, 0) };
+            let buckets = [true, false].map(|both| bucket(query, key, 32, both).to_string());
+            assert_eq!(buckets, [row[1].to_string(), row[2].to_string()], "distance {}", row[0]);
+        }
+    }
+}

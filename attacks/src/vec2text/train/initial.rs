@@ -15,7 +15,7 @@ const BUCKETS: usize = 32;
 
 /// A fresh inverter: T5 as its authors initialize it, and an embedding transform that turns unit
 /// vectors into pseudo-tokens of the token embeddings' scale.
-pub(super) fn inverter(
+pub(in super::super) fn inverter(
     preset: &Preset,
     vocabulary: usize,
     dim: usize,
@@ -30,7 +30,7 @@ pub(super) fn inverter(
 
 /// A corrector that begins as the inverter it will correct: its language model, and its embedding
 /// transform three times.
-pub(super) fn corrector(inverter: &HashMap<String, Tensor>) -> Result<BTreeMap<String, Tensor>> {
+pub(in super::super) fn corrector(inverter: &HashMap<String, Tensor>) -> Result<BTreeMap<String, Tensor>> {
     let mut tensors = BTreeMap::new();
     for (name, tensor) in inverter {
         match name.strip_prefix("embedding_transform.") {

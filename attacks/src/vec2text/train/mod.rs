@@ -2,7 +2,7 @@
 
 mod adamw;
 mod batches;
-mod initial;
+pub(super) mod initial;
 mod saved;
 
 use std::collections::{BTreeMap, HashMap};
@@ -12,11 +12,13 @@ use std::time::{Duration, Instant};
 use candle_core::{DType, Device, Tensor, Var};
 use candle_nn::VarBuilder;
 use ndarray::{Array2, ArrayView2, Axis};
+use sha2::{Digest, Sha256};
 use tokenizers::Tokenizer;
 
 use self::adamw::AdamW;
 use self::batches::Batches;
 use self::saved::Saved;
+use super::checkpoint::{Checkpoint, hex};
 use super::config::{Config, Preset};
 use super::corrector::Corrector;
 use super::generate::greedy;
@@ -38,6 +40,19 @@ pub struct Examples {
     pub vectors: Array2<f32>,
     /// For a corrector: a hypothesis for each text, and the hypotheses' vectors.
     pub hypotheses: Option<(Vec<String>, Array2<f32>)>,
+}
+
+impl Examples {
+    /// The SHA-256 of the texts and hypotheses, in hexadecimal.
+    fn hash(&self) -> String {
+        let hypotheses = self.hypotheses.iter().flat_map(|(texts, _)| texts);
+        let mut hash = Sha256::new();
+        for text in self.texts.iter().chain(hypotheses) {
+            hash.update((text.len() as u64).to_le_bytes());
+            hash.update(text);
+        }
+        hex(&hash.finalize())
+    }
 }
 
 /// How to train.
@@ -157,7 +172,7 @@ pub fn corrector(
     if examples.hypotheses.is_none() || held_out.hypotheses.is_none() {
         return Err(Error::Empty("the list of hypotheses"));
     }
-    let from = super::checkpoint::Checkpoint::read(inverter, &Device::Cpu)?;
+    let from = Checkpoint::read(inverter, &Device::Cpu)?;
     let fresh = initial::corrector(&from.tensors).map_err(model_error)?;
     run::<Corrector>(settings, &from.config, &from.tokenizer, fresh, examples, held_out, out, on_event)
 }
@@ -174,7 +189,7 @@ fn run<M: Trainable>(
     on_event: &mut dyn FnMut(Event<'_>),
 ) -> Result<Outcome, Error> {
     let began = Instant::now();
-    let mut saved = Saved::open(settings, out, config, tokenizer, fresh)?;
+    let mut saved = Saved::open(settings, out, config, tokenizer, fresh, &examples.hash())?;
     let vars = saved.vars()?;
     let model: M = load(&vars)?;
     let data = Data::new(examples, tokenizer, config.max_seq_length)?;

@@ -46,15 +46,17 @@ impl Saved {
     }
 
     /// Opens the folder: with the checkpoint in it when resuming, else with the `fresh` weights.
+    /// `examples` is the hash of what is trained on.
     pub(super) fn open(
         settings: &Settings,
         dir: &Path,
         config: &Config,
         tokenizer: &Tokenizer,
         fresh: BTreeMap<String, Tensor>,
+        examples: &str,
     ) -> Result<Self, Error> {
         fs::create_dir_all(dir).map_err(|error| file(dir, error))?;
-        let fingerprint = fingerprint(settings);
+        let fingerprint = format!("{} examples {examples}", fingerprint(settings));
         let path = dir.join(CHECKPOINT);
         let mut saved = if settings.resume && path.exists() {
             Self::read(dir, &path, &fingerprint)?
@@ -84,7 +86,7 @@ impl Saved {
         if state.fingerprint != fingerprint {
             return Err(file(
                 path,
-                "the checkpoint was made with other settings; give the same ones, or train without --resume",
+                "the checkpoint was made with other settings or other texts; give the same ones, or train without --resume",
             ));
         }
         let mut all =

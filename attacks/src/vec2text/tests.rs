@@ -1,0 +1,205 @@
+//! The model's parts against each other and against plain compositions of single operations.
+
+use std::collections::BTreeMap;
+
+use candle_core::{D, DType, Device, IndexOp, Tensor, Var};
+use candle_nn::VarBuilder;
+
+use super::config::Preset;
+use super::corrector::Corrector;
+use super::generate::{beams, greedy, top};
+use super::inverter::Inverter;
+use super::kernels::{cross_entropy, rms_norm, softmax};
+use super::t5::{Cache, EOS, PAD};
+use super::train::initial;
+
+const SMALL: Preset = Preset {
+    name: "test",
+    width: 32,
+    feed_forward: 48,
+    heads: 4,
+    encoder_layers: 2,
+    decoder_layers: 2,
+    pseudo_tokens: 3,
+    vocabulary: 40,
+    max_length: 12,
+};
+const DIM: usize = 6;
+
+fn builder(tensors: BTreeMap<String, Tensor>) -> VarBuilder<'static> {
+    VarBuilder::from_tensors(tensors.into_iter().collect(), DType::F32, &Device::Cpu)
+}
+
+fn inverter(seed: u64) -> Inverter {
+    Inverter::load(&builder(initial::inverter(&SMALL, SMALL.vocabulary, DIM, seed).unwrap())).unwrap()
+}
+
+fn corrector(seed: u64) -> Corrector {
+    let from = initial::inverter(&SMALL, SMALL.vocabulary, DIM, seed).unwrap().into_iter().collect();
+    Corrector::load(&builder(initial::corrector(&from).unwrap())).unwrap()
+}
+
+/// Values that are no pattern, without a generator that cannot be seeded.
+fn values(shape: &[usize], seed: f64) -> Tensor {
+    let count: usize = shape.iter().product();
+    let at = |index: usize| ((index as f64 + 1.0) * 12.9898 * (seed + 1.0)).sin() as f32;
+    Tensor::from_vec((0..count).map(at).collect::<Vec<_>>(), shape, &Device::Cpu).unwrap()
+}
+
+fn furthest(a: &Tensor, b: &Tensor) -> f32 {
+    assert_eq!(a.dims(), b.dims());
+    (a - b).unwrap().abs().unwrap().flatten_all().unwrap().max(0).unwrap().to_scalar().unwrap()
+}
+
+/// Output and gradients of `f`, with the output weighted so that no gradient is trivial.
+fn with_gradients(inputs: &[Tensor], f: impl Fn(&[Tensor]) -> Tensor) -> (Tensor, Vec<Tensor>) {
+    let vars: Vec<Var> = inputs.iter().map(|input| Var::from_tensor(input).unwrap()).collect();
+    let tensors: Vec<Tensor> = vars.iter().map(|var| var.as_tensor().clone()).collect();
+    let output = f(&tensors);
+    let weights = values(output.dims(), 7.0);
+    let gradients = (&output * weights).unwrap().sum_all().unwrap().backward().unwrap();
+    (output, vars.iter().map(|var| gradients.get(var).unwrap().clone()).collect())
+}
+
+fn assert_same(inputs: &[Tensor], ours: impl Fn(&[Tensor]) -> Tensor, plain: impl Fn(&[Tensor]) -> Tensor) {
+    let (ours, plain) = (with_gradients(inputs, ours), with_gradients(inputs, plain));
+    assert!(furthest(&ours.0, &plain.0) < 1e-5);
+    for (ours, plain) in ours.1.iter().zip(&plain.1) {
+        assert!(furthest(ours, plain) < 1e-5);
+    }
+}
+
+#[test]
+fn kernels_equal_their_compositions_and_so_do_their_gradients() {
+    assert_same(
+        &[values(&[2, 3, 8], 1.0), values(&[8], 2.0)],
+        |x| rms_norm(&x[0], &x[1], 1e-6).unwrap(),
+        |x| {
+            let mean = x[0].sqr().unwrap().mean_keepdim(D::Minus1).unwrap();
+            let scaled = x[0].broadcast_div(&(mean + 1e-6).unwrap().sqrt().unwrap()).unwrap();
+            scaled.broadcast_mul(&x[1]).unwrap()
+        },
+    );
+    assert_same(
+        &[values(&[4, 2, 9], 3.0)],
+        |x| softmax(&x[0]).unwrap(),
+        |x| candle_nn::ops::softmax(&x[0], D::Minus1).unwrap(),
+    );
+    let targets = Tensor::new(&[3u32, 0, 9, 9, 4], &Device::Cpu).unwrap();
+    assert_same(
+        &[values(&[5, 10], 4.0)],
+        |x| cross_entropy(&x[0], &targets).unwrap(),
+        |x| {
+            let all = candle_nn::ops::log_softmax(&x[0], D::Minus1).unwrap();
+            all.gather(&targets.unsqueeze(1).unwrap(), 1).unwrap().squeeze(1).unwrap().neg().unwrap()
+        },
+    );
+}
+
+#[test]
+fn steps_with_a_cache_equal_decoding_at_once() {
+    let inverter = inverter(1);
+    let memory = inverter.encode(&values(&[3, DIM], 1.0)).unwrap();
+    let ids =
+        Tensor::new(&[[PAD, 5, 9, 2, 30], [PAD, 7, 7, 7, 8], [PAD, 39, 3, 4, 5]], &Device::Cpu).unwrap();
+    let at_once = inverter.t5.decode(&ids, &memory).unwrap();
+    let mut cache = Cache::default();
+    for position in 0..5 {
+        let next = ids.i((.., position)).unwrap().contiguous().unwrap();
+        let (logits, with_next) = inverter.t5.step(&next, &memory, &cache).unwrap();
+        assert!(furthest(&logits, &at_once.i((.., position)).unwrap()) < 1e-4);
+        cache = with_next;
+    }
+}
+
+#[test]
+fn a_cache_is_a_value_that_rows_can_be_picked_from() {
+    let inverter = inverter(2);
+    let memory = inverter.encode(&values(&[2, DIM], 1.0)).unwrap();
+    let (_, cache) = inverter
+        .t5
+        .step(&Tensor::new(&[PAD, PAD], &Device::Cpu).unwrap(), &memory, &Cache::default())
+        .unwrap();
+    let next = Tensor::new(&[4u32, 11], &Device::Cpu).unwrap();
+    let (straight, _) = inverter.t5.step(&next, &memory, &cache).unwrap();
+    let swap = Tensor::new(&[1u32, 0], &Device::Cpu).unwrap();
+    let (swapped, _) = inverter
+        .t5
+        .step(
+            &next.index_select(&swap, 0).unwrap(),
+            &memory.select(&swap).unwrap(),
+            &cache.select(&swap).unwrap(),
+        )
+        .unwrap();
+    assert!(furthest(&straight, &swapped.index_select(&swap, 0).unwrap()) < 1e-5);
+    // the cache that was stepped from is as it was
+    let (again, _) = inverter.t5.step(&next, &memory, &cache).unwrap();
+    assert!(furthest(&straight, &again) <= 0.0);
+}
+
+#[test]
+fn what_is_padded_does_not_matter() {
+    let corrector = corrector(3);
+    let (targets, vectors) = (values(&[1, DIM], 1.0), values(&[1, DIM], 2.0));
+    let ids = Tensor::new(&[[PAD, 5, 9]], &Device::Cpu).unwrap();
+    let logits = |hypothesis: &[u32]| {
+        let hypothesis = Tensor::from_slice(hypothesis, (1, hypothesis.len()), &Device::Cpu).unwrap();
+        let memory = corrector.encode(&targets, &vectors, &hypothesis).unwrap();
+        corrector.t5.decode(&ids, &memory).unwrap()
+    };
+    let plain = logits(&[8, 9, EOS]);
+    assert!(furthest(&plain, &logits(&[8, 9, EOS, PAD, PAD, PAD])) < 1e-5);
+    assert!(furthest(&plain, &logits(&[8, 10, EOS])) > 1e-3);
+}
+
+#[test]
+fn a_beam_of_one_is_greedy_and_scores_are_log_probabilities() {
+    let inverter = inverter(4);
+    let vectors = values(&[5, DIM], 3.0);
+    let memory = inverter.encode(&vectors).unwrap();
+    let greedy = greedy(&inverter.t5, &memory, 5, 8).unwrap();
+    for (row, tokens) in greedy.iter().enumerate() {
+        let memory = inverter.encode(&vectors.i(row..=row).unwrap()).unwrap();
+        let mut expected: Vec<u32> = Vec::new();
+        while expected.len() < 8 {
+            let inputs: Vec<u32> = std::iter::once(PAD).chain(expected.iter().copied()).collect();
+            let inputs = Tensor::from_slice(&inputs, (1, inputs.len()), &Device::Cpu).unwrap();
+            let logits = inverter.t5.decode(&inputs, &memory).unwrap();
+            let last = logits.i((0, expected.len())).unwrap().to_vec1::<f32>().unwrap();
+            match top(&last, 1)[0].0 {
+                EOS => break,
+                token => expected.push(token),
+            }
+        }
+        assert_eq!(tokens, &expected);
+    }
+    for (row, candidates) in beams(&inverter.t5, &memory, 5, 4, 8).unwrap().iter().enumerate() {
+        assert_eq!(candidates.len(), 4);
+        let memory = inverter.encode(&vectors.i(row..=row).unwrap()).unwrap();
+        for candidate in candidates {
+            let ended = candidate.tokens.len() < 8;
+            let inputs: Vec<u32> = std::iter::once(PAD).chain(candidate.tokens.iter().copied()).collect();
+            let inputs = Tensor::from_slice(&inputs, (1, inputs.len()), &Device::Cpu).unwrap();
+            let logits = inverter.t5.decode(&inputs, &memory).unwrap();
+            let all = candle_nn::ops::log_softmax(&logits, D::Minus1)
+                .unwrap()
+                .i(0)
+                .unwrap()
+                .to_vec2::<f32>()
+                .unwrap();
+            let mut expected: f32 =
+                candidate.tokens.iter().enumerate().map(|(at, &token)| all[at][token as usize]).sum();
+            if ended {
+                expected += all[candidate.tokens.len()][EOS as usize];
+            }
+            assert!((expected - candidate.score).abs() < 1e-3, "{expected} {}", candidate.score);
+        }
+    }
+}
+
+#[test]
+fn top_is_a_sort_cut_short() {
+    let values = [0.5, -1.0, 3.0, 3.0, f32::NEG_INFINITY, 2.0];
+    assert_eq!(top(&values, 3), [(2, 3.0), (3, 3.0), (5, 2.0)]);
+    assert_eq!(top(&values, 10).len(), 6);
+}
