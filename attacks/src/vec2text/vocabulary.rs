@@ -1,35 +1,56 @@
 //! The attack's own word pieces, and the way from texts to tokens and back.
 
+use std::collections::BTreeSet;
+
 use tokenizers::decoders::wordpiece::WordPiece as Decoder;
 use tokenizers::models::wordpiece::{WordPiece, WordPieceTrainer};
 use tokenizers::pre_tokenizers::whitespace::WhitespaceSplit;
-use tokenizers::{AddedToken, Model, ModelWrapper, Tokenizer, TokenizerBuilder, TokenizerImpl};
-use tokenizers::{NormalizerWrapper, PostProcessorWrapper};
+use tokenizers::{
+    AddedToken, Model, ModelWrapper, NormalizerWrapper, PostProcessorWrapper, Tokenizer, TokenizerBuilder,
+    TokenizerImpl, Trainer,
+};
 
 use super::t5::{EOS, PAD};
 use crate::{BoxError, Error};
 
-/// Trains word pieces on normalized texts. Words are split at white space alone, so that a text
-/// comes back exactly as it was, up to the width of its gaps.
+/// What pieces that continue a word begin with.
+const CONTINUES: &str = "##";
+
+/// Trains word pieces on normalized texts: the same ones for the same texts. Words are split at
+/// white space alone, so that a text comes back exactly as it was, up to the width of its gaps.
 pub(crate) fn train(texts: &[String], size: usize) -> Result<Tokenizer, BoxError> {
-    type Untrained =
+    type Assembled =
         TokenizerImpl<WordPiece, NormalizerWrapper, WhitespaceSplit, PostProcessorWrapper, Decoder>;
     let special = |text: &str| AddedToken::from(text, true);
+    let specials = vec![special("<pad>"), special("</s>"), special("[UNK]")];
+    // The trainer would number letters within words in the order of a hash map, and number decides
+    // between pieces that are equally frequent. What it takes for special tokens is numbered first.
+    let letters: BTreeSet<char> =
+        texts.iter().flat_map(|text| text.chars()).filter(|letter| !letter.is_whitespace()).collect();
+    let within_words = letters.into_iter().map(|letter| special(&format!("{CONTINUES}{letter}")));
     let mut trainer = WordPieceTrainer::builder()
         .vocab_size(size)
         .show_progress(false)
-        .special_tokens(vec![special("<pad>"), special("</s>"), special("[UNK]")])
+        .special_tokens(specials.iter().cloned().chain(within_words).collect())
         .build();
-    let mut tokenizer: Untrained = TokenizerBuilder::new()
-        .with_model(WordPiece::default())
+    trainer.feed(texts.iter(), |text| Ok(text.split_whitespace().map(String::from).collect()))?;
+    let mut model = WordPiece::default();
+    trainer.train(&mut model)?;
+    let mut tokenizer: Assembled = TokenizerBuilder::new()
+        .with_model(model)
         .with_normalizer(None)
         .with_pre_tokenizer(Some(WhitespaceSplit))
         .with_post_processor(None)
-        .with_decoder(Some(Decoder::new("##".into(), false)))
+        .with_decoder(Some(Decoder::new(CONTINUES.into(), false)))
         .build()?;
-    tokenizer.train(&mut trainer, texts.iter().map(String::as_str))?;
+    tokenizer.add_special_tokens(specials)?;
     debug_assert_eq!(tokenizer.get_model().token_to_id("</s>"), Some(EOS));
     Tokenizer::from_bytes(tokenizer.to_string(false)?)
+}
+
+/// Whether a token continues a word.
+pub(crate) fn continues(token: &str) -> bool {
+    token.starts_with(CONTINUES)
 }
 
 /// Token ids of a text, cut to `max_length` with the end token at the end.
@@ -55,4 +76,35 @@ pub(crate) fn decode(tokenizer: &Tokenizer, ids: &[u32]) -> Result<String, Error
 pub(crate) fn size(tokenizer: &Tokenizer) -> usize {
     let model: &ModelWrapper = tokenizer.get_model();
     model.get_vocab_size().max(tokenizer.get_vocab_size(true))
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    fn texts() -> Vec<String> {
+        let words = ["Müller", "42.50", "#7", "pays", "rent", "pays,", "東京"];
+        (0..200).map(|n| format!("{} {} n{n}", words[n % 7], words[n * n % 5])).collect()
+    }
+
+    #[test]
+    fn equal_texts_give_an_equal_vocabulary() {
+        let train = || train(&texts(), 150).unwrap().to_string(false).unwrap();
+        let first = train();
+        for _ in 0..4 {
+            assert!(train() == first);
+        }
+    }
+
+    #[test]
+    fn texts_come_back() {
+        let tokenizer = train(&texts(), 150).unwrap();
+        for text in &texts() {
+            let ids = encode(&tokenizer, text, 48).unwrap();
+            assert_eq!(ids.last(), Some(&EOS));
+            assert_eq!(&decode(&tokenizer, &ids).unwrap(), text);
+        }
+        assert_eq!(encode(&tokenizer, "pays rent pays rent", 3).unwrap().len(), 3);
+    }
 }

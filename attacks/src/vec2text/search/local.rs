@@ -8,7 +8,7 @@ use candle_core::D;
 use super::super::generate::top;
 use super::super::t5::{EOS, Memory, PAD, T5};
 use super::super::threads::in_parallel;
-use super::super::{model_error, pad};
+use super::super::{model_error, pad, vocabulary};
 use super::{CHUNK, Hypothesis, Row, Search, corrector_memory, stack};
 use crate::Error;
 
@@ -262,5 +262,5 @@ fn distinct(mut all: Vec<Edit>) -> Vec<Edit> {
 /// Which tokens continue a word.
 fn continuing_pieces(search: &Search<'_>) -> Vec<bool> {
     let tokenizer = &search.attack.tokenizer;
-    (0..).map_while(|id| tokenizer.id_to_token(id)).map(|piece| piece.starts_with("##")).collect()
+    (0..).map_while(|id| tokenizer.id_to_token(id)).map(|piece| vocabulary::continues(&piece)).collect()
 }

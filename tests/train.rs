@@ -1,0 +1,150 @@
+//! `embosk train` on the real embedder, small: killed and resumed, then used and damaged.
+#![cfg(feature = "cli")]
+#![allow(clippy::unwrap_used)]
+
+mod common;
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::Path;
+use std::process::{Command, Output, Stdio};
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+use tempfile::TempDir;
+
+/// Trained for so few steps that the test is quick; the models are bad, and what uses them must say so.
+const STEPS: usize = 12;
+
+fn embosk(folder: &Path, line: &str) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_embosk"));
+    command
+        .current_dir(folder)
+        .args(line.split_whitespace())
+        .env("EMBOSK_CACHE", folder.join("cache"))
+        .env("CANDLE_NUM_THREADS", "1");
+    command
+}
+
+fn train(model: &str, out: &str, more: &str) -> String {
+    format!(
+        "train {model} --corpus records:300 --embedder embedder --out {out} --steps {STEPS} --batch-size 32 \
+         --checkpoint-every 0 --held-out-every 1000 {more}"
+    )
+}
+
+#[track_caller]
+fn succeeds(folder: &Path, line: &str) -> Output {
+    let output = embosk(folder, line).output().unwrap();
+    assert!(output.status.success(), "{line}: {}", String::from_utf8_lossy(&output.stderr));
+    output
+}
+
+#[track_caller]
+fn refused(folder: &Path, line: &str, part: &str) {
+    let output = embosk(folder, line).output().unwrap();
+    let message = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(2), "{line}: {message}");
+    assert!(message.starts_with("error: ") && message.contains(part), "{line}: {message} has no {part}");
+    assert!(output.stdout.is_empty() && !message.contains("panicked"));
+}
+
+/// The loss at each step that was logged.
+fn losses(folder: &Path, out: &str) -> BTreeMap<usize, f64> {
+    let log = fs::read_to_string(folder.join(out).join("log.csv")).unwrap_or_default();
+    let rows = log.lines().skip(1).filter_map(|line| {
+        let mut fields = line.split(',');
+        Some((fields.next()?.parse().ok()?, fields.next()?.parse().ok()?))
+    });
+    rows.collect()
+}
+
+/// Starts `line`, and kills it with SIGKILL once `out` has logged `steps` steps.
+fn kill_after(folder: &Path, line: &str, out: &str, steps: usize) {
+    let mut child = embosk(folder, line).stderr(Stdio::null()).spawn().unwrap();
+    let began = Instant::now();
+    while losses(folder, out).len() < steps {
+        assert!(began.elapsed() < Duration::from_secs(300), "no step in five minutes");
+        assert!(child.try_wait().unwrap().is_none(), "{line} ended before it could be killed");
+        sleep(Duration::from_millis(5));
+    }
+    child.kill().unwrap();
+    assert!(!child.wait().unwrap().success());
+}
+
+#[track_caller]
+fn same_course(folder: &Path, straight: &str, resumed: &str) {
+    let (straight, resumed) = (losses(folder, straight), losses(folder, resumed));
+    assert!(straight.keys().copied().eq(1..=STEPS), "every step is logged once");
+    assert!(resumed.keys().eq(straight.keys()));
+    for (step, loss) in &straight {
+        let other = resumed[step];
+        assert!((loss - other).abs() < 1e-4, "step {step}: {loss} straight through, {other} resumed");
+    }
+    assert!(straight[&STEPS] < straight[&1], "nothing was learned");
+}
+
+fn manifest(folder: &Path, out: &str) -> Value {
+    serde_json::from_slice(&fs::read(folder.join(out).join("manifest.json")).unwrap()).unwrap()
+}
+
+#[test]
+fn a_killed_training_resumes_and_its_models_attack() {
+    let place = TempDir::new().unwrap();
+    let folder = place.path();
+    std::os::unix::fs::symlink(common::minilm(), folder.join("embedder")).unwrap();
+
+    succeeds(folder, &train("inverter", "straight/inverter", ""));
+    let resumed = train("inverter", "resumed/inverter", "");
+    kill_after(folder, &resumed, "resumed/inverter", 5);
+    refused(folder, &train("inverter", "resumed/inverter", "--resume --learning-rate 0.1"), "other settings");
+    succeeds(folder, &format!("{resumed} --resume"));
+    same_course(folder, "straight/inverter", "resumed/inverter");
+
+    let corrector = |out: &str| train("corrector", out, "--inverter straight/inverter");
+    succeeds(folder, &corrector("straight/corrector"));
+    kill_after(folder, &corrector("resumed/corrector"), "resumed/corrector", 5);
+    succeeds(folder, &format!("{} --resume", corrector("resumed/corrector")));
+    same_course(folder, "straight/corrector", "resumed/corrector");
+
+    let (inverter, corrector) =
+        (manifest(folder, "straight/inverter"), manifest(folder, "straight/corrector"));
+    assert_eq!(inverter["settings"]["steps"], STEPS);
+    assert_eq!(inverter["corpus"]["hash"], corrector["corpus"]["hash"]);
+    assert!(inverter["held_out"]["bleu"].as_f64().unwrap() < 50.0, "no twelve steps do that");
+
+    a_bad_attack_proves_nothing(folder);
+    damaged_weights_are_named(folder);
+}
+
+/// An attack that fails without a defense must not make a defense look good.
+fn a_bad_attack_proves_nothing(folder: &Path) {
+    let line = "evaluate --embedder embedder --attack straight --corpus records:40 --samples 3 --steps 1 \
+                --beam-width 1 --defense gaussian(sigma=0.1) --adversary naive --format json";
+    let output = embosk(folder, line).output().unwrap();
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(3), "{stderr}");
+    assert!(stderr.contains("inconclusive"), "{stderr}");
+    let report: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(report["conclusive"], false);
+    assert!(report["rows"][0]["leak"].is_null());
+}
+
+fn damaged_weights_are_named(folder: &Path) {
+    let weights = folder.join("straight/inverter/model.safetensors");
+    let whole = fs::read(&weights).unwrap();
+    let evaluate = "evaluate --embedder embedder --attack straight --corpus records:40 --samples 3";
+    let invert = "invert --inverter straight/inverter --embedder embedder --input texts.txt";
+    fs::write(folder.join("texts.txt"), "one text\n").unwrap();
+    for damaged in [&whole[..whole.len() - 1], &whole[..100], &[]] {
+        fs::write(&weights, damaged).unwrap();
+        refused(folder, evaluate, "straight/inverter/model.safetensors");
+        refused(folder, invert, "straight/inverter/model.safetensors");
+    }
+    fs::remove_file(&weights).unwrap();
+    refused(folder, evaluate, "straight/inverter/model.safetensors");
+    fs::write(&weights, &whole).unwrap();
+    fs::remove_file(folder.join("straight/corrector/config.json")).unwrap();
+    refused(folder, evaluate, "straight/corrector/config.json");
+}
