@@ -108,6 +108,10 @@ fn a_rotation_stops_the_naive_and_not_the_one_with_pairs() {
     let names: Vec<_> = rows.iter().map(|row| row["adversary"].as_str().unwrap()).collect();
     assert_eq!(names, ["naive", "leaked(100)", "naive", "leaked(100)"]);
     assert_eq!([0, 1, 2, 3].map(|row| value(row, "exact_match") > 0.9), [true, true, false, true]);
+    assert_eq!(
+        [0, 1, 2, 3].map(|row| rows[row]["map"].as_str()),
+        [None, Some("identity"), None, Some("procrustes")]
+    );
     // a guess among 300 texts is right now and then
     assert!(value(0, "leak") == 1.0 && value(2, "exact_match") < 0.1);
     assert!(value(2, "leak").abs() < 0.1 && value(3, "leak") > 0.9, "{report:#}");

@@ -97,9 +97,9 @@ impl SentenceTransformer {
         }
     }
 
-    /// What [`Self::normalize`] does, for signatures: the normalizer's type, and the weights' hash.
+    /// What [`Self::normalize`] is, for signatures: the normalizer of this embedder's tokenizer.
     pub fn normalizer_name(&self) -> String {
-        format!("{}@{}", self.name, &self.hash[..12])
+        format!("embedder:{}", self.name)
     }
 
     fn tokenize(&self, texts: &[&str]) -> Result<Vec<Vec<u32>>, BoxError> {

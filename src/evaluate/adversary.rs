@@ -1,7 +1,7 @@
 use std::fmt;
 use std::str::FromStr;
 
-use embosk_attacks::alignment::Procrustes;
+use embosk_attacks::alignment::Alignment;
 use ndarray::Array2;
 
 use crate::Error;
@@ -22,8 +22,9 @@ use crate::Error;
 pub enum Adversary {
     /// An attack trained on clean vectors, and nothing else: he knows nothing of the defense.
     Naive,
-    /// This many real pairs of a text and its protected vector. He embeds the texts himself, fits an
-    /// orthogonal map from protected to clean vectors on them, and attacks what the map restores.
+    /// This many real pairs of a text and its protected vector. He embeds the texts himself, fits a
+    /// map from protected to clean vectors on them ([`Alignment`]: orthogonal Procrustes or ridge
+    /// regression, whichever does better on pairs that he holds out), and attacks what it restores.
     Leaked(usize),
 }
 
@@ -40,16 +41,20 @@ impl Adversary {
         }
     }
 
-    /// The attacked vectors as he hands them to the attack. `protected` and `clean` are his pairs.
+    /// The attacked vectors as he hands them to the attack, and the map that he chose. `protected` and
+    /// `clean` are his pairs.
     pub(super) fn restore(
         self,
         attacked: Array2<f32>,
         protected: &Array2<f32>,
         clean: &Array2<f32>,
-    ) -> Result<Array2<f32>, Error> {
+    ) -> Result<(Array2<f32>, Option<String>), Error> {
         match self {
-            Self::Naive => Ok(attacked),
-            Self::Leaked(_) => Ok(Procrustes::fit(protected.view(), clean.view())?.apply(attacked.view())?),
+            Self::Naive => Ok((attacked, None)),
+            Self::Leaked(_) => {
+                let map = Alignment::fit(protected.view(), clean.view())?;
+                Ok((map.apply(attacked.view())?, Some(map.to_string())))
+            }
         }
     }
 }

@@ -52,34 +52,35 @@ impl<'a> Trials<'a> {
     /// The attack on the undefended vectors, and its outputs held against other samples' texts.
     pub(super) fn ceiling_and_floor(&mut self) -> Result<(Rc<Outcome>, Outcome), Error> {
         let clean = self.clean;
-        let ceiling = self.run(&Stack::new(), Adversary::Naive, clean)?;
+        let (ceiling, _) = self.run(&Stack::new(), Adversary::Naive, clean)?;
         let mut others = self.truths.clone();
         others.rotate_left(1);
         let floor = Outcome::new(ceiling.recovered.clone(), &others);
         Ok((ceiling, floor))
     }
 
-    /// What `adversary` recovers from `protected`, the vectors of all documents under `stack`.
+    /// What `adversary` recovers from `protected`, the vectors of all documents under `stack`, and the
+    /// map that he chose for it.
     pub(super) fn run(
         &mut self,
         stack: &Stack,
         adversary: Adversary,
         protected: &Array2<f32>,
-    ) -> Result<Rc<Outcome>, Error> {
+    ) -> Result<(Rc<Outcome>, Option<String>), Error> {
         self.oracle.label(format!("{stack}, {adversary}"));
         let pairs = &self.spare[..adversary.pairs()];
         let of = |vectors: &Array2<f32>, rows: &[usize]| vectors.select(Axis(0), rows);
         let (his, clean) = (of(protected, pairs), of(self.clean, pairs));
-        let mut vectors = adversary.restore(of(protected, &self.attacked), &his, &clean)?;
+        let (mut vectors, map) = adversary.restore(of(protected, &self.attacked), &his, &clean)?;
         if self.unit_norm {
             normalize_rows(vectors.view_mut());
         }
         if let Some((_, outcome)) = self.done.iter().find(|(done, _)| same_bits(done, &vectors)) {
-            return Ok(Rc::clone(outcome));
+            return Ok((Rc::clone(outcome), map));
         }
         let outcome = Rc::new(self.invert(&vectors)?);
         self.done.push((vectors, Rc::clone(&outcome)));
-        Ok(outcome)
+        Ok((outcome, map))
     }
 
     fn invert(&self, vectors: &Array2<f32>) -> Result<Outcome, Error> {

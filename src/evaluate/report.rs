@@ -49,6 +49,8 @@ pub struct Row {
     /// What is left of retrieval.
     #[serde(flatten)]
     pub retrieval: RetrievalScores,
+    /// The map from protected to clean vectors that the adversary chose. `None` where he fits none.
+    pub map: Option<String>,
     /// Oracle queries a text, on average.
     pub oracle_queries: Option<f64>,
 }

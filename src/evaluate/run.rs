@@ -136,6 +136,7 @@ fn searched<E>(evaluation: &Evaluation<E>, corpus: &Corpus, clean: &Vectors) -> 
             attack: AttackScores::default(),
             leak: None,
             retrieval,
+            map: None,
             oracle_queries: None,
         });
     }
@@ -162,7 +163,7 @@ fn attacked<E: Embedder>(
         let protected = clean.protect(stack, seed)?;
         let retrieval = protected.retrieval(corpus, seed);
         for &adversary in &evaluation.adversaries {
-            let outcome = trials.run(stack, adversary, &protected.documents)?;
+            let (outcome, map) = trials.run(stack, adversary, &protected.documents)?;
             rows.push(Row {
                 defense: stack.to_string(),
                 adversary: adversary.to_string(),
@@ -170,6 +171,7 @@ fn attacked<E: Embedder>(
                 attack: outcome.scores(seed),
                 leak: leak(&outcome),
                 retrieval,
+                map,
                 oracle_queries: Some(outcome.queries()),
             });
         }
@@ -210,7 +212,7 @@ fn signature<E>(evaluation: &Evaluation<E>, corpus: &Corpus, documents: &Array2<
         set("attack", json!(attack.to_string()));
         set("adversaries", evaluation.adversaries.iter().map(ToString::to_string).collect());
         set("samples", json!(evaluation.samples));
-        set("normalizer", json!(evaluation.normalizer.name));
+        set("normalizer", json!(format!("{}|sides:both", evaluation.normalizer.name)));
         set("metrics", metrics());
     }
     signature

@@ -1,0 +1,62 @@
+use faer::{Mat, MatRef};
+use ndarray::{Array2, ArrayView2};
+
+use super::{check, narrow, not_converged, widen};
+use crate::Error;
+
+/// The orthogonal map that brings protected vectors closest to clean ones.
+///
+/// The solution of the orthogonal Procrustes problem (Schönemann 1966): of all orthogonal `Q` the one
+/// with the least `‖protected · Q − clean‖`. It undoes a rotation (or a reflection) however it was
+/// drawn; nothing is centred, as a rotation keeps the origin where it is. No key is needed, only pairs.
+///
+/// With fewer pairs than dimensions `Q` is still orthogonal, but it is determined only on the span of
+/// the pairs; how it turns the rest is arbitrary, and vectors outside the span come back wrong.
+///
+/// ```
+/// use embosk_attacks::alignment::Procrustes;
+/// use ndarray::array;
+///
+/// let clean = array![[1.0, 0.0], [0.0, 1.0]];
+/// let quarter_turn = array![[0.0, 1.0], [-1.0, 0.0]];
+/// let protected = clean.dot(&quarter_turn);
+/// let map = Procrustes::fit(protected.view(), clean.view())?;
+/// let restored = map.apply(protected.view())?;
+/// assert!((restored - clean).iter().all(|difference: &f32| difference.abs() < 1e-6));
+/// # Ok::<(), embosk_attacks::Error>(())
+/// ```
+#[derive(Debug, Clone)]
+pub struct Procrustes {
+    /// `[dim, dim]`, applied from the right to rows.
+    map: Array2<f32>,
+}
+
+impl Procrustes {
+    /// Fits the map on pairs: row `i` of `protected` and row `i` of `clean`, both `[pairs, dim]`, are of
+    /// the same text. Sums are taken in `f64`.
+    ///
+    /// # Errors
+    /// When there are no pairs, the shapes differ, or a value is not finite.
+    pub fn fit(protected: ArrayView2<'_, f32>, clean: ArrayView2<'_, f32>) -> Result<Self, Error> {
+        check(protected, clean)?;
+        Ok(Self { map: narrow(&orthogonal(widen(protected).as_ref(), widen(clean).as_ref())?) })
+    }
+
+    /// The restored vectors, `[batch, dim]`.
+    ///
+    /// # Errors
+    /// When `vectors` do not have the dimension that the map was fitted for.
+    pub fn apply(&self, vectors: ArrayView2<'_, f32>) -> Result<Array2<f32>, Error> {
+        let (expected, found) = (self.map.nrows(), vectors.ncols());
+        if expected != found {
+            return Err(Error::Dimension { expected, found });
+        }
+        Ok(vectors.dot(&self.map))
+    }
+}
+
+/// The orthogonal map that brings `protected` closest to `clean`.
+pub(super) fn orthogonal(protected: MatRef<'_, f64>, clean: MatRef<'_, f64>) -> Result<Mat<f64>, Error> {
+    let svd = (protected.transpose() * clean).svd().map_err(|_| not_converged())?;
+    Ok(svd.U() * svd.V().transpose())
+}
