@@ -122,6 +122,25 @@ fn a_rotation_stops_the_naive_and_not_the_one_with_pairs() {
     assert!(value(2, "bleu") < value(0, "bleu"));
 }
 
+/// Who knows the defense fits a regression to noise by pairs of his own, and undoes no rotation
+/// without its key.
+#[test]
+fn pairs_of_his_own_fit_noise_and_no_key() {
+    let corpus = Corpus::records(600, 1);
+    let report = attacked(&corpus)
+        .defense("gaussian(sigma=0.1)".parse().unwrap())
+        .defense(rotation())
+        .adversary(Adversary::Informed(500))
+        .run()
+        .unwrap();
+    let report = json(&report);
+    let value = |row: usize, name: &str| report["rows"][row][name]["value"].as_f64().unwrap();
+    let map = report["rows"][0]["map"].as_str().unwrap();
+    assert!(map.starts_with("ridge("), "{map}");
+    assert!(value(0, "exact_match") > 0.8, "the map fits: {report:#}");
+    assert!(value(1, "leak").abs() < 0.1 && value(1, "exact_match") < 0.1, "{report:#}");
+}
+
 #[test]
 fn the_json_has_the_fields_that_scripts_read() {
     let corpus = Corpus::records(100, 2);

@@ -107,6 +107,15 @@ pub trait Defense: Debug + Display + Send + Sync + 'static {
 
     /// What can be proved about the defense. Required, so that a wrapper never inherits a claim.
     fn guarantee(&self) -> Guarantee;
+
+    /// This defense as somebody builds it who knows all of it but its key: under a key that he draws
+    /// from `rng`. An adversary makes pairs of his own with it.
+    ///
+    /// `None`, the default, where there is no key. A keyed defense that leaves it so is measured as if
+    /// its key were known: its privacy is understated, never overstated.
+    fn imitation(&self, _rng: &mut Rng) -> Option<Arc<dyn Defense>> {
+        None
+    }
 }
 
 macro_rules! defense_behind {
@@ -123,6 +132,10 @@ macro_rules! defense_behind {
 
             fn guarantee(&self) -> Guarantee {
                 (**self).guarantee()
+            }
+
+            fn imitation(&self, rng: &mut Rng) -> Option<Arc<dyn Defense>> {
+                (**self).imitation(rng)
             }
         }
     };

@@ -1,6 +1,7 @@
 use std::fmt;
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 
+use chacha20::rand_core::Rng as _;
 use ndarray::{Array2, ArrayView2, ArrayViewMut2, Axis};
 use zeroize::Zeroize;
 
@@ -145,6 +146,12 @@ impl Defense for Rotation {
 
     fn guarantee(&self) -> Guarantee {
         Guarantee::Isometry
+    }
+
+    fn imitation(&self, rng: &mut Rng) -> Option<Arc<dyn Defense>> {
+        let mut key = [0; 32];
+        rng.fill_bytes(&mut key);
+        Some(Arc::new(Self::deferred(Key::from_bytes(key))))
     }
 }
 

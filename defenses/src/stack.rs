@@ -83,6 +83,13 @@ impl Defense for Stack {
     fn guarantee(&self) -> Guarantee {
         self.0.iter().fold(Guarantee::Isometry, |so_far, part| so_far.then(part.guarantee()))
     }
+
+    fn imitation(&self, rng: &mut Rng) -> Option<Arc<dyn Defense>> {
+        let own: Vec<_> = self.0.iter().map(|part| part.imitation(rng)).collect();
+        let keyed = own.iter().any(Option::is_some);
+        let parts = own.into_iter().zip(&self.0).map(|(own, part)| own.unwrap_or_else(|| Arc::clone(part)));
+        keyed.then(|| Arc::new(Self(parts.collect())) as Arc<dyn Defense>)
+    }
 }
 
 impl FromStr for Stack {

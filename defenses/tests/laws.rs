@@ -159,3 +159,22 @@ fn a_stack_claims_what_its_order_allows() {
         assert_eq!(stack.guarantee(), expected, "{stack}");
     }
 }
+
+/// Keyless parts are their own imitation; keyed ones get another key, and the stack with them.
+#[test]
+fn an_imitation_differs_in_its_keys_alone() {
+    let rng = &mut Rng::seeded(5);
+    let noise = GaussianNoise::new(0.1).unwrap();
+    assert!(noise.imitation(rng).is_none());
+    assert!(Stack::new().with(noise.clone()).imitation(rng).is_none());
+
+    let rotation = Rotation::new(&Key::from_bytes([1; 32]), 8).unwrap();
+    let stack = Stack::new().with(rotation).with(noise);
+    let imitation = stack.imitation(rng).unwrap();
+    let (real, imitated) = (stack.to_string(), imitation.to_string());
+    let tail = |spec: &str| spec.split_once(" | ").map(|(_, tail)| tail.to_owned());
+    assert_eq!(tail(&imitated).as_deref(), Some("gaussian(sigma=0.1)"));
+    assert_ne!(real, imitated);
+    assert_ne!(stack.imitation(rng).unwrap().to_string(), imitated, "each has a key of its own");
+    protected(&*imitation, &Array2::ones((2, 8)), rng);
+}

@@ -32,8 +32,9 @@ pub(crate) struct Args {
     /// any: none, quantization, three levels of noise, and a rotation by a key drawn from the seed.
     #[arg(long, value_name = "SPEC")]
     defense: Vec<String>,
-    /// What the attacker has: `naive` or `leaked(K)`, K real pairs; may be given again. Without any:
-    /// naive and leaked(768).
+    /// What the attacker has: `naive`, `leaked(K)` (K real pairs), or `informed(N)` (the defense without
+    /// its key, and N pairs that he makes himself); may be given again. Without any: naive and
+    /// leaked(768).
     #[arg(long, value_name = "A")]
     adversary: Vec<Adversary>,
     /// How many documents are attacked.

@@ -26,6 +26,10 @@ pub enum Adversary {
     /// map from protected to clean vectors on them ([`Alignment`]: orthogonal Procrustes or ridge
     /// regression, whichever does better on pairs that he holds out), and attacks what it restores.
     Leaked(usize),
+    /// He knows the defense and its settings, not its key, and makes this many pairs himself, from
+    /// texts of the same kind and under a key of his own where one is needed; he uses them as
+    /// [`Leaked`](Self::Leaked) does. His texts are documents of the corpus that are not attacked.
+    Informed(usize),
 }
 
 impl Adversary {
@@ -33,12 +37,17 @@ impl Adversary {
     /// embedder: enough to determine any rotation.
     pub const DEFAULT: [Self; 2] = [Self::Naive, Self::Leaked(768)];
 
-    /// How many real pairs he needs.
+    /// How many pairs he has.
     pub fn pairs(self) -> usize {
         match self {
             Self::Naive => 0,
-            Self::Leaked(pairs) => pairs,
+            Self::Leaked(pairs) | Self::Informed(pairs) => pairs,
         }
+    }
+
+    /// Whether he protects the texts of his pairs himself.
+    pub(super) fn makes_pairs(self) -> bool {
+        matches!(self, Self::Informed(_))
     }
 
     /// The attacked vectors as he hands them to the attack, and the map that he chose. `protected` and
@@ -51,7 +60,7 @@ impl Adversary {
     ) -> Result<(Array2<f32>, Option<String>), Error> {
         match self {
             Self::Naive => Ok((attacked, None)),
-            Self::Leaked(_) => {
+            Self::Leaked(_) | Self::Informed(_) => {
                 let map = Alignment::fit(protected.view(), clean.view())?;
                 Ok((map.apply(attacked.view())?, Some(map.to_string())))
             }
@@ -73,12 +82,15 @@ impl FromStr for Adversary {
         match (name, argument.map(str::parse)) {
             ("naive", None) => Ok(Self::Naive),
             ("leaked", Some(Ok(pairs))) if pairs > 0 => Ok(Self::Leaked(pairs)),
-            ("leaked", _) => Err(refuse("`leaked` takes its number of pairs, 1 or more: leaked(768)")),
+            ("informed", Some(Ok(pairs))) if pairs > 0 => Ok(Self::Informed(pairs)),
+            ("leaked" | "informed", _) => {
+                Err(refuse(&format!("`{name}` takes its number of pairs, 1 or more: {name}(768)")))
+            }
             ("naive", Some(_)) => Err(refuse("`naive` takes nothing in parentheses")),
-            ("informed" | "unpaired" | "averaging" | "retrained", _) => Err(refuse(&format!(
-                "the adversary `{name}` is not built yet; there are naive and leaked(k)"
+            ("unpaired" | "averaging" | "retrained", _) => Err(refuse(&format!(
+                "the adversary `{name}` is not built yet; there are naive, leaked(k) and informed(n)"
             ))),
-            _ => Err(refuse("there is no such adversary; there are naive and leaked(k)")),
+            _ => Err(refuse("there is no such adversary; there are naive, leaked(k) and informed(n)")),
         }
     }
 }
@@ -92,6 +104,7 @@ impl fmt::Display for Adversary {
         match self {
             Self::Naive => f.write_str("naive"),
             Self::Leaked(pairs) => write!(f, "leaked({pairs})"),
+            Self::Informed(pairs) => write!(f, "informed({pairs})"),
         }
     }
 }
@@ -103,7 +116,7 @@ mod tests {
 
     #[test]
     fn adversaries_are_read_as_they_are_printed() {
-        for text in ["naive", "leaked(1)", "leaked(768)"] {
+        for text in ["naive", "leaked(1)", "leaked(768)", "informed(1000)"] {
             assert_eq!(text.parse::<Adversary>().unwrap().to_string(), text);
         }
         assert_eq!(" leaked ( 5 ) ".parse::<Adversary>().unwrap(), Adversary::Leaked(5));
@@ -112,13 +125,14 @@ mod tests {
     #[test]
     fn what_is_not_there_is_refused_with_what_is() {
         let cases = [
-            ("informed(100)", "`informed` is not built yet; there are naive and leaked(k)"),
+            ("unpaired(100)", "`unpaired` is not built yet; there are naive, leaked(k) and informed(n)"),
             ("retrained", "not built yet"),
-            ("nobody", "no such adversary; there are naive and leaked(k)"),
+            ("nobody", "no such adversary; there are naive, leaked(k) and informed(n)"),
             ("", "no such adversary"),
             ("naive(3)", "nothing in parentheses"),
             ("leaked", "number of pairs"),
             ("leaked(0)", "1 or more"),
+            ("informed", "`informed` takes its number of pairs"),
             ("leaked(-1)", "1 or more"),
             ("leaked(1", "no such adversary"),
         ];

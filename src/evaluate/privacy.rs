@@ -3,10 +3,10 @@
 use std::rc::Rc;
 
 use embosk_attacks::Attack;
-use embosk_defenses::Stack;
+use embosk_defenses::{Defense, Rng, Role, Stack};
 use ndarray::{Array2, Axis};
 use rand_chacha::ChaCha8Rng;
-use rand_chacha::rand_core::{Rng, SeedableRng};
+use rand_chacha::rand_core::{Rng as _, SeedableRng};
 
 use super::Normalizer;
 use super::adversary::Adversary;
@@ -24,7 +24,8 @@ pub(super) struct Trials<'a> {
     /// The clean vectors of all documents.
     clean: &'a Array2<f32>,
     unit_norm: bool,
-    /// The positions of the attacked documents, and after them those of the leaked pairs.
+    seed: u64,
+    /// The positions of the attacked documents, and after them those of adversaries' pairs.
     attacked: Vec<usize>,
     spare: Vec<usize>,
     truths: Vec<Truth>,
@@ -46,7 +47,7 @@ impl<'a> Trials<'a> {
         let truths =
             attacked.iter().map(|&document| Truth::new(corpus, document, clean, normalizer)).collect();
         let unit_norm = is_unit_norm(clean);
-        Self { attack, oracle, normalizer, clean, unit_norm, attacked, spare, truths, done: Vec::new() }
+        Self { attack, oracle, normalizer, clean, unit_norm, seed, attacked, spare, truths, done: Vec::new() }
     }
 
     /// The attack on the undefended vectors, and its outputs held against other samples' texts.
@@ -68,10 +69,9 @@ impl<'a> Trials<'a> {
         protected: &Array2<f32>,
     ) -> Result<(Rc<Outcome>, Option<String>), Error> {
         self.oracle.label(format!("{stack}, {adversary}"));
-        let pairs = &self.spare[..adversary.pairs()];
-        let of = |vectors: &Array2<f32>, rows: &[usize]| vectors.select(Axis(0), rows);
-        let (his, clean) = (of(protected, pairs), of(self.clean, pairs));
-        let (mut vectors, map) = adversary.restore(of(protected, &self.attacked), &his, &clean)?;
+        let (his, clean) = self.pairs(stack, adversary, protected)?;
+        let attacked = protected.select(Axis(0), &self.attacked);
+        let (mut vectors, map) = adversary.restore(attacked, &his, &clean)?;
         if self.unit_norm {
             normalize_rows(vectors.view_mut());
         }
@@ -81,6 +81,28 @@ impl<'a> Trials<'a> {
         let outcome = Rc::new(self.invert(&vectors)?);
         self.done.push((vectors, Rc::clone(&outcome)));
         Ok((outcome, map))
+    }
+
+    /// What the adversary learns from: protected and clean vectors of documents that are not attacked.
+    fn pairs(
+        &self,
+        stack: &Stack,
+        adversary: Adversary,
+        protected: &Array2<f32>,
+    ) -> Result<(Array2<f32>, Array2<f32>), Error> {
+        let documents = &self.spare[..adversary.pairs()];
+        let clean = self.clean.select(Axis(0), documents);
+        if !adversary.makes_pairs() {
+            return Ok((protected.select(Axis(0), documents), clean));
+        }
+        // randomness of his own: neither the evaluation's noise nor its keys
+        let mut rng = Rng::seeded(!self.seed);
+        let mut made = clean.clone();
+        match stack.imitation(&mut rng) {
+            Some(imitation) => imitation.protect(Role::Document, made.view_mut(), &mut rng)?,
+            None => stack.protect(Role::Document, made.view_mut(), &mut rng)?,
+        }
+        Ok((made, clean))
     }
 
     fn invert(&self, vectors: &Array2<f32>) -> Result<Outcome, Error> {

@@ -59,7 +59,7 @@ fn check<E>(evaluation: &Evaluation<E>, corpus: &Corpus) -> Result<(), Error> {
     let pairs = evaluation.adversaries.iter().map(|adversary| adversary.pairs()).max().unwrap_or(0);
     if samples.saturating_add(pairs) > documents {
         return Err(Error::Setting(format!(
-            "{samples} samples and {pairs} leaked pairs need as many documents together, but the corpus holds \
+            "{samples} samples and {pairs} pairs of an adversary need as many documents together, but the corpus holds \
              {documents}; lower one of the two, or take a larger corpus"
         )));
     }
