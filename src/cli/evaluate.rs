@@ -4,7 +4,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use clap::ValueEnum;
-use embosk::attacks::vec2text::Vec2Text;
+use embosk::attacks::vec2text::{LOCAL_QUERIES, Vec2Text};
 use embosk::embedder::SentenceTransformer;
 use embosk::evaluate::{Adversary, Corpus, Evaluation, Report};
 use embosk::{GaussianNoise, Key, Quantization, Rng, Rotation, Stack};
@@ -46,6 +46,9 @@ pub(crate) struct Args {
     /// Hypotheses kept from step to step.
     #[arg(long, default_value = "4", value_name = "B")]
     beam_width: NonZero<usize>,
+    /// Oracle queries a text that the local search after the correction may use; 0 for none.
+    #[arg(long, default_value_t = LOCAL_QUERIES, value_name = "N")]
+    local_queries: usize,
     /// What records, samples, noise and intervals are drawn from.
     #[arg(long, default_value_t = 0, value_name = "S")]
     seed: u64,
@@ -74,7 +77,12 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode, CliError> {
     let stacks = if stacks.is_empty() { default_stacks(args.seed, embedder.dimension())? } else { stacks };
     let attack = match args.attack.as_str() {
         "none" => None,
-        name => Some(models::attack(name)?.steps(args.steps).beam_width(args.beam_width.get())),
+        name => Some(
+            models::attack(name)?
+                .steps(args.steps)
+                .beam_width(args.beam_width.get())
+                .local_queries(args.local_queries),
+        ),
     };
     if let Some(attack) = &attack {
         models::fit(attack, &embedder)?;

@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use clap::ValueEnum;
 use embosk::Embedder;
-use embosk::attacks::vec2text::Vec2Text;
+use embosk::attacks::vec2text::{LOCAL_QUERIES, Vec2Text};
 use embosk::attacks::{Attack, Inversion};
 use embosk::embedder::SentenceTransformer;
 use embosk::evaluate::corpus::read_texts;
@@ -41,6 +41,9 @@ pub(crate) struct Args {
     /// Hypotheses kept from step to step.
     #[arg(long, default_value = "4", value_name = "B")]
     beam_width: NonZero<usize>,
+    /// Oracle queries a text that the local search after the correction may use; 0 for none.
+    #[arg(long, default_value_t = LOCAL_QUERIES, value_name = "N")]
+    local_queries: usize,
     /// The loop of the paper: every step is run, the last one counts, no local search.
     #[arg(long)]
     paper: bool,
@@ -65,7 +68,11 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode, CliError> {
         return Err(files::bad(path, "it has no rows; there is nothing to invert"));
     }
     let attack = models::pair(&args.inverter, args.corrector.as_deref())?;
-    let attack = attack.steps(args.steps).beam_width(args.beam_width.get()).paper(args.paper);
+    let attack = attack
+        .steps(args.steps)
+        .beam_width(args.beam_width.get())
+        .local_queries(args.local_queries)
+        .paper(args.paper);
     let embedder = models::embedder(&args.embedder)?;
     models::fit(&attack, &embedder)?;
     let vectors = match (vectors, &texts) {

@@ -33,6 +33,9 @@ use self::inverter::Inverter;
 use self::threads::in_parallel;
 use crate::{Attack, Error, Inversion, Oracle};
 
+/// Oracle queries a text that the local search may use where nothing else is said.
+pub const LOCAL_QUERIES: usize = 400;
+
 /// The attack: an inverter, perhaps a corrector, and how to search with them.
 ///
 /// ```no_run
@@ -115,7 +118,7 @@ impl Vec2Text {
             hash,
             steps: 20,
             beam_width: 4,
-            local_queries: 400,
+            local_queries: LOCAL_QUERIES,
             paper: false,
         })
     }
@@ -132,7 +135,7 @@ impl Vec2Text {
         self
     }
 
-    /// Embedder queries a text that the local search may use; 400 unless told, 0 for none.
+    /// Oracle queries a text that the local search may use; [`LOCAL_QUERIES`] unless told, 0 for none.
     pub fn local_queries(mut self, queries: usize) -> Self {
         self.local_queries = queries;
         self
