@@ -26,3 +26,8 @@ pub use error::{BoxError, Error};
 #[cfg(feature = "evaluate")]
 pub use evaluate::Evaluation;
 pub use protected::Protected;
+
+/// The README's example, compiled.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

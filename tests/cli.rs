@@ -159,12 +159,10 @@ fn vectors_that_are_wrong_are_refused() {
 }
 
 #[test]
-fn no_vectors_are_protected_as_no_vectors() {
+fn a_file_without_vectors_is_refused() {
     let folder = workplace();
-    succeeds(&folder, "keygen --output key");
-    let spec = "rotation(key=file:key)|gaussian(sigma=0.1)|quantization(bits=8)";
-    succeeds(&folder, &format!("protect --defense {spec} --role query empty.npy out.npy"));
-    assert_eq!(read_npy::<_, Array2<f32>>(folder.path().join("out.npy")).unwrap().dim(), (0, 3));
+    refused(&folder, "protect --defense none --role query empty.npy out.npy", "empty.npy: it has no rows");
+    assert!(!folder.path().join("out.npy").exists());
 }
 
 #[test]
@@ -181,6 +179,14 @@ fn texts_and_models_that_are_missing_are_named() {
         ("invert --inverter model --embedder model --input nothing.txt", "nothing.txt: it is empty"),
         ("invert --inverter model --embedder model --vectors empty.npy", "empty.npy: it has no rows"),
         ("invert --inverter model --embedder model --vectors truncated.npy", "truncated"),
+        ("invert --inverter model --embedder model --vectors holed.npy", "holed.npy: row 1"),
+        (
+            "train inverter --embedder model --corpus texts.txt --out o --minutes 1e300",
+            "--minutes is too large",
+        ),
+        ("train inverter --embedder model --corpus texts.txt --out o --minutes -1", "--minutes"),
+        ("train inverter --embedder model --corpus texts.txt --out o --device cuda", "cpu"),
+        ("train corrector --inverter none --embedder model --corpus texts.txt --out o", "none"),
         ("invert --inverter model --embedder model --input texts.txt", "model"),
         ("invert --inverter no-such-attack --embedder model --input texts.txt", "no-such-attack"),
         ("evaluate --corpus records:0 --embedder model", "records:N"),
@@ -202,7 +208,7 @@ fn arguments_that_cannot_be_understood_exit_with_2() {
     for line in [
         "",
         "curve",
-        "evaluate --adversary informed(10)",
+        "evaluate --adversary unpaired(10)",
         "evaluate --adversary leaked(0)",
         "evaluate --samples many",
         "evaluate --beam-width 0",

@@ -99,8 +99,12 @@ fn a_killed_training_resumes_and_its_models_attack() {
     let resumed = train("inverter", "resumed/inverter", "");
     kill_after(folder, &resumed, "resumed/inverter", 5);
     refused(folder, &train("inverter", "resumed/inverter", "--resume --learning-rate 0.1"), "other settings");
+    refused(folder, &resumed, "a trained model is here already");
     succeeds(folder, &format!("{resumed} --resume"));
     same_course(folder, "straight/inverter", "resumed/inverter");
+
+    succeeds(folder, &train("inverter", "further/inverter", "--init straight/inverter"));
+    assert!(losses(folder, "further/inverter")[&1] < losses(folder, "straight/inverter")[&1]);
 
     let corrector = |out: &str| train("corrector", out, "--inverter straight/inverter");
     succeeds(folder, &corrector("straight/corrector"));

@@ -118,6 +118,11 @@ pub trait Defense: Debug + Display + Send + Sync + 'static {
     }
 }
 
+/// The README's example, compiled.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;
+
 macro_rules! defense_behind {
     ($pointer:ident) => {
         impl<D: Defense + ?Sized> Defense for $pointer<D> {

@@ -33,14 +33,14 @@ pub(crate) struct Args {
     #[arg(long, value_name = "SPEC")]
     defense: Vec<String>,
     /// What the attacker has: `naive`, `leaked(K)` (K real pairs), or `informed(N)` (the defense without
-    /// its key, and N pairs that he makes himself); may be given again. Without any: naive and
-    /// leaked(768).
+    /// its key, and N pairs that he makes himself); may be given again. Without any: naive, and
+    /// leaked with twice as many pairs as dimensions.
     #[arg(long, value_name = "A")]
     adversary: Vec<Adversary>,
     /// How many documents are attacked.
     #[arg(long, default_value_t = 200, value_name = "N")]
     samples: usize,
-    /// Correction steps; 0 leaves the inverter's own text.
+    /// Correction steps; 0 for none.
     #[arg(long, default_value_t = 20, value_name = "N")]
     steps: usize,
     /// Hypotheses kept from step to step.

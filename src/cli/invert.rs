@@ -23,7 +23,7 @@ pub(crate) struct Args {
     /// An inverter's folder, or the name of a shipped pair: minilm.
     #[arg(long, value_name = "DIR")]
     inverter: String,
-    /// A corrector's folder. A shipped inverter brings its own.
+    /// A corrector's folder, or the name of a shipped one. A shipped inverter brings its own.
     #[arg(long, value_name = "DIR")]
     corrector: Option<String>,
     /// The embedder that the vectors are from: a sentence-transformers folder.
@@ -35,7 +35,7 @@ pub(crate) struct Args {
     /// Vectors to recover texts from: a matrix of float32, one a row.
     #[arg(long, group = "source", value_name = "FILE.npy")]
     vectors: Option<PathBuf>,
-    /// Correction steps; 0 leaves the inverter's own text.
+    /// Correction steps; 0 for none.
     #[arg(long, default_value_t = 20, value_name = "N")]
     steps: usize,
     /// Hypotheses kept from step to step.
@@ -66,6 +66,9 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode, CliError> {
     let vectors = args.vectors.as_deref().map(files::read_npy).transpose()?;
     if let (Some(path), Some(0)) = (&args.vectors, vectors.as_ref().map(Array2::nrows)) {
         return Err(files::bad(path, "it has no rows; there is nothing to invert"));
+    }
+    if let (Some(path), Some(vectors)) = (&args.vectors, &vectors) {
+        embosk::defenses::check_finite(vectors).map_err(|error| files::bad(path, error))?;
     }
     let attack = models::pair(&args.inverter, args.corrector.as_deref())?;
     let attack = attack

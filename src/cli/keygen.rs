@@ -17,12 +17,12 @@ pub(crate) struct Args {
 
 pub(crate) fn run(args: &Args) -> Result<ExitCode, CliError> {
     let key = Key::generate()?;
-    let mut text = key.to_text();
-    text.push('\n');
+    let text = key.to_text();
     match &args.output {
         Some(path) => store(path, text.as_bytes()).map_err(|error| files::bad(path, explain(&error)))?,
         None => {
             print(&text)?;
+            print("\n")?;
         }
     }
     remark(&format!("fingerprint: {}", key.fingerprint()));
@@ -35,9 +35,11 @@ fn store(path: &Path, text: &[u8]) -> io::Result<()> {
     #[cfg(unix)]
     std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
     let mut file = options.open(path)?;
-    file.write_all(text).and_then(|()| file.sync_all()).inspect_err(|_| {
-        let _ = fs::remove_file(path);
-    })
+    file.write_all(text).and_then(|()| file.write_all(b"\n")).and_then(|()| file.sync_all()).inspect_err(
+        |_| {
+            let _ = fs::remove_file(path);
+        },
+    )
 }
 
 fn explain(error: &io::Error) -> String {

@@ -1,11 +1,11 @@
 //! Embedders and attacks, by the names that the command line gives them.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use embosk::attacks::vec2text::Vec2Text;
 use embosk::embedder::SentenceTransformer;
 
-use super::CliError;
+use super::{CliError, remark};
 
 /// What `--embedder` names.
 pub(crate) fn embedder(name: &str) -> Result<SentenceTransformer, CliError> {
@@ -37,18 +37,29 @@ pub(crate) fn attack(name: &str) -> Result<Vec2Text, CliError> {
 
 /// What `--inverter` and `--corrector` name together. A shipped inverter comes with its corrector.
 pub(crate) fn pair(inverter: &str, corrector: Option<&str>) -> Result<Vec2Text, CliError> {
-    let folder = Path::new(inverter);
-    match corrector {
-        None if !folder.is_dir() => attack(inverter),
-        Some(corrector) if corrector == inverter && !folder.is_dir() => attack(inverter),
-        _ => Ok(Vec2Text::new(folder, corrector.map(Path::new))?),
+    if corrector.is_none() && !Path::new(inverter).is_dir() {
+        return attack(inverter);
     }
+    let corrector = corrector.map(|name| folder(name, "corrector")).transpose()?;
+    Ok(Vec2Text::new(&folder(inverter, "inverter")?, corrector.as_deref())?)
 }
 
-/// Whether the attack takes the embedder's vectors.
+/// The folder of a model: the one named, or the `part` of a shipped attack.
+pub(crate) fn folder(name: &str, part: &str) -> Result<PathBuf, CliError> {
+    let path = PathBuf::from(name);
+    Ok(if path.is_dir() { path } else { Vec2Text::shipped_folder(name)?.join(part) })
+}
+
+/// Whether the attack takes the embedder's vectors. One that was trained on another embedder says
+/// little, and that is said.
 pub(crate) fn fit(attack: &Vec2Text, embedder: &SentenceTransformer) -> Result<(), CliError> {
     match (attack.dimension(), embedder.dimension()) {
-        (takes, gives) if takes == gives => Ok(()),
+        (takes, gives) if takes == gives => {
+            if attack.embedder_hash().is_some_and(|hash| hash != embedder.hash()) {
+                remark("warning: the attack was trained on another embedder than this one");
+            }
+            Ok(())
+        }
         (takes, gives) => Err(CliError::new(format!(
             "the attack takes vectors of {takes} dimensions, and the embedder gives {gives}; \
              name an attack that was trained on this embedder"

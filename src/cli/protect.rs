@@ -46,6 +46,9 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode, CliError> {
         return Err(files::bad(&args.output, "the clean vectors would be overwritten; name another file"));
     }
     let mut vectors = files::read_npy(&args.input)?;
+    if vectors.is_empty() {
+        return Err(files::bad(&args.input, "it has no rows; there is nothing to protect"));
+    }
     stack
         .protect(args.role.into(), vectors.view_mut(), &mut Rng::from_os()?)
         .map_err(|error| files::bad(&args.input, error))?;

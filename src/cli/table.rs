@@ -88,17 +88,20 @@ pub(crate) fn markdown(report: &Report) -> String {
     format!("{}\n\n{}", lines(&table), notes(report))
 }
 
-/// All scores, each with its interval's ends in columns of their own. What was not measured is empty.
+/// All scores, each with its interval's ends in columns of their own, and the signature. What was not
+/// measured is empty.
 pub(crate) fn csv(report: &Report) -> String {
     let scores = COLUMNS.iter().map(|Column { name, .. }| format!("{name},{name}_low,{name}_high"));
-    let mut text = format!("defense,adversary,n,{}\n", scores.collect::<Vec<_>>().join(","));
+    let mut text = format!("defense,adversary,n,{},signature\n", scores.collect::<Vec<_>>().join(","));
+    let signature = signature(report).replace('"', "\"\"");
     for row in &report.rows {
         let scores = COLUMNS.iter().map(|column| match (column.score)(row) {
             Some(Score { value, low, high }) => format!(",{value},{low},{high}"),
             None => ",,,".into(),
         });
         let defense = row.defense.replace('"', "\"\"");
-        let _ = writeln!(text, "\"{defense}\",{},{}{}", row.adversary, row.n, scores.collect::<String>());
+        let scores: String = scores.collect();
+        let _ = writeln!(text, "\"{defense}\",{},{}{scores},\"{signature}\"", row.adversary, row.n);
     }
     text
 }
@@ -172,10 +175,23 @@ fn notes(report: &Report) -> String {
             bleu(ceiling.bleu)
         );
     }
+    let _ = writeln!(text, "signature: {}", signature(report));
     if let Some(reason) = &report.reason {
         let _ = writeln!(text, "INCONCLUSIVE: {reason}.");
     }
     text
+}
+
+/// The settings in one line, hashes shortened. The JSON has them whole, and the metrics' rules.
+fn signature(report: &Report) -> String {
+    let short = |(name, value): (&String, &serde_json::Value)| {
+        let text = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+        let hashes = text.split('+').map(|part| part.get(..12).unwrap_or(part));
+        let text = if name.ends_with("sha256") { hashes.collect::<Vec<_>>().join("+") } else { text };
+        format!("{name}:{text}")
+    };
+    let flat = report.signature.iter().filter(|(_, value)| !value.is_array() && !value.is_object());
+    flat.map(short).collect::<Vec<_>>().join("|")
 }
 
 #[cfg(test)]

@@ -1,5 +1,6 @@
 //! `embosk train`: an inverter or a corrector for an embedder.
 
+use std::collections::HashSet;
 use std::fs::{self, OpenOptions};
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -8,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use clap::{Subcommand, ValueEnum};
 use embosk::attacks::vec2text::train::{self as training, Budget, Event, Examples, Outcome, Settings};
-use embosk::attacks::vec2text::{Preset, Vec2Text};
+use embosk::attacks::vec2text::{Config, Preset, Vec2Text};
 use embosk::embedder::{EmbeddingCache, SentenceTransformer};
 use embosk::evaluate::corpus::read_texts;
 use embosk::evaluate::records::{Split, generate};
@@ -36,9 +37,9 @@ enum Model {
     Inverter(Common),
     /// Train the model that corrects a guess.
     Corrector {
-        /// The inverter whose guesses are corrected: a folder.
+        /// The inverter whose guesses are corrected: a folder, or the name of a shipped one.
         #[arg(long)]
-        inverter: PathBuf,
+        inverter: String,
         #[command(flatten)]
         common: Common,
     },
@@ -58,6 +59,12 @@ struct Common {
     /// The size of the model; a corrector has its inverter's.
     #[arg(long, default_value = "tiny")]
     preset: Size,
+    /// A folder with a model of the same kind, whose weights and word pieces to begin with.
+    #[arg(long)]
+    init: Option<PathBuf>,
+    /// Where the model runs.
+    #[arg(long, default_value = "cpu")]
+    device: Device,
     /// Stop after so many steps.
     #[arg(long, conflicts_with = "minutes")]
     steps: Option<usize>,
@@ -94,19 +101,31 @@ enum Size {
     Base,
 }
 
+#[derive(Debug, Clone, Copy, PartialEq, ValueEnum)]
+enum Device {
+    Cpu,
+    Cuda,
+    Metal,
+}
+
 pub(crate) fn run(args: &Args) -> Result<ExitCode, CliError> {
     let (kind, common) = match &args.model {
         Model::Inverter(common) => ("inverter", common),
         Model::Corrector { common, .. } => ("corrector", common),
     };
     let settings = common.settings()?;
+    training::vacant(&common.out, common.resume)?;
+    let inverter = match &args.model {
+        Model::Corrector { inverter, .. } => Some(models::folder(inverter, "inverter")?),
+        Model::Inverter(_) => None,
+    };
     let embedder = models::embedder(&common.embedder)?;
     let cache = EmbeddingCache::new(common.cache.join("embeddings"), embedder.hash())?;
     let (texts, held_out) = common.texts()?;
     let settings = Settings { embedder: embedder.to_string(), ..settings };
     let mut examples = examples(&embedder, &cache, &texts)?;
     let mut held_out = self::examples(&embedder, &cache, &held_out)?;
-    if let Model::Corrector { inverter, .. } = &args.model {
+    if let Some(inverter) = &inverter {
         let inverter = Vec2Text::new(inverter, None)?;
         models::fit(&inverter, &embedder)?;
         for part in [&mut examples, &mut held_out] {
@@ -117,17 +136,18 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode, CliError> {
         .map_err(|error| CliError::new(format!("{}: {error}", common.out.display())))?;
     let mut log = Log::open(&common.out, common.resume, &held_out.texts)?;
     let mut on_event = |event: Event<'_>| log.record(&event);
-    let outcome = match &args.model {
-        Model::Inverter(_) => {
-            training::inverter(&settings, &examples, &held_out, &common.out, &mut on_event)?
-        }
-        Model::Corrector { inverter, .. } => {
+    let outcome = match &inverter {
+        None => training::inverter(&settings, &examples, &held_out, &common.out, &mut on_event)?,
+        Some(inverter) => {
             training::corrector(&settings, inverter, &examples, &held_out, &common.out, &mut on_event)?
         }
     };
     log.bar.finish_and_clear();
-    let manifest = manifest(kind, common, &embedder, &examples, &outcome, &log)?;
-    write(&common.out.join("manifest.json"), &manifest)?;
+    // a run that had nothing left to do knows no loss
+    if !log.loss.is_nan() {
+        let manifest = manifest(kind, common, &embedder, &examples, &outcome, &log)?;
+        write(&common.out.join("manifest.json"), &manifest)?;
+    }
     remark(&format!("{} steps; the {kind} is in {}", outcome.steps, common.out.display()));
     Ok(ExitCode::SUCCESS)
 }
@@ -146,15 +166,20 @@ impl Common {
         positive(self.batch_size as f64, "batch-size")?;
         positive(self.held_out_every as f64, "held-out-every")?;
         positive(self.learning_rate, "learning-rate")?;
-        let minutes = |minutes: f64| Budget::Time(Duration::from_secs_f64(60.0 * minutes));
+        if self.device != Device::Cpu {
+            return Err(CliError::new("models run on the cpu for now; leave --device out"));
+        }
+        let minutes = Duration::try_from_secs_f64(60.0 * self.minutes.unwrap_or(60.0))
+            .map_err(|_| CliError::new("--minutes is too large"))?;
         Ok(Settings {
             preset: match self.preset {
                 Size::Tiny => Preset::TINY,
                 Size::Small => Preset::SMALL,
                 Size::Base => Preset::BASE,
             },
+            init: self.init.clone(),
             embedder: String::new(),
-            budget: self.steps.map_or_else(|| minutes(self.minutes.unwrap_or(60.0)), Budget::Steps),
+            budget: self.steps.map_or(Budget::Time(minutes), Budget::Steps),
             batch: self.batch_size,
             learning_rate: self.learning_rate,
             seed: self.seed,
@@ -165,7 +190,7 @@ impl Common {
     }
 
     /// The texts to train on, and those that are held out: of records the held-out split, of files
-    /// every hundredth line.
+    /// every hundredth line that is not trained on as well.
     fn texts(&self) -> Result<(Vec<String>, Vec<String>), CliError> {
         let (mut train, mut held_out) = (Vec::new(), Vec::new());
         for name in &self.corpus {
@@ -182,6 +207,8 @@ impl Common {
                 target.push(text);
             }
         }
+        let known: HashSet<String> = train.iter().map(|text| text.to_lowercase()).collect();
+        held_out.retain(|text| !known.contains(&text.to_lowercase()));
         held_out.truncate(HELD_OUT);
         if train.is_empty() || held_out.is_empty() {
             return Err(CliError::new("the corpus is too small: at least 100 texts are needed"));
@@ -239,8 +266,8 @@ fn hypotheses(
     let starts = (0..examples.texts.len()).step_by(4096);
     for start in starts {
         let end = (start + 4096).min(examples.texts.len());
-        let key =
-            hash([inverter.hash()].into_iter().chain(examples.texts[start..end].iter().map(String::as_str)));
+        let models = [inverter.hash(), embedder.hash()].into_iter();
+        let key = hash(models.chain(examples.texts[start..end].iter().map(String::as_str)));
         let path = dir.join(format!("{}.txt", &key[..32]));
         let known = fs::read_to_string(&path).unwrap_or_default();
         let mut chunk: Vec<String> = known.lines().map(String::from).collect();
@@ -336,6 +363,9 @@ fn manifest(
     outcome: &Outcome,
     log: &Log,
 ) -> Result<String, CliError> {
+    let config = fs::read(common.out.join("config.json")).unwrap_or_default();
+    let config: Config = serde_json::from_slice(&config)?;
+    let preset = config.model_name_or_path;
     let manifest = serde_json::json!({
         "model": kind,
         "version": env!("CARGO_PKG_VERSION"),
@@ -346,11 +376,13 @@ fn manifest(
             "hash": hash(examples.texts.iter().map(String::as_str)),
         },
         "settings": {
-            "preset": format!("{:?}", common.preset).to_lowercase(),
+            "preset": preset,
             "seed": common.seed,
             "batch_size": common.batch_size,
             "learning_rate": common.learning_rate,
             "steps": outcome.steps,
+            "minutes": common.steps.is_none().then(|| common.minutes.unwrap_or(60.0)),
+            "init": common.init,
         },
         "loss": log.loss,
         "held_out": log.scores.map(|(exact, bleu)| serde_json::json!({

@@ -18,7 +18,7 @@ use crate::BoxError;
 
 /// Turns texts into vectors.
 ///
-/// Implemented for closures of the same shape, and for `Arc` and references to an embedder.
+/// Implemented for closures of the same shape, and for `Arc` of an embedder.
 ///
 /// ```
 /// use embosk::Embedder;

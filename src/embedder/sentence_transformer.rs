@@ -52,17 +52,18 @@ impl SentenceTransformer {
     pub fn load(dir: impl AsRef<Path>) -> Result<Self, Error> {
         let dir = dir.as_ref();
         let modules = Modules::read(dir)?;
-        let config: Config = bert_config(&dir.join("config.json"))?;
-        let limits: Limits = read_json(&modules.transformer.join("sentence_bert_config.json"))?;
-        let weights = dir.join("model.safetensors");
+        let own = |name: &str| modules.transformer.join(name);
+        let config: Config = bert_config(&own("config.json"))?;
+        let limits: Limits = read_json(&own("sentence_bert_config.json"))?;
+        let weights = own("model.safetensors");
         let bytes = std::fs::read(&weights).map_err(|error| Error::file(&weights, error))?;
-        let hash = Sha256::digest(&bytes).iter().map(|byte| format!("{byte:02x}")).collect();
+        let hash = modules.hash(dir, &bytes)?;
         let tensors = VarBuilder::from_buffered_safetensors(bytes, DType::F32, &Device::Cpu)
             .map_err(|error| damaged(&weights, error))?;
         let model = BertModel::load(tensors, &config).map_err(|error| damaged(&weights, error))?;
         Ok(Self {
             model,
-            tokenizer: tokenizer(&dir.join("tokenizer.json"), &limits, &config)?,
+            tokenizer: tokenizer(&own("tokenizer.json"), &limits, &config)?,
             pooling: modules.pooling,
             normalize: modules.normalize,
             lower_case: limits.do_lower_case,
@@ -77,7 +78,7 @@ impl SentenceTransformer {
         self.dimension
     }
 
-    /// The SHA-256 of the weights, in hexadecimal.
+    /// The SHA-256 of all files that the vectors depend on, in hexadecimal.
     pub fn hash(&self) -> &str {
         &self.hash
     }
@@ -178,8 +179,14 @@ enum Pooling {
 impl Pooling {
     fn read(path: &Path) -> Result<Self, Error> {
         let config: PoolingConfig = read_json(path)?;
+        let others = config.pooling_mode_mean_sqrt_len_tokens
+            || config.pooling_mode_weightedmean_tokens
+            || config.pooling_mode_lasttoken;
         match (config.pooling_mode_cls_token, config.pooling_mode_mean_tokens, config.pooling_mode_max_tokens)
         {
+            _ if others => {
+                Err(Error::file(path, "cls, mean and max pooling can be run, and this is another"))
+            }
             (true, false, false) => Ok(Self::Cls),
             (false, true, false) => Ok(Self::Mean),
             (false, false, true) => Ok(Self::Max),
@@ -204,6 +211,7 @@ impl Pooling {
 /// What `modules.json` says is done one after the other.
 struct Modules {
     transformer: PathBuf,
+    pooling_config: PathBuf,
     pooling: Pooling,
     normalize: bool,
 }
@@ -226,11 +234,30 @@ impl Modules {
             );
             return Err(Error::file(path, message));
         }
+        let pooling_config = dir.join(&entries[1].path).join("config.json");
         Ok(Self {
             transformer: dir.join(&entries[0].path),
-            pooling: Pooling::read(&dir.join(&entries[1].path).join("config.json"))?,
+            pooling: Pooling::read(&pooling_config)?,
+            pooling_config,
             normalize,
         })
+    }
+
+    /// The SHA-256 of all that decides what comes out, each file after its length.
+    fn hash(&self, dir: &Path, weights: &[u8]) -> Result<String, Error> {
+        let own = ["config.json", "sentence_bert_config.json", "tokenizer.json"];
+        let mut files: Vec<PathBuf> = own.iter().map(|name| self.transformer.join(name)).collect();
+        files.extend([dir.join("modules.json"), self.pooling_config.clone()]);
+        let mut hash = Sha256::new();
+        let mut add = |bytes: &[u8]| {
+            hash.update((bytes.len() as u64).to_le_bytes());
+            hash.update(bytes);
+        };
+        for path in files {
+            add(&std::fs::read(&path).map_err(|error| Error::file(&path, error))?);
+        }
+        add(weights);
+        Ok(hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect())
     }
 }
 
@@ -250,6 +277,12 @@ struct PoolingConfig {
     pooling_mode_mean_tokens: bool,
     #[serde(default)]
     pooling_mode_max_tokens: bool,
+    #[serde(default)]
+    pooling_mode_mean_sqrt_len_tokens: bool,
+    #[serde(default)]
+    pooling_mode_weightedmean_tokens: bool,
+    #[serde(default)]
+    pooling_mode_lasttoken: bool,
 }
 
 #[derive(Deserialize)]
@@ -261,6 +294,9 @@ struct Limits {
 
 fn bert_config(path: &Path) -> Result<Config, Error> {
     let config: Config = read_json(path)?;
+    if config.num_attention_heads == 0 || config.hidden_size % config.num_attention_heads != 0 {
+        return Err(Error::file(path, "hidden_size is no multiple of num_attention_heads"));
+    }
     match config.model_type.as_deref() {
         Some("bert") | None => Ok(config),
         Some(other) => Err(Error::file(path, format!("model_type is {other}; bert can be run"))),
@@ -272,6 +308,9 @@ fn tokenizer(path: &Path, limits: &Limits, config: &Config) -> Result<Tokenizer,
     let mut tokenizer = Tokenizer::from_bytes(bytes).map_err(|error| Error::file(path, error))?;
     let max_length =
         limits.max_seq_length.unwrap_or(config.max_position_embeddings).min(config.max_position_embeddings);
+    if max_length < 3 {
+        return Err(Error::file(path, "a text may have no token beside the first and the last"));
+    }
     tokenizer
         .with_truncation(Some(TruncationParams { max_length, ..TruncationParams::default() }))
         .map_err(|error| Error::file(path, error))?;

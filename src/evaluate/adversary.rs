@@ -33,9 +33,15 @@ pub enum Adversary {
 }
 
 impl Adversary {
-    /// Those that an evaluation runs where none is named. 768 pairs are twice the dimension of a small
-    /// embedder: enough to determine any rotation.
-    pub const DEFAULT: [Self; 2] = [Self::Naive, Self::Leaked(768)];
+    /// Those that an evaluation runs where none is named, by the vectors' dimension and the documents
+    /// that are not attacked: `naive`, and `leaked` with twice as many pairs as dimensions, which is
+    /// enough to determine any rotation with a fifth of them held out.
+    pub(super) fn defaults(dimension: usize, spare: usize) -> Vec<Self> {
+        match spare.min(2 * dimension) {
+            0 => vec![Self::Naive],
+            pairs => vec![Self::Naive, Self::Leaked(pairs)],
+        }
+    }
 
     /// How many pairs he has.
     pub fn pairs(self) -> usize {

@@ -100,7 +100,8 @@ impl<E: Embedder> Evaluation<E> {
         self
     }
 
-    /// Adds an adversary. Default where none is added: [`Adversary::DEFAULT`].
+    /// Adds an adversary. Default where none is added: `naive`, and `leaked` with twice as many pairs as
+    /// the vectors have dimensions, as far as the corpus has so many documents.
     pub fn adversary(mut self, adversary: Adversary) -> Self {
         self.adversaries.push(adversary);
         self
@@ -137,7 +138,7 @@ impl<E: Embedder> Evaluation<E> {
     /// Runs everything. Equal settings give an equal report.
     ///
     /// # Errors
-    /// When the corpus has fewer documents than are attacked and leaked together, an adversary is asked
+    /// When the corpus has fewer documents than are attacked and known together, an adversary is asked
     /// for without an attack, or the embedder, a defense or the attack fails.
     pub fn run(self) -> Result<Report, Error> {
         run::run(self)

@@ -1,5 +1,6 @@
 //! The attack's side of an evaluation: what comes back of the sampled texts.
 
+use std::collections::HashSet;
 use std::rc::Rc;
 
 use embosk_attacks::Attack;
@@ -42,7 +43,7 @@ impl<'a> Trials<'a> {
         (corpus, clean): (&Corpus, &'a Array2<f32>),
         (samples, seed): (usize, u64),
     ) -> Self {
-        let mut attacked = shuffled(corpus.texts().len(), seed);
+        let mut attacked = order(corpus, normalizer, seed);
         let spare = attacked.split_off(samples.min(attacked.len()));
         let truths =
             attacked.iter().map(|&document| Truth::new(corpus, document, clean, normalizer)).collect();
@@ -120,6 +121,15 @@ impl<'a> Trials<'a> {
         });
         Ok(Outcome::new(recovered.collect(), &self.truths))
     }
+}
+
+/// The documents in an order drawn by `seed`, of equal texts only the first: no text is attacked twice,
+/// nor both attacked and known.
+pub(super) fn order(corpus: &Corpus, normalizer: &Normalizer, seed: u64) -> Vec<usize> {
+    let mut seen = HashSet::new();
+    let mut order = shuffled(corpus.texts().len(), seed);
+    order.retain(|&document| seen.insert(normalizer.apply(&corpus.texts()[document])));
+    order
 }
 
 /// `0..n` in an order drawn by `seed` (Fisher and Yates), the same in every version.

@@ -7,40 +7,38 @@ use serde_json::{Map, Value, json};
 
 use super::oracle::{Oracle, embed_all};
 use super::outcome::{Baseline, Outcome};
-use super::privacy::Trials;
+use super::privacy::{self, Trials};
 use super::report::{AttackScores, Report, RetrievalScores, Row};
 use super::retrieval::{self, normalize_rows};
 use super::statistics::{RESAMPLES, mean};
 use super::{Adversary, Corpus, Evaluation};
 use crate::{Embedder, Error};
 
-/// The undefended attack must score this many BLEU points above chance.
+/// The undefended attack must score this many BLEU points above chance, at the lower end of the interval.
 const LEAST_GAP: f64 = 10.0;
 
 pub(super) fn run<E: Embedder>(mut evaluation: Evaluation<E>) -> Result<Report, Error> {
     let corpus =
         evaluation.corpus.take().unwrap_or_else(|| Corpus::records(super::corpus::RECORDS, evaluation.seed));
-    complete(&mut evaluation);
-    check(&evaluation, &corpus)?;
+    if evaluation.stacks.is_empty() {
+        evaluation.stacks.push(Stack::new());
+    }
+    let texts = privacy::order(&corpus, &evaluation.normalizer, evaluation.seed).len();
+    check(&evaluation, &corpus, texts)?;
     let clean = Vectors::embed(&evaluation, &corpus)?;
+    if evaluation.adversaries.is_empty() && evaluation.attack.is_some() {
+        let spare = texts - evaluation.samples;
+        evaluation.adversaries = Adversary::defaults(clean.documents.ncols(), spare);
+    }
     match &evaluation.attack {
         Some(attack) => attacked(&evaluation, attack.as_ref(), &corpus, &clean),
         None => searched(&evaluation, &corpus, &clean),
     }
 }
 
-fn complete<E>(evaluation: &mut Evaluation<E>) {
-    if evaluation.stacks.is_empty() {
-        evaluation.stacks.push(Stack::new());
-    }
-    if evaluation.adversaries.is_empty() && evaluation.attack.is_some() {
-        evaluation.adversaries.extend(Adversary::DEFAULT);
-    }
-}
-
-fn check<E>(evaluation: &Evaluation<E>, corpus: &Corpus) -> Result<(), Error> {
-    let documents = corpus.texts().len();
-    if documents == 0 {
+/// `texts` is how many different ones the corpus holds.
+fn check<E>(evaluation: &Evaluation<E>, corpus: &Corpus, texts: usize) -> Result<(), Error> {
+    if texts == 0 {
         return Err(Error::Empty("the corpus"));
     }
     if evaluation.attack.is_none() {
@@ -57,10 +55,10 @@ fn check<E>(evaluation: &Evaluation<E>, corpus: &Corpus) -> Result<(), Error> {
         ));
     }
     let pairs = evaluation.adversaries.iter().map(|adversary| adversary.pairs()).max().unwrap_or(0);
-    if samples.saturating_add(pairs) > documents {
+    if samples.saturating_add(pairs) > texts {
         return Err(Error::Setting(format!(
-            "{samples} samples and {pairs} pairs of an adversary need as many documents together, but the corpus holds \
-             {documents}; lower one of the two, or take a larger corpus"
+            "{samples} samples and {pairs} pairs of an adversary need as many different documents, but the corpus holds \
+             {texts}; lower one of the two, or take a larger corpus"
         )));
     }
     Ok(())
@@ -83,6 +81,11 @@ impl Vectors {
             [] => Array2::zeros((0, documents.ncols())),
             queries => embed("queries", queries)?,
         };
+        if queries.ncols() != documents.ncols() {
+            return Err(Error::Embedder(
+                "the queries' vectors differ in dimension from the documents'".into(),
+            ));
+        }
         Ok(Self { documents, queries })
     }
 
@@ -156,7 +159,7 @@ fn attacked<E: Embedder>(
     let mut trials = Trials::new(attack, oracle, &evaluation.normalizer, (corpus, &clean.documents), drawn);
     let (ceiling, floor) = trials.ceiling_and_floor()?;
     let baseline = Baseline { ceiling: &ceiling.bleu, floor: &floor.bleu };
-    let conclusive = baseline.gap() >= LEAST_GAP;
+    let conclusive = baseline.gap(seed) >= LEAST_GAP;
     let leak = |outcome: &Outcome| if conclusive { baseline.leak(&outcome.bleu, seed) } else { None };
     let mut rows = Vec::new();
     for stack in &evaluation.stacks {
@@ -179,14 +182,14 @@ fn attacked<E: Embedder>(
     let mut signature = signature(evaluation, corpus, &clean.documents);
     signature.insert("oracle_queries_undefended".into(), json!(ceiling.queries()));
     let (ceiling, floor) = (Some(ceiling.scores(seed)), Some(floor.scores(seed)));
-    let reason = (!conclusive).then(|| broken(baseline.gap()));
+    let reason = (!conclusive).then(|| broken(baseline.gap(seed)));
     Ok(Report { signature, rows, ceiling, floor, conclusive, reason })
 }
 
 fn broken(gap: f64) -> String {
     format!(
-        "the undefended attack is only {gap:.1} BLEU points above chance, and {LEAST_GAP} are needed: it does not \
-         work on this corpus and embedder, so its failing under a defense says nothing; use an attack that was \
+        "the undefended attack is shown to be only {gap:.1} BLEU points above chance, and {LEAST_GAP} are needed: it \
+         does not work on this corpus and embedder, so its failing under a defense says nothing; use an attack that was \
          trained on this embedder and on texts of this kind"
     )
 }

@@ -10,6 +10,8 @@ use sha2::{Digest, Sha256};
 use tokenizers::Tokenizer;
 
 use super::config::Config;
+use super::train::Settings;
+use super::vocabulary;
 use crate::Error;
 
 /// A model's files, read and checked but not yet made into a model.
@@ -20,6 +22,8 @@ pub(crate) struct Checkpoint {
     pub(crate) tensors: HashMap<String, Tensor>,
     /// The SHA-256 of the weights' file, in hexadecimal.
     pub(crate) hash: String,
+    /// The hash of the embedder, from `manifest.json` where there is one.
+    pub(crate) embedder_hash: Option<String>,
 }
 
 impl Checkpoint {
@@ -31,7 +35,10 @@ impl Checkpoint {
         };
         let (config, weights, tokenizer) =
             (file("config.json")?, file("model.safetensors")?, file("tokenizer.json")?);
-        Self::parse(dir, &config, &weights, &tokenizer, device)
+        let manifest = fs::read(dir.join("manifest.json")).unwrap_or_default();
+        let manifest: Option<serde_json::Value> = serde_json::from_slice(&manifest).ok();
+        let embedder_hash = manifest.and_then(|it| it["embedder"]["hash"].as_str().map(String::from));
+        Ok(Self { embedder_hash, ..Self::parse(dir, &config, &weights, &tokenizer, device)? })
     }
 
     /// Reads the contents of the three files; `path` is for messages.
@@ -50,15 +57,53 @@ impl Checkpoint {
             .map_err(|error| damaged("model.safetensors", &error))?
             .into_iter()
             .map(|(name, tensor)| Ok((name, tensor.to_dtype(DType::F32)?)))
-            .collect::<candle_core::Result<_>>()
+            .collect::<candle_core::Result<HashMap<String, Tensor>>>()
             .map_err(|error| damaged("model.safetensors", &error))?;
+        let tokenizer =
+            Tokenizer::from_bytes(tokenizer).map_err(|error| damaged("tokenizer.json", &error))?;
+        let embedded = tensors.get("encoder_decoder.shared.weight").map_or(0, |shared| shared.dims()[0]);
+        if vocabulary::size(&tokenizer) > embedded {
+            return Err(damaged("tokenizer.json", &"it has more tokens than the weights"));
+        }
         Ok(Self {
             path: path.to_owned(),
             config: serde_json::from_slice(config).map_err(|error| damaged("config.json", &error))?,
-            tokenizer: Tokenizer::from_bytes(tokenizer).map_err(|error| damaged("tokenizer.json", &error))?,
+            tokenizer,
             tensors,
             hash: hex(&Sha256::digest(weights)),
+            embedder_hash: None,
         })
+    }
+
+    /// The model that a training is told to begin with.
+    pub(crate) fn init(settings: &Settings) -> Result<Option<Self>, Error> {
+        settings.init.as_ref().map(|dir| Self::read(dir, &Device::Cpu)).transpose()
+    }
+
+    /// What the new model's `config.json` says.
+    pub(crate) fn config(&self, settings: &Settings) -> Config {
+        Config { embedder_model_name: settings.embedder.clone(), ..self.config.clone() }
+    }
+
+    /// # Errors
+    /// Where the model takes vectors of another dimension than there are.
+    pub(crate) fn takes(&self, takes: usize, given: usize) -> Result<(), Error> {
+        if takes == given {
+            return Ok(());
+        }
+        let message = format!("it takes vectors of {takes} dimensions, and there are vectors of {given}");
+        Err(Error::File { path: self.path.join("model.safetensors"), message })
+    }
+
+    /// # Errors
+    /// Where the models' word pieces differ, so that one cannot read what the other writes.
+    pub(crate) fn shares_tokens_with(&self, other: &Self) -> Result<(), Error> {
+        let text = |checkpoint: &Self| checkpoint.tokenizer.to_string(false).map_err(Error::Model);
+        if text(self)? == text(other)? {
+            return Ok(());
+        }
+        let message = format!("its word pieces are not those of {}", other.path.display());
+        Err(Error::File { path: self.path.join("tokenizer.json"), message })
     }
 
     /// The model that `load` makes of the tensors.

@@ -63,7 +63,7 @@ impl Preset {
         vocabulary: 2048,
         max_length: 48,
     };
-    /// About 35 million parameters.
+    /// About 40 million parameters.
     pub const SMALL: Self = Self {
         name: "small",
         width: 512,
@@ -75,7 +75,7 @@ impl Preset {
         vocabulary: 8192,
         max_length: 64,
     };
-    /// About 190 million parameters: the shape of T5-base, for a GPU.
+    /// About 220 million parameters: the shape of T5-base, for a GPU.
     pub const BASE: Self = Self {
         name: "base",
         width: 768,

@@ -108,13 +108,17 @@ impl Row {
             live.push(Candidate { tokens, score });
             sources.push(beam);
         }
+        // greedy: the first end is the end, however likely a longer text is
+        if self.width == 1 && !self.ended.is_empty() {
+            live.clear();
+        }
         self.live = live;
         self.ended.sort_by(|a, b| descending(by_length(a), by_length(b)));
         self.ended.truncate(self.width);
         sources
     }
 
-    /// Whether no live beam can overtake the worst of enough ended ones.
+    /// Whether no live beam is ahead of the worst of enough ended ones.
     fn finished(&self) -> bool {
         let Some(best) = self.live.first() else { return true };
         self.ended.len() == self.width

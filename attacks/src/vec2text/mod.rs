@@ -20,7 +20,7 @@ pub mod train;
 mod vocabulary;
 
 use std::fmt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use candle_core::{Device, Tensor};
 use ndarray::ArrayView2;
@@ -53,6 +53,7 @@ pub struct Vec2Text {
     max_length: usize,
     dimension: usize,
     hash: String,
+    embedder_hash: Option<String>,
     steps: usize,
     beam_width: usize,
     local_queries: usize,
@@ -83,9 +84,16 @@ impl Vec2Text {
     /// # Errors
     /// [`Error::Setting`] for a name that is not known.
     pub fn shipped(name: &str) -> Result<Self, Error> {
-        let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("models").join(name);
+        Self::load(&Self::shipped_folder(name)?)
+    }
+
+    /// The folder of an attack that ships with the crate.
+    ///
+    /// # Errors
+    /// As [`Vec2Text::shipped`].
+    pub fn shipped_folder(name: &str) -> Result<PathBuf, Error> {
         match name {
-            "minilm" => Self::load(&dir),
+            "minilm" => Ok(Path::new(env!("CARGO_MANIFEST_DIR")).join("models").join(name)),
             _ => Err(Error::Setting(format!(
                 "no attack named {name} is shipped, and there is no such folder; minilm is"
             ))),
@@ -99,15 +107,8 @@ impl Vec2Text {
         let corrector = correcting.map(|checkpoint| checkpoint.model(Corrector::load)).transpose()?;
         if let (Some(corrector), Some(checkpoint)) = (&corrector, correcting) {
             hash = format!("{hash}+{}", checkpoint.hash);
-            let takes = corrector.dimension().map_err(model_error)?;
-            let same_tokens = vocabulary::size(&checkpoint.tokenizer) == vocabulary::size(&from.tokenizer);
-            if takes != dimension || !same_tokens {
-                return Err(Error::File {
-                    path: checkpoint.path.clone(),
-                    message: "the corrector was trained for another inverter: dimension or vocabulary differ"
-                        .into(),
-                });
-            }
+            checkpoint.takes(corrector.dimension().map_err(model_error)?, dimension)?;
+            checkpoint.shares_tokens_with(from)?;
         }
         Ok(Self {
             inverter,
@@ -116,6 +117,7 @@ impl Vec2Text {
             max_length: from.config.max_seq_length,
             dimension,
             hash,
+            embedder_hash: from.embedder_hash.clone(),
             steps: 20,
             beam_width: 4,
             local_queries: LOCAL_QUERIES,
@@ -155,6 +157,11 @@ impl Vec2Text {
     /// The SHA-256 of the weights, in hexadecimal: the inverter's, then the corrector's.
     pub fn hash(&self) -> &str {
         &self.hash
+    }
+
+    /// The hash of the embedder that the inverter was trained on, where its `manifest.json` has one.
+    pub fn embedder_hash(&self) -> Option<&str> {
+        self.embedder_hash.as_deref()
     }
 
     /// Greedy zero-step hypotheses for `vectors`, without an oracle: what a corrector learns from.

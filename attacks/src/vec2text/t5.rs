@@ -40,8 +40,10 @@ impl T5 {
         let (encoder, decoder) = (vb.pp("encoder"), vb.pp("decoder"));
         let encoder_bias = PositionBias { table: tensor(&encoder, bias)?, bidirectional: true };
         let decoder_bias = PositionBias { table: tensor(&decoder, bias)?, bidirectional: false };
-        let heads = encoder_bias.table.dim(1)?;
-        let width = shared.dim(1)?;
+        let (heads, width) = (encoder_bias.table.dim(1)?, shared.dim(1)?);
+        if heads == 0 || width == 0 || decoder_bias.table.dim(1)? != heads {
+            candle_core::bail!("the position biases are of no heads, or of different numbers of heads");
+        }
         let head = if vb.contains_tensor("lm_head.weight") {
             Head::Own(tensor(vb, "lm_head.weight")?)
         } else {
@@ -50,14 +52,14 @@ impl T5 {
         Ok(Self {
             encoder: blocks(&encoder)
                 .iter()
-                .map(|vb| EncoderBlock::load(vb, heads))
+                .map(|vb| EncoderBlock::load(vb, heads, width))
                 .collect::<Result<_>>()?,
-            encoder_norm: tensor(&encoder, "final_layer_norm.weight")?,
+            encoder_norm: norm(&encoder, "final_layer_norm", width)?,
             decoder: blocks(&decoder)
                 .iter()
-                .map(|vb| DecoderBlock::load(vb, heads))
+                .map(|vb| DecoderBlock::load(vb, heads, width))
                 .collect::<Result<_>>()?,
-            decoder_norm: tensor(&decoder, "final_layer_norm.weight")?,
+            decoder_norm: norm(&decoder, "final_layer_norm", width)?,
             shared,
             encoder_bias,
             decoder_bias,
@@ -205,11 +207,11 @@ struct EncoderBlock {
 }
 
 impl EncoderBlock {
-    fn load(vb: &VarBuilder<'_>, heads: usize) -> Result<Self> {
+    fn load(vb: &VarBuilder<'_>, heads: usize, width: usize) -> Result<Self> {
         Ok(Self {
-            attention_norm: tensor(vb, "layer.0.layer_norm.weight")?,
+            attention_norm: norm(vb, "layer.0.layer_norm", width)?,
             attention: Attention::load(&vb.pp("layer.0.SelfAttention"), heads)?,
-            feed_forward: FeedForward::load(&vb.pp("layer.1"))?,
+            feed_forward: FeedForward::load(&vb.pp("layer.1"), width)?,
         })
     }
 
@@ -231,13 +233,13 @@ struct DecoderBlock {
 }
 
 impl DecoderBlock {
-    fn load(vb: &VarBuilder<'_>, heads: usize) -> Result<Self> {
+    fn load(vb: &VarBuilder<'_>, heads: usize, width: usize) -> Result<Self> {
         Ok(Self {
-            attention_norm: tensor(vb, "layer.0.layer_norm.weight")?,
+            attention_norm: norm(vb, "layer.0.layer_norm", width)?,
             attention: Attention::load(&vb.pp("layer.0.SelfAttention"), heads)?,
-            cross_attention_norm: tensor(vb, "layer.1.layer_norm.weight")?,
+            cross_attention_norm: norm(vb, "layer.1.layer_norm", width)?,
             cross_attention: Attention::load(&vb.pp("layer.1.EncDecAttention"), heads)?,
-            feed_forward: FeedForward::load(&vb.pp("layer.2"))?,
+            feed_forward: FeedForward::load(&vb.pp("layer.2"), width)?,
         })
     }
 
@@ -270,7 +272,10 @@ struct Attention {
 
 impl Attention {
     fn load(vb: &VarBuilder<'_>, heads: usize) -> Result<Self> {
-        let weight = |name: &str| tensor(vb, &format!("{name}.weight"));
+        let weight = |name: &str| match tensor(vb, &format!("{name}.weight"))? {
+            weight if weight.dim(0)? % heads == 0 => Ok(weight),
+            _ => candle_core::bail!("the attention's width is no multiple of its heads"),
+        };
         Ok(Self { q: weight("q")?, k: weight("k")?, v: weight("v")?, o: weight("o")?, heads })
     }
 
@@ -314,8 +319,8 @@ enum Inner {
 }
 
 impl FeedForward {
-    fn load(vb: &VarBuilder<'_>) -> Result<Self> {
-        let norm = tensor(vb, "layer_norm.weight")?;
+    fn load(vb: &VarBuilder<'_>, width: usize) -> Result<Self> {
+        let norm = norm(vb, "layer_norm", width)?;
         let vb = vb.pp("DenseReluDense");
         let inner = if vb.contains_tensor("wi_0.weight") {
             Inner::GatedGelu(tensor(&vb, "wi_0.weight")?, tensor(&vb, "wi_1.weight")?)
@@ -410,6 +415,11 @@ pub(crate) fn linear(x: &Tensor, weight: &Tensor) -> Result<Tensor> {
     x.reshape((rows, ()))?.matmul(&weight.t()?)?.reshape(shape)
 }
 
+/// The weight of a norm over states of this width.
+fn norm(vb: &VarBuilder<'_>, name: &str, width: usize) -> Result<Tensor> {
+    vb.get(width, &format!("{name}.weight"))
+}
+
 /// The tensor of that name, whatever its shape.
 pub(crate) fn tensor(vb: &VarBuilder<'_>, name: &str) -> Result<Tensor> {
     vb.get_unchecked(name)
@@ -418,7 +428,25 @@ pub(crate) fn tensor(vb: &VarBuilder<'_>, name: &str) -> Result<Tensor> {
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
-    use super::bucket;
+    use super::*;
+
+    /// Logits of Hugging Face's T5 (transformers 4.57), for the two kinds that are published: tied with
+    /// ReLU, and T5 1.1's own head with gated GELU. The second row of the inputs is padded.
+    #[test]
+    fn logits_are_those_of_hugging_face() {
+        let tied: &[u8] = include_bytes!("../../tests/data/t5-tied.safetensors");
+        let gated: &[u8] = include_bytes!("../../tests/data/t5-gated.safetensors");
+        for golden in [tied, gated] {
+            let tensors = candle_core::safetensors::load_buffer(golden, &Device::Cpu).unwrap();
+            let t5 = T5::load(&VarBuilder::from_tensors(tensors.clone(), DType::F32, &Device::Cpu)).unwrap();
+            let memory = t5.encode(&tensors["inputs"], Some(&tensors["mask"])).unwrap();
+            let ids = tensors["ids"].to_dtype(DType::U32).unwrap();
+            let logits = t5.decode(&ids, &memory).unwrap();
+            let furthest = (logits - &tensors["logits"]).unwrap().abs().unwrap().flatten_all().unwrap();
+            let furthest: f32 = furthest.max(0).unwrap().to_scalar().unwrap();
+            assert!(furthest < 2e-4, "{furthest}");
+        }
+    }
 
     /// Hugging Face's buckets (transformers 4.57, T5Attention), 32 buckets, distances to 300.
     #[test]

@@ -154,7 +154,19 @@ fn what_is_padded_does_not_matter() {
 
 #[test]
 fn a_beam_of_one_is_greedy_and_scores_are_log_probabilities() {
-    let inverter = inverter(4);
+    for seed in 0..6 {
+        // ends are likely, and so come at once, late and never
+        let mut tensors = initial::inverter(&SMALL, SMALL.vocabulary, DIM, seed).unwrap();
+        let shared = tensors.get_mut("encoder_decoder.shared.weight").unwrap();
+        let mut scale = vec![1.0_f32; SMALL.vocabulary];
+        scale[EOS as usize] = 3.0;
+        let scale = Tensor::from_vec(scale, (SMALL.vocabulary, 1), &Device::Cpu).unwrap();
+        *shared = shared.broadcast_mul(&scale).unwrap();
+        assert_greedy_and_log_probabilities(&Inverter::load(&builder(tensors)).unwrap());
+    }
+}
+
+fn assert_greedy_and_log_probabilities(inverter: &Inverter) {
     let vectors = values(&[5, DIM], 3.0);
     let memory = inverter.encode(&vectors).unwrap();
     let greedy = greedy(&inverter.t5, &memory, 5, 8).unwrap();

@@ -264,3 +264,58 @@ fn continuing_pieces(search: &Search<'_>) -> Vec<bool> {
     let tokenizer = &search.attack.tokenizer;
     (0..).map_while(|id| tokenizer.id_to_token(id)).map(|piece| vocabulary::continues(&piece)).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn edits_of_several_positions_do_not_shift_each_other() {
+        let edit = |position, kind| Edit { position, kind, score: 0.0 };
+        let cases: [(&[Edit], &[u32]); 6] = [
+            (&[edit(1, Kind::Replace(9))], &[5, 9, 7, 8]),
+            (&[edit(1, Kind::Insert(9))], &[5, 9, 6, 7, 8]),
+            (&[edit(4, Kind::Insert(9))], &[5, 6, 7, 8, 9]),
+            (&[edit(0, Kind::Delete)], &[6, 7, 8]),
+            (&[edit(0, Kind::Delete), edit(3, Kind::Replace(9))], &[6, 7, 9]),
+            (&[edit(3, Kind::Delete), edit(1, Kind::Insert(9))], &[5, 9, 6, 7]),
+        ];
+        for (edits, expected) in cases {
+            assert_eq!(edited(&[5, 6, 7, 8], edits), expected, "{edits:?}");
+        }
+    }
+
+    #[test]
+    fn likely_tokens_become_edits_and_only_pieces_are_inserted_or_removed() {
+        // tokens: 0 pads, 1 ends, 2 and 3 begin words, 4 continues one
+        let continuing = [false, false, false, false, true];
+        let scores = vec![
+            vec![-9.0, -9.0, -0.1, -2.0, -9.0],
+            vec![-9.0, -1.0, -9.0, -3.0, -0.5],
+            vec![-9.0, -0.2, -9.0, -9.0, -4.0],
+        ];
+        let edits = of_scores(&[2, 4], &scores, &continuing);
+        let found = |kind, position| edits.iter().find(|it| it.kind == kind && it.position == position);
+        assert_eq!(found(Kind::Replace(3), 0).map(|it| it.score), Some(-2.0));
+        assert_eq!(found(Kind::Replace(2), 0), None, "it stands there already");
+        assert_eq!(found(Kind::Insert(4), 0), None, "no text begins within a word");
+        assert_eq!(found(Kind::Insert(4), 2).map(|it| it.score), Some(-4.0));
+        assert_eq!(found(Kind::Insert(3), 1), None);
+        assert_eq!(
+            found(Kind::Delete, 1).map(|it| it.score),
+            Some(-1.0),
+            "as likely as the end in its place"
+        );
+        assert_eq!(found(Kind::Delete, 0), None);
+        assert!(
+            edits.iter().all(|it| !matches!(it.kind, Kind::Replace(PAD | EOS) | Kind::Insert(PAD | EOS)))
+        );
+    }
+
+    #[test]
+    fn an_edit_named_twice_keeps_its_best_score_and_the_likeliest_is_last() {
+        let edit = |position, score| Edit { position, kind: Kind::Delete, score };
+        let kept = distinct(vec![edit(1, -3.0), edit(2, -0.5), edit(1, -1.0)]);
+        assert_eq!(kept, [edit(1, -1.0), edit(2, -0.5)]);
+    }
+}

@@ -2,11 +2,14 @@
 
 mod local;
 mod row;
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests;
 
 use std::collections::HashMap;
 
 use candle_core::{DType, Device, Tensor};
-use ndarray::{Array1, ArrayView1, ArrayView2};
+use ndarray::{Array1, ArrayView1, ArrayView2, Axis};
 
 use self::row::{Hypothesis, Row};
 use super::corrector::Corrector;
@@ -19,8 +22,23 @@ use crate::{Error, Inversion, Oracle};
 /// Hypotheses that are decoded together on a thread.
 const CHUNK: usize = 16;
 
+/// Rows that are searched together: enough for full batches, and a bound on what is remembered.
+const ROWS: usize = 256;
+
 /// Inverts `vectors`, which have been checked.
 pub(super) fn run(
+    attack: &Vec2Text,
+    vectors: ArrayView2<'_, f32>,
+    oracle: &Oracle<'_>,
+) -> Result<Vec<Inversion>, Error> {
+    let mut inversions = Vec::with_capacity(vectors.nrows());
+    for rows in vectors.axis_chunks_iter(Axis(0), ROWS) {
+        inversions.extend(invert(attack, rows, oracle)?);
+    }
+    Ok(inversions)
+}
+
+fn invert(
     attack: &Vec2Text,
     vectors: ArrayView2<'_, f32>,
     oracle: &Oracle<'_>,
@@ -185,6 +203,9 @@ impl Search<'_> {
         if vectors.ncols() != self.attack.dimension {
             return Err(Error::Dimension { expected: self.attack.dimension, found: vectors.ncols() });
         }
+        if vectors.iter().any(|value| !value.is_finite()) {
+            return Err(Error::Oracle("the oracle returned a value that is not finite".into()));
+        }
         for (text, vector) in missing.into_iter().zip(vectors.rows()) {
             self.known.insert(text.to_owned(), vector.to_owned());
         }
@@ -211,7 +232,7 @@ fn with_end(tokens: &[u32]) -> Vec<u32> {
 
 fn stack<'v>(vectors: impl Iterator<Item = ArrayView1<'v, f32>>) -> candle_core::Result<Tensor> {
     let vectors: Vec<ArrayView1<'_, f32>> = vectors.collect();
-    match ndarray::stack(ndarray::Axis(0), &vectors) {
+    match ndarray::stack(Axis(0), &vectors) {
         Ok(stacked) => to_tensor(stacked.view()),
         Err(_) => Tensor::zeros((0, 0), DType::F32, &Device::Cpu),
     }

@@ -87,3 +87,42 @@ impl Row {
         Inversion { steps: self.steps, output, cosine, queries: self.queries }
     }
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    fn hypothesis(text: &str, cosine: f32) -> Hypothesis {
+        Hypothesis { tokens: vec![], text: text.into(), vector: Array1::zeros(1), cosine, corrected: false }
+    }
+
+    fn row(found: &[(&str, f32)], width: usize) -> Row {
+        let mut row = Row::new(Array1::zeros(1).view());
+        row.keep_best(found.iter().map(|&(text, cosine)| hypothesis(text, cosine)).collect(), width);
+        row
+    }
+
+    #[test]
+    fn the_best_distinct_hypotheses_are_kept() {
+        let row = row(&[("a", 0.1), ("b", 0.9), ("b", 0.9), ("c", 0.5), ("d", -0.2)], 3);
+        let texts: Vec<&str> = row.beam.iter().map(|it| it.text.as_str()).collect();
+        assert_eq!(texts, ["b", "c", "a"]);
+    }
+
+    #[test]
+    fn a_row_stops_when_it_is_solved_or_idle() {
+        assert!(row(&[("a", 0.999_995)], 1).stopped());
+        let mut row = row(&[("a", 0.5)], 2);
+        row.end_step();
+        assert!(!row.stopped());
+        row.end_step();
+        assert!(!row.stopped(), "one step without improvement is not enough");
+        row.keep_best(vec![hypothesis("b", 0.6)], 2);
+        row.end_step();
+        row.end_step();
+        row.end_step();
+        assert!(row.stopped());
+        assert_eq!(row.into_inversion().output, "b");
+    }
+}

@@ -6,7 +6,7 @@ pub(super) mod initial;
 mod saved;
 
 use std::collections::{BTreeMap, HashMap};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use candle_core::{DType, Device, Tensor, Var};
@@ -18,6 +18,7 @@ use tokenizers::Tokenizer;
 use self::adamw::AdamW;
 use self::batches::Batches;
 use self::saved::Saved;
+pub use self::saved::vacant;
 use super::checkpoint::{Checkpoint, hex};
 use super::config::{Config, Preset};
 use super::corrector::Corrector;
@@ -43,13 +44,21 @@ pub struct Examples {
 }
 
 impl Examples {
-    /// The SHA-256 of the texts and hypotheses, in hexadecimal.
+    /// The SHA-256 of all of it, in hexadecimal.
     fn hash(&self) -> String {
-        let hypotheses = self.hypotheses.iter().flat_map(|(texts, _)| texts);
         let mut hash = Sha256::new();
-        for text in self.texts.iter().chain(hypotheses) {
-            hash.update((text.len() as u64).to_le_bytes());
-            hash.update(text);
+        let mut add = |texts: &[String], vectors: &Array2<f32>| {
+            for text in texts {
+                hash.update((text.len() as u64).to_le_bytes());
+                hash.update(text);
+            }
+            for row in vectors.rows() {
+                hash.update(row.iter().flat_map(|value| value.to_le_bytes()).collect::<Vec<u8>>());
+            }
+        };
+        add(&self.texts, &self.vectors);
+        if let Some((texts, vectors)) = &self.hypotheses {
+            add(texts, vectors);
         }
         hex(&hash.finalize())
     }
@@ -60,6 +69,9 @@ impl Examples {
 pub struct Settings {
     /// The size of a new model.
     pub preset: Preset,
+    /// The folder of a model of the same kind whose weights and word pieces to begin with. Where there
+    /// is none, an inverter begins with random weights, and a corrector with its inverter's.
+    pub init: Option<PathBuf>,
     /// The name of the embedder, for the checkpoint's `config.json`.
     pub embedder: String,
     /// When to stop; the learning rate falls to zero until then.
@@ -136,6 +148,12 @@ pub fn inverter(
     on_event: &mut dyn FnMut(Event<'_>),
 ) -> Result<Outcome, Error> {
     check(examples)?;
+    if let Some(from) = Checkpoint::init(settings)? {
+        let takes = from.model(Inverter::load)?.dimension().map_err(model_error)?;
+        from.takes(takes, examples.vectors.ncols())?;
+        let (config, fresh) = (from.config(settings), from.tensors.into_iter().collect());
+        return run::<Inverter>(settings, &config, &from.tokenizer, fresh, examples, held_out, out, on_event);
+    }
     let tokenizer = match Saved::tokenizer(settings, out)? {
         Some(tokenizer) => tokenizer,
         None => vocabulary::train(&examples.texts, settings.preset.vocabulary).map_err(Error::Model)?,
@@ -173,7 +191,15 @@ pub fn corrector(
         return Err(Error::Empty("the list of hypotheses"));
     }
     let from = Checkpoint::read(inverter, &Device::Cpu)?;
-    let fresh = initial::corrector(&from.tensors).map_err(model_error)?;
+    let fresh = match Checkpoint::init(settings)? {
+        Some(init) => {
+            let takes = init.model(Corrector::load)?.dimension().map_err(model_error)?;
+            init.takes(takes, examples.vectors.ncols())?;
+            init.shares_tokens_with(&from)?;
+            init.tensors.into_iter().collect()
+        }
+        None => initial::corrector(&from.tensors).map_err(model_error)?,
+    };
     run::<Corrector>(settings, &from.config, &from.tokenizer, fresh, examples, held_out, out, on_event)
 }
 
@@ -198,7 +224,7 @@ fn run<M: Trainable>(
     let mut optimizer = AdamW::new(&vars, saved.moments());
     let mut last_saved = Instant::now();
     let (first, before) = (saved.step, saved.elapsed);
-    let mut step = first;
+    let (mut step, mut seen) = (first, 0);
     loop {
         let elapsed = before + began.elapsed();
         let progress = settings.progress(step, elapsed);
@@ -215,11 +241,12 @@ fn run<M: Trainable>(
         if done {
             return Ok(Outcome { steps: step, elapsed });
         }
-        let (loss, gradients) = gradients(&model, &vars, &data, &batches.at(step))?;
+        let rows = batches.at(step);
+        let (loss, gradients) = gradients(&model, &vars, &data, &rows)?;
         optimizer.step(&vars, gradients, settings.rate(step, progress))?;
         step += 1;
-        let seen = ((step - first) * settings.batch) as f64;
-        let samples_per_second = seen / began.elapsed().as_secs_f64();
+        seen += rows.len();
+        let samples_per_second = seen as f64 / began.elapsed().as_secs_f64();
         on_event(Event::Step { step, loss, progress, samples_per_second });
     }
 }
@@ -244,7 +271,7 @@ impl Settings {
 trait Trainable: Sized + Sync {
     fn load(vb: &VarBuilder<'_>) -> candle_core::Result<Self>;
     fn t5(&self) -> &T5;
-    fn encode_rows(&self, data: &Data, rows: &[usize]) -> candle_core::Result<Memory>;
+    fn encode_rows(&self, data: &Data<'_>, rows: &[usize]) -> candle_core::Result<Memory>;
 }
 
 impl Trainable for Inverter {
@@ -256,8 +283,8 @@ impl Trainable for Inverter {
         &self.t5
     }
 
-    fn encode_rows(&self, data: &Data, rows: &[usize]) -> candle_core::Result<Memory> {
-        self.encode(&select(data.vectors.view(), rows)?)
+    fn encode_rows(&self, data: &Data<'_>, rows: &[usize]) -> candle_core::Result<Memory> {
+        self.encode(&select(data.vectors, rows)?)
     }
 }
 
@@ -270,31 +297,31 @@ impl Trainable for Corrector {
         &self.t5
     }
 
-    fn encode_rows(&self, data: &Data, rows: &[usize]) -> candle_core::Result<Memory> {
+    fn encode_rows(&self, data: &Data<'_>, rows: &[usize]) -> candle_core::Result<Memory> {
         let Some((tokens, vectors)) = &data.hypotheses else { candle_core::bail!("no hypotheses") };
         let tokens: Vec<&[u32]> = rows.iter().map(|&row| tokens[row].as_slice()).collect();
-        let vectors = select(vectors.view(), rows)?;
-        self.encode(&select(data.vectors.view(), rows)?, &vectors, &pad(&tokens)?)
+        let vectors = select(*vectors, rows)?;
+        self.encode(&select(data.vectors, rows)?, &vectors, &pad(&tokens)?)
     }
 }
 
 /// Examples as tokens.
-struct Data {
+struct Data<'a> {
     tokens: Vec<Vec<u32>>,
-    vectors: Array2<f32>,
-    hypotheses: Option<(Vec<Vec<u32>>, Array2<f32>)>,
+    vectors: ArrayView2<'a, f32>,
+    hypotheses: Option<(Vec<Vec<u32>>, ArrayView2<'a, f32>)>,
 }
 
-impl Data {
-    fn new(examples: &Examples, tokenizer: &Tokenizer, max_length: usize) -> Result<Self, Error> {
+impl<'a> Data<'a> {
+    fn new(examples: &'a Examples, tokenizer: &Tokenizer, max_length: usize) -> Result<Self, Error> {
         let tokens = |texts: &[String]| -> Result<Vec<Vec<u32>>, Error> {
             texts.iter().map(|text| vocabulary::encode(tokenizer, text, max_length)).collect()
         };
         let hypotheses = match &examples.hypotheses {
-            Some((texts, vectors)) => Some((tokens(texts)?, vectors.clone())),
+            Some((texts, vectors)) => Some((tokens(texts)?, vectors.view())),
             None => None,
         };
-        Ok(Self { tokens: tokens(&examples.texts)?, vectors: examples.vectors.clone(), hypotheses })
+        Ok(Self { tokens: tokens(&examples.texts)?, vectors: examples.vectors.view(), hypotheses })
     }
 
     fn lengths(&self) -> Vec<usize> {
@@ -306,7 +333,7 @@ impl Data {
 fn gradients<M: Trainable>(
     model: &M,
     vars: &BTreeMap<String, Var>,
-    data: &Data,
+    data: &Data<'_>,
     rows: &[usize],
 ) -> Result<(f32, BTreeMap<String, Tensor>), Error> {
     let total: usize = rows.iter().map(|&row| data.tokens[row].len()).sum();
@@ -334,7 +361,7 @@ fn gradients<M: Trainable>(
 }
 
 /// The summed negative log-likelihood of the rows' tokens.
-fn loss<M: Trainable>(model: &M, data: &Data, rows: &[usize]) -> candle_core::Result<Tensor> {
+fn loss<M: Trainable>(model: &M, data: &Data<'_>, rows: &[usize]) -> candle_core::Result<Tensor> {
     let memory = model.encode_rows(data, rows)?;
     let targets: Vec<&[u32]> = rows.iter().map(|&row| data.tokens[row].as_slice()).collect();
     let targets = pad(&targets)?;
@@ -350,7 +377,7 @@ fn loss<M: Trainable>(model: &M, data: &Data, rows: &[usize]) -> candle_core::Re
 /// Greedy decodings of all of `data`.
 fn decode<M: Trainable>(
     model: &M,
-    data: &Data,
+    data: &Data<'_>,
     tokenizer: &Tokenizer,
     max_length: usize,
 ) -> Result<Vec<String>, Error> {

@@ -34,6 +34,7 @@ struct State {
 }
 
 const CHECKPOINT: &str = "training.safetensors";
+const MODEL: &str = "model.safetensors";
 
 impl Saved {
     /// The vocabulary of the run to resume.
@@ -55,6 +56,7 @@ impl Saved {
         fresh: BTreeMap<String, Tensor>,
         examples: &str,
     ) -> Result<Self, Error> {
+        vacant(dir, settings.resume)?;
         fs::create_dir_all(dir).map_err(|error| file(dir, error))?;
         let fingerprint = format!("{} examples {examples}", fingerprint(settings));
         let path = dir.join(CHECKPOINT);
@@ -76,7 +78,7 @@ impl Saved {
 
     fn read(dir: &Path, path: &Path, fingerprint: &str) -> Result<Self, Error> {
         let damaged = |error: &dyn std::fmt::Display| {
-            file(path, format!("the checkpoint cannot be read ({error}); train without --resume"))
+            file(path, format!("the checkpoint cannot be read ({error}); train anew in another folder"))
         };
         let bytes = fs::read(path).map_err(|error| file(path, error))?;
         let (_, header) = safetensors::SafeTensors::read_metadata(&bytes).map_err(|error| damaged(&error))?;
@@ -86,13 +88,13 @@ impl Saved {
         if state.fingerprint != fingerprint {
             return Err(file(
                 path,
-                "the checkpoint was made with other settings or other texts; give the same ones, or train without --resume",
+                "the checkpoint was made with other settings or other texts; give the same ones, or train in another folder",
             ));
         }
         let mut all =
             candle_core::safetensors::load_buffer(&bytes, &Device::Cpu).map_err(|error| damaged(&error))?;
         let moments = take_moments(&mut all).map_err(|error| damaged(&error))?;
-        let elapsed = Duration::from_secs_f64(state.elapsed_seconds);
+        let elapsed = Duration::try_from_secs_f64(state.elapsed_seconds).map_err(|error| damaged(&error))?;
         let tensors = all.into_iter().collect();
         Ok(Self {
             dir: dir.to_owned(),
@@ -127,7 +129,7 @@ impl Saved {
             vars.iter().map(|(name, var)| (name.clone(), var.as_tensor().clone())).collect();
         let half: candle_core::Result<HashMap<String, Tensor>> =
             all.iter().map(|(name, tensor)| Ok((name.clone(), tensor.to_dtype(DType::F16)?))).collect();
-        write_tensors(&self.dir.join("model.safetensors"), &half.map_err(model_error)?, None)?;
+        write_tensors(&self.dir.join(MODEL), &half.map_err(model_error)?, None)?;
         for (name, (first, second)) in optimizer.moments() {
             for (which, values) in [("first", first), ("second", second)] {
                 let length = values.len();
@@ -141,6 +143,18 @@ impl Saved {
         let metadata = HashMap::from([("state".to_owned(), state)]);
         write_tensors(&self.dir.join(CHECKPOINT), &all, Some(metadata))
     }
+}
+
+/// Whether a training may write to `dir`: one that does not resume must not replace what is there.
+///
+/// # Errors
+/// [`Error::File`] where it would.
+pub fn vacant(dir: &Path, resume: bool) -> Result<(), Error> {
+    let taken = [CHECKPOINT, MODEL].into_iter().find(|name| !resume && dir.join(name).exists());
+    taken.map_or(Ok(()), |name| {
+        let message = "a trained model is here already; resume its training, or choose another folder";
+        Err(file(&dir.join(name), message))
+    })
 }
 
 fn take_moments(all: &mut HashMap<String, Tensor>) -> candle_core::Result<Moments> {
@@ -165,13 +179,8 @@ fn fingerprint(settings: &Settings) -> String {
         Budget::Time(time) => format!("{} s", time.as_secs()),
     };
     format!(
-        "{} {} batch {} rate {} seed {} {}",
-        settings.preset.name,
-        settings.embedder,
-        settings.batch,
-        settings.learning_rate,
-        settings.seed,
-        budget
+        "{} init {:?} batch {} rate {} seed {} {}",
+        settings.preset.name, settings.init, settings.batch, settings.learning_rate, settings.seed, budget
     )
 }
 

@@ -1,0 +1,140 @@
+//! The search with models that know nothing: what it keeps, how long it goes on, what it may ask.
+
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+
+use candle_nn::VarBuilder;
+use ndarray::Array2;
+
+use super::super::config::Preset;
+use super::super::inverter::Inverter;
+use super::super::train::initial;
+use super::*;
+use crate::Attack;
+
+const DIM: usize = 6;
+const TEXTS: [&str; 3] = ["rent is due in may", "ana pays the rent", "the may rent of ana is paid in june"];
+
+/// A pair of random models.
+fn attack() -> Vec2Text {
+    let texts: Vec<String> = TEXTS.iter().cycle().take(30).map(|&text| text.into()).collect();
+    let tokenizer = vocabulary::train(&texts, 60).unwrap();
+    let size = vocabulary::size(&tokenizer);
+    let preset = Preset { width: 16, feed_forward: 24, heads: 2, max_length: 10, ..Preset::TINY };
+    let fresh = initial::inverter(&preset, size, DIM, 3).unwrap();
+    let correcting = initial::corrector(&fresh.clone().into_iter().collect()).unwrap();
+    let builder = |tensors: BTreeMap<String, Tensor>| {
+        VarBuilder::from_tensors(tensors.into_iter().collect(), DType::F32, &Device::Cpu)
+    };
+    Vec2Text {
+        inverter: Inverter::load(&builder(fresh)).unwrap(),
+        corrector: Some(Corrector::load(&builder(correcting)).unwrap()),
+        tokenizer,
+        max_length: preset.max_length,
+        dimension: DIM,
+        hash: String::new(),
+        embedder_hash: None,
+        steps: 5,
+        beam_width: 3,
+        local_queries: 0,
+        paper: false,
+    }
+}
+
+/// Letters and where they stand, as a vector: texts that differ have vectors that differ.
+fn embed(text: &str) -> Array1<f32> {
+    let mut vector: Array1<f32> = Array1::zeros(DIM);
+    for (place, byte) in text.bytes().enumerate() {
+        vector[(byte as usize + place) % DIM] += 1.0 + (f32::from(byte) * (place as f32 + 1.7)).sin();
+    }
+    let norm: f32 = vector.dot(&vector).sqrt();
+    vector / norm.max(1e-6)
+}
+
+fn embed_all(texts: &[&str]) -> Array2<f32> {
+    let mut vectors = Array2::zeros((texts.len(), DIM));
+    vectors.rows_mut().into_iter().zip(texts).for_each(|(mut row, text)| row.assign(&embed(text)));
+    vectors
+}
+
+fn invert(attack: &Vec2Text) -> Vec<Inversion> {
+    attack.invert(embed_all(&TEXTS).view(), &|texts| Ok(embed_all(texts))).unwrap()
+}
+
+fn cosines(row: usize, texts: &[String]) -> Vec<f32> {
+    texts.iter().map(|text| cosine(embed(TEXTS[row]).view(), embed(text).view())).collect()
+}
+
+#[test]
+fn the_best_ever_is_kept_and_a_row_stops_when_nothing_improves() {
+    for (row, found) in invert(&attack().steps(50)).iter().enumerate() {
+        let course = cosines(row, &found.steps);
+        assert!(course.windows(2).all(|pair| pair[0] <= pair[1]), "{course:?}");
+        assert!((found.cosine - cosines(row, std::slice::from_ref(&found.output))[0]).abs() < 1e-5);
+        assert!(course.last().unwrap() - found.cosine < 1e-5);
+        assert!(found.steps.len() < 51, "random models do not improve fifty times");
+    }
+}
+
+#[test]
+fn no_steps_leave_the_beam_of_the_inverter() {
+    for found in invert(&attack().steps(0)) {
+        assert_eq!(found.steps.len(), 1);
+        assert!((1..=4).contains(&found.queries), "{}", found.queries);
+    }
+}
+
+#[test]
+fn the_loop_of_the_paper_makes_every_step_and_returns_the_last() {
+    let paper = invert(&attack().steps(7).local_queries(100).paper(true));
+    for found in &paper {
+        assert_eq!(found.steps.len(), 8);
+        assert_eq!(found.steps.last(), Some(&found.output));
+        // the greedy guess, three of it, then nine each
+        assert!(found.queries <= 1 + 3 + 6 * 9, "{}", found.queries);
+    }
+    let falls = |(row, found): (usize, &Inversion)| {
+        cosines(row, &found.steps).windows(2).any(|pair| pair[0] > pair[1])
+    };
+    assert!(paper.iter().enumerate().any(falls), "without best-ever some step is worse than the one before");
+}
+
+#[test]
+fn the_local_search_improves_within_its_budget() {
+    let without = invert(&attack());
+    let with = invert(&attack().local_queries(60));
+    for (without, with) in without.iter().zip(&with) {
+        assert!(with.cosine >= without.cosine);
+        assert!(with.queries <= without.queries + 60, "{} {}", without.queries, with.queries);
+        assert_eq!(with.steps, without.steps);
+    }
+    assert!(without.iter().zip(&with).any(|(without, with)| with.cosine > without.cosine + 0.01));
+}
+
+#[test]
+fn no_text_is_asked_for_twice() {
+    let asked = RefCell::new(Vec::new());
+    let oracle = |texts: &[&str]| {
+        asked.borrow_mut().extend(texts.iter().map(|&text| text.to_owned()));
+        Ok(embed_all(texts))
+    };
+    attack().local_queries(60).invert(embed_all(&TEXTS).view(), &oracle).unwrap();
+    let mut asked = asked.into_inner();
+    let total = asked.len();
+    asked.sort_unstable();
+    asked.dedup();
+    assert_eq!(asked.len(), total);
+}
+
+#[test]
+fn an_oracle_that_answers_wrongly_is_an_error() {
+    let with = |answer: Array2<f32>| {
+        let answer = RefCell::new(answer);
+        attack().invert(embed_all(&TEXTS[..1]).view(), &|_| Ok(answer.borrow().clone())).unwrap_err()
+    };
+    assert!(matches!(with(Array2::zeros((7, DIM))), Error::Oracle(_)));
+    assert!(matches!(with(Array2::zeros((1, DIM + 1))), Error::Dimension { .. }));
+    assert!(matches!(with(Array2::from_elem((1, DIM), f32::NAN)), Error::Oracle(_)));
+    let failing = attack().invert(embed_all(&TEXTS).view(), &|_| Err("offline".into()));
+    assert!(matches!(failing, Err(Error::Oracle(_))));
+}
