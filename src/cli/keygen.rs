@@ -18,12 +18,11 @@ pub(crate) struct Args {
 pub(crate) fn run(args: &Args) -> Result<ExitCode, CliError> {
     let key = Key::generate()?;
     let text = key.to_text();
-    match &args.output {
-        Some(path) => store(path, text.as_bytes()).map_err(|error| files::bad(path, explain(&error)))?,
-        None => {
-            print(&text)?;
-            print("\n")?;
-        }
+    if let Some(path) = &args.output {
+        store(path, text.as_bytes()).map_err(|error| files::bad(path, explain(&error)))?;
+    } else {
+        print(&text)?;
+        print("\n")?;
     }
     remark(&format!("fingerprint: {}", key.fingerprint()));
     Ok(ExitCode::SUCCESS)

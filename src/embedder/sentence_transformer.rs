@@ -294,7 +294,7 @@ struct Limits {
 
 fn bert_config(path: &Path) -> Result<Config, Error> {
     let config: Config = read_json(path)?;
-    if config.num_attention_heads == 0 || config.hidden_size % config.num_attention_heads != 0 {
+    if config.num_attention_heads == 0 || !config.hidden_size.is_multiple_of(config.num_attention_heads) {
         return Err(Error::file(path, "hidden_size is no multiple of num_attention_heads"));
     }
     match config.model_type.as_deref() {

@@ -34,7 +34,7 @@ use self::threads::in_parallel;
 use crate::{Attack, Error, Inversion, Oracle};
 
 /// Oracle queries a text that the local search may use where nothing else is said.
-pub const LOCAL_QUERIES: usize = 400;
+pub const LOCAL_QUERIES: usize = 100;
 
 /// The attack: an inverter, perhaps a corrector, and how to search with them.
 ///
