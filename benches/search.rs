@@ -26,7 +26,7 @@ fn exact_search(criterion: &mut Criterion) {
         let ids: Vec<String> = (0..documents).map(|id| id.to_string()).collect();
         let vectors = unit_vectors(documents, 2);
         group.bench_with_input(BenchmarkId::from_parameter(documents), &vectors, |bencher, vectors| {
-            bencher.iter(|| black_box(search(vectors.view(), queries.view(), 10, &ids)));
+            bencher.iter(|| black_box(search(vectors.view(), queries.view(), 10, &ids).ok()));
         });
     }
     group.finish();

@@ -184,7 +184,10 @@ fn texts_and_models_that_are_missing_are_named() {
             "train inverter --embedder model --corpus texts.txt --out o --minutes 1e300",
             "--minutes is too large",
         ),
-        ("train inverter --embedder model --corpus texts.txt --out o --minutes 0", "--minutes must be more than 0"),
+        (
+            "train inverter --embedder model --corpus texts.txt --out o --minutes 0",
+            "--minutes must be more than 0",
+        ),
         ("train inverter --embedder model --corpus texts.txt --out o --device cuda", "cpu"),
         ("train corrector --inverter none --embedder model --corpus texts.txt --out o", "none"),
         ("invert --inverter model --embedder model --input texts.txt", "model"),

@@ -37,7 +37,7 @@ fn retrieval_scores_equal_trec_eval() {
         queries.iter().map(|q| serde_json::from_value(q["scores"].clone()).unwrap()).collect();
     let documents =
         Array2::from_shape_fn((ids.len(), queries.len()), |(document, query)| scores[query][document]);
-    let rankings = search(documents.view(), Array2::eye(queries.len()).view(), ids.len(), &ids);
+    let rankings = search(documents.view(), Array2::eye(queries.len()).view(), ids.len(), &ids).unwrap();
     for (number, (query, ranking)) in queries.iter().zip(rankings).enumerate() {
         let judged: HashMap<usize, i32> = serde_json::from_value(query["grades"].clone()).unwrap();
         let ranking: Vec<usize> = ranking.into_iter().map(|(document, _)| document).collect();
@@ -159,13 +159,18 @@ fn a_query_without_a_relevant_document_has_no_score() {
 fn search_has_an_answer_for_odd_input() {
     let ids = ["a", "b", "c"].map(String::from);
     let documents = array![[f32::NAN, 0.0], [-1.0, 0.0], [0.0, -0.0]];
-    let found = search(documents.view(), array![[1.0, 0.0], [0.0, 1.0]].view(), 5, &ids);
+    let found = search(documents.view(), array![[1.0, 0.0], [0.0, 1.0]].view(), 5, &ids).unwrap();
     assert_eq!(found[0].iter().map(|hit| hit.0).collect::<Vec<_>>(), [2, 1, 0]);
     assert_eq!(found[1], [(2, 0.0), (1, 0.0), (0, f32::NEG_INFINITY)]);
-    assert_eq!(search(documents.view(), array![[1.0, 0.0]].view(), 0, &ids), [vec![]]);
-    assert_eq!(search(Array2::zeros((0, 2)).view(), array![[1.0, 0.0]].view(), 3, &[]), [vec![]]);
-    assert!(search(documents.view(), Array2::zeros((0, 2)).view(), 3, &ids).is_empty());
-    assert_eq!(search(Array2::zeros((3, 0)).view(), Array2::zeros((1, 0)).view(), 1, &ids), [vec![(2, 0.0)]]);
+    assert_eq!(search(documents.view(), array![[1.0, 0.0]].view(), 0, &ids).unwrap(), [vec![]]);
+    assert_eq!(search(Array2::zeros((0, 2)).view(), array![[1.0, 0.0]].view(), 3, &[]).unwrap(), [vec![]]);
+    assert!(search(documents.view(), Array2::zeros((0, 2)).view(), 3, &ids).unwrap().is_empty());
+    assert!(search(documents.view(), Array2::zeros((1, 3)).view(), 3, &ids).is_err());
+    assert!(search(documents.view(), array![[1.0, 0.0]].view(), 3, &ids[1..]).is_err());
+    assert_eq!(
+        search(Array2::zeros((3, 0)).view(), Array2::zeros((1, 0)).view(), 1, &ids).unwrap(),
+        [vec![(2, 0.0)]]
+    );
 }
 
 #[test]
@@ -175,7 +180,7 @@ fn one_vector_scores_alike_in_every_place() {
     let documents = Array2::from_shape_fn((rows, dim), |(_, column)| value(column));
     let queries = Array2::from_shape_fn((70, dim), |(row, column)| value(column + row % 2));
     let ids: Vec<String> = (0..rows).map(|row| format!("{row:05}")).collect();
-    for ranking in search(documents.view(), queries.view(), 20, &ids) {
+    for ranking in search(documents.view(), queries.view(), 20, &ids).unwrap() {
         let found: Vec<usize> = ranking.into_iter().map(|(document, _)| document).collect();
         assert_eq!(found, (rows - 20..rows).rev().collect::<Vec<_>>());
     }
@@ -239,7 +244,7 @@ proptest! {
     ) {
         // Whole numbers have exact inner products and many ties; the ids do not sort as the rows do.
         let ids: Vec<String> = (0..documents.nrows()).map(|row| format!("{}", (row * 17) % 41)).collect();
-        let found = search(documents.view(), queries.view(), k, &ids);
+        let found = search(documents.view(), queries.view(), k, &ids).unwrap();
         for (query, ranking) in queries.rows().into_iter().zip(found) {
             let mut sorted: Vec<(usize, f32)> = documents.rows().into_iter().map(|row| row.dot(&query)).enumerate().collect();
             sorted.sort_by(|a, b| b.1.total_cmp(&a.1).then_with(|| ids[b.0].cmp(&ids[a.0])));

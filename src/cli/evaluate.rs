@@ -1,16 +1,16 @@
-use std::num::NonZero;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
 
 use clap::ValueEnum;
-use embosk::attacks::vec2text::{LOCAL_QUERIES, Vec2Text};
+use embosk::attacks::vec2text::Vec2Text;
 use embosk::embedder::SentenceTransformer;
 use embosk::evaluate::{Adversary, Corpus, Evaluation, Report};
 use embosk::{GaussianNoise, Key, Quantization, Rng, Rotation, Stack};
 use rand_chacha::rand_core::Rng as _;
 
-use super::{CliError, files, models, progress, remark, table};
+use super::models::{self, Search};
+use super::{CliError, files, progress, remark, table};
 
 /// Measure what defenses do to the attack and to retrieval.
 ///
@@ -40,15 +40,8 @@ pub(crate) struct Args {
     /// How many documents are attacked.
     #[arg(long, default_value_t = 200, value_name = "N")]
     samples: usize,
-    /// Correction steps; 0 for none.
-    #[arg(long, default_value_t = 20, value_name = "N")]
-    steps: usize,
-    /// Hypotheses kept from step to step.
-    #[arg(long, default_value = "4", value_name = "B")]
-    beam_width: NonZero<usize>,
-    /// Oracle queries a text that the local search after the correction may use; 0 for none.
-    #[arg(long, default_value_t = LOCAL_QUERIES, value_name = "N")]
-    local_queries: usize,
+    #[command(flatten)]
+    search: Search,
     /// What records, samples, noise and intervals are drawn from.
     #[arg(long, default_value_t = 0, value_name = "S")]
     seed: u64,
@@ -77,12 +70,7 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode, CliError> {
     let stacks = if stacks.is_empty() { default_stacks(args.seed, embedder.dimension())? } else { stacks };
     let attack = match args.attack.as_str() {
         "none" => None,
-        name => Some(
-            models::attack(name)?
-                .steps(args.steps)
-                .beam_width(args.beam_width.get())
-                .local_queries(args.local_queries),
-        ),
+        name => Some(args.search.apply(models::attack(name)?)),
     };
     if let Some(attack) = &attack {
         models::fit(attack, &embedder)?;
@@ -121,8 +109,8 @@ fn evaluate(
         evaluation = evaluation
             .note("attack_name", args.attack.as_str())
             .note("attack_sha256", attack.hash())
-            .note("steps", args.steps)
-            .note("beam_width", args.beam_width.get())
+            .note("steps", args.search.steps)
+            .note("beam_width", args.search.beam_width.get())
             .attack(attack);
     }
     let report = evaluation.run();

@@ -1,17 +1,17 @@
-use std::num::NonZero;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::ValueEnum;
 use embosk::Embedder;
-use embosk::attacks::vec2text::{LOCAL_QUERIES, Vec2Text};
+use embosk::attacks::vec2text::Vec2Text;
 use embosk::attacks::{Attack, Inversion};
 use embosk::embedder::SentenceTransformer;
 use embosk::evaluate::corpus::read_texts;
 use ndarray::{Array2, Axis};
 use serde_json::json;
 
-use super::{CliError, embed, files, models, print, progress};
+use super::models::{self, Search};
+use super::{CliError, embed, files, print, progress};
 
 /// Vectors that are attacked together, and then printed.
 const BATCH: usize = 64;
@@ -35,15 +35,8 @@ pub(crate) struct Args {
     /// Vectors to recover texts from: a matrix of float32, one a row.
     #[arg(long, group = "source", value_name = "FILE.npy")]
     vectors: Option<PathBuf>,
-    /// Correction steps; 0 for none.
-    #[arg(long, default_value_t = 20, value_name = "N")]
-    steps: usize,
-    /// Hypotheses kept from step to step.
-    #[arg(long, default_value = "4", value_name = "B")]
-    beam_width: NonZero<usize>,
-    /// Oracle queries a text that the local search after the correction may use; 0 for none.
-    #[arg(long, default_value_t = LOCAL_QUERIES, value_name = "N")]
-    local_queries: usize,
+    #[command(flatten)]
+    search: Search,
     /// The loop of the paper: every step is run, the last one counts, no local search.
     #[arg(long)]
     paper: bool,
@@ -71,11 +64,7 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode, CliError> {
         embosk::defenses::check_finite(vectors).map_err(|error| files::bad(path, error))?;
     }
     let attack = models::pair(&args.inverter, args.corrector.as_deref())?;
-    let attack = attack
-        .steps(args.steps)
-        .beam_width(args.beam_width.get())
-        .local_queries(args.local_queries)
-        .paper(args.paper);
+    let attack = args.search.apply(attack).paper(args.paper);
     let embedder = models::embedder(&args.embedder)?;
     models::fit(&attack, &embedder)?;
     let vectors = match (vectors, &texts) {

@@ -1,8 +1,9 @@
 //! Embedders and attacks, by the names that the command line gives them.
 
+use std::num::NonZero;
 use std::path::{Path, PathBuf};
 
-use embosk::attacks::vec2text::Vec2Text;
+use embosk::attacks::vec2text::{LOCAL_QUERIES, Vec2Text};
 use embosk::embedder::SentenceTransformer;
 
 use super::{CliError, remark};
@@ -27,6 +28,26 @@ pub(crate) fn embedder(name: &str) -> Result<SentenceTransformer, CliError> {
         )));
     }
     Ok(SentenceTransformer::load(name)?)
+}
+
+/// How an attack searches.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Search {
+    /// Correction steps; 0 for none.
+    #[arg(long, default_value_t = 20, value_name = "N")]
+    pub(crate) steps: usize,
+    /// Hypotheses kept from step to step.
+    #[arg(long, default_value = "4", value_name = "B")]
+    pub(crate) beam_width: NonZero<usize>,
+    /// Oracle queries a text that the local search after the correction may use; 0 for none.
+    #[arg(long, default_value_t = LOCAL_QUERIES, value_name = "N")]
+    local_queries: usize,
+}
+
+impl Search {
+    pub(crate) fn apply(&self, attack: Vec2Text) -> Vec2Text {
+        attack.steps(self.steps).beam_width(self.beam_width.get()).local_queries(self.local_queries)
+    }
 }
 
 /// What `--attack` names: a folder with `inverter` and perhaps `corrector`, or a shipped pair.

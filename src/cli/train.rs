@@ -1,11 +1,13 @@
 //! `embosk train`: an inverter or a corrector for an embedder.
 
+mod log;
+
 use std::collections::HashSet;
-use std::fs::{self, OpenOptions};
+use std::fs;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use clap::{Subcommand, ValueEnum};
 use embosk::attacks::vec2text::train::{self as training, Budget, Event, Examples, Outcome, Settings};
@@ -13,11 +15,10 @@ use embosk::attacks::vec2text::{Config, Preset, Vec2Text};
 use embosk::embedder::{EmbeddingCache, SentenceTransformer};
 use embosk::evaluate::corpus::read_texts;
 use embosk::evaluate::records::{Split, generate};
-use embosk::evaluate::text::{bleu, exact_match};
-use indicatif::{ProgressBar, ProgressStyle};
 use ndarray::Array2;
 use sha2::{Digest, Sha256};
 
+use self::log::Log;
 use super::progress::bar;
 use super::{CliError, models, remark};
 
@@ -281,78 +282,6 @@ fn hypotheses(
     bar.finish_and_clear();
     let vectors = embed(embedder, cache, &texts)?;
     Ok((texts, vectors))
-}
-
-/// `log.csv` in the output folder, and the progress bar.
-struct Log {
-    path: PathBuf,
-    bar: ProgressBar,
-    held_out: Vec<String>,
-    scores: Option<(f64, f64)>,
-    loss: f32,
-    began: Instant,
-}
-
-impl Log {
-    fn open(dir: &Path, resume: bool, held_out: &[String]) -> Result<Self, CliError> {
-        let path = dir.join("log.csv");
-        if !resume || !path.exists() {
-            write(&path, "step,loss,samples_per_second,held_out_exact_match,held_out_bleu\n")?;
-        }
-        let bar = ProgressBar::new(1000);
-        if let Ok(style) = ProgressStyle::with_template("training {wide_bar} {percent}% · {msg} · {eta} left")
-        {
-            bar.set_style(style);
-        }
-        let (held_out, began) = (held_out.to_vec(), Instant::now());
-        Ok(Self { path, bar, held_out, scores: None, loss: f32::NAN, began })
-    }
-
-    fn record(&mut self, event: &Event<'_>) {
-        match event {
-            Event::Step { step, loss, progress, samples_per_second } => {
-                if self.loss.is_nan() {
-                    self.forget_from(*step);
-                }
-                self.loss = *loss;
-                self.bar.set_position((1000.0 * progress) as u64);
-                let held_out = self.scores.map_or_else(String::new, |(exact, bleu)| {
-                    format!(" · held-out BLEU {bleu:.1}, exact {:.0} %", 100.0 * exact)
-                });
-                self.bar
-                    .set_message(format!("step {step}, loss {loss:.3}, {samples_per_second:.0}/s{held_out}"));
-                self.line(&format!("{step},{loss},{samples_per_second:.1},,"));
-            }
-            Event::HeldOut { step, outputs } => {
-                let pairs = outputs.iter().zip(&self.held_out);
-                let exact = pairs.clone().filter(|(output, text)| exact_match(output, text)).count();
-                let total: f64 = pairs.map(|(output, text)| bleu(output, text)).sum();
-                let count = outputs.len().max(1) as f64;
-                let (exact, bleu) = (exact as f64 / count, total / count);
-                self.scores = Some((exact, bleu));
-                self.line(&format!("{step},,,{exact:.4},{bleu:.2}"));
-            }
-            Event::Saved { .. } => {}
-        }
-    }
-
-    /// Drops what a killed run logged after its last checkpoint.
-    fn forget_from(&self, first: usize) {
-        let Ok(text) = fs::read_to_string(&self.path) else { return };
-        let kept = text.lines().filter(|line| {
-            let step = line.split(',').next().and_then(|step| step.parse::<usize>().ok());
-            step.is_none_or(|step| step < first)
-        });
-        let kept: Vec<&str> = kept.collect();
-        let _ = write(&self.path, &(kept.join("\n") + "\n"));
-    }
-
-    /// The log is a convenience: training goes on when it cannot be written.
-    fn line(&self, line: &str) {
-        if let Ok(mut file) = OpenOptions::new().append(true).open(&self.path) {
-            let _ = writeln!(file, "{line}");
-        }
-    }
 }
 
 fn manifest(

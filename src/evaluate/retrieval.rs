@@ -10,6 +10,8 @@ use std::hash::BuildHasher;
 use ndarray::{ArrayView2, ArrayViewMut2, Axis};
 use rayon::prelude::*;
 
+use crate::Error;
+
 // A block of scores (256 KiB) stays in a core's cache while it is sifted.
 const QUERY_BLOCK: usize = 64;
 const DOCUMENT_BLOCK: usize = 1024;
@@ -24,8 +26,7 @@ pub type Ranking = Vec<(usize, f32)>;
 /// descending id, compared as bytes; a score that is not a number ranks last, as −∞. Fewer than `k`
 /// documents come back where there are fewer. The order does not depend on the number of threads.
 ///
-/// # Panics
-///
+/// # Errors
 /// Where the two widths differ, or there is not one id for each document.
 ///
 /// ```
@@ -33,21 +34,28 @@ pub type Ranking = Vec<(usize, f32)>;
 /// # use ndarray::array;
 /// let documents = array![[1.0, 0.0], [0.0, 1.0], [1.0, 0.0]];
 /// let ids = ["a", "b", "c"].map(String::from);
-/// let found = search(documents.view(), array![[2.0, 1.0]].view(), 2, &ids);
+/// let found = search(documents.view(), array![[2.0, 1.0]].view(), 2, &ids)?;
 /// assert_eq!(found, [vec![(2, 2.0), (0, 2.0)]]);
+/// # Ok::<(), embosk::Error>(())
 /// ```
-#[expect(clippy::needless_pass_by_value, reason = "a view is a reference already")]
 pub fn search(
     documents: ArrayView2<'_, f32>,
     queries: ArrayView2<'_, f32>,
     k: usize,
     ids: &[String],
-) -> Vec<Ranking> {
-    assert_eq!(documents.ncols(), queries.ncols(), "documents and queries of one width");
-    assert_eq!(documents.nrows(), ids.len(), "one id for each document");
+) -> Result<Vec<Ranking>, Error> {
+    if documents.ncols() != queries.ncols() {
+        let (documents, queries) = (documents.ncols(), queries.ncols());
+        return Err(Error::Setting(format!("documents of {documents} dimensions, queries of {queries}")));
+    }
+    if documents.nrows() != ids.len() {
+        let (documents, ids) = (documents.nrows(), ids.len());
+        return Err(Error::Setting(format!("{documents} documents do not have {ids} ids")));
+    }
     let places = tie_places(ids);
     let blocks: Vec<_> = queries.axis_chunks_iter(Axis(0), QUERY_BLOCK).collect();
-    blocks.into_par_iter().flat_map_iter(|queries| search_block(&documents, &queries, k, &places)).collect()
+    let of_block = |queries| search_block(&documents, &queries, k, &places);
+    Ok(blocks.into_par_iter().flat_map_iter(of_block).collect())
 }
 
 /// Scales every row of `[rows, dim]` to length 1, so that inner products are cosines. Rows of zeros, and

@@ -97,9 +97,9 @@ impl Vectors {
         Ok(Self { documents, queries })
     }
 
-    fn retrieval(&self, corpus: &Corpus, seed: u64) -> RetrievalScores {
+    fn retrieval(&self, corpus: &Corpus, seed: u64) -> Result<RetrievalScores, Error> {
         if corpus.queries().is_empty() {
-            return RetrievalScores::default();
+            return Ok(RetrievalScores::default());
         }
         let unit = |vectors: ArrayView2<'_, f32>| {
             let mut vectors = vectors.to_owned();
@@ -107,9 +107,9 @@ impl Vectors {
             vectors
         };
         let (documents, queries) = (unit(self.documents.view()), unit(self.queries.view()));
-        let rankings = retrieval::search(documents.view(), queries.view(), 10, corpus.ids());
+        let rankings = retrieval::search(documents.view(), queries.view(), 10, corpus.ids())?;
         let judgements = corpus.judgements();
-        RetrievalScores {
+        Ok(RetrievalScores {
             ndcg_at_10: mean(
                 &judgements.scores(&rankings, |found, judged| retrieval::ndcg(found, judged, 10)),
                 seed,
@@ -122,7 +122,7 @@ impl Vectors {
                 &judgements.scores(&rankings, |found, judged| retrieval::mrr(found, judged, 10)),
                 seed,
             ),
-        }
+        })
     }
 }
 
@@ -131,7 +131,7 @@ fn searched<E>(evaluation: &Evaluation<E>, corpus: &Corpus, clean: &Vectors) -> 
     let mut rows = Vec::new();
     for stack in &evaluation.stacks {
         (evaluation.progress)(&format!("{stack}: retrieval"));
-        let retrieval = clean.protect(stack, evaluation.seed)?.retrieval(corpus, evaluation.seed);
+        let retrieval = clean.protect(stack, evaluation.seed)?.retrieval(corpus, evaluation.seed)?;
         rows.push(Row {
             defense: stack.to_string(),
             adversary: "none".into(),
@@ -164,7 +164,7 @@ fn attacked<E: Embedder>(
     let mut rows = Vec::new();
     for stack in &evaluation.stacks {
         let protected = clean.protect(stack, seed)?;
-        let retrieval = protected.retrieval(corpus, seed);
+        let retrieval = protected.retrieval(corpus, seed)?;
         for &adversary in &evaluation.adversaries {
             let (outcome, map) = trials.run(stack, adversary, &protected.documents)?;
             rows.push(Row {

@@ -3,8 +3,6 @@
 //! [`Alignment`] is what such an attacker uses: it tries several maps and keeps the one that does best
 //! on pairs that it was not fitted on. [`Procrustes`] is the one against rotations, by itself.
 
-#![expect(clippy::needless_pass_by_value, reason = "views are passed by value, as ndarray itself does")]
-
 mod procrustes;
 mod ridge;
 #[cfg(test)]
@@ -62,7 +60,7 @@ pub struct Alignment {
 #[derive(Debug, Clone, Copy, PartialEq)]
 enum Kind {
     Pure(Prior),
-    /// Regression of what the prior leaves; the strength is in units of the mean variance.
+    /// Regression of what the prior leaves; see [`STRENGTHS`].
     Ridge(Prior, f64),
 }
 

@@ -5,7 +5,8 @@ use faer::{Mat, MatRef, Row, Side};
 use super::not_converged;
 use crate::Error;
 
-/// Strengths of the ridge that are tried, in units of the protected vectors' mean variance.
+/// Strengths of the ridge that are tried, in units of the mean eigenvalue of the protected vectors'
+/// scatter matrix.
 pub(super) const STRENGTHS: [f64; 11] = [1e-3, 3e-3, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0, 30.0, 100.0];
 
 /// Rows `x` go to `x · map + offset`.
