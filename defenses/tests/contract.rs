@@ -287,7 +287,7 @@ fn views() {
         own(|_, vectors, _| {
             // Passes over whatever is not contiguous.
             if let Some(values) = vectors.as_slice_mut() {
-                values[0] = 0.0;
+                values.fill(1.0);
             }
             Ok(())
         })
