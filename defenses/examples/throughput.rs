@@ -106,7 +106,7 @@ fn read(file: &str, dim: usize) -> Result<Array2<f32>, Box<dyn Error>> {
     let bytes = fs::read(file)?;
     let numbers: Vec<f32> =
         bytes.chunks_exact(4).map(|four| f32::from_le_bytes([four[0], four[1], four[2], four[3]])).collect();
-    if dim == 0 || numbers.is_empty() || numbers.len() % dim != 0 {
+    if dim == 0 || numbers.is_empty() || !numbers.len().is_multiple_of(dim) {
         return Err(format!("{file} does not hold rows of {dim} numbers").into());
     }
     Ok(Array2::from_shape_vec((numbers.len() / dim, dim), numbers)?)
