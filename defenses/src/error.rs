@@ -52,6 +52,13 @@ pub enum Error {
         /// The file's permission bits.
         mode: u32,
     },
+    /// The vectors were protected under another key than the stack has.
+    OtherKey {
+        /// The fingerprint that was stored beside the vectors.
+        stored: String,
+        /// The stack's.
+        found: String,
+    },
     /// The operating system gave no randomness.
     Randomness(io::Error),
 }
@@ -81,6 +88,9 @@ impl fmt::Display for Error {
                 "the key file {} is open to others (mode {mode:03o}); close it with `chmod 600`",
                 path.display()
             ),
+            Self::OtherKey { stored, found } => {
+                write!(f, "the vectors were protected under the key {stored}, the stack has {found}")
+            }
             Self::Randomness(source) => {
                 write!(f, "the operating system gave no randomness: {source}")
             }

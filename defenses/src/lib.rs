@@ -25,7 +25,10 @@
 //! ```
 
 mod check;
+#[cfg(feature = "contract")]
+pub mod contract;
 mod error;
+mod fingerprint;
 mod gaussian;
 mod guarantee;
 mod haar;

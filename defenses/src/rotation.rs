@@ -85,6 +85,11 @@ impl Rotation {
         Self { fingerprint: key.fingerprint(), form: Form::Deferred { key, bound: OnceLock::new() } }
     }
 
+    /// The [fingerprint](Key::fingerprint) of its key.
+    pub fn fingerprint(&self) -> &str {
+        &self.fingerprint
+    }
+
     /// The dimension, once there is one.
     pub fn dim(&self) -> Option<usize> {
         match &self.form {
@@ -193,10 +198,32 @@ impl Matrix {
     }
 }
 
-impl Drop for Matrix {
-    fn drop(&mut self) {
+impl Zeroize for Matrix {
+    fn zeroize(&mut self) {
         if let Some(coefficients) = self.0.as_slice_memory_order_mut() {
             coefficients.zeroize();
         }
+    }
+}
+
+impl Drop for Matrix {
+    fn drop(&mut self) {
+        self.zeroize();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_coefficient_is_wiped() -> Result<(), Error> {
+        for dim in [1, 5, 64] {
+            let mut matrix = Matrix::draw(&Key::from_bytes([1; 32]), dim)?;
+            assert!(matrix.0.iter().all(|x| *x != 0.0));
+            matrix.zeroize(); // all that dropping it does
+            assert!(matrix.0.iter().all(|x| *x == 0.0));
+        }
+        Ok(())
     }
 }

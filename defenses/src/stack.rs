@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use ndarray::ArrayViewMut2;
 
-use crate::{Defense, Error, Guarantee, Rng, Role, spec};
+use crate::{Defense, Error, Guarantee, Rng, Role, fingerprint, spec};
 
 /// Defenses one after the other, in the order written. A stack is itself a defense.
 ///
@@ -35,6 +35,19 @@ use crate::{Defense, Error, Guarantee, Rng, Role, spec};
 /// assert_eq!(wrong.guarantee(), Guarantee::None);
 /// # Ok::<(), embosk_defenses::Error>(())
 /// ```
+///
+/// Vectors under one key cannot be searched with queries under another. Store the stack's
+/// [fingerprint](Self::fingerprint) beside the vectors, and check it before the first query:
+///
+/// ```
+/// use embosk_defenses::{Error, Key, Rotation, Stack};
+///
+/// let stored = Stack::new().with(Rotation::new(&Key::generate()?, 384)?).fingerprint();
+///
+/// let other = Stack::new().with(Rotation::new(&Key::generate()?, 384)?);
+/// assert!(matches!(other.check_fingerprint(&stored), Err(Error::OtherKey { .. })));
+/// # Ok::<(), Error>(())
+/// ```
 #[derive(Clone, Debug, Default)]
 pub struct Stack(Vec<Arc<dyn Defense>>);
 
@@ -63,6 +76,25 @@ impl Stack {
     /// Whether there are none.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
+    }
+
+    /// The [fingerprint](crate::Key::fingerprint) of the key that its parts have in common, to be stored
+    /// beside the vectors. Parts with several keys give all of them in turn, separated by commas;
+    /// without a key it is `none`.
+    ///
+    /// It is read from what the parts print, so a defense of your own counts where it prints its key as
+    /// `fingerprint:` and eight digits.
+    pub fn fingerprint(&self) -> String {
+        fingerprint::of_spec(&self.to_string())
+    }
+
+    /// Whether `stored`, a [`fingerprint`](Self::fingerprint) from beside the vectors, is this stack's.
+    ///
+    /// # Errors
+    /// [`Error::OtherKey`] where the vectors were protected under another key, and [`Error::Setting`]
+    /// where `stored` is not a fingerprint.
+    pub fn check_fingerprint(&self, stored: &str) -> Result<(), Error> {
+        fingerprint::check(stored.trim(), self.fingerprint())
     }
 }
 

@@ -1,0 +1,75 @@
+//! Every defense by dimension and batch: `cargo bench --bench defenses`, and `-- '768/64/'` for some.
+//!
+//! `benches/peers/run` compares them with other tools.
+
+use std::time::Duration;
+
+use criterion::measurement::WallTime;
+use criterion::{
+    BatchSize, BenchmarkGroup, BenchmarkId, Criterion, Throughput, criterion_group, criterion_main,
+};
+use embosk::{Defense, GaussianNoise, Key, Quantization, Rng, Role, Rotation};
+use ndarray::Array2;
+
+const DIMS: [usize; 4] = [384, 768, 1536, 3072];
+const BATCHES: [usize; 3] = [1, 64, 4096];
+
+type Make = fn(usize) -> Box<dyn Defense>;
+
+/// What is measured: a name, and how it is made for a dimension.
+const DEFENSES: [(&str, Make); 5] = [
+    ("gaussian", |_| Box::new(GaussianNoise::new(0.01).expect("in range"))),
+    ("quantization, 8 bits", |_| Box::new(Quantization::new(8).expect("in range"))),
+    ("quantization, 4 bits", |_| Box::new(Quantization::new(4).expect("in range"))),
+    ("quantization, 1 bit", |_| Box::new(Quantization::new(1).expect("in range"))),
+    ("rotation", |dim| Box::new(Rotation::new(&Key::from_bytes([1; 32]), dim).expect("in range"))),
+];
+
+fn defenses(criterion: &mut Criterion) {
+    for (name, make) in DEFENSES {
+        let mut group = criterion.benchmark_group(name);
+        group.sample_size(10).warm_up_time(Duration::from_millis(300));
+        group.measurement_time(Duration::from_millis(1500));
+        for dim in DIMS {
+            // Made by the first measurement that is not filtered out: drawing a rotation takes seconds.
+            let defense = std::cell::LazyCell::new(|| make(dim));
+            for rows in BATCHES {
+                measure(&mut group, rows, dim, || &**defense);
+            }
+        }
+        group.finish();
+    }
+}
+
+fn measure<'a>(
+    group: &mut BenchmarkGroup<'_, WallTime>,
+    rows: usize,
+    dim: usize,
+    defense: impl Fn() -> &'a dyn Defense,
+) {
+    group.throughput(Throughput::Elements((rows * dim) as u64));
+    // The slash at the end keeps a filter for 64 from finding 4096.
+    let id = BenchmarkId::from_parameter(format!("{dim}/{rows}/"));
+    group.bench_function(id, |bencher| {
+        let defense = defense();
+        let vectors = unit_vectors(rows, dim);
+        let mut rng = Rng::seeded(2);
+        // A copy for each call, as some defenses, called again and again, leave the range.
+        bencher.iter_batched_ref(
+            || vectors.clone(),
+            |vectors| defense.protect(Role::Document, vectors.view_mut(), &mut rng),
+            if rows > 1000 { BatchSize::PerIteration } else { BatchSize::SmallInput },
+        );
+    });
+}
+
+fn unit_vectors(rows: usize, dim: usize) -> Array2<f32> {
+    let mut rng = Rng::seeded(1);
+    let mut normals = rng.standard_normals();
+    let mut vectors = Array2::from_shape_simple_fn((rows, dim), || normals.draw() as f32);
+    vectors.rows_mut().into_iter().for_each(|mut row| row /= row.dot(&row).sqrt());
+    vectors
+}
+
+criterion_group!(benches, defenses);
+criterion_main!(benches);
