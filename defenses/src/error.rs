@@ -17,6 +17,13 @@ pub enum Error {
         /// Which row, counted from 0.
         row: usize,
     },
+    /// There are not as many row ids as rows.
+    RowIds {
+        /// How many rows there are.
+        rows: usize,
+        /// How many ids were given.
+        ids: usize,
+    },
     /// A setting is outside its range.
     Setting {
         /// The setting's name, as a spec writes it.
@@ -71,6 +78,9 @@ impl fmt::Display for Error {
             }
             Self::NotFinite { row } => {
                 write!(f, "row {row} (counted from 0) holds NaN, an infinity or values too large for f32")
+            }
+            Self::RowIds { rows, ids } => {
+                write!(f, "there should be one id for each row: {rows} rows, {ids} ids")
             }
             Self::Setting { name, expected } => write!(f, "{name} must be {expected}"),
             Self::Spec { position, message } => {

@@ -5,7 +5,7 @@
 //!
 //! | defense | written | what it does |
 //! |---|---|---|
-//! | [`GaussianNoise`] | `gaussian(sigma=0.01)` | adds fresh noise to every coordinate |
+//! | [`GaussianNoise`] | `gaussian(sigma=0.01)` | adds noise to every coordinate, fresh or keyed |
 //! | [`Quantization`] | `quantization(bits=8)` | rounds every coordinate to a few levels |
 //! | [`Rotation`] | `rotation(key=env:EMBOSK_KEY)` | turns the space by a secret rotation |
 //!
@@ -24,6 +24,8 @@
 //! # Ok::<(), embosk_defenses::Error>(())
 //! ```
 
+mod calibration;
+mod cells;
 mod check;
 #[cfg(feature = "contract")]
 pub mod contract;
@@ -33,6 +35,8 @@ mod gaussian;
 mod guarantee;
 mod haar;
 mod key;
+mod keyed_noise;
+mod normal;
 mod quantization;
 mod rng;
 mod rotation;

@@ -51,7 +51,7 @@ impl Rng {
     }
 
     /// A number in [0, 1) on a grid of 2⁻⁵³.
-    fn uniform(&mut self) -> f64 {
+    pub(crate) fn uniform(&mut self) -> f64 {
         const STEP: f64 = 1.0 / (1_u64 << 53) as f64;
         (self.0.next_u64() >> 11) as f64 * STEP
     }

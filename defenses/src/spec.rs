@@ -10,7 +10,7 @@ use std::str::FromStr;
 use std::sync::Arc;
 
 use crate::key::PREFIX;
-use crate::{Defense, Error, GaussianNoise, Key, Quantization, Rotation};
+use crate::{Defense, Error, GaussianNoise, Key, Quantization, Role, Rotation};
 
 type Part = Arc<dyn Defense>;
 
@@ -22,13 +22,26 @@ struct Known {
 }
 
 const KNOWN: [Known; 3] = [
-    Known { name: "gaussian", parameters: &["sigma"], build: gaussian },
+    Known { name: "gaussian", parameters: &["sigma", "key", "on", "renormalize"], build: gaussian },
     Known { name: "quantization", parameters: &["bits"], build: quantization },
     Known { name: "rotation", parameters: &["key", "dim"], build: rotation },
 ];
 
 fn gaussian(parameters: &Parameters<'_>) -> Result<Part, Error> {
-    Ok(Arc::new(GaussianNoise::new(parameters.number("sigma", "a number")?)?))
+    let sigma = parameters.number("sigma", "a number")?;
+    let noise = match parameters.find("key") {
+        Some(_) => GaussianNoise::keyed(sigma, &parameters.key("key")?)?,
+        None => GaussianNoise::new(sigma)?,
+    };
+    let noise = match parameters.find("on").map(|value| (value.text, value)) {
+        Some(("documents", _)) => noise.on(Role::Document),
+        Some(("queries", _)) => noise.on(Role::Query),
+        Some(("both", _)) | None => noise,
+        Some((_, value)) => return Err(value.error("`on` should be documents, queries or both")),
+    };
+    let renormalize =
+        parameters.find("renormalize").is_some() && parameters.number("renormalize", "true or false")?;
+    Ok(Arc::new(noise.renormalize(renormalize)))
 }
 
 fn quantization(parameters: &Parameters<'_>) -> Result<Part, Error> {

@@ -15,7 +15,7 @@ use crate::{Defense, Error, Guarantee, Rng, Role, fingerprint, spec};
 ///
 /// | part | parameters |
 /// |---|---|
-/// | `gaussian` | `sigma`: see [`GaussianNoise`](crate::GaussianNoise) |
+/// | `gaussian` | `sigma`; `key`, or else fresh noise; `on`: `documents`, `queries` or, by default, `both`; `renormalize`: `true` or, by default, `false`: see [`GaussianNoise`](crate::GaussianNoise) |
 /// | `quantization` | `bits`: see [`Quantization`](crate::Quantization) |
 /// | `rotation` | `key`: `env:NAME` or `file:PATH`; `dim`, or else the first vectors' |
 ///

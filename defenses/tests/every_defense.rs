@@ -19,6 +19,10 @@ fn every_defense() -> Vec<Arc<dyn Defense>> {
     vec![
         Arc::new(noise()),
         Arc::new(GaussianNoise::new(0.0).unwrap()),
+        Arc::new(noise().on(Role::Query).renormalize(true)),
+        Arc::new(noise().renormalize(true)),
+        Arc::new(GaussianNoise::keyed(0.1, &key()).unwrap()),
+        Arc::new(GaussianNoise::keyed(0.1, &key()).unwrap().on(Role::Document).renormalize(true)),
         Arc::new(rounding(8)),
         Arc::new(rounding(4)),
         Arc::new(rounding(1)),

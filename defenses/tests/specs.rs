@@ -39,7 +39,11 @@ fn says_what_is_wrong_and_where() {
         ("gaussian(sigma 1)", 16, "expected `=` after `sigma`"),
         ("gaussian(sigma=1,)", 18, "expected a parameter"),
         ("gaussian(sigma=1, sigma=2)", 19, "`sigma` is given twice"),
-        ("gaussian(sigmo=1)", 10, "unknown parameter `sigmo`; known are sigma (of `gaussian`)"),
+        (
+            "gaussian(sigmo=1)",
+            10,
+            "unknown parameter `sigmo`; known are sigma, key, on, renormalize (of `gaussian`)",
+        ),
         ("gaussian(sigma=much)", 16, "`sigma` should be a number"),
         ("quantization(bits=-8)", 19, "`bits` should be 8, 4 or 1"),
         ("none | gaussian(sigma=)", 23, "`sigma` should be a number"),
