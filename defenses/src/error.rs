@@ -17,6 +17,25 @@ pub enum Error {
         /// Which row, counted from 0.
         row: usize,
     },
+    /// Packed codes have another length than their dimension takes.
+    CodeLength {
+        /// How many bytes a row takes.
+        expected: usize,
+        /// How many it has.
+        found: usize,
+    },
+    /// A row of packed codes holds one that stands for nothing.
+    CodeRange {
+        /// Which row, counted from 0.
+        row: usize,
+    },
+    /// Packed codes come with another number of scales than they need.
+    ScaleCount {
+        /// How many scales they need: one for each row, or none.
+        expected: usize,
+        /// How many there are.
+        found: usize,
+    },
     /// A setting is outside its range.
     Setting {
         /// The setting's name, as a spec writes it.
@@ -64,6 +83,15 @@ impl fmt::Display for Error {
             }
             Self::NotFinite { row } => {
                 write!(f, "row {row} (counted from 0) holds NaN, an infinity or values too large for f32")
+            }
+            Self::CodeLength { expected, found } => {
+                write!(f, "the codes of a row take {expected} bytes, these have {found}")
+            }
+            Self::CodeRange { row } => {
+                write!(f, "row {row} (counted from 0) holds a code that no centroid has")
+            }
+            Self::ScaleCount { expected, found } => {
+                write!(f, "the codes need {expected} scales, and have {found}")
             }
             Self::Setting { name, expected } => write!(f, "{name} must be {expected}"),
             Self::Spec { position, message } => {
