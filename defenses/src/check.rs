@@ -30,8 +30,8 @@ fn is_usable(row: &ArrayView1<'_, f32>) -> bool {
 pub(crate) fn largest_magnitude(row: &[f32]) -> Option<f32> {
     // Without its sign, a float's bits are in the order of the numbers, then infinity, then NaN. As
     // signed integers their maximum vectorizes on every processor.
-    let bits = row.iter().fold(0, |largest: i32, x| largest.max((x.to_bits() & 0x7fff_ffff) as i32));
-    let largest = f32::from_bits(bits as u32);
+    let bits = row.iter().fold(0, |largest: i32, x| largest.max(x.abs().to_bits().cast_signed()));
+    let largest = f32::from_bits(bits.cast_unsigned());
     let norm_is_below = f64::from(largest) * (row.len() as f64).sqrt();
     (norm_is_below <= MAX_NORM || has_room(row.iter())).then_some(largest)
 }

@@ -116,6 +116,13 @@ enum Range {
     Fixed(f32),
 }
 
+/// What a batch needs besides its rows.
+struct Scratch {
+    dither: Option<Offsets>,
+    /// Of one row.
+    levels: Vec<i8>,
+}
+
 impl Quantization {
     /// Rounding to `bits` bits a coordinate, with a scale for each vector.
     ///
@@ -222,7 +229,7 @@ impl Quantization {
     fn encode_rows(&self, vectors: ArrayView2<'_, f32>, codes: &mut Codes) -> Result<(), Error> {
         let (rows, dim) = vectors.dim();
         codes.reshape(dim, (rows, self.code_bytes(dim)), self.scale_count(rows));
-        let Some((dither, mut levels)) = self.prepare(rows, dim)? else {
+        let Some(Scratch { dither, mut levels }) = self.prepare(rows, dim)? else {
             return Ok(());
         };
         let (bytes, scales) = codes.parts_mut();
@@ -253,10 +260,12 @@ impl Quantization {
     pub fn decode(&self, codes: &Codes) -> Result<Array2<f32>, Error> {
         let (rows, dim) = (codes.bytes().nrows(), codes.dim());
         codes.check(self.code_bytes(dim), self.scale_count(rows))?;
-        if let Some(row) = codes.scales().iter().position(|scale| !(scale.abs() <= f32::MAX / 2.0)) {
+        if let Some(row) =
+            codes.scales().iter().position(|scale| scale.is_nan() || scale.abs() > f32::MAX / 2.0)
+        {
             return Err(Error::NotFinite { row });
         }
-        let Some((dither, mut levels)) = self.prepare(rows, dim)? else {
+        let Some(Scratch { dither, mut levels }) = self.prepare(rows, dim)? else {
             return Ok(Array2::default((0, dim)));
         };
         let mut vectors = Array2::zeros((rows, dim));
@@ -268,16 +277,16 @@ impl Quantization {
         Ok(vectors)
     }
 
-    /// The dither, and room for a row's levels; nothing where there are no rows.
-    fn prepare(&self, rows: usize, dim: usize) -> Result<Option<(Option<Offsets>, Vec<i8>)>, Error> {
+    /// Room for the batch's rows, one at a time; nothing where there are none.
+    fn prepare(&self, rows: usize, dim: usize) -> Result<Option<Scratch>, Error> {
         if rows == 0 {
             return Ok(None);
         }
         if let Some(scales) = self.scales().filter(|scales| scales.len() != dim) {
             return Err(Error::Dimension { expected: scales.len(), found: dim });
         }
-        let offsets = self.dither.as_ref().map(|dither| dither.offsets(dim));
-        Ok(Some((offsets, vec![0; dim])))
+        let dither = self.dither.as_ref().map(|dither| dither.offsets(dim));
+        Ok(Some(Scratch { dither, levels: vec![0; dim] }))
     }
 
     fn scale_count(&self, rows: usize) -> usize {
@@ -305,7 +314,7 @@ impl Quantization {
 impl Defense for Quantization {
     fn protect(&self, _: Role, mut vectors: ArrayViewMut2<'_, f32>, _: &mut Rng) -> Result<(), Error> {
         check_finite(&vectors)?;
-        let Some((dither, mut levels)) = self.prepare(vectors.nrows(), vectors.ncols())? else {
+        let Some(Scratch { dither, mut levels }) = self.prepare(vectors.nrows(), vectors.ncols())? else {
             return Ok(());
         };
         for row in vectors.rows_mut() {

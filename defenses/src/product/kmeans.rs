@@ -71,7 +71,9 @@ fn same_places(a: &[(usize, f64)], b: &[(usize, f64)]) -> bool {
 /// own, which is taken from there.
 fn means(points: ArrayView2<'_, f32>, assigned: &mut [(usize, f64)], centroids: usize) -> Array2<f32> {
     let mut counts = vec![0_usize; centroids];
-    assigned.iter().for_each(|(centroid, _)| counts[*centroid] += 1);
+    for (centroid, _) in assigned.iter() {
+        counts[*centroid] += 1;
+    }
     for empty in 0..centroids {
         if counts[empty] == 0 {
             let furthest = furthest_of_many(assigned, &counts);

@@ -115,7 +115,8 @@ fn round_chunk(values: &[f32; CHUNK], scales: &[f32; CHUNK], top: i8, levels: &m
         let shifted = position + SHIFT;
         let offset = position - (shifted - SHIFT);
         // NaN and an infinite inverse are not sure either.
-        sure &= (offset.abs() <= SURE) & (inverse <= f32::MAX);
+        sure &= offset.abs() <= SURE;
+        sure &= inverse <= f32::MAX;
         *level = (shifted.to_bits() as u8).cast_signed();
     }
     sure
