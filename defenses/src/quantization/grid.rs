@@ -1,5 +1,7 @@
 //! The levels of one row: from numbers to levels and back.
 
+use std::iter::repeat;
+
 use ndarray::ArrayViewMut1;
 
 /// Numbers that are rounded at a time.
@@ -33,18 +35,19 @@ impl Grid<'_> {
     /// there.
     pub(super) fn round(&self, row: &[f32], levels: &mut [i8]) {
         if self.top == 1 && self.dither.is_none() {
-            return row.iter().zip(levels).for_each(|(x, level)| *level = if *x < 0.0 { -1 } else { 1 });
+            return row.iter().zip(levels).for_each(|(x, level)| *level = 1 - 2 * i8::from(*x < 0.0));
         }
         let (chunks, _) = row.as_chunks::<CHUNK>();
         let whole = if self.dither.is_some() { 0 } else { chunks.len() };
         let (out, _) = levels.as_chunks_mut::<CHUNK>();
+        let top = f32::from(self.top);
         for (index, (values, out)) in chunks.iter().zip(out).take(whole).enumerate() {
             let first = index * CHUNK;
             let sure = match self.scale {
-                Scale::Row(scale) => round_chunk(values, &[scale; CHUNK], self.top, out),
-                Scale::Dimensions(scales) => scales[first..]
-                    .first_chunk()
-                    .is_some_and(|scales| round_chunk(values, scales, self.top, out)),
+                Scale::Row(scale) => round_chunk(values, repeat(top / scale), top, out),
+                Scale::Dimensions(scales) => {
+                    round_chunk(values, scales[first..].iter().map(|scale| top / scale), top, out)
+                }
             };
             if !sure {
                 self.round_exactly(values, first, out);
@@ -101,13 +104,17 @@ impl Grid<'_> {
     }
 }
 
-/// Rounds in `f32`, without a branch, so that it vectorizes. Says whether all levels are as exact
-/// arithmetic would have them.
-fn round_chunk(values: &[f32; CHUNK], scales: &[f32; CHUNK], top: i8, levels: &mut [i8; CHUNK]) -> bool {
-    let top = f32::from(top);
+/// Rounds in `f32`, without a branch, so that it vectorizes; `inverses` are `top` over the scales. Says
+/// whether all levels are as exact arithmetic would have them.
+#[inline]
+fn round_chunk(
+    values: &[f32; CHUNK],
+    inverses: impl Iterator<Item = f32>,
+    top: f32,
+    levels: &mut [i8; CHUNK],
+) -> bool {
     let mut sure = true;
-    for ((x, scale), level) in values.iter().zip(scales).zip(levels) {
-        let inverse = top / scale;
+    for ((x, inverse), level) in values.iter().zip(inverses).zip(levels) {
         // Comparisons instead of `clamp`, whose care for NaN would cost two more operations each.
         let position = x * inverse;
         let position = if position > top { top } else { position };
