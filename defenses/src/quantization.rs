@@ -57,7 +57,7 @@ const MAX_SCALE: f32 = 1e30;
 ///   reconstruction.
 /// - **4 bits**: two to a byte, two's complement, the first in the lower half.
 /// - **1 bit**: eight to a byte, the first in the **highest** bit, 1 for positive: pgvector's `bit`
-///   and numpy's `packbits`. usearch's `b1` is the same since version 2; before, it had the first in
+///   and numpy's `packbits`. usearch's `b1` is the same now; early versions had the first in
 ///   the lowest bit, which makes no difference to a Hamming distance as long as all codes come from
 ///   here. pgvector's `binary_quantize` has 0 for a coordinate of exactly zero. Qdrant's binary
 ///   quantization takes the signs itself: give it the reconstruction.
@@ -164,8 +164,8 @@ impl Quantization {
         Ok(Self { range: Range::PerDimension(scales.into()), ..Self::new(bits)? })
     }
 
-    /// One scale for all: where the outermost level lies, in the vectors' own unit. Coordinates of
-    /// rows of norm 1 are rarely above `5 / √dim`.
+    /// One scale for all: where the outermost level lies, in the vectors' own unit. Behind a
+    /// rotation, coordinates of rows of norm 1 are rarely above `5 / √dim`.
     ///
     /// # Errors
     /// [`Error::Setting`] unless `scale` is above 0 and at most 1e30.
