@@ -24,6 +24,25 @@ pub enum Error {
         /// How many ids were given.
         ids: usize,
     },
+    /// Packed codes have another length than their dimension takes.
+    CodeLength {
+        /// How many bytes a row takes.
+        expected: usize,
+        /// How many it has.
+        found: usize,
+    },
+    /// A row of packed codes holds one that stands for nothing.
+    CodeRange {
+        /// Which row, counted from 0.
+        row: usize,
+    },
+    /// Packed codes come with another number of scales than they need.
+    ScaleCount {
+        /// How many scales they need: one for each row, or none.
+        expected: usize,
+        /// How many there are.
+        found: usize,
+    },
     /// A setting is outside its range.
     Setting {
         /// The setting's name, as a spec writes it.
@@ -81,6 +100,15 @@ impl fmt::Display for Error {
             }
             Self::RowIds { rows, ids } => {
                 write!(f, "there should be one id for each row: {rows} rows, {ids} ids")
+            }
+            Self::CodeLength { expected, found } => {
+                write!(f, "the codes of a row take {expected} bytes, these have {found}")
+            }
+            Self::CodeRange { row } => {
+                write!(f, "row {row} (counted from 0) holds a code that no centroid has")
+            }
+            Self::ScaleCount { expected, found } => {
+                write!(f, "the codes need {expected} scales, and have {found}")
             }
             Self::Setting { name, expected } => write!(f, "{name} must be {expected}"),
             Self::Spec { position, message } => {

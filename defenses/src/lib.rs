@@ -1,12 +1,13 @@
 //! Defenses for text embeddings: transforms of a batch of vectors, in place, that make the texts
 //! harder to recover from them.
 //!
-//! Three defenses come with the crate, and a [`Stack`] of them is a defense too:
+//! These defenses come with the crate, and a [`Stack`] of them is a defense too:
 //!
 //! | defense | written | what it does |
 //! |---|---|---|
 //! | [`GaussianNoise`] | `gaussian(sigma=0.01)` | adds noise to every coordinate, fresh or keyed |
 //! | [`Quantization`] | `quantization(bits=8)` | rounds every coordinate to a few levels |
+//! | [`ProductQuantization`] | | puts the nearest of a few learned pieces in each place |
 //! | [`Rotation`] | `rotation(key=env:EMBOSK_KEY)` | turns the space by a secret rotation |
 //!
 //! Nothing here promises that a text cannot be recovered. What a defense is worth against a given
@@ -27,6 +28,7 @@
 mod calibration;
 mod cells;
 mod check;
+mod codes;
 #[cfg(feature = "contract")]
 pub mod contract;
 mod error;
@@ -37,6 +39,7 @@ mod haar;
 mod key;
 mod keyed_noise;
 mod normal;
+mod product;
 mod quantization;
 mod rng;
 mod rotation;
@@ -49,10 +52,12 @@ use std::sync::Arc;
 use ndarray::ArrayViewMut2;
 
 pub use check::check_finite;
+pub use codes::Codes;
 pub use error::Error;
 pub use gaussian::GaussianNoise;
 pub use guarantee::Guarantee;
 pub use key::Key;
+pub use product::ProductQuantization;
 pub use quantization::Quantization;
 pub use rng::{Rng, StandardNormals};
 pub use rotation::Rotation;

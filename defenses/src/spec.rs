@@ -21,11 +21,19 @@ struct Known {
     build: fn(&Parameters<'_>) -> Result<Part, Error>,
 }
 
-const KNOWN: [Known; 3] = [
+const KNOWN: [Known; 4] = [
     Known { name: "gaussian", parameters: &["sigma", "key", "on", "renormalize"], build: gaussian },
-    Known { name: "quantization", parameters: &["bits"], build: quantization },
+    Known {
+        name: "product_quantization",
+        parameters: &["subspaces", "centroids", "codebook"],
+        build: product_quantization,
+    },
+    Known { name: "quantization", parameters: &["bits", "scale", "dither"], build: quantization },
     Known { name: "rotation", parameters: &["key", "dim"], build: rotation },
 ];
+
+/// What is fitted on a sample prints as a fingerprint.
+const FIT: &str = "a fingerprint names a fit but does not hold it: a spec cannot, use `fit` in Rust";
 
 fn gaussian(parameters: &Parameters<'_>) -> Result<Part, Error> {
     let sigma = parameters.number("sigma", "a number")?;
@@ -45,7 +53,23 @@ fn gaussian(parameters: &Parameters<'_>) -> Result<Part, Error> {
 }
 
 fn quantization(parameters: &Parameters<'_>) -> Result<Part, Error> {
-    Ok(Arc::new(Quantization::new(parameters.number("bits", "8, 4 or 1")?)?))
+    let mut rounding = Quantization::new(parameters.number("bits", "8, 4 or 1")?)?;
+    if let Some(scale) = parameters.find("scale") {
+        if scale.text.starts_with("fingerprint:") {
+            return Err(scale.error(FIT));
+        }
+        rounding = rounding.scale(parameters.number("scale", "a number")?)?;
+    }
+    if parameters.find("dither").is_some() {
+        rounding = rounding.dither(parameters.key("dither")?)?;
+    }
+    Ok(Arc::new(rounding))
+}
+
+/// A codebook is too long for a spec, so what is printed names one and is not read back.
+fn product_quantization(parameters: &Parameters<'_>) -> Result<Part, Error> {
+    let place = parameters.find("codebook").unwrap_or(parameters.of);
+    Err(place.error(FIT))
 }
 
 fn rotation(parameters: &Parameters<'_>) -> Result<Part, Error> {

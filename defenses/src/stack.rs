@@ -16,7 +16,7 @@ use crate::{Defense, Error, Guarantee, Rng, Role, fingerprint, spec};
 /// | part | parameters |
 /// |---|---|
 /// | `gaussian` | `sigma`; `key`, or else fresh noise; `on`: `documents`, `queries` or, by default, `both`; `renormalize`: `true` or, by default, `false`: see [`GaussianNoise`](crate::GaussianNoise) |
-/// | `quantization` | `bits`: see [`Quantization`](crate::Quantization) |
+/// | `quantization` | `bits`; `scale`, or else each vector's; with a scale also `dither`, a key as below: see [`Quantization`](crate::Quantization) |
 /// | `rotation` | `key`: `env:NAME` or `file:PATH`; `dim`, or else the first vectors' |
 ///
 /// A key is named, never written out, and prints as its fingerprint; so the spec of a keyed stack

@@ -5,7 +5,8 @@
 use std::sync::Arc;
 
 use embosk_defenses::{
-    Defense, Error, GaussianNoise, Key, Quantization, Rng, Role, Rotation, Stack, contract,
+    Defense, Error, GaussianNoise, Key, ProductQuantization, Quantization, Rng, Role, Rotation, Stack,
+    contract,
 };
 use ndarray::{Array2, ArrayView2};
 
@@ -26,6 +27,10 @@ fn every_defense() -> Vec<Arc<dyn Defense>> {
         Arc::new(rounding(8)),
         Arc::new(rounding(4)),
         Arc::new(rounding(1)),
+        Arc::new(rounding(8).scale(0.7).unwrap()),
+        Arc::new(rounding(1).scale(0.7).unwrap().dither(key()).unwrap()),
+        Arc::new(Quantization::fit(4, batch(9, DIM).view(), 0.9).unwrap()),
+        Arc::new(ProductQuantization::fit(batch(9, DIM).view(), 3, 4, 1).unwrap()),
         Arc::new(rotation()),
         Arc::new(Rotation::deferred(key())),
         Arc::new(Stack::new()),

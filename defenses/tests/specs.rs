@@ -18,6 +18,7 @@ fn reads_what_is_written_and_prints_it_in_one_way() {
         ("quantization(bits=8)|gaussian(sigma=0)", "quantization(bits=8) | gaussian(sigma=0)", 2),
         ("none | quantization(bits=1)", "quantization(bits=1)", 1),
         ("quantization(bits=4) | none", "quantization(bits=4)", 1),
+        ("quantization(scale=2e-1, bits=8)", "quantization(bits=8, scale=0.2)", 1),
     ];
     for (spec, printed, parts) in table {
         let stack: Stack = spec.parse().unwrap_or_else(|error| panic!("{spec:?}: {error}"));
@@ -29,8 +30,12 @@ fn reads_what_is_written_and_prints_it_in_one_way() {
 #[test]
 fn says_what_is_wrong_and_where() {
     let table = [
-        ("", 1, "expected a defense: known are gaussian, quantization, rotation"),
-        ("gausian(sigma=1)", 1, "unknown defense `gausian`; known are gaussian, quantization, rotation"),
+        ("", 1, "expected a defense: known are gaussian, product_quantization, quantization"),
+        (
+            "gausian(sigma=1)",
+            1,
+            "unknown defense `gausian`; known are gaussian, product_quantization, quantization",
+        ),
         ("none | ", 8, "expected a defense"),
         ("| none", 1, "expected a defense"),
         ("gaussian", 9, "expected `(` after `gaussian`"),
@@ -47,6 +52,9 @@ fn says_what_is_wrong_and_where() {
         ("gaussian(sigma=much)", 16, "`sigma` should be a number"),
         ("quantization(bits=-8)", 19, "`bits` should be 8, 4 or 1"),
         ("none | gaussian(sigma=)", 23, "`sigma` should be a number"),
+        ("quantization(bits=8, scale=fingerprint:01)", 28, "names a fit but does not hold it"),
+        ("product_quantization(codebook=fingerprint:01)", 31, "names a fit but does not hold it"),
+        ("quantization(bits=8, scale=0.2, dither=x)", 40, "a key is named as `env:NAME` or `file:PATH`"),
         ("none none", 6, "expected `|` or the end"),
         ("ä", 1, "expected a defense"),
         ("none | ä", 8, "expected a defense"),
@@ -66,9 +74,13 @@ fn says_what_is_wrong_and_where() {
 
 #[test]
 fn values_out_of_range_say_the_range() {
-    for (spec, name) in
-        [("gaussian(sigma=-1)", "sigma"), ("gaussian(sigma=nan)", "sigma"), ("quantization(bits=3)", "bits")]
-    {
+    for (spec, name) in [
+        ("gaussian(sigma=-1)", "sigma"),
+        ("gaussian(sigma=nan)", "sigma"),
+        ("quantization(bits=3)", "bits"),
+        ("quantization(bits=8, scale=0)", "scale"),
+        ("quantization(bits=8, scale=inf)", "scale"),
+    ] {
         let error = spec.parse::<Stack>().unwrap_err();
         assert!(matches!(error, Error::Setting { name: of, .. } if of == name), "{spec}: {error}");
     }
