@@ -22,8 +22,8 @@ pub use embedder::Embedder;
 pub use embosk_attacks as attacks;
 pub use embosk_defenses as defenses;
 pub use embosk_defenses::{
-    Codes, Defense, GaussianNoise, Guarantee, Key, ProductQuantization, Quantization, Rng, Role, Rotation,
-    Stack,
+    Codes, Dcpe, Defense, GaussianNoise, Guarantee, Key, Permutation, ProductQuantization, Quantization, Rng,
+    Role, Rotation, Scaling, Stack,
 };
 pub use error::{BoxError, Error};
 #[cfg(feature = "evaluate")]

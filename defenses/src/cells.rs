@@ -5,11 +5,11 @@
 //! from one cell of their grid to the next the noise is blended over, so it is a continuous function
 //! of the vector and has no boundary at all.
 
+use chacha20::rand_core::Rng as _;
 use ndarray::ArrayView1;
 use zeroize::Zeroizing;
 
 use crate::Rng;
-use chacha20::rand_core::Rng as _;
 
 /// Keyed directions, as many as a `u16` has bits for their signs.
 const DIRECTIONS: usize = 16;

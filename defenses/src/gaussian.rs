@@ -1,7 +1,6 @@
 use std::fmt;
 use std::sync::Arc;
 
-use chacha20::rand_core::Rng as _;
 use ndarray::{ArrayViewMut1, ArrayViewMut2};
 
 use crate::keyed_noise::KeyedNoise;
@@ -199,9 +198,7 @@ impl Defense for GaussianNoise {
 
     fn imitation(&self, rng: &mut Rng) -> Option<Arc<dyn Defense>> {
         self.key.as_ref()?;
-        let mut key = [0; 32];
-        rng.fill_bytes(&mut key);
-        let noise = KeyedNoise::new(&Key::from_bytes(key), self.sigma);
+        let noise = KeyedNoise::new(&Key::draw(rng), self.sigma);
         Some(Arc::new(Self { key: Some(Arc::new(noise)), ..self.clone() }))
     }
 }

@@ -6,13 +6,14 @@ use std::io::{self, Read};
 use std::path::Path;
 use std::str::FromStr;
 
+use chacha20::rand_core::Rng as _;
 use hkdf::Hkdf;
 use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 use zeroize::{ZeroizeOnDrop, Zeroizing};
 
-use crate::Error;
 use crate::rng::fill_from_os;
+use crate::{Error, Rng};
 
 /// What a key's text begins with: the format and its version.
 pub(crate) const PREFIX: &str = "embosk1-";
@@ -87,6 +88,13 @@ impl Key {
         Self(Box::new(Zeroizing::new(bytes)))
     }
 
+    /// A key from `rng`: as secret as that is, for imitations.
+    pub(crate) fn draw(rng: &mut Rng) -> Self {
+        let mut key = Self(Box::default());
+        rng.fill_bytes(key.0.as_mut_slice());
+        key
+    }
+
     /// The key as text, to be stored where only its owner reads it.
     pub fn to_text(&self) -> Zeroizing<String> {
         // Room for all of it: a string that grew would leave a copy behind.
@@ -106,6 +114,11 @@ impl Key {
         let mut text = String::new();
         push_hex(&mut text, &self.derive("embosk fingerprint v1", 0)[..4]);
         text
+    }
+
+    /// The generator of what the key determines for one purpose in one dimension.
+    pub(crate) fn rng(&self, purpose: &str, dim: usize) -> Rng {
+        Rng::from_seed(&self.derive(purpose, dim))
     }
 
     /// The secret for one purpose in one dimension: HKDF-SHA256 with `purpose` and `dim`, 8 bytes

@@ -3,12 +3,11 @@ mod fit;
 mod grid;
 mod pack;
 
+use std::borrow::Cow;
 use std::fmt;
 use std::sync::Arc;
 
-use chacha20::rand_core::Rng as _;
 use ndarray::{Array2, ArrayView1, ArrayView2, ArrayViewMut2};
-use std::borrow::Cow;
 
 use crate::check::largest_magnitude;
 use crate::codes::{Codes, fingerprint};
@@ -334,9 +333,7 @@ impl Defense for Quantization {
 
     fn imitation(&self, rng: &mut Rng) -> Option<Arc<dyn Defense>> {
         self.dither.as_ref()?;
-        let mut key = [0; 32];
-        rng.fill_bytes(&mut key);
-        Some(Arc::new(Self { dither: Some(Dither::new(Key::from_bytes(key))), ..self.clone() }))
+        Some(Arc::new(Self { dither: Some(Dither::new(Key::draw(rng))), ..self.clone() }))
     }
 }
 

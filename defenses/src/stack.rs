@@ -15,9 +15,12 @@ use crate::{Defense, Error, Guarantee, Rng, Role, fingerprint, spec};
 ///
 /// | part | parameters |
 /// |---|---|
+/// | `dcpe` | `key`, as below; `beta`: see [`Dcpe`](crate::Dcpe) |
 /// | `gaussian` | `sigma`; `key`, or else fresh noise; `on`: `documents`, `queries` or, by default, `both`; `renormalize`: `true` or, by default, `false`: see [`GaussianNoise`](crate::GaussianNoise) |
+/// | `permutation` | `key`; `dim`, or else the first vectors': see [`Permutation`](crate::Permutation) |
 /// | `quantization` | `bits`; `scale`, or else each vector's; with a scale also `dither`, a key as below: see [`Quantization`](crate::Quantization) |
-/// | `rotation` | `key`: `env:NAME` or `file:PATH`; `dim`, or else the first vectors' |
+/// | `rotation` | `key`: `env:NAME` or `file:PATH`; `dim`, or else the first vectors'; `kind`: `haar`, the default, or `hadamard`: see [`Rotation`](crate::Rotation) |
+/// | `scaling` | `key`: see [`Scaling`](crate::Scaling) |
 ///
 /// A key is named, never written out, and prints as its fingerprint; so the spec of a keyed stack
 /// says which key it needs, and does not hold it. The key is read when the spec is.

@@ -5,8 +5,8 @@
 use std::sync::Arc;
 
 use embosk_defenses::{
-    Defense, Error, GaussianNoise, Key, ProductQuantization, Quantization, Rng, Role, Rotation, Stack,
-    contract,
+    Dcpe, Defense, Error, GaussianNoise, Key, Permutation, ProductQuantization, Quantization, Rng, Role,
+    Rotation, Scaling, Stack, contract,
 };
 use ndarray::{Array2, ArrayView2};
 
@@ -33,6 +33,13 @@ fn every_defense() -> Vec<Arc<dyn Defense>> {
         Arc::new(ProductQuantization::fit(batch(9, DIM).view(), 3, 4, 1).unwrap()),
         Arc::new(rotation()),
         Arc::new(Rotation::deferred(key())),
+        Arc::new(Rotation::hadamard(&key(), DIM).unwrap()),
+        Arc::new(Rotation::deferred_hadamard(key())),
+        Arc::new(Permutation::new(&key(), DIM).unwrap()),
+        Arc::new(Permutation::deferred(key())),
+        Arc::new(Scaling::new(&key())),
+        Arc::new(Dcpe::new(&key(), 0.4).unwrap()),
+        Arc::new(Dcpe::new(&key(), 0.0).unwrap()),
         Arc::new(Stack::new()),
         Arc::new(Stack::new().with(rounding(4))),
         Arc::new(Stack::new().with(rotation()).with(noise()).with(rounding(8))),
@@ -86,6 +93,8 @@ fn a_rotation_refuses_no_dimension_and_a_huge_one() {
     let key = Key::from_bytes([1; 32]);
     for dim in [0, 8193, usize::MAX] {
         assert!(matches!(Rotation::new(&key, dim), Err(Error::Setting { name: "dim", .. })));
+        assert!(matches!(Rotation::hadamard(&key, dim), Err(Error::Setting { name: "dim", .. })));
+        assert!(matches!(Permutation::new(&key, dim), Err(Error::Setting { name: "dim", .. })));
     }
     let deferred = Rotation::deferred(key);
     let refusal = deferred.protect(Role::Document, Array2::zeros((1, 0)).view_mut(), &mut Rng::seeded(0));
@@ -96,6 +105,10 @@ fn a_rotation_refuses_no_dimension_and_a_huge_one() {
 fn settings_out_of_range_are_refused() {
     for sigma in [-0.1, f64::NAN, f64::INFINITY, 1e31] {
         assert!(matches!(GaussianNoise::new(sigma), Err(Error::Setting { name: "sigma", .. })), "{sigma}");
+    }
+    for beta in [-0.1, f64::NAN, f64::INFINITY, 1e31] {
+        let refusal = Dcpe::new(&Key::from_bytes([1; 32]), beta);
+        assert!(matches!(refusal, Err(Error::Setting { name: "beta", .. })), "{beta}");
     }
     for bits in [0, 2, 16] {
         assert!(matches!(Quantization::new(bits), Err(Error::Setting { name: "bits", .. })), "{bits}");
@@ -119,7 +132,10 @@ fn the_grammar_and_the_whole_range_are_known_to_all() {
 fn debug_output_holds_no_coefficients() {
     let rotation = Rotation::new(&Key::from_bytes([1; 32]), 2).unwrap();
     let fingerprint = Key::from_bytes([1; 32]).fingerprint();
-    assert_eq!(format!("{rotation:?}"), format!("Rotation {{ key: \"{fingerprint}\", dim: Some(2), .. }}"));
+    assert_eq!(
+        format!("{rotation:?}"),
+        format!("Rotation {{ key: \"{fingerprint}\", kind: Haar, dim: Some(2), .. }}")
+    );
 }
 
 #[test]

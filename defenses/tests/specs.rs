@@ -30,11 +30,11 @@ fn reads_what_is_written_and_prints_it_in_one_way() {
 #[test]
 fn says_what_is_wrong_and_where() {
     let table = [
-        ("", 1, "expected a defense: known are gaussian, product_quantization, quantization"),
+        ("", 1, "expected a defense: known are dcpe, gaussian, permutation, product_quantization"),
         (
             "gausian(sigma=1)",
             1,
-            "unknown defense `gausian`; known are gaussian, product_quantization, quantization",
+            "unknown defense `gausian`; known are dcpe, gaussian, permutation, product_quantization",
         ),
         ("none | ", 8, "expected a defense"),
         ("| none", 1, "expected a defense"),
@@ -61,6 +61,12 @@ fn says_what_is_wrong_and_where() {
         ("gaussian(sigma=ä) ?", 16, "`sigma` should be a number"),
         ("gaussian(sigma=1)ä", 18, "expected `|` or the end"),
         ("rotation()", 1, "`rotation` needs `key=…`"),
+        ("rotation(key=env:X, kind=haaar)", 26, "`kind` should be haar or hadamard"),
+        ("rotation(key=env:X, dim=four)", 25, "`dim` should be a whole number"),
+        ("permutation()", 1, "`permutation` needs `key=…`"),
+        ("scaling(beta=1)", 9, "unknown parameter `beta`; known are key (of `scaling`)"),
+        ("dcpe(key=env:X)", 1, "`dcpe` needs `beta=…`"),
+        ("dcpe(beta=1)", 1, "`dcpe` needs `key=…`"),
         ("rotation(key=EMBOSK_KEY)", 14, "a key is named as `env:NAME` or `file:PATH`"),
         ("rotation(key=fingerprint:01234567)", 14, "names a key but does not hold it"),
     ];
@@ -109,7 +115,7 @@ fn a_key_in_a_spec_is_refused_and_never_repeated() {
 }
 
 #[test]
-fn a_rotation_finds_its_key_and_prints_the_fingerprint() {
+fn keyed_defenses_find_their_key_and_print_the_fingerprint() {
     let key = Key::generate().unwrap();
     let mut file = tempfile::NamedTempFile::new().unwrap();
     write!(file, "{}", *key.to_text()).unwrap();
@@ -117,6 +123,18 @@ fn a_rotation_finds_its_key_and_prints_the_fingerprint() {
     for spec in [format!("rotation(key=file:{path})"), format!("rotation( dim=4, key = file:{path} )")] {
         let stack: Stack = spec.parse().unwrap();
         assert_eq!(stack.to_string(), format!("rotation(key=fingerprint:{})", key.fingerprint()));
+    }
+    for (spec, printed) in [
+        ("rotation(key=file:PATH, kind=haar)", "rotation(key=KEY)"),
+        ("rotation(key=file:PATH, kind=hadamard)", "rotation(key=KEY, kind=hadamard)"),
+        ("rotation(kind=hadamard, dim=4, key=file:PATH)", "rotation(key=KEY, kind=hadamard)"),
+        ("permutation(key=file:PATH)", "permutation(key=KEY)"),
+        ("permutation(key=file:PATH, dim=4)", "permutation(key=KEY)"),
+        ("scaling(key=file:PATH)", "scaling(key=KEY)"),
+        ("dcpe(key=file:PATH, beta=5e-1)", "dcpe(key=KEY, beta=0.5)"),
+    ] {
+        let stack: Stack = spec.replace("PATH", &path.to_string()).parse().unwrap();
+        assert_eq!(stack.to_string(), printed.replace("KEY", &key.to_string()), "{spec}");
     }
     let unset = "rotation(key=env:EMBOSK_TEST_UNSET)".parse::<Stack>();
     assert!(matches!(unset, Err(Error::KeyVariable { name }) if name == "EMBOSK_TEST_UNSET"));
@@ -130,7 +148,7 @@ proptest! {
 
     #[test]
     fn any_text_of_the_grammars_words_is_read_or_refused(
-        spec in "((none|gaussian|quantization|sigma|bits|rotation|key|dim|[(),=|]|env:|file:| |0\\.1|8|ä){0,12})"
+        spec in "((none|gaussian|quantization|sigma|bits|rotation|dcpe|key|dim|kind|[(),=|]|env:|file:| |0\\.1|8|ä){0,12})"
     ) {
         let _ = spec.parse::<Stack>();
     }

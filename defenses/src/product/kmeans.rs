@@ -1,7 +1,6 @@
 //! k-means, and the search for the nearest centroid. All in `f64` and in a fixed order, so that a
 //! seed gives the same centroids on every machine.
 
-use chacha20::rand_core::Rng as _;
 use ndarray::{Array2, ArrayView1, ArrayView2};
 
 use crate::Rng;
@@ -43,8 +42,7 @@ fn spread(points: ArrayView2<'_, f32>, centroids: usize, rng: &mut Rng) -> Array
 /// A place drawn with a chance that goes with its weight; the last one that has a weight, where
 /// rounding leads beyond the end, and the first where none has.
 fn draw(weights: &[f64], rng: &mut Rng) -> usize {
-    let uniform = (rng.next_u64() >> 11) as f64 / (1_u64 << 53) as f64;
-    let mut left = uniform * weights.iter().sum::<f64>();
+    let mut left = rng.uniform() * weights.iter().sum::<f64>();
     let mut chosen = 0;
     for (place, weight) in weights.iter().enumerate().filter(|(_, weight)| **weight > 0.0) {
         chosen = place;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use chacha20::rand_core::Rng as _;
 use zeroize::Zeroizing;
 
-use crate::{Key, Rng};
+use crate::Key;
 
 /// Names the offsets and the version of their format: others need another label.
 const PURPOSE: &str = "embosk dither v1";
@@ -30,7 +30,7 @@ impl Dither {
     /// words `w`, little-endian. This is a storage format.
     pub(super) fn offsets(&self, dim: usize) -> Offsets {
         const WORDS: f64 = (1_u64 << 32) as f64;
-        let mut rng = Rng::from_seed(&self.0.derive(PURPOSE, dim));
+        let mut rng = self.0.rng(PURPOSE, dim);
         let mut offsets = Zeroizing::new(Vec::with_capacity(dim));
         offsets.extend((0..dim).map(|_| (f64::from(rng.next_u32()) + 0.5) / WORDS - 0.5));
         offsets
