@@ -4,7 +4,7 @@ use std::fmt;
 
 use ndarray::{Array2, Array3, ArrayView2, ArrayView3, ArrayViewMut2, Axis, s};
 
-use crate::codes::{Codes, fingerprint};
+use crate::codes::{Codes, FIT, digits_of_fit};
 use crate::{Defense, Error, Guarantee, Rng, Role, check_finite};
 use kmeans::Centroids;
 
@@ -45,7 +45,7 @@ const MAX_CENTROIDS: usize = 256;
 ///
 /// # Default
 /// None. Pieces of 8 dimensions with 256 centroids are common, and want a sample of 10,000 vectors or
-/// more. A spec cannot hold a codebook; what is printed names one by a fingerprint.
+/// more. A spec cannot hold a codebook; what is printed names one by a few digits of its hash.
 ///
 /// # Example
 /// ```
@@ -211,10 +211,10 @@ impl Defense for ProductQuantization {
 impl fmt::Display for ProductQuantization {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (subspaces, centroids, _) = self.codebook.dim();
-        let codebook = fingerprint(self.codebook.iter());
+        let codebook = digits_of_fit(self.codebook.iter());
         write!(
             f,
-            "product_quantization(subspaces={subspaces}, centroids={centroids}, codebook=fingerprint:{codebook})"
+            "product_quantization(subspaces={subspaces}, centroids={centroids}, codebook={FIT}{codebook})"
         )
     }
 }

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use ndarray::{Array2, ArrayView1, ArrayView2, ArrayViewMut2};
 
 use crate::check::largest_magnitude;
-use crate::codes::{Codes, fingerprint};
+use crate::codes::{Codes, FIT, digits_of_fit};
 use crate::{Defense, Error, Guarantee, Key, Rng, Role, check_finite};
 use dither::{Dither, Offsets};
 use grid::{Grid, Scale};
@@ -347,7 +347,7 @@ impl fmt::Display for Quantization {
         write!(f, "quantization(bits={}", self.bits.count())?;
         match &self.range {
             Range::PerVector => {}
-            Range::PerDimension(scales) => write!(f, ", scale=fingerprint:{}", fingerprint(scales.iter()))?,
+            Range::PerDimension(scales) => write!(f, ", scale={FIT}{}", digits_of_fit(scales.iter()))?,
             Range::Fixed(scale) => write!(f, ", scale={scale}")?,
         }
         if let Some(dither) = &self.dither {

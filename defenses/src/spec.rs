@@ -9,6 +9,7 @@
 use std::str::FromStr;
 use std::sync::Arc;
 
+use crate::codes::FIT;
 use crate::key::PREFIX;
 use crate::{Dcpe, Defense, Error, GaussianNoise, Key, Permutation, Quantization, Role, Rotation, Scaling};
 
@@ -35,8 +36,8 @@ const KNOWN: [Known; 7] = [
     Known { name: "scaling", parameters: &["key"], build: scaling },
 ];
 
-/// What is fitted on a sample prints as a fingerprint.
-const FIT: &str = "a fingerprint names a fit but does not hold it: a spec cannot, use `fit` in Rust";
+/// What is fitted on a sample is too long for a spec: what is printed names it, and is not read back.
+const NOT_HELD: &str = "this names a fit but does not hold it: a spec cannot, use `fit` in Rust";
 
 fn gaussian(parameters: &Parameters<'_>) -> Result<Part, Error> {
     let sigma = parameters.number("sigma", "a number")?;
@@ -58,8 +59,8 @@ fn gaussian(parameters: &Parameters<'_>) -> Result<Part, Error> {
 fn quantization(parameters: &Parameters<'_>) -> Result<Part, Error> {
     let mut rounding = Quantization::new(parameters.number("bits", "8, 4 or 1")?)?;
     if let Some(scale) = parameters.find("scale") {
-        if scale.text.starts_with("fingerprint:") {
-            return Err(scale.error(FIT));
+        if scale.text.starts_with(FIT) {
+            return Err(scale.error(NOT_HELD));
         }
         rounding = rounding.scale(parameters.number("scale", "a number")?)?;
     }
@@ -69,10 +70,9 @@ fn quantization(parameters: &Parameters<'_>) -> Result<Part, Error> {
     Ok(Arc::new(rounding))
 }
 
-/// A codebook is too long for a spec, so what is printed names one and is not read back.
 fn product_quantization(parameters: &Parameters<'_>) -> Result<Part, Error> {
     let place = parameters.find("codebook").unwrap_or(parameters.of);
-    Err(place.error(FIT))
+    Err(place.error(NOT_HELD))
 }
 
 fn rotation(parameters: &Parameters<'_>) -> Result<Part, Error> {

@@ -94,7 +94,7 @@ fn a_seed_gives_the_same_codebook() {
     let fit = |seed| ProductQuantization::fit(vectors.view(), 2, 16, seed).unwrap();
     assert_eq!(fit(3), fit(3));
     assert_ne!(fit(3), fit(4));
-    let golden = "product_quantization(subspaces=2, centroids=16, codebook=fingerprint:8c131d85)";
+    let golden = "product_quantization(subspaces=2, centroids=16, codebook=fit:8c131d85)";
     assert_eq!(fit(3).to_string(), golden);
     assert_eq!(format!("{:?}", fit(3)), format!("ProductQuantization({golden})"));
 }

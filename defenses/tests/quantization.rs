@@ -230,10 +230,10 @@ fn settings_that_make_no_sense_are_refused() {
 }
 
 #[test]
-fn fitted_scales_and_keys_print_as_fingerprints() {
+fn fitted_scales_and_keys_are_named() {
     let fitted = Quantization::per_dimension(8, &[1.0, 2.0]).unwrap().dither(key()).unwrap();
     let printed = fitted.to_string();
-    assert!(printed.starts_with("quantization(bits=8, scale=fingerprint:"), "{printed}");
+    assert!(printed.starts_with("quantization(bits=8, scale=fit:"), "{printed}");
     assert!(printed.ends_with(&format!(", dither={})", key())), "{printed}");
     assert_eq!(format!("{fitted:?}"), format!("Quantization({printed})"));
     let codes = fitted.encode(array![[1.0, 2.0]].view()).unwrap();

@@ -8,6 +8,7 @@ use super::subject::{
     ROLES, Subject, Verdict, accept, attempt, demand, demand_close, demand_finite, demand_same, protected,
     unit_rows,
 };
+use crate::codes::FIT;
 use crate::fingerprint::MARK;
 use crate::{Defense, Error, Guarantee, Rng, Role, Stack};
 
@@ -271,10 +272,10 @@ fn spec(subject: &Subject<'_>) -> Verdict {
     demand_close(found.view(), expected.view(), "read back, it gives another output")
 }
 
-/// A key that is only named cannot be read back, nor can a defense that is not this crate's.
+/// A key or a fit that is only named cannot be read back, nor can a defense that is not this crate's.
 fn is_beyond_the_grammar(printed: &str, error: &Error) -> bool {
     let unknown = matches!(error, Error::Spec { message, .. } if message.starts_with("unknown defense"));
-    unknown || printed.contains(MARK)
+    unknown || printed.contains(MARK) || printed.contains(FIT)
 }
 
 /// The parts of a spec; an empty stack within a stack is none.
