@@ -5,14 +5,14 @@
 //! ```
 //!
 //! `FILE` holds little-endian `f32`, row after row. Each spec is measured for `SECONDS` on the first row
-//! and on all rows, and so is a copy of the rows, `memcpy`. A spec that cannot be read is left out.
+//! and on all rows, and so are packed codes and a copy of the rows, `memcpy`. A spec that cannot be read is left out.
 
 use std::error::Error;
 use std::hint::black_box;
 use std::time::{Duration, Instant};
 use std::{env, fs};
 
-use embosk_defenses::{Defense as _, Rng, Role, Stack};
+use embosk_defenses::{Codes, Defense as _, Quantization, Rng, Role, Stack};
 use ndarray::{Array2, s};
 
 /// Calls are timed together until they take this long, so that the clock costs nothing.
@@ -27,7 +27,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let budget = Duration::from_secs_f64(seconds.parse()?);
     for rows in [1, vectors.nrows()] {
         let vectors = vectors.slice(s![..rows, ..]).to_owned();
-        for (name, mut operation) in operations(specs) {
+        for (name, mut operation) in operations(specs)? {
             report(&name, &vectors, best_time(&vectors, budget, &mut *operation)?);
         }
     }
@@ -37,10 +37,11 @@ fn main() -> Result<(), Box<dyn Error>> {
 type Operation = dyn FnMut(&mut Array2<f32>) -> Result<(), embosk_defenses::Error>;
 
 /// What is measured: each spec, and what is not a `protect`, a line each.
-fn operations(specs: &[String]) -> Vec<(String, Box<Operation>)> {
+fn operations(specs: &[String]) -> Result<Vec<(String, Box<Operation>)>, embosk_defenses::Error> {
     let mut operations: Vec<_> = specs.iter().filter_map(|spec| protect(spec)).collect();
+    operations.push(("encode, 8 bits".to_owned(), encode(8)?));
     operations.push(("memcpy".to_owned(), memcpy()));
-    operations
+    Ok(operations)
 }
 
 fn protect(spec: &str) -> Option<(String, Box<Operation>)> {
@@ -55,6 +56,11 @@ fn protect(spec: &str) -> Option<(String, Box<Operation>)> {
             None
         }
     }
+}
+
+fn encode(bits: u32) -> Result<Box<Operation>, embosk_defenses::Error> {
+    let (rounding, mut codes) = (Quantization::new(bits)?, Codes::default());
+    Ok(Box::new(move |vectors| rounding.encode_into(vectors.view(), black_box(&mut codes))))
 }
 
 fn memcpy() -> Box<Operation> {
