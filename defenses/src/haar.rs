@@ -1,16 +1,21 @@
 //! Random orthogonal matrices, the same on every machine.
 
-use ndarray::{Array2, ArrayView2, ArrayViewMut2, Axis};
+use ndarray::linalg::general_mat_vec_mul;
+use ndarray::{Array2, ArrayView1, ArrayView2, ArrayViewMut1, ArrayViewMut2, Axis};
 use zeroize::{Zeroize, Zeroizing};
 
 use crate::Rng;
 use crate::rng::StandardNormals;
+use crate::rows::for_each_row;
 
 /// Columns that are worked on at a time, so that they stay in the processor's cache.
 const PANEL: usize = 32;
 
 /// Rows that are rotated at a time, to bound the memory for the product.
 const ROWS: usize = 1024;
+
+/// So few rows are multiplied one by one: a product of matrices would first copy all of the larger one.
+const FEW: usize = 4;
 
 /// A rotation by a matrix, `[dim, dim]`, wiped when dropped: it is as good as the key.
 pub(crate) struct Haar(Array2<f32>);
@@ -22,8 +27,20 @@ impl Haar {
 
     /// Multiplies every row by the matrix.
     pub(crate) fn apply(&self, vectors: ArrayViewMut2<'_, f32>) {
-        // The rows are the vectors: x ↦ Q x is a product with Qᵀ from the right.
-        multiply(vectors, &self.0.t());
+        if vectors.nrows() <= FEW {
+            self.apply_to_few(vectors);
+        } else {
+            // The rows are the vectors: x ↦ Q x is a product with Qᵀ from the right.
+            multiply(vectors, &self.0.t());
+        }
+    }
+
+    fn apply_to_few(&self, vectors: ArrayViewMut2<'_, f32>) {
+        for_each_row(vectors, self.0.nrows(), |row, product| {
+            let mut product = ArrayViewMut1::from(product);
+            general_mat_vec_mul(1.0, &self.0, &ArrayView1::from(&*row), 0.0, &mut product);
+            ArrayViewMut1::from(row).assign(&product);
+        });
     }
 
     /// Multiplies every row by the transposed matrix, which undoes the matrix.

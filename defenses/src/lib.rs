@@ -7,7 +7,7 @@
 //! |---|---|---|
 //! | [`GaussianNoise`] | `gaussian(sigma=0.01)` | adds noise to every coordinate, fresh or keyed |
 //! | [`Quantization`] | `quantization(bits=8)` | rounds every coordinate to a few levels |
-//! | [`ProductQuantization`] | | puts the nearest of a few learned pieces in each place |
+//! | [`ProductQuantization`] | fitted in Rust | puts the nearest of a few learned pieces in each place |
 //! | [`Rotation`] | `rotation(key=env:EMBOSK_KEY)` | turns the space by a secret rotation |
 //! | [`Permutation`] | `permutation(key=env:EMBOSK_KEY)` | reorders the coordinates in secret |
 //! | [`Scaling`] | `scaling(key=env:EMBOSK_KEY)` | multiplies all vectors by one secret factor |

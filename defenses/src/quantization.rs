@@ -254,10 +254,14 @@ impl Quantization {
     ///
     /// # Errors
     /// [`Error::CodeLength`] or [`Error::ScaleCount`] where the codes do not fit their dimension,
-    /// [`Error::Dimension`] where there are scales for another one, and [`Error::NotFinite`] for a
-    /// row whose scale is no number.
+    /// [`Error::Dimension`] where there are scales for another one, [`Error::Setting`] for a dimension
+    /// that no array has, and [`Error::NotFinite`] for a row whose scale is no number.
     pub fn decode(&self, codes: &Codes) -> Result<Array2<f32>, Error> {
         let (rows, dim) = (codes.bytes().nrows(), codes.dim());
+        // No array has more columns, not even one without rows.
+        if dim > isize::MAX as usize {
+            return Err(Error::Setting { name: "dim", expected: "that of the vectors that were encoded" });
+        }
         codes.check(self.code_bytes(dim), self.scale_count(rows))?;
         if let Some(row) =
             codes.scales().iter().position(|scale| scale.is_nan() || scale.abs() > f32::MAX / 2.0)

@@ -20,7 +20,7 @@ use crate::{Defense, Error, Guarantee, Key, Rng, Role};
 /// - `hadamard`: three rounds of sign flips, a permutation and Walsh–Hadamard transforms, whose product
 ///   is close to a uniform rotation in what it makes of a vector (Andoni et al., NeurIPS 2015, arXiv
 ///   1509.02897). It is several times faster, needs no matrix, and gives the same bits on every machine.
-///   There are finitely many of them, and few in few dimensions (16 in 2); below 64, take `haar`.
+///   There are finitely many of them, and few in few dimensions (8 in 2); below 64, take `haar`.
 ///
 /// # Who it stops
 /// An attacker with the vectors alone who inverts them as they are: to an inverter they look like

@@ -61,10 +61,15 @@ impl Scaling {
     /// Undoes [`protect`](Defense::protect) on `vectors`, `[batch, dim]`, up to `f32` rounding.
     ///
     /// # Errors
-    /// As `protect`. Vectors too large to come from it become infinite.
+    /// As `protect`, and [`Error::NotFinite`] for a row that is too large to come from it.
     pub fn restore(&self, mut vectors: ArrayViewMut2<'_, f32>) -> Result<(), Error> {
         check_finite(&vectors)?;
-        vectors.mapv_inplace(|value| value / *self.factor);
+        let restored = |value: f32| value / *self.factor;
+        let mut rows = vectors.rows().into_iter();
+        if let Some(row) = rows.position(|row| row.iter().any(|x| !restored(*x).is_finite())) {
+            return Err(Error::NotFinite { row });
+        }
+        vectors.mapv_inplace(restored);
         Ok(())
     }
 }

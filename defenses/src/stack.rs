@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use ndarray::ArrayViewMut2;
 
+use crate::rows::with_scratch;
 use crate::{Defense, Error, Guarantee, Rng, Role, fingerprint, spec};
 
 /// Defenses one after the other, in the order written. A stack is itself a defense.
@@ -106,12 +107,14 @@ impl Defense for Stack {
         match self.0.as_slice() {
             [] => crate::check_finite(&vectors),
             [only] => only.protect(role, vectors, rng),
-            parts => {
-                let mut copy = vectors.to_owned();
+            parts => with_scratch(vectors.len(), |copy| {
+                let copy = ArrayViewMut2::from_shape(vectors.dim(), copy);
+                let mut copy = copy.expect("as many numbers as the vectors have");
+                copy.assign(&vectors);
                 parts.iter().try_for_each(|part| part.protect(role, copy.view_mut(), rng))?;
                 vectors.assign(&copy);
                 Ok(())
-            }
+            }),
         }
     }
 

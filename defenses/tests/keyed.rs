@@ -238,6 +238,29 @@ fn a_rotation_is_rekeyed_without_the_texts() {
     }
 }
 
+/// Few rows are multiplied in another way than many.
+#[test]
+fn a_haar_rotation_turns_a_row_as_it_does_in_a_batch() {
+    for dim in [1, 2, 48, 384] {
+        let rotation = Rotation::new(&key(1), dim).unwrap();
+        let vectors = unit_rows(9, dim, 1);
+        let together = protected(&rotation, &vectors);
+        for rows in [1, 4, 5] {
+            let first = vectors.slice(s![..rows, ..]).to_owned();
+            assert!(largest(&(protected(&rotation, &first) - together.slice(s![..rows, ..]))) < 1e-6);
+        }
+    }
+}
+
+#[test]
+fn what_no_scaling_gives_is_not_restored() {
+    let scaling = Scaling::new(&key(1));
+    let mut vectors = ndarray::array![[1.0_f32, 0.0], [0.0, 1.5e38]];
+    let refusal = scaling.restore(vectors.view_mut());
+    assert!(matches!(refusal, Err(Error::NotFinite { row: 1 })), "{refusal:?}");
+    assert_eq!(vectors, ndarray::array![[1.0_f32, 0.0], [0.0, 1.5e38]]);
+}
+
 #[test]
 fn rekeying_into_another_dimension_changes_nothing() {
     let (old, new) = (Rotation::new(&key(1), 8).unwrap(), Rotation::new(&key(2), 9).unwrap());

@@ -316,3 +316,10 @@ fn show(text: &mut String, name: &str, codes: &Codes, vectors: &Array2<f32>) {
         text.push('\n');
     }
 }
+
+#[test]
+fn codes_of_more_dimensions_than_an_array_can_have_are_refused() {
+    let codes = Codes::new(usize::MAX, Array2::zeros((0, usize::MAX.div_ceil(8))), Vec::new());
+    let refusal = Quantization::new(1).unwrap().decode(&codes);
+    assert!(matches!(refusal, Err(Error::Setting { name: "dim", .. })), "{refusal:?}");
+}
