@@ -20,7 +20,7 @@ const BATCHES: [usize; 3] = [1, 64, 4096];
 type Make = fn(usize) -> Box<dyn Defense>;
 
 /// What is measured: a name, and how it is made for a dimension.
-const DEFENSES: [(&str, Make); 13] = [
+const DEFENSES: [(&str, Make); 12] = [
     ("gaussian", |_| Box::new(GaussianNoise::new(0.01).expect("in range"))),
     ("gaussian, keyed", |_| Box::new(GaussianNoise::keyed(0.01, &key()).expect("in range"))),
     ("quantization, 8 bits", |_| Box::new(Quantization::new(8).expect("in range"))),
