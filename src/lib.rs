@@ -21,7 +21,10 @@ pub use embedder::Embedder;
 #[cfg(feature = "evaluate")]
 pub use embosk_attacks as attacks;
 pub use embosk_defenses as defenses;
-pub use embosk_defenses::{Defense, GaussianNoise, Guarantee, Key, Quantization, Rng, Role, Rotation, Stack};
+pub use embosk_defenses::{
+    Codes, Dcpe, Defense, GaussianNoise, Guarantee, Key, Permutation, ProductQuantization, Quantization, Rng,
+    Role, Rotation, Scaling, Stack,
+};
 pub use error::{BoxError, Error};
 #[cfg(feature = "evaluate")]
 pub use evaluate::Evaluation;

@@ -59,6 +59,19 @@ impl<E> Protected<E> {
         self
     }
 
+    /// Names the keys of the defenses, to be stored beside the vectors: see [`Stack::fingerprint`].
+    pub fn fingerprint(&self) -> String {
+        self.defenses.fingerprint()
+    }
+
+    /// Whether vectors with the fingerprint `stored` were protected under the keys that are here.
+    ///
+    /// # Errors
+    /// [`Error::Defense`] where they were not: see [`Stack::check_fingerprint`].
+    pub fn check_fingerprint(&self, stored: &str) -> Result<(), Error> {
+        Ok(self.defenses.check_fingerprint(stored)?)
+    }
+
     /// Protects `vectors`, `[batch, dim]`, in place.
     ///
     /// # Errors
@@ -105,7 +118,7 @@ impl<E> fmt::Debug for Protected<E> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{BoxError, GaussianNoise};
+    use crate::{BoxError, GaussianNoise, Key, Rotation};
 
     #[expect(clippy::unnecessary_wraps, reason = "an embedder may fail")]
     fn ones(texts: &[&str]) -> Result<Array2<f32>, BoxError> {
@@ -117,6 +130,21 @@ mod tests {
         let protected = Protected::new(ones).with(GaussianNoise::new(0.1)?);
         assert_ne!(protected.embed_documents(&["a"])?, protected.embed_documents(&["a"])?);
         assert_ne!(protected.embed_queries(&["a"])?, protected.embed_queries(&["a"])?);
+        Ok(())
+    }
+
+    #[test]
+    fn another_key_than_the_stored_vectors_have_is_an_error() -> Result<(), Error> {
+        let under = |byte| -> Result<_, Error> {
+            Ok(Protected::new(ones).with(Rotation::new(&Key::from_bytes([byte; 32]), 4)?))
+        };
+        let stored = under(1)?.fingerprint();
+        under(1)?.check_fingerprint(&stored)?;
+        let refused = under(2)?.check_fingerprint(&stored);
+        assert!(
+            matches!(refused, Err(Error::Defense(embosk_defenses::Error::OtherKey { .. }))),
+            "{refused:?}"
+        );
         Ok(())
     }
 

@@ -17,6 +17,32 @@ pub enum Error {
         /// Which row, counted from 0.
         row: usize,
     },
+    /// There are not as many row ids as rows.
+    RowIds {
+        /// How many rows there are.
+        rows: usize,
+        /// How many ids were given.
+        ids: usize,
+    },
+    /// Packed codes have another length than their dimension takes.
+    CodeLength {
+        /// How many bytes a row takes.
+        expected: usize,
+        /// How many it has.
+        found: usize,
+    },
+    /// A row of packed codes holds one that stands for nothing.
+    CodeRange {
+        /// Which row, counted from 0.
+        row: usize,
+    },
+    /// Packed codes come with another number of scales than they need.
+    ScaleCount {
+        /// How many scales they need: one for each row, or none.
+        expected: usize,
+        /// How many there are.
+        found: usize,
+    },
     /// A setting is outside its range.
     Setting {
         /// The setting's name, as a spec writes it.
@@ -52,6 +78,13 @@ pub enum Error {
         /// The file's permission bits.
         mode: u32,
     },
+    /// The vectors were protected under another key than the stack has.
+    OtherKey {
+        /// The fingerprint that was stored beside the vectors.
+        stored: String,
+        /// The stack's.
+        found: String,
+    },
     /// The operating system gave no randomness.
     Randomness(io::Error),
 }
@@ -64,6 +97,18 @@ impl fmt::Display for Error {
             }
             Self::NotFinite { row } => {
                 write!(f, "row {row} (counted from 0) holds NaN, an infinity or values too large for f32")
+            }
+            Self::RowIds { rows, ids } => {
+                write!(f, "there should be one id for each row: {rows} rows, {ids} ids")
+            }
+            Self::CodeLength { expected, found } => {
+                write!(f, "the codes of a row take {expected} bytes, these have {found}")
+            }
+            Self::CodeRange { row } => {
+                write!(f, "row {row} (counted from 0) holds a code that no centroid has")
+            }
+            Self::ScaleCount { expected, found } => {
+                write!(f, "the codes need {expected} scales, and have {found}")
             }
             Self::Setting { name, expected } => write!(f, "{name} must be {expected}"),
             Self::Spec { position, message } => {
@@ -81,6 +126,9 @@ impl fmt::Display for Error {
                 "the key file {} is open to others (mode {mode:03o}); close it with `chmod 600`",
                 path.display()
             ),
+            Self::OtherKey { stored, found } => {
+                write!(f, "the vectors were protected under the key {stored}, the stack has {found}")
+            }
             Self::Randomness(source) => {
                 write!(f, "the operating system gave no randomness: {source}")
             }

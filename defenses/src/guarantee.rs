@@ -1,6 +1,45 @@
 use std::fmt;
 
+use crate::{Error, Role, calibration};
+
 /// What can be proved about a defense, as opposed to what has been measured.
+///
+/// # What the numbers mean
+/// Noise of `sigma` on each coordinate is the Gaussian mechanism: for any two texts and whatever the
+/// attacker knows besides, he tells from one protected vector which of the two it is of only as well
+/// as (ε, δ) allow. Two rows of norm at most 1 are at most 2 apart, which is the mechanism's L2
+/// sensitivity. The calibration is the analytic one, which is exact (Balle & Wang, ICML 2018, arXiv
+/// 1805.06530).
+///
+/// **At noise that leaves retrieval useful, ε is in the hundreds to thousands.** For δ = 1e-5:
+///
+/// | sigma | ε |
+/// |---|---|
+/// | 0.01 | 20852 |
+/// | 0.03 | 2505.6 |
+/// | 0.1 | 284.4 |
+///
+/// Where ε is below about 1, the claim limits what anybody can learn. At 20, `e^ε` allows odds of
+/// five hundred million to one, and at thousands the number promises nothing that matters: whatever
+/// such noise does against an attack is an observation about that attack, to be measured. The
+/// converse also holds: ε = 1 takes a sigma of 7.46, noise that no search survives.
+///
+/// **Float noise is idealized.** The claim is that of exact real arithmetic; noise and sums in `f32`
+/// are on a grid that leaks more (Mironov, CCS 2012).
+///
+/// ```
+/// use embosk_defenses::{Defense, GaussianNoise, Guarantee, Role};
+///
+/// let noise = GaussianNoise::new(0.1)?.guarantee();
+/// assert_eq!(noise.epsilon(Role::Document, 1e-5)?.round(), 284.0);
+///
+/// // Four releases of a row are worth one with half the noise.
+/// assert_eq!(noise.over(4), GaussianNoise::new(0.05)?.guarantee());
+///
+/// // The other way round: the noise that a claim takes.
+/// assert_eq!((Guarantee::sigma_for(1.0, 1e-5)? * 100.0).round(), 746.0);
+/// # Ok::<(), embosk_defenses::Error>(())
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq)]
 #[non_exhaustive]
 pub enum Guarantee {
@@ -9,19 +48,77 @@ pub enum Guarantee {
     /// A transform without a formal claim that keeps all distances and norms, so that noise added
     /// after it covers the vectors as if it had been added before it.
     Isometry,
-    /// The Gaussian mechanism: every coordinate carries independent Gaussian noise.
+    /// The Gaussian mechanism: every coordinate carries independent Gaussian noise, fresh for every
+    /// release.
     ///
-    /// Two rows of norm at most 1 are at most 2 apart, which is the mechanism's L2 sensitivity. The
-    /// claim is for one release of a row: an attacker who sees `r` of the same text averages them
-    /// and faces noise of `sigma / √r`. It is that of exact real arithmetic; the low bits of `f32`
-    /// sums leak more (Mironov, CCS 2012).
+    /// The claim is for one release of a row; [`over`](Self::over) gives that of several.
     GaussianMechanism {
         /// The standard deviation of the noise on each coordinate, for rows of norm at most 1.
+        sigma: f64,
+    },
+    /// The Gaussian mechanism on vectors of one role. Nothing is claimed for those of the other.
+    GaussianMechanismOn {
+        /// The role that is covered.
+        role: Role,
+        /// As in [`GaussianMechanism`](Self::GaussianMechanism).
         sigma: f64,
     },
 }
 
 impl Guarantee {
+    /// The standard deviation of the Gaussian noise that is claimed for vectors of `role`.
+    pub fn sigma(&self, role: Role) -> Option<f64> {
+        match *self {
+            Self::GaussianMechanism { sigma } => Some(sigma),
+            Self::GaussianMechanismOn { role: covered, sigma } if covered == role => Some(sigma),
+            _ => None,
+        }
+    }
+
+    /// The least ε that is claimed with `delta` for one release of a vector of `role`: infinity where
+    /// nothing is.
+    ///
+    /// # Errors
+    /// [`Error::Setting`] unless `delta` is from 1e-300 to below 1.
+    pub fn epsilon(&self, role: Role, delta: f64) -> Result<f64, Error> {
+        let delta = checked_delta(delta)?;
+        Ok(self.sigma(role).map_or(f64::INFINITY, |sigma| calibration::epsilon(sigma, delta)))
+    }
+
+    /// The least δ that is claimed with `epsilon` for one release of a vector of `role`: 1 where
+    /// nothing is.
+    ///
+    /// # Errors
+    /// [`Error::Setting`] unless `epsilon` is from 0 to 1e300.
+    pub fn delta(&self, role: Role, epsilon: f64) -> Result<f64, Error> {
+        let epsilon = checked_epsilon(epsilon)?;
+        Ok(self.sigma(role).map_or(1.0, |sigma| calibration::delta(sigma, epsilon)))
+    }
+
+    /// What holds for `releases` releases of the same row together, each with fresh noise, even if the
+    /// attacker chooses each after he has seen those before: Gaussian mechanisms compose to one of
+    /// `sigma / √releases`.
+    #[must_use]
+    pub fn over(self, releases: u32) -> Self {
+        let share = |sigma: f64| sigma / f64::from(releases).sqrt();
+        match self {
+            Self::GaussianMechanism { sigma } => Self::GaussianMechanism { sigma: share(sigma) },
+            Self::GaussianMechanismOn { role, sigma } => {
+                Self::GaussianMechanismOn { role, sigma: share(sigma) }
+            }
+            unchanged => unchanged,
+        }
+    }
+
+    /// The least noise on each coordinate, on rows of norm at most 1, with which one release is
+    /// (`epsilon`, `delta`)-differentially private. For `r` releases take `√r` times as much.
+    ///
+    /// # Errors
+    /// [`Error::Setting`] unless `epsilon` is from 0 to 1e300 and `delta` from 1e-300 to below 1.
+    pub fn sigma_for(epsilon: f64, delta: f64) -> Result<f64, Error> {
+        Ok(calibration::sigma(checked_epsilon(epsilon)?, checked_delta(delta)?))
+    }
+
     /// What holds for `self` followed by `next`, claiming too little where the rules do not reach.
     ///
     /// What follows a mechanism is post-processing and takes nothing away from it. What precedes it
@@ -34,14 +131,34 @@ impl Guarantee {
     }
 }
 
+fn checked_epsilon(epsilon: f64) -> Result<f64, Error> {
+    if (0.0..=1e300).contains(&epsilon) {
+        Ok(epsilon)
+    } else {
+        Err(Error::Setting { name: "epsilon", expected: "a number from 0 to 1e300" })
+    }
+}
+
+fn checked_delta(delta: f64) -> Result<f64, Error> {
+    if (1e-300..1.0).contains(&delta) {
+        Ok(delta)
+    } else {
+        Err(Error::Setting { name: "delta", expected: "a number from 1e-300 to below 1" })
+    }
+}
+
 impl fmt::Display for Guarantee {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::None => f.write_str("none"),
-            Self::Isometry => f.write_str("none (distances are kept)"),
-            Self::GaussianMechanism { sigma } => {
-                write!(f, "Gaussian mechanism, sigma {sigma} a coordinate on rows of norm at most 1")
-            }
-        }
+        let covered = match self {
+            Self::None => return f.write_str("none"),
+            Self::Isometry => return f.write_str("none (distances are kept)"),
+            Self::GaussianMechanism { .. } => "",
+            Self::GaussianMechanismOn { role: Role::Document, .. } => " on documents alone",
+            Self::GaussianMechanismOn { role: Role::Query, .. } => " on queries alone",
+        };
+        let (Self::GaussianMechanism { sigma } | Self::GaussianMechanismOn { sigma, .. }) = self else {
+            return Ok(());
+        };
+        write!(f, "Gaussian mechanism{covered}, sigma {sigma} a coordinate on rows of norm at most 1")
     }
 }

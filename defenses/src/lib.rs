@@ -1,13 +1,17 @@
 //! Defenses for text embeddings: transforms of a batch of vectors, in place, that make the texts
 //! harder to recover from them.
 //!
-//! Three defenses come with the crate, and a [`Stack`] of them is a defense too:
+//! These defenses come with the crate, and a [`Stack`] of them is a defense too:
 //!
 //! | defense | written | what it does |
 //! |---|---|---|
-//! | [`GaussianNoise`] | `gaussian(sigma=0.01)` | adds fresh noise to every coordinate |
+//! | [`GaussianNoise`] | `gaussian(sigma=0.01)` | adds noise to every coordinate, fresh or keyed |
 //! | [`Quantization`] | `quantization(bits=8)` | rounds every coordinate to a few levels |
+//! | [`ProductQuantization`] | fitted in Rust | puts the nearest of a few learned pieces in each place |
 //! | [`Rotation`] | `rotation(key=env:EMBOSK_KEY)` | turns the space by a secret rotation |
+//! | [`Permutation`] | `permutation(key=env:EMBOSK_KEY)` | reorders the coordinates in secret |
+//! | [`Scaling`] | `scaling(key=env:EMBOSK_KEY)` | multiplies all vectors by one secret factor |
+//! | [`Dcpe`] | `dcpe(key=env:EMBOSK_KEY, beta=0.5)` | scales in secret and perturbs within a ball |
 //!
 //! Nothing here promises that a text cannot be recovered. What a defense is worth against a given
 //! attacker is a number to be measured, and the `embosk` crate measures it.
@@ -24,15 +28,30 @@
 //! # Ok::<(), embosk_defenses::Error>(())
 //! ```
 
+mod bound;
+mod calibration;
+mod cells;
 mod check;
+mod codes;
+#[cfg(feature = "contract")]
+pub mod contract;
+mod dcpe;
 mod error;
+mod fingerprint;
 mod gaussian;
 mod guarantee;
 mod haar;
+mod hadamard;
 mod key;
+mod keyed_noise;
+mod normal;
+mod permutation;
+mod product;
 mod quantization;
 mod rng;
 mod rotation;
+mod rows;
+mod scaling;
 mod spec;
 mod stack;
 
@@ -42,13 +61,18 @@ use std::sync::Arc;
 use ndarray::ArrayViewMut2;
 
 pub use check::check_finite;
+pub use codes::Codes;
+pub use dcpe::Dcpe;
 pub use error::Error;
 pub use gaussian::GaussianNoise;
 pub use guarantee::Guarantee;
 pub use key::Key;
+pub use permutation::Permutation;
+pub use product::ProductQuantization;
 pub use quantization::Quantization;
 pub use rng::{Rng, StandardNormals};
 pub use rotation::Rotation;
+pub use scaling::Scaling;
 pub use stack::Stack;
 
 /// What a vector is for. A defense may treat the two sides of a search differently.

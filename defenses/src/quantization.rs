@@ -1,22 +1,71 @@
+mod dither;
+mod fit;
+mod grid;
+mod pack;
+
+use std::borrow::Cow;
 use std::fmt;
+use std::sync::Arc;
 
-use ndarray::{ArrayViewMut1, ArrayViewMut2};
+use ndarray::{Array2, ArrayView1, ArrayView2, ArrayViewMut2};
 
-use crate::{Defense, Error, Guarantee, Rng, Role, check_finite};
+use crate::check::largest_magnitude;
+use crate::codes::{Codes, FIT, digits_of_fit};
+use crate::{Defense, Error, Guarantee, Key, Rng, Role, check_finite};
+use dither::{Dither, Offsets};
+use grid::{Grid, Scale};
+use pack::Bits;
 
-/// Rounding of every coordinate to 8, 4 or 1 bits, with a scale for each vector.
+/// Beyond this, a norm could leave `f32`'s range.
+const MAX_SCALE: f32 = 1e30;
+
+/// Rounding of every coordinate to 8, 4 or 1 bits, with a scale for each vector, for each dimension,
+/// or for all.
 ///
 /// # What it does
-/// 8 and 4 bits: the levels are the multiples of `max |x| / 127` or `max |x| / 7`, so the largest
-/// coordinate is kept exactly and every other moves by at most half a step. 1 bit: the signs remain,
-/// all coordinates of one size, and the vector's norm is kept; zero counts as positive. A vector of
-/// zeros stays one. What comes out is the reconstruction in `f32`, of the same shape; rounding it
-/// again changes nothing.
+/// 8 and 4 bits: the levels are the multiples of `scale / 127` or `scale / 7`, from `-scale` to
+/// `scale`. A coordinate in that range moves by at most half a step, one beyond it goes to the
+/// nearest end. 1 bit: the sign remains, at the size `scale`; zero counts as positive. What comes out
+/// is the reconstruction in `f32`, of the same shape; rounding it again changes nothing.
+///
+/// | scale | made by | is |
+/// |---|---|---|
+/// | per vector | [`new`](Self::new) | `max ∣x∣` of the vector, so nothing is beyond it; 1 bit: its root mean square, so the norm is kept |
+/// | per dimension | [`fit`](Self::fit) | a quantile of the sample's `∣x∣` in that dimension; 1 bit: their root mean square |
+/// | fixed | [`scale`](Self::scale) | the number given |
+///
+/// [`dither`](Self::dither) adds an offset to each dimension before the rounding and takes it away
+/// afterwards (subtractive dither: Schuchman, IEEE Trans. Commun. Tech. 12, 1964). Over the draw of
+/// the key, a coordinate's error is then uniform within half a step whatever the coordinate is. Under
+/// one key, all vectors share the offsets.
+///
+/// # Packed codes
+/// [`encode`](Self::encode) gives codes for a vector store, [`decode`](Self::decode) makes of them
+/// what `protect` gives, bit for bit. Bytes for a vector:
+///
+/// | dimension | `f32` | 8 bits | 4 bits | 1 bit | scale per vector, besides |
+/// |---:|---:|---:|---:|---:|---:|
+/// | 384 | 1,536 | 384 | 192 | 48 | 4 |
+/// | 768 | 3,072 | 768 | 384 | 96 | 4 |
+/// | 1536 | 6,144 | 1,536 | 768 | 192 | 4 |
+/// | 3072 | 12,288 | 3,072 | 1,536 | 384 | 4 |
+///
+/// - **8 bits**: a byte each, two's complement, from -127 to 127: usearch's `i8`. Cosine needs no
+///   scales that are per vector, or one for all; inner products and distances need them. Qdrant's
+///   8-bit vectors are unsigned, and its own quantization starts from floats: give it the
+///   reconstruction.
+/// - **4 bits**: two to a byte, two's complement, the first in the lower half.
+/// - **1 bit**: eight to a byte, the first in the **highest** bit, 1 for positive: pgvector's `bit`
+///   and numpy's `packbits`. usearch's `b1` is the same now; early versions had the first in
+///   the lowest bit, which makes no difference to a Hamming distance as long as all codes come from
+///   here. pgvector's `binary_quantize` has 0 for a coordinate of exactly zero. Qdrant's binary
+///   quantization takes the signs itself: give it the reconstruction.
 ///
 /// # Who it stops
-/// Nobody, until measured: it is rounding, made for storage, and not known as a defense. It draws no
-/// randomness and has no key. 1 bit takes away much of a vector and may hinder an inverter trained on
-/// clean ones.
+/// Nobody, until measured: it is rounding, made for storage, and not known as a defense. At 8 bits it
+/// is none at all. 1 bit takes away much of a vector and may hinder an inverter trained on clean ones.
+/// Dither hides nothing from whom the reconstruction is shown; who has the codes alone, and not the
+/// key, is off by another half step.
 ///
 /// # Who it does not
 /// An attacker who trains on rounded vectors. At 8 bits not even one who did not: the steps are far
@@ -24,15 +73,17 @@ use crate::{Defense, Error, Guarantee, Rng, Role, check_finite};
 ///
 /// # What it costs in retrieval
 /// 8 bits: next to nothing as a rule; 4 bits: little; 1 bit: a loss that depends on model and
-/// dimension. Measure it on your corpus.
+/// dimension. A fixed scale that is too large wastes levels, one that is too small cuts the largest
+/// coordinates off. Measure it on your corpus.
 ///
 /// # Order in a stack
 /// Last: after a [`Rotation`](crate::Rotation), which spreads large coordinates over all and so makes
 /// rounding finer, and after [`GaussianNoise`](crate::GaussianNoise), whose guarantee survives
 /// rounding. Rounding before the noise changes norms, and the noise then comes without a guarantee.
+/// Fit the scales on vectors as they come to this place.
 ///
 /// # Default
-/// None: say how many bits.
+/// A scale for each vector, no dither. Say how many bits.
 ///
 /// # Example
 /// ```
@@ -43,41 +94,239 @@ use crate::{Defense, Error, Guarantee, Rng, Role, check_finite};
 /// let mut vectors = array![[3.0_f32, -4.0]];
 /// signs.protect(Role::Document, vectors.view_mut(), &mut Rng::from_os()?)?;
 /// assert_eq!(vectors, array![[12.5_f32.sqrt(), -12.5_f32.sqrt()]]);
+///
+/// let codes = signs.encode(vectors.view())?;
+/// assert_eq!(codes.bytes(), array![[0b1000_0000]]);
+/// assert_eq!(signs.decode(&codes)?, vectors);
 /// # Ok::<(), embosk_defenses::Error>(())
 /// ```
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Quantization(Levels);
+#[derive(Clone, PartialEq)]
+pub struct Quantization {
+    bits: Bits,
+    range: Range,
+    dither: Option<Dither>,
+}
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Levels {
-    Signs,
-    /// So many levels on either side of zero.
-    Symmetric(u8),
+/// Where the scales come from.
+#[derive(Clone, PartialEq)]
+enum Range {
+    PerVector,
+    PerDimension(Arc<[f32]>),
+    Fixed(f32),
+}
+
+/// What a batch needs besides its rows.
+struct Scratch {
+    dither: Option<Offsets>,
+    /// Of one row.
+    levels: Vec<i8>,
 }
 
 impl Quantization {
-    /// Rounding to `bits` bits a coordinate.
+    /// Rounding to `bits` bits a coordinate, with a scale for each vector.
     ///
     /// # Errors
     /// [`Error::Setting`] unless `bits` is 8, 4 or 1.
     pub fn new(bits: u32) -> Result<Self, Error> {
-        match bits {
-            8 => Ok(Self(Levels::Symmetric(127))),
-            4 => Ok(Self(Levels::Symmetric(7))),
-            1 => Ok(Self(Levels::Signs)),
-            _ => Err(Error::Setting { name: "bits", expected: "8, 4 or 1" }),
+        let bits = match bits {
+            8 => Bits::Eight,
+            4 => Bits::Four,
+            1 => Bits::One,
+            _ => return Err(Error::Setting { name: "bits", expected: "8, 4 or 1" }),
+        };
+        Ok(Self { bits, range: Range::PerVector, dither: None })
+    }
+
+    /// Rounding with a scale for each dimension, from `sample`, `[rows, dim]`: what the part
+    /// `quantile` of the sample does not exceed there, counted without signs. 1 takes the largest;
+    /// 0.99 or 0.999 keep outliers from making the steps coarse, and cut them off.
+    ///
+    /// # Errors
+    /// [`Error::Setting`] for other `bits` than in [`new`](Self::new), a quantile that is not above 0
+    /// and at most 1, or a sample of no rows; [`Error::NotFinite`] for a row that holds no numbers.
+    pub fn fit(bits: u32, sample: ArrayView2<'_, f32>, quantile: f64) -> Result<Self, Error> {
+        let new = Self::new(bits)?;
+        let scales = fit::scales(new.bits, sample, quantile)?;
+        Ok(Self { range: Range::PerDimension(scales.into()), ..new })
+    }
+
+    /// Rounding with these scales, one for each dimension: a fitted one that was stored as its
+    /// [`scales`](Self::scales).
+    ///
+    /// # Errors
+    /// [`Error::Setting`] for other `bits` than in [`new`](Self::new) or a scale that is not from 0 to
+    /// 1e30.
+    pub fn per_dimension(bits: u32, scales: &[f32]) -> Result<Self, Error> {
+        if !scales.iter().all(|scale| (0.0..=MAX_SCALE).contains(scale)) {
+            return Err(Error::Setting { name: "scales", expected: "numbers from 0 to 1e30" });
         }
+        Ok(Self { range: Range::PerDimension(scales.into()), ..Self::new(bits)? })
+    }
+
+    /// One scale for all: where the outermost level lies, in the vectors' own unit. Behind a
+    /// rotation, coordinates of rows of norm 1 are rarely above `5 / √dim`.
+    ///
+    /// # Errors
+    /// [`Error::Setting`] unless `scale` is above 0 and at most 1e30.
+    pub fn scale(self, scale: f32) -> Result<Self, Error> {
+        if scale > 0.0 && scale <= MAX_SCALE {
+            Ok(Self { range: Range::Fixed(scale), ..self })
+        } else {
+            Err(Error::Setting { name: "scale", expected: "a number above 0, at most 1e30" })
+        }
+    }
+
+    /// With subtractive dither under `key`. Who decodes needs the key as well.
+    ///
+    /// # Errors
+    /// [`Error::Setting`] where the scale is per vector: the steps must not depend on the vector.
+    pub fn dither(self, key: Key) -> Result<Self, Error> {
+        match self.range {
+            Range::PerVector => {
+                Err(Error::Setting { name: "dither", expected: "used with a scale that is fixed or fitted" })
+            }
+            _ => Ok(Self { dither: Some(Dither::new(key)), ..self }),
+        }
+    }
+
+    /// The scale of each dimension, where there is one: what to store of a fitted quantization.
+    pub fn scales(&self) -> Option<&[f32]> {
+        match &self.range {
+            Range::PerDimension(scales) => Some(scales),
+            _ => None,
+        }
+    }
+
+    /// How many bytes the codes of a vector of `dim` dimensions take, without its scale.
+    pub fn code_bytes(&self, dim: usize) -> usize {
+        self.bits.bytes(dim)
+    }
+
+    /// The packed codes of `vectors`, `[batch, dim]`.
+    ///
+    /// # Errors
+    /// As [`protect`](Defense::protect).
+    pub fn encode(&self, vectors: ArrayView2<'_, f32>) -> Result<Codes, Error> {
+        let mut codes = Codes::default();
+        self.encode_into(vectors, &mut codes)?;
+        Ok(codes)
+    }
+
+    /// As [`encode`](Self::encode), into codes whose memory is used again where the shape is the same.
+    /// On an error they are empty.
+    ///
+    /// # Errors
+    /// As [`protect`](Defense::protect).
+    pub fn encode_into(&self, vectors: ArrayView2<'_, f32>, codes: &mut Codes) -> Result<(), Error> {
+        let encoded = self.encode_rows(vectors, codes);
+        if encoded.is_err() {
+            *codes = Codes::default();
+        }
+        encoded
+    }
+
+    fn encode_rows(&self, vectors: ArrayView2<'_, f32>, codes: &mut Codes) -> Result<(), Error> {
+        let (rows, dim) = vectors.dim();
+        codes.reshape(dim, (rows, self.code_bytes(dim)), self.scale_count(rows));
+        let Some(Scratch { dither, mut levels }) = self.prepare(rows, dim)? else {
+            return Ok(());
+        };
+        let (bytes, scales) = codes.parts_mut();
+        let mut scales = scales.iter_mut();
+        for (row, (values, mut bytes)) in vectors.rows().into_iter().zip(bytes.rows_mut()).enumerate() {
+            let values = contiguous(values);
+            let largest = largest_magnitude(&values).ok_or(Error::NotFinite { row })?;
+            let grid = self.grid(self.scale_of(&values, largest), dither.as_ref());
+            grid.round(&values, &mut levels);
+            // The rows of a new array are contiguous.
+            if let Some(bytes) = bytes.as_slice_mut() {
+                self.bits.pack(&levels, bytes);
+            }
+            if let (Some(to), Scale::Row(scale)) = (scales.next(), grid.scale) {
+                *to = scale;
+            }
+        }
+        Ok(())
+    }
+
+    /// The vectors, `[batch, dim]`, that codes stand for: what [`protect`](Defense::protect) makes of
+    /// those that were encoded, bit for bit.
+    ///
+    /// # Errors
+    /// [`Error::CodeLength`] or [`Error::ScaleCount`] where the codes do not fit their dimension,
+    /// [`Error::Dimension`] where there are scales for another one, [`Error::Setting`] for a dimension
+    /// that no array has, and [`Error::NotFinite`] for a row whose scale is no number.
+    pub fn decode(&self, codes: &Codes) -> Result<Array2<f32>, Error> {
+        let (rows, dim) = (codes.bytes().nrows(), codes.dim());
+        // No array has more columns, not even one without rows.
+        if dim > isize::MAX as usize {
+            return Err(Error::Setting { name: "dim", expected: "that of the vectors that were encoded" });
+        }
+        codes.check(self.code_bytes(dim), self.scale_count(rows))?;
+        if let Some(row) =
+            codes.scales().iter().position(|scale| scale.is_nan() || scale.abs() > f32::MAX / 2.0)
+        {
+            return Err(Error::NotFinite { row });
+        }
+        let Some(Scratch { dither, mut levels }) = self.prepare(rows, dim)? else {
+            return Ok(Array2::default((0, dim)));
+        };
+        let mut vectors = Array2::zeros((rows, dim));
+        for (row, values) in vectors.rows_mut().into_iter().enumerate() {
+            let scale = codes.scales().get(row).copied().unwrap_or_default();
+            self.bits.unpack(&contiguous(codes.bytes().row(row)), &mut levels);
+            self.grid(scale, dither.as_ref()).restore(&levels, values);
+        }
+        Ok(vectors)
+    }
+
+    /// Room for the batch's rows, one at a time; nothing where there are none.
+    fn prepare(&self, rows: usize, dim: usize) -> Result<Option<Scratch>, Error> {
+        if rows == 0 {
+            return Ok(None);
+        }
+        if let Some(scales) = self.scales().filter(|scales| scales.len() != dim) {
+            return Err(Error::Dimension { expected: scales.len(), found: dim });
+        }
+        let dither = self.dither.as_ref().map(|dither| dither.offsets(dim));
+        Ok(Some(Scratch { dither, levels: vec![0; dim] }))
+    }
+
+    fn scale_count(&self, rows: usize) -> usize {
+        if self.range == Range::PerVector { rows } else { 0 }
+    }
+
+    /// The scale of a row of its own, of which `largest` is the largest magnitude.
+    fn scale_of(&self, row: &[f32], largest: f32) -> f32 {
+        match (&self.range, self.bits) {
+            (Range::PerVector, Bits::One) => fit::root_mean_square(row.iter()),
+            _ => largest,
+        }
+    }
+
+    fn grid<'a>(&'a self, row_scale: f32, dither: Option<&'a Offsets>) -> Grid<'a> {
+        let scale = match &self.range {
+            Range::PerVector => Scale::Row(row_scale),
+            Range::PerDimension(scales) => Scale::Dimensions(scales),
+            Range::Fixed(scale) => Scale::Row(*scale),
+        };
+        Grid { top: self.bits.top(), scale, dither: dither.map(|offsets| offsets.as_slice()) }
     }
 }
 
 impl Defense for Quantization {
     fn protect(&self, _: Role, mut vectors: ArrayViewMut2<'_, f32>, _: &mut Rng) -> Result<(), Error> {
         check_finite(&vectors)?;
+        let Some(Scratch { dither, mut levels }) = self.prepare(vectors.nrows(), vectors.ncols())? else {
+            return Ok(());
+        };
         for row in vectors.rows_mut() {
-            match self.0 {
-                Levels::Signs => keep_signs(row),
-                Levels::Symmetric(levels) => round(row, f64::from(levels)),
-            }
+            let values = contiguous(row.view());
+            let largest = values.iter().fold(0.0, |largest: f32, x| largest.max(x.abs()));
+            let grid = self.grid(self.scale_of(&values, largest), dither.as_ref());
+            grid.round(&values, &mut levels);
+            drop(values);
+            grid.restore(&levels, row);
         }
         Ok(())
     }
@@ -85,32 +334,35 @@ impl Defense for Quantization {
     fn guarantee(&self) -> Guarantee {
         Guarantee::None
     }
-}
 
-/// Rounds to `levels` levels on either side of zero.
-///
-/// `levels · largest / levels` is exact in `f64`, so the largest coordinate and with it the scale are
-/// the same the second time.
-fn round(mut row: ArrayViewMut1<'_, f32>, levels: f64) {
-    let largest = row.iter().fold(0.0, |largest: f64, &x| largest.max(f64::from(x).abs()));
-    if largest > 0.0 {
-        row.mapv_inplace(|x| ((f64::from(x) * levels / largest).round() * largest / levels) as f32);
+    fn imitation(&self, rng: &mut Rng) -> Option<Arc<dyn Defense>> {
+        self.dither.as_ref()?;
+        Some(Arc::new(Self { dither: Some(Dither::new(Key::draw(rng))), ..self.clone() }))
     }
 }
 
-/// Leaves the signs, at the root mean square of the coordinates, which keeps the norm.
-fn keep_signs(mut row: ArrayViewMut1<'_, f32>) {
-    let sum: f64 = row.iter().map(|&x| f64::from(x).powi(2)).sum();
-    let size = (sum / row.len() as f64).sqrt() as f32;
-    row.mapv_inplace(|x| if x < 0.0 { -size } else { size });
+/// The row as a slice, copied where it does not lie in one piece.
+fn contiguous<T: Clone>(row: ArrayView1<'_, T>) -> Cow<'_, [T]> {
+    row.to_slice().map_or_else(|| Cow::Owned(row.to_vec()), Cow::Borrowed)
 }
 
 impl fmt::Display for Quantization {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let bits = match self.0 {
-            Levels::Signs => 1,
-            Levels::Symmetric(levels) => levels.ilog2() + 2,
-        };
-        write!(f, "quantization(bits={bits})")
+        write!(f, "quantization(bits={}", self.bits.count())?;
+        match &self.range {
+            Range::PerVector => {}
+            Range::PerDimension(scales) => write!(f, ", scale={FIT}{}", digits_of_fit(scales.iter()))?,
+            Range::Fixed(scale) => write!(f, ", scale={scale}")?,
+        }
+        if let Some(dither) = &self.dither {
+            write!(f, ", dither={}", dither.key())?;
+        }
+        f.write_str(")")
+    }
+}
+
+impl fmt::Debug for Quantization {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Quantization({self})")
     }
 }

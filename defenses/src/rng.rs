@@ -50,8 +50,15 @@ impl Rng {
         StandardNormals { rng: self, second: None }
     }
 
+    /// An index below `n`, zero where `n` is zero: the high half of `next_u64() · n`. It is part of the
+    /// storage format of keyed defenses.
+    pub(crate) fn below(&mut self, n: usize) -> usize {
+        let wide = u128::from(self.0.next_u64()) * n as u128;
+        (wide >> 64) as usize
+    }
+
     /// A number in [0, 1) on a grid of 2⁻⁵³.
-    fn uniform(&mut self) -> f64 {
+    pub(crate) fn uniform(&mut self) -> f64 {
         const STEP: f64 = 1.0 / (1_u64 << 53) as f64;
         (self.0.next_u64() >> 11) as f64 * STEP
     }

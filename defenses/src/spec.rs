@@ -9,8 +9,9 @@
 use std::str::FromStr;
 use std::sync::Arc;
 
+use crate::codes::FIT;
 use crate::key::PREFIX;
-use crate::{Defense, Error, GaussianNoise, Key, Quantization, Rotation};
+use crate::{Dcpe, Defense, Error, GaussianNoise, Key, Permutation, Quantization, Role, Rotation, Scaling};
 
 type Part = Arc<dyn Defense>;
 
@@ -21,26 +22,92 @@ struct Known {
     build: fn(&Parameters<'_>) -> Result<Part, Error>,
 }
 
-const KNOWN: [Known; 3] = [
-    Known { name: "gaussian", parameters: &["sigma"], build: gaussian },
-    Known { name: "quantization", parameters: &["bits"], build: quantization },
-    Known { name: "rotation", parameters: &["key", "dim"], build: rotation },
+const KNOWN: [Known; 7] = [
+    Known { name: "dcpe", parameters: &["key", "beta"], build: dcpe },
+    Known { name: "gaussian", parameters: &["sigma", "key", "on", "renormalize"], build: gaussian },
+    Known { name: "permutation", parameters: &["key", "dim"], build: permutation },
+    Known {
+        name: "product_quantization",
+        parameters: &["subspaces", "centroids", "codebook"],
+        build: product_quantization,
+    },
+    Known { name: "quantization", parameters: &["bits", "scale", "dither"], build: quantization },
+    Known { name: "rotation", parameters: &["key", "dim", "kind"], build: rotation },
+    Known { name: "scaling", parameters: &["key"], build: scaling },
 ];
 
+/// What is fitted on a sample is too long for a spec: what is printed names it, and is not read back.
+const NOT_HELD: &str = "this names a fit but does not hold it: a spec cannot, use `fit` in Rust";
+
 fn gaussian(parameters: &Parameters<'_>) -> Result<Part, Error> {
-    Ok(Arc::new(GaussianNoise::new(parameters.number("sigma", "a number")?)?))
+    let sigma = parameters.number("sigma", "a number")?;
+    let noise = match parameters.find("key") {
+        Some(_) => GaussianNoise::keyed(sigma, &parameters.key("key")?)?,
+        None => GaussianNoise::new(sigma)?,
+    };
+    let noise = match parameters.find("on").map(|value| (value.text, value)) {
+        Some(("documents", _)) => noise.on(Role::Document),
+        Some(("queries", _)) => noise.on(Role::Query),
+        Some(("both", _)) | None => noise,
+        Some((_, value)) => return Err(value.error("`on` should be documents, queries or both")),
+    };
+    let renormalize =
+        parameters.find("renormalize").is_some() && parameters.number("renormalize", "true or false")?;
+    Ok(Arc::new(noise.renormalize(renormalize)))
 }
 
 fn quantization(parameters: &Parameters<'_>) -> Result<Part, Error> {
-    Ok(Arc::new(Quantization::new(parameters.number("bits", "8, 4 or 1")?)?))
+    let mut rounding = Quantization::new(parameters.number("bits", "8, 4 or 1")?)?;
+    if let Some(scale) = parameters.find("scale") {
+        if scale.text.starts_with(FIT) {
+            return Err(scale.error(NOT_HELD));
+        }
+        rounding = rounding.scale(parameters.number("scale", "a number")?)?;
+    }
+    if parameters.find("dither").is_some() {
+        rounding = rounding.dither(parameters.key("dither")?)?;
+    }
+    Ok(Arc::new(rounding))
+}
+
+fn product_quantization(parameters: &Parameters<'_>) -> Result<Part, Error> {
+    let place = parameters.find("codebook").unwrap_or(parameters.of);
+    Err(place.error(NOT_HELD))
 }
 
 fn rotation(parameters: &Parameters<'_>) -> Result<Part, Error> {
-    let key = parameters.key("key")?;
-    Ok(Arc::new(match parameters.find("dim") {
-        Some(_) => Rotation::new(&key, parameters.number("dim", "a whole number")?)?,
-        None => Rotation::deferred(key),
+    let hadamard = match parameters.find("kind") {
+        None => false,
+        Some(kind) => match kind.text {
+            "haar" => false,
+            "hadamard" => true,
+            _ => return Err(kind.error("`kind` should be haar or hadamard")),
+        },
+    };
+    let (key, dim) = parameters.key_and_dim()?;
+    Ok(Arc::new(match (dim, hadamard) {
+        (Some(dim), false) => Rotation::new(&key, dim)?,
+        (Some(dim), true) => Rotation::hadamard(&key, dim)?,
+        (None, false) => Rotation::deferred(key),
+        (None, true) => Rotation::deferred_hadamard(key),
     }))
+}
+
+fn permutation(parameters: &Parameters<'_>) -> Result<Part, Error> {
+    let (key, dim) = parameters.key_and_dim()?;
+    Ok(Arc::new(match dim {
+        Some(dim) => Permutation::new(&key, dim)?,
+        None => Permutation::deferred(key),
+    }))
+}
+
+fn scaling(parameters: &Parameters<'_>) -> Result<Part, Error> {
+    Ok(Arc::new(Scaling::new(&parameters.key("key")?)))
+}
+
+fn dcpe(parameters: &Parameters<'_>) -> Result<Part, Error> {
+    let beta = parameters.number("beta", "a number")?;
+    Ok(Arc::new(Dcpe::new(&parameters.key("key")?, beta)?))
 }
 
 /// Reads the parts of a spec.
@@ -117,6 +184,12 @@ impl<'a> Parameters<'a> {
     fn number<N: FromStr>(&self, name: &str, expected: &str) -> Result<N, Error> {
         let value = self.require(name)?;
         value.text.parse().map_err(|_| value.error(format!("`{name}` should be {expected}")))
+    }
+
+    /// The key, and the dimension where one is given.
+    fn key_and_dim(&self) -> Result<(Key, Option<usize>), Error> {
+        let dim = self.find("dim").map(|_| self.number("dim", "a whole number")).transpose()?;
+        Ok((self.key("key")?, dim))
     }
 
     /// Reads the key that a value names. No message repeats the value: it may be a key.

@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use ndarray::ArrayViewMut2;
 
-use crate::{Defense, Error, Guarantee, Rng, Role, spec};
+use crate::rows::with_scratch;
+use crate::{Defense, Error, Guarantee, Rng, Role, fingerprint, spec};
 
 /// Defenses one after the other, in the order written. A stack is itself a defense.
 ///
@@ -15,9 +16,12 @@ use crate::{Defense, Error, Guarantee, Rng, Role, spec};
 ///
 /// | part | parameters |
 /// |---|---|
-/// | `gaussian` | `sigma`: see [`GaussianNoise`](crate::GaussianNoise) |
-/// | `quantization` | `bits`: see [`Quantization`](crate::Quantization) |
-/// | `rotation` | `key`: `env:NAME` or `file:PATH`; `dim`, or else the first vectors' |
+/// | `dcpe` | `key`, as below; `beta`: see [`Dcpe`](crate::Dcpe) |
+/// | `gaussian` | `sigma`; `key`, or else fresh noise; `on`: `documents`, `queries` or, by default, `both`; `renormalize`: `true` or, by default, `false`: see [`GaussianNoise`](crate::GaussianNoise) |
+/// | `permutation` | `key`; `dim`, or else the first vectors': see [`Permutation`](crate::Permutation) |
+/// | `quantization` | `bits`; `scale`, or else each vector's; with a scale also `dither`, a key as below: see [`Quantization`](crate::Quantization) |
+/// | `rotation` | `key`: `env:NAME` or `file:PATH`; `dim`, or else the first vectors'; `kind`: `haar`, the default, or `hadamard`: see [`Rotation`](crate::Rotation) |
+/// | `scaling` | `key`: see [`Scaling`](crate::Scaling) |
 ///
 /// A key is named, never written out, and prints as its fingerprint; so the spec of a keyed stack
 /// says which key it needs, and does not hold it. The key is read when the spec is.
@@ -34,6 +38,19 @@ use crate::{Defense, Error, Guarantee, Rng, Role, spec};
 /// let wrong: Stack = "quantization(bits=8) | gaussian(sigma=0.01)".parse()?;
 /// assert_eq!(wrong.guarantee(), Guarantee::None);
 /// # Ok::<(), embosk_defenses::Error>(())
+/// ```
+///
+/// Vectors under one key cannot be searched with queries under another. Store the stack's
+/// [fingerprint](Self::fingerprint) beside the vectors, and check it before the first query:
+///
+/// ```
+/// use embosk_defenses::{Error, Key, Rotation, Stack};
+///
+/// let stored = Stack::new().with(Rotation::new(&Key::generate()?, 384)?).fingerprint();
+///
+/// let other = Stack::new().with(Rotation::new(&Key::generate()?, 384)?);
+/// assert!(matches!(other.check_fingerprint(&stored), Err(Error::OtherKey { .. })));
+/// # Ok::<(), Error>(())
 /// ```
 #[derive(Clone, Debug, Default)]
 pub struct Stack(Vec<Arc<dyn Defense>>);
@@ -64,6 +81,25 @@ impl Stack {
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
+
+    /// The [fingerprint](crate::Key::fingerprint) of the key that its parts have in common, to be stored
+    /// beside the vectors. Parts with several keys give all of them in turn, separated by commas;
+    /// without a key it is `none`.
+    ///
+    /// It is read from what the parts print, so a defense of your own counts where it prints its key as
+    /// `fingerprint:` and eight digits.
+    pub fn fingerprint(&self) -> String {
+        fingerprint::of_spec(&self.to_string())
+    }
+
+    /// Whether `stored`, a [`fingerprint`](Self::fingerprint) from beside the vectors, is this stack's.
+    ///
+    /// # Errors
+    /// [`Error::OtherKey`] where the vectors were protected under another key, and [`Error::Setting`]
+    /// where `stored` is not a fingerprint.
+    pub fn check_fingerprint(&self, stored: &str) -> Result<(), Error> {
+        fingerprint::check(stored.trim(), self.fingerprint())
+    }
 }
 
 impl Defense for Stack {
@@ -71,12 +107,14 @@ impl Defense for Stack {
         match self.0.as_slice() {
             [] => crate::check_finite(&vectors),
             [only] => only.protect(role, vectors, rng),
-            parts => {
-                let mut copy = vectors.to_owned();
+            parts => with_scratch(vectors.len(), |copy| {
+                let copy = ArrayViewMut2::from_shape(vectors.dim(), copy);
+                let mut copy = copy.expect("as many numbers as the vectors have");
+                copy.assign(&vectors);
                 parts.iter().try_for_each(|part| part.protect(role, copy.view_mut(), rng))?;
                 vectors.assign(&copy);
                 Ok(())
-            }
+            }),
         }
     }
 

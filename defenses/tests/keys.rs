@@ -5,7 +5,8 @@
 use std::io::Write as _;
 use std::process::Command;
 
-use embosk_defenses::{Error, Key};
+use embosk_defenses::{Defense, Error, GaussianNoise, Key, Rng, Role, Rotation, Stack};
+use ndarray::Array2;
 use proptest::prelude::*;
 
 /// The text of the key of bytes 0, 1, … 31: a format that never changes.
@@ -108,4 +109,86 @@ fn a_key_file_that_others_can_read_is_refused() {
     }
     file.as_file().set_permissions(std::fs::Permissions::from_mode(0o400)).unwrap();
     assert!(Key::from_file(file.path()).is_ok());
+}
+
+/// Compiles only where a type does *not* implement a trait: otherwise `_` has two answers.
+macro_rules! lacks {
+    ($type:ty: $trait:path) => {{
+        trait Ask<Answer> {
+            const DONE: () = ();
+        }
+        impl<T> Ask<()> for T {}
+        impl<T: $trait> Ask<u8> for T {}
+        <$type as Ask<_>>::DONE
+    }};
+}
+
+/// Nor can it be serialized: the crate does not know serde.
+#[test]
+fn a_key_is_neither_copied_nor_made_up_nor_ordered() {
+    lacks!(Key: Clone);
+    lacks!(Key: Default);
+    lacks!(Key: std::hash::Hash);
+    lacks!(Key: PartialOrd);
+    lacks!(Key: AsRef<[u8]>);
+    lacks!(Key: std::ops::Deref);
+    lacks!(Rotation: Clone);
+    lacks!(Rng: Clone);
+    assert!(!include_str!("../Cargo.toml").contains("serde"));
+}
+
+fn under(byte: u8) -> Rotation {
+    Rotation::new(&Key::from_bytes([byte; 32]), 4).unwrap()
+}
+
+#[test]
+fn a_stack_names_its_keys() {
+    let name = |byte| Key::from_bytes([byte; 32]).fingerprint();
+    let noise = || GaussianNoise::new(0.1).unwrap();
+    let table = [
+        (Stack::new(), "none".to_owned()),
+        (Stack::new().with(noise()), "none".to_owned()),
+        (Stack::new().with(under(1)), name(1)),
+        (Stack::new().with(Rotation::deferred(Key::from_bytes([1; 32]))).with(noise()), name(1)),
+        (Stack::new().with(under(1)).with(Stack::new().with(noise()).with(under(1))), name(1)),
+        (Stack::new().with(under(1)).with(under(2)), format!("{},{}", name(1), name(2))),
+        (Stack::new().with(under(2)).with(under(1)), format!("{},{}", name(2), name(1))),
+    ];
+    for (stack, expected) in &table {
+        assert_eq!(stack.fingerprint(), *expected, "{stack}");
+        for (other, stored) in &table {
+            let verdict = other.check_fingerprint(&stack.fingerprint());
+            match verdict {
+                Ok(()) => assert_eq!(stored, expected),
+                Err(Error::OtherKey { stored: of, found }) => {
+                    assert_ne!(stored, expected);
+                    assert_eq!((of, found), (expected.clone(), stored.clone()));
+                }
+                Err(error) => panic!("{error}"),
+            }
+        }
+    }
+    assert_eq!(under(1).fingerprint(), name(1));
+}
+
+/// What the check is for: under another key a search finds nothing, and nothing else would say so.
+#[test]
+fn a_query_under_another_key_is_an_error_that_can_be_caught() {
+    let stored = Stack::new().with(under(1)).fingerprint();
+    let queries = Stack::new().with(under(2));
+    assert!(queries.protect(Role::Query, Array2::ones((1, 4)).view_mut(), &mut Rng::seeded(0)).is_ok());
+    let refusal = queries.check_fingerprint(&stored).unwrap_err();
+    let expected =
+        format!("the vectors were protected under the key {stored}, the stack has {}", queries.fingerprint());
+    assert_eq!(refusal.to_string(), expected);
+}
+
+#[test]
+fn what_is_not_a_fingerprint_is_refused_without_repeating_it() {
+    let stack = Stack::new().with(under(1));
+    assert!(stack.check_fingerprint(&format!(" {}\n", stack.fingerprint())).is_ok());
+    for text in ["", "bece91f", "BECE91FF", "bece91ff,", "fingerprint:bece91ff", "ä", TEXT] {
+        let refusal = stack.check_fingerprint(text);
+        assert!(matches!(refusal, Err(Error::Setting { name: "fingerprint", .. })), "{text:?}: {refusal:?}");
+    }
 }

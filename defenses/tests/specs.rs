@@ -18,6 +18,7 @@ fn reads_what_is_written_and_prints_it_in_one_way() {
         ("quantization(bits=8)|gaussian(sigma=0)", "quantization(bits=8) | gaussian(sigma=0)", 2),
         ("none | quantization(bits=1)", "quantization(bits=1)", 1),
         ("quantization(bits=4) | none", "quantization(bits=4)", 1),
+        ("quantization(scale=2e-1, bits=8)", "quantization(bits=8, scale=0.2)", 1),
     ];
     for (spec, printed, parts) in table {
         let stack: Stack = spec.parse().unwrap_or_else(|error| panic!("{spec:?}: {error}"));
@@ -29,8 +30,12 @@ fn reads_what_is_written_and_prints_it_in_one_way() {
 #[test]
 fn says_what_is_wrong_and_where() {
     let table = [
-        ("", 1, "expected a defense: known are gaussian, quantization, rotation"),
-        ("gausian(sigma=1)", 1, "unknown defense `gausian`; known are gaussian, quantization, rotation"),
+        ("", 1, "expected a defense: known are dcpe, gaussian, permutation, product_quantization"),
+        (
+            "gausian(sigma=1)",
+            1,
+            "unknown defense `gausian`; known are dcpe, gaussian, permutation, product_quantization",
+        ),
         ("none | ", 8, "expected a defense"),
         ("| none", 1, "expected a defense"),
         ("gaussian", 9, "expected `(` after `gaussian`"),
@@ -39,16 +44,29 @@ fn says_what_is_wrong_and_where() {
         ("gaussian(sigma 1)", 16, "expected `=` after `sigma`"),
         ("gaussian(sigma=1,)", 18, "expected a parameter"),
         ("gaussian(sigma=1, sigma=2)", 19, "`sigma` is given twice"),
-        ("gaussian(sigmo=1)", 10, "unknown parameter `sigmo`; known are sigma (of `gaussian`)"),
+        (
+            "gaussian(sigmo=1)",
+            10,
+            "unknown parameter `sigmo`; known are sigma, key, on, renormalize (of `gaussian`)",
+        ),
         ("gaussian(sigma=much)", 16, "`sigma` should be a number"),
         ("quantization(bits=-8)", 19, "`bits` should be 8, 4 or 1"),
         ("none | gaussian(sigma=)", 23, "`sigma` should be a number"),
+        ("quantization(bits=8, scale=fit:01)", 28, "names a fit but does not hold it"),
+        ("product_quantization(codebook=fit:01)", 31, "names a fit but does not hold it"),
+        ("quantization(bits=8, scale=0.2, dither=x)", 40, "a key is named as `env:NAME` or `file:PATH`"),
         ("none none", 6, "expected `|` or the end"),
         ("ä", 1, "expected a defense"),
         ("none | ä", 8, "expected a defense"),
         ("gaussian(sigma=ä) ?", 16, "`sigma` should be a number"),
         ("gaussian(sigma=1)ä", 18, "expected `|` or the end"),
         ("rotation()", 1, "`rotation` needs `key=…`"),
+        ("rotation(key=env:X, kind=haaar)", 26, "`kind` should be haar or hadamard"),
+        ("rotation(key=env:X, dim=four)", 25, "`dim` should be a whole number"),
+        ("permutation()", 1, "`permutation` needs `key=…`"),
+        ("scaling(beta=1)", 9, "unknown parameter `beta`; known are key (of `scaling`)"),
+        ("dcpe(key=env:X)", 1, "`dcpe` needs `beta=…`"),
+        ("dcpe(beta=1)", 1, "`dcpe` needs `key=…`"),
         ("rotation(key=EMBOSK_KEY)", 14, "a key is named as `env:NAME` or `file:PATH`"),
         ("rotation(key=fingerprint:01234567)", 14, "names a key but does not hold it"),
     ];
@@ -62,9 +80,13 @@ fn says_what_is_wrong_and_where() {
 
 #[test]
 fn values_out_of_range_say_the_range() {
-    for (spec, name) in
-        [("gaussian(sigma=-1)", "sigma"), ("gaussian(sigma=nan)", "sigma"), ("quantization(bits=3)", "bits")]
-    {
+    for (spec, name) in [
+        ("gaussian(sigma=-1)", "sigma"),
+        ("gaussian(sigma=nan)", "sigma"),
+        ("quantization(bits=3)", "bits"),
+        ("quantization(bits=8, scale=0)", "scale"),
+        ("quantization(bits=8, scale=inf)", "scale"),
+    ] {
         let error = spec.parse::<Stack>().unwrap_err();
         assert!(matches!(error, Error::Setting { name: of, .. } if of == name), "{spec}: {error}");
     }
@@ -93,7 +115,7 @@ fn a_key_in_a_spec_is_refused_and_never_repeated() {
 }
 
 #[test]
-fn a_rotation_finds_its_key_and_prints_the_fingerprint() {
+fn keyed_defenses_find_their_key_and_print_the_fingerprint() {
     let key = Key::generate().unwrap();
     let mut file = tempfile::NamedTempFile::new().unwrap();
     write!(file, "{}", *key.to_text()).unwrap();
@@ -101,6 +123,18 @@ fn a_rotation_finds_its_key_and_prints_the_fingerprint() {
     for spec in [format!("rotation(key=file:{path})"), format!("rotation( dim=4, key = file:{path} )")] {
         let stack: Stack = spec.parse().unwrap();
         assert_eq!(stack.to_string(), format!("rotation(key=fingerprint:{})", key.fingerprint()));
+    }
+    for (spec, printed) in [
+        ("rotation(key=file:PATH, kind=haar)", "rotation(key=KEY)"),
+        ("rotation(key=file:PATH, kind=hadamard)", "rotation(key=KEY, kind=hadamard)"),
+        ("rotation(kind=hadamard, dim=4, key=file:PATH)", "rotation(key=KEY, kind=hadamard)"),
+        ("permutation(key=file:PATH)", "permutation(key=KEY)"),
+        ("permutation(key=file:PATH, dim=4)", "permutation(key=KEY)"),
+        ("scaling(key=file:PATH)", "scaling(key=KEY)"),
+        ("dcpe(key=file:PATH, beta=5e-1)", "dcpe(key=KEY, beta=0.5)"),
+    ] {
+        let stack: Stack = spec.replace("PATH", &path.to_string()).parse().unwrap();
+        assert_eq!(stack.to_string(), printed.replace("KEY", &key.to_string()), "{spec}");
     }
     let unset = "rotation(key=env:EMBOSK_TEST_UNSET)".parse::<Stack>();
     assert!(matches!(unset, Err(Error::KeyVariable { name }) if name == "EMBOSK_TEST_UNSET"));
@@ -114,7 +148,7 @@ proptest! {
 
     #[test]
     fn any_text_of_the_grammars_words_is_read_or_refused(
-        spec in "((none|gaussian|quantization|sigma|bits|rotation|key|dim|[(),=|]|env:|file:| |0\\.1|8|ä){0,12})"
+        spec in "((none|gaussian|quantization|sigma|bits|rotation|dcpe|key|dim|kind|[(),=|]|env:|file:| |0\\.1|8|ä){0,12})"
     ) {
         let _ = spec.parse::<Stack>();
     }

@@ -1,0 +1,76 @@
+//! What a key determines in one dimension: drawn at once, or when the first vectors tell the dimension.
+
+use std::sync::OnceLock;
+
+use ndarray::ArrayViewMut2;
+
+use crate::{Error, Key, check_finite};
+
+/// A rotation's matrix of this size takes 256 MiB and minutes to draw.
+const MAX_DIM: usize = 8192;
+
+/// How a transform is drawn from a key in a dimension, which is in range.
+type Draw<T> = fn(&Key, usize) -> T;
+
+pub(crate) enum Bound<T> {
+    Now(Drawn<T>),
+    Deferred { key: Key, draw: Draw<T>, first: OnceLock<Drawn<T>> },
+}
+
+pub(crate) struct Drawn<T> {
+    dim: usize,
+    transform: T,
+}
+
+impl<T> Bound<T> {
+    /// The transform of `dim` dimensions under `key`, drawn now.
+    pub(crate) fn now(key: &Key, dim: usize, draw: Draw<T>) -> Result<Self, Error> {
+        drawn(key, dim, draw).map(Self::Now)
+    }
+
+    /// The transform under `key` in the dimension of the first vectors.
+    pub(crate) fn deferred(key: Key, draw: Draw<T>) -> Self {
+        Self::Deferred { key, draw, first: OnceLock::new() }
+    }
+
+    /// The dimension, once there is one.
+    pub(crate) fn dim(&self) -> Option<usize> {
+        match self {
+            Self::Now(drawn) => Some(drawn.dim),
+            Self::Deferred { first, .. } => first.get().map(|drawn| drawn.dim),
+        }
+    }
+
+    /// The transform for these vectors, or nothing where there are no rows to bind to.
+    pub(crate) fn of(&self, vectors: &ArrayViewMut2<'_, f32>) -> Result<Option<&T>, Error> {
+        check_finite(vectors)?;
+        if vectors.nrows() == 0 {
+            return Ok(None);
+        }
+        let drawn = self.drawn(vectors.ncols())?;
+        if drawn.dim == vectors.ncols() {
+            Ok(Some(&drawn.transform))
+        } else {
+            Err(Error::Dimension { expected: drawn.dim, found: vectors.ncols() })
+        }
+    }
+
+    /// What is bound, now or before. Of two first batches at once, both draw and one stays.
+    fn drawn(&self, dim: usize) -> Result<&Drawn<T>, Error> {
+        match self {
+            Self::Now(drawn) => Ok(drawn),
+            Self::Deferred { key, draw, first } => match first.get() {
+                Some(drawn) => Ok(drawn),
+                None => drawn(key, dim, *draw).map(|drawn| first.get_or_init(|| drawn)),
+            },
+        }
+    }
+}
+
+fn drawn<T>(key: &Key, dim: usize, draw: Draw<T>) -> Result<Drawn<T>, Error> {
+    if (1..=MAX_DIM).contains(&dim) {
+        Ok(Drawn { dim, transform: draw(key, dim) })
+    } else {
+        Err(Error::Setting { name: "dim", expected: "a whole number from 1 to 8192" })
+    }
+}

@@ -1,0 +1,88 @@
+//! The laws that every defense keeps, as a test that any defense can be run through: feature `contract`.
+//!
+//! | law | what it demands |
+//! |---|---|
+//! | `finite` | ordinary vectors are taken, for documents and queries, and come out finite |
+//! | `zero row` | a row of zeros among them too |
+//! | `one row` | a single row too |
+//! | `range` | the smallest and largest numbers come out finite, or are refused and left as they are |
+//! | `empty batch` | no rows, of any dimension, are fine, and bind the defense to nothing |
+//! | `refusal` | NaN, an infinity and an oversized row are refused by row; nothing is changed or bound |
+//! | `seed` | one seed gives one output, bit for bit, from this defense and from one made like it |
+//! | `dimension` | another dimension is taken, or refused as [`Error::Dimension`](crate::Error::Dimension) with nothing changed |
+//! | `views` | strided, column-major and reversed views are treated as their copies, and nothing beside them |
+//! | `rows` | without fresh randomness, a batch is its rows one by one, to 1e-5 |
+//! | `roles` | what documents bind, queries are bound to, and neither changes what the other becomes |
+//! | `isometry` | with [`Guarantee::Isometry`](crate::Guarantee::Isometry), inner products are kept, between the roles too |
+//! | `threads` | several threads may share the defense |
+//! | `spec` | what it prints is read back as a defense that does the same, where the grammar knows it |
+//! | `key` | it prints a fingerprint and has an imitation, with another key, or neither |
+//!
+//! That the shape is kept and that a defense is `Send + Sync` the compiler sees to. A panic breaks the law
+//! that met it.
+//!
+//! A defense of your own, in its tests, with
+//! `embosk-defenses = { version = "…", features = ["contract"] }` among the dev-dependencies:
+//!
+//! ```
+//! use embosk_defenses::{Defense, Error, Guarantee, Rng, Role, check_finite, contract};
+//! use ndarray::ArrayViewMut2;
+//!
+//! /// Turns every vector round.
+//! #[derive(Debug)]
+//! struct Negation;
+//!
+//! impl std::fmt::Display for Negation {
+//!     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+//!         f.write_str("negation")
+//!     }
+//! }
+//!
+//! impl Defense for Negation {
+//!     fn protect(&self, _: Role, mut vectors: ArrayViewMut2<'_, f32>, _: &mut Rng) -> Result<(), Error> {
+//!         check_finite(&vectors)?; // without this line it breaks the law `refusal`
+//!         vectors.mapv_inplace(|value| -value);
+//!         Ok(())
+//!     }
+//!
+//!     fn guarantee(&self) -> Guarantee {
+//!         Guarantee::Isometry
+//!     }
+//! }
+//!
+//! contract::check(12, || Negation);
+//! ```
+
+mod laws;
+mod subject;
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use crate::Defense;
+use laws::LAWS;
+use subject::Subject;
+
+/// Checks every law on the defense that `make` makes, with vectors of dimension `dim`.
+///
+/// `make` is called many times and makes the same defense each time: a keyed one under a fixed key.
+/// `dim`, at least 2, is the dimension that the defense is bound to, or any that it takes. The vectors
+/// have norm 1, but for those that a law is about.
+///
+/// # Panics
+/// Where the defense breaks a law: the message names the defense, the law, and what happened.
+pub fn check<D: Defense>(dim: usize, make: impl Fn() -> D) {
+    assert!(dim >= 2, "the contract is checked with at least 2 dimensions");
+    let make = || Box::new(make()) as Box<dyn Defense>;
+    let subject = Subject::new(dim, &make);
+    for (name, law) in LAWS {
+        let verdict = catch_unwind(AssertUnwindSafe(|| law(&subject)));
+        if let Err(how) = verdict.unwrap_or_else(|_| Err("it panics".to_owned())) {
+            panic!("`{}` breaks the law `{name}`: {how}", make());
+        }
+    }
+}
+
+/// The laws' names, in the order in which they are checked.
+pub fn laws() -> impl Iterator<Item = &'static str> {
+    LAWS.iter().map(|(name, _)| *name)
+}

@@ -1,0 +1,226 @@
+mod kmeans;
+
+use std::fmt;
+
+use ndarray::{Array2, Array3, ArrayView2, ArrayView3, ArrayViewMut2, Axis, s};
+
+use crate::codes::{Codes, FIT, digits_of_fit};
+use crate::{Defense, Error, Guarantee, Rng, Role, check_finite};
+use kmeans::Centroids;
+
+/// A code is a byte.
+const MAX_CENTROIDS: usize = 256;
+
+/// Each piece of a vector replaced by the nearest of a few that were learned from a sample.
+///
+/// # What it does
+/// Cuts the vector into `subspaces` pieces of equal width and puts in the place of each the nearest of
+/// its subspace's centroids (product quantization: Jégou, Douze and Schmid, IEEE Trans. Pattern Anal.
+/// Mach. Intell. 33, 2011). Of two that are equally near it takes the first. [`fit`](Self::fit) finds
+/// the centroids by k-means. What comes out is the reconstruction in `f32`, of the same shape; a
+/// second time changes nothing.
+///
+/// [`encode`](Self::encode) gives the numbers of the centroids, one byte for each subspace, and no
+/// scales: with pieces of 8 dimensions, 48 bytes for 384 dimensions, 96 for 768, 192 for 1536 and 384
+/// for 3072. [`decode`](Self::decode) makes of them what `protect` gives, bit for bit. The codes mean
+/// nothing without the [`codebook`](Self::codebook): store it with them. It holds
+/// `centroids · dim` numbers, which are means of the sample's vectors.
+///
+/// # Who it stops
+/// Nobody, until measured: it is compression, made for storage. It takes away the more the wider the
+/// pieces are, and so may hinder an inverter trained on clean vectors.
+///
+/// # Who it does not
+/// An attacker who trains on quantized vectors. The codebook is no key: it can be guessed well enough
+/// from vectors of the same kind. Where a centroid stands for few vectors of the sample, or a single
+/// one, it shows them, so fit on vectors that may be known.
+///
+/// # What it costs in retrieval
+/// More than 8 or 4 bits a coordinate, at a fraction of the size; how much depends on the width of
+/// the pieces and on how like the sample your vectors are. Measure it on your corpus.
+///
+/// # Order in a stack
+/// Last, as [`Quantization`](crate::Quantization), and for the same reasons. Fit it on vectors as they
+/// come to this place: behind a [`Rotation`](crate::Rotation), on rotated ones.
+///
+/// # Default
+/// None. Pieces of 8 dimensions with 256 centroids are common, and want a sample of 10,000 vectors or
+/// more. A spec cannot hold a codebook; what is printed names one by a few digits of its hash.
+///
+/// # Example
+/// ```
+/// use embosk_defenses::ProductQuantization;
+/// use ndarray::array;
+///
+/// let sample = array![[0.0_f32, 0.0, 1.0, 1.0], [1.0, 1.0, 0.0, 0.0], [1.0, 0.8, 0.0, 0.0]];
+/// let pairs = ProductQuantization::fit(sample.view(), 2, 2, 7)?;
+/// let codes = pairs.encode(sample.view())?;
+/// assert_eq!(codes.bytes().dim(), (3, 2));
+/// assert_eq!(pairs.decode(&codes)?.row(2), array![1.0, 0.9, 0.0, 0.0]);
+///
+/// // Stored as its codebook, and read again:
+/// let again = ProductQuantization::new(pairs.codebook().to_owned())?;
+/// assert_eq!(again.encode(sample.view())?, codes);
+/// # Ok::<(), embosk_defenses::Error>(())
+/// ```
+#[derive(Clone, PartialEq)]
+pub struct ProductQuantization {
+    /// `[subspaces, centroids, width]`
+    codebook: Array3<f32>,
+    subspaces: Vec<Centroids>,
+}
+
+impl ProductQuantization {
+    /// Learns from `sample`, `[rows, dim]`, a codebook of `centroids` for each of `subspaces`. The
+    /// same sample and seed give the same codebook on every machine.
+    ///
+    /// k-means by Lloyd's algorithm (IEEE Trans. Inf. Theory 28, 1982), 25 rounds at most, from
+    /// k-means++ (Arthur and Vassilvitskii, SODA 2007). The time goes with
+    /// `rounds · rows · dim · centroids`.
+    ///
+    /// # Errors
+    /// [`Error::Setting`] where `subspaces` does not divide the dimension, `centroids` is not from 1 to
+    /// 256, or the sample has fewer rows than there are centroids; [`Error::NotFinite`] for a row
+    /// that holds no numbers.
+    pub fn fit(
+        sample: ArrayView2<'_, f32>,
+        subspaces: usize,
+        centroids: usize,
+        seed: u64,
+    ) -> Result<Self, Error> {
+        let (rows, dim) = sample.dim();
+        if subspaces == 0 || dim == 0 || dim % subspaces != 0 {
+            return Err(Error::Setting { name: "subspaces", expected: "a divisor of the dimension" });
+        }
+        if !(1..=MAX_CENTROIDS).contains(&centroids) {
+            return Err(Error::Setting { name: "centroids", expected: "a whole number from 1 to 256" });
+        }
+        if rows < centroids {
+            return Err(Error::Setting { name: "sample", expected: "of at least as many rows as centroids" });
+        }
+        check_finite(&sample)?;
+        let width = dim / subspaces;
+        let mut rng = Rng::seeded(seed);
+        let mut codebook = Array3::zeros((subspaces, centroids, width));
+        for (pieces, mut book) in sample.axis_chunks_iter(Axis(1), width).zip(codebook.outer_iter_mut()) {
+            book.assign(&kmeans::fit(pieces, centroids, &mut rng));
+        }
+        Self::new(codebook)
+    }
+
+    /// Quantization by this codebook, `[subspaces, centroids, width]`: a fitted one that was stored.
+    ///
+    /// # Errors
+    /// [`Error::Setting`] where a side is 0, there are more than 256 centroids, or a number is not
+    /// finite or beyond 1e30.
+    pub fn new(codebook: Array3<f32>) -> Result<Self, Error> {
+        let refuse = |expected| Err(Error::Setting { name: "codebook", expected });
+        if codebook.is_empty() || codebook.len_of(Axis(1)) > MAX_CENTROIDS {
+            return refuse("[subspaces, centroids, width], none of them 0 and of centroids at most 256");
+        }
+        if !codebook.iter().all(|x| x.abs() <= 1e30) {
+            return refuse("of numbers from -1e30 to 1e30");
+        }
+        let subspaces = codebook.outer_iter().map(Centroids::new).collect();
+        Ok(Self { codebook, subspaces })
+    }
+
+    /// The centroids, `[subspaces, centroids, width]`.
+    pub fn codebook(&self) -> ArrayView3<'_, f32> {
+        self.codebook.view()
+    }
+
+    /// The dimension of the vectors.
+    pub fn dim(&self) -> usize {
+        self.subspaces.len() * self.width()
+    }
+
+    fn width(&self) -> usize {
+        self.codebook.len_of(Axis(2))
+    }
+
+    /// The codes of `vectors`, `[batch, dim]`: `[batch, subspaces]`, the number of each centroid.
+    ///
+    /// # Errors
+    /// As [`protect`](Defense::protect).
+    pub fn encode(&self, vectors: ArrayView2<'_, f32>) -> Result<Codes, Error> {
+        check_finite(&vectors)?;
+        let (rows, dim) = vectors.dim();
+        self.check_dim(rows, dim)?;
+        let mut bytes = Array2::zeros((rows, self.subspaces.len()));
+        if rows > 0 {
+            let pieces = vectors.axis_chunks_iter(Axis(1), self.width());
+            // One subspace after the other, so that its centroids stay in the processor's cache.
+            for ((pieces, mut codes), centroids) in pieces.zip(bytes.columns_mut()).zip(&self.subspaces) {
+                centroids.nearest_of_each(pieces, |row, (nearest, _)| codes[row] = nearest as u8);
+            }
+        }
+        Ok(Codes::new(dim, bytes, Vec::new()))
+    }
+
+    /// The vectors, `[batch, dim]`, that codes stand for: what [`protect`](Defense::protect) makes of
+    /// those that were encoded, bit for bit.
+    ///
+    /// # Errors
+    /// [`Error::Dimension`], [`Error::CodeLength`] or [`Error::ScaleCount`] where the codes are of
+    /// other vectors, and [`Error::CodeRange`] for a row with a number that no centroid has.
+    pub fn decode(&self, codes: &Codes) -> Result<Array2<f32>, Error> {
+        let rows = codes.bytes().nrows();
+        self.check_dim(rows, codes.dim())?;
+        codes.check(self.subspaces.len(), 0)?;
+        let known = self.codebook.len_of(Axis(1));
+        let is_known = |row: &ndarray::ArrayView1<'_, u8>| row.iter().all(|code| usize::from(*code) < known);
+        if let Some(row) = codes.bytes().rows().into_iter().position(|row| !is_known(&row)) {
+            return Err(Error::CodeRange { row });
+        }
+        let mut vectors = Array2::zeros((rows, self.dim()));
+        self.restore(codes, vectors.view_mut());
+        Ok(vectors)
+    }
+
+    fn restore(&self, codes: &Codes, mut vectors: ArrayViewMut2<'_, f32>) {
+        for (mut vector, codes) in vectors.rows_mut().into_iter().zip(codes.bytes().rows()) {
+            let pieces = vector.axis_chunks_iter_mut(Axis(0), self.width());
+            for ((mut piece, code), centroids) in pieces.zip(codes).zip(self.codebook.outer_iter()) {
+                piece.assign(&centroids.slice(s![usize::from(*code), ..]));
+            }
+        }
+    }
+
+    fn check_dim(&self, rows: usize, dim: usize) -> Result<(), Error> {
+        if rows == 0 || dim == self.dim() {
+            Ok(())
+        } else {
+            Err(Error::Dimension { expected: self.dim(), found: dim })
+        }
+    }
+}
+
+impl Defense for ProductQuantization {
+    fn protect(&self, _: Role, vectors: ArrayViewMut2<'_, f32>, _: &mut Rng) -> Result<(), Error> {
+        let codes = self.encode(vectors.view())?;
+        self.restore(&codes, vectors);
+        Ok(())
+    }
+
+    fn guarantee(&self) -> Guarantee {
+        Guarantee::None
+    }
+}
+
+impl fmt::Display for ProductQuantization {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (subspaces, centroids, _) = self.codebook.dim();
+        let codebook = digits_of_fit(self.codebook.iter());
+        write!(
+            f,
+            "product_quantization(subspaces={subspaces}, centroids={centroids}, codebook={FIT}{codebook})"
+        )
+    }
+}
+
+impl fmt::Debug for ProductQuantization {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "ProductQuantization({self})")
+    }
+}
