@@ -215,6 +215,7 @@ fn arguments_that_cannot_be_understood_exit_with_2() {
         "evaluate --adversary leaked(0)",
         "evaluate --samples many",
         "evaluate --beam-width 0",
+        "evaluate --beam-width 100000",
         "evaluate --format xml",
         "invert --inverter model --embedder model",
         "invert --inverter model --embedder model --input texts.txt --vectors clean.npy",

@@ -136,6 +136,8 @@ fn a_bad_attack_proves_nothing(folder: &Path) {
 }
 
 fn damaged_weights_are_named(folder: &Path) {
+    fs::remove_file(folder.join("straight/inverter/training.safetensors")).unwrap();
+    refused(folder, &train("inverter", "straight/inverter", "--resume"), "no checkpoint to resume from");
     let weights = folder.join("straight/inverter/model.safetensors");
     let whole = fs::read(&weights).unwrap();
     let evaluate = "evaluate --embedder embedder --attack straight --corpus records:40 --samples 3";

@@ -31,7 +31,10 @@ impl<E: Error> From<E> for CliError {
 
 impl fmt::Display for CliError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let words: Vec<&str> = self.0.split_whitespace().collect();
+        // where RUST_BACKTRACE is set, candle's errors print the stack they were made on
+        let is_frame = |line: &&str| line.trim_start().starts_with("0: ");
+        let words: Vec<&str> =
+            self.0.lines().take_while(|line| !is_frame(line)).flat_map(str::split_whitespace).collect();
         f.write_str(&words.join(" "))
     }
 }
@@ -70,5 +73,7 @@ mod tests {
     fn the_chain_is_one_line_without_repeats() {
         assert_eq!(CliError::from(Outer(true)).to_string(), "outer: in ner");
         assert_eq!(CliError::from(Outer(false)).to_string(), "outer: in ner");
+        let traced = CliError::new("no such tensor\n   0: candle::Error::bt\n   1: main\n");
+        assert_eq!(traced.to_string(), "no such tensor");
     }
 }

@@ -10,7 +10,7 @@ use embosk::{GaussianNoise, Key, Quantization, Rng, Rotation, Stack};
 use rand_chacha::rand_core::Rng as _;
 
 use super::models::{self, Search};
-use super::{CliError, files, progress, remark, table};
+use super::{CliError, files, print, progress, remark, table};
 
 /// Measure what defenses do to the attack and to retrieval.
 ///
@@ -76,7 +76,13 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode, CliError> {
         models::fit(attack, &embedder)?;
     }
     let report = evaluate(args, corpus, embedder, attack, stacks)?;
-    files::write_text(args.output.as_deref(), &render(&report, args.format)?)?;
+    let text = render(&report, args.format)?;
+    files::write_text(args.output.as_deref(), &text).inspect_err(|_| {
+        // a quarter of an hour of work: better in the wrong place than nowhere
+        if args.output.is_some() {
+            let _ = print(&text);
+        }
+    })?;
     Ok(verdict(&report, args))
 }
 

@@ -75,7 +75,11 @@ fn explain(error: &ReadNpyError) -> String {
 pub(crate) fn check_output(path: &Path) -> Result<(), CliError> {
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
     match (folder.is_dir(), path.is_dir()) {
-        (true, false) => Ok(()),
+        (true, false) if path.exists() && !path.is_file() => Ok(()),
+        (true, false) => {
+            let probe = beside(path);
+            File::create(&probe).and_then(|_| fs::remove_file(&probe)).map_err(|error| bad(path, error))
+        }
         (true, true) => Err(bad(path, "it is a folder; name a file to write")),
         (false, _) => Err(bad(path, "there is no folder to write it to")),
     }

@@ -37,11 +37,17 @@ pub(crate) struct Search {
     #[arg(long, default_value_t = 20, value_name = "N")]
     pub(crate) steps: usize,
     /// Hypotheses kept from step to step.
-    #[arg(long, default_value = "4", value_name = "B")]
+    #[arg(long, default_value = "4", value_name = "B", value_parser = beam_width)]
     pub(crate) beam_width: NonZero<usize>,
     /// Oracle queries a text that the local search after the correction may use; 0 for none.
     #[arg(long, default_value_t = LOCAL_QUERIES, value_name = "N")]
     local_queries: usize,
+}
+
+/// Memory grows with the width.
+fn beam_width(text: &str) -> Result<NonZero<usize>, String> {
+    let width = text.parse::<NonZero<usize>>().ok().filter(|width| width.get() <= 256);
+    width.ok_or_else(|| "it is a whole number from 1 to 256".into())
 }
 
 impl Search {

@@ -148,6 +148,9 @@ impl Embedder for SentenceTransformer {
         for (&row, vector) in order.iter().zip(vectors.into_iter().flatten()) {
             result.row_mut(row).assign(&ndarray::ArrayView1::from(&vector));
         }
+        if result.iter().any(|value| !value.is_finite()) {
+            return Err(format!("{}: a vector is not finite; the weights are damaged", self.name).into());
+        }
         Ok(result)
     }
 }

@@ -59,6 +59,12 @@ impl Checkpoint {
             .map(|(name, tensor)| Ok((name, tensor.to_dtype(DType::F32)?)))
             .collect::<candle_core::Result<HashMap<String, Tensor>>>()
             .map_err(|error| damaged("model.safetensors", &error))?;
+        for tensor in tensors.values() {
+            let sum = tensor.sum_all().and_then(|sum| sum.to_scalar::<f32>());
+            if !sum.map_err(|error| damaged("model.safetensors", &error))?.is_finite() {
+                return Err(damaged("model.safetensors", &"a weight is not finite"));
+            }
+        }
         let tokenizer =
             Tokenizer::from_bytes(tokenizer).map_err(|error| damaged("tokenizer.json", &error))?;
         let embedded = tensors.get("encoder_decoder.shared.weight").map_or(0, |shared| shared.dims()[0]);

@@ -129,7 +129,6 @@ impl Saved {
             vars.iter().map(|(name, var)| (name.clone(), var.as_tensor().clone())).collect();
         let half: candle_core::Result<HashMap<String, Tensor>> =
             all.iter().map(|(name, tensor)| Ok((name.clone(), tensor.to_dtype(DType::F16)?))).collect();
-        write_tensors(&self.dir.join(MODEL), &half.map_err(model_error)?, None)?;
         for (name, (first, second)) in optimizer.moments() {
             for (which, values) in [("first", first), ("second", second)] {
                 let length = values.len();
@@ -141,19 +140,25 @@ impl Saved {
             State { step, elapsed_seconds: elapsed.as_secs_f64(), fingerprint: self.fingerprint.clone() };
         let state = serde_json::to_string(&state).map_err(|error| file(&self.dir, error))?;
         let metadata = HashMap::from([("state".to_owned(), state)]);
-        write_tensors(&self.dir.join(CHECKPOINT), &all, Some(metadata))
+        // a model without a checkpoint could not be resumed
+        write_tensors(&self.dir.join(CHECKPOINT), &all, Some(metadata))?;
+        write_tensors(&self.dir.join(MODEL), &half.map_err(model_error)?, None)
     }
 }
 
-/// Whether a training may write to `dir`: one that does not resume must not replace what is there.
+/// Whether a training may write to `dir`: it must not replace a model that it does not go on from.
 ///
 /// # Errors
 /// [`Error::File`] where it would.
 pub fn vacant(dir: &Path, resume: bool) -> Result<(), Error> {
-    let taken = [CHECKPOINT, MODEL].into_iter().find(|name| !resume && dir.join(name).exists());
-    taken.map_or(Ok(()), |name| {
-        let message = "a trained model is here already; resume its training, or choose another folder";
-        Err(file(&dir.join(name), message))
+    let (checkpoint, model) = (dir.join(CHECKPOINT), dir.join(MODEL));
+    if resume && !checkpoint.exists() && model.exists() {
+        let message = "a model is here, but no checkpoint to resume from; choose another folder";
+        return Err(file(&model, message));
+    }
+    let taken = [checkpoint, model].into_iter().find(|path| !resume && path.exists());
+    taken.map_or(Ok(()), |path| {
+        Err(file(&path, "a trained model is here already; resume its training, or choose another folder"))
     })
 }
 
@@ -196,7 +201,10 @@ fn write_tensors(
 /// Writes beside the file and renames, so that a kill leaves the old file or the new one.
 fn write(path: &Path, bytes: &[u8]) -> Result<(), Error> {
     let partial = path.with_extension("partial");
-    fs::write(&partial, bytes).and_then(|()| fs::rename(&partial, path)).map_err(|error| file(path, error))
+    fs::write(&partial, bytes).and_then(|()| fs::rename(&partial, path)).map_err(|error| {
+        let _ = fs::remove_file(&partial);
+        file(path, error)
+    })
 }
 
 fn file(path: &Path, message: impl std::fmt::Display) -> Error {
