@@ -3,24 +3,12 @@
 
 #![allow(clippy::unwrap_used)]
 
+mod common;
+
 use embosk_defenses::{Defense, Key, Rng, Role, Rotation};
 use ndarray::{Array2, s};
 
-/// The largest distance between the samples' distribution and `cdf`, times √n. For samples of the
-/// distribution it exceeds 1.95 once in a thousand times (Kolmogorov and Smirnov).
-fn kolmogorov_smirnov(mut samples: Vec<f64>, cdf: impl Fn(f64) -> f64) -> f64 {
-    samples.sort_by(f64::total_cmp);
-    let n = samples.len() as f64;
-    let distance = samples.iter().enumerate().fold(0.0, |largest: f64, (rank, &x)| {
-        let rank = rank as f64;
-        largest.max((rank + 1.0) / n - cdf(x)).max(cdf(x) - rank / n)
-    });
-    distance * n.sqrt()
-}
-
-fn normal_cdf(x: f64) -> f64 {
-    libm::erfc(-x / std::f64::consts::SQRT_2) / 2.0
-}
+use common::{kolmogorov_smirnov, normal_cdf};
 
 /// How far the samples' mean is from `expected`, in standard errors.
 fn standard_errors(samples: &[f64], expected: f64) -> f64 {

@@ -2,6 +2,8 @@
 
 #![allow(clippy::unwrap_used, clippy::float_cmp)]
 
+mod common;
+
 use std::fmt::Write as _;
 
 use embosk_defenses::{Defense, Error, GaussianNoise, Guarantee, Key, Rng, Role, Rotation, Stack};
@@ -51,17 +53,9 @@ fn noise_on(vectors: &Array2<f32>, seed: u64) -> Array2<f32> {
     (protected(&keyed(1.0), vectors, seed)) - vectors
 }
 
-/// The largest distance between the samples' distribution and the normal one, times √n. For normal
-/// samples it exceeds 1.95 once in a thousand times (Kolmogorov and Smirnov).
-fn kolmogorov_smirnov(samples: impl Iterator<Item = f32>) -> f64 {
-    let mut samples: Vec<f32> = samples.collect();
-    samples.sort_by(f32::total_cmp);
-    let n = samples.len() as f64;
-    let distance = samples.iter().enumerate().fold(0.0, |largest: f64, (rank, &x)| {
-        let cdf = libm::erfc(-f64::from(x) / std::f64::consts::SQRT_2) / 2.0;
-        largest.max((rank as f64 + 1.0) / n - cdf).max(cdf - rank as f64 / n)
-    });
-    distance * n.sqrt()
+/// How far the samples are from standard normals; more than 1.95 is once in a thousand times chance.
+fn from_normal(samples: impl Iterator<Item = f32>) -> f64 {
+    common::kolmogorov_smirnov(samples.map(f64::from).collect(), common::normal_cdf)
 }
 
 #[test]
@@ -80,7 +74,7 @@ fn fresh_noise_is_normal_to_five_sigma() {
     // 5.7e-7 of them lie beyond five: 2.3 are expected, and more than 11 less than once in 10,000 times.
     let beyond = noise.iter().filter(|x| x.abs() > 5.0).count();
     assert!((1..12).contains(&beyond), "{beyond}");
-    let distance = kolmogorov_smirnov(noise.into_iter());
+    let distance = from_normal(noise.into_iter());
     assert!(distance < 1.95, "{distance}");
 }
 
@@ -88,21 +82,21 @@ fn fresh_noise_is_normal_to_five_sigma() {
 #[test]
 fn the_test_of_distribution_can_fail() {
     let noise = protected(&GaussianNoise::new(1.0).unwrap(), &Array2::zeros((2000, 1000)), 1);
-    assert!(kolmogorov_smirnov(noise.iter().map(|x| x * 1.01)) > 1.95);
-    assert!(kolmogorov_smirnov(noise.iter().map(|x| x + 0.01)) > 1.95);
-    assert!(kolmogorov_smirnov(noise.iter().map(|x| x + 0.01 * x.powi(2))) > 1.95);
+    assert!(from_normal(noise.iter().map(|x| x * 1.01)) > 1.95);
+    assert!(from_normal(noise.iter().map(|x| x + 0.01)) > 1.95);
+    assert!(from_normal(noise.iter().map(|x| x + 0.01 * x.powi(2))) > 1.95);
 }
 
 #[test]
 fn keyed_noise_is_normal_over_vectors_and_over_ids() {
     let vectors = units(200, DIM, 2);
-    let distance = kolmogorov_smirnov(noise_on(&vectors, 0).into_iter());
+    let distance = from_normal(noise_on(&vectors, 0).into_iter());
     assert!(distance < 1.95, "{distance}");
 
     let mut by_id = Array2::zeros((200, DIM));
     let ids: Vec<String> = (0..200).map(|id| id.to_string()).collect();
     keyed(1.0).protect_with_ids(Role::Query, &ids, by_id.view_mut()).unwrap();
-    let distance = kolmogorov_smirnov(by_id.into_iter());
+    let distance = from_normal(by_id.into_iter());
     assert!(distance < 1.95, "{distance}");
 }
 

@@ -2,6 +2,8 @@
 
 #![allow(clippy::unwrap_used)]
 
+mod common;
+
 use std::fmt::Write as _;
 
 use embosk_defenses::{Defense, GaussianNoise, Key, Rng, Role, Rotation};
@@ -9,21 +11,7 @@ use ndarray::Array2;
 use rand_distr::Distribution as _;
 use sha2::{Digest as _, Sha256};
 
-/// The largest distance between the samples' distribution and `cdf`, times √n. For samples of the
-/// distribution it exceeds 1.95 once in a thousand times (Kolmogorov and Smirnov).
-fn kolmogorov_smirnov(mut samples: Vec<f64>, cdf: impl Fn(f64) -> f64) -> f64 {
-    samples.sort_by(f64::total_cmp);
-    let n = samples.len() as f64;
-    let distance = samples.iter().enumerate().fold(0.0, |largest: f64, (rank, &x)| {
-        let rank = rank as f64;
-        largest.max((rank + 1.0) / n - cdf(x)).max(cdf(x) - rank / n)
-    });
-    distance * n.sqrt()
-}
-
-fn normal_cdf(x: f64) -> f64 {
-    libm::erfc(-x / std::f64::consts::SQRT_2) / 2.0
-}
+use common::{kolmogorov_smirnov, normal_cdf};
 
 fn rotation_of(key: [u8; 32], dim: usize) -> Array2<f32> {
     let mut matrix = Array2::eye(dim);
