@@ -1,5 +1,6 @@
 //! The command line, one file a verb: its arguments, and what it does with them.
 
+mod arguments;
 mod embed;
 mod error;
 mod evaluate;
