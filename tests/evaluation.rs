@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use embosk::attacks::{self, Attack, Inversion, Oracle};
-use embosk::evaluate::{Adversary, Corpus, Evaluation, Report};
+use embosk::evaluate::{Adversary, Corpus, Evaluation, Report, TextScores};
 use embosk::{BoxError, Embedder, Key, Rotation, Stack};
 use ndarray::{Array2, ArrayView2};
 use serde_json::Value;
@@ -227,4 +227,33 @@ fn settings_that_cannot_be_run_are_refused() {
     let narrow = Stack::new().with(Rotation::new(&Key::from_bytes([7; 32]), DIM + 1).unwrap());
     let message = evaluation(&corpus).defense(narrow).run().unwrap_err().to_string();
     assert!(message.contains("dimension 49"), "{message}");
+}
+
+#[test]
+fn scores_text_by_text_are_what_the_means_are_of() {
+    let corpus = Corpus::records(120, 7);
+    let report = attacked(&corpus)
+        .defense("gaussian(sigma=0.1)".parse().unwrap())
+        .defense(rotation())
+        .adversary(Adversary::Naive)
+        .run()
+        .unwrap();
+    let mean = |scores: Vec<f64>| scores.iter().sum::<f64>() / scores.len() as f64;
+    let close = |score: Option<embosk::evaluate::statistics::Score>, scores: Vec<f64>| {
+        assert!((score.unwrap().value - mean(scores)).abs() < 1e-9);
+    };
+    for row in &report.rows {
+        assert_eq!((row.texts.len(), row.queries.len()), (row.n, report.undefended.queries.len()));
+        let of = |score: fn(&TextScores) -> f64| row.texts.iter().map(score).collect::<Vec<_>>();
+        close(row.attack.exact_match, of(|text| f64::from(u8::from(text.exact_match))));
+        close(row.attack.bleu, of(|text| text.bleu));
+        close(row.attack.cosine, of(|text| text.cosine));
+        close(row.attack.entity_recall, row.texts.iter().filter_map(|text| text.entity_recall).collect());
+        close(row.retrieval.ndcg_at_10, row.queries.iter().map(|query| query.ndcg_at_10).collect());
+        close(row.retrieval.mrr_at_10, row.queries.iter().map(|query| query.mrr_at_10).collect());
+    }
+    let undefended = &report.undefended;
+    close(report.ceiling.unwrap().bleu, undefended.texts.iter().map(|text| text.bleu).collect());
+    close(report.floor.unwrap().bleu, undefended.unrelated.iter().map(|text| text.bleu).collect());
+    assert!(!report.to_json().unwrap().contains("unrelated\":"));
 }

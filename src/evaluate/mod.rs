@@ -25,7 +25,7 @@ use serde_json::{Map, Value};
 
 pub use adversary::Adversary;
 pub use corpus::Corpus;
-pub use report::{AttackScores, Report, RetrievalScores, Row};
+pub use report::{AttackScores, QueryScores, Report, RetrievalScores, Row, TextScores, Undefended};
 
 use crate::{Embedder, Error};
 

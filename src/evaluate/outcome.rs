@@ -6,7 +6,7 @@ use rand_chacha::rand_core::{Rng, SeedableRng};
 
 use super::Normalizer;
 use super::corpus::Corpus;
-use super::report::AttackScores;
+use super::report::{AttackScores, TextScores};
 use super::statistics::{RESAMPLES, Score, mean, paired_difference, proportion};
 use super::text;
 
@@ -46,11 +46,11 @@ pub(super) struct Recovered {
 pub(super) struct Outcome {
     pub(super) recovered: Vec<Recovered>,
     pub(super) bleu: Vec<f64>,
-    exact: usize,
+    exact: Vec<bool>,
     token_f1: Vec<f64>,
     rouge_l: Vec<f64>,
-    /// Of the texts that have entities.
-    entity_recall: Vec<f64>,
+    /// `None` for a text without entities.
+    entity_recall: Vec<Option<f64>>,
     cosine: Vec<f64>,
 }
 
@@ -60,24 +60,39 @@ impl Outcome {
         let texts = |metric: fn(&str, &str) -> f64| pairs().map(|(r, t)| metric(&r.text, &t.text)).collect();
         Self {
             bleu: texts(text::bleu),
-            exact: pairs().filter(|(r, t)| text::exact_match(&r.text, &t.text)).count(),
+            exact: pairs().map(|(r, t)| text::exact_match(&r.text, &t.text)).collect(),
             token_f1: texts(text::token_f1),
             rouge_l: texts(text::rouge_l),
-            entity_recall: pairs().filter_map(|(r, t)| entity_recall(&r.text, &t.entities)).collect(),
+            entity_recall: pairs().map(|(r, t)| entity_recall(&r.text, &t.entities)).collect(),
             cosine: pairs().map(|(r, t)| cosine(&r.vector, &t.vector)).collect(),
             recovered,
         }
     }
 
     pub(super) fn scores(&self, seed: u64) -> AttackScores {
+        let exact = self.exact.iter().filter(|exact| **exact).count();
+        let entity_recall: Vec<f64> = self.entity_recall.iter().copied().flatten().collect();
         AttackScores {
-            exact_match: Some(proportion(self.exact, self.recovered.len())),
+            exact_match: Some(proportion(exact, self.recovered.len())),
             bleu: mean(&self.bleu, seed),
             token_f1: mean(&self.token_f1, seed),
             rouge_l: mean(&self.rouge_l, seed),
-            entity_recall: mean(&self.entity_recall, seed),
+            entity_recall: mean(&entity_recall, seed),
             cosine: mean(&self.cosine, seed),
         }
+    }
+
+    /// The same scores, text by text.
+    pub(super) fn texts(&self) -> Vec<TextScores> {
+        let scores = |text: usize| TextScores {
+            exact_match: self.exact[text],
+            bleu: self.bleu[text],
+            token_f1: self.token_f1[text],
+            rouge_l: self.rouge_l[text],
+            entity_recall: self.entity_recall[text],
+            cosine: self.cosine[text],
+        };
+        (0..self.bleu.len()).map(scores).collect()
     }
 
     /// The oracle queries that a text took on average.

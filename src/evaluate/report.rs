@@ -1,7 +1,7 @@
 use serde::Serialize;
 use serde_json::{Map, Value};
 
-use super::statistics::Score;
+use super::statistics::{Score, mean};
 
 /// What an evaluation found: a row for each defense and adversary.
 #[derive(Debug, Clone, Serialize)]
@@ -19,6 +19,9 @@ pub struct Report {
     pub conclusive: bool,
     /// Why not.
     pub reason: Option<String>,
+    /// What the scores of undefended vectors are made of. Not in the JSON.
+    #[serde(skip)]
+    pub undefended: Undefended,
 }
 
 impl Report {
@@ -53,6 +56,46 @@ pub struct Row {
     pub map: Option<String>,
     /// Oracle queries a text, on average.
     pub oracle_queries: Option<f64>,
+    /// What came back of each attacked text, in the same order in every row. Not in the JSON.
+    #[serde(skip)]
+    pub texts: Vec<TextScores>,
+    /// Retrieval of each judged query, in the same order in every row. Not in the JSON.
+    #[serde(skip)]
+    pub queries: Vec<QueryScores>,
+}
+
+/// The scores of undefended vectors, text by text and query by query, in the order of the rows'.
+#[derive(Debug, Clone, Default, PartialEq)]
+#[non_exhaustive]
+pub struct Undefended {
+    /// What came back of each text: the ceiling. Empty where there was no attack.
+    pub texts: Vec<TextScores>,
+    /// The same outputs, each held against another text: the floor.
+    pub unrelated: Vec<TextScores>,
+    /// Retrieval of each judged query.
+    pub queries: Vec<QueryScores>,
+}
+
+/// What came back of one text, in the units of [`AttackScores`].
+#[derive(Debug, Clone, Copy, PartialEq)]
+#[allow(missing_docs)]
+pub struct TextScores {
+    pub exact_match: bool,
+    pub bleu: f64,
+    pub token_f1: f64,
+    pub rouge_l: f64,
+    /// `None` for a text in which nothing is labelled.
+    pub entity_recall: Option<f64>,
+    pub cosine: f64,
+}
+
+/// Retrieval of one query, in the units of [`RetrievalScores`].
+#[derive(Debug, Clone, Copy, PartialEq)]
+#[allow(missing_docs)]
+pub struct QueryScores {
+    pub ndcg_at_10: f64,
+    pub recall_at_10: f64,
+    pub mrr_at_10: f64,
 }
 
 /// What came back of the attacked texts. A score is `None` where it was not measured.
@@ -83,4 +126,17 @@ pub struct RetrievalScores {
     pub recall_at_10: Option<Score>,
     /// One over the rank of the first relevant document among the first ten.
     pub mrr_at_10: Option<Score>,
+}
+
+impl RetrievalScores {
+    /// The means over queries.
+    pub(super) fn of(queries: &[QueryScores], seed: u64) -> Self {
+        let average =
+            |score: fn(&QueryScores) -> f64| mean(&queries.iter().map(score).collect::<Vec<_>>(), seed);
+        Self {
+            ndcg_at_10: average(|query| query.ndcg_at_10),
+            recall_at_10: average(|query| query.recall_at_10),
+            mrr_at_10: average(|query| query.mrr_at_10),
+        }
+    }
 }

@@ -8,9 +8,9 @@ use serde_json::{Map, Value, json};
 use super::oracle::{Oracle, embed_all};
 use super::outcome::{Baseline, Outcome};
 use super::privacy::{self, Trials};
-use super::report::{AttackScores, Report, RetrievalScores, Row};
+use super::report::{AttackScores, QueryScores, Report, RetrievalScores, Row, Undefended};
 use super::retrieval::{self, normalize_rows};
-use super::statistics::{RESAMPLES, mean};
+use super::statistics::RESAMPLES;
 use super::{Adversary, Corpus, Evaluation};
 use crate::{Embedder, Error};
 
@@ -97,9 +97,10 @@ impl Vectors {
         Ok(Self { documents, queries })
     }
 
-    fn retrieval(&self, corpus: &Corpus, seed: u64) -> Result<RetrievalScores, Error> {
+    /// One score for each query that has a relevant document.
+    fn retrieval(&self, corpus: &Corpus) -> Result<Vec<QueryScores>, Error> {
         if corpus.queries().is_empty() {
-            return Ok(RetrievalScores::default());
+            return Ok(Vec::new());
         }
         let unit = |vectors: ArrayView2<'_, f32>| {
             let mut vectors = vectors.to_owned();
@@ -108,21 +109,15 @@ impl Vectors {
         };
         let (documents, queries) = (unit(self.documents.view()), unit(self.queries.view()));
         let rankings = retrieval::search(documents.view(), queries.view(), 10, corpus.ids())?;
+        // each leaves out the same queries: those without a relevant document
         let judgements = corpus.judgements();
-        Ok(RetrievalScores {
-            ndcg_at_10: mean(
-                &judgements.scores(&rankings, |found, judged| retrieval::ndcg(found, judged, 10)),
-                seed,
-            ),
-            recall_at_10: mean(
-                &judgements.scores(&rankings, |found, judged| retrieval::recall(found, judged, 10)),
-                seed,
-            ),
-            mrr_at_10: mean(
-                &judgements.scores(&rankings, |found, judged| retrieval::mrr(found, judged, 10)),
-                seed,
-            ),
-        })
+        let ndcg = judgements.scores(&rankings, |found, judged| retrieval::ndcg(found, judged, 10));
+        let recall = judgements.scores(&rankings, |found, judged| retrieval::recall(found, judged, 10));
+        let mrr = judgements.scores(&rankings, |found, judged| retrieval::mrr(found, judged, 10));
+        let queries = ndcg.into_iter().zip(recall.into_iter().zip(mrr));
+        let query =
+            |(ndcg_at_10, (recall_at_10, mrr_at_10))| QueryScores { ndcg_at_10, recall_at_10, mrr_at_10 };
+        Ok(queries.map(query).collect())
     }
 }
 
@@ -131,20 +126,23 @@ fn searched<E>(evaluation: &Evaluation<E>, corpus: &Corpus, clean: &Vectors) -> 
     let mut rows = Vec::new();
     for stack in &evaluation.stacks {
         (evaluation.progress)(&format!("{stack}: retrieval"));
-        let retrieval = clean.protect(stack, evaluation.seed)?.retrieval(corpus, evaluation.seed)?;
+        let queries = clean.protect(stack, evaluation.seed)?.retrieval(corpus)?;
         rows.push(Row {
             defense: stack.to_string(),
             adversary: "none".into(),
             n: 0,
             attack: AttackScores::default(),
             leak: None,
-            retrieval,
+            retrieval: RetrievalScores::of(&queries, evaluation.seed),
             map: None,
             oracle_queries: None,
+            texts: Vec::new(),
+            queries,
         });
     }
     let signature = signature(evaluation, corpus, &clean.documents);
-    Ok(Report { signature, rows, ceiling: None, floor: None, conclusive: true, reason: None })
+    let undefended = Undefended { queries: clean.retrieval(corpus)?, ..Undefended::default() };
+    Ok(Report { signature, rows, ceiling: None, floor: None, conclusive: true, reason: None, undefended })
 }
 
 fn attacked<E: Embedder>(
@@ -164,7 +162,8 @@ fn attacked<E: Embedder>(
     let mut rows = Vec::new();
     for stack in &evaluation.stacks {
         let protected = clean.protect(stack, seed)?;
-        let retrieval = protected.retrieval(corpus, seed)?;
+        let queries = protected.retrieval(corpus)?;
+        let retrieval = RetrievalScores::of(&queries, seed);
         for &adversary in &evaluation.adversaries {
             let (outcome, map) = trials.run(stack, adversary, &protected.documents)?;
             rows.push(Row {
@@ -176,14 +175,18 @@ fn attacked<E: Embedder>(
                 retrieval,
                 map,
                 oracle_queries: Some(outcome.queries()),
+                texts: outcome.texts(),
+                queries: queries.clone(),
             });
         }
     }
     let mut signature = signature(evaluation, corpus, &clean.documents);
     signature.insert("oracle_queries_undefended".into(), json!(ceiling.queries()));
-    let (ceiling, floor) = (Some(ceiling.scores(seed)), Some(floor.scores(seed)));
     let reason = (!conclusive).then(|| broken(baseline.gap(seed)));
-    Ok(Report { signature, rows, ceiling, floor, conclusive, reason })
+    let undefended =
+        Undefended { texts: ceiling.texts(), unrelated: floor.texts(), queries: clean.retrieval(corpus)? };
+    let (ceiling, floor) = (Some(ceiling.scores(seed)), Some(floor.scores(seed)));
+    Ok(Report { signature, rows, ceiling, floor, conclusive, reason, undefended })
 }
 
 fn broken(gap: f64) -> String {
