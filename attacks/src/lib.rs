@@ -7,6 +7,8 @@
 
 pub mod alignment;
 mod error;
+mod products;
+pub mod structure;
 #[cfg(feature = "vec2text")]
 pub mod vec2text;
 

@@ -1,7 +1,7 @@
 use faer::{Mat, MatRef};
 use ndarray::{Array2, ArrayView2};
 
-use super::{check, narrow, not_converged, widen};
+use super::{check, check_dimension, narrow, not_converged, widen};
 use crate::Error;
 
 /// The orthogonal map that brings protected vectors closest to clean ones.
@@ -39,6 +39,7 @@ impl Procrustes {
     /// When there are no pairs, the shapes differ, or a value is not finite.
     pub fn fit(protected: ArrayView2<'_, f32>, clean: ArrayView2<'_, f32>) -> Result<Self, Error> {
         check(protected, clean)?;
+        check_dimension(clean.ncols(), protected)?;
         Ok(Self { map: narrow(&orthogonal(widen(protected).as_ref(), widen(clean).as_ref())?) })
     }
 
@@ -47,10 +48,7 @@ impl Procrustes {
     /// # Errors
     /// When `vectors` do not have the dimension that the map was fitted for.
     pub fn apply(&self, vectors: ArrayView2<'_, f32>) -> Result<Array2<f32>, Error> {
-        let (expected, found) = (self.map.nrows(), vectors.ncols());
-        if expected != found {
-            return Err(Error::Dimension { expected, found });
-        }
+        check_dimension(self.map.nrows(), vectors)?;
         Ok(vectors.dot(&self.map))
     }
 }
@@ -59,4 +57,19 @@ impl Procrustes {
 pub(super) fn orthogonal(protected: MatRef<'_, f64>, clean: MatRef<'_, f64>) -> Result<Mat<f64>, Error> {
     let svd = (protected.transpose() * clean).svd().map_err(|_| not_converged())?;
     Ok(svd.U() * svd.V().transpose())
+}
+
+/// A direction of the pairs with less than this share of the strongest one's weight is rounding.
+const RANK: f64 = 1e-7;
+
+/// The same on the span of the pairs, and zero outside; `[dim of protected, dim of clean]`.
+///
+/// Of all partial isometries that are closest it is the one of minimum norm. Where the dimensions differ
+/// it is one too: it keeps lengths on the smaller side's whole space, as far as the pairs reach.
+pub(super) fn on_the_span(protected: MatRef<'_, f64>, clean: MatRef<'_, f64>) -> Result<Mat<f64>, Error> {
+    let svd = (protected.transpose() * clean).thin_svd().map_err(|_| not_converged())?;
+    let weights = svd.S().column_vector();
+    let strongest = weights.iter().copied().fold(0.0, f64::max);
+    let rank = weights.iter().filter(|&&weight| weight > RANK * strongest).count().min(protected.nrows());
+    Ok(svd.U().subcols(0, rank) * svd.V().subcols(0, rank).transpose())
 }

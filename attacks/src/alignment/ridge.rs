@@ -1,37 +1,15 @@
-//! Ridge regression around a prior map, and affine maps of rows.
+//! Ridge regression around a prior map.
 
-use faer::{Mat, MatRef, Row, Side};
+use faer::{Mat, Row, Side};
 
+use super::affine::Affine;
 use super::not_converged;
 use crate::Error;
 
 /// Strengths of the ridge that are tried, in units of the mean eigenvalue of the protected vectors'
 /// scatter matrix.
-pub(super) const STRENGTHS: [f64; 11] = [1e-3, 3e-3, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0, 30.0, 100.0];
-
-/// Rows `x` go to `x · map + offset`.
-#[derive(Debug, Clone)]
-pub(super) struct Affine {
-    map: Mat<f64>,
-    offset: Row<f64>,
-}
-
-impl Affine {
-    pub(super) fn linear(map: Mat<f64>) -> Self {
-        let offset = Row::zeros(map.ncols());
-        Self { map, offset }
-    }
-
-    pub(super) fn dimension(&self) -> usize {
-        self.map.nrows()
-    }
-
-    pub(super) fn apply(&self, rows: MatRef<'_, f64>) -> Mat<f64> {
-        let mut mapped = rows * &self.map;
-        mapped.row_iter_mut().for_each(|mut row| row += &self.offset);
-        mapped
-    }
-}
+pub(super) const STRENGTHS: [f64; 15] =
+    [1e-5, 1e-4, 1e-3, 3e-3, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0, 30.0, 100.0, 300.0, 1000.0];
 
 /// What the solutions for all priors and strengths have in common.
 pub(super) struct Ridge {
@@ -61,19 +39,36 @@ impl Ridge {
         })
     }
 
+    pub(super) fn around<'a>(&'a self, prior: &'a Affine) -> Around<'a> {
+        let left = &self.across - &self.scatter * &prior.map;
+        Around { ridge: self, prior, turned: self.eigenvectors.transpose() * left }
+    }
+}
+
+/// The solutions around one prior.
+pub(super) struct Around<'a> {
+    ridge: &'a Ridge,
+    prior: &'a Affine,
+    /// What the prior leaves, in the basis of the eigenvectors.
+    turned: Mat<f64>,
+}
+
+impl Around<'_> {
     /// The map `W` with the least `‖protected · W − clean‖² + strength · v · ‖W − prior‖²`, after
     /// centring both sides, where `v` is the mean of the scatter's eigenvalues.
-    pub(super) fn around(&self, prior: &Affine, strength: f64) -> Affine {
-        let unit = self.eigenvalues.iter().sum::<f64>() / self.eigenvalues.len() as f64;
+    pub(super) fn of(&self, strength: f64) -> Affine {
+        let Ridge { eigenvalues, eigenvectors, clean_mean, protected_mean, .. } = self.ridge;
+        let unit = eigenvalues.iter().sum::<f64>() / eigenvalues.len() as f64;
         // a scatter of zero has nothing to regress on
         let ridge = (strength * unit).max(f64::MIN_POSITIVE);
-        let left = &self.across - &self.scatter * &prior.map;
-        let mut turned = self.eigenvectors.transpose() * left;
-        for (mut row, eigenvalue) in turned.row_iter_mut().zip(&self.eigenvalues) {
-            row *= faer::Scale(1.0 / (eigenvalue.max(0.0) + ridge));
+        let mut turned = self.turned.clone();
+        for column in turned.col_iter_mut() {
+            for (value, eigenvalue) in column.iter_mut().zip(eigenvalues) {
+                *value /= eigenvalue.max(0.0) + ridge;
+            }
         }
-        let map = &prior.map + &self.eigenvectors * turned;
-        let offset = &self.clean_mean - &self.protected_mean * &map;
+        let map = &self.prior.map + eigenvectors * turned;
+        let offset = clean_mean - protected_mean * &map;
         Affine { map, offset }
     }
 }

@@ -1,0 +1,164 @@
+//! One hidden layer with GELU, its gradients, and Adam. Samples are columns.
+
+use faer::{Mat, MatMut, MatRef};
+use rand_chacha::ChaCha8Rng;
+use rand_chacha::rand_core::{Rng, SeedableRng};
+use rayon::prelude::*;
+
+use crate::products::product;
+
+/// Hidden units for each dimension of the output.
+const WIDTH: usize = 4;
+/// Adam's moments decay by these; the third keeps a step finite.
+const FIRST: f32 = 0.9;
+const SECOND: f32 = 0.99;
+const TINY: f32 = 1e-8;
+/// The share of a weight that is taken from it at a learning rate of 1.
+const DECAY: f32 = 0.01;
+/// Columns of a matrix that one thread works on at once.
+const COLUMNS: usize = 64;
+
+/// `output · gelu(hidden · x + its bias) + its bias`; the biases are the last column of each matrix.
+#[derive(Debug, Clone)]
+pub(super) struct Network {
+    /// `[units, inputs + 1]`
+    hidden: Mat<f32>,
+    /// `[outputs, units + 1]`
+    output: Mat<f32>,
+}
+
+/// A batch on its way through the hidden layer.
+pub(super) struct Pass {
+    input: Mat<f32>,
+    before: Mat<f32>,
+    after: Mat<f32>,
+    pub(super) output: Mat<f32>,
+}
+
+impl Network {
+    /// A network whose output is zero until it is trained.
+    pub(super) fn new(inputs: usize, outputs: usize, seed: u64) -> Self {
+        let rng = &mut ChaCha8Rng::seed_from_u64(seed);
+        // uniform, with a variance of 1 / inputs
+        let bound = (3.0 / inputs as f32).sqrt();
+        let mut draw = || ((rng.next_u32() >> 8) as f32 / (1 << 23) as f32 - 1.0) * bound;
+        let units = WIDTH * outputs;
+        let hidden = Mat::from_fn(units, inputs + 1, |_, column| if column == inputs { 0.0 } else { draw() });
+        Self { hidden, output: Mat::zeros(outputs, units + 1) }
+    }
+
+    pub(super) fn inputs(&self) -> usize {
+        self.hidden.ncols() - 1
+    }
+
+    pub(super) fn output(&self, input: MatRef<'_, f32>) -> Mat<f32> {
+        self.pass(input.to_owned()).output
+    }
+
+    pub(super) fn pass(&self, input: Mat<f32>) -> Pass {
+        let before = layer(&self.hidden, input.as_ref());
+        let mut after = before.clone();
+        each_column(after.as_mut(), |_, column| column.iter_mut().for_each(|value| *value = gelu(*value)));
+        let output = layer(&self.output, after.as_ref());
+        Pass { input, before, after, output }
+    }
+
+    /// The gradients of a loss whose gradient by the output is `error`, one column a sample.
+    pub(super) fn gradients(&self, pass: &Pass, error: MatRef<'_, f32>) -> [Mat<f32>; 2] {
+        let units = self.output.ncols() - 1;
+        let mut inner = product(self.output.as_ref().subcols(0, units).transpose(), error);
+        let before = pass.before.as_ref();
+        each_column(inner.as_mut(), |place, column| {
+            for (unit, value) in column.iter_mut().enumerate() {
+                *value *= gelu_slope(before[(unit, place)]);
+            }
+        });
+        [by_weights(inner.as_ref(), pass.input.as_ref()), by_weights(error, pass.after.as_ref())]
+    }
+}
+
+fn layer(weights: &Mat<f32>, input: MatRef<'_, f32>) -> Mat<f32> {
+    let last = weights.ncols() - 1;
+    let mut output = product(weights.as_ref().subcols(0, last), input);
+    for mut column in output.col_iter_mut() {
+        column += weights.col(last);
+    }
+    output
+}
+
+fn by_weights(error: MatRef<'_, f32>, input: MatRef<'_, f32>) -> Mat<f32> {
+    let mut gradient = Mat::zeros(error.nrows(), input.nrows() + 1);
+    gradient.as_mut().subcols_mut(0, input.nrows()).copy_from(product(error, input.transpose()));
+    for (row, mut values) in gradient.row_iter_mut().enumerate() {
+        values[input.nrows()] = error.row(row).iter().sum();
+    }
+    gradient
+}
+
+/// Does something to each column, given as a slice, on all threads.
+fn each_column(matrix: MatMut<'_, f32>, change: impl Fn(usize, &mut [f32]) + Sync) {
+    matrix.par_col_chunks_mut(COLUMNS).enumerate().for_each(|(part, columns)| {
+        for (place, column) in columns.col_iter_mut().enumerate() {
+            if let Some(column) = column.try_as_col_major_mut() {
+                change(part * COLUMNS + place, column.as_slice_mut());
+            }
+        }
+    });
+}
+
+/// `√(2/π)` and the cubic term of the usual approximation (Hendrycks & Gimpel 2016, arXiv 1606.08415).
+const INNER: f32 = 0.797_884_6;
+const CUBIC: f32 = 0.044_715;
+
+fn gelu(x: f32) -> f32 {
+    0.5 * x * (1.0 + tanh(INNER * (x + CUBIC * x * x * x)))
+}
+
+fn gelu_slope(x: f32) -> f32 {
+    let t = tanh(INNER * (x + CUBIC * x * x * x));
+    0.5 * (1.0 + t) + 0.5 * x * (1.0 - t * t) * INNER * (1.0 + 3.0 * CUBIC * x * x)
+}
+
+/// By a ratio of polynomials, to about 1e-4: the same on every machine, and fast.
+fn tanh(x: f32) -> f32 {
+    let x = x.clamp(-4.97, 4.97);
+    let square = x * x;
+    let above = x * (135_135.0 + square * (17_325.0 + square * (378.0 + square)));
+    let below = 135_135.0 + square * (62_370.0 + square * (3_150.0 + square * 28.0));
+    above / below
+}
+
+/// Adam with decoupled weight decay (Loshchilov & Hutter 2019, arXiv 1711.05101).
+pub(super) struct Adam {
+    moments: [[Mat<f32>; 2]; 2],
+    steps: i32,
+}
+
+impl Adam {
+    pub(super) fn new(network: &Network) -> Self {
+        let zeros = |like: &Mat<f32>| [(); 2].map(|()| Mat::zeros(like.nrows(), like.ncols()));
+        Self { moments: [zeros(&network.hidden), zeros(&network.output)], steps: 0 }
+    }
+
+    pub(super) fn step(&mut self, network: &mut Network, gradients: &[Mat<f32>; 2], rate: f32) {
+        self.steps += 1;
+        let (first, second) = (1.0 - FIRST.powi(self.steps), (1.0 - SECOND.powi(self.steps)).sqrt());
+        let weights = [&mut network.hidden, &mut network.output];
+        for ((weights, gradients), [mean, square]) in
+            weights.into_iter().zip(gradients).zip(&mut self.moments)
+        {
+            let parts = weights.par_col_chunks_mut(COLUMNS).zip(gradients.par_col_chunks(COLUMNS));
+            let moments = mean.par_col_chunks_mut(COLUMNS).zip(square.par_col_chunks_mut(COLUMNS));
+            parts.zip(moments).for_each(|((weights, gradients), (mean, square))| {
+                faer::zip!(weights, gradients, mean, square).for_each(
+                    |faer::unzip!(weight, gradient, mean, square)| {
+                        *mean = FIRST * *mean + (1.0 - FIRST) * gradient;
+                        *square = SECOND * *square + (1.0 - SECOND) * gradient * gradient;
+                        let step = (*mean / first) / (square.sqrt() / second + TINY);
+                        *weight -= rate * (step + DECAY * *weight);
+                    },
+                );
+            });
+        }
+    }
+}

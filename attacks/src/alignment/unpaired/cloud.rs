@@ -1,0 +1,53 @@
+use ndarray::{Array2, ArrayView2, Axis};
+use rand::seq::SliceRandom;
+use rand_chacha::rand_core::Rng;
+
+use super::refinement::similarity;
+
+/// A cloud of vectors of norm 1, centred, of norm 1 again.
+pub(super) struct Cloud {
+    pub(super) vectors: Array2<f32>,
+    /// The mean norm before.
+    pub(super) norm: f32,
+}
+
+impl Cloud {
+    pub(super) fn new(rows: ArrayView2<'_, f32>) -> Self {
+        let mut vectors = rows.to_owned();
+        let norm = normalize(&mut vectors) / rows.nrows().max(1) as f32;
+        if let Some(mean) = vectors.mean_axis(Axis(0)) {
+            vectors -= &mean;
+        }
+        normalize(&mut vectors);
+        Self { vectors, norm }
+    }
+
+    /// At most this many of the vectors, in an order of chance.
+    pub(super) fn sample(&self, count: usize, rng: &mut impl Rng) -> Array2<f32> {
+        let mut rows: Vec<usize> = (0..self.vectors.nrows()).collect();
+        rows.shuffle(rng);
+        rows.truncate(count);
+        self.vectors.select(Axis(0), &rows)
+    }
+
+    /// How close two samples of the cloud lie, and how large each was.
+    pub(super) fn closeness(&self, count: usize, rng: &mut impl Rng) -> (f64, usize) {
+        let both = self.sample(2 * count, rng);
+        let half = both.nrows() / 2;
+        let (one, other) = both.view().split_at(Axis(0), half);
+        (similarity(one, other), half)
+    }
+}
+
+/// Brings all rows to norm 1, save those of norm 0, and returns the sum of their norms.
+pub(super) fn normalize(rows: &mut Array2<f32>) -> f32 {
+    let mut sum = 0.0;
+    for mut row in rows.rows_mut() {
+        let norm = row.dot(&row).sqrt();
+        if norm > 0.0 {
+            row.mapv_inplace(|value| value / norm);
+        }
+        sum += norm;
+    }
+    sum
+}

@@ -1,0 +1,176 @@
+//! The map between two clouds of vectors of different texts, without a single pair.
+
+mod cloud;
+mod clusters;
+mod matching;
+mod refinement;
+
+use std::fmt;
+
+use faer::Mat;
+use ndarray::{Array2, ArrayView2};
+use rand_chacha::rand_core::Rng;
+
+use super::procrustes::on_the_span;
+use super::{check, check_dimension, check_finite, widen};
+use crate::Error;
+use crate::products::mapped;
+use cloud::Cloud;
+use refinement::{finished, refined, score};
+
+/// How often it is begun anew, and from how many of these it is gone on.
+const RESTARTS: usize = 12;
+const PROMISING: usize = 3;
+/// Vectors of each side in a start, in the rounds on promising ones, and in the last rounds.
+const START: usize = 2_000;
+const MIDDLE: usize = 4_000;
+const LAST: usize = 15_000;
+/// Rounds of refinement of a start, and of a promising one.
+const START_ROUNDS: usize = 6;
+const MIDDLE_ROUNDS: usize = 10;
+/// Vectors below which clusters mean nothing.
+const FEW: usize = 50;
+
+/// A rotation, found from the shapes of two clouds: protected vectors, and clean ones of other texts.
+///
+/// A rotation moves a cloud and keeps its shape. Whoever has texts of the same kind has a cloud of nearly
+/// that shape, and can look for the rotation that lays one on the other; no text of the store is known.
+/// After mini-vec2vec (Dar 2025, arXiv 2510.02348; compare vec2vec, arXiv 2505.12540, and Wasserstein
+/// Procrustes, arXiv 1805.11222):
+///
+/// 1. Both clouds are brought to norm 1, centred, and brought to norm 1 again.
+/// 2. Each is divided by k-means, and the centres are matched by their inner products among each other
+///    (quadratic assignment, Vogelstein et al. 2015). Orthogonal Procrustes on matched centres is a start.
+/// 3. A start is refined in rounds: each vector is held against the mean of its five nearest neighbours on
+///    the other side, and Procrustes is solved for these.
+/// 4. Many starts fail. The one that goes on is the one whose clouds lie closest: no pair is needed to see
+///    it, and [`score`](Self::score) shows it.
+///
+/// A permutation is a rotation too, and a scaling is taken back; noise makes it harder.
+///
+/// ```no_run
+/// use embosk_attacks::alignment::Unpaired;
+/// use ndarray::Array2;
+/// use rand_chacha::{ChaCha8Rng, rand_core::SeedableRng};
+///
+/// # fn vectors() -> Array2<f32> { Array2::zeros((10_000, 384)) }
+/// let (stored, own) = (vectors(), vectors());
+/// let map = Unpaired::fit(stored.view(), own.view(), &mut ChaCha8Rng::seed_from_u64(0))?;
+/// let restored = map.apply(stored.view())?;
+/// println!("{map}");
+/// # Ok::<(), embosk_attacks::Error>(())
+/// ```
+#[derive(Debug, Clone)]
+pub struct Unpaired {
+    map: Mat<f32>,
+    scale: f32,
+    score: f64,
+    expected: f64,
+}
+
+impl Unpaired {
+    /// Finds the map from `protected`, `[n, dim]`, to the space of `own`, `[m, dim]`: clean vectors of the
+    /// attacker's own texts. 10,000 on each side take about a minute on two cores.
+    ///
+    /// # Errors
+    /// When the dimensions differ, there are fewer than 50 vectors on a side, or a value is not finite.
+    pub fn fit(
+        protected: ArrayView2<'_, f32>,
+        own: ArrayView2<'_, f32>,
+        rng: &mut impl Rng,
+    ) -> Result<Self, Error> {
+        Self::from_starts(protected, own, Vec::new(), rng)
+    }
+
+    /// As [`fit`](Self::fit), for one who knows a few pairs beside: row `i` of `known`, protected, and row
+    /// `i` of `clean` are of the same text. Far fewer than it takes to determine a rotation are a start
+    /// that the clouds complete.
+    ///
+    /// # Errors
+    /// As [`fit`](Self::fit), and when the pairs do not fit together.
+    pub fn fit_with(
+        protected: ArrayView2<'_, f32>,
+        own: ArrayView2<'_, f32>,
+        (known, clean): (ArrayView2<'_, f32>, ArrayView2<'_, f32>),
+        rng: &mut impl Rng,
+    ) -> Result<Self, Error> {
+        check(known, clean)?;
+        check_dimension(own.ncols(), known)?;
+        check_dimension(own.ncols(), clean)?;
+        let start = on_the_span(widen(known).as_ref(), widen(clean).as_ref())?;
+        let start = Mat::from_fn(start.nrows(), start.ncols(), |row, column| start[(row, column)] as f32);
+        Self::from_starts(protected, own, vec![start], rng)
+    }
+
+    fn from_starts(
+        protected: ArrayView2<'_, f32>,
+        own: ArrayView2<'_, f32>,
+        mut starts: Vec<Mat<f32>>,
+        rng: &mut impl Rng,
+    ) -> Result<Self, Error> {
+        check_dimension(own.ncols(), protected)?;
+        for vectors in [protected, own] {
+            check_finite(vectors)?;
+            if vectors.nrows() < FEW || vectors.ncols() == 0 {
+                return Err(Error::Setting(format!("a cloud takes at least {FEW} vectors on each side")));
+            }
+        }
+        let (theirs, mine) = (Cloud::new(protected), Cloud::new(own));
+        let (few_theirs, few_mine) = (theirs.sample(START, rng), mine.sample(START, rng));
+        if starts.is_empty() {
+            for _ in 0..RESTARTS {
+                starts.push(matching::start(&theirs, &mine, rng)?);
+            }
+        }
+        let mut maps = Vec::new();
+        for start in starts {
+            let map = refined(start, few_theirs.view(), few_mine.view(), START_ROUNDS)?;
+            maps.push((score(&map, few_theirs.view(), few_mine.view()), map));
+        }
+        maps.sort_by(|a, b| b.0.total_cmp(&a.0));
+        maps.truncate(PROMISING);
+        let (more_theirs, more_mine) = (theirs.sample(MIDDLE, rng), mine.sample(MIDDLE, rng));
+        let mut best: Option<(f64, Mat<f32>)> = None;
+        for (_, map) in maps {
+            let map = refined(map, more_theirs.view(), more_mine.view(), MIDDLE_ROUNDS)?;
+            let score = score(&map, more_theirs.view(), more_mine.view());
+            if best.as_ref().is_none_or(|best| score > best.0) {
+                best = Some((score, map));
+            }
+        }
+        let Some((_, map)) = best else { return Err(Error::Empty("the set of starts")) };
+        let (all_theirs, all_mine) = (theirs.sample(LAST, rng), mine.sample(LAST, rng));
+        let map = finished(map, all_theirs.view(), all_mine.view())?;
+        let (expected, size) = mine.closeness(START, rng);
+        let score = score(&map, theirs.sample(size, rng).view(), mine.sample(size, rng).view());
+        let scale = if theirs.norm > 0.0 { mine.norm / theirs.norm } else { 1.0 };
+        Ok(Self { map, scale, score, expected })
+    }
+
+    /// The restored vectors, `[batch, dim]`.
+    ///
+    /// # Errors
+    /// When `vectors` do not have the dimension that the map was found for.
+    pub fn apply(&self, vectors: ArrayView2<'_, f32>) -> Result<Array2<f32>, Error> {
+        check_dimension(self.map.nrows(), vectors)?;
+        Ok(mapped(vectors, self.map.as_ref()) * self.scale)
+    }
+
+    /// How close the clouds lie: the mean cosine of a centred vector to the nearest one of the other side,
+    /// both ways. The attacker needs no pair to know it.
+    pub fn score(&self) -> f64 {
+        self.score
+    }
+
+    /// What [`score`](Self::score) is between two halves of the attacker's own vectors: as good as it gets.
+    /// A score far below it shows that the map was not found.
+    pub fn expected(&self) -> f64 {
+        self.expected
+    }
+}
+
+impl fmt::Display for Unpaired {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "unpaired(score={:.3} of {:.3})", self.score, self.expected)
+    }
+}

@@ -1,0 +1,126 @@
+//! Whether vectors of the same texts, protected under two keys, can be told to belong together.
+//!
+//! A rotation hides directions and keeps shapes: how long a vector is, and how far from all others. Two
+//! copies of a store under two keys are linked where these agree, with no pair and no key.
+
+use ndarray::{Array2, ArrayView2, Axis};
+use rayon::prelude::*;
+
+use crate::Error;
+use crate::alignment::{check_dimension, check_finite};
+use crate::products::{mapped, matrix, nearest};
+
+/// How many of a vector's nearest neighbours, and how many quantiles over all others, describe it.
+const NEIGHBOURS: usize = 24;
+const QUANTILES: usize = 24;
+
+/// The share of rows of `a` whose most similar row of `b` is the one of the same text; 1/n is chance.
+///
+/// Row `i` of both, `[n, dim]`, is of the same text; the attack makes no use of the order. A row is
+/// described by what a rotation, a permutation and a scaling leave: its norm beside the mean norm, its
+/// cosines to its nearest neighbours, and quantiles of its cosines to all others. Each of these features
+/// is centred and divided by its standard deviation over both sets; the most similar row is the nearest
+/// one by them. The dimensions of the two may differ. It takes time and memory by the square of `n`.
+///
+/// ```
+/// use embosk_attacks::structure::linkage::recall_at_1;
+/// use ndarray::Array2;
+///
+/// let rows = Array2::from_shape_fn((30, 3), |(row, column)| ((row * row + 7 * column) % 31) as f32);
+/// let mut swapped = rows.clone();
+/// swapped.invert_axis(ndarray::Axis(1));
+/// assert_eq!(recall_at_1(rows.view(), swapped.view())?, 1.0);
+/// # Ok::<(), embosk_attacks::Error>(())
+/// ```
+///
+/// # Errors
+/// When there are fewer than two rows, the numbers of rows differ, or a value is not finite.
+pub fn recall_at_1(a: ArrayView2<'_, f32>, b: ArrayView2<'_, f32>) -> Result<f64, Error> {
+    let linked = link(a, b)?;
+    if a.nrows() != b.nrows() {
+        return Err(Error::Setting(format!("{} rows do not pair with {}", a.nrows(), b.nrows())));
+    }
+    let right = linked.iter().enumerate().filter(|(row, linked)| row == *linked).count();
+    Ok(right as f64 / linked.len() as f64)
+}
+
+/// For each row of `a`, `[n, dim]`, the row of `b`, `[m, dim]`, that is most similar to it, by what
+/// [`recall_at_1`] compares.
+///
+/// # Errors
+/// When one of them has fewer than two rows or a value that is not finite.
+pub fn link(a: ArrayView2<'_, f32>, b: ArrayView2<'_, f32>) -> Result<Vec<usize>, Error> {
+    for set in [a, b] {
+        check_finite(set)?;
+        if set.nrows() < 2 || set.ncols() == 0 {
+            return Err(Error::Empty("the neighbourhood of a vector"));
+        }
+    }
+    let neighbours = NEIGHBOURS.min(a.nrows() - 1).min(b.nrows() - 1);
+    let (mut a, mut b) = (features(a, neighbours), features(b, neighbours));
+    standardize(&mut a, &mut b);
+    check_dimension(a.ncols(), b.view())?;
+    // the nearest by distance is the first by inner product with −|b|²/2 in one more column
+    let (a, b) = (with_column(&a, |_| 1.0), with_column(&b, |row| -row.dot(&row) / 2.0));
+    Ok(nearest(a.view(), b.view(), 1).into_iter().map(|found| found[0].0).collect())
+}
+
+/// The norm, cosines to the nearest neighbours, and quantiles of all cosines; one row a vector.
+fn features(rows: ArrayView2<'_, f32>, neighbours: usize) -> Array2<f32> {
+    let norms: Vec<f32> = rows.rows().into_iter().map(|row| row.dot(&row).sqrt()).collect();
+    let mean = norms.iter().sum::<f32>() / norms.len() as f32;
+    let mut unit = rows.to_owned();
+    for (mut row, &norm) in unit.rows_mut().into_iter().zip(&norms) {
+        row.mapv_inplace(|value| if norm > 0.0 { value / norm } else { value });
+    }
+    let mut features = Array2::zeros((rows.nrows(), 1 + neighbours + QUANTILES));
+    let targets = matrix(unit.view());
+    const PART: usize = 64;
+    let parts: Vec<_> = features.axis_chunks_iter_mut(Axis(0), PART).collect();
+    parts.into_par_iter().enumerate().for_each(|(part, mut to)| {
+        let first = part * PART;
+        let these = unit.slice(ndarray::s![first..first + to.nrows(), ..]);
+        let mut cosines = mapped(these, targets.as_ref().transpose());
+        for (offset, (mut to, mut cosines)) in to.rows_mut().into_iter().zip(cosines.rows_mut()).enumerate() {
+            let own = first + offset;
+            to[0] = if mean > 0.0 { norms[own] / mean } else { 0.0 };
+            // itself goes to the end, where it is left out
+            cosines[own] = f32::NEG_INFINITY;
+            let mut sorted = cosines.to_vec();
+            sorted.sort_unstable_by(|a, b| b.total_cmp(a));
+            sorted.pop();
+            for (to, cosine) in to.iter_mut().skip(1).zip(&sorted[..neighbours]) {
+                *to = *cosine;
+            }
+            for (step, to) in to.iter_mut().skip(1 + neighbours).enumerate() {
+                *to = sorted[(2 * step + 1) * sorted.len() / (2 * QUANTILES)];
+            }
+        }
+    });
+    features
+}
+
+fn standardize(a: &mut Array2<f32>, b: &mut Array2<f32>) {
+    for (mut a, mut b) in a.columns_mut().into_iter().zip(b.columns_mut()) {
+        let count = (a.len() + b.len()) as f32;
+        let mean = (a.sum() + b.sum()) / count;
+        let square = |values: &ndarray::ArrayViewMut1<'_, f32>| {
+            values.iter().map(|value| (value - mean).powi(2)).sum::<f32>()
+        };
+        let deviation = ((square(&a) + square(&b)) / count).sqrt();
+        // a feature that is the same everywhere up to rounding says nothing
+        let scale = if deviation > 1e-6 { deviation.recip() } else { 0.0 };
+        for values in [&mut a, &mut b] {
+            values.mapv_inplace(|value| (value - mean) * scale);
+        }
+    }
+}
+
+fn with_column(rows: &Array2<f32>, last: impl Fn(ndarray::ArrayView1<'_, f32>) -> f32) -> Array2<f32> {
+    let mut wider = Array2::zeros((rows.nrows(), rows.ncols() + 1));
+    for (mut to, row) in wider.rows_mut().into_iter().zip(rows.rows()) {
+        to.slice_mut(ndarray::s![..rows.ncols()]).assign(&row);
+        to[rows.ncols()] = last(row);
+    }
+    wider
+}

@@ -1,0 +1,164 @@
+use faer::{Mat, MatRef};
+use ndarray::{Array2, ArrayView2};
+
+use super::assignment::assignment;
+use crate::Error;
+use crate::alignment::{check, check_dimension, check_finite};
+
+/// Quantiles by which the distributions of two coordinates are compared.
+const QUANTILES: usize = 32;
+/// What a coordinate's distribution counts as, in pairs.
+const WORTH: f64 = 3.0;
+
+/// The order that a permutation gave the coordinates, found by which of them agree.
+///
+/// Each protected coordinate is given to a clean one, all at once, so that their products over the pairs
+/// sum to the most (linear assignment), which is also the least sum of squared differences. Without noise
+/// one or two pairs determine it; with noise, more. A scaling makes no difference.
+///
+/// ```
+/// use embosk_attacks::structure::Permutation;
+/// use ndarray::array;
+///
+/// let clean = array![[0.1, 0.7, 0.4], [0.5, 0.2, 0.3]];
+/// let protected = array![[0.4, 0.1, 0.7], [0.3, 0.5, 0.2]];
+/// let map = Permutation::fit(protected.view(), clean.view())?;
+/// assert_eq!(map.apply(protected.view())?, clean);
+/// # Ok::<(), embosk_attacks::Error>(())
+/// ```
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Permutation {
+    places: Vec<usize>,
+}
+
+impl Permutation {
+    /// Fits the order on pairs: row `i` of `protected` and row `i` of `clean`, both `[pairs, dim]`, are of
+    /// the same text.
+    ///
+    /// # Errors
+    /// When there are no pairs, the shapes differ, or a value is not finite.
+    pub fn fit(protected: ArrayView2<'_, f32>, clean: ArrayView2<'_, f32>) -> Result<Self, Error> {
+        check(protected, clean)?;
+        check_dimension(clean.ncols(), protected)?;
+        Ok(Self { places: assignment(disagreement(protected, clean).as_ref()) })
+    }
+
+    /// As [`fit`](Self::fit), with the help of vectors that are no pairs: `stored` are protected, `own` are
+    /// clean vectors of other texts of the same kind, `[any number, dim]`. Coordinates are also compared by
+    /// their distributions over these, each kind of evidence weighed by how well it fits. It helps where
+    /// noise leaves the pairs in doubt.
+    ///
+    /// # Errors
+    /// As [`fit`](Self::fit), and when one of the two sets is empty.
+    pub fn fit_with(
+        protected: ArrayView2<'_, f32>,
+        clean: ArrayView2<'_, f32>,
+        stored: ArrayView2<'_, f32>,
+        own: ArrayView2<'_, f32>,
+    ) -> Result<Self, Error> {
+        let by_pairs = Self::fit(protected, clean)?;
+        for vectors in [stored, own] {
+            check_dimension(clean.ncols(), vectors)?;
+            check_finite(vectors)?;
+            if vectors.is_empty() {
+                return Err(Error::Empty("the set of vectors to compare coordinates by"));
+            }
+        }
+        let pairs = disagreement(protected, clean);
+        let clouds = disagreement(quantiles(stored).view(), quantiles(own).view());
+        let mut places = by_pairs.places;
+        let alone = assignment(clouds.as_ref());
+        let weigh = |costs: &Mat<f64>, places: &[usize], count: f64| {
+            let left = places.iter().enumerate().map(|(from, &to)| costs[(from, to)]).sum::<f64>();
+            count / left.max(f64::MIN_POSITIVE.sqrt())
+        };
+        let mut weights = (weigh(&pairs, &places, protected.nrows() as f64), weigh(&clouds, &alone, WORTH));
+        for _ in 0..3 {
+            // a weight beyond this one makes the other's evidence break ties and nothing else
+            let ratio = (weights.1 / weights.0).clamp(1e-9, 1e9);
+            let costs = Mat::from_fn(pairs.nrows(), pairs.ncols(), |from, to| {
+                pairs[(from, to)] + ratio * clouds[(from, to)]
+            });
+            places = assignment(costs.as_ref());
+            weights = (weigh(&pairs, &places, protected.nrows() as f64), weigh(&clouds, &places, WORTH));
+        }
+        Ok(Self { places })
+    }
+
+    /// The vectors in the clean ones' order of coordinates, `[batch, dim]`.
+    ///
+    /// # Errors
+    /// When `vectors` do not have the dimension that the order was fitted for.
+    pub fn apply(&self, vectors: ArrayView2<'_, f32>) -> Result<Array2<f32>, Error> {
+        check_dimension(self.places.len(), vectors)?;
+        let mut restored = Array2::zeros(vectors.raw_dim());
+        for (from, &to) in self.places.iter().enumerate() {
+            restored.column_mut(to).assign(&vectors.column(from));
+        }
+        Ok(restored)
+    }
+
+    /// For each protected coordinate the clean one that it holds.
+    pub fn places(&self) -> &[usize] {
+        &self.places
+    }
+}
+
+/// Where each coordinate goes, and with which sign.
+pub(crate) struct Order {
+    places: Vec<usize>,
+    signs: Vec<f64>,
+}
+
+impl Order {
+    /// The map as a matrix that is applied to rows from the right.
+    pub(crate) fn matrix(&self) -> Mat<f64> {
+        let mut matrix = Mat::zeros(self.places.len(), self.places.len());
+        for (from, (&to, &sign)) in self.places.iter().zip(&self.signs).enumerate() {
+            matrix[(from, to)] = sign;
+        }
+        matrix
+    }
+}
+
+/// The order, or with `signed` the order and the signs, that brings `protected` closest to `clean`.
+pub(crate) fn order(protected: MatRef<'_, f64>, clean: MatRef<'_, f64>, signed: bool) -> Order {
+    let products = protected.transpose() * clean;
+    let costs = Mat::from_fn(products.nrows(), products.ncols(), |from, to| match products[(from, to)] {
+        product if signed => -product.abs(),
+        product => -product,
+    });
+    let places = assignment(costs.as_ref());
+    let sign = |(from, &to): (usize, &usize)| if signed && products[(from, to)] < 0.0 { -1.0 } else { 1.0 };
+    let signs = places.iter().enumerate().map(sign).collect();
+    Order { places, signs }
+}
+
+/// The squared differences of all columns of one with all of the other, after both sides are brought to
+/// the same scale.
+fn disagreement(protected: ArrayView2<'_, f32>, clean: ArrayView2<'_, f32>) -> Mat<f64> {
+    let widened = |rows: ArrayView2<'_, f32>| {
+        let square = rows.iter().map(|&value| f64::from(value).powi(2)).sum::<f64>();
+        let scale = if square > 0.0 { square.sqrt().recip() } else { 1.0 };
+        Mat::from_fn(rows.nrows(), rows.ncols(), |row, column| scale * f64::from(rows[(row, column)]))
+    };
+    let (protected, clean) = (widened(protected), widened(clean));
+    let products = protected.transpose() * &clean;
+    Mat::from_fn(products.nrows(), products.ncols(), |from, to| {
+        let squares = protected.col(from).squared_norm_l2() + clean.col(to).squared_norm_l2();
+        (squares - 2.0 * products[(from, to)]).max(0.0)
+    })
+}
+
+/// The quantiles of each column, `[QUANTILES, dim]`.
+fn quantiles(rows: ArrayView2<'_, f32>) -> Array2<f32> {
+    let mut quantiles = Array2::zeros((QUANTILES, rows.ncols()));
+    for (column, mut to) in rows.columns().into_iter().zip(quantiles.columns_mut()) {
+        let mut values = column.to_vec();
+        values.sort_unstable_by(f32::total_cmp);
+        for (step, to) in to.iter_mut().enumerate() {
+            *to = values[(2 * step + 1) * values.len() / (2 * QUANTILES)];
+        }
+    }
+    quantiles
+}

@@ -1,0 +1,1 @@
+//! Planted permutations and scalings are found, and rotated copies are linked.
