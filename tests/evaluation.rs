@@ -9,9 +9,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use embosk::attacks::{self, Attack, Inversion, Oracle};
+use embosk::evaluate::records::{Split, generate};
 use embosk::evaluate::{Adversary, Corpus, Evaluation, Report, TextScores};
-use embosk::{BoxError, Embedder, Key, Rotation, Stack};
-use ndarray::{Array2, ArrayView2};
+use embosk::{BoxError, Embedder, GaussianNoise, Key, Rotation, Stack};
+use ndarray::{Array2, ArrayView2, Axis};
 use serde_json::Value;
 
 const DIM: usize = 48;
@@ -141,6 +142,105 @@ fn pairs_of_his_own_fit_noise_and_no_key() {
     assert!(value(1, "leak").abs() < 0.1 && value(1, "exact_match") < 0.1, "{report:#}");
 }
 
+/// Sixteen releases of fresh noise are worth a quarter of its sigma. Noise that a key determines is the
+/// same in each, and averaging it gains nothing.
+#[test]
+fn averaging_undoes_fresh_noise_and_not_keyed_noise() {
+    let corpus = Corpus::records(300, 1);
+    let noise = |key: bool, sigma| {
+        let noise = match key {
+            true => GaussianNoise::keyed(sigma, &Key::from_bytes([3; 32])),
+            false => GaussianNoise::new(sigma),
+        };
+        Stack::new().with(noise.unwrap())
+    };
+    let report = attacked(&corpus)
+        .defense(noise(false, 0.4))
+        .defense(noise(true, 0.4))
+        .defense(noise(false, 0.1))
+        .adversary(Adversary::Informed(1000))
+        .adversary(Adversary::Averaging(16))
+        .run()
+        .unwrap();
+    let leak = |row: usize| report.rows[row].leak.unwrap().value;
+    let [fresh, averaged, keyed, keyed_averaged, quarter] = [0, 1, 2, 3, 4].map(leak);
+    assert!(averaged > fresh + 0.2, "{fresh} {averaged}");
+    assert!((averaged - quarter).abs() < 0.1, "{averaged} {quarter}");
+    assert!(
+        (keyed - fresh).abs() < 0.15 && keyed_averaged < keyed + 0.05,
+        "{fresh} {keyed} {keyed_averaged}"
+    );
+}
+
+/// The attack is for `Words`; the defended embedder is another one, of more dimensions.
+#[test]
+fn pairs_carry_the_attack_to_another_embedder() {
+    let corpus = Corpus::records(600, 1);
+    let other = |texts: &[&str]| -> Result<Array2<f32>, BoxError> {
+        let halves: Vec<String> = texts.iter().map(|text| text.replace(' ', " other")).collect();
+        let halves: Vec<&str> = halves.iter().map(String::as_str).collect();
+        let (first, second) = (Words::default().embed(texts)?, Words::default().embed(&halves)?);
+        Ok(ndarray::concatenate(Axis(1), &[first.view(), second.view()])?)
+    };
+    let evaluation = || {
+        Evaluation::new(other)
+            .corpus(corpus.clone())
+            .surrogate(Words::default(), None)
+            .attack(Lookup(corpus.texts().to_vec()))
+            .normalizer("lowercase", str::to_lowercase)
+            .samples(40)
+    };
+    let report =
+        evaluation().adversary(Adversary::Leaked(4)).adversary(Adversary::Leaked(500)).run().unwrap();
+    let leak = |row: usize| report.rows[row].leak.unwrap().value;
+    assert!(leak(0) < 0.5 && leak(1) > 0.9, "{} {}", leak(0), leak(1));
+    let message = evaluation().adversary(Adversary::Naive).run().unwrap_err().to_string();
+    assert!(message.contains("`naive` needs the surrogate's vectors"), "{message}");
+    let defaults = evaluation().run().unwrap();
+    assert!(defaults.rows.iter().all(|row| row.adversary != "naive"));
+}
+
+#[test]
+fn a_retrained_attack_takes_the_protected_vectors() {
+    let corpus = Corpus::records(300, 1);
+    let rows = |retrained: Lookup| {
+        let evaluation = attacked(&corpus).retrained(retrained);
+        evaluation.adversary(Adversary::Naive).adversary(Adversary::Retrained).run().unwrap().rows
+    };
+    let [naive, retrained] = &rows(Lookup(vec!["nothing of the kind".into()]))[..] else { panic!() };
+    assert_eq!((retrained.adversary.as_str(), &retrained.map), ("retrained", &None));
+    assert!(naive.leak.unwrap().value == 1.0 && retrained.attack.exact_match.unwrap().value == 0.0);
+    let message = attacked(&corpus).adversary(Adversary::Retrained).run().unwrap_err().to_string();
+    assert!(message.contains("trained on protected vectors"), "{message}");
+}
+
+#[test]
+fn every_adversary_that_the_corpus_has_room_for_is_run() {
+    let corpus = Corpus::records(300, 1);
+    let [noise, rounding] = ["gaussian(sigma=0.1)", "quantization(bits=4)"].map(|spec| spec.parse().unwrap());
+    let all = attacked(&corpus).every_adversary().attacker_texts("few", own(200));
+    let report = all.defense(rounding).defense(noise).defense(rotation()).run().unwrap();
+    let of = |defense: &str| {
+        let rows = report.rows.iter().filter(|row| row.defense.starts_with(defense));
+        rows.map(|row| row.adversary.as_str()).collect::<Vec<_>>().join(" ")
+    };
+    let common = "naive informed(200) leaked(8) leaked(32) leaked(128)";
+    assert_eq!(of("quantization"), common);
+    assert_eq!(of("gaussian"), format!("{common} averaging(4) averaging(16) averaging(64)"));
+    assert_eq!(of("rotation"), format!("{common} unpaired(200)"));
+    // a rotation keeps the neighbourhood by which a vector is known
+    for row in &report.rows {
+        let linked = row.linkage.map(|linkage| linkage.value > 0.9);
+        assert_eq!(linked, row.defense.starts_with("rotation").then_some(true), "{}", row.defense);
+    }
+    assert_eq!(report.signature["attacker_texts"], "few:200");
+}
+
+/// Records of the training split.
+fn own(n: usize) -> Vec<String> {
+    generate(Split::Train, 9).take(n).map(|record| record.text).collect()
+}
+
 #[test]
 fn the_json_has_the_fields_that_scripts_read() {
     let corpus = Corpus::records(100, 2);
@@ -211,11 +311,22 @@ fn what_was_not_measured_is_null() {
 fn settings_that_cannot_be_run_are_refused() {
     let corpus = Corpus::records(100, 6);
     let few = Corpus::passages("few", vec!["one passage".into()]);
+    let passages = Corpus::passages("passages", corpus.texts().to_vec());
     let cases = [
         (attacked(&corpus).adversary(Adversary::Leaked(61)).run(), "lower one of the two"),
         (attacked(&corpus).samples(1).adversary(Adversary::Naive).run(), "at least 2 samples"),
         (attacked(&corpus).samples(usize::MAX).adversary(Adversary::Leaked(2)).run(), "corpus holds 100"),
         (evaluation(&corpus).adversary(Adversary::Naive).run(), "needs an attack"),
+        (
+            attacked(&corpus).attacker_texts("mine", own(30)).adversary(Adversary::Informed(31)).run(),
+            "needs 31 texts of the attacker's own, and there are 30",
+        ),
+        (
+            attacked(&corpus).attacker_texts("mine", own(200)).adversary(Adversary::Unpaired(101)).run(),
+            "100 different documents",
+        ),
+        (attacked(&passages).adversary(Adversary::Informed(61)).run(), "there are 60"),
+        (attacked(&passages).adversary(Adversary::Unpaired(51)).run(), "50 different documents"),
         (evaluation(&few).run(), "nothing to measure"),
         (evaluation(&Corpus::passages("none", vec![])).run(), "the corpus is empty"),
     ];

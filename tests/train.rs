@@ -106,6 +106,15 @@ fn a_killed_training_resumes_and_its_models_attack() {
     succeeds(folder, &train("inverter", "further/inverter", "--init straight/inverter"));
     assert!(losses(folder, "further/inverter")[&1] < losses(folder, "straight/inverter")[&1]);
 
+    let noisy = train("inverter", "noisy/inverter", "--defense none --defense gaussian(sigma=0.1)");
+    succeeds(folder, &noisy);
+    assert_ne!(losses(folder, "noisy/inverter")[&2], losses(folder, "straight/inverter")[&2]);
+    assert_eq!(
+        manifest(folder, "noisy/inverter")["settings"]["defenses"],
+        serde_json::json!(["none", "gaussian(sigma=0.1)"])
+    );
+    refused(folder, &train("inverter", "never", "--defense gaussian(sigma=high)"), "sigma");
+
     let corrector = |out: &str| train("corrector", out, "--inverter straight/inverter");
     succeeds(folder, &corrector("straight/corrector"));
     kill_after(folder, &corrector("resumed/corrector"), "resumed/corrector", 5);
@@ -124,15 +133,17 @@ fn a_killed_training_resumes_and_its_models_attack() {
 
 /// An attack that fails without a defense must not make a defense look good.
 fn a_bad_attack_proves_nothing(folder: &Path) {
-    let line = "evaluate --embedder embedder --attack straight --corpus records:40 --samples 3 --steps 1 \
-                --beam-width 1 --defense gaussian(sigma=0.1) --adversary naive --format json";
+    let line = "evaluate --embedder embedder --attack straight --retrained noisy --corpus records:40 --samples 3 \
+                --steps 1 --beam-width 1 --defense gaussian(sigma=0.1) --adversary naive --adversary retrained \
+                --format json";
     let output = embosk(folder, line).output().unwrap();
     let stderr = String::from_utf8_lossy(&output.stderr);
     assert_eq!(output.status.code(), Some(3), "{stderr}");
     assert!(stderr.contains("inconclusive"), "{stderr}");
     let report: Value = serde_json::from_slice(&output.stdout).unwrap();
     assert_eq!(report["conclusive"], false);
-    assert!(report["rows"][0]["leak"].is_null());
+    assert_eq!(report["rows"][1]["adversary"], "retrained");
+    assert!(report["rows"][0]["leak"].is_null() && report["rows"][1]["leak"].is_null());
 }
 
 fn damaged_weights_are_named(folder: &Path) {

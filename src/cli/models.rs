@@ -93,3 +93,15 @@ pub(crate) fn fit(attack: &Vec2Text, embedder: &SentenceTransformer) -> Result<(
         ))),
     }
 }
+
+/// The N of `records[:N]`; none when the name is a file's.
+pub(crate) fn records(name: &str) -> Result<Option<usize>, CliError> {
+    match name.strip_prefix("records") {
+        Some("") => Ok(Some(100_000)),
+        Some(rest) if rest.starts_with(':') => match rest[1..].parse() {
+            Ok(0) | Err(_) => Err(CliError::new("records:N takes a number of records above 0")),
+            Ok(count) => Ok(Some(count)),
+        },
+        _ => Ok(None),
+    }
+}

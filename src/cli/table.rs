@@ -43,7 +43,7 @@ impl Column {
     }
 }
 
-const COLUMNS: [Column; 10] = [
+const COLUMNS: [Column; 11] = [
     Column::new("exact", "exact_match", 2, |row| row.attack.exact_match),
     Column::new("BLEU", "bleu", 1, |row| row.attack.bleu),
     Column::new("token F1", "token_f1", 2, |row| row.attack.token_f1),
@@ -56,6 +56,7 @@ const COLUMNS: [Column; 10] = [
         .of_defense()
         .not_in_terminal(),
     Column::new("MRR@10", "mrr_at_10", 3, |row| row.retrieval.mrr_at_10).of_defense().not_in_terminal(),
+    Column::new("linkage", "linkage_recall_at_1", 3, |row| row.linkage).of_defense().not_in_terminal(),
 ];
 
 /// For the terminal: a block for each defense, in it each score above its interval.

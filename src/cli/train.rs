@@ -1,5 +1,6 @@
 //! `embosk train`: an inverter or a corrector for an embedder.
 
+mod defended;
 mod log;
 
 use std::collections::HashSet;
@@ -10,6 +11,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::{Subcommand, ValueEnum};
+use embosk::Stack;
 use embosk::attacks::vec2text::train::{self as training, Budget, Event, Examples, Outcome, Settings};
 use embosk::attacks::vec2text::{Config, Preset, Vec2Text};
 use embosk::embedder::{EmbeddingCache, SentenceTransformer};
@@ -63,6 +65,10 @@ struct Common {
     /// A folder with a model of the same kind, whose weights and word pieces to begin with.
     #[arg(long)]
     init: Option<PathBuf>,
+    /// Train on protected vectors, as an attacker does who knows the defense; may be given again, and
+    /// then the texts take the defenses in turn. A key that a defense names is used as it is.
+    #[arg(long, value_name = "SPEC")]
+    defense: Vec<String>,
     /// Where the model runs.
     #[arg(long, default_value = "cpu")]
     device: Device,
@@ -114,6 +120,8 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode, CliError> {
         Model::Inverter(common) => ("inverter", common),
         Model::Corrector { common, .. } => ("corrector", common),
     };
+    // not clap's to read: its errors repeat what was written, and that may hold a key
+    let stacks: Vec<Stack> = common.defense.iter().map(|spec| spec.parse()).collect::<Result<_, _>>()?;
     let settings = common.settings()?;
     training::vacant(&common.out, common.resume)?;
     let inverter = match &args.model {
@@ -126,6 +134,8 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode, CliError> {
     let settings = Settings { embedder: embedder.to_string(), ..settings };
     let mut examples = examples(&embedder, &cache, &texts)?;
     let mut held_out = self::examples(&embedder, &cache, &held_out)?;
+    defended::protect(&stacks, &mut examples.vectors, common.seed)?;
+    defended::protect(&stacks, &mut held_out.vectors, u64::MAX - common.seed)?;
     if let Some(inverter) = &inverter {
         let inverter = Vec2Text::new(inverter, None)?;
         models::fit(&inverter, &embedder)?;
@@ -146,7 +156,7 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode, CliError> {
     log.bar.finish_and_clear();
     // a run that had nothing left to do knows no loss
     if !log.loss.is_nan() {
-        let manifest = manifest(kind, common, &embedder, &examples, &outcome, &log)?;
+        let manifest = manifest(kind, common, &stacks, &embedder, &examples, &outcome, &log)?;
         write(&common.out.join("manifest.json"), &manifest)?;
     }
     remark(&format!("{} steps; the {kind} is in {}", outcome.steps, common.out.display()));
@@ -195,7 +205,7 @@ impl Common {
     fn texts(&self) -> Result<(Vec<String>, Vec<String>), CliError> {
         let (mut train, mut held_out) = (Vec::new(), Vec::new());
         for name in &self.corpus {
-            if let Some(count) = records(name)? {
+            if let Some(count) = models::records(name)? {
                 train.extend(generate(Split::Train, self.seed).take(count).map(|record| record.text));
                 // far from the seeds that evaluations draw their records from
                 let seed = u64::MAX - self.seed;
@@ -215,18 +225,6 @@ impl Common {
             return Err(CliError::new("the corpus is too small: at least 100 texts are needed"));
         }
         Ok((train, held_out))
-    }
-}
-
-/// The N of `records[:N]`; none when the name is a file's.
-fn records(name: &str) -> Result<Option<usize>, CliError> {
-    match name.strip_prefix("records") {
-        Some("") => Ok(Some(100_000)),
-        Some(rest) if rest.starts_with(':') => match rest[1..].parse() {
-            Ok(0) | Err(_) => Err(CliError::new("--corpus records:N takes a number of records above 0")),
-            Ok(count) => Ok(Some(count)),
-        },
-        _ => Ok(None),
     }
 }
 
@@ -287,6 +285,7 @@ fn hypotheses(
 fn manifest(
     kind: &str,
     common: &Common,
+    stacks: &[Stack],
     embedder: &SentenceTransformer,
     examples: &Examples,
     outcome: &Outcome,
@@ -312,6 +311,7 @@ fn manifest(
             "steps": outcome.steps,
             "minutes": common.steps.is_none().then(|| common.minutes.unwrap_or(60.0)),
             "init": common.init,
+            "defenses": stacks.iter().map(ToString::to_string).collect::<Vec<_>>(),
         },
         "loss": log.loss,
         "held_out": log.scores.map(|(exact, bleu)| serde_json::json!({

@@ -27,6 +27,7 @@ pub struct Corpus {
     entities: Vec<Vec<String>>,
     queries: Vec<String>,
     judgements: Judgements,
+    is_records: bool,
 }
 
 impl Corpus {
@@ -58,6 +59,7 @@ impl Corpus {
             entities: records.iter().map(|r| r.entities.iter().map(|e| span(r, e)).collect()).collect(),
             judgements: Judgements(asked.iter().map(|query| graded(&query.relevant)).collect()),
             queries: asked.into_iter().map(|query| query.text).collect(),
+            is_records: true,
             ..Self::passages("records", records.into_iter().map(|record| record.text).collect())
         }
     }
@@ -95,6 +97,7 @@ impl Corpus {
             texts,
             queries: Vec::new(),
             judgements: Judgements::default(),
+            is_records: false,
         }
     }
 
@@ -141,6 +144,11 @@ impl Corpus {
     /// The relevance judgements, one map for each query.
     pub fn judgements(&self) -> &Judgements {
         &self.judgements
+    }
+
+    /// Whether it is made of the built-in records, of which there is no end.
+    pub(super) fn is_records(&self) -> bool {
+        self.is_records
     }
 
     /// The SHA-256, in hexadecimal, of everything that a score depends on.

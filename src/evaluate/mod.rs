@@ -6,7 +6,10 @@
 //! are the floor; a defense's `leak` is where the attack on it lies between the two.
 
 mod adversary;
+mod attacker;
+mod clean;
 pub mod corpus;
+mod linkage;
 mod oracle;
 mod outcome;
 mod privacy;
@@ -27,6 +30,7 @@ pub use adversary::Adversary;
 pub use corpus::Corpus;
 pub use report::{AttackScores, QueryScores, Report, RetrievalScores, Row, TextScores, Undefended};
 
+use crate::embedder::EmbeddingCache;
 use crate::{Embedder, Error};
 
 /// How many texts are attacked where nothing else is said.
@@ -59,7 +63,12 @@ pub struct Evaluation<E> {
     corpus: Option<Corpus>,
     attack: Option<Box<dyn Attack>>,
     stacks: Vec<Stack>,
-    adversaries: Vec<Adversary>,
+    adversaries: Adversaries,
+    retrained: Option<Box<dyn Attack>>,
+    surrogate: Option<Surrogate>,
+    /// What they are called, and the texts.
+    attacker_texts: Option<(String, Vec<String>)>,
+    cache: Option<EmbeddingCache>,
     samples: usize,
     seed: u64,
     normalizer: Normalizer,
@@ -75,7 +84,11 @@ impl<E: Embedder> Evaluation<E> {
             corpus: None,
             attack: None,
             stacks: Vec::new(),
-            adversaries: Vec::new(),
+            adversaries: Adversaries::Named(Vec::new()),
+            retrained: None,
+            surrogate: None,
+            attacker_texts: None,
+            cache: None,
             samples: SAMPLES,
             seed: 0,
             normalizer: Normalizer { name: "none".into(), apply: Box::new(str::to_owned) },
@@ -100,11 +113,48 @@ impl<E: Embedder> Evaluation<E> {
         self
     }
 
-    /// Adds an adversary. Default where none is added: `naive`, and `leaked` with twice as many pairs as
-    /// the vectors have dimensions, as far as the corpus has so many documents.
+    /// Adds an adversary. Default where none is added: `naive`, `informed` with up to 10,000 pairs, and
+    /// `leaked` with twice as many pairs as the vectors have dimensions, as far as there are so many
+    /// texts.
     pub fn adversary(mut self, adversary: Adversary) -> Self {
-        self.adversaries.push(adversary);
+        match &mut self.adversaries {
+            Adversaries::Named(named) => named.push(adversary),
+            Adversaries::Every => self.adversaries = Adversaries::Named(vec![adversary]),
+        }
         self
+    }
+
+    /// Takes every adversary there is, at several strengths, as far as the corpus has room for them:
+    /// `unpaired` only on defenses with a key, `averaging` only where releases differ.
+    pub fn every_adversary(self) -> Self {
+        Self { adversaries: Adversaries::Every, ..self }
+    }
+
+    /// The attack of [`Adversary::Retrained`]: one that was trained on vectors which the attacker
+    /// protected himself (`embosk train --defense`).
+    pub fn retrained(self, attack: impl Attack + 'static) -> Self {
+        Self { retrained: Some(Box::new(attack)), ..self }
+    }
+
+    /// The embedder that the attack was trained for, where that is another one than the one that is
+    /// defended. Adversaries with pairs fit a map from the protected vectors to the surrogate's (Chen,
+    /// Xu and Bjerva 2025, arXiv 2502.11308); the attack's oracle, its ceiling and its floor are the
+    /// surrogate's. `cache` keeps its vectors.
+    pub fn surrogate(self, embedder: impl Embedder + 'static, cache: Option<EmbeddingCache>) -> Self {
+        Self { surrogate: Some(Surrogate { embedder: Box::new(embedder), cache }), ..self }
+    }
+
+    /// Texts that the attacker has himself, of the kind that is stored, and what to call them. Those
+    /// that are attacked are left out. Default: where the corpus is [`Corpus::records`], records of the
+    /// training split; otherwise documents that are not attacked.
+    pub fn attacker_texts(self, name: &str, texts: Vec<String>) -> Self {
+        Self { attacker_texts: Some((name.to_owned(), texts)), ..self }
+    }
+
+    /// Keeps the embedder's vectors of documents, queries and the attacker's texts on disk, so that
+    /// another evaluation does not embed them again. Default: nothing is kept.
+    pub fn cache(self, cache: EmbeddingCache) -> Self {
+        Self { cache: Some(cache), ..self }
     }
 
     /// How many documents are attacked, 2 or more. Default: 200.
@@ -155,6 +205,19 @@ impl<E> fmt::Debug for Evaluation<E> {
             .field("seed", &self.seed)
             .finish_non_exhaustive()
     }
+}
+
+#[derive(Debug)]
+enum Adversaries {
+    /// These; the defaults where there are none.
+    Named(Vec<Adversary>),
+    /// All there are.
+    Every,
+}
+
+struct Surrogate {
+    embedder: Box<dyn Embedder>,
+    cache: Option<EmbeddingCache>,
 }
 
 /// What both sides of a comparison go through, and what a signature calls it.

@@ -89,6 +89,10 @@ fn embed_checked(embedder: &dyn Embedder, texts: &[&str]) -> Result<Array2<f32>,
     if vectors.nrows() != texts.len() {
         return Err(Error::Rows { texts: texts.len(), rows: vectors.nrows() });
     }
+    check_finite(vectors)
+}
+
+pub(super) fn check_finite(vectors: Array2<f32>) -> Result<Array2<f32>, Error> {
     if vectors.iter().all(|value| value.is_finite()) {
         Ok(vectors)
     } else {

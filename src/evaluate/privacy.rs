@@ -4,56 +4,51 @@ use std::collections::HashSet;
 use std::rc::Rc;
 
 use embosk_attacks::Attack;
-use embosk_defenses::{Defense, Rng, Role, Stack};
-use ndarray::{Array2, Axis};
+use embosk_defenses::Stack;
+use ndarray::Array2;
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{Rng as _, SeedableRng};
 
 use super::Normalizer;
 use super::adversary::Adversary;
+use super::attacker::Attacker;
 use super::corpus::Corpus;
 use super::oracle::Oracle;
 use super::outcome::{Outcome, Recovered, Truth};
-use super::retrieval::normalize_rows;
+use super::retrieval::{is_unit_norm, normalize_rows};
 use crate::Error;
 
 /// Attacks on the same sampled texts, under one defense after the other.
 pub(super) struct Trials<'a> {
     attack: &'a dyn Attack,
+    retrained: Option<&'a dyn Attack>,
     oracle: Oracle<'a>,
     normalizer: &'a Normalizer,
-    /// The clean vectors of all documents.
-    clean: &'a Array2<f32>,
+    attacker: Attacker<'a>,
     unit_norm: bool,
-    seed: u64,
-    /// The positions of the attacked documents, and after them those of adversaries' pairs.
-    attacked: Vec<usize>,
-    spare: Vec<usize>,
     truths: Vec<Truth>,
-    /// What was attacked already: equal vectors have equal outcomes.
-    done: Vec<(Array2<f32>, Rc<Outcome>)>,
+    /// What was attacked already, and whether by the retrained attack: equal vectors have equal outcomes.
+    done: Vec<(bool, Array2<f32>, Rc<Outcome>)>,
 }
 
 impl<'a> Trials<'a> {
-    /// `samples` documents are drawn from the corpus by `seed`.
     pub(super) fn new(
-        attack: &'a dyn Attack,
+        (attack, retrained): (&'a dyn Attack, Option<&'a dyn Attack>),
         oracle: Oracle<'a>,
         normalizer: &'a Normalizer,
-        (corpus, clean): (&Corpus, &'a Array2<f32>),
-        (samples, seed): (usize, u64),
+        corpus: &Corpus,
+        attacker: Attacker<'a>,
     ) -> Self {
-        let mut attacked = order(corpus, normalizer, seed);
-        let spare = attacked.split_off(samples.min(attacked.len()));
-        let truths =
-            attacked.iter().map(|&document| Truth::new(corpus, document, clean, normalizer)).collect();
-        let unit_norm = is_unit_norm(clean);
-        Self { attack, oracle, normalizer, clean, unit_norm, seed, attacked, spare, truths, done: Vec::new() }
+        let clean = attacker.clean.documents.attackable();
+        let truth = |&document: &usize| Truth::new(corpus, document, clean, normalizer);
+        let truths = attacker.attacked.iter().map(truth).collect();
+        let unit_norm = is_unit_norm(clean.view());
+        Self { attack, retrained, oracle, normalizer, attacker, unit_norm, truths, done: Vec::new() }
     }
 
     /// The attack on the undefended vectors, and its outputs held against other samples' texts.
     pub(super) fn ceiling_and_floor(&mut self) -> Result<(Rc<Outcome>, Outcome), Error> {
-        let clean = self.clean;
+        let clean = self.attacker.clean.documents.attackable();
         let (ceiling, _) = self.run(&Stack::new(), Adversary::Naive, clean)?;
         let mut others = self.truths.clone();
         others.rotate_left(1);
@@ -70,44 +65,28 @@ impl<'a> Trials<'a> {
         protected: &Array2<f32>,
     ) -> Result<(Rc<Outcome>, Option<String>), Error> {
         self.oracle.label(format!("{stack}, {adversary}"));
-        let (his, clean) = self.pairs(stack, adversary, protected)?;
-        let attacked = protected.select(Axis(0), &self.attacked);
-        let (mut vectors, map) = adversary.restore(attacked, &his, &clean)?;
+        let (mut vectors, map) = self.attacker.restore(stack, adversary, protected)?;
         if self.unit_norm {
             normalize_rows(vectors.view_mut());
         }
-        if let Some((_, outcome)) = self.done.iter().find(|(done, _)| same_bits(done, &vectors)) {
+        let retrained = adversary == Adversary::Retrained;
+        let same = |(by, done, _): &&(bool, Array2<f32>, _)| *by == retrained && same_bits(done, &vectors);
+        if let Some((_, _, outcome)) = self.done.iter().find(same) {
             return Ok((Rc::clone(outcome), map));
         }
-        let outcome = Rc::new(self.invert(&vectors)?);
-        self.done.push((vectors, Rc::clone(&outcome)));
+        let attack = self.retrained.filter(|_| retrained).unwrap_or(self.attack);
+        let outcome = Rc::new(self.invert(attack, &vectors)?);
+        self.done.push((retrained, vectors, Rc::clone(&outcome)));
         Ok((outcome, map))
     }
 
-    /// What the adversary learns from: protected and clean vectors of documents that are not attacked.
-    fn pairs(
-        &self,
-        stack: &Stack,
-        adversary: Adversary,
-        protected: &Array2<f32>,
-    ) -> Result<(Array2<f32>, Array2<f32>), Error> {
-        let documents = &self.spare[..adversary.pairs()];
-        let clean = self.clean.select(Axis(0), documents);
-        if !adversary.makes_pairs() {
-            return Ok((protected.select(Axis(0), documents), clean));
-        }
-        // randomness of his own: neither the evaluation's noise nor its keys
-        let mut rng = Rng::seeded(!self.seed);
-        let mut made = clean.clone();
-        match stack.imitation(&mut rng) {
-            Some(imitation) => imitation.protect(Role::Document, made.view_mut(), &mut rng)?,
-            None => stack.protect(Role::Document, made.view_mut(), &mut rng)?,
-        }
-        Ok((made, clean))
+    /// Whether an adversary of all there are is worth running on `stack`.
+    pub(super) fn can_gain(&self, stack: &Stack, adversary: Adversary) -> Result<bool, Error> {
+        self.attacker.can_gain(stack, adversary)
     }
 
-    fn invert(&self, vectors: &Array2<f32>) -> Result<Outcome, Error> {
-        let inversions = self.attack.invert(vectors.view(), &|texts| self.oracle.embed(texts))?;
+    fn invert(&self, attack: &dyn Attack, vectors: &Array2<f32>) -> Result<Outcome, Error> {
+        let inversions = attack.invert(vectors.view(), &|texts| self.oracle.embed(texts))?;
         if inversions.len() != vectors.nrows() {
             return Err(Error::Setting("the attack returned another number of texts than vectors".into()));
         }
@@ -141,10 +120,6 @@ fn shuffled(n: usize, seed: u64) -> Vec<usize> {
         order.swap(last, other as usize);
     }
     order
-}
-
-fn is_unit_norm(vectors: &Array2<f32>) -> bool {
-    vectors.rows().into_iter().all(|row| (row.dot(&row).sqrt() - 1.0).abs() < 1e-3)
 }
 
 fn same_bits(a: &Array2<f32>, b: &Array2<f32>) -> bool {

@@ -52,6 +52,10 @@ pub struct Row {
     /// What is left of retrieval.
     #[serde(flatten)]
     pub retrieval: RetrievalScores,
+    /// The share of documents whose vectors under two keys are told to belong together, by norm and
+    /// neighbourhood; chance is one in as many documents. `None` for a defense without a key.
+    #[serde(rename = "linkage_recall_at_1")]
+    pub linkage: Option<Score>,
     /// The map from protected to clean vectors that the adversary chose. `None` where he fits none.
     pub map: Option<String>,
     /// Oracle queries a text, on average.

@@ -58,6 +58,11 @@ pub fn search(
     Ok(blocks.into_par_iter().flat_map_iter(of_block).collect())
 }
 
+/// Whether every row has norm 1, to 1e-3: then a cosine is an inner product.
+pub fn is_unit_norm(vectors: ArrayView2<'_, f32>) -> bool {
+    vectors.rows().into_iter().all(|row| (row.dot(&row).sqrt() - 1.0).abs() < 1e-3)
+}
+
 /// Scales every row of `[rows, dim]` to length 1, so that inner products are cosines. Rows of zeros, and
 /// rows whose length is not finite, stay as they are.
 pub fn normalize_rows(mut vectors: ArrayViewMut2<'_, f32>) {

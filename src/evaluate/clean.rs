@@ -1,0 +1,161 @@
+//! The undefended vectors: of documents, of queries, and of texts that an attacker has himself.
+
+use std::collections::HashSet;
+
+use ndarray::{Array2, Axis};
+
+use super::adversary::Adversary;
+use super::oracle::{check_finite, embed_all};
+use super::records::{Split, generate};
+use super::{Corpus, Evaluation, Surrogate};
+use crate::embedder::EmbeddingCache;
+use crate::{Embedder, Error};
+
+/// All that is embedded before anything is protected.
+pub(super) struct Clean {
+    pub(super) documents: TextVectors,
+    pub(super) queries: Array2<f32>,
+    /// Of texts of the attacker's own, of the kind that is stored; without rows until they are needed.
+    pub(super) own: TextVectors,
+}
+
+/// The vectors of some texts, `[texts, dim]`.
+pub(super) struct TextVectors {
+    /// By the embedder that is defended.
+    pub(super) stored: Array2<f32>,
+    /// By the one that the attack is for, where that is a surrogate.
+    surrogate: Option<Array2<f32>>,
+}
+
+impl TextVectors {
+    /// By the embedder that the attack is for.
+    pub(super) fn attackable(&self) -> &Array2<f32> {
+        self.surrogate.as_ref().unwrap_or(&self.stored)
+    }
+
+    fn embed<E: Embedder>(evaluation: &Evaluation<E>, what: &str, texts: &[String]) -> Result<Self, Error> {
+        let stored = embed(evaluation, (&evaluation.embedder, evaluation.cache.as_ref()), what, texts)?;
+        let surrogate = match &evaluation.surrogate {
+            Some(Surrogate { embedder, cache }) => {
+                let what = format!("{what} by the surrogate");
+                Some(embed(evaluation, (embedder.as_ref(), cache.as_ref()), &what, texts)?)
+            }
+            None => None,
+        };
+        Ok(Self { stored, surrogate })
+    }
+
+    fn select(&self, rows: &[usize]) -> Self {
+        let select = |vectors: &Array2<f32>| vectors.select(Axis(0), rows);
+        Self { stored: select(&self.stored), surrogate: self.surrogate.as_ref().map(select) }
+    }
+}
+
+impl Clean {
+    /// Embeds documents and queries.
+    pub(super) fn embed<E: Embedder>(evaluation: &Evaluation<E>, corpus: &Corpus) -> Result<Self, Error> {
+        let documents = TextVectors::embed(evaluation, "documents", corpus.texts())?;
+        let queries = match corpus.queries() {
+            [] => Array2::zeros((0, documents.stored.ncols())),
+            queries => {
+                embed(evaluation, (&evaluation.embedder, evaluation.cache.as_ref()), "queries", queries)?
+            }
+        };
+        if queries.ncols() != documents.stored.ncols() {
+            return Err(Error::Embedder(
+                "the queries' vectors differ in dimension from the documents'".into(),
+            ));
+        }
+        let own = documents.select(&[]);
+        Ok(Self { documents, queries, own })
+    }
+
+    /// Embeds the attacker's own texts, or takes the vectors of `spare` documents for them.
+    pub(super) fn embed_own<E: Embedder>(
+        self,
+        evaluation: &Evaluation<E>,
+        own: &OwnTexts,
+        spare: &[usize],
+    ) -> Result<Self, Error> {
+        let own = match own {
+            OwnTexts::Texts(texts) if texts.is_empty() => return Ok(self),
+            OwnTexts::Texts(texts) => TextVectors::embed(evaluation, "the attacker's texts", texts)?,
+            OwnTexts::Spare => self.documents.select(spare),
+        };
+        Ok(Self { own, ..self })
+    }
+}
+
+/// Where the attacker's own texts are from.
+pub(super) enum OwnTexts {
+    /// Other texts than the corpus', none of them attacked.
+    Texts(Vec<String>),
+    /// The documents that are not attacked.
+    Spare,
+}
+
+impl OwnTexts {
+    /// As many as `adversaries` need: those that the evaluation was given, records where the corpus is
+    /// made of them, or else spare documents.
+    pub(super) fn gather<E>(
+        evaluation: &Evaluation<E>,
+        corpus: &Corpus,
+        attacked: &[usize],
+        adversaries: &[Adversary],
+    ) -> Self {
+        let normalize = |text: &str| evaluation.normalizer.apply(text);
+        let mut seen: HashSet<String> =
+            attacked.iter().map(|&document| normalize(&corpus.texts()[document])).collect();
+        let wanted = adversaries.iter().map(|adversary| adversary.own_texts_wanted()).max().unwrap_or(0);
+        let mut take = |texts: &mut dyn Iterator<Item = String>| {
+            Self::Texts(texts.filter(|text| seen.insert(normalize(text))).take(wanted).collect())
+        };
+        match (&evaluation.attacker_texts, corpus.is_records()) {
+            (Some((_, texts)), _) => take(&mut texts.iter().cloned()),
+            (None, true) => take(&mut generate(Split::Train, !evaluation.seed).map(|record| record.text)),
+            (None, false) => Self::Spare,
+        }
+    }
+
+    /// How many there are, where `spare` documents are not attacked.
+    pub(super) fn len(&self, spare: usize) -> usize {
+        match self {
+            Self::Texts(texts) => texts.len(),
+            Self::Spare => spare,
+        }
+    }
+
+    pub(super) fn is_spare(&self) -> bool {
+        matches!(self, Self::Spare)
+    }
+
+    /// What a signature calls them.
+    pub(super) fn name<E>(&self, evaluation: &Evaluation<E>) -> String {
+        match (self, &evaluation.attacker_texts) {
+            (Self::Spare, _) => "spare documents".into(),
+            (Self::Texts(texts), Some((name, _))) => format!("{name}:{}", texts.len()),
+            (Self::Texts(texts), None) => format!("records of the training split:{}", texts.len()),
+        }
+    }
+
+    /// The SHA-256 of the texts, in hexadecimal; of spare documents, which the corpus' covers, none.
+    pub(super) fn hash(&self) -> Option<String> {
+        match self {
+            Self::Texts(texts) if !texts.is_empty() => Some(Corpus::passages("own", texts.clone()).hash()),
+            _ => None,
+        }
+    }
+}
+
+fn embed<E>(
+    evaluation: &Evaluation<E>,
+    (embedder, cache): (&dyn Embedder, Option<&EmbeddingCache>),
+    what: &str,
+    texts: &[String],
+) -> Result<Array2<f32>, Error> {
+    let tell = |done| (evaluation.progress)(&format!("embedding {what}: {done} of {}", texts.len()));
+    tell(0);
+    let Some(cache) = cache else { return embed_all(embedder, texts, tell) };
+    let texts: Vec<&str> = texts.iter().map(String::as_str).collect();
+    check_finite(cache.embed(embedder, &texts, tell)?)
+}
