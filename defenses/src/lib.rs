@@ -7,7 +7,7 @@
 //! |---|---|---|
 //! | [`GaussianNoise`] | `gaussian(sigma=0.01)` | adds noise to every coordinate, fresh or keyed |
 //! | [`Quantization`] | `quantization(bits=8)` | rounds every coordinate to a few levels |
-//! | [`ProductQuantization`] | fitted in Rust | puts the nearest of a few learned pieces in each place |
+//! | [`ProductQuantization`] | `product_quantization(codebook=file:PATH)` | puts the nearest of a few learned pieces in each place |
 //! | [`Rotation`] | `rotation(key=env:EMBOSK_KEY)` | turns the space by a secret rotation |
 //! | [`Permutation`] | `permutation(key=env:EMBOSK_KEY)` | reorders the coordinates in secret |
 //! | [`Scaling`] | `scaling(key=env:EMBOSK_KEY)` | multiplies all vectors by one secret factor |
@@ -44,7 +44,9 @@ mod haar;
 mod hadamard;
 mod key;
 mod keyed_noise;
+mod matrix;
 mod normal;
+mod parallel;
 mod permutation;
 mod product;
 mod quantization;
@@ -54,6 +56,8 @@ mod rows;
 mod scaling;
 mod spec;
 mod stack;
+mod stored;
+mod wide;
 
 use std::fmt::{Debug, Display};
 use std::sync::Arc;
