@@ -8,6 +8,7 @@ use zeroize::Zeroizing;
 use crate::Rng;
 use crate::matrix::Matrix;
 use crate::rng::StandardNormals;
+use crate::wide::{Work, widest};
 
 /// Columns that are worked on at a time, so that they stay in the processor's cache.
 const PANEL: usize = 32;
@@ -96,11 +97,25 @@ impl Reflection {
     }
 
     fn apply(&self, rows: &mut [[f64; PANEL]]) {
+        widest(Reflected { v: &self.v, rows });
+    }
+}
+
+struct Reflected<'a> {
+    v: &'a [f64],
+    rows: &'a mut [[f64; PANEL]],
+}
+
+impl Work for Reflected<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<const WIDE: bool>(self) {
         let mut sums = Zeroizing::new([0.0; PANEL]);
-        for (v, row) in self.v.iter().zip(rows.iter()) {
+        for (v, row) in self.v.iter().zip(&*self.rows) {
             sums.iter_mut().zip(row).for_each(|(sum, x)| *sum += v * x);
         }
-        for (v, row) in self.v.iter().zip(rows) {
+        for (v, row) in self.v.iter().zip(self.rows) {
             row.iter_mut().zip(sums.iter()).for_each(|(x, sum)| *x -= v * sum);
         }
     }

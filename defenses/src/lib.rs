@@ -13,6 +13,9 @@
 //! | [`Scaling`] | `scaling(key=env:EMBOSK_KEY)` | multiplies all vectors by one secret factor |
 //! | [`Dcpe`] | `dcpe(key=env:EMBOSK_KEY, beta=0.5)` | scales in secret and perturbs within a ball |
 //!
+//! With the feature `rayon`, large batches are worked on by all of rayon's threads; what comes out is the same,
+//! bit for bit.
+//!
 //! Nothing here promises that a text cannot be recovered. What a defense is worth against a given
 //! attacker is a number to be measured, and the `embosk` crate measures it.
 //!
@@ -27,6 +30,11 @@
 //! stack.protect(Role::Document, vectors.view_mut(), &mut Rng::from_os()?)?;
 //! # Ok::<(), embosk_defenses::Error>(())
 //! ```
+
+#![allow(
+    clippy::inline_always,
+    reason = "what is not inlined is not compiled for wide registers: see `wide`"
+)]
 
 mod bound;
 mod calibration;

@@ -80,7 +80,7 @@ impl Matrix {
     fn multiply_together(&self, rows: &mut ArrayViewMut2<'_, f32>, packed: &mut [f32], product: &mut [f32]) {
         pack(rows, packed, self.dim);
         product.fill(0.0);
-        widest(Product { matrix: self, packed, product });
+        widest(Product { matrix: self, packed, sums: product });
         for (mut row, product) in rows.rows_mut().into_iter().zip(product.chunks_exact(self.width())) {
             row.iter_mut().zip(product).for_each(|(to, from)| *to = *from);
         }
@@ -116,11 +116,11 @@ fn pack(rows: &ArrayViewMut2<'_, f32>, packed: &mut [f32], dim: usize) {
     }
 }
 
-/// Adds to `product`, `[rows, width]`, the products of a batch that is packed.
+/// Adds to `sums`, `[rows, width]`, the product of the matrix and a batch that is packed.
 struct Product<'a> {
     matrix: &'a Matrix,
     packed: &'a [f32],
-    product: &'a mut [f32],
+    sums: &'a mut [f32],
 }
 
 impl Work for Product<'_> {
@@ -155,7 +155,7 @@ impl Product<'_> {
             let panels: [&[Lane]; P] = std::array::from_fn(|p| self.matrix.panel(column / WIDTH + p, depth));
             for first in rows.clone().step_by(R) {
                 let group = self.packed[first * dim..(first + R) * dim].as_chunks::<R>().0;
-                let product = &mut self.product[first * width..(first + R) * width];
+                let product = &mut self.sums[first * width..(first + R) * width];
                 tile::<WIDE, R, P>(&group[depth.clone()], panels, product, column);
             }
         }
@@ -194,4 +194,48 @@ fn tile<const WIDE: bool, const R: usize, const P: usize>(
 #[inline(always)]
 fn multiply_add<const WIDE: bool>(a: f32, b: f32, sum: f32) -> f32 {
     if WIDE || cfg!(target_arch = "aarch64") { a.mul_add(b, sum) } else { a * b + sum }
+}
+
+#[cfg(test)]
+mod tests {
+    use ndarray::Array2;
+    use zeroize::{Zeroize, ZeroizeOnDrop};
+
+    use super::*;
+
+    /// Numbers that `f32` sums without rounding, so that every order of operations gives the same.
+    fn whole(row: usize, column: usize) -> f32 {
+        ((row * 7 + column * 3) % 11) as f32 - 5.0
+    }
+
+    #[test]
+    fn the_product_is_that_of_the_matrix_for_any_number_of_rows() {
+        let dims: &[usize] = if cfg!(miri) { &[1, 17] } else { &[1, 2, 15, 16, 17, 64, 65, 400] };
+        for &dim in dims {
+            let mut matrix = Matrix::zeros(dim);
+            let plain = Array2::from_shape_fn((dim, dim), |(row, column)| whole(row, column));
+            plain.indexed_iter().for_each(|((row, column), value)| matrix.set(row, column, *value));
+            let counts: &[usize] = if cfg!(miri) { &[10] } else { &[0, 1, 2, 3, 4, 5, 6, 9, 10, 97, 200] };
+            for &rows in counts {
+                let vectors = Array2::from_shape_fn((rows, dim), |(row, place)| whole(place, row));
+                for (matrix, plain) in [(&matrix, plain.t()), (&matrix.transposed(), plain.view())] {
+                    let mut product = vectors.clone();
+                    matrix.multiply(product.view_mut());
+                    assert_eq!(product, vectors.dot(&plain), "{rows} rows of {dim}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn every_coefficient_is_wiped() {
+        fn wipes_itself(_: &impl ZeroizeOnDrop) {}
+        for dim in [1, 5, 64] {
+            let mut matrix = Matrix::zeros(dim);
+            matrix.panels.as_flattened_mut().fill(1.0);
+            wipes_itself(&matrix.panels);
+            matrix.panels.iter_mut().for_each(Zeroize::zeroize); // what dropping it does
+            assert!(matrix.panels.as_flattened().iter().all(|x| *x == 0.0));
+        }
+    }
 }

@@ -11,6 +11,7 @@ use ndarray::{ArrayView2, ArrayViewMut2, Axis};
 const PIECE: usize = 1 << 15;
 
 /// What can be cut between two rows.
+#[cfg_attr(not(feature = "rayon"), allow(dead_code, reason = "one thread cuts nothing"))]
 pub(crate) trait Rows: Send + Sized {
     fn count(&self) -> usize;
     /// The rows before `row`, and the others.

@@ -28,8 +28,8 @@ pub(crate) struct Format {
 impl Format {
     pub(crate) fn write<'a>(&self, shape: &[usize], numbers: impl Iterator<Item = &'a f32>) -> Vec<u8> {
         let mut bytes = [self.name, self.version].concat().into_bytes();
-        shape.iter().for_each(|side| bytes.extend((*side as u32).to_le_bytes()));
-        numbers.for_each(|number| bytes.extend(number.to_le_bytes()));
+        bytes.extend(shape.iter().flat_map(|side| (*side as u32).to_le_bytes()));
+        bytes.extend(numbers.flat_map(|number| number.to_le_bytes()));
         bytes.extend(checksum(&bytes));
         bytes
     }

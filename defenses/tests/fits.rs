@@ -89,8 +89,8 @@ fn made(line: &str, sides: &[u32], numbers: &[f32]) -> Vec<u8> {
     use sha2::Digest as _;
 
     let mut bytes = line.as_bytes().to_vec();
-    sides.iter().for_each(|side| bytes.extend(side.to_le_bytes()));
-    numbers.iter().for_each(|number| bytes.extend(number.to_le_bytes()));
+    bytes.extend(sides.iter().flat_map(|side| side.to_le_bytes()));
+    bytes.extend(numbers.iter().flat_map(|number| number.to_le_bytes()));
     let sum = sha2::Sha256::digest(&bytes);
     bytes.extend(&sum[..8]);
     bytes
