@@ -67,28 +67,32 @@ impl Matrix {
     pub(crate) fn multiply(&self, vectors: ArrayViewMut2<'_, f32>) {
         for_pieces(vectors, self.dim, ROWS, |_, mut vectors| {
             let rows = vectors.nrows().min(ROWS);
-            with_scratch(rows * (self.dim + self.width()), |scratch| {
+            with_scratch(rows * (self.dim + self.count() * WIDTH), |scratch| {
                 for mut rows in vectors.axis_chunks_iter_mut(Axis(0), ROWS) {
                     let (packed, rest) = scratch.split_at_mut(rows.nrows() * self.dim);
-                    let product = &mut rest[..rows.nrows() * self.width()];
-                    self.multiply_together(&mut rows, packed, product);
+                    let sums = &mut rest.as_chunks_mut().0[..self.count() * rows.nrows()];
+                    self.multiply_together(&mut rows, packed, sums);
                 }
             });
         });
     }
 
-    fn multiply_together(&self, rows: &mut ArrayViewMut2<'_, f32>, packed: &mut [f32], product: &mut [f32]) {
+    fn multiply_together(&self, rows: &mut ArrayViewMut2<'_, f32>, packed: &mut [f32], sums: &mut [Lane]) {
         pack(rows, packed, self.dim);
-        product.fill(0.0);
-        widest(Product { matrix: self, packed, sums: product });
-        for (mut row, product) in rows.rows_mut().into_iter().zip(product.chunks_exact(self.width())) {
-            row.iter_mut().zip(product).for_each(|(to, from)| *to = *from);
+        sums.fill([0.0; WIDTH]);
+        widest(Product { matrix: self, packed, sums });
+        let count = rows.nrows();
+        for (place, mut row) in rows.rows_mut().into_iter().enumerate() {
+            let sums = sums[place..].iter().step_by(count);
+            for (mut piece, sums) in row.axis_chunks_iter_mut(Axis(0), WIDTH).zip(sums) {
+                piece.iter_mut().zip(sums).for_each(|(to, from)| *to = *from);
+            }
         }
     }
 
-    /// How many columns the panels have together.
-    fn width(&self) -> usize {
-        self.panels.len() / self.dim * WIDTH
+    /// How many panels there are.
+    fn count(&self) -> usize {
+        self.panels.len() / self.dim
     }
 
     #[inline(always)]
@@ -116,11 +120,12 @@ fn pack(rows: &ArrayViewMut2<'_, f32>, packed: &mut [f32], dim: usize) {
     }
 }
 
-/// Adds to `sums`, `[rows, width]`, the product of the matrix and a batch that is packed.
+/// Adds to `sums`, `[panels, rows]`, the product of the matrix and a batch that is packed. So what is
+/// computed together lies together, whatever the dimension.
 struct Product<'a> {
     matrix: &'a Matrix,
     packed: &'a [f32],
-    sums: &'a mut [f32],
+    sums: &'a mut [Lane],
 }
 
 impl Work for Product<'_> {
@@ -147,33 +152,36 @@ impl Product<'_> {
         rows: &Range<usize>,
         depth: &Range<usize>,
     ) {
-        let (dim, width) = (self.matrix.dim, self.matrix.width());
         if rows.is_empty() {
             return;
         }
-        for column in (0..width).step_by(P * WIDTH) {
-            let panels: [&[Lane]; P] = std::array::from_fn(|p| self.matrix.panel(column / WIDTH + p, depth));
+        let dim = self.matrix.dim;
+        let count = self.packed.len() / dim;
+        for (number, sums) in self.sums.chunks_exact_mut(P * count).enumerate() {
+            let panels: [&[Lane]; P] = std::array::from_fn(|p| self.matrix.panel(number * P + p, depth));
             for first in rows.clone().step_by(R) {
                 let group = self.packed[first * dim..(first + R) * dim].as_chunks::<R>().0;
-                let product = &mut self.sums[first * width..(first + R) * width];
-                tile::<WIDE, R, P>(&group[depth.clone()], panels, product, column);
+                tile::<WIDE, R, P>(&group[depth.clone()], panels, sums, first);
             }
         }
     }
 }
 
-/// Adds to `P` panels of `R` rows of the product, `[R, width]`, from `column` on.
+/// Adds to the sums, `[P, rows]`, of `R` rows from `first` on.
 #[inline(always)]
 fn tile<const WIDE: bool, const R: usize, const P: usize>(
     group: &[[f32; R]],
     panels: [&[Lane]; P],
-    product: &mut [f32],
-    column: usize,
+    all: &mut [Lane],
+    first: usize,
 ) {
-    let width = product.len() / R;
+    let rows = all.len() / P;
     let mut sums = [[[0.0; WIDTH]; P]; R];
-    for (sums, row) in sums.iter_mut().zip(product.chunks_exact(width)) {
-        sums.as_flattened_mut().copy_from_slice(&row[column..column + P * WIDTH]);
+    // Loops of known length, so that the sums are kept in registers.
+    for r in 0..R {
+        for p in 0..P {
+            sums[r][p] = all[p * rows + first + r];
+        }
     }
     let panels = panels.map(|panel| &panel[..group.len()]);
     for (k, x) in group.iter().enumerate() {
@@ -185,8 +193,10 @@ fn tile<const WIDE: bool, const R: usize, const P: usize>(
             }
         }
     }
-    for (sums, row) in sums.iter().zip(product.chunks_exact_mut(width)) {
-        row[column..column + P * WIDTH].copy_from_slice(sums.as_flattened());
+    for r in 0..R {
+        for p in 0..P {
+            all[p * rows + first + r] = sums[r][p];
+        }
     }
 }
 
