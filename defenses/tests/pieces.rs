@@ -121,7 +121,9 @@ fn ids_and_codes_stay_with_their_rows() {
 fn the_first_bad_row_is_named_whichever_piece_it_is_in() {
     for rows in [[3, ROWS - 1], [900, 1200], [ROWS - 2, ROWS - 1]] {
         let mut vectors = batch();
-        rows.into_iter().for_each(|row| vectors[[row, 5]] = f32::NAN);
+        for row in rows {
+            vectors[[row, 5]] = f32::NAN;
+        }
         let before = bits(&vectors);
         for refused in [
             Scaling::new(&key()).protect(Role::Query, vectors.view_mut(), &mut Rng::seeded(0)),
