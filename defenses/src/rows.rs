@@ -116,10 +116,10 @@ mod tests {
 
     #[test]
     fn a_call_within_a_call_has_scratch_of_its_own() {
-        with_scratch(8, |outer: &mut [f64]| {
-            outer.fill(2.0);
-            with_scratch(8, |inner: &mut [f64]| inner.fill(3.0));
-            assert!(outer.iter().all(|x| *x == 2.0));
+        with_scratch(8, |outer: &mut [i8]| {
+            outer.fill(2);
+            with_scratch(8, |inner: &mut [i8]| inner.fill(3));
+            assert!(outer.iter().all(|x| *x == 2));
         });
     }
 }
