@@ -39,18 +39,28 @@ impl Grid {
         Self { offsets, signs }
     }
 
+    pub(crate) fn dim(&self) -> usize {
+        self.signs.len() / 2
+    }
+
     /// The cells whose noise makes up that of `vector`, with weights whose squares sum to 1, so that
     /// the blend is as normal as its parts.
     ///
-    /// Most vectors are in the margin of one cell or none; a cell more doubles the list.
-    pub(crate) fn cells_of(&self, vector: ArrayView1<'_, f32>) -> Vec<(f64, Cell)> {
+    /// Most vectors are in the margin of one cell or none; a cell more doubles their number.
+    pub(crate) fn cells_of(&self, vector: ArrayView1<'_, f32>) -> Cells {
         let features = self.features(vector);
         let places: [f64; FEATURES] = std::array::from_fn(|k| features[k] * CELLS + self.offsets[k]);
-        let mut cells = vec![(1.0, places.map(|place| place.floor() as i64))];
-        for (k, place) in places.into_iter().enumerate() {
+        let mut cells = Cells {
+            cell: places.map(|place| place.floor() as i64),
+            blended: [Blended::default(); FEATURES],
+            margins: 0,
+            next: 0,
+        };
+        for (feature, place) in places.into_iter().enumerate() {
             let within = (place - place.floor() - (1.0 - MARGIN)) / MARGIN;
             if within > 0.0 {
-                blend_with_next(&mut cells, k, within);
+                cells.blended[cells.margins] = Blended::new(feature, within);
+                cells.margins += 1;
             }
         }
         cells
@@ -78,15 +88,46 @@ impl Grid {
     }
 }
 
-/// Lets each cell share its weight with the next in feature `k`, from all its own where `within` is 0
-/// to none of it where that is 1.
-fn blend_with_next(cells: &mut Vec<(f64, Cell)>, k: usize, within: f64) {
-    let angle = std::f64::consts::FRAC_PI_2 * within;
-    let (own, shared) = (libm::cos(angle), libm::sin(angle));
-    for at in 0..cells.len() {
-        let (weight, mut next) = cells[at];
-        next[k] += 1;
-        cells[at].0 = weight * own;
-        cells.push((weight * shared, next));
+/// A feature in which a cell shares its weight with the next one.
+#[derive(Clone, Copy, Default)]
+struct Blended {
+    feature: usize,
+    own: f64,
+    shared: f64,
+}
+
+impl Blended {
+    /// From all its own where `within` is 0 to none of it where that is 1.
+    fn new(feature: usize, within: f64) -> Self {
+        let angle = std::f64::consts::FRAC_PI_2 * within;
+        Self { feature, own: libm::cos(angle), shared: libm::sin(angle) }
+    }
+}
+
+/// Cells with their weights. Feature by feature, those for the next cell come behind all so far: so bit `k`
+/// of a cell's place says whether it is the next one in the k-th feature that is blended.
+pub(crate) struct Cells {
+    cell: Cell,
+    blended: [Blended; FEATURES],
+    margins: usize,
+    next: usize,
+}
+
+impl Iterator for Cells {
+    type Item = (f64, Cell);
+
+    fn next(&mut self) -> Option<(f64, Cell)> {
+        let place = self.next;
+        if place >> self.margins != 0 {
+            return None;
+        }
+        self.next += 1;
+        let (mut weight, mut cell) = (1.0, self.cell);
+        for (k, blended) in self.blended[..self.margins].iter().enumerate() {
+            let is_next = place >> k & 1 == 1;
+            weight *= if is_next { blended.shared } else { blended.own };
+            cell[blended.feature] += i64::from(is_next);
+        }
+        Some((weight, cell))
     }
 }

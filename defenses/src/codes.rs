@@ -1,6 +1,6 @@
 use std::fmt;
 
-use ndarray::{Array2, ArrayView2};
+use ndarray::{Array2, ArrayView2, ArrayViewMut2};
 use sha2::{Digest as _, Sha256};
 
 use crate::Error;
@@ -69,8 +69,8 @@ impl Codes {
         self.scales.resize(scales, 0.0);
     }
 
-    pub(crate) fn parts_mut(&mut self) -> (&mut Array2<u8>, &mut [f32]) {
-        (&mut self.bytes, &mut self.scales)
+    pub(crate) fn parts_mut(&mut self) -> (ArrayViewMut2<'_, u8>, &mut [f32]) {
+        (self.bytes.view_mut(), &mut self.scales)
     }
 
     /// Refuses codes of another length than `bytes` a row, or with another number of scales.

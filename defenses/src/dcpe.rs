@@ -4,7 +4,8 @@ use std::sync::Arc;
 use ndarray::ArrayViewMut2;
 use zeroize::Zeroizing;
 
-use crate::rows::for_each_row;
+use crate::parallel::for_pieces;
+use crate::rows::{each_as_slice, with_scratch};
 use crate::scaling::factor;
 use crate::{Defense, Error, Guarantee, Key, Rng, Role, check_finite};
 
@@ -97,11 +98,23 @@ impl Dcpe {
     }
 }
 
+/// The 32-bit words of keystream that a row takes: four for each pair of normals, and two for the radius.
+fn words_of_row(dim: usize) -> usize {
+    4 * dim.div_ceil(2) + 2
+}
+
 impl Defense for Dcpe {
     fn protect(&self, _: Role, vectors: ArrayViewMut2<'_, f32>, rng: &mut Rng) -> Result<(), Error> {
         check_finite(&vectors)?;
-        let dim = vectors.ncols();
-        for_each_row(vectors, dim, |row, normals| self.scale_and_perturb(row, normals, rng));
+        let (rows, dim) = vectors.dim();
+        let from = &*rng;
+        for_pieces(vectors, dim, 1, |first, vectors| {
+            let mut rng = from.ahead(first * words_of_row(dim));
+            with_scratch(dim, |normals| {
+                each_as_slice(vectors, |row| self.scale_and_perturb(row, normals, &mut rng));
+            });
+        });
+        rng.skip(rows * words_of_row(dim));
         Ok(())
     }
 

@@ -78,6 +78,15 @@ pub enum Error {
         /// The file's permission bits.
         mode: u32,
     },
+    /// Bytes are not what was fitted on a sample.
+    Fit(&'static str),
+    /// The file that should hold what was fitted on a sample could not be read.
+    FitFile {
+        /// Where.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
     /// The vectors were protected under another key than the stack has.
     OtherKey {
         /// The fingerprint that was stored beside the vectors.
@@ -126,6 +135,10 @@ impl fmt::Display for Error {
                 "the key file {} is open to others (mode {mode:03o}); close it with `chmod 600`",
                 path.display()
             ),
+            Self::Fit(problem) => write!(f, "not a fit that can be used: {problem}"),
+            Self::FitFile { path, source } => {
+                write!(f, "the fitted file {} could not be read: {source}", path.display())
+            }
             Self::OtherKey { stored, found } => {
                 write!(f, "the vectors were protected under the key {stored}, the stack has {found}")
             }
@@ -139,7 +152,9 @@ impl fmt::Display for Error {
 impl std::error::Error for Error {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
-            Self::KeyFile { source, .. } | Self::Randomness(source) => Some(source),
+            Self::KeyFile { source, .. } | Self::FitFile { source, .. } | Self::Randomness(source) => {
+                Some(source)
+            }
             _ => None,
         }
     }

@@ -1,72 +1,38 @@
 //! Random orthogonal matrices, the same on every machine.
 
-use ndarray::linalg::general_mat_vec_mul;
-use ndarray::{Array2, ArrayView1, ArrayView2, ArrayViewMut1, ArrayViewMut2, Axis};
-use zeroize::{Zeroize, Zeroizing};
+use std::sync::OnceLock;
+
+use ndarray::ArrayViewMut2;
+use zeroize::Zeroizing;
 
 use crate::Rng;
+use crate::matrix::Matrix;
 use crate::rng::StandardNormals;
-use crate::rows::for_each_row;
+use crate::wide::{Work, widest};
 
 /// Columns that are worked on at a time, so that they stay in the processor's cache.
 const PANEL: usize = 32;
 
-/// Rows that are rotated at a time, to bound the memory for the product.
-const ROWS: usize = 1024;
-
-/// So few rows are multiplied one by one: a product of matrices would first copy all of the larger one.
-const FEW: usize = 4;
-
 /// A rotation by a matrix, `[dim, dim]`, wiped when dropped: it is as good as the key.
-pub(crate) struct Haar(Array2<f32>);
+pub(crate) struct Haar {
+    matrix: Matrix,
+    /// The transposed matrix, which undoes it; made when it is needed first.
+    back: OnceLock<Matrix>,
+}
 
 impl Haar {
     pub(crate) fn draw(dim: usize, rng: &mut Rng) -> Self {
-        Self(haar(dim, rng))
+        Self { matrix: haar(dim, rng), back: OnceLock::new() }
     }
 
     /// Multiplies every row by the matrix.
     pub(crate) fn apply(&self, vectors: ArrayViewMut2<'_, f32>) {
-        if vectors.nrows() <= FEW {
-            self.apply_to_few(vectors);
-        } else {
-            // The rows are the vectors: x ↦ Q x is a product with Qᵀ from the right.
-            multiply(vectors, &self.0.t());
-        }
-    }
-
-    fn apply_to_few(&self, vectors: ArrayViewMut2<'_, f32>) {
-        for_each_row(vectors, self.0.nrows(), |row, product| {
-            let mut product = ArrayViewMut1::from(product);
-            general_mat_vec_mul(1.0, &self.0, &ArrayView1::from(&*row), 0.0, &mut product);
-            ArrayViewMut1::from(row).assign(&product);
-        });
+        self.matrix.multiply(vectors);
     }
 
     /// Multiplies every row by the transposed matrix, which undoes the matrix.
     pub(crate) fn undo(&self, vectors: ArrayViewMut2<'_, f32>) {
-        multiply(vectors, &self.0.view());
-    }
-}
-
-fn multiply(mut vectors: ArrayViewMut2<'_, f32>, matrix: &ArrayView2<'_, f32>) {
-    for mut rows in vectors.axis_chunks_iter_mut(Axis(0), ROWS) {
-        let product = rows.dot(matrix);
-        rows.assign(&product);
-    }
-}
-
-impl Zeroize for Haar {
-    fn zeroize(&mut self) {
-        if let Some(coefficients) = self.0.as_slice_memory_order_mut() {
-            coefficients.zeroize();
-        }
-    }
-}
-
-impl Drop for Haar {
-    fn drop(&mut self) {
-        self.zeroize();
+        self.back.get_or_init(|| self.matrix.transposed()).multiply(vectors);
     }
 }
 
@@ -80,14 +46,14 @@ impl Drop for Haar {
 ///
 /// This is a storage format: plain `f64` operations in a fixed order, rounded to `f32` at the end.
 /// Each column is computed by itself, so the panels change nothing but the speed.
-fn haar(dim: usize, rng: &mut Rng) -> Array2<f32> {
+fn haar(dim: usize, rng: &mut Rng) -> Matrix {
     let mut normals = rng.standard_normals();
     let reflections: Vec<_> = (0..dim).map(|k| Reflection::draw(dim - k, &mut normals)).collect();
-    let mut matrix = Array2::zeros((dim, dim));
-    for (index, mut columns) in matrix.axis_chunks_iter_mut(Axis(1), PANEL).enumerate() {
-        let panel = panel(&reflections, index * PANEL);
-        for (mut row, values) in columns.rows_mut().into_iter().zip(panel.iter()) {
-            row.iter_mut().zip(values).for_each(|(to, from)| *to = *from as f32);
+    let mut matrix = Matrix::zeros(dim);
+    for first in (0..dim).step_by(PANEL) {
+        let columns = first..dim.min(first + PANEL);
+        for (row, values) in panel(&reflections, first).iter().enumerate() {
+            columns.clone().zip(values).for_each(|(column, value)| matrix.set(row, column, *value as f32));
         }
     }
     matrix
@@ -131,27 +97,26 @@ impl Reflection {
     }
 
     fn apply(&self, rows: &mut [[f64; PANEL]]) {
-        let mut sums = Zeroizing::new([0.0; PANEL]);
-        for (v, row) in self.v.iter().zip(rows.iter()) {
-            sums.iter_mut().zip(row).for_each(|(sum, x)| *sum += v * x);
-        }
-        for (v, row) in self.v.iter().zip(rows) {
-            row.iter_mut().zip(sums.iter()).for_each(|(x, sum)| *x -= v * sum);
-        }
+        widest(Reflected { v: &self.v, rows });
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
+struct Reflected<'a> {
+    v: &'a [f64],
+    rows: &'a mut [[f64; PANEL]],
+}
 
-    #[test]
-    fn every_coefficient_is_wiped() {
-        for dim in [1, 5, 64] {
-            let mut matrix = Haar::draw(dim, &mut Rng::seeded(1));
-            assert!(matrix.0.iter().all(|x| *x != 0.0));
-            matrix.zeroize(); // all that dropping it does
-            assert!(matrix.0.iter().all(|x| *x == 0.0));
+impl Work for Reflected<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<const WIDE: bool>(self) {
+        let mut sums = Zeroizing::new([0.0; PANEL]);
+        for (v, row) in self.v.iter().zip(&*self.rows) {
+            sums.iter_mut().zip(row).for_each(|(sum, x)| *sum += v * x);
+        }
+        for (v, row) in self.v.iter().zip(self.rows) {
+            row.iter_mut().zip(sums.iter()).for_each(|(x, sum)| *x -= v * sum);
         }
     }
 }

@@ -1,11 +1,13 @@
 //! Random rotations that take `dim · log dim` operations, the same on every machine.
 
-use ndarray::{ArrayViewMut2, Axis};
+use ndarray::{ArrayViewMut2, s};
 use zeroize::Zeroizing;
 
 use crate::Rng;
+use crate::parallel::for_pieces;
 use crate::permutation::shuffled;
 use crate::rows::with_scratch;
+use crate::wide::{Work, widest};
 
 /// Three rounds of signs and a Walsh–Hadamard transform serve in place of a uniform rotation (Andoni et
 /// al., NeurIPS 2015, arXiv 1509.02897). Two already carry every input to every output.
@@ -28,12 +30,13 @@ pub(crate) struct Hadamard {
     scale: f32,
 }
 
-/// As many rows are turned at a time, side by side: each operation is on the same coordinate of all, which
-/// the compiler makes one instruction. What stands beside a row makes no difference to it.
-const LANES: usize = 4;
+/// One coordinate of `L` rows that are turned side by side: each operation is on the same coordinate of all,
+/// which the compiler makes one instruction. What stands beside a row makes no difference to it.
+type Lanes<const L: usize> = [f32; L];
 
-/// One coordinate of these rows.
-type Lanes = [f32; LANES];
+/// As many rows of a batch fill a register that is wide, and one that is not.
+const MANY: usize = 8;
+const FEW: usize = 4;
 
 impl Hadamard {
     /// Draws the rounds one after the other: of each the permutation, the signs, and those of the overlap.
@@ -45,87 +48,143 @@ impl Hadamard {
 
     /// Turns every row.
     pub(crate) fn apply(&self, vectors: ArrayViewMut2<'_, f32>) {
-        side_by_side(vectors, |mut now, mut next| {
-            for round in &self.rounds {
-                round.shuffle(now, next);
-                self.transform_first(next);
-                round.flip_overlap(self.overlap(next));
-                self.transform_last(next);
-                (now, next) = (next, now);
-            }
-            now
-        });
+        self.turn(vectors, false);
     }
 
     /// Turns every row back.
     pub(crate) fn undo(&self, vectors: ArrayViewMut2<'_, f32>) {
-        side_by_side(vectors, |mut now, mut next| {
-            for round in self.rounds.iter().rev() {
-                now.as_flattened_mut().iter_mut().for_each(|x| *x *= self.scale);
-                self.transform_last(now);
-                round.flip_overlap(self.overlap(now));
-                self.transform_first(now);
-                round.shuffle_back(now, next);
-                (now, next) = (next, now);
-            }
-            now
+        self.turn(vectors, true);
+    }
+
+    fn turn(&self, vectors: ArrayViewMut2<'_, f32>, back: bool) {
+        for_pieces(vectors, self.dim(), MANY, |_, vectors| {
+            with_scratch(2 * MANY * self.dim(), |scratch| {
+                widest(Turn { hadamard: self, vectors, scratch, back });
+            });
         });
     }
 
-    fn transform_first(&self, row: &mut [Lanes]) {
-        walsh_hadamard(&mut row[..self.block]);
-    }
-
-    fn transform_last(&self, row: &mut [Lanes]) {
-        if row.len() > self.block {
-            let start = row.len() - self.block;
-            walsh_hadamard(&mut row[start..]);
-        }
+    fn dim(&self) -> usize {
+        self.rounds[0].from.len()
     }
 
     /// What is in both blocks; nothing where the first is all.
-    fn overlap<'a>(&self, row: &'a mut [Lanes]) -> &'a mut [Lanes] {
+    #[inline(always)]
+    fn overlap<'a, const L: usize>(&self, row: &'a mut [Lanes<L>]) -> &'a mut [Lanes<L>] {
         let start = row.len() - self.block;
         &mut row[if start == 0 { self.block } else { start }..self.block]
     }
 }
 
-/// Calls `turn` on a few rows at a time and as much scratch, and puts what it returns in their place.
-fn side_by_side<F>(mut vectors: ArrayViewMut2<'_, f32>, turn: F)
-where
-    F: for<'a> Fn(&'a mut [Lanes], &'a mut [Lanes]) -> &'a mut [Lanes],
-{
-    let dim = vectors.ncols();
-    with_scratch(2 * LANES * dim, |scratch| {
-        let (now, next) = scratch.as_chunks_mut().0.split_at_mut(dim);
-        for mut rows in vectors.axis_chunks_iter_mut(Axis(0), LANES) {
-            load(&rows, now);
-            store(turn(now, next), &mut rows);
-        }
-    });
+/// The rows of a batch, to be turned or turned back.
+struct Turn<'a> {
+    hadamard: &'a Hadamard,
+    vectors: ArrayViewMut2<'a, f32>,
+    scratch: &'a mut [f32],
+    back: bool,
 }
 
-fn load(rows: &ArrayViewMut2<'_, f32>, lanes: &mut [Lanes]) {
-    if let Some([a, b, c, d]) = rows.as_slice().and_then(|rows| split(rows, lanes.len())) {
+impl Work for Turn<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<const WIDE: bool>(mut self) {
+        let dim = self.vectors.ncols();
+        let lanes = if WIDE { MANY } else { FEW };
+        let many = self.vectors.nrows() / lanes * lanes;
+        for first in (0..many).step_by(lanes) {
+            let rows = self.vectors.slice_mut(s![first..first + lanes, ..]);
+            if WIDE {
+                self.hadamard.turn_together::<MANY>(rows, self.scratch, self.back);
+            } else {
+                self.hadamard.turn_together::<FEW>(rows, &mut self.scratch[..2 * FEW * dim], self.back);
+            }
+        }
+        for first in many..self.vectors.nrows() {
+            let row = self.vectors.slice_mut(s![first..=first, ..]);
+            self.hadamard.turn_together::<1>(row, &mut self.scratch[..2 * dim], self.back);
+        }
+    }
+}
+
+impl Hadamard {
+    #[inline(always)]
+    fn turn_together<const L: usize>(
+        &self,
+        mut rows: ArrayViewMut2<'_, f32>,
+        scratch: &mut [f32],
+        back: bool,
+    ) {
+        let (now, next) = scratch.as_chunks_mut().0.split_at_mut(self.dim());
+        load::<L>(&rows, now);
+        store(if back { self.back(now, next) } else { self.forth(now, next) }, &mut rows);
+    }
+
+    #[inline(always)]
+    fn forth<'a, const L: usize>(
+        &self,
+        mut now: &'a mut [Lanes<L>],
+        mut next: &'a mut [Lanes<L>],
+    ) -> &'a mut [Lanes<L>] {
+        for round in &self.rounds {
+            round.shuffle(now, next);
+            self.transform_first(next);
+            round.flip_overlap(self.overlap(next));
+            self.transform_last(next);
+            (now, next) = (next, now);
+        }
+        now
+    }
+
+    #[inline(always)]
+    fn back<'a, const L: usize>(
+        &self,
+        mut now: &'a mut [Lanes<L>],
+        mut next: &'a mut [Lanes<L>],
+    ) -> &'a mut [Lanes<L>] {
+        for round in self.rounds.iter().rev() {
+            now.as_flattened_mut().iter_mut().for_each(|x| *x *= self.scale);
+            self.transform_last(now);
+            round.flip_overlap(self.overlap(now));
+            self.transform_first(now);
+            round.shuffle_back(now, next);
+            (now, next) = (next, now);
+        }
+        now
+    }
+
+    #[inline(always)]
+    fn transform_first<const L: usize>(&self, row: &mut [Lanes<L>]) {
+        walsh_hadamard(&mut row[..self.block]);
+    }
+
+    #[inline(always)]
+    fn transform_last<const L: usize>(&self, row: &mut [Lanes<L>]) {
+        if row.len() > self.block {
+            let start = row.len() - self.block;
+            walsh_hadamard(&mut row[start..]);
+        }
+    }
+}
+
+#[inline(always)]
+fn load<const L: usize>(rows: &ArrayViewMut2<'_, f32>, lanes: &mut [Lanes<L>]) {
+    if let Some(rows) = rows.as_slice() {
         // The usual case: a quarter of the whole time less.
-        for ((((to, a), b), c), d) in lanes.iter_mut().zip(a).zip(b).zip(c).zip(d) {
-            *to = [*a, *b, *c, *d];
+        let dim = lanes.len();
+        let rows: [&[f32]; L] = std::array::from_fn(|lane| &rows[lane * dim..][..dim]);
+        for (at, to) in lanes.iter_mut().enumerate() {
+            *to = std::array::from_fn(|lane| rows[lane][at]);
         }
         return;
     }
-    lanes.fill([0.0; LANES]);
     for (lane, row) in rows.rows().into_iter().enumerate() {
         lanes.iter_mut().zip(row).for_each(|(to, from)| to[lane] = *from);
     }
 }
 
-/// As many rows of `dim` values as there are lanes, unless there are fewer.
-fn split(rows: &[f32], dim: usize) -> Option<[&[f32]; LANES]> {
-    let mut rows = rows.chunks_exact(dim);
-    Some([rows.next()?, rows.next()?, rows.next()?, rows.next()?])
-}
-
-fn store(lanes: &[Lanes], rows: &mut ArrayViewMut2<'_, f32>) {
+#[inline(always)]
+fn store<const L: usize>(lanes: &[Lanes<L>], rows: &mut ArrayViewMut2<'_, f32>) {
     for (lane, row) in rows.rows_mut().into_iter().enumerate() {
         row.into_iter().zip(lanes).for_each(|(to, from)| *to = from[lane]);
     }
@@ -152,20 +211,23 @@ impl Round {
     }
 
     /// Permutes, flips signs and scales.
-    fn shuffle(&self, row: &[Lanes], shuffled: &mut [Lanes]) {
+    #[inline(always)]
+    fn shuffle<const L: usize>(&self, row: &[Lanes<L>], shuffled: &mut [Lanes<L>]) {
         for ((to, &from), &factor) in shuffled.iter_mut().zip(self.from.iter()).zip(self.factors.iter()) {
             *to = row[usize::from(from)].map(|x| x * factor);
         }
     }
 
-    fn flip_overlap(&self, overlap: &mut [Lanes]) {
+    #[inline(always)]
+    fn flip_overlap<const L: usize>(&self, overlap: &mut [Lanes<L>]) {
         for (values, &factor) in overlap.iter_mut().zip(self.between.iter()) {
             *values = values.map(|x| x * factor);
         }
     }
 
     /// Undoes the signs and the permutation.
-    fn shuffle_back(&self, shuffled: &[Lanes], row: &mut [Lanes]) {
+    #[inline(always)]
+    fn shuffle_back<const L: usize>(&self, shuffled: &[Lanes<L>], row: &mut [Lanes<L>]) {
         for ((from, &to), &factor) in shuffled.iter().zip(self.from.iter()).zip(self.factors.iter()) {
             row[usize::from(to)] = from.map(|x| x * factor.signum());
         }
@@ -176,7 +238,8 @@ impl Round {
 ///
 /// Sums and differences of values `1, 2, 4, …` apart, in this order; two steps are made at once, which
 /// changes no bit.
-fn walsh_hadamard(block: &mut [Lanes]) {
+#[inline(always)]
+fn walsh_hadamard<const L: usize>(block: &mut [Lanes<L>]) {
     let mut apart = 1;
     while 4 * apart <= block.len() {
         block.chunks_exact_mut(4 * apart).for_each(|part| two_steps(part, apart));
@@ -189,7 +252,8 @@ fn walsh_hadamard(block: &mut [Lanes]) {
 }
 
 /// The steps between values `apart` and then `2 · apart` apart.
-fn two_steps(part: &mut [Lanes], apart: usize) {
+#[inline(always)]
+fn two_steps<const L: usize>(part: &mut [Lanes<L>], apart: usize) {
     let (low, high) = part.split_at_mut(2 * apart);
     let (first, second) = low.split_at_mut(apart);
     let (third, fourth) = high.split_at_mut(apart);
@@ -199,10 +263,12 @@ fn two_steps(part: &mut [Lanes], apart: usize) {
     }
 }
 
-fn add(a: &Lanes, b: &Lanes) -> Lanes {
+#[inline(always)]
+fn add<const L: usize>(a: &Lanes<L>, b: &Lanes<L>) -> Lanes<L> {
     std::array::from_fn(|lane| a[lane] + b[lane])
 }
 
-fn subtract(a: &Lanes, b: &Lanes) -> Lanes {
+#[inline(always)]
+fn subtract<const L: usize>(a: &Lanes<L>, b: &Lanes<L>) -> Lanes<L> {
     std::array::from_fn(|lane| a[lane] - b[lane])
 }

@@ -1,6 +1,7 @@
 //! The noise that a key determines, by row id or by vector: a storage format.
 
 use std::fmt;
+use std::sync::OnceLock;
 
 use hkdf::Hkdf;
 use ndarray::{ArrayViewMut1, ArrayViewMut2};
@@ -8,7 +9,9 @@ use sha2::Sha256;
 use subtle::ConstantTimeEq;
 use zeroize::Zeroizing;
 
-use crate::cells::{Cell, Grid};
+use crate::cells::Grid;
+use crate::parallel::for_pieces;
+use crate::rows::with_scratch;
 use crate::{Key, Rng};
 
 /// Names the defense and the version of its format: other noise needs another label.
@@ -20,35 +23,60 @@ pub(crate) struct KeyedNoise {
     fingerprint: String,
     secret: Zeroizing<[u8; 32]>,
     sigma: f64,
+    /// The grid of the first dimension.
+    grids: OnceLock<Grid>,
 }
 
 impl KeyedNoise {
     pub(crate) fn new(key: &Key, sigma: f64) -> Self {
-        Self { fingerprint: key.fingerprint(), secret: key.derive(PURPOSE, 0), sigma }
+        let (fingerprint, secret) = (key.fingerprint(), key.derive(PURPOSE, 0));
+        Self { fingerprint, secret, sigma, grids: OnceLock::new() }
     }
 
-    /// Adds to `row` the noise of the row with this id.
-    pub(crate) fn add_by_id(&self, id: &[u8], mut row: ArrayViewMut1<'_, f32>) {
-        let mut rng = self.rng("id", row.len(), id);
-        for (value, normal) in row.iter_mut().zip(rng.standard_normals()) {
-            *value = (f64::from(*value) + self.sigma * normal) as f32;
-        }
+    /// Adds to each row the noise of the row with its id.
+    pub(crate) fn add_by_id<I: AsRef<[u8]> + Sync>(&self, ids: &[I], vectors: ArrayViewMut2<'_, f32>) {
+        let dim = vectors.ncols();
+        for_pieces((vectors, ids), dim, 1, |_, (mut vectors, ids)| {
+            for (mut row, id) in vectors.rows_mut().into_iter().zip(ids) {
+                let mut rng = self.rng("id", dim, id.as_ref());
+                for (value, normal) in row.iter_mut().zip(rng.standard_normals()) {
+                    *value = (f64::from(*value) + self.sigma * normal) as f32;
+                }
+            }
+        });
     }
 
     /// Adds to each row the noise of the vector that it is.
-    pub(crate) fn add_by_vector(&self, mut vectors: ArrayViewMut2<'_, f32>) {
+    pub(crate) fn add_by_vector(&self, vectors: ArrayViewMut2<'_, f32>) {
         let dim = vectors.ncols();
+        if let Some(first) = self.grids.get().filter(|grid| grid.dim() == dim) {
+            return self.add_by_grid(first, vectors);
+        }
         let grid = Grid::draw(dim, &mut self.rng("grid", dim, &[]));
-        let mut noise = Zeroizing::new(vec![0.0; dim]);
-        for mut row in vectors.rows_mut() {
-            noise.fill(0.0);
-            for (weight, cell) in grid.cells_of(row.view()) {
-                let mut rng = self.rng("cell", dim, &bytes_of(&cell));
-                noise.iter_mut().zip(rng.standard_normals()).for_each(|(sum, x)| *sum += weight * x);
-            }
-            for (value, normal) in row.iter_mut().zip(noise.iter()) {
-                *value = (f64::from(*value) + self.sigma * normal) as f32;
-            }
+        self.add_by_grid(&grid, vectors);
+        // Kept for the next batch. Of another dimension than the first, it is drawn each time.
+        let _ = self.grids.set(grid);
+    }
+
+    fn add_by_grid(&self, grid: &Grid, vectors: ArrayViewMut2<'_, f32>) {
+        let dim = vectors.ncols();
+        for_pieces(vectors, dim, 1, |_, mut vectors| {
+            with_scratch(dim, |noise| {
+                for row in vectors.rows_mut() {
+                    self.add_by_cells(grid, noise, row);
+                }
+            });
+        });
+    }
+
+    fn add_by_cells(&self, grid: &Grid, noise: &mut [f64], mut row: ArrayViewMut1<'_, f32>) {
+        noise.fill(0.0);
+        for (weight, cell) in grid.cells_of(row.view()) {
+            let mut rng = self.rng("cell", row.len(), cell.map(i64::to_be_bytes).as_flattened());
+            noise.iter_mut().zip(rng.standard_normals()).for_each(|(sum, x)| *sum += weight * x);
+        }
+        for (value, normal) in row.iter_mut().zip(&*noise) {
+            *value = (f64::from(*value) + self.sigma * normal) as f32;
         }
     }
 
@@ -63,10 +91,6 @@ impl KeyedNoise {
             .expect("HKDF-SHA256 gives 32 bytes");
         Rng::from_seed(&seed)
     }
-}
-
-fn bytes_of(cell: &Cell) -> Vec<u8> {
-    cell.iter().flat_map(|number| number.to_be_bytes()).collect()
 }
 
 impl PartialEq for KeyedNoise {

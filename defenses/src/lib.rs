@@ -7,11 +7,14 @@
 //! |---|---|---|
 //! | [`GaussianNoise`] | `gaussian(sigma=0.01)` | adds noise to every coordinate, fresh or keyed |
 //! | [`Quantization`] | `quantization(bits=8)` | rounds every coordinate to a few levels |
-//! | [`ProductQuantization`] | fitted in Rust | puts the nearest of a few learned pieces in each place |
+//! | [`ProductQuantization`] | `product_quantization(codebook=file:PATH)` | puts the nearest of a few learned pieces in each place |
 //! | [`Rotation`] | `rotation(key=env:EMBOSK_KEY)` | turns the space by a secret rotation |
 //! | [`Permutation`] | `permutation(key=env:EMBOSK_KEY)` | reorders the coordinates in secret |
 //! | [`Scaling`] | `scaling(key=env:EMBOSK_KEY)` | multiplies all vectors by one secret factor |
 //! | [`Dcpe`] | `dcpe(key=env:EMBOSK_KEY, beta=0.5)` | scales in secret and perturbs within a ball |
+//!
+//! With the feature `rayon`, large batches are worked on by all of rayon's threads; what comes out is the same,
+//! bit for bit.
 //!
 //! Nothing here promises that a text cannot be recovered. What a defense is worth against a given
 //! attacker is a number to be measured, and the `embosk` crate measures it.
@@ -27,6 +30,11 @@
 //! stack.protect(Role::Document, vectors.view_mut(), &mut Rng::from_os()?)?;
 //! # Ok::<(), embosk_defenses::Error>(())
 //! ```
+
+#![allow(
+    clippy::inline_always,
+    reason = "what is not inlined is not compiled for wide registers: see `wide`"
+)]
 
 mod bound;
 mod calibration;
@@ -44,7 +52,9 @@ mod haar;
 mod hadamard;
 mod key;
 mod keyed_noise;
+mod matrix;
 mod normal;
+mod parallel;
 mod permutation;
 mod product;
 mod quantization;
@@ -54,6 +64,8 @@ mod rows;
 mod scaling;
 mod spec;
 mod stack;
+mod stored;
+mod wide;
 
 use std::fmt::{Debug, Display};
 use std::sync::Arc;

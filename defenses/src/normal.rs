@@ -13,25 +13,53 @@ use ndarray::ArrayViewMut2;
 use zeroize::{Zeroize, Zeroizing};
 
 use crate::Rng;
+use crate::parallel::for_pieces;
+use crate::wide::{Work, widest};
 
-/// Numbers that are drawn at a time, on the stack.
+/// Numbers that are drawn at a time, on the stack. Each takes a word of keystream.
 const BLOCK: usize = 512;
-const PAIRS: usize = BLOCK / 2;
+
+/// The last numbers are drawn in a block of a multiple of this.
+const PART: usize = 32;
 
 /// Adds independent normal numbers of standard deviation `sigma` to all values, row after row.
-pub(crate) fn add_normals(mut vectors: ArrayViewMut2<'_, f32>, sigma: f32, rng: &mut Rng) {
-    let mut block = Zeroizing::new(Block { words: [0; 4 * BLOCK], normals: [0.0; BLOCK] });
-    if let Some(values) = vectors.as_slice_mut() {
-        for values in values.chunks_mut(BLOCK) {
-            let normals = block.draw(rng);
-            values.iter_mut().zip(normals).for_each(|(value, normal)| *value += sigma * normal);
-        }
-    } else {
-        for (at, value) in vectors.iter_mut().enumerate() {
-            if at % BLOCK == 0 {
-                block.draw(rng);
+pub(crate) fn add_normals(vectors: ArrayViewMut2<'_, f32>, sigma: f32, rng: &mut Rng) {
+    if vectors.nrows() <= BLOCK {
+        return widest(Addition { vectors, sigma, rng });
+    }
+    let (dim, count, from) = (vectors.ncols(), vectors.len(), &*rng);
+    // A piece has a multiple of `BLOCK` rows, so it begins where a block would begin.
+    for_pieces(vectors, dim, BLOCK, |first, vectors| {
+        widest(Addition { vectors, sigma, rng: &mut from.ahead(first * dim) });
+    });
+    rng.skip(count.next_multiple_of(PART));
+}
+
+struct Addition<'a> {
+    vectors: ArrayViewMut2<'a, f32>,
+    sigma: f32,
+    rng: &'a mut Rng,
+}
+
+impl Work for Addition<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<const WIDE: bool>(mut self) {
+        let mut block = Zeroizing::new(Block { words: [0; 4 * BLOCK], normals: [0.0; BLOCK] });
+        if let Some(values) = self.vectors.as_slice_mut() {
+            for values in values.chunks_mut(BLOCK) {
+                let normals = block.draw(values.len(), self.rng);
+                values.iter_mut().zip(normals).for_each(|(value, normal)| *value += self.sigma * normal);
             }
-            *value += sigma * block.normals[at % BLOCK];
+        } else {
+            let count = self.vectors.len();
+            for (at, value) in self.vectors.iter_mut().enumerate() {
+                if at % BLOCK == 0 {
+                    block.draw((count - at).min(BLOCK), self.rng);
+                }
+                *value += self.sigma * block.normals[at % BLOCK];
+            }
         }
     }
 }
@@ -42,17 +70,20 @@ struct Block {
 }
 
 impl Block {
-    /// The next numbers. Half of the keystream gives radii, the other half angles.
-    fn draw(&mut self, rng: &mut Rng) -> &[f32; BLOCK] {
-        let Ok(()) = rng.try_fill_bytes(&mut self.words);
-        let (radii, angles) = self.words.as_chunks().0.split_at(PAIRS);
-        let (cosines, sines) = self.normals.split_at_mut(PAIRS);
+    /// The next numbers, at least `count`. Half of the keystream gives radii, the other half angles.
+    #[inline(always)]
+    fn draw(&mut self, count: usize, rng: &mut Rng) -> &[f32] {
+        let count = count.next_multiple_of(PART).min(BLOCK);
+        let words = &mut self.words[..4 * count];
+        let Ok(()) = rng.try_fill_bytes(words);
+        let (radii, angles) = words.as_chunks().0.split_at(count / 2);
+        let (cosines, sines) = self.normals[..count].split_at_mut(count / 2);
         for ((radius, angle), (cosine, sine)) in radii.iter().zip(angles).zip(cosines.iter_mut().zip(sines)) {
             let radius = self::radius(u32::from_le_bytes(*radius));
             let (x, y) = direction(u32::from_le_bytes(*angle));
             (*cosine, *sine) = (radius * x, radius * y);
         }
-        &self.normals
+        &self.normals[..count]
     }
 }
 
@@ -64,6 +95,7 @@ impl Zeroize for Block {
 }
 
 /// `√(−2 ln u)` for `u = (⌊word / 2⌋ + ½) / 2³¹`.
+#[inline(always)]
 fn radius(word: u32) -> f32 {
     /// The bits of √½: what is split off below lies between it and √2.
     const ROOT_HALF: i32 = 0x3f35_04f3;
@@ -79,6 +111,7 @@ fn radius(word: u32) -> f32 {
 
 /// The cosine and the sine of an angle from all round: 31 bits for the half with a positive cosine,
 /// and one for the cosine's sign.
+#[inline(always)]
 fn direction(word: u32) -> (f32, f32) {
     const STEP: f32 = 1.0 / (1_u64 << 32) as f32;
     let t = (word << 1).cast_signed() as f32 * STEP; // in half turns, from −½ to ½

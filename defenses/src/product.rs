@@ -1,15 +1,24 @@
 mod kmeans;
 
 use std::fmt;
+use std::path::Path;
 
 use ndarray::{Array2, Array3, ArrayView2, ArrayView3, ArrayViewMut2, Axis, s};
 
 use crate::codes::{Codes, FIT, digits_of_fit};
+use crate::parallel::for_pieces;
+use crate::stored::{Format, read_file};
 use crate::{Defense, Error, Guarantee, Rng, Role, check_finite};
 use kmeans::Centroids;
 
 /// A code is a byte.
 const MAX_CENTROIDS: usize = 256;
+
+const FORMAT: Format = Format {
+    name: "embosk codebook v",
+    version: "1\n",
+    otherwise: "a codebook begins with `embosk codebook`; `ProductQuantization::to_bytes` gives it",
+};
 
 /// Each piece of a vector replaced by the nearest of a few that were learned from a sample.
 ///
@@ -23,11 +32,11 @@ const MAX_CENTROIDS: usize = 256;
 /// [`encode`](Self::encode) gives the numbers of the centroids, one byte for each subspace, and no
 /// scales: with pieces of 8 dimensions, 48 bytes for 384 dimensions, 96 for 768, 192 for 1536 and 384
 /// for 3072. [`decode`](Self::decode) makes of them what `protect` gives, bit for bit. The codes mean
-/// nothing without the [`codebook`](Self::codebook): store it with them. It holds
-/// `centroids · dim` numbers, which are means of the sample's vectors.
+/// nothing without the [`codebook`](Self::codebook): store it with them, as [`to_bytes`](Self::to_bytes). It
+/// holds `centroids · dim` numbers, which are means of the sample's vectors.
 ///
 /// # Who it stops
-/// Nobody, until measured: it is compression, made for storage. It takes away the more the wider the
+/// Nobody, until measured: it is compression, made for storage, and no defense until the adversaries say so. It takes away the more the wider the
 /// pieces are, and so may hinder an inverter trained on clean vectors.
 ///
 /// # Who it does not
@@ -45,7 +54,8 @@ const MAX_CENTROIDS: usize = 256;
 ///
 /// # Default
 /// None. Pieces of 8 dimensions with 256 centroids are common, and want a sample of 10,000 vectors or
-/// more. A spec cannot hold a codebook; what is printed names one by a few digits of its hash.
+/// more. A spec names the file of a codebook, `codebook=file:PATH`; what is printed names the codebook by a
+/// few digits of its hash.
 ///
 /// # Example
 /// ```
@@ -58,8 +68,8 @@ const MAX_CENTROIDS: usize = 256;
 /// assert_eq!(codes.bytes().dim(), (3, 2));
 /// assert_eq!(pairs.decode(&codes)?.row(2), array![1.0, 0.9, 0.0, 0.0]);
 ///
-/// // Stored as its codebook, and read again:
-/// let again = ProductQuantization::new(pairs.codebook().to_owned())?;
+/// // Stored, and read again:
+/// let again = ProductQuantization::from_bytes(&pairs.to_bytes())?;
 /// assert_eq!(again.encode(sample.view())?, codes);
 /// # Ok::<(), embosk_defenses::Error>(())
 /// ```
@@ -125,6 +135,31 @@ impl ProductQuantization {
         Ok(Self { codebook, subspaces })
     }
 
+    /// A codebook that was stored as [`to_bytes`](Self::to_bytes).
+    ///
+    /// # Errors
+    /// [`Error::Fit`] where the bytes are damaged, cut short, of another version or something else, and the
+    /// errors of [`new`](Self::new).
+    pub fn from_bytes(bytes: &[u8]) -> Result<Self, Error> {
+        let count = |[a, b, c]: [usize; 3]| a.checked_mul(b)?.checked_mul(c);
+        let ([subspaces, centroids, width], numbers) = FORMAT.read(bytes, count)?;
+        let codebook = Array3::from_shape_vec((subspaces, centroids, width), numbers);
+        Self::new(codebook.map_err(|_| Error::Fit("it does not hold as many numbers as its shape says"))?)
+    }
+
+    /// A codebook from the file at `path`, which holds its [`to_bytes`](Self::to_bytes).
+    ///
+    /// # Errors
+    /// [`Error::FitFile`] where it cannot be read, and as [`from_bytes`](Self::from_bytes).
+    pub fn load(path: impl AsRef<Path>) -> Result<Self, Error> {
+        Self::from_bytes(&read_file(path.as_ref())?)
+    }
+
+    /// The codebook as bytes, to be stored: with a version and a checksum, and to stay readable.
+    pub fn to_bytes(&self) -> Vec<u8> {
+        FORMAT.write(self.codebook.shape(), self.codebook.iter())
+    }
+
     /// The centroids, `[subspaces, centroids, width]`.
     pub fn codebook(&self) -> ArrayView3<'_, f32> {
         self.codebook.view()
@@ -149,13 +184,19 @@ impl ProductQuantization {
         self.check_dim(rows, dim)?;
         let mut bytes = Array2::zeros((rows, self.subspaces.len()));
         if rows > 0 {
-            let pieces = vectors.axis_chunks_iter(Axis(1), self.width());
-            // One subspace after the other, so that its centroids stay in the processor's cache.
-            for ((pieces, mut codes), centroids) in pieces.zip(bytes.columns_mut()).zip(&self.subspaces) {
-                centroids.nearest_of_each(pieces, |row, (nearest, _)| codes[row] = nearest as u8);
-            }
+            for_pieces((vectors, bytes.view_mut()), dim, 1, |_, (vectors, bytes)| {
+                self.encode_piece(vectors, bytes);
+            });
         }
         Ok(Codes::new(dim, bytes, Vec::new()))
+    }
+
+    /// One subspace after the other, so that its centroids stay in the processor's cache.
+    fn encode_piece(&self, vectors: ArrayView2<'_, f32>, mut bytes: ArrayViewMut2<'_, u8>) {
+        let pieces = vectors.axis_chunks_iter(Axis(1), self.width());
+        for ((pieces, mut codes), centroids) in pieces.zip(bytes.columns_mut()).zip(&self.subspaces) {
+            centroids.nearest_of_each(pieces, |row, (nearest, _)| codes[row] = nearest as u8);
+        }
     }
 
     /// The vectors, `[batch, dim]`, that codes stand for: what [`protect`](Defense::protect) makes of
@@ -178,13 +219,15 @@ impl ProductQuantization {
         Ok(vectors)
     }
 
-    fn restore(&self, codes: &Codes, mut vectors: ArrayViewMut2<'_, f32>) {
-        for (mut vector, codes) in vectors.rows_mut().into_iter().zip(codes.bytes().rows()) {
-            let pieces = vector.axis_chunks_iter_mut(Axis(0), self.width());
-            for ((mut piece, code), centroids) in pieces.zip(codes).zip(self.codebook.outer_iter()) {
-                piece.assign(&centroids.slice(s![usize::from(*code), ..]));
+    fn restore(&self, codes: &Codes, vectors: ArrayViewMut2<'_, f32>) {
+        for_pieces((vectors, codes.bytes()), self.dim(), 1, |_, (mut vectors, codes)| {
+            for (mut vector, codes) in vectors.rows_mut().into_iter().zip(codes.rows()) {
+                let pieces = vector.axis_chunks_iter_mut(Axis(0), self.width());
+                for ((mut piece, code), centroids) in pieces.zip(codes).zip(self.codebook.outer_iter()) {
+                    piece.assign(&centroids.slice(s![usize::from(*code), ..]));
+                }
             }
-        }
+        });
     }
 
     fn check_dim(&self, rows: usize, dim: usize) -> Result<(), Error> {

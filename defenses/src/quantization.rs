@@ -5,12 +5,16 @@ mod pack;
 
 use std::borrow::Cow;
 use std::fmt;
+use std::path::Path;
 use std::sync::Arc;
 
 use ndarray::{Array2, ArrayView1, ArrayView2, ArrayViewMut2};
 
 use crate::check::largest_magnitude;
 use crate::codes::{Codes, FIT, digits_of_fit};
+use crate::parallel::{by_pieces, for_pieces};
+use crate::rows::{each_as_slice, with_scratch};
+use crate::stored::{Format, read_file};
 use crate::{Defense, Error, Guarantee, Key, Rng, Role, check_finite};
 use dither::{Dither, Offsets};
 use grid::{Grid, Scale};
@@ -18,6 +22,12 @@ use pack::Bits;
 
 /// Beyond this, a norm could leave `f32`'s range.
 const MAX_SCALE: f32 = 1e30;
+
+const FORMAT: Format = Format {
+    name: "embosk scales v",
+    version: "1\n",
+    otherwise: "fitted scales begin with `embosk scales`; `Quantization::to_bytes` gives them",
+};
 
 /// Rounding of every coordinate to 8, 4 or 1 bits, with a scale for each vector, for each dimension,
 /// or for all.
@@ -31,7 +41,7 @@ const MAX_SCALE: f32 = 1e30;
 /// | scale | made by | is |
 /// |---|---|---|
 /// | per vector | [`new`](Self::new) | `max ∣x∣` of the vector, so nothing is beyond it; 1 bit: its root mean square, so the norm is kept |
-/// | per dimension | [`fit`](Self::fit) | a quantile of the sample's `∣x∣` in that dimension; 1 bit: their root mean square |
+/// | per dimension | [`fit`](Self::fit), kept by [`to_bytes`](Self::to_bytes) | a quantile of the sample's `∣x∣` in that dimension; 1 bit: their root mean square |
 /// | fixed | [`scale`](Self::scale) | the number given |
 ///
 /// [`dither`](Self::dither) adds an offset to each dimension before the rounding and takes it away
@@ -62,8 +72,8 @@ const MAX_SCALE: f32 = 1e30;
 ///   quantization takes the signs itself: give it the reconstruction.
 ///
 /// # Who it stops
-/// Nobody, until measured: it is rounding, made for storage, and not known as a defense. At 8 bits it
-/// is none at all. 1 bit takes away much of a vector and may hinder an inverter trained on clean ones.
+/// Nobody, until measured: it is rounding, made for storage. A compression is not a defense until the
+/// adversaries say so. At 8 bits they say that it is none at all. 1 bit takes away much of a vector and may hinder an inverter trained on clean ones.
 /// Dither hides nothing from whom the reconstruction is shown; who has the codes alone, and not the
 /// key, is off by another half step.
 ///
@@ -115,13 +125,6 @@ enum Range {
     Fixed(f32),
 }
 
-/// What a batch needs besides its rows.
-struct Scratch {
-    dither: Option<Offsets>,
-    /// Of one row.
-    levels: Vec<i8>,
-}
-
 impl Quantization {
     /// Rounding to `bits` bits a coordinate, with a scale for each vector.
     ///
@@ -163,6 +166,24 @@ impl Quantization {
         Ok(Self { range: Range::PerDimension(scales.into()), ..Self::new(bits)? })
     }
 
+    /// A fitted quantization that was stored as [`to_bytes`](Self::to_bytes).
+    ///
+    /// # Errors
+    /// [`Error::Fit`] where the bytes are damaged, cut short, of another version or something else, and the
+    /// errors of [`per_dimension`](Self::per_dimension).
+    pub fn from_bytes(bytes: &[u8]) -> Result<Self, Error> {
+        let ([bits, _], scales) = FORMAT.read(bytes, |[_, dim]| Some(dim))?;
+        Self::per_dimension(bits as u32, &scales)
+    }
+
+    /// A fitted quantization from the file at `path`, which holds its [`to_bytes`](Self::to_bytes).
+    ///
+    /// # Errors
+    /// [`Error::FitFile`] where it cannot be read, and as [`from_bytes`](Self::from_bytes).
+    pub fn load(path: impl AsRef<Path>) -> Result<Self, Error> {
+        Self::from_bytes(&read_file(path.as_ref())?)
+    }
+
     /// One scale for all: where the outermost level lies, in the vectors' own unit. Behind a
     /// rotation, coordinates of rows of norm 1 are rarely above `5 / √dim`.
     ///
@@ -197,6 +218,27 @@ impl Quantization {
         }
     }
 
+    /// Bits and scales as bytes, to be stored: `None` unless there is a scale for each dimension. They
+    /// have a version and a checksum, and stay readable. A dither is left out, as a key has no place
+    /// beside vectors: add it again by [`dither`](Self::dither).
+    ///
+    /// ```
+    /// # use embosk_defenses::{Error, Quantization};
+    /// # use ndarray::array;
+    /// let fitted = Quantization::fit(8, array![[0.6_f32, -0.8], [1.0, 0.0]].view(), 1.0)?;
+    /// let stored = fitted.to_bytes().unwrap_or_default();
+    /// assert!(Quantization::from_bytes(&stored)? == fitted);
+    /// assert!(matches!(Quantization::from_bytes(&stored[1..]), Err(Error::Fit(_))));
+    /// # Ok::<(), Error>(())
+    /// ```
+    pub fn to_bytes(&self) -> Option<Vec<u8>> {
+        self.scales().map(|scales| FORMAT.write(&[self.bits.count(), scales.len()], scales.iter()))
+    }
+
+    pub(crate) fn bits(&self) -> u32 {
+        self.bits.count() as u32
+    }
+
     /// How many bytes the codes of a vector of `dim` dimensions take, without its scale.
     pub fn code_bytes(&self, dim: usize) -> usize {
         self.bits.bytes(dim)
@@ -228,19 +270,33 @@ impl Quantization {
     fn encode_rows(&self, vectors: ArrayView2<'_, f32>, codes: &mut Codes) -> Result<(), Error> {
         let (rows, dim) = vectors.dim();
         codes.reshape(dim, (rows, self.code_bytes(dim)), self.scale_count(rows));
-        let Some(Scratch { dither, mut levels }) = self.prepare(rows, dim)? else {
-            return Ok(());
-        };
+        let dither = self.offsets(rows, dim)?;
         let (bytes, scales) = codes.parts_mut();
+        by_pieces(((vectors, bytes), scales), dim, 1, |first, ((vectors, bytes), scales)| {
+            with_scratch(dim, |levels| {
+                self.encode_piece(first, dither.as_ref(), vectors, bytes, scales, levels)
+            })
+        })
+    }
+
+    fn encode_piece(
+        &self,
+        first: usize,
+        dither: Option<&Offsets>,
+        vectors: ArrayView2<'_, f32>,
+        mut bytes: ArrayViewMut2<'_, u8>,
+        scales: &mut [f32],
+        levels: &mut [i8],
+    ) -> Result<(), Error> {
         let mut scales = scales.iter_mut();
         for (row, (values, mut bytes)) in vectors.rows().into_iter().zip(bytes.rows_mut()).enumerate() {
             let values = contiguous(values);
-            let largest = largest_magnitude(&values).ok_or(Error::NotFinite { row })?;
-            let grid = self.grid(self.scale_of(&values, largest), dither.as_ref());
-            grid.round(&values, &mut levels);
+            let largest = largest_magnitude(&values).ok_or(Error::NotFinite { row: first + row })?;
+            let grid = self.grid(self.scale_of(&values, largest), dither);
+            grid.round(&values, levels);
             // The rows of a new array are contiguous.
             if let Some(bytes) = bytes.as_slice_mut() {
-                self.bits.pack(&levels, bytes);
+                self.bits.pack(levels, bytes);
             }
             if let (Some(to), Scale::Row(scale)) = (scales.next(), grid.scale) {
                 *to = scale;
@@ -268,28 +324,33 @@ impl Quantization {
         {
             return Err(Error::NotFinite { row });
         }
-        let Some(Scratch { dither, mut levels }) = self.prepare(rows, dim)? else {
-            return Ok(Array2::default((0, dim)));
-        };
+        let dither = self.offsets(rows, dim)?;
         let mut vectors = Array2::zeros((rows, dim));
-        for (row, values) in vectors.rows_mut().into_iter().enumerate() {
-            let scale = codes.scales().get(row).copied().unwrap_or_default();
-            self.bits.unpack(&contiguous(codes.bytes().row(row)), &mut levels);
-            self.grid(scale, dither.as_ref()).restore(&levels, values);
-        }
+        let pieces = ((vectors.view_mut(), codes.bytes()), codes.scales());
+        for_pieces(pieces, dim, 1, |_, ((vectors, bytes), scales)| {
+            with_scratch(dim, |levels| {
+                let mut scales = scales.iter().copied();
+                let mut bytes = bytes.rows().into_iter();
+                each_as_slice(vectors, |row| {
+                    if let Some(bytes) = bytes.next() {
+                        self.bits.unpack(&contiguous(bytes), levels);
+                        self.grid(scales.next().unwrap_or_default(), dither.as_ref()).restore(levels, row);
+                    }
+                });
+            });
+        });
         Ok(vectors)
     }
 
-    /// Room for the batch's rows, one at a time; nothing where there are none.
-    fn prepare(&self, rows: usize, dim: usize) -> Result<Option<Scratch>, Error> {
-        if rows == 0 {
-            return Ok(None);
+    /// What is added before the rounding, where anything is; for a batch that fits the scales.
+    fn offsets(&self, rows: usize, dim: usize) -> Result<Option<Offsets>, Error> {
+        match self.scales() {
+            _ if rows == 0 => Ok(None),
+            Some(scales) if scales.len() != dim => {
+                Err(Error::Dimension { expected: scales.len(), found: dim })
+            }
+            _ => Ok(self.dither.as_ref().map(|dither| dither.offsets(dim))),
         }
-        if let Some(scales) = self.scales().filter(|scales| scales.len() != dim) {
-            return Err(Error::Dimension { expected: scales.len(), found: dim });
-        }
-        let dither = self.dither.as_ref().map(|dither| dither.offsets(dim));
-        Ok(Some(Scratch { dither, levels: vec![0; dim] }))
     }
 
     fn scale_count(&self, rows: usize) -> usize {
@@ -315,19 +376,20 @@ impl Quantization {
 }
 
 impl Defense for Quantization {
-    fn protect(&self, _: Role, mut vectors: ArrayViewMut2<'_, f32>, _: &mut Rng) -> Result<(), Error> {
+    fn protect(&self, _: Role, vectors: ArrayViewMut2<'_, f32>, _: &mut Rng) -> Result<(), Error> {
         check_finite(&vectors)?;
-        let Some(Scratch { dither, mut levels }) = self.prepare(vectors.nrows(), vectors.ncols())? else {
-            return Ok(());
-        };
-        for row in vectors.rows_mut() {
-            let values = contiguous(row.view());
-            let largest = values.iter().fold(0.0, |largest: f32, x| largest.max(x.abs()));
-            let grid = self.grid(self.scale_of(&values, largest), dither.as_ref());
-            grid.round(&values, &mut levels);
-            drop(values);
-            grid.restore(&levels, row);
-        }
+        let (rows, dim) = vectors.dim();
+        let dither = self.offsets(rows, dim)?;
+        for_pieces(vectors, dim, 1, |_, vectors| {
+            with_scratch(dim, |levels| {
+                each_as_slice(vectors, |row| {
+                    let largest = row.iter().fold(0.0, |largest: f32, x| largest.max(x.abs()));
+                    let grid = self.grid(self.scale_of(row, largest), dither.as_ref());
+                    grid.round(row, levels);
+                    grid.restore(levels, row);
+                });
+            });
+        });
         Ok(())
     }
 

@@ -40,6 +40,20 @@ impl Rng {
         Self(ChaCha20Rng::from_seed(*seed))
     }
 
+    /// A generator that begins as many words of 32 bits further on in the keystream.
+    pub(crate) fn ahead(&self, words: usize) -> Self {
+        let seed = Zeroizing::new(self.0.get_seed());
+        let mut rng = Self::from_seed(&seed);
+        rng.0.set_stream(self.0.get_stream());
+        rng.0.set_word_pos(self.0.get_word_pos() + words as u128);
+        rng
+    }
+
+    /// Leaves out as many words of 32 bits.
+    pub(crate) fn skip(&mut self, words: usize) {
+        self.0.set_word_pos(self.0.get_word_pos() + words as u128);
+    }
+
     /// An endless sequence of standard normal numbers.
     ///
     /// Box–Muller in `f64`: of two words `a` and `b` of the keystream, 64 bits each and little-endian,

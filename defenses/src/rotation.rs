@@ -19,7 +19,8 @@ use crate::{Defense, Error, Guarantee, Key, Rng, Role};
 /// - `haar`: drawn uniformly from all orthogonal matrices, reflections included.
 /// - `hadamard`: three rounds of sign flips, a permutation and Walsh–Hadamard transforms, whose product
 ///   is close to a uniform rotation in what it makes of a vector (Andoni et al., NeurIPS 2015, arXiv
-///   1509.02897). It is several times faster, needs no matrix, and gives the same bits on every machine.
+///   1509.02897). It is several times faster, needs no matrix, and gives the same bits on every machine;
+///   of `haar` the matrix is the same everywhere, and a product's last bits depend on the processor.
 ///   There are finitely many of them, and few in few dimensions (8 in 2); below 64, take `haar`.
 ///
 /// # Who it stops
@@ -36,8 +37,9 @@ use crate::{Defense, Error, Guarantee, Key, Rng, Role};
 ///
 /// # What it costs in retrieval
 /// Nothing beyond `f32` rounding, about 1e-6 of a score. In time, `haar` takes `dim²` multiplications a
-/// vector, and once the drawing of the matrix: well under a second for 768 dimensions. `hadamard` takes
-/// `dim · log₂ dim` additions, some six times, and next to nothing once.
+/// vector, and once the drawing of the matrix: well under a second for 768 dimensions, and `4 · dim²` bytes to
+/// hold it, as many again once vectors are restored. `hadamard` takes `dim · log₂ dim` additions, some six
+/// times, and next to nothing once.
 ///
 /// # Order in a stack
 /// First: before [`GaussianNoise`](crate::GaussianNoise), which a rotation does not change, and before

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use ndarray::ArrayViewMut2;
 use zeroize::Zeroizing;
 
+use crate::parallel::for_pieces;
 use crate::{Defense, Error, Guarantee, Key, Rng, Role, check_finite};
 
 /// Names the defense and the version of its format: another factor needs another label.
@@ -81,9 +82,10 @@ pub(crate) fn factor(rng: &mut Rng) -> Zeroizing<f32> {
 }
 
 impl Defense for Scaling {
-    fn protect(&self, _: Role, mut vectors: ArrayViewMut2<'_, f32>, _: &mut Rng) -> Result<(), Error> {
+    fn protect(&self, _: Role, vectors: ArrayViewMut2<'_, f32>, _: &mut Rng) -> Result<(), Error> {
         check_finite(&vectors)?;
-        vectors.mapv_inplace(|value| value * *self.factor);
+        let dim = vectors.ncols();
+        for_pieces(vectors, dim, 1, |_, mut vectors| vectors.mapv_inplace(|value| value * *self.factor));
         Ok(())
     }
 

@@ -11,7 +11,10 @@ use std::sync::Arc;
 
 use crate::codes::FIT;
 use crate::key::PREFIX;
-use crate::{Dcpe, Defense, Error, GaussianNoise, Key, Permutation, Quantization, Role, Rotation, Scaling};
+use crate::{
+    Dcpe, Defense, Error, GaussianNoise, Key, Permutation, ProductQuantization, Quantization, Role, Rotation,
+    Scaling,
+};
 
 type Part = Arc<dyn Defense>;
 
@@ -37,7 +40,7 @@ const KNOWN: [Known; 7] = [
 ];
 
 /// What is fitted on a sample is too long for a spec: what is printed names it, and is not read back.
-const NOT_HELD: &str = "this names a fit but does not hold it: a spec cannot, use `fit` in Rust";
+const NOT_HELD: &str = "this names a fit but does not hold it: give its file as `file:PATH`";
 
 fn gaussian(parameters: &Parameters<'_>) -> Result<Part, Error> {
     let sigma = parameters.number("sigma", "a number")?;
@@ -59,10 +62,10 @@ fn gaussian(parameters: &Parameters<'_>) -> Result<Part, Error> {
 fn quantization(parameters: &Parameters<'_>) -> Result<Part, Error> {
     let mut rounding = Quantization::new(parameters.number("bits", "8, 4 or 1")?)?;
     if let Some(scale) = parameters.find("scale") {
-        if scale.text.starts_with(FIT) {
-            return Err(scale.error(NOT_HELD));
-        }
-        rounding = rounding.scale(parameters.number("scale", "a number")?)?;
+        rounding = match scale.file_of_fit()? {
+            Some(path) => fitted_for(rounding.bits(), path, scale)?,
+            None => rounding.scale(parameters.number("scale", "a number or `file:PATH`")?)?,
+        };
     }
     if parameters.find("dither").is_some() {
         rounding = rounding.dither(parameters.key("dither")?)?;
@@ -70,9 +73,32 @@ fn quantization(parameters: &Parameters<'_>) -> Result<Part, Error> {
     Ok(Arc::new(rounding))
 }
 
+/// Scales depend on how many bits they were fitted for.
+fn fitted_for(bits: u32, path: &str, place: Located<'_>) -> Result<Quantization, Error> {
+    let fitted = Quantization::load(path)?;
+    if fitted.bits() == bits {
+        Ok(fitted)
+    } else {
+        Err(place.error(format!("the scales were fitted for {} bits", fitted.bits())))
+    }
+}
+
 fn product_quantization(parameters: &Parameters<'_>) -> Result<Part, Error> {
-    let place = parameters.find("codebook").unwrap_or(parameters.of);
-    Err(place.error(NOT_HELD))
+    let codebook = parameters.require("codebook")?;
+    let Some(path) = codebook.file_of_fit()? else {
+        return Err(codebook.error("a codebook is named as `file:PATH`"));
+    };
+    let product = ProductQuantization::load(path)?;
+    let (subspaces, centroids, _) = product.codebook().dim();
+    for (name, held) in [("subspaces", subspaces), ("centroids", centroids)] {
+        match parameters.find(name) {
+            Some(value) if parameters.number::<usize>(name, "a whole number")? != held => {
+                return Err(value.error(format!("the codebook has {held} {name}")));
+            }
+            _ => {}
+        }
+    }
+    Ok(Arc::new(product))
 }
 
 fn rotation(parameters: &Parameters<'_>) -> Result<Part, Error> {
@@ -266,7 +292,19 @@ struct Located<'a> {
     text: &'a str,
 }
 
-impl Located<'_> {
+impl<'a> Located<'a> {
+    /// The path of a file that holds a fit, where this names one.
+    fn file_of_fit(self) -> Result<Option<&'a str>, Error> {
+        if looks_like_key(self.text) {
+            return Err(self.error("a key does not belong in a spec, and not here"));
+        }
+        if self.text.starts_with(FIT) {
+            Err(self.error(NOT_HELD))
+        } else {
+            Ok(self.text.strip_prefix("file:"))
+        }
+    }
+
     fn error(self, message: impl Into<String>) -> Error {
         Error::Spec { position: self.spec[..self.at].chars().count() + 1, message: message.into() }
     }

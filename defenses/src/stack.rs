@@ -2,8 +2,9 @@ use std::fmt;
 use std::str::FromStr;
 use std::sync::Arc;
 
-use ndarray::ArrayViewMut2;
+use ndarray::{ArrayView2, ArrayViewMut2};
 
+use crate::parallel::for_pieces;
 use crate::rows::with_scratch;
 use crate::{Defense, Error, Guarantee, Rng, Role, fingerprint, spec};
 
@@ -19,7 +20,8 @@ use crate::{Defense, Error, Guarantee, Rng, Role, fingerprint, spec};
 /// | `dcpe` | `key`, as below; `beta`: see [`Dcpe`](crate::Dcpe) |
 /// | `gaussian` | `sigma`; `key`, or else fresh noise; `on`: `documents`, `queries` or, by default, `both`; `renormalize`: `true` or, by default, `false`: see [`GaussianNoise`](crate::GaussianNoise) |
 /// | `permutation` | `key`; `dim`, or else the first vectors': see [`Permutation`](crate::Permutation) |
-/// | `quantization` | `bits`; `scale`, or else each vector's; with a scale also `dither`, a key as below: see [`Quantization`](crate::Quantization) |
+/// | `product_quantization` | `codebook`: `file:PATH`: see [`ProductQuantization`](crate::ProductQuantization) |
+/// | `quantization` | `bits`; `scale`, a number or fitted scales as `file:PATH`, or else each vector's; with a scale also `dither`, a key as below: see [`Quantization`](crate::Quantization) |
 /// | `rotation` | `key`: `env:NAME` or `file:PATH`; `dim`, or else the first vectors'; `kind`: `haar`, the default, or `hadamard`: see [`Rotation`](crate::Rotation) |
 /// | `scaling` | `key`: see [`Scaling`](crate::Scaling) |
 ///
@@ -109,11 +111,13 @@ impl Defense for Stack {
             [only] => only.protect(role, vectors, rng),
             parts => with_scratch(vectors.len(), |copy| {
                 let copy = ArrayViewMut2::from_shape(vectors.dim(), copy);
-                let mut copy = copy.expect("as many numbers as the vectors have");
-                copy.assign(&vectors);
-                parts.iter().try_for_each(|part| part.protect(role, copy.view_mut(), rng))?;
-                vectors.assign(&copy);
-                Ok(())
+                let mut before = copy.expect("as many numbers as the vectors have");
+                assign(before.view_mut(), vectors.view());
+                let done = parts.iter().try_for_each(|part| part.protect(role, vectors.view_mut(), rng));
+                if done.is_err() {
+                    assign(vectors, before.view());
+                }
+                done
             }),
         }
     }
@@ -128,6 +132,11 @@ impl Defense for Stack {
         let parts = own.into_iter().zip(&self.0).map(|(own, part)| own.unwrap_or_else(|| Arc::clone(part)));
         keyed.then(|| Arc::new(Self(parts.collect())) as Arc<dyn Defense>)
     }
+}
+
+fn assign(to: ArrayViewMut2<'_, f32>, from: ArrayView2<'_, f32>) {
+    let dim = to.ncols();
+    for_pieces((to, from), dim, 1, |_, (mut to, from)| to.assign(&from));
 }
 
 impl FromStr for Stack {

@@ -412,3 +412,24 @@ proptest! {
         prop_assert_eq!(turned, expected);
     }
 }
+
+/// The table in the documentation of `GaussianNoise`: the noise's norm and the cosine, to the last digit.
+#[test]
+fn the_documented_norms_and_cosines_are_those_of_the_formula() {
+    let source = include_str!("../src/gaussian.rs");
+    let rows: Vec<Vec<&str>> = source
+        .lines()
+        .filter_map(|line| line.strip_prefix("/// | "))
+        .map(|line| line.trim_end_matches('|').split('|').map(str::trim).collect())
+        .filter(|row: &Vec<_>| row[0].parse::<f64>().is_ok())
+        .collect();
+    assert_eq!(rows.iter().map(|row| row[0]).collect::<Vec<_>>(), ["384", "768", "1536", "3072"]);
+    for row in rows {
+        let dim: f64 = row[0].parse().unwrap();
+        let expected = [0.01, 0.03, 0.1].map(|sigma: f64| {
+            let norm = sigma * dim.sqrt();
+            [format!("{norm:.2}"), format!("{:.3}", 1.0 / (1.0 + norm * norm).sqrt())]
+        });
+        assert_eq!(row[1..], expected.concat(), "{dim} dimensions");
+    }
+}

@@ -4,6 +4,7 @@
 use ndarray::{Array2, ArrayView1, ArrayView2};
 
 use crate::Rng;
+use crate::wide::{Work, widest};
 
 /// Rounds of Lloyd's algorithm; later ones move little.
 const ROUNDS: usize = 25;
@@ -125,16 +126,28 @@ impl Centroids {
     ) {
         let mut distances = vec![0.0; self.0.ncols()];
         for (row, point) in points.rows().into_iter().enumerate() {
-            self.square_distances(point, &mut distances);
+            widest(SquareDistances { centroids: &self.0, point, distances: &mut distances });
             found(row, smallest(&distances));
         }
     }
+}
 
-    fn square_distances(&self, point: ArrayView1<'_, f32>, distances: &mut [f64]) {
-        distances.fill(0.0);
-        for (&x, coordinates) in point.iter().zip(self.0.rows()) {
+struct SquareDistances<'a> {
+    centroids: &'a Array2<f64>,
+    point: ArrayView1<'a, f32>,
+    distances: &'a mut [f64],
+}
+
+impl Work for SquareDistances<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<const WIDE: bool>(self) {
+        self.distances.fill(0.0);
+        for (&x, coordinates) in self.point.iter().zip(self.centroids.rows()) {
             let x = f64::from(x);
-            for (distance, coordinate) in distances.iter_mut().zip(coordinates.to_slice().unwrap_or(&[])) {
+            let coordinates = coordinates.to_slice().unwrap_or(&[]);
+            for (distance, coordinate) in self.distances.iter_mut().zip(coordinates) {
                 let difference = x - coordinate;
                 *distance += difference * difference;
             }

@@ -2,7 +2,7 @@
 
 use std::iter::repeat;
 
-use ndarray::ArrayViewMut1;
+use crate::wide::{Work, widest};
 
 /// Numbers that are rounded at a time.
 const CHUNK: usize = 64;
@@ -34,26 +34,7 @@ impl Grid<'_> {
     /// The levels of `row`. Halves round away from zero; what lies beyond the outermost level is put
     /// there.
     pub(super) fn round(&self, row: &[f32], levels: &mut [i8]) {
-        if self.top == 1 && self.dither.is_none() {
-            return row.iter().zip(levels).for_each(|(x, level)| *level = 1 - 2 * i8::from(*x < 0.0));
-        }
-        let (chunks, _) = row.as_chunks::<CHUNK>();
-        let whole = if self.dither.is_some() { 0 } else { chunks.len() };
-        let (out, _) = levels.as_chunks_mut::<CHUNK>();
-        let top = f32::from(self.top);
-        for (index, (values, out)) in chunks.iter().zip(out).take(whole).enumerate() {
-            let first = index * CHUNK;
-            let sure = match self.scale {
-                Scale::Row(scale) => round_chunk(values, repeat(top / scale), top, out),
-                Scale::Dimensions(scales) => {
-                    round_chunk(values, scales[first..].iter().map(|scale| top / scale), top, out)
-                }
-            };
-            if !sure {
-                self.round_exactly(values, first, out);
-            }
-        }
-        self.round_exactly(&row[whole * CHUNK..], whole * CHUNK, &mut levels[whole * CHUNK..]);
+        widest(Rounding { grid: self, row, levels });
     }
 
     /// Rounds in `f64`, where `x · top` is exact and a half is one. `first` is where the row's piece
@@ -70,6 +51,7 @@ impl Grid<'_> {
     }
 
     /// How many steps from zero `x` lies, dithered.
+    #[inline(always)]
     fn position(&self, x: f64, place: usize) -> f64 {
         let scale = self.scale_at(place);
         // A dimension without any extent has one place for everything.
@@ -78,12 +60,11 @@ impl Grid<'_> {
     }
 
     /// Writes the numbers that `levels` stand for.
-    pub(super) fn restore(&self, levels: &[i8], row: ArrayViewMut1<'_, f32>) {
-        for (place, (value, &level)) in row.into_iter().zip(levels).enumerate() {
-            *value = self.value(level, place);
-        }
+    pub(super) fn restore(&self, levels: &[i8], row: &mut [f32]) {
+        widest(Restoring { grid: self, levels, row });
     }
 
+    #[inline(always)]
     fn value(&self, level: i8, place: usize) -> f32 {
         let level = f64::from(level) - self.dither_at(place);
         // The sum turns a negative zero into zero, as codes have only one.
@@ -91,11 +72,13 @@ impl Grid<'_> {
     }
 
     /// The dither in units of `scale / top`. Signs are two of these apart, other levels one.
+    #[inline(always)]
     fn dither_at(&self, place: usize) -> f64 {
         let step = if self.top == 1 { 2.0 } else { 1.0 };
         self.dither.map_or(0.0, |dither| dither[place] * step)
     }
 
+    #[inline(always)]
     fn scale_at(&self, place: usize) -> f64 {
         f64::from(match self.scale {
             Scale::Row(scale) => scale,
@@ -104,9 +87,61 @@ impl Grid<'_> {
     }
 }
 
+struct Rounding<'a> {
+    grid: &'a Grid<'a>,
+    row: &'a [f32],
+    levels: &'a mut [i8],
+}
+
+impl Work for Rounding<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<const WIDE: bool>(self) {
+        let Self { grid, row, levels } = self;
+        if grid.top == 1 && grid.dither.is_none() {
+            return row.iter().zip(levels).for_each(|(x, level)| *level = 1 - 2 * i8::from(*x < 0.0));
+        }
+        let (chunks, _) = row.as_chunks::<CHUNK>();
+        let whole = if grid.dither.is_some() { 0 } else { chunks.len() };
+        let (out, _) = levels.as_chunks_mut::<CHUNK>();
+        let top = f32::from(grid.top);
+        for (index, (values, out)) in chunks.iter().zip(out).take(whole).enumerate() {
+            let first = index * CHUNK;
+            let sure = match grid.scale {
+                Scale::Row(scale) => round_chunk(values, repeat(top / scale), top, out),
+                Scale::Dimensions(scales) => {
+                    round_chunk(values, scales[first..].iter().map(|scale| top / scale), top, out)
+                }
+            };
+            if !sure {
+                grid.round_exactly(values, first, out);
+            }
+        }
+        grid.round_exactly(&row[whole * CHUNK..], whole * CHUNK, &mut levels[whole * CHUNK..]);
+    }
+}
+
+struct Restoring<'a> {
+    grid: &'a Grid<'a>,
+    levels: &'a [i8],
+    row: &'a mut [f32],
+}
+
+impl Work for Restoring<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<const WIDE: bool>(self) {
+        for (place, (value, &level)) in self.row.iter_mut().zip(self.levels).enumerate() {
+            *value = self.grid.value(level, place);
+        }
+    }
+}
+
 /// Rounds in `f32`, without a branch, so that it vectorizes; `inverses` are `top` over the scales. Says
 /// whether all levels are as exact arithmetic would have them.
-#[inline]
+#[inline(always)]
 fn round_chunk(
     values: &[f32; CHUNK],
     inverses: impl Iterator<Item = f32>,

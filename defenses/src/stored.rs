@@ -1,0 +1,71 @@
+//! What was fitted on a sample, as bytes: a storage format, all of it little-endian.
+//!
+//! ```text
+//! what it is and its version     a line of ASCII
+//! the shape                      32 bits each
+//! the numbers                    f32, in the order of the shape
+//! a checksum                     the first 8 bytes of SHA-256 of all that is before it
+//! ```
+
+use std::path::Path;
+
+use sha2::{Digest as _, Sha256};
+
+use crate::Error;
+
+const CHECKSUM_BYTES: usize = 8;
+
+/// A kind of fit.
+pub(crate) struct Format {
+    /// The first line, up to the version.
+    pub(crate) name: &'static str,
+    /// The version, and the line's end.
+    pub(crate) version: &'static str,
+    /// What is said of bytes that begin otherwise.
+    pub(crate) otherwise: &'static str,
+}
+
+impl Format {
+    pub(crate) fn write<'a>(&self, shape: &[usize], numbers: impl Iterator<Item = &'a f32>) -> Vec<u8> {
+        let mut bytes = [self.name, self.version].concat().into_bytes();
+        bytes.extend(shape.iter().flat_map(|side| (*side as u32).to_le_bytes()));
+        bytes.extend(numbers.flat_map(|number| number.to_le_bytes()));
+        bytes.extend(checksum(&bytes));
+        bytes
+    }
+
+    /// The shape and the numbers, of which `count` says how many a shape has.
+    pub(crate) fn read<const N: usize>(
+        &self,
+        bytes: &[u8],
+        count: impl Fn([usize; N]) -> Option<usize>,
+    ) -> Result<([usize; N], Vec<f32>), Error> {
+        let versioned = bytes.strip_prefix(self.name.as_bytes()).ok_or(Error::Fit(self.otherwise))?;
+        if !versioned.starts_with(self.version.as_bytes()) {
+            return Err(Error::Fit("it is of a version that is not known here; a newer release may read it"));
+        }
+        let damaged = Error::Fit("its checksum does not match: it is damaged or not complete");
+        let Some((content, sum)) = bytes.split_last_chunk::<CHECKSUM_BYTES>() else { return Err(damaged) };
+        let Some(body) = content.get(self.name.len() + self.version.len()..) else { return Err(damaged) };
+        if checksum(content) != *sum {
+            return Err(damaged);
+        }
+        let (sides, rest) = body.as_chunks::<4>();
+        let misshapen = Error::Fit("it does not hold as many numbers as its shape says");
+        let Some((shape, numbers)) = sides.split_first_chunk::<N>() else { return Err(misshapen) };
+        let shape = shape.map(|side| u32::from_le_bytes(side) as usize);
+        if !rest.is_empty() || count(shape) != Some(numbers.len()) {
+            return Err(misshapen);
+        }
+        Ok((shape, numbers.iter().map(|number| f32::from_le_bytes(*number)).collect()))
+    }
+}
+
+pub(crate) fn read_file(path: &Path) -> Result<Vec<u8>, Error> {
+    std::fs::read(path).map_err(|source| Error::FitFile { path: path.to_owned(), source })
+}
+
+fn checksum(bytes: &[u8]) -> [u8; CHECKSUM_BYTES] {
+    let digest = Sha256::digest(bytes);
+    std::array::from_fn(|at| digest[at])
+}

@@ -1,0 +1,70 @@
+//! Work compiled for the widest registers that the processor has, chosen while the program runs.
+//!
+//! This is the crate's one module with unsafe code: a program that is built for every `x86_64` may call
+//! what is compiled for AVX2 only where the processor has it, and the compiler cannot know. There are no
+//! pointers and no intrinsics: the compiler makes wide instructions of plain loops.
+//!
+//! Wider registers change no bit. What `mul_add` changes, it changes where it is written: nothing that
+//! is a storage format uses it.
+
+/// Loops over numbers that gain from wide registers.
+pub(crate) trait Work {
+    type Output;
+
+    /// Does the work. `WIDE` says that a register holds eight `f32` and that `mul_add` is an instruction.
+    ///
+    /// It has to be `#[inline(always)]`, and so has what it calls in its loops: what is not inlined is
+    /// compiled for every processor.
+    fn run<const WIDE: bool>(self) -> Self::Output;
+}
+
+/// Does `work` by the best means there are.
+#[cfg_attr(
+    target_arch = "x86_64",
+    allow(unsafe_code, reason = "only the running program can see what the processor has")
+)]
+pub(crate) fn widest<W: Work>(work: W) -> W::Output {
+    #[cfg(target_arch = "x86_64")]
+    if is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma") {
+        // SAFETY: the processor has both features that the function is compiled for.
+        return unsafe { with_avx2(work) };
+    }
+    work.run::<false>()
+}
+
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx2,fma")]
+fn with_avx2<W: Work>(work: W) -> W::Output {
+    work.run::<true>()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    struct Sums<'a> {
+        a: &'a [f32],
+        b: &'a mut [f32],
+    }
+
+    impl Work for Sums<'_> {
+        type Output = bool;
+
+        #[inline(always)]
+        fn run<const WIDE: bool>(self) -> bool {
+            self.b.iter_mut().zip(self.a).for_each(|(b, a)| *b = *b * 0.3 + a);
+            WIDE
+        }
+    }
+
+    #[test]
+    fn wide_or_not_the_bits_are_the_same() {
+        for len in [0, 1, 7, 8, 100] {
+            let a: Vec<f32> = (0..len).map(|x| 1.0 / (x as f32 + 3.0)).collect();
+            let (mut plain, mut wide) = (a.clone(), a.clone());
+            assert!(!Sums { a: &a, b: &mut plain }.run::<false>());
+            widest(Sums { a: &a, b: &mut wide });
+            assert_eq!(plain, wide);
+        }
+    }
+}
