@@ -11,7 +11,7 @@ use super::privacy::{self, Trials};
 use super::report::{AttackScores, Report, RetrievalScores, Row};
 use super::retrieval::{self, normalize_rows};
 use super::statistics::{RESAMPLES, mean};
-use super::{Adversary, Corpus, Evaluation};
+use super::{Adversary, Corpus, Evaluation, runs};
 use crate::{Embedder, Error};
 
 /// The undefended attack must score this many BLEU points above chance, at the lower end of the interval.
@@ -97,7 +97,13 @@ impl Vectors {
         Ok(Self { documents, queries })
     }
 
-    fn retrieval(&self, corpus: &Corpus, seed: u64) -> Result<RetrievalScores, Error> {
+    /// Of the vectors under the stack of this number, from 1.
+    fn retrieval<E>(
+        &self,
+        evaluation: &Evaluation<E>,
+        corpus: &Corpus,
+        number: usize,
+    ) -> Result<RetrievalScores, Error> {
         if corpus.queries().is_empty() {
             return Ok(RetrievalScores::default());
         }
@@ -107,8 +113,12 @@ impl Vectors {
             vectors
         };
         let (documents, queries) = (unit(self.documents.view()), unit(self.queries.view()));
-        let rankings = retrieval::search(documents.view(), queries.view(), 10, corpus.ids())?;
-        let judgements = corpus.judgements();
+        let depth = if evaluation.runs.is_some() { runs::DEPTH } else { 10 };
+        let rankings = retrieval::search(documents.view(), queries.view(), depth, corpus.ids())?;
+        if let Some(folder) = &evaluation.runs {
+            runs::write(folder, (number, &evaluation.stacks[number - 1]), corpus, &rankings)?;
+        }
+        let (judgements, seed) = (corpus.judgements(), evaluation.seed);
         Ok(RetrievalScores {
             ndcg_at_10: mean(
                 &judgements.scores(&rankings, |found, judged| retrieval::ndcg(found, judged, 10)),
@@ -129,9 +139,9 @@ impl Vectors {
 /// Retrieval alone.
 fn searched<E>(evaluation: &Evaluation<E>, corpus: &Corpus, clean: &Vectors) -> Result<Report, Error> {
     let mut rows = Vec::new();
-    for stack in &evaluation.stacks {
+    for (number, stack) in (1..).zip(&evaluation.stacks) {
         (evaluation.progress)(&format!("{stack}: retrieval"));
-        let retrieval = clean.protect(stack, evaluation.seed)?.retrieval(corpus, evaluation.seed)?;
+        let retrieval = clean.protect(stack, evaluation.seed)?.retrieval(evaluation, corpus, number)?;
         rows.push(Row {
             defense: stack.to_string(),
             adversary: "none".into(),
@@ -162,9 +172,9 @@ fn attacked<E: Embedder>(
     let conclusive = baseline.gap(seed) >= LEAST_GAP;
     let leak = |outcome: &Outcome| if conclusive { baseline.leak(&outcome.bleu, seed) } else { None };
     let mut rows = Vec::new();
-    for stack in &evaluation.stacks {
+    for (number, stack) in (1..).zip(&evaluation.stacks) {
         let protected = clean.protect(stack, seed)?;
-        let retrieval = protected.retrieval(corpus, seed)?;
+        let retrieval = protected.retrieval(evaluation, corpus, number)?;
         for &adversary in &evaluation.adversaries {
             let (outcome, map) = trials.run(stack, adversary, &protected.documents)?;
             rows.push(Row {
