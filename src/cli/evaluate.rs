@@ -14,6 +14,9 @@ use super::{CliError, files, print, progress, remark, table};
 pub(crate) struct Args {
     #[command(flatten)]
     common: Arguments,
+    /// A folder for run files of trec_eval: what each defense leaves to be found, 100 documents a query.
+    #[arg(long, value_name = "DIR")]
+    runs: Option<PathBuf>,
     /// How to print the report.
     #[arg(long, value_enum, default_value_t = Format::Table)]
     format: Format,
@@ -35,8 +38,11 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode, CliError> {
     args.output.as_deref().map_or(Ok(()), files::check_output)?;
     let spinner = progress::spinner();
     let shown = spinner.clone();
-    let evaluation =
+    let mut evaluation =
         args.common.prepare(stacks)?.progress(move |message| shown.set_message(message.to_owned()));
+    if let Some(folder) = &args.runs {
+        evaluation = evaluation.runs(folder);
+    }
     let report = evaluation.run();
     spinner.finish_and_clear();
     let report = report?;

@@ -13,9 +13,9 @@ use super::oracle::Oracle;
 use super::outcome::{Baseline, Outcome};
 use super::privacy::{self, Trials};
 use super::report::{AttackScores, QueryScores, Report, RetrievalScores, Row, Undefended};
-use super::retrieval::{self, normalize_rows};
+use super::retrieval::{self, Ranking, normalize_rows};
 use super::statistics::RESAMPLES;
-use super::{Adversaries, Corpus, Evaluation};
+use super::{Adversaries, Corpus, Evaluation, runs};
 use crate::{Embedder, Error};
 
 /// The undefended attack must score this many BLEU points above chance, at the lower end of the interval.
@@ -167,6 +167,25 @@ impl Vectors {
 
     /// One score for each query that has a relevant document.
     fn retrieval(&self, corpus: &Corpus) -> Result<Vec<QueryScores>, Error> {
+        Ok(query_scores(corpus, &self.rankings(corpus, 10)?))
+    }
+
+    /// The same of the vectors under the stack of this number, from 1; its run file is written where
+    /// that is asked for.
+    fn retrieval_run<E>(
+        &self,
+        evaluation: &Evaluation<E>,
+        corpus: &Corpus,
+        number: usize,
+    ) -> Result<Vec<QueryScores>, Error> {
+        let Some(folder) = &evaluation.runs else { return self.retrieval(corpus) };
+        let rankings = self.rankings(corpus, runs::DEPTH)?;
+        runs::write(folder, (number, &evaluation.stacks[number - 1]), corpus, &rankings)?;
+        Ok(query_scores(corpus, &rankings))
+    }
+
+    /// For each query its `depth` best documents; none where nothing is asked.
+    fn rankings(&self, corpus: &Corpus, depth: usize) -> Result<Vec<Ranking>, Error> {
         if corpus.queries().is_empty() {
             return Ok(Vec::new());
         }
@@ -176,25 +195,28 @@ impl Vectors {
             vectors
         };
         let (documents, queries) = (unit(self.documents.view()), unit(self.queries.view()));
-        let rankings = retrieval::search(documents.view(), queries.view(), 10, corpus.ids())?;
-        // each leaves out the same queries: those without a relevant document
-        let judgements = corpus.judgements();
-        let ndcg = judgements.scores(&rankings, |found, judged| retrieval::ndcg(found, judged, 10));
-        let recall = judgements.scores(&rankings, |found, judged| retrieval::recall(found, judged, 10));
-        let mrr = judgements.scores(&rankings, |found, judged| retrieval::mrr(found, judged, 10));
-        let queries = ndcg.into_iter().zip(recall.into_iter().zip(mrr));
-        let query =
-            |(ndcg_at_10, (recall_at_10, mrr_at_10))| QueryScores { ndcg_at_10, recall_at_10, mrr_at_10 };
-        Ok(queries.map(query).collect())
+        retrieval::search(documents.view(), queries.view(), depth, corpus.ids())
     }
+}
+
+/// Of each query that has a relevant document. Each metric leaves out the same queries.
+fn query_scores(corpus: &Corpus, rankings: &[Ranking]) -> Vec<QueryScores> {
+    let judgements = corpus.judgements();
+    let ndcg = judgements.scores(rankings, |found, judged| retrieval::ndcg(found, judged, 10));
+    let recall = judgements.scores(rankings, |found, judged| retrieval::recall(found, judged, 10));
+    let mrr = judgements.scores(rankings, |found, judged| retrieval::mrr(found, judged, 10));
+    let queries = ndcg.into_iter().zip(recall.into_iter().zip(mrr));
+    let query = |(ndcg_at_10, (recall_at_10, mrr_at_10))| QueryScores { ndcg_at_10, recall_at_10, mrr_at_10 };
+    queries.map(query).collect()
 }
 
 /// Retrieval alone.
 fn searched<E>(evaluation: &Evaluation<E>, corpus: &Corpus, clean: &Clean) -> Result<Report, Error> {
     let mut rows = Vec::new();
-    for stack in &evaluation.stacks {
+    for (number, stack) in (1..).zip(&evaluation.stacks) {
         (evaluation.progress)(&format!("{stack}: retrieval"));
-        let queries = Vectors::protect(clean, stack, evaluation.seed)?.retrieval(corpus)?;
+        let queries =
+            Vectors::protect(clean, stack, evaluation.seed)?.retrieval_run(evaluation, corpus, number)?;
         rows.push(Row {
             defense: stack.to_string(),
             adversary: "none".into(),
@@ -237,9 +259,9 @@ fn attacked<E: Embedder>(
     let leak = |outcome: &Outcome| if conclusive { baseline.leak(&outcome.bleu, seed) } else { None };
     let every = matches!(evaluation.adversaries, Adversaries::Every);
     let mut rows = Vec::new();
-    for stack in &evaluation.stacks {
+    for (number, stack) in (1..).zip(&evaluation.stacks) {
         let protected = Vectors::protect(clean, stack, seed)?;
-        let queries = protected.retrieval(corpus)?;
+        let queries = protected.retrieval_run(evaluation, corpus, number)?;
         let retrieval = RetrievalScores::of(&queries, seed);
         let linkage = linkage(&clean.documents.stored, stack, seed)?;
         for &adversary in adversaries {
