@@ -7,6 +7,7 @@
 
 mod adversary;
 pub mod corpus;
+mod journal;
 mod oracle;
 mod outcome;
 mod privacy;
@@ -15,6 +16,7 @@ mod report;
 pub mod retrieval;
 mod run;
 pub mod statistics;
+pub mod sweep;
 pub mod text;
 
 use std::fmt;
@@ -25,7 +27,9 @@ use serde_json::{Map, Value};
 
 pub use adversary::Adversary;
 pub use corpus::Corpus;
-pub use report::{AttackScores, Report, RetrievalScores, Row};
+pub use journal::{Journal, Undefended};
+pub use report::{AttackScores, Example, Report, RetrievalScores, Row};
+pub use sweep::Sweep;
 
 use crate::{Embedder, Error};
 
@@ -64,6 +68,8 @@ pub struct Evaluation<E> {
     seed: u64,
     normalizer: Normalizer,
     notes: Map<String, Value>,
+    examples: usize,
+    journal: Box<dyn Journal>,
     progress: Box<dyn Fn(&str)>,
 }
 
@@ -80,6 +86,8 @@ impl<E: Embedder> Evaluation<E> {
             seed: 0,
             normalizer: Normalizer { name: "none".into(), apply: Box::new(str::to_owned) },
             notes: Map::new(),
+            examples: 0,
+            journal: Box::new(journal::Nothing),
             progress: Box::new(|_| ()),
         }
     }
@@ -128,6 +136,17 @@ impl<E: Embedder> Evaluation<E> {
     pub fn note(mut self, name: &str, value: impl Into<Value>) -> Self {
         self.notes.insert(name.to_owned(), value.into());
         self
+    }
+
+    /// How many of the attacked texts each row shows with what came back of them: [`Row::examples`]. They
+    /// are texts, so whoever may read the report may read them. Default: none.
+    pub fn examples(self, examples: usize) -> Self {
+        Self { examples, ..self }
+    }
+
+    /// Follows the evaluation row by row: keeps what is finished, and knows what need not be measured again.
+    pub fn journal(self, journal: impl Journal + 'static) -> Self {
+        Self { journal: Box::new(journal), ..self }
     }
 
     /// Is told what goes on, in words for a person who waits.

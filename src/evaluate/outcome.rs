@@ -6,7 +6,7 @@ use rand_chacha::rand_core::{Rng, SeedableRng};
 
 use super::Normalizer;
 use super::corpus::Corpus;
-use super::report::AttackScores;
+use super::report::{AttackScores, Example};
 use super::statistics::{RESAMPLES, Score, mean, paired_difference, proportion};
 use super::text;
 
@@ -78,6 +78,14 @@ impl Outcome {
             entity_recall: mean(&self.entity_recall, seed),
             cosine: mean(&self.cosine, seed),
         }
+    }
+
+    /// The first `n` texts and what came back of them.
+    pub(super) fn examples(&self, truths: &[Truth], n: usize) -> Vec<Example> {
+        let pairs = truths.iter().zip(&self.recovered).take(n);
+        pairs
+            .map(|(truth, found)| Example { text: truth.text.clone(), recovered: found.text.clone() })
+            .collect()
     }
 
     /// The oracle queries that a text took on average.

@@ -14,6 +14,7 @@ use super::adversary::Adversary;
 use super::corpus::Corpus;
 use super::oracle::Oracle;
 use super::outcome::{Outcome, Recovered, Truth};
+use super::report::Example;
 use super::retrieval::normalize_rows;
 use crate::Error;
 
@@ -59,6 +60,11 @@ impl<'a> Trials<'a> {
         others.rotate_left(1);
         let floor = Outcome::new(ceiling.recovered.clone(), &others);
         Ok((ceiling, floor))
+    }
+
+    /// The first `n` attacked texts, and what came back of them.
+    pub(super) fn examples(&self, outcome: &Outcome, n: usize) -> Vec<Example> {
+        outcome.examples(&self.truths, n)
     }
 
     /// What `adversary` recovers from `protected`, the vectors of all documents under `stack`, and the

@@ -1,4 +1,4 @@
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use super::statistics::Score;
@@ -32,7 +32,7 @@ impl Report {
 }
 
 /// One defense under one adversary: privacy and utility, both measured on the same protected vectors.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct Row {
     /// The stack, as its spec is written; a key is its fingerprint.
@@ -53,10 +53,23 @@ pub struct Row {
     pub map: Option<String>,
     /// Oracle queries a text, on average.
     pub oracle_queries: Option<f64>,
+    /// The first of the attacked texts, where they were asked for: [`Evaluation::examples`](super::Evaluation::examples).
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub examples: Vec<Example>,
+}
+
+/// An attacked text and what came back of it, both as the embedder's normalizer leaves them.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct Example {
+    /// The text.
+    pub text: String,
+    /// What the attack made of its protected vector.
+    pub recovered: String,
 }
 
 /// What came back of the attacked texts. A score is `None` where it was not measured.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct AttackScores {
     /// The share of texts that came back whole.
@@ -74,7 +87,7 @@ pub struct AttackScores {
 }
 
 /// Retrieval by cosine, over the judged queries. A score is `None` where there are none.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct RetrievalScores {
     /// Normalised discounted cumulative gain of the first ten.

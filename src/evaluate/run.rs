@@ -5,6 +5,7 @@ use embosk_defenses::{Defense, Rng, Role, Stack};
 use ndarray::{Array2, ArrayView2};
 use serde_json::{Map, Value, json};
 
+use super::journal::{Journal, Nothing, Undefended};
 use super::oracle::{Oracle, embed_all};
 use super::outcome::{Baseline, Outcome};
 use super::privacy::{self, Trials};
@@ -30,9 +31,12 @@ pub(super) fn run<E: Embedder>(mut evaluation: Evaluation<E>) -> Result<Report, 
         let spare = texts - evaluation.samples;
         evaluation.adversaries = Adversary::defaults(clean.documents.ncols(), spare);
     }
+    let mut journal = std::mem::replace(&mut evaluation.journal, Box::new(Nothing));
+    let settings = settings(&evaluation, &corpus, &clean.documents);
+    journal.begin(&settings, evaluation.stacks.len() * evaluation.adversaries.len().max(1))?;
     match &evaluation.attack {
-        Some(attack) => attacked(&evaluation, attack.as_ref(), &corpus, &clean),
-        None => searched(&evaluation, &corpus, &clean),
+        Some(attack) => attacked(&evaluation, attack.as_ref(), &corpus, &clean, journal.as_mut(), settings),
+        None => searched(&evaluation, &corpus, &clean, journal.as_mut(), settings),
     }
 }
 
@@ -126,13 +130,45 @@ impl Vectors {
     }
 }
 
+/// The stacks to measure: those that were given, then those that the journal asks for.
+struct Queue<'a> {
+    given: std::slice::Iter<'a, Stack>,
+    names: Vec<Value>,
+}
+
+impl<'a> Queue<'a> {
+    fn new(given: &'a [Stack]) -> Self {
+        Self { given: given.iter(), names: Vec::new() }
+    }
+
+    fn next(&mut self, journal: &mut dyn Journal, rows: &[Row]) -> Result<Option<Stack>, Error> {
+        let next = match self.given.next() {
+            Some(stack) => Some(stack.clone()),
+            None => journal.next(rows)?,
+        };
+        self.names.extend(next.iter().map(|stack| json!(stack.to_string())));
+        Ok(next)
+    }
+}
+
 /// Retrieval alone.
-fn searched<E>(evaluation: &Evaluation<E>, corpus: &Corpus, clean: &Vectors) -> Result<Report, Error> {
+fn searched<E>(
+    evaluation: &Evaluation<E>,
+    corpus: &Corpus,
+    clean: &Vectors,
+    journal: &mut dyn Journal,
+    mut signature: Map<String, Value>,
+) -> Result<Report, Error> {
     let mut rows = Vec::new();
-    for stack in &evaluation.stacks {
+    let mut queue = Queue::new(&evaluation.stacks);
+    while let Some(stack) = queue.next(journal, &rows)? {
+        if let Some(row) = journal.known(&stack.to_string(), "none") {
+            rows.push(row);
+            continue;
+        }
         (evaluation.progress)(&format!("{stack}: retrieval"));
-        let retrieval = clean.protect(stack, evaluation.seed)?.retrieval(corpus, evaluation.seed)?;
-        rows.push(Row {
+        let retrieval = clean.protect(&stack, evaluation.seed)?.retrieval(corpus, evaluation.seed)?;
+        let row = Row {
             defense: stack.to_string(),
             adversary: "none".into(),
             n: 0,
@@ -141,9 +177,12 @@ fn searched<E>(evaluation: &Evaluation<E>, corpus: &Corpus, clean: &Vectors) -> 
             retrieval,
             map: None,
             oracle_queries: None,
-        });
+            examples: Vec::new(),
+        };
+        journal.finished(&row)?;
+        rows.push(row);
     }
-    let signature = signature(evaluation, corpus, &clean.documents);
+    signature.insert("defenses".into(), queue.names.into());
     Ok(Report { signature, rows, ceiling: None, floor: None, conclusive: true, reason: None })
 }
 
@@ -152,22 +191,36 @@ fn attacked<E: Embedder>(
     attack: &dyn Attack,
     corpus: &Corpus,
     clean: &Vectors,
+    journal: &mut dyn Journal,
+    mut signature: Map<String, Value>,
 ) -> Result<Report, Error> {
     let seed = evaluation.seed;
     let oracle = Oracle::new(&evaluation.embedder, clean.documents.ncols(), evaluation.progress.as_ref());
     let drawn = (evaluation.samples, seed);
     let mut trials = Trials::new(attack, oracle, &evaluation.normalizer, (corpus, &clean.documents), drawn);
-    let (ceiling, floor) = trials.ceiling_and_floor()?;
-    let baseline = Baseline { ceiling: &ceiling.bleu, floor: &floor.bleu };
+    let undefended = undefended(&mut trials, journal, drawn)?;
+    let baseline = Baseline { ceiling: &undefended.ceiling_bleu, floor: &undefended.floor_bleu };
     let conclusive = baseline.gap(seed) >= LEAST_GAP;
     let leak = |outcome: &Outcome| if conclusive { baseline.leak(&outcome.bleu, seed) } else { None };
     let mut rows = Vec::new();
-    for stack in &evaluation.stacks {
-        let protected = clean.protect(stack, seed)?;
-        let retrieval = protected.retrieval(corpus, seed)?;
+    let mut queue = Queue::new(&evaluation.stacks);
+    while let Some(stack) = queue.next(journal, &rows)? {
+        let mut measured = None;
         for &adversary in &evaluation.adversaries {
-            let (outcome, map) = trials.run(stack, adversary, &protected.documents)?;
-            rows.push(Row {
+            if let Some(row) = journal.known(&stack.to_string(), &adversary.to_string()) {
+                rows.push(row);
+                continue;
+            }
+            let (protected, retrieval) = match measured.take() {
+                Some(measured) => measured,
+                None => {
+                    let protected = clean.protect(&stack, seed)?;
+                    let retrieval = protected.retrieval(corpus, seed)?;
+                    (protected, retrieval)
+                }
+            };
+            let (outcome, map) = trials.run(&stack, adversary, &protected.documents)?;
+            let row = Row {
                 defense: stack.to_string(),
                 adversary: adversary.to_string(),
                 n: outcome.recovered.len(),
@@ -176,14 +229,40 @@ fn attacked<E: Embedder>(
                 retrieval,
                 map,
                 oracle_queries: Some(outcome.queries()),
-            });
+                examples: trials.examples(&outcome, evaluation.examples),
+            };
+            journal.finished(&row)?;
+            rows.push(row);
+            measured = Some((protected, retrieval));
         }
     }
-    let mut signature = signature(evaluation, corpus, &clean.documents);
-    signature.insert("oracle_queries_undefended".into(), json!(ceiling.queries()));
-    let (ceiling, floor) = (Some(ceiling.scores(seed)), Some(floor.scores(seed)));
+    signature.insert("defenses".into(), queue.names.into());
+    signature.insert("adversaries".into(), evaluation.adversaries.iter().map(ToString::to_string).collect());
+    signature.insert("oracle_queries_undefended".into(), json!(undefended.oracle_queries));
     let reason = (!conclusive).then(|| broken(baseline.gap(seed)));
+    let (ceiling, floor) = (Some(undefended.ceiling), Some(undefended.floor));
     Ok(Report { signature, rows, ceiling, floor, conclusive, reason })
+}
+
+/// The attack without a defense, as the journal knows it or measured now.
+fn undefended(
+    trials: &mut Trials<'_>,
+    journal: &mut dyn Journal,
+    (samples, seed): (usize, u64),
+) -> Result<Undefended, Error> {
+    if let Some(known) = journal.undefended().filter(|known| known.is_of(samples)) {
+        return Ok(known);
+    }
+    let (ceiling, floor) = trials.ceiling_and_floor()?;
+    let undefended = Undefended {
+        ceiling: ceiling.scores(seed),
+        floor: floor.scores(seed),
+        oracle_queries: ceiling.queries(),
+        ceiling_bleu: ceiling.bleu.clone(),
+        floor_bleu: floor.bleu,
+    };
+    journal.finished_undefended(&undefended)?;
+    Ok(undefended)
 }
 
 fn broken(gap: f64) -> String {
@@ -194,8 +273,9 @@ fn broken(gap: f64) -> String {
     )
 }
 
-/// All settings that the scores depend on; the caller's notes with them.
-fn signature<E>(evaluation: &Evaluation<E>, corpus: &Corpus, documents: &Array2<f32>) -> Map<String, Value> {
+/// All settings that every row depends on; the caller's notes with them. A row's own defense and adversary
+/// are added to the report's signature at the end.
+fn settings<E>(evaluation: &Evaluation<E>, corpus: &Corpus, documents: &Array2<f32>) -> Map<String, Value> {
     let mut signature = evaluation.notes.clone();
     let mut set = |name: &str, value: Value| signature.insert(name.to_owned(), value);
     set("embosk", json!(env!("CARGO_PKG_VERSION")));
@@ -204,7 +284,6 @@ fn signature<E>(evaluation: &Evaluation<E>, corpus: &Corpus, documents: &Array2<
     set("documents", json!(documents.nrows()));
     set("dimension", json!(documents.ncols()));
     set("queries", json!(corpus.queries().len()));
-    set("defenses", evaluation.stacks.iter().map(ToString::to_string).collect());
     set("seed", json!(evaluation.seed));
     set("retrieval", json!("cosine|search:exact|ties:trec_eval|cutoff:10"));
     set(
@@ -213,7 +292,6 @@ fn signature<E>(evaluation: &Evaluation<E>, corpus: &Corpus, documents: &Array2<
     );
     if let Some(attack) = &evaluation.attack {
         set("attack", json!(attack.to_string()));
-        set("adversaries", evaluation.adversaries.iter().map(ToString::to_string).collect());
         set("samples", json!(evaluation.samples));
         set("normalizer", json!(format!("{}|sides:both", evaluation.normalizer.name)));
         set("metrics", metrics());
