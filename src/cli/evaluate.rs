@@ -5,7 +5,8 @@ use clap::ValueEnum;
 use embosk::evaluate::Report;
 
 use super::arguments::Arguments;
-use super::{CliError, files, print, progress, remark, table};
+use super::progress::Course;
+use super::{CliError, files, print, table, warn};
 
 /// Measure what defenses do to the attack and to retrieval.
 ///
@@ -36,15 +37,15 @@ enum Format {
 pub(crate) fn run(args: &Args) -> Result<ExitCode, CliError> {
     let stacks = args.common.stacks()?;
     args.output.as_deref().map_or(Ok(()), files::check_output)?;
-    let spinner = progress::spinner();
-    let shown = spinner.clone();
-    let mut evaluation =
-        args.common.prepare(stacks)?.progress(move |message| shown.set_message(message.to_owned()));
+    let course = Course::new();
+    course.say("loading");
+    let said = course.clone();
+    let mut evaluation = args.common.prepare(stacks)?.journal(course.clone());
     if let Some(folder) = &args.runs {
         evaluation = evaluation.runs(folder);
     }
-    let report = evaluation.run();
-    spinner.finish_and_clear();
+    let report = evaluation.progress(move |message| said.say(message)).run();
+    course.finish();
     let report = report?;
     let text = render(&report, args.format)?;
     files::write_text(args.output.as_deref(), &text).inspect_err(|_| {
@@ -69,7 +70,7 @@ fn render(report: &Report, format: Format) -> Result<String, CliError> {
 fn verdict(report: &Report, args: &Args) -> ExitCode {
     let Some(reason) = &report.reason else { return ExitCode::SUCCESS };
     if args.output.is_some() || matches!(args.format, Format::Json | Format::Csv) {
-        remark(&format!("inconclusive: {reason}"));
+        warn(&format!("inconclusive: {reason}"));
     }
     ExitCode::from(3)
 }

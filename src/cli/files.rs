@@ -109,6 +109,17 @@ pub(crate) fn write_atomically(
     })
 }
 
+/// Removes what processes that were killed left half written in `folder`.
+pub(crate) fn remove_parts(folder: &Path) {
+    let Ok(entries) = fs::read_dir(folder) else { return };
+    for entry in entries.flatten() {
+        let name = entry.file_name();
+        if name.to_str().is_some_and(|name| name.starts_with('.') && name.ends_with(".part")) {
+            let _ = fs::remove_file(entry.path());
+        }
+    }
+}
+
 fn fill(
     path: &Path,
     special: bool,

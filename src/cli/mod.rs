@@ -1,6 +1,7 @@
 //! The command line, one file a verb: its arguments, and what it does with them.
 
 mod arguments;
+mod curve;
 mod embed;
 mod error;
 mod evaluate;
@@ -27,11 +28,18 @@ pub(crate) use error::CliError;
 struct Cli {
     #[command(subcommand)]
     verb: Verb,
+    /// Say nothing but results, warnings and errors.
+    #[arg(long, short, global = true, conflicts_with = "verbose")]
+    quiet: bool,
+    /// Say what is finished, line by line.
+    #[arg(long, short, global = true)]
+    verbose: bool,
 }
 
 #[derive(Debug, Subcommand)]
 enum Verb {
     Evaluate(evaluate::Args),
+    Curve(curve::Args),
     Train(train::Args),
     Invert(invert::Args),
     Embed(embed::Args),
@@ -42,7 +50,9 @@ enum Verb {
 
 /// Reads the arguments and runs the verb. Whatever fails is one line on stderr and exit code 2.
 pub(crate) fn main() -> ExitCode {
-    run(&Cli::parse().verb).unwrap_or_else(|error| {
+    let cli = Cli::parse();
+    progress::set_level(cli.quiet, cli.verbose);
+    run(&cli.verb).unwrap_or_else(|error| {
         let _ = writeln!(io::stderr(), "error: {error}");
         ExitCode::from(2)
     })
@@ -51,6 +61,7 @@ pub(crate) fn main() -> ExitCode {
 fn run(verb: &Verb) -> Result<ExitCode, CliError> {
     match verb {
         Verb::Evaluate(args) => evaluate::run(args),
+        Verb::Curve(args) => curve::run(args),
         Verb::Train(args) => train::run(args),
         Verb::Invert(args) => invert::run(args),
         Verb::Embed(args) => embed::run(args),
@@ -70,7 +81,14 @@ fn print(text: &str) -> Result<bool, CliError> {
     }
 }
 
-/// A line for the person at the terminal, beside the results.
+/// A line for the person at the terminal, beside the results. Not with `--quiet`.
 fn remark(text: &str) {
+    if progress::level() != progress::Level::Quiet {
+        warn(text);
+    }
+}
+
+/// A line that is not to be overlooked.
+fn warn(text: &str) {
     let _ = writeln!(io::stderr(), "{text}");
 }

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use embosk::attacks::vec2text::{LOCAL_QUERIES, Vec2Text};
 use embosk::embedder::SentenceTransformer;
 
-use super::{CliError, remark};
+use super::{CliError, warn};
 
 /// What `--embedder` names.
 pub(crate) fn embedder(name: &str) -> Result<SentenceTransformer, CliError> {
@@ -83,7 +83,7 @@ pub(crate) fn fit(attack: &Vec2Text, embedder: &SentenceTransformer) -> Result<(
     match (attack.dimension(), embedder.dimension()) {
         (takes, gives) if takes == gives => {
             if attack.embedder_hash().is_some_and(|hash| hash != embedder.hash()) {
-                remark("warning: the attack was trained on another embedder than this one");
+                warn("warning: the attack was trained on another embedder than this one");
             }
             Ok(())
         }

@@ -1,21 +1,189 @@
-//! What goes on, on stderr, while a person watches: nothing where stderr is no terminal.
+//! What goes on, on stderr, while a person watches: nothing where stderr is no terminal, and nothing
+//! with `--quiet`. `--verbose` says in lines that stay what is finished.
 
-use std::time::Duration;
+use std::cell::Cell;
+use std::rc::Rc;
+use std::sync::OnceLock;
+use std::time::{Duration, Instant};
 
-use indicatif::{ProgressBar, ProgressStyle};
+use embosk::evaluate::{Journal, Row, Undefended};
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use serde_json::{Map, Value};
 
-/// A line that says what goes on, for work of unknown length.
+use super::{remark, table};
+
+/// How much is said beside results and errors.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Level {
+    Quiet,
+    Usual,
+    Verbose,
+}
+
+/// Set once, from the arguments.
+static LEVEL: OnceLock<Level> = OnceLock::new();
+
+pub(crate) fn set_level(quiet: bool, verbose: bool) {
+    let level = match (quiet, verbose) {
+        (true, _) => Level::Quiet,
+        (_, true) => Level::Verbose,
+        _ => Level::Usual,
+    };
+    let _ = LEVEL.set(level);
+}
+
+pub(crate) fn level() -> Level {
+    LEVEL.get().copied().unwrap_or(Level::Usual)
+}
+
+/// A line that says what goes on and for how long, for work of unknown length.
 pub(crate) fn spinner() -> ProgressBar {
-    let bar = ProgressBar::new_spinner();
+    let bar = shown(ProgressBar::new_spinner());
+    if let Ok(style) = ProgressStyle::with_template("{spinner} {wide_msg} {elapsed}") {
+        bar.set_style(style);
+    }
     bar.enable_steady_tick(Duration::from_millis(200));
     bar
 }
 
 /// A bar over `length` texts.
 pub(crate) fn bar(what: &'static str, length: usize) -> ProgressBar {
-    let bar = ProgressBar::new(length as u64).with_message(what);
-    if let Ok(style) = ProgressStyle::with_template("{msg} {wide_bar} {pos}/{len} · {eta} left") {
+    let bar = shown(ProgressBar::new(length as u64).with_message(what));
+    if let Ok(style) = ProgressStyle::with_template("{msg} {wide_bar} {pos}/{len} · {elapsed} · {eta} left")
+    {
         bar.set_style(style);
     }
     bar
+}
+
+/// The bar, or with `--quiet` one that is not seen.
+pub(crate) fn shown(bar: ProgressBar) -> ProgressBar {
+    if level() == Level::Quiet {
+        bar.set_draw_target(ProgressDrawTarget::hidden());
+    }
+    bar
+}
+
+/// The course of an evaluation: which row of how many, what is done in it, and how long the rest takes
+/// if it goes on like this.
+#[derive(Clone)]
+pub(crate) struct Course {
+    bar: ProgressBar,
+    counts: Rc<Counts>,
+}
+
+struct Counts {
+    total: Cell<usize>,
+    done: Cell<usize>,
+    /// Of those done, how many took time; the rest were known.
+    measured: Cell<usize>,
+    began: Cell<Instant>,
+}
+
+impl Course {
+    pub(crate) fn new() -> Self {
+        let counts = Counts {
+            total: Cell::new(0),
+            done: Cell::new(0),
+            measured: Cell::new(0),
+            began: Cell::new(Instant::now()),
+        };
+        Self { bar: spinner(), counts: Rc::new(counts) }
+    }
+
+    /// What is done now.
+    pub(crate) fn say(&self, message: &str) {
+        self.bar.set_message(match self.counts.total.get() {
+            0 => message.to_owned(),
+            total => {
+                let row = (self.counts.done.get() + 1).min(total);
+                format!("{row} of {total}{} · {message}", self.rest())
+            }
+        });
+    }
+
+    /// A row that was known, or one more than was planned.
+    pub(crate) fn known(&self) {
+        self.counts.done.set(self.counts.done.get() + 1);
+    }
+
+    pub(crate) fn plan_more(&self, rows: usize) {
+        self.counts.total.set(self.counts.total.get() + rows);
+    }
+
+    pub(crate) fn finish(&self) {
+        self.bar.finish_and_clear();
+    }
+
+    /// Says nothing before the first row is there to go by.
+    fn rest(&self) -> String {
+        let measured = self.counts.measured.get();
+        let left = self.counts.total.get().saturating_sub(self.counts.done.get());
+        if measured == 0 || left == 0 {
+            return String::new();
+        }
+        let each = self.counts.began.get().elapsed().as_secs_f64() / measured as f64;
+        format!(", about {} left", duration(each * left as f64))
+    }
+
+    fn step(&self, what: &str) {
+        self.counts.done.set(self.counts.done.get() + 1);
+        self.counts.measured.set(self.counts.measured.get() + 1);
+        if level() == Level::Verbose {
+            let elapsed = duration(self.counts.began.get().elapsed().as_secs_f64());
+            let (done, total) = (self.counts.done.get(), self.counts.total.get());
+            self.bar.suspend(|| remark(&format!("{done} of {total}, after {elapsed}: {what}")));
+        }
+    }
+}
+
+impl Journal for Course {
+    /// The undefended attack counts as one row more.
+    fn begin(&mut self, settings: &Map<String, Value>, rows: usize) -> Result<(), embosk::Error> {
+        self.counts.total.set(rows + usize::from(settings.contains_key("attack")));
+        self.counts.began.set(Instant::now());
+        Ok(())
+    }
+
+    fn finished_undefended(&mut self, undefended: &Undefended) -> Result<(), embosk::Error> {
+        let bleu = undefended.texts.iter().map(|text| text.bleu).sum::<f64>() / undefended.texts.len() as f64;
+        self.step(&format!("undefended, BLEU {bleu:.1}"));
+        Ok(())
+    }
+
+    fn finished(&mut self, row: &Row) -> Result<(), embosk::Error> {
+        let Row { defense, adversary, leak, retrieval, .. } = row;
+        let (leak, ndcg) = (table::long(*leak, 2), table::long(retrieval.ndcg_at_10, 3));
+        self.step(&format!("{defense}, {adversary}: leak {leak}, nDCG@10 {ndcg}"));
+        Ok(())
+    }
+}
+
+/// `45 s`, `3 min`, `1 h 20 min`.
+fn duration(seconds: f64) -> String {
+    match seconds.max(0.0).round() as u64 {
+        seconds if seconds < 90 => format!("{seconds} s"),
+        seconds if seconds < 5400 => format!("{} min", (seconds + 30) / 60),
+        seconds => format!("{} h {} min", seconds / 3600, seconds % 3600 / 60),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn durations_are_as_long_as_they_need_be() {
+        let cases = [
+            (0.2, "0 s"),
+            (89.0, "89 s"),
+            (91.0, "2 min"),
+            (3600.0, "60 min"),
+            (5460.0, "1 h 31 min"),
+            (f64::NAN, "0 s"),
+        ];
+        for (seconds, expected) in cases {
+            assert_eq!(duration(seconds), expected);
+        }
+    }
 }

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use clap::ValueEnum;
 use embosk::{Defense, Rng, Stack};
 
-use super::{CliError, files};
+use super::{CliError, files, progress};
 
 /// Put a file of vectors through a defense.
 #[derive(Debug, clap::Args)]
@@ -49,9 +49,10 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode, CliError> {
     if vectors.is_empty() {
         return Err(files::bad(&args.input, "it has no rows; there is nothing to protect"));
     }
-    stack
-        .protect(args.role.into(), vectors.view_mut(), &mut Rng::from_os()?)
-        .map_err(|error| files::bad(&args.input, error))?;
+    let spinner = progress::spinner().with_message("protecting");
+    let protected = stack.protect(args.role.into(), vectors.view_mut(), &mut Rng::from_os()?);
+    spinner.finish_and_clear();
+    protected.map_err(|error| files::bad(&args.input, error))?;
     files::write_npy(&args.output, &vectors)?;
     Ok(ExitCode::SUCCESS)
 }

@@ -7,8 +7,10 @@
 
 mod adversary;
 mod attacker;
+mod chosen;
 mod clean;
 pub mod corpus;
+mod journal;
 mod linkage;
 mod oracle;
 mod outcome;
@@ -19,7 +21,9 @@ pub mod retrieval;
 mod run;
 mod runs;
 pub mod statistics;
+pub mod sweep;
 pub mod text;
+mod utility;
 
 use std::fmt;
 use std::path::PathBuf;
@@ -30,7 +34,9 @@ use serde_json::{Map, Value};
 
 pub use adversary::Adversary;
 pub use corpus::Corpus;
-pub use report::{AttackScores, QueryScores, Report, RetrievalScores, Row, TextScores, Undefended};
+pub use journal::Journal;
+pub use report::{AttackScores, Example, QueryScores, Report, RetrievalScores, Row, TextScores, Undefended};
+pub use sweep::Sweep;
 
 use crate::embedder::EmbeddingCache;
 use crate::{Embedder, Error};
@@ -76,6 +82,8 @@ pub struct Evaluation<E> {
     normalizer: Normalizer,
     notes: Map<String, Value>,
     runs: Option<PathBuf>,
+    examples: usize,
+    journal: Box<dyn Journal>,
     progress: Box<dyn Fn(&str)>,
 }
 
@@ -97,6 +105,8 @@ impl<E: Embedder> Evaluation<E> {
             normalizer: Normalizer { name: "none".into(), apply: Box::new(str::to_owned) },
             notes: Map::new(),
             runs: None,
+            examples: 0,
+            journal: Box::new(journal::Nothing),
             progress: Box::new(|_| ()),
         }
     }
@@ -188,6 +198,17 @@ impl<E: Embedder> Evaluation<E> {
     /// `1-none.run`, `2-gaussian-sigma-0.01.run`. Default: no files.
     pub fn runs(self, folder: impl Into<PathBuf>) -> Self {
         Self { runs: Some(folder.into()), ..self }
+    }
+
+    /// How many of the attacked texts each row shows with what came back of them: [`Row::examples`]. They
+    /// are texts, so whoever may read the report may read them. Default: none.
+    pub fn examples(self, examples: usize) -> Self {
+        Self { examples, ..self }
+    }
+
+    /// Follows the evaluation row by row: keeps what is finished, and knows what need not be measured again.
+    pub fn journal(self, journal: impl Journal + 'static) -> Self {
+        Self { journal: Box::new(journal), ..self }
     }
 
     /// Is told what goes on, in words for a person who waits.

@@ -6,8 +6,8 @@ use rand_chacha::rand_core::{Rng, SeedableRng};
 
 use super::Normalizer;
 use super::corpus::Corpus;
-use super::report::{AttackScores, TextScores};
-use super::statistics::{RESAMPLES, Score, mean, paired_difference, proportion};
+use super::report::{Example, TextScores};
+use super::statistics::{RESAMPLES, Score, paired_difference};
 use super::text;
 
 /// An attacked text, as the embedder sees it.
@@ -45,54 +45,32 @@ pub(super) struct Recovered {
 /// One attack's measures, text by text.
 pub(super) struct Outcome {
     pub(super) recovered: Vec<Recovered>,
-    pub(super) bleu: Vec<f64>,
-    exact: Vec<bool>,
-    token_f1: Vec<f64>,
-    rouge_l: Vec<f64>,
-    /// `None` for a text without entities.
-    entity_recall: Vec<Option<f64>>,
-    cosine: Vec<f64>,
+    pub(super) texts: Vec<TextScores>,
 }
 
 impl Outcome {
     pub(super) fn new(recovered: Vec<Recovered>, truths: &[Truth]) -> Self {
-        let pairs = || recovered.iter().zip(truths);
-        let texts = |metric: fn(&str, &str) -> f64| pairs().map(|(r, t)| metric(&r.text, &t.text)).collect();
-        Self {
-            bleu: texts(text::bleu),
-            exact: pairs().map(|(r, t)| text::exact_match(&r.text, &t.text)).collect(),
-            token_f1: texts(text::token_f1),
-            rouge_l: texts(text::rouge_l),
-            entity_recall: pairs().map(|(r, t)| entity_recall(&r.text, &t.entities)).collect(),
-            cosine: pairs().map(|(r, t)| cosine(&r.vector, &t.vector)).collect(),
-            recovered,
-        }
-    }
-
-    pub(super) fn scores(&self, seed: u64) -> AttackScores {
-        let exact = self.exact.iter().filter(|exact| **exact).count();
-        let entity_recall: Vec<f64> = self.entity_recall.iter().copied().flatten().collect();
-        AttackScores {
-            exact_match: Some(proportion(exact, self.recovered.len())),
-            bleu: mean(&self.bleu, seed),
-            token_f1: mean(&self.token_f1, seed),
-            rouge_l: mean(&self.rouge_l, seed),
-            entity_recall: mean(&entity_recall, seed),
-            cosine: mean(&self.cosine, seed),
-        }
-    }
-
-    /// The same scores, text by text.
-    pub(super) fn texts(&self) -> Vec<TextScores> {
-        let scores = |text: usize| TextScores {
-            exact_match: self.exact[text],
-            bleu: self.bleu[text],
-            token_f1: self.token_f1[text],
-            rouge_l: self.rouge_l[text],
-            entity_recall: self.entity_recall[text],
-            cosine: self.cosine[text],
+        let scores = |(found, truth): (&Recovered, &Truth)| TextScores {
+            exact_match: text::exact_match(&found.text, &truth.text),
+            bleu: text::bleu(&found.text, &truth.text),
+            token_f1: text::token_f1(&found.text, &truth.text),
+            rouge_l: text::rouge_l(&found.text, &truth.text),
+            entity_recall: entity_recall(&found.text, &truth.entities),
+            cosine: cosine(&found.vector, &truth.vector),
         };
-        (0..self.bleu.len()).map(scores).collect()
+        Self { texts: recovered.iter().zip(truths).map(scores).collect(), recovered }
+    }
+
+    pub(super) fn bleu(&self) -> Vec<f64> {
+        bleu(&self.texts)
+    }
+
+    /// The first `n` texts and what came back of them.
+    pub(super) fn examples(&self, truths: &[Truth], n: usize) -> Vec<Example> {
+        let pairs = truths.iter().zip(&self.recovered).take(n);
+        pairs
+            .map(|(truth, found)| Example { text: truth.text.clone(), recovered: found.text.clone() })
+            .collect()
     }
 
     /// The oracle queries that a text took on average.
@@ -101,16 +79,24 @@ impl Outcome {
     }
 }
 
-/// What the attack gets without a defense, and what it gets on unrelated texts: BLEU, text by text.
-pub(super) struct Baseline<'a> {
-    pub(super) ceiling: &'a [f64],
-    pub(super) floor: &'a [f64],
+fn bleu(texts: &[TextScores]) -> Vec<f64> {
+    texts.iter().map(|text| text.bleu).collect()
 }
 
-impl Baseline<'_> {
+/// What the attack gets without a defense, and what it gets on unrelated texts: BLEU, text by text.
+pub(super) struct Baseline {
+    ceiling: Vec<f64>,
+    floor: Vec<f64>,
+}
+
+impl Baseline {
+    pub(super) fn new(ceiling: &[TextScores], floor: &[TextScores]) -> Self {
+        Self { ceiling: bleu(ceiling), floor: bleu(floor) }
+    }
+
     /// How far the ceiling lies above the floor, at least: the lower end of the 95 % interval.
     pub(super) fn gap(&self, seed: u64) -> f64 {
-        paired_difference(self.ceiling, self.floor, seed).map_or(0.0, |gap| gap.low)
+        paired_difference(&self.ceiling, &self.floor, seed).map_or(0.0, |gap| gap.low)
     }
 
     /// `(bleu − floor) / (ceiling − floor)`, with the percentile bootstrap over texts: a resample takes
@@ -130,7 +116,7 @@ impl Baseline<'_> {
     fn ratio(&self, bleu: &[f64], texts: &[usize]) -> Option<f64> {
         let over_floor =
             |scores: &[f64]| texts.iter().map(|&text| scores[text] - self.floor[text]).sum::<f64>();
-        let range = over_floor(self.ceiling);
+        let range = over_floor(&self.ceiling);
         (range > 0.0).then(|| over_floor(bleu) / range)
     }
 }
@@ -162,7 +148,7 @@ mod tests {
     #[test]
     fn the_leak_is_one_at_the_ceiling_and_zero_at_the_floor() {
         let (ceiling, floor) = ([90.0, 100.0, 80.0, 95.0], [4.0, 6.0, 5.0, 3.0]);
-        let baseline = Baseline { ceiling: &ceiling, floor: &floor };
+        let baseline = Baseline { ceiling: ceiling.to_vec(), floor: floor.to_vec() };
         assert!(baseline.gap(0) < 86.75 && baseline.gap(0) > 10.0);
         assert_eq!(baseline.leak(&ceiling, 0), Some(Score { value: 1.0, low: 1.0, high: 1.0 }));
         assert_eq!(baseline.leak(&floor, 0), Some(Score { value: 0.0, low: 0.0, high: 0.0 }));
@@ -174,8 +160,8 @@ mod tests {
 
     #[test]
     fn no_range_has_no_leak() {
-        let flat = Baseline { ceiling: &[5.0, 5.0], floor: &[5.0, 5.0] };
+        let flat = Baseline { ceiling: vec![5.0, 5.0], floor: vec![5.0, 5.0] };
         assert_eq!(flat.leak(&[5.0, 5.0], 0), None);
-        assert_eq!(Baseline { ceiling: &[], floor: &[] }.leak(&[], 0), None);
+        assert_eq!(Baseline { ceiling: vec![], floor: vec![] }.leak(&[], 0), None);
     }
 }

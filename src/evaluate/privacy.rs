@@ -12,9 +12,11 @@ use rand_chacha::rand_core::{Rng as _, SeedableRng};
 use super::Normalizer;
 use super::adversary::Adversary;
 use super::attacker::Attacker;
+use super::clean::Clean;
 use super::corpus::Corpus;
 use super::oracle::Oracle;
 use super::outcome::{Outcome, Recovered, Truth};
+use super::report::Example;
 use super::retrieval::{is_unit_norm, normalize_rows};
 use crate::Error;
 
@@ -46,6 +48,10 @@ impl<'a> Trials<'a> {
         Self { attack, retrained, oracle, normalizer, attacker, unit_norm, truths, done: Vec::new() }
     }
 
+    pub(super) fn clean(&self) -> &'a Clean {
+        self.attacker.clean
+    }
+
     /// The attack on the undefended vectors, and its outputs held against other samples' texts.
     pub(super) fn ceiling_and_floor(&mut self) -> Result<(Rc<Outcome>, Outcome), Error> {
         let clean = self.attacker.clean.documents.attackable();
@@ -54,6 +60,11 @@ impl<'a> Trials<'a> {
         others.rotate_left(1);
         let floor = Outcome::new(ceiling.recovered.clone(), &others);
         Ok((ceiling, floor))
+    }
+
+    /// The first `n` attacked texts, and what came back of them.
+    pub(super) fn examples(&self, outcome: &Outcome, n: usize) -> Vec<Example> {
+        outcome.examples(&self.truths, n)
     }
 
     /// What `adversary` recovers from `protected`, the vectors of all documents under `stack`, and the

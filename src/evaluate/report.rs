@@ -1,7 +1,7 @@
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use super::statistics::{Score, mean};
+use super::statistics::{Score, mean, proportion};
 
 /// What an evaluation found: a row for each defense and adversary.
 #[derive(Debug, Clone, Serialize)]
@@ -35,7 +35,7 @@ impl Report {
 }
 
 /// One defense under one adversary: privacy and utility, both measured on the same protected vectors.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct Row {
     /// The stack, as its spec is written; a key is its fingerprint.
@@ -60,6 +60,9 @@ pub struct Row {
     pub map: Option<String>,
     /// Oracle queries a text, on average.
     pub oracle_queries: Option<f64>,
+    /// The first of the attacked texts, where they were asked for: [`Evaluation::examples`](super::Evaluation::examples).
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub examples: Vec<Example>,
     /// What came back of each attacked text, in the same order in every row. Not in the JSON.
     #[serde(skip)]
     pub texts: Vec<TextScores>,
@@ -68,10 +71,22 @@ pub struct Row {
     pub queries: Vec<QueryScores>,
 }
 
+/// An attacked text and what came back of it, both as the embedder's normalizer leaves them.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct Example {
+    /// The text.
+    pub text: String,
+    /// What the attack made of its protected vector.
+    pub recovered: String,
+}
+
 /// The scores of undefended vectors, text by text and query by query, in the order of the rows'.
-#[derive(Debug, Clone, Default, PartialEq)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct Undefended {
+    /// Oracle queries a text, on average. `None` where there was no attack.
+    pub oracle_queries: Option<f64>,
     /// What came back of each text: the ceiling. Empty where there was no attack.
     pub texts: Vec<TextScores>,
     /// The same outputs, each held against another text: the floor.
@@ -81,7 +96,7 @@ pub struct Undefended {
 }
 
 /// What came back of one text, in the units of [`AttackScores`].
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[allow(missing_docs)]
 pub struct TextScores {
     pub exact_match: bool,
@@ -94,7 +109,7 @@ pub struct TextScores {
 }
 
 /// Retrieval of one query, in the units of [`RetrievalScores`].
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[allow(missing_docs)]
 pub struct QueryScores {
     pub ndcg_at_10: f64,
@@ -103,7 +118,7 @@ pub struct QueryScores {
 }
 
 /// What came back of the attacked texts. A score is `None` where it was not measured.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct AttackScores {
     /// The share of texts that came back whole.
@@ -121,7 +136,7 @@ pub struct AttackScores {
 }
 
 /// Retrieval by cosine, over the judged queries. A score is `None` where there are none.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct RetrievalScores {
     /// Normalised discounted cumulative gain of the first ten.
@@ -130,6 +145,24 @@ pub struct RetrievalScores {
     pub recall_at_10: Option<Score>,
     /// One over the rank of the first relevant document among the first ten.
     pub mrr_at_10: Option<Score>,
+}
+
+impl AttackScores {
+    /// The means over texts.
+    pub(super) fn of(texts: &[TextScores], seed: u64) -> Self {
+        let average = |score: fn(&TextScores) -> Option<f64>| {
+            mean(&texts.iter().filter_map(score).collect::<Vec<_>>(), seed)
+        };
+        let exact = texts.iter().filter(|text| text.exact_match).count();
+        Self {
+            exact_match: Some(proportion(exact, texts.len())),
+            bleu: average(|text| Some(text.bleu)),
+            token_f1: average(|text| Some(text.token_f1)),
+            rouge_l: average(|text| Some(text.rouge_l)),
+            entity_recall: average(|text| text.entity_recall),
+            cosine: average(|text| Some(text.cosine)),
+        }
+    }
 }
 
 impl RetrievalScores {

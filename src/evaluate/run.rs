@@ -1,21 +1,22 @@
 //! An evaluation from beginning to end.
 
 use embosk_attacks::Attack;
-use embosk_defenses::{Defense, Rng, Role, Stack};
-use ndarray::{Array2, ArrayView2};
+use embosk_defenses::Stack;
 use serde_json::{Map, Value, json};
 
 use super::adversary::Adversary;
 use super::attacker::Attacker;
+use super::chosen::adversaries;
 use super::clean::{Clean, OwnTexts};
+use super::journal::{Journal, Nothing};
 use super::linkage::linkage;
 use super::oracle::Oracle;
 use super::outcome::{Baseline, Outcome};
 use super::privacy::{self, Trials};
-use super::report::{AttackScores, QueryScores, Report, RetrievalScores, Row, Undefended};
-use super::retrieval::{self, Ranking, normalize_rows};
+use super::report::{AttackScores, Report, RetrievalScores, Row, Undefended};
 use super::statistics::RESAMPLES;
-use super::{Adversaries, Corpus, Evaluation, runs};
+use super::utility::Vectors;
+use super::{Adversaries, Corpus, Evaluation};
 use crate::{Embedder, Error};
 
 /// The undefended attack must score this many BLEU points above chance, at the lower end of the interval.
@@ -30,17 +31,21 @@ pub(super) fn run<E: Embedder>(mut evaluation: Evaluation<E>) -> Result<Report, 
     let mut attacked = privacy::order(&corpus, &evaluation.normalizer, evaluation.seed);
     let texts = attacked.len();
     check(&evaluation, &corpus, texts)?;
+    let mut journal = std::mem::replace(&mut evaluation.journal, Box::new(Nothing));
     let clean = Clean::embed(&evaluation, &corpus)?;
-    let Some(attack) = evaluation.attack.take() else { return searched(&evaluation, &corpus, &clean) };
+    let settings = settings(&evaluation, &corpus, &clean);
+    let Some(attack) = evaluation.attack.take() else {
+        journal.begin(&settings, evaluation.stacks.len())?;
+        return searched(&evaluation, &corpus, &clean, journal.as_mut(), settings);
+    };
     let spare = attacked.split_off(evaluation.samples);
     let (adversaries, own) = adversaries(&evaluation, &corpus, &clean, &attacked, texts)?;
     let clean = clean.embed_own(&evaluation, &own, &spare)?;
+    let settings = attack_settings(settings, &evaluation, attack.as_ref(), &own);
+    journal.begin(&settings, evaluation.stacks.len() * adversaries.len())?;
     let attacker = Attacker { clean: &clean, attacked, spare, seed: evaluation.seed };
-    let report = self::attacked(&evaluation, attack.as_ref(), &corpus, attacker, &adversaries)?;
-    Ok(Report {
-        signature: attack_signature(report.signature, &evaluation, attack.as_ref(), &adversaries, &own),
-        ..report
-    })
+    let trials = trials(&evaluation, attack.as_ref(), &corpus, attacker);
+    self::attacked(&evaluation, &corpus, trials, &adversaries, journal.as_mut(), settings)
 }
 
 /// `texts` is how many different ones the corpus holds.
@@ -75,225 +80,167 @@ fn check<E>(evaluation: &Evaluation<E>, corpus: &Corpus, texts: usize) -> Result
     Ok(())
 }
 
-/// The adversaries to run, and the texts that they have themselves.
-fn adversaries<E: Embedder>(
-    evaluation: &Evaluation<E>,
-    corpus: &Corpus,
-    clean: &Clean,
-    attacked: &[usize],
-    texts: usize,
-) -> Result<(Vec<Adversary>, OwnTexts), Error> {
-    let dimension = clean.documents.stored.ncols();
-    let another_space = clean.documents.attackable().ncols() != dimension;
-    let spare = texts - attacked.len();
-    let fits = |adversary: &Adversary| !(another_space && adversary.stays_in_the_space());
-    let gather = |adversaries: &[Adversary]| OwnTexts::gather(evaluation, corpus, attacked, adversaries);
-    let all_own = || gather(&[Adversary::Averaging(1)]).len(spare);
-    let chosen: Vec<Adversary> = match &evaluation.adversaries {
-        Adversaries::Named(named) if named.is_empty() => Adversary::defaults(dimension, spare, all_own()),
-        Adversaries::Named(named) => named.clone(),
-        Adversaries::Every => {
-            let documents = if gather(&[]).is_spare() { texts / 2 } else { texts };
-            Adversary::every(documents, spare, all_own(), evaluation.retrained.is_some())
-        }
-    };
-    let named = matches!(&evaluation.adversaries, Adversaries::Named(named) if !named.is_empty());
-    let chosen: Vec<Adversary> = chosen.into_iter().filter(|adversary| named || fits(adversary)).collect();
-    let own = gather(&chosen);
-    for &adversary in &chosen {
-        possible(evaluation, adversary, &own, texts, spare)?;
-        if !fits(&adversary) {
-            return Err(Error::Setting(format!(
-                "`{adversary}` needs the surrogate's vectors to have as many dimensions as the embedder's; use \
-                 leaked(k) or informed(n)"
-            )));
-        }
-    }
-    Ok((chosen, own))
+/// The stacks to measure: those that were given, then those that the journal asks for.
+struct Queue<'a> {
+    given: std::slice::Iter<'a, Stack>,
+    names: Vec<Value>,
 }
 
-fn possible<E>(
-    evaluation: &Evaluation<E>,
-    adversary: Adversary,
-    own: &OwnTexts,
-    texts: usize,
-    spare: usize,
-) -> Result<(), Error> {
-    let refuse = |message: String| Err(Error::Setting(message));
-    let (needed, available) = (adversary.own_texts_needed(), own.len(spare));
-    if needed > available {
-        return refuse(format!(
-            "`{adversary}` needs {needed} texts of the attacker's own, and there are {available}; name more of them, or \
-             lower the number"
-        ));
-    }
-    match adversary {
-        Adversary::Retrained if evaluation.retrained.is_none() || evaluation.surrogate.is_some() => refuse(
-            "`retrained` needs an attack that was trained on protected vectors of the embedder itself".into(),
-        ),
-        Adversary::Unpaired(vectors) => {
-            // a spare document is either stored or the attacker's own
-            let room = if own.is_spare() { texts / 2 } else { texts };
-            match vectors <= room {
-                true => Ok(()),
-                false => refuse(format!(
-                    "`{adversary}` reads {vectors} stored vectors, and {room} different documents are there for it; lower \
-                     the number, or take a larger corpus"
-                )),
-            }
-        }
-        _ => Ok(()),
-    }
-}
-
-/// The protected vectors of all documents and of all queries.
-struct Vectors {
-    documents: Array2<f32>,
-    queries: Array2<f32>,
-}
-
-impl Vectors {
-    fn clean(clean: &Clean) -> Self {
-        Self { documents: clean.documents.stored.clone(), queries: clean.queries.clone() }
+impl<'a> Queue<'a> {
+    fn new(given: &'a [Stack]) -> Self {
+        Self { given: given.iter(), names: Vec::new() }
     }
 
-    fn protect(clean: &Clean, stack: &Stack, seed: u64) -> Result<Self, Error> {
-        let mut rng = Rng::seeded(seed);
-        let Self { mut documents, mut queries } = Self::clean(clean);
-        stack.protect(Role::Document, documents.view_mut(), &mut rng)?;
-        stack.protect(Role::Query, queries.view_mut(), &mut rng)?;
-        Ok(Self { documents, queries })
-    }
-
-    /// One score for each query that has a relevant document.
-    fn retrieval(&self, corpus: &Corpus) -> Result<Vec<QueryScores>, Error> {
-        Ok(query_scores(corpus, &self.rankings(corpus, 10)?))
-    }
-
-    /// The same of the vectors under the stack of this number, from 1; its run file is written where
-    /// that is asked for.
-    fn retrieval_run<E>(
-        &self,
-        evaluation: &Evaluation<E>,
-        corpus: &Corpus,
-        number: usize,
-    ) -> Result<Vec<QueryScores>, Error> {
-        let Some(folder) = &evaluation.runs else { return self.retrieval(corpus) };
-        let rankings = self.rankings(corpus, runs::DEPTH)?;
-        runs::write(folder, (number, &evaluation.stacks[number - 1]), corpus, &rankings)?;
-        Ok(query_scores(corpus, &rankings))
-    }
-
-    /// For each query its `depth` best documents; none where nothing is asked.
-    fn rankings(&self, corpus: &Corpus, depth: usize) -> Result<Vec<Ranking>, Error> {
-        if corpus.queries().is_empty() {
-            return Ok(Vec::new());
-        }
-        let unit = |vectors: ArrayView2<'_, f32>| {
-            let mut vectors = vectors.to_owned();
-            normalize_rows(vectors.view_mut());
-            vectors
+    /// The next one and its number, from 1.
+    fn next(&mut self, journal: &mut dyn Journal, rows: &[Row]) -> Result<Option<(usize, Stack)>, Error> {
+        let next = match self.given.next() {
+            Some(stack) => Some(stack.clone()),
+            None => journal.next(rows)?,
         };
-        let (documents, queries) = (unit(self.documents.view()), unit(self.queries.view()));
-        retrieval::search(documents.view(), queries.view(), depth, corpus.ids())
+        self.names.extend(next.iter().map(|stack| json!(stack.to_string())));
+        Ok(next.map(|stack| (self.names.len(), stack)))
     }
-}
-
-/// Of each query that has a relevant document. Each metric leaves out the same queries.
-fn query_scores(corpus: &Corpus, rankings: &[Ranking]) -> Vec<QueryScores> {
-    let judgements = corpus.judgements();
-    let ndcg = judgements.scores(rankings, |found, judged| retrieval::ndcg(found, judged, 10));
-    let recall = judgements.scores(rankings, |found, judged| retrieval::recall(found, judged, 10));
-    let mrr = judgements.scores(rankings, |found, judged| retrieval::mrr(found, judged, 10));
-    let queries = ndcg.into_iter().zip(recall.into_iter().zip(mrr));
-    let query = |(ndcg_at_10, (recall_at_10, mrr_at_10))| QueryScores { ndcg_at_10, recall_at_10, mrr_at_10 };
-    queries.map(query).collect()
 }
 
 /// Retrieval alone.
-fn searched<E>(evaluation: &Evaluation<E>, corpus: &Corpus, clean: &Clean) -> Result<Report, Error> {
+fn searched<E>(
+    evaluation: &Evaluation<E>,
+    corpus: &Corpus,
+    clean: &Clean,
+    journal: &mut dyn Journal,
+    mut signature: Map<String, Value>,
+) -> Result<Report, Error> {
     let mut rows = Vec::new();
-    for (number, stack) in (1..).zip(&evaluation.stacks) {
+    let mut queue = Queue::new(&evaluation.stacks);
+    while let Some((number, stack)) = queue.next(journal, &rows)? {
+        if let Some(row) = journal.known(&stack.to_string(), "none") {
+            rows.push(row);
+            continue;
+        }
         (evaluation.progress)(&format!("{stack}: retrieval"));
-        let queries =
-            Vectors::protect(clean, stack, evaluation.seed)?.retrieval_run(evaluation, corpus, number)?;
-        rows.push(Row {
+        let protected = Vectors::protect(clean, &stack, evaluation.seed)?;
+        let queries = protected.retrieval_run(evaluation, corpus, (number, &stack))?;
+        let row = Row {
             defense: stack.to_string(),
             adversary: "none".into(),
             n: 0,
             attack: AttackScores::default(),
             leak: None,
             retrieval: RetrievalScores::of(&queries, evaluation.seed),
-            linkage: linkage(&clean.documents.stored, stack, evaluation.seed)?,
+            linkage: linkage(&clean.documents.stored, &stack, evaluation.seed)?,
             map: None,
             oracle_queries: None,
+            examples: Vec::new(),
             texts: Vec::new(),
             queries,
-        });
+        };
+        journal.finished(&row)?;
+        rows.push(row);
     }
-    let signature = signature(evaluation, corpus, clean);
+    signature.insert("defenses".into(), queue.names.into());
     let undefended =
         Undefended { queries: Vectors::clean(clean).retrieval(corpus)?, ..Undefended::default() };
     Ok(Report { signature, rows, ceiling: None, floor: None, conclusive: true, reason: None, undefended })
 }
 
-fn attacked<E: Embedder>(
-    evaluation: &Evaluation<E>,
-    attack: &dyn Attack,
+fn trials<'a, E: Embedder>(
+    evaluation: &'a Evaluation<E>,
+    attack: &'a dyn Attack,
     corpus: &Corpus,
-    attacker: Attacker<'_>,
-    adversaries: &[Adversary],
-) -> Result<Report, Error> {
-    let (seed, clean) = (evaluation.seed, attacker.clean);
+    attacker: Attacker<'a>,
+) -> Trials<'a> {
     let embedder: &dyn Embedder = match &evaluation.surrogate {
         Some(surrogate) => surrogate.embedder.as_ref(),
         None => &evaluation.embedder,
     };
-    let dimension = clean.documents.attackable().ncols();
+    let dimension = attacker.clean.documents.attackable().ncols();
     let oracle = Oracle::new(embedder, dimension, evaluation.progress.as_ref());
     let attacks = (attack, evaluation.retrained.as_deref());
-    let mut trials = Trials::new(attacks, oracle, &evaluation.normalizer, corpus, attacker);
-    let (ceiling, floor) = trials.ceiling_and_floor()?;
-    let baseline = Baseline { ceiling: &ceiling.bleu, floor: &floor.bleu };
+    Trials::new(attacks, oracle, &evaluation.normalizer, corpus, attacker)
+}
+
+fn attacked<E: Embedder>(
+    evaluation: &Evaluation<E>,
+    corpus: &Corpus,
+    mut trials: Trials<'_>,
+    adversaries: &[Adversary],
+    journal: &mut dyn Journal,
+    mut signature: Map<String, Value>,
+) -> Result<Report, Error> {
+    let (seed, clean) = (evaluation.seed, trials.clean());
+    let undefended = undefended(evaluation, corpus, &mut trials, journal)?;
+    let [ceiling, floor] = [&undefended.texts, &undefended.unrelated];
+    let baseline = Baseline::new(ceiling, floor);
     let conclusive = baseline.gap(seed) >= LEAST_GAP;
-    let leak = |outcome: &Outcome| if conclusive { baseline.leak(&outcome.bleu, seed) } else { None };
+    let leak = |outcome: &Outcome| if conclusive { baseline.leak(&outcome.bleu(), seed) } else { None };
     let every = matches!(evaluation.adversaries, Adversaries::Every);
     let mut rows = Vec::new();
-    for (number, stack) in (1..).zip(&evaluation.stacks) {
-        let protected = Vectors::protect(clean, stack, seed)?;
-        let queries = protected.retrieval_run(evaluation, corpus, number)?;
-        let retrieval = RetrievalScores::of(&queries, seed);
-        let linkage = linkage(&clean.documents.stored, stack, seed)?;
+    let mut queue = Queue::new(&evaluation.stacks);
+    while let Some((number, stack)) = queue.next(journal, &rows)? {
+        let mut measured = None;
         for &adversary in adversaries {
-            if every && !trials.can_gain(stack, adversary)? {
+            if every && !trials.can_gain(&stack, adversary)? {
                 continue;
             }
-            let (outcome, map) = trials.run(stack, adversary, &protected.documents)?;
-            rows.push(Row {
+            if let Some(row) = journal.known(&stack.to_string(), &adversary.to_string()) {
+                rows.push(row);
+                continue;
+            }
+            if measured.is_none() {
+                let protected = Vectors::protect(clean, &stack, seed)?;
+                let queries = protected.retrieval_run(evaluation, corpus, (number, &stack))?;
+                let linkage = linkage(&clean.documents.stored, &stack, seed)?;
+                measured = Some((protected, queries, linkage));
+            }
+            let Some((protected, queries, linkage)) = &measured else { continue };
+            let (outcome, map) = trials.run(&stack, adversary, &protected.documents)?;
+            let row = Row {
                 defense: stack.to_string(),
                 adversary: adversary.to_string(),
-                n: outcome.recovered.len(),
-                attack: outcome.scores(seed),
+                n: outcome.texts.len(),
+                attack: AttackScores::of(&outcome.texts, seed),
                 leak: leak(&outcome),
-                retrieval,
-                linkage,
+                retrieval: RetrievalScores::of(queries, seed),
+                linkage: *linkage,
                 map,
                 oracle_queries: Some(outcome.queries()),
-                texts: outcome.texts(),
+                examples: trials.examples(&outcome, evaluation.examples),
+                texts: outcome.texts.clone(),
                 queries: queries.clone(),
-            });
+            };
+            journal.finished(&row)?;
+            rows.push(row);
         }
     }
-    let mut signature = signature(evaluation, corpus, clean);
-    signature.insert("oracle_queries_undefended".into(), json!(ceiling.queries()));
+    signature.insert("defenses".into(), queue.names.into());
+    signature.insert("adversaries".into(), adversaries.iter().map(ToString::to_string).collect());
+    signature.insert("oracle_queries_undefended".into(), json!(undefended.oracle_queries));
     let reason = (!conclusive).then(|| broken(baseline.gap(seed)));
-    let undefended = Undefended {
-        texts: ceiling.texts(),
-        unrelated: floor.texts(),
-        queries: Vectors::clean(clean).retrieval(corpus)?,
-    };
-    let (ceiling, floor) = (Some(ceiling.scores(seed)), Some(floor.scores(seed)));
+    let [ceiling, floor] = [ceiling, floor].map(|texts| Some(AttackScores::of(texts, seed)));
     Ok(Report { signature, rows, ceiling, floor, conclusive, reason, undefended })
+}
+
+/// The attack and retrieval without a defense, as the journal knows it or measured now.
+fn undefended<E>(
+    evaluation: &Evaluation<E>,
+    corpus: &Corpus,
+    trials: &mut Trials<'_>,
+    journal: &mut dyn Journal,
+) -> Result<Undefended, Error> {
+    let samples = evaluation.samples;
+    let whole = |known: &Undefended| known.texts.len() == samples && known.unrelated.len() == samples;
+    if let Some(known) = journal.undefended().filter(whole) {
+        return Ok(known);
+    }
+    let (ceiling, floor) = trials.ceiling_and_floor()?;
+    let undefended = Undefended {
+        oracle_queries: Some(ceiling.queries()),
+        texts: ceiling.texts.clone(),
+        unrelated: floor.texts,
+        queries: Vectors::clean(trials.clean()).retrieval(corpus)?,
+    };
+    journal.finished_undefended(&undefended)?;
+    Ok(undefended)
 }
 
 fn broken(gap: f64) -> String {
@@ -304,46 +251,44 @@ fn broken(gap: f64) -> String {
     )
 }
 
-/// All settings that the scores depend on; the caller's notes with them.
-fn signature<E>(evaluation: &Evaluation<E>, corpus: &Corpus, clean: &Clean) -> Map<String, Value> {
-    let mut signature = evaluation.notes.clone();
-    let mut set = |name: &str, value: Value| signature.insert(name.to_owned(), value);
+/// All settings that every row depends on; the caller's notes with them. A row's own defense and adversary
+/// are added to the report's signature at the end.
+fn settings<E>(evaluation: &Evaluation<E>, corpus: &Corpus, clean: &Clean) -> Map<String, Value> {
+    let mut settings = evaluation.notes.clone();
+    let mut set = |name: &str, value: Value| settings.insert(name.to_owned(), value);
     set("embosk", json!(env!("CARGO_PKG_VERSION")));
     set("corpus", json!(corpus.name()));
     set("corpus_sha256", json!(corpus.hash()));
     set("documents", json!(clean.documents.stored.nrows()));
     set("dimension", json!(clean.documents.stored.ncols()));
     set("queries", json!(corpus.queries().len()));
-    set("defenses", evaluation.stacks.iter().map(ToString::to_string).collect());
     set("seed", json!(evaluation.seed));
     set("retrieval", json!("cosine|search:exact|ties:trec_eval|cutoff:10"));
     set(
         "intervals",
         json!(format!("95%|exact_match:clopper-pearson|others:bootstrap-percentile-{RESAMPLES}")),
     );
-    signature
+    settings
 }
 
-/// The signature with the settings of an attack.
-fn attack_signature<E>(
-    mut signature: Map<String, Value>,
+/// The settings with those of an attack.
+fn attack_settings<E>(
+    mut settings: Map<String, Value>,
     evaluation: &Evaluation<E>,
     attack: &dyn Attack,
-    adversaries: &[Adversary],
     own: &OwnTexts,
 ) -> Map<String, Value> {
-    let mut set = |name: &str, value: Value| signature.insert(name.to_owned(), value);
+    let mut set = |name: &str, value: Value| settings.insert(name.to_owned(), value);
     set("attack", json!(attack.to_string()));
     if let Some(retrained) = &evaluation.retrained {
         set("retrained", json!(retrained.to_string()));
     }
-    set("adversaries", adversaries.iter().map(ToString::to_string).collect());
     set("attacker_texts", json!(own.name(evaluation)));
     set("attacker_texts_sha256", json!(own.hash()));
     set("samples", json!(evaluation.samples));
     set("normalizer", json!(format!("{}|sides:both", evaluation.normalizer.name)));
     set("metrics", metrics());
-    signature
+    settings
 }
 
 fn metrics() -> Value {

@@ -26,7 +26,7 @@ pub const RESAMPLES: usize = 1_000;
 const ALPHA: f64 = 0.05;
 
 /// A score and the ends of its 95 % confidence interval, all in the score's own unit.
-#[derive(Debug, Clone, Copy, PartialEq, serde::Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, serde::Serialize, serde::Deserialize)]
 pub struct Score {
     /// The score of the sample.
     pub value: f64,

@@ -10,6 +10,7 @@ use embosk::evaluate::text::{bleu, exact_match};
 use indicatif::{ProgressBar, ProgressStyle};
 
 use super::super::CliError;
+use super::super::progress::shown;
 use super::write;
 
 /// `log.csv` in the output folder, and the progress bar.
@@ -30,8 +31,9 @@ impl Log {
         if !resume || !path.exists() {
             write(&path, "step,loss,samples_per_second,held_out_exact_match,held_out_bleu\n")?;
         }
-        let bar = ProgressBar::new(1000);
-        if let Ok(style) = ProgressStyle::with_template("training {wide_bar} {percent}% · {msg} · {eta} left")
+        let bar = shown(ProgressBar::new(1000));
+        if let Ok(style) =
+            ProgressStyle::with_template("training {wide_bar} {percent}% · {msg} · {elapsed} · {eta} left")
         {
             bar.set_style(style);
         }

@@ -1,0 +1,230 @@
+mod find;
+mod json;
+mod page;
+mod points;
+mod store;
+mod svg;
+
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use embosk::Stack;
+use embosk::evaluate::{Journal, Report, Row, Sweep, Undefended};
+use serde_json::{Map, Value};
+
+use super::arguments::Arguments;
+use super::progress::Course;
+use super::{CliError, files, print, warn};
+use find::{Answer, Limit, Step, Trial};
+use points::Curve;
+use store::Store;
+
+/// Measure a sweep of strengths, and draw privacy against utility.
+///
+/// A range in place of a number makes a sweep: gaussian(sigma=0.003..0.1/6log) is six strengths with even
+/// steps of the logarithm, 0.1..0.5/5 five with even steps, quantization(bits=1..8) every whole number
+/// that the defense takes. Writes curve.json, curve.csv, curve.svg and index.html. Finished points are
+/// kept in the folder, and the same command goes on with them.
+///
+/// Exits with 1 where --find finds no strength, and with 3 where the attack does not work on undefended
+/// vectors, so that nothing can be concluded.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    #[command(flatten)]
+    common: Arguments,
+    /// The folder to write, made where it is missing.
+    #[arg(long, value_name = "DIR")]
+    output: PathBuf,
+    /// Search for the weakest strength whose worst adversary stays within a limit, such as "leak<=0.1",
+    /// by bisection between the sweep's values. Takes one range in one defense.
+    #[arg(long, value_name = "LIMIT")]
+    find: Option<Limit>,
+    /// Show so many of the attacked texts, and what came back of them at each strength. They are texts of
+    /// the corpus: whoever may see the page may read them.
+    #[arg(long, default_value_t = 0, value_name = "N")]
+    examples: usize,
+}
+
+pub(crate) fn run(args: &Args) -> Result<ExitCode, CliError> {
+    let sweeps: Vec<Sweep> = args.common.defense.iter().map(|spec| spec.parse()).collect::<Result<_, _>>()?;
+    let search = args.find.map(|limit| Search::new(limit, &sweeps, &args.common.attack)).transpose()?;
+    if args.output.exists() && !args.output.is_dir() {
+        return Err(files::bad(&args.output, "it is a file; name a folder for the curve"));
+    }
+    let stacks = stacks(&sweeps);
+    let course = Course::new();
+    course.say("loading");
+    let said = course.clone();
+    let evaluation = args.common.prepare(stacks)?.examples(args.examples);
+    let store = Store::open(&args.output, args.examples)?;
+    let journal = Notebook { store: store.clone(), course: course.clone(), search: search.clone() };
+    let report = evaluation.progress(move |message| said.say(message)).journal(journal).run();
+    course.finish();
+    let report = report?;
+    let answer = search.as_ref().and_then(|search| search.answer(&report.rows));
+    write(args, &sweeps, &report, search.as_ref().zip(answer))
+}
+
+/// What is measured: the stack without defenses, to compare with, and those of all sweeps. Without a
+/// sweep, none are named and the usual ones are measured.
+fn stacks(sweeps: &[Sweep]) -> Vec<Stack> {
+    if sweeps.is_empty() {
+        return Vec::new();
+    }
+    let mut stacks = vec![Stack::new()];
+    for point in sweeps.iter().flat_map(Sweep::points) {
+        if !stacks.iter().any(|stack| stack.to_string() == point.stack.to_string()) {
+            stacks.push(point.stack.clone());
+        }
+    }
+    stacks
+}
+
+fn write(
+    args: &Args,
+    sweeps: &[Sweep],
+    report: &Report,
+    found: Option<(&Search, Answer)>,
+) -> Result<ExitCode, CliError> {
+    let searched = found.as_ref().map(|(search, _)| &search.sweep);
+    let curve =
+        Curve::new(report, sweeps, searched, found.as_ref().map(|(search, answer)| (search.limit, answer)));
+    let command = command();
+    for (name, text) in [
+        ("curve.json", json::json(&curve, &command)?),
+        ("curve.csv", json::csv(&curve)),
+        ("curve.svg", svg::file(&curve)),
+        ("index.html", page::page(&curve, &command)),
+    ] {
+        files::write_text(Some(&args.output.join(name)), &text)?;
+    }
+    print(&summary(&curve, &args.output))?;
+    Ok(verdict(report, &curve))
+}
+
+fn summary(curve: &Curve<'_>, output: &Path) -> String {
+    let page = output.join("index.html");
+    format!("{}{}\n", points::table(curve), page.display())
+}
+
+fn verdict(report: &Report, curve: &Curve<'_>) -> ExitCode {
+    if let Some(reason) = &report.reason {
+        warn(&format!("inconclusive: {reason}"));
+        return ExitCode::from(3);
+    }
+    match &curve.found {
+        Some((_, answer)) if answer.strength.is_none() => ExitCode::from(1),
+        _ => ExitCode::SUCCESS,
+    }
+}
+
+/// The command as it was given, to be given again. It holds no key: a spec with one is refused.
+fn command() -> String {
+    let quoted = |word: String| {
+        let is_plain = |c: char| c.is_ascii_alphanumeric() || "-_=./:,@+%".contains(c);
+        if !word.is_empty() && word.chars().all(is_plain) {
+            word
+        } else {
+            format!("'{}'", word.replace('\'', "'\\''"))
+        }
+    };
+    let words = std::env::args_os().skip(1).map(|word| quoted(word.to_string_lossy().into_owned()));
+    std::iter::once("embosk".to_owned()).chain(words).collect::<Vec<_>>().join(" ")
+}
+
+/// What keeps the points, shows the course, and asks for the strengths of a search.
+struct Notebook {
+    store: Store,
+    course: Course,
+    search: Option<Search>,
+}
+
+impl Journal for Notebook {
+    fn begin(&mut self, settings: &Map<String, Value>, rows: usize) -> Result<(), embosk::Error> {
+        self.store.begin(settings);
+        self.course.begin(settings, rows)
+    }
+
+    fn undefended(&mut self) -> Option<Undefended> {
+        let undefended = self.store.undefended();
+        if undefended.is_some() {
+            self.course.known();
+        }
+        undefended
+    }
+
+    fn finished_undefended(&mut self, undefended: &Undefended) -> Result<(), embosk::Error> {
+        self.store.keep_undefended(undefended)?;
+        self.course.finished_undefended(undefended)
+    }
+
+    fn known(&mut self, defense: &str, adversary: &str) -> Option<Row> {
+        let row = self.store.known(defense, adversary)?;
+        self.course.known();
+        Some(row)
+    }
+
+    fn finished(&mut self, row: &Row) -> Result<(), embosk::Error> {
+        self.store.keep(row)?;
+        self.course.finished(row)
+    }
+
+    fn next(&mut self, rows: &[Row]) -> Result<Option<Stack>, embosk::Error> {
+        let Some(search) = &self.search else { return Ok(None) };
+        let Some(Step::Measure(strength)) = search.step(rows) else { return Ok(None) };
+        let adversaries =
+            rows.iter().filter(|row| rows.first().is_some_and(|first| first.defense == row.defense)).count();
+        self.course.plan_more(adversaries.max(1));
+        search.sweep.at(&[strength]).map(Some)
+    }
+}
+
+/// A search for a strength, over the one range of a sweep.
+#[derive(Clone)]
+struct Search {
+    limit: Limit,
+    sweep: Sweep,
+}
+
+impl Search {
+    fn new(limit: Limit, sweeps: &[Sweep], attack: &str) -> Result<Self, CliError> {
+        let mut ranged = sweeps.iter().filter(|sweep| !sweep.ranges().is_empty());
+        match (ranged.next(), ranged.next()) {
+            _ if attack == "none" => {
+                Err(CliError::new("--find measures what an attack recovers; name an attack"))
+            }
+            (Some(sweep), None) if sweep.ranges().len() == 1 => Ok(Self { limit, sweep: sweep.clone() }),
+            _ => Err(CliError::new(
+                "--find takes one range in one --defense, such as \"gaussian(sigma=0.003..0.1/4log)\"",
+            )),
+        }
+    }
+
+    fn step(&self, rows: &[Row]) -> Option<Step> {
+        let trials = self.trials(rows)?;
+        let range = &self.sweep.ranges()[0];
+        Some(find::step(&trials, self.limit.most, range.log, range.whole))
+    }
+
+    /// `None` where the attack does not work undefended, so that there is no leak.
+    fn answer(&self, rows: &[Row]) -> Option<Answer> {
+        match self.step(rows)? {
+            Step::Done(answer) => Some(answer),
+            Step::Measure(_) => None,
+        }
+    }
+
+    fn trials(&self, rows: &[Row]) -> Option<Vec<Trial>> {
+        let mut trials: Vec<Trial> = Vec::new();
+        for row in rows {
+            let Some(strength) = points::strength(&self.sweep, &row.defense) else { continue };
+            if trials.iter().any(|trial| trial.strength.to_bits() == strength.to_bits()) {
+                continue;
+            }
+            let of_stack: Vec<&Row> = rows.iter().filter(|other| other.defense == row.defense).collect();
+            let (_, worst) = self.limit.worst(&of_stack)?;
+            trials.push(Trial { strength, worst, ndcg: row.retrieval.ndcg_at_10.map(|score| score.value) });
+        }
+        Some(trials)
+    }
+}

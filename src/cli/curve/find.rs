@@ -1,0 +1,218 @@
+//! The weakest strength that keeps a limit, by bisection.
+
+use std::fmt;
+use std::str::FromStr;
+
+use embosk::evaluate::Row;
+use embosk::evaluate::statistics::Score;
+use embosk::evaluate::sweep::rounded;
+use serde::Serialize;
+
+/// The bracket around the answer is at most this part of the range, on its own scale.
+const NARROW: f64 = 1.0 / 64.0;
+
+/// What the worst adversary may reach at most, such as `leak<=0.1`.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Limit {
+    name: &'static str,
+    score: fn(&Row) -> Option<Score>,
+    pub(super) most: f64,
+}
+
+const METRICS: [(&str, fn(&Row) -> Option<Score>); 7] = [
+    ("leak", |row| row.leak),
+    ("exact_match", |row| row.attack.exact_match),
+    ("bleu", |row| row.attack.bleu),
+    ("token_f1", |row| row.attack.token_f1),
+    ("rouge_l", |row| row.attack.rouge_l),
+    ("entity_recall", |row| row.attack.entity_recall),
+    ("cosine", |row| row.attack.cosine),
+];
+
+impl Limit {
+    pub(super) fn is_of_leak(self) -> bool {
+        self.name == "leak"
+    }
+
+    /// Of these rows, one an adversary, the highest score. `None` where one is missing.
+    pub(super) fn worst<'a>(self, rows: &[&'a Row]) -> Option<(&'a Row, Score)> {
+        let scores: Option<Vec<_>> =
+            rows.iter().map(|row| (self.score)(row).map(|score| (*row, score))).collect();
+        scores?.into_iter().max_by(|(_, a), (_, b)| a.value.total_cmp(&b.value))
+    }
+}
+
+impl FromStr for Limit {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let names: Vec<_> = METRICS.iter().map(|(name, _)| *name).collect();
+        let form = format!("a limit is METRIC<=NUMBER, such as leak<=0.1; metrics are {}", names.join(", "));
+        let (name, most) = text.split_once("<=").ok_or_else(|| form.clone())?;
+        let known = METRICS.iter().find(|(known, _)| *known == name.trim());
+        let most = most.trim().parse().ok().filter(|most: &f64| most.is_finite());
+        match (known, most) {
+            (Some(&(name, score)), Some(most)) => Ok(Self { name, score, most }),
+            _ => Err(form),
+        }
+    }
+}
+
+impl fmt::Display for Limit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}<={}", self.name, self.most)
+    }
+}
+
+/// A strength that was measured.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) struct Trial {
+    pub(super) strength: f64,
+    /// What the worst adversary reached.
+    pub(super) worst: Score,
+    pub(super) ndcg: Option<f64>,
+}
+
+/// What to do next.
+#[derive(Debug, PartialEq)]
+pub(super) enum Step {
+    Measure(f64),
+    Done(Answer),
+}
+
+/// What a search came to.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub(super) struct Answer {
+    /// The weakest strength from which on all measured ones keep the limit.
+    pub(super) strength: Option<f64>,
+    /// Whether it is the weakest of the whole range, so that a weaker one may do as well.
+    pub(super) at_the_weak_end: bool,
+    /// A stronger setting that let the attacker reach more than a weaker one, beyond the weaker one's
+    /// interval or across the limit: the weaker strength, and the stronger.
+    pub(super) not_monotone: Option<(f64, f64)>,
+}
+
+/// `trials` has the ends of the range at least. A range of whole numbers is measured in full already.
+pub(super) fn step(trials: &[Trial], most: f64, log: bool, whole: bool) -> Step {
+    let ordered = weak_to_strong(trials);
+    let keeps = |trial: &Trial| trial.worst.value <= most;
+    let kept = ordered.iter().rev().take_while(|trial| keeps(trial)).count();
+    let first = ordered.len() - kept;
+    let answer = Answer {
+        strength: ordered.get(first).map(|trial| trial.strength),
+        at_the_weak_end: first == 0,
+        not_monotone: not_monotone(&ordered, most),
+    };
+    if first == 0 || first == ordered.len() || whole {
+        return Step::Done(answer);
+    }
+    match between(ordered[first - 1].strength, ordered[first].strength, trials, log) {
+        Some(strength) => Step::Measure(strength),
+        None => Step::Done(answer),
+    }
+}
+
+/// The middle, unless the two are close already.
+fn between(a: f64, b: f64, trials: &[Trial], log: bool) -> Option<f64> {
+    let scale = |value: f64| if log { value.ln() } else { value };
+    let all = || trials.iter().map(|trial| scale(trial.strength));
+    let range = all().fold(f64::MIN, f64::max) - all().fold(f64::MAX, f64::min);
+    if (scale(a) - scale(b)).abs() <= NARROW * range {
+        return None;
+    }
+    let middle = f64::midpoint(scale(a), scale(b));
+    let middle = rounded(if log { middle.exp() } else { middle });
+    (middle > a.min(b) && middle < a.max(b)).then_some(middle)
+}
+
+/// By strength, the stronger end being the one that leaves the attacker less; where both leave the same,
+/// the one that leaves retrieval less.
+fn weak_to_strong(trials: &[Trial]) -> Vec<Trial> {
+    let mut ordered = trials.to_vec();
+    ordered.sort_by(|a, b| a.strength.total_cmp(&b.strength));
+    if let [first, .., last] = ordered.as_slice() {
+        let by_ndcg = || first.ndcg.unwrap_or(0.0).total_cmp(&last.ndcg.unwrap_or(0.0));
+        if first.worst.value.total_cmp(&last.worst.value).then_with(by_ndcg).is_lt() {
+            ordered.reverse();
+        }
+    }
+    ordered
+}
+
+fn not_monotone(ordered: &[Trial], most: f64) -> Option<(f64, f64)> {
+    let rises = |weaker: &Trial, stronger: &Trial| {
+        let crosses = weaker.worst.value <= most && stronger.worst.value > most;
+        crosses || stronger.worst.value > weaker.worst.high.max(weaker.worst.value)
+    };
+    ordered.windows(2).find(|pair| rises(&pair[0], &pair[1])).map(|pair| (pair[0].strength, pair[1].strength))
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::float_cmp)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn trial(strength: f64, value: f64) -> Trial {
+        Trial { strength, worst: Score { value, low: value, high: value }, ndcg: Some(1.0 - strength) }
+    }
+
+    /// Follows the steps where a strength leaks what `leak` says.
+    fn search(range: (f64, f64), most: f64, log: bool, leak: impl Fn(f64) -> f64) -> (Answer, usize) {
+        let mut trials = vec![trial(range.0, leak(range.0)), trial(range.1, leak(range.1))];
+        loop {
+            match step(&trials, most, log, false) {
+                Step::Measure(strength) => trials.push(trial(strength, leak(strength))),
+                Step::Done(answer) => return (answer, trials.len()),
+            }
+            assert!(trials.len() < 20, "it does not end");
+        }
+    }
+
+    #[test]
+    fn the_ends_are_told_apart() {
+        let falling = |strength: f64| 1.0 - strength;
+        assert_eq!(search((0.0, 1.0), 0.0 - 1e-9, false, falling).0.strength, None);
+        let (answer, trials) = search((0.5, 1.0), 0.5, false, falling);
+        assert_eq!((answer.strength, answer.at_the_weak_end, trials), (Some(0.5), true, 2));
+        let rising = |bits: f64| bits / 8.0;
+        let (answer, _) = search((1.0, 8.0), 0.5, false, rising);
+        assert!(answer.strength.unwrap() <= 4.0 && answer.strength.unwrap() > 3.8, "{answer:?}");
+    }
+
+    #[test]
+    fn a_leak_that_rises_with_strength_is_told() {
+        let bump = |strength: f64| if (0.6..0.9).contains(&strength) { 0.5 } else { 1.0 - strength };
+        let trials: Vec<Trial> =
+            (0..=10).map(|n| trial(f64::from(n) / 10.0, bump(f64::from(n) / 10.0))).collect();
+        let Step::Done(answer) = step(&trials, 0.45, false, true) else { panic!("all are measured") };
+        assert_eq!((answer.strength, answer.not_monotone), (Some(0.9), Some((0.5, 0.6))));
+        let flat: Vec<Trial> = [0.1, 0.2].map(|strength| trial(strength, 0.3)).to_vec();
+        let Step::Done(answer) = step(&flat, 0.5, false, false) else { panic!("both ends keep it") };
+        assert_eq!((answer.strength, answer.not_monotone), (Some(0.1), None));
+    }
+
+    #[test]
+    fn limits_are_read_or_refused() {
+        let limit: Limit = " leak <= 0.1".parse().unwrap();
+        assert_eq!((limit.to_string(), limit.most, limit.is_of_leak()), ("leak<=0.1".into(), 0.1, true));
+        for text in ["", "leak", "leak<0.1", "leak<=", "leak<=x", "leak<=nan", "privacy<=1", "ndcg_at_10<=1"]
+        {
+            assert!(text.parse::<Limit>().unwrap_err().contains("METRIC<=NUMBER"), "{text}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn a_threshold_is_found_closely(from in 1e-4..1e-2_f64, decades in 0.5..3.0_f64, at in 0.02..0.98_f64) {
+            let to = rounded(from * 10_f64.powf(decades));
+            let from = rounded(from);
+            let threshold = (from.ln() + at * (to / from).ln()).exp();
+            let (answer, trials) = search((from, to), 0.5, true, |strength| if strength < threshold { 0.9 } else { 0.1 });
+            let found = answer.strength.unwrap();
+            prop_assert!(found >= threshold && (found / threshold).ln() <= 2.0 * NARROW * (to / from).ln());
+            prop_assert!(trials <= 9 && answer.not_monotone.is_none());
+        }
+    }
+}

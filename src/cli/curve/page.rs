@@ -1,0 +1,229 @@
+//! The curve as one page that needs no network and no script.
+
+use std::fmt::Write;
+
+use embosk::evaluate::Row;
+use embosk::evaluate::statistics::Score;
+use serde_json::Value;
+
+use super::super::table;
+use super::points::{self, Curve, Measured};
+use super::svg::{self, Figure, Size, escape};
+
+pub(super) fn page(curve: &Curve<'_>, command: &str) -> String {
+    let body =
+        [head(curve), verdict(curve), figures(curve), scores(curve), examples(curve), foot(curve, command)];
+    format!(
+        "<!DOCTYPE html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\"/>\n\
+         <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\"/>\n\
+         <meta name=\"color-scheme\" content=\"light dark\"/>\n<title>Privacy against utility · embosk</title>\n\
+         <style>{}{}</style>\n</head>\n<body>\n<main>\n{}</main>\n</body>\n</html>\n",
+        STYLE,
+        svg::style(),
+        body.concat()
+    )
+}
+
+const STYLE: &str = include_str!("page.css");
+
+fn head(curve: &Curve<'_>) -> String {
+    let setting = |name: &str| escape(&shown(curve.report.signature.get(name)));
+    let attacked = match curve.stacks.first().map(|stack| stack.worst.n) {
+        Some(n) if n > 0 => format!("{n} of them attacked by {}, ", setting("attack_name")),
+        _ => String::new(),
+    };
+    format!(
+        "<header>\n<h1>Privacy against utility</h1>\n<p class=\"lead\">{} documents of <b>{}</b>, {attacked}{} queries; \
+         vectors of {}. Attack and search read the same protected vectors.</p>\n</header>\n",
+        setting("documents"),
+        setting("corpus"),
+        setting("queries"),
+        setting("embedder")
+    )
+}
+
+/// What the numbers come to, in words.
+fn verdict(curve: &Curve<'_>) -> String {
+    let mut text = String::new();
+    if let Some(reason) = &curve.report.reason {
+        let _ = writeln!(text, "<p class=\"warning\"><b>Inconclusive:</b> {}.</p>", escape(reason));
+    }
+    let sentences = points::sentences(curve);
+    if !sentences.is_empty() {
+        let _ = writeln!(text, "<p class=\"answer\">{}</p>", escape(&sentences.join(" ")));
+    }
+    if let (Some(ceiling), Some(floor)) = (curve.report.ceiling, curve.report.floor) {
+        let _ = writeln!(
+            text,
+            "<p>Without a defense the attack recovers {} of the texts whole and reaches BLEU {}; chance gives BLEU {}. \
+             <b>leak</b> is where a defense lies between the two: 1 is as much as without one, 0 is chance.</p>",
+            percent(ceiling.exact_match),
+            table::long(ceiling.bleu, 1),
+            table::long(floor.bleu, 1)
+        );
+    }
+    text + "<p class=\"muted\">A defense is worth what its worst row says, and low numbers say that the attackers who were \
+            tried did not succeed, not that nobody can. Bars are 95 % intervals over texts and queries.</p>\n"
+}
+
+/// Each in both sizes; the style shows the one that fits.
+fn figures(curve: &Curve<'_>) -> String {
+    let (wide, narrow) = (svg::figures(curve, Size::Wide), svg::figures(curve, Size::Narrow));
+    let figure = |(wide, narrow): (&Figure, &Figure)| {
+        format!(
+            "<figure>\n<figcaption>{}</figcaption>\n{}{}</figure>\n",
+            escape(&wide.title),
+            wide.svg(Size::Wide),
+            narrow.svg(Size::Narrow)
+        )
+    };
+    wide.iter().zip(&narrow).map(figure).collect()
+}
+
+/// A column of the table.
+struct Column {
+    heading: &'static str,
+    cell: fn(&Curve<'_>, &Row) -> String,
+}
+
+const ATTACKED: [Column; 4] = [
+    Column { heading: "leak", cell: |_, row| interval(row.leak, 2) },
+    Column { heading: "BLEU", cell: |_, row| interval(row.attack.bleu, 1) },
+    Column { heading: "exact match", cell: |_, row| interval(row.attack.exact_match, 2) },
+    Column { heading: "entities", cell: |_, row| interval(row.attack.entity_recall, 2) },
+];
+
+const SEARCHED: [Column; 2] = [
+    Column { heading: "nDCG@10", cell: |_, row| interval(row.retrieval.ndcg_at_10, 3) },
+    Column { heading: "kept", cell: |curve, row| percent(curve.kept(row)) },
+];
+
+fn scores(curve: &Curve<'_>) -> String {
+    let mut columns: Vec<&Column> = Vec::new();
+    columns.extend(ATTACKED.iter().filter(|_| curve.is_attacked()));
+    columns.extend(SEARCHED.iter().filter(|_| curve.undefended_ndcg().is_some()));
+    let headings: String =
+        columns.iter().map(|column| format!("<th scope=\"col\">{}</th>", column.heading)).collect();
+    let rows: String = curve.stacks.iter().map(|stack| rows(curve, stack, &columns)).collect();
+    format!(
+        "<h2>All points</h2>\n<table>\n<thead><tr><th scope=\"col\">defense</th><th scope=\"col\">adversary</th>{headings}</tr></thead>\n\
+         {rows}</table>\n<p class=\"muted\">◆ is on the Pareto front: no other stack leaves its worst adversary less and \
+         retrieval more. The worst adversary of a stack is in bold. In brackets: 95 % intervals.</p>\n"
+    )
+}
+
+/// A stack's rows hang together.
+fn rows(curve: &Curve<'_>, stack: &Measured<'_>, columns: &[&Column]) -> String {
+    let class = if stack.front { " class=\"front\"" } else { "" };
+    let mut text = format!("<tbody{class}>\n");
+    for row in &stack.rows {
+        let worst = if curve.is_attacked() && row.adversary == stack.worst.adversary {
+            " class=\"worst\""
+        } else {
+            ""
+        };
+        let mark = if stack.front {
+            "<span class=\"diamond\" title=\"on the Pareto front\">◆</span> "
+        } else {
+            ""
+        };
+        let _ = write!(
+            text,
+            "<tr{worst}><th scope=\"row\">{mark}{}</th><td data-name=\"adversary\">{}</td>",
+            escape(&row.defense),
+            escape(&row.adversary)
+        );
+        for column in columns {
+            let _ = write!(
+                text,
+                "<td data-name=\"{}\" class=\"number\">{}</td>",
+                column.heading,
+                (column.cell)(curve, row)
+            );
+        }
+        text += "</tr>\n";
+    }
+    text + "</tbody>\n"
+}
+
+/// `0.83`, and its interval in a smaller type.
+fn interval(score: Option<Score>, decimals: usize) -> String {
+    score.map_or_else(
+        || "–".into(),
+        |Score { value, low, high }| {
+            format!("{value:.decimals$} <small>[{low:.decimals$}, {high:.decimals$}]</small>")
+        },
+    )
+}
+
+fn percent(score: Option<Score>) -> String {
+    score.map_or_else(|| "–".into(), |score| format!("{:.0} %", 100.0 * score.value))
+}
+
+/// What came back of the same texts at each strength, by the worst adversary. Only where it was asked for.
+fn examples(curve: &Curve<'_>) -> String {
+    let count = curve.stacks.iter().map(|stack| stack.worst.examples.len()).max().unwrap_or(0);
+    if count == 0 {
+        return String::new();
+    }
+    let mut text = "<h2>What comes back</h2>\n<p class=\"muted\">The same texts under each stack, as its worst adversary \
+                    recovers them, both as the embedder sees them. Words that are the text's own are underlined.</p>\n"
+        .to_owned();
+    for index in 0..count {
+        let of_stacks =
+            || curve.stacks.iter().filter_map(|stack| Some((stack, stack.worst.examples.get(index)?)));
+        let Some((_, first)) = of_stacks().next() else { continue };
+        let _ = writeln!(
+            text,
+            "<section class=\"example\">\n<blockquote>{}</blockquote>\n<dl>",
+            escape(&first.text)
+        );
+        for (stack, example) in of_stacks() {
+            let words = compared(&example.recovered, &example.text);
+            let by = &stack.worst.adversary;
+            let _ = writeln!(
+                text,
+                "<dt>{} <small>{}</small></dt><dd>{words}</dd>",
+                escape(stack.defense),
+                escape(by)
+            );
+        }
+        text += "</dl>\n</section>\n";
+    }
+    text
+}
+
+fn compared(recovered: &str, text: &str) -> String {
+    let bare = |word: &str| word.trim_matches(|c: char| !c.is_alphanumeric()).to_owned();
+    let own: Vec<String> = text.split_whitespace().map(bare).collect();
+    let word = |word: &str| {
+        if own.contains(&bare(word)) { format!("<u>{}</u>", escape(word)) } else { escape(word) }
+    };
+    recovered.split_whitespace().map(word).collect::<Vec<_>>().join(" ")
+}
+
+/// The command and all settings, so that anyone can do it again.
+fn foot(curve: &Curve<'_>, command: &str) -> String {
+    let mut text =
+        format!("<footer>\n<h2>Command</h2>\n<pre>{}</pre>\n<h2>Signature</h2>\n<dl>\n", escape(command));
+    for (name, value) in &curve.report.signature {
+        let _ = writeln!(text, "<dt>{}</dt><dd>{}</dd>", escape(name), escape(&shown(Some(value))));
+    }
+    text + "</dl>\n</footer>\n"
+}
+
+fn shown(value: Option<&Value>) -> String {
+    match value {
+        None => "–".into(),
+        Some(Value::String(text)) => text.clone(),
+        Some(Value::Array(values)) => {
+            values.iter().map(|value| shown(Some(value))).collect::<Vec<_>>().join("; ")
+        }
+        Some(Value::Object(values)) => values
+            .iter()
+            .map(|(name, value)| format!("{name}: {}", shown(Some(value))))
+            .collect::<Vec<_>>()
+            .join("; "),
+        Some(value) => value.to_string(),
+    }
+}

@@ -1,0 +1,244 @@
+//! A report as a curve: what belongs together, which adversary is the worst, and what is on the front.
+
+use embosk::evaluate::statistics::Score;
+use embosk::evaluate::{Report, Row, Sweep};
+
+use super::super::table;
+use super::find::{Answer, Limit};
+
+/// A report, arranged.
+pub(super) struct Curve<'a> {
+    pub(super) report: &'a Report,
+    pub(super) lines: Vec<Line>,
+    pub(super) stacks: Vec<Measured<'a>>,
+    /// In the order in which they were given.
+    pub(super) adversaries: Vec<&'a str>,
+    pub(super) found: Option<(Limit, Answer)>,
+}
+
+/// A sweep's name, and the axis where it has one range.
+pub(super) struct Line {
+    pub(super) title: String,
+    pub(super) axis: Option<Axis>,
+}
+
+pub(super) struct Axis {
+    pub(super) parameter: String,
+    pub(super) log: bool,
+}
+
+/// A stack and what was measured under it.
+pub(super) struct Measured<'a> {
+    pub(super) defense: &'a str,
+    /// The number of its line, and its values there.
+    pub(super) of: Option<(usize, Vec<f64>)>,
+    /// One an adversary.
+    pub(super) rows: Vec<&'a Row>,
+    /// The row of the adversary who recovers the most. The first where nothing was attacked.
+    pub(super) worst: &'a Row,
+    /// Whether no other stack leaves the worst adversary less and retrieval more.
+    pub(super) front: bool,
+}
+
+impl<'a> Curve<'a> {
+    /// `searched` is the sweep that a search measured more strengths of.
+    pub(super) fn new(
+        report: &'a Report,
+        sweeps: &[Sweep],
+        searched: Option<&Sweep>,
+        found: Option<(Limit, &Answer)>,
+    ) -> Self {
+        let mut stacks = Vec::new();
+        for row in &report.rows {
+            if !stacks.iter().any(|stack: &Measured<'_>| stack.defense == row.defense) {
+                stacks.extend(measured(report, row, place(sweeps, searched, &row.defense)));
+            }
+        }
+        let mut adversaries: Vec<&str> = Vec::new();
+        for row in &report.rows {
+            if !adversaries.contains(&row.adversary.as_str()) {
+                adversaries.push(&row.adversary);
+            }
+        }
+        let lines = sweeps.iter().map(line).collect();
+        let found = found.map(|(limit, answer)| (limit, answer.clone()));
+        let mut curve = Self { report, lines, stacks, adversaries, found };
+        curve.mark_front();
+        curve
+    }
+
+    /// What the worst adversary recovers and what is left of retrieval, where both are there.
+    fn both(&self, stack: &Measured<'_>) -> Option<(f64, f64)> {
+        Some((self.recovered(stack.worst)?.value, stack.worst.retrieval.ndcg_at_10?.value))
+    }
+
+    fn mark_front(&mut self) {
+        let all: Vec<Option<(f64, f64)>> = self.stacks.iter().map(|stack| self.both(stack)).collect();
+        for (at, stack) in self.stacks.iter_mut().enumerate() {
+            let Some((leak, ndcg)) = all[at] else { continue };
+            let better = |&(other_leak, other_ndcg): &(f64, f64)| {
+                other_leak <= leak && other_ndcg >= ndcg && (other_leak < leak || other_ndcg > ndcg)
+            };
+            stack.front = !all.iter().flatten().any(better);
+        }
+    }
+
+    /// The leak; where the attack does not work undefended, BLEU as a share of 100.
+    pub(super) fn recovered(&self, row: &Row) -> Option<Score> {
+        recovered(self.report, row)
+    }
+
+    /// What [`Self::recovered`] is called.
+    pub(super) fn measure(&self) -> &'static str {
+        if self.report.conclusive { "leak" } else { "BLEU / 100" }
+    }
+
+    pub(super) fn is_attacked(&self) -> bool {
+        self.report.ceiling.is_some()
+    }
+
+    /// nDCG@10 without a defense, where it was measured.
+    pub(super) fn undefended_ndcg(&self) -> Option<Score> {
+        let none = self.stacks.iter().find(|stack| stack.defense == "none")?;
+        none.worst.retrieval.ndcg_at_10.filter(|score| score.value > 0.0)
+    }
+
+    /// nDCG@10 over that without a defense, and its interval's ends divided in the same way.
+    pub(super) fn kept(&self, row: &Row) -> Option<Score> {
+        let (whole, Score { value, low, high }) = (self.undefended_ndcg()?.value, row.retrieval.ndcg_at_10?);
+        Some(Score { value: value / whole, low: low / whole, high: high / whole })
+    }
+
+    /// The stacks of a line, by rising values.
+    pub(super) fn along(&self, line: usize) -> Vec<&Measured<'a>> {
+        let mut stacks: Vec<_> = self.stacks.iter().filter(|stack| stack.values(line).is_some()).collect();
+        stacks.sort_by(|a, b| {
+            let (a, b) = (a.values(line).unwrap_or_default(), b.values(line).unwrap_or_default());
+            a.partial_cmp(b).unwrap_or(std::cmp::Ordering::Equal)
+        });
+        stacks
+    }
+
+    pub(super) fn found_stack(&self) -> Option<&Measured<'a>> {
+        let strength = self.found.as_ref()?.1.strength?;
+        self.stacks.iter().find(|stack| stack.of.as_ref().is_some_and(|(_, values)| values == &[strength]))
+    }
+}
+
+impl Measured<'_> {
+    pub(super) fn values(&self, line: usize) -> Option<&[f64]> {
+        self.of.as_ref().filter(|(of, _)| *of == line).map(|(_, values)| values.as_slice())
+    }
+}
+
+fn recovered(report: &Report, row: &Row) -> Option<Score> {
+    if report.conclusive {
+        return row.leak;
+    }
+    let Score { value, low, high } = row.attack.bleu?;
+    Some(Score { value: value / 100.0, low: low / 100.0, high: high / 100.0 })
+}
+
+fn measured<'a>(report: &'a Report, first: &'a Row, of: Option<(usize, Vec<f64>)>) -> Option<Measured<'a>> {
+    let mut rows: Vec<&Row> = Vec::new();
+    for row in report.rows.iter().filter(|row| row.defense == first.defense) {
+        if !rows.iter().any(|other| other.adversary == row.adversary) {
+            rows.push(row);
+        }
+    }
+    let value = |row: &Row| recovered(report, row).map_or(f64::MIN, |score| score.value);
+    // of equals the first
+    let worst = rows.iter().copied().rev().max_by(|a, b| value(a).total_cmp(&value(b)))?;
+    Some(Measured { defense: &first.defense, of, rows, worst, front: false })
+}
+
+fn line(sweep: &Sweep) -> Line {
+    let axis = match sweep.ranges() {
+        [range] => Some(Axis { parameter: range.parameter.clone(), log: range.log }),
+        _ => None,
+    };
+    Line { title: sweep.to_string(), axis }
+}
+
+/// The first line that a stack is on, with its values there.
+fn place(sweeps: &[Sweep], searched: Option<&Sweep>, defense: &str) -> Option<(usize, Vec<f64>)> {
+    let ranged = sweeps.iter().enumerate().filter(|(_, sweep)| !sweep.ranges().is_empty());
+    let on = ranged.clone().find_map(|(line, sweep)| {
+        let point = sweep.points().iter().find(|point| point.stack.to_string() == defense)?;
+        Some((line, point.values.clone()))
+    });
+    on.or_else(|| {
+        let strength = strength(searched?, defense)?;
+        ranged.map(|(line, _)| line).next().map(|line| (line, vec![strength]))
+    })
+}
+
+/// The value that makes of a sweep with one range this very stack, read from the stack's spec.
+pub(super) fn strength(sweep: &Sweep, defense: &str) -> Option<f64> {
+    let parameter = format!("{}=", sweep.ranges().first()?.parameter);
+    let starts = defense.match_indices(&parameter).map(|(at, _)| at + parameter.len());
+    let number = |start: usize| {
+        let rest = &defense[start..];
+        rest[..rest.find([',', ')']).unwrap_or(rest.len())].parse::<f64>().ok()
+    };
+    let is_this = |value: &f64| sweep.at(&[*value]).is_ok_and(|stack| stack.to_string() == defense);
+    starts.filter_map(number).find(is_this)
+}
+
+/// The curve in a terminal: a line a stack.
+pub(super) fn table(curve: &Curve<'_>) -> String {
+    let width = curve.stacks.iter().map(|stack| stack.defense.chars().count()).max().unwrap_or(0).min(60);
+    let mut text = String::new();
+    for stack in &curve.stacks {
+        let mut line = format!("{} {:width$}", if stack.front { '◆' } else { ' ' }, stack.defense);
+        if curve.is_attacked() {
+            let leak = table::long(curve.recovered(stack.worst), 2);
+            line += &format!("  {} {leak} ({})", curve.measure(), stack.worst.adversary);
+        }
+        if let Some(kept) = curve.kept(stack.worst) {
+            let ndcg = table::long(stack.worst.retrieval.ndcg_at_10, 3);
+            line += &format!("  nDCG@10 {ndcg}, {:.0} % kept", 100.0 * kept.value);
+        }
+        text += line.trim_end();
+        text.push('\n');
+    }
+    if curve.stacks.iter().any(|stack| stack.front) {
+        text += "◆ on the Pareto front: no other stack leaves the worst adversary less and retrieval more\n";
+    }
+    text + &sentences(curve).iter().map(|sentence| format!("{sentence}\n")).collect::<String>()
+}
+
+/// What a search came to, in words.
+pub(super) fn sentences(curve: &Curve<'_>) -> Vec<String> {
+    let Some((limit, answer)) = &curve.found else { return Vec::new() };
+    let mut sentences = vec![match curve.found_stack() {
+        None => format!("No strength in the range keeps {limit} against its worst adversary."),
+        Some(stack) => found(curve, *limit, answer, stack),
+    }];
+    if let Some((weaker, stronger)) = answer.not_monotone {
+        sentences.push(format!(
+            "What was measured is not monotone: at {stronger} the attacker reaches more than at {weaker}, which is \
+             weaker. Measure more texts (--samples) before you rely on the strength."
+        ));
+    }
+    sentences
+}
+
+fn found(curve: &Curve<'_>, limit: Limit, answer: &Answer, stack: &Measured<'_>) -> String {
+    let reached = match limit.worst(&stack.rows) {
+        Some((row, score)) => format!("{} by {}", table::long(Some(score), 3), row.adversary),
+        None => String::new(),
+    };
+    let ndcg = table::long(stack.worst.retrieval.ndcg_at_10, 3);
+    let kept = curve.kept(stack.worst).map(|kept| format!(", {:.1} % of undefended", 100.0 * kept.value));
+    let weaker =
+        if answer.at_the_weak_end { " It is the weakest of the range; a weaker one may do." } else { "" };
+    let upper = limit.worst(&stack.rows).is_some_and(|(_, score)| score.high > limit.most);
+    let upper =
+        if upper { " The interval reaches beyond the limit: on other texts it may not be kept." } else { "" };
+    format!(
+        "The weakest strength that keeps {limit} is {}: {reached}, with nDCG@10 {ndcg}{}.{weaker}{upper}",
+        stack.defense,
+        kept.unwrap_or_default()
+    )
+}

@@ -1,0 +1,100 @@
+//! Finished points, a file each, so that a killed run goes on where it was.
+
+use std::cell::RefCell;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::rc::Rc;
+
+use embosk::Error;
+use embosk::evaluate::{Row, Undefended};
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+use sha2::{Digest, Sha256};
+
+use super::super::{CliError, files};
+
+/// The name under which the undefended attack is kept.
+const UNDEFENDED: &str = "undefended";
+
+/// `DIR/points`. A file's name is the hash of all that its scores depend on, so that runs with other
+/// settings do not mix: each finds its own points and leaves the others' alone.
+#[derive(Clone)]
+pub(super) struct Store {
+    folder: PathBuf,
+    examples: usize,
+    settings: Rc<RefCell<Map<String, Value>>>,
+}
+
+/// A file's content. The settings stand in it for whoever looks, and to be sure.
+#[derive(Serialize, Deserialize)]
+struct Kept<T> {
+    settings: Map<String, Value>,
+    defense: String,
+    adversary: String,
+    scores: T,
+}
+
+impl Store {
+    /// Points that were measured with fewer `examples` than are shown count as unknown.
+    pub(super) fn open(output: &Path, examples: usize) -> Result<Self, CliError> {
+        let folder = output.join("points");
+        fs::create_dir_all(&folder).map_err(|error| files::bad(&folder, error))?;
+        files::remove_parts(&folder);
+        files::remove_parts(output);
+        Ok(Self { folder, examples, settings: Rc::default() })
+    }
+
+    pub(super) fn begin(&self, settings: &Map<String, Value>) {
+        self.settings.replace(settings.clone());
+    }
+
+    pub(super) fn known(&self, defense: &str, adversary: &str) -> Option<Row> {
+        let mut row: Row = self.read(defense, adversary)?;
+        let is_of = row.defense == defense && row.adversary == adversary;
+        if !is_of || row.examples.len() < self.examples.min(row.n) {
+            return None;
+        }
+        row.examples.truncate(self.examples);
+        Some(row)
+    }
+
+    pub(super) fn keep(&self, row: &Row) -> Result<(), Error> {
+        self.write(&row.defense, &row.adversary, row)
+    }
+
+    pub(super) fn undefended(&self) -> Option<Undefended> {
+        self.read("none", UNDEFENDED)
+    }
+
+    pub(super) fn keep_undefended(&self, undefended: &Undefended) -> Result<(), Error> {
+        self.write("none", UNDEFENDED, undefended)
+    }
+
+    /// A damaged file counts as missing.
+    fn read<T: DeserializeOwned>(&self, defense: &str, adversary: &str) -> Option<T> {
+        let bytes = fs::read(self.path(defense, adversary)).ok()?;
+        let kept: Kept<T> = serde_json::from_slice(&bytes).ok()?;
+        (kept.settings == *self.settings.borrow()).then_some(kept.scores)
+    }
+
+    fn write<T: Serialize>(&self, defense: &str, adversary: &str, scores: T) -> Result<(), Error> {
+        let path = self.path(defense, adversary);
+        let settings = self.settings.borrow().clone();
+        let kept = Kept { settings, defense: defense.into(), adversary: adversary.into(), scores };
+        let refuse = |message: String| Error::File { path: path.clone(), line: None, message };
+        let text = serde_json::to_string_pretty(&kept).map_err(|error| refuse(error.to_string()))? + "\n";
+        files::write_text(Some(&path), &text).map_err(|error| refuse(error.to_string()))
+    }
+
+    fn path(&self, defense: &str, adversary: &str) -> PathBuf {
+        let settings = Value::Object(self.settings.borrow().clone()).to_string();
+        let mut hash = Sha256::new();
+        for part in [settings.as_str(), defense, adversary] {
+            hash.update((part.len() as u64).to_le_bytes());
+            hash.update(part);
+        }
+        let name: String = hash.finalize().iter().take(16).map(|byte| format!("{byte:02x}")).collect();
+        self.folder.join(format!("{name}.json"))
+    }
+}

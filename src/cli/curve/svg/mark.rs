@@ -1,0 +1,129 @@
+//! Points with their intervals, told apart by shape as well as by colour, and words beside them that do
+//! not overlap.
+
+use super::{Size, at, escape};
+
+/// A point.
+pub(super) struct Mark {
+    pub(super) x: f64,
+    pub(super) y: f64,
+    /// Which adversary's; none for what is kept of retrieval.
+    pub(super) adversary: Option<usize>,
+    /// Filled: the worst adversary's.
+    pub(super) full: bool,
+    /// The interval's ends across, and upright.
+    pub(super) across: Option<(f64, f64)>,
+    pub(super) upright: Option<(f64, f64)>,
+    /// What a reader is told who stays on it.
+    pub(super) title: String,
+}
+
+impl Mark {
+    pub(super) fn draw(&self) -> String {
+        let (x, y) = (at(self.x), at(self.y));
+        let across = self.across.map_or_else(String::new, |(from, to)| {
+            format!("<path class=\"bar\" d=\"M{} {y}H{}\"/>", at(from), at(to))
+        });
+        let upright = self.upright.map_or_else(String::new, |(from, to)| {
+            format!("<path class=\"bar\" d=\"M{x} {}V{}\"/>", at(from), at(to))
+        });
+        format!(
+            "<g class=\"mark {}\"><title>{}</title>{across}{upright}{}</g>\n",
+            class(self.adversary),
+            escape(&self.title),
+            shape(self.adversary, self.x, self.y, self.full)
+        )
+    }
+}
+
+pub(super) fn class(adversary: Option<usize>) -> String {
+    adversary.map_or_else(|| "kept".to_owned(), |index| format!("a{}", index % super::COLOURS.len()))
+}
+
+/// A circle, square, triangle, diamond, and so on; a small bar for retrieval.
+pub(super) fn shape(adversary: Option<usize>, x: f64, y: f64, full: bool) -> String {
+    let class = if full { "shape full" } else { "shape" };
+    let path = |points: &[(f64, f64)]| {
+        let points: Vec<String> =
+            points.iter().map(|(dx, dy)| format!("{} {}", at(x + dx), at(y + dy))).collect();
+        format!("<path class=\"{class}\" d=\"M{}Z\"/>", points.join("L"))
+    };
+    match adversary.map(|index| index % super::COLOURS.len()) {
+        None => path(&[(-5.0, -1.0), (5.0, -1.0), (5.0, 1.0), (-5.0, 1.0)]),
+        Some(0) => format!("<circle class=\"{class}\" cx=\"{}\" cy=\"{}\" r=\"5\"/>", at(x), at(y)),
+        Some(1) => path(&[(-4.5, -4.5), (4.5, -4.5), (4.5, 4.5), (-4.5, 4.5)]),
+        Some(2) => path(&[(0.0, -6.0), (5.5, 4.0), (-5.5, 4.0)]),
+        Some(3) => path(&[(0.0, -6.5), (6.0, 0.0), (0.0, 6.5), (-6.0, 0.0)]),
+        Some(4) => path(&[(0.0, 6.0), (5.5, -4.0), (-5.5, -4.0)]),
+        Some(_) => path(&[(-6.0, 0.0), (-3.0, -5.2), (3.0, -5.2), (6.0, 0.0), (3.0, 5.2), (-3.0, 5.2)]),
+    }
+}
+
+pub(super) fn line(points: &[(f64, f64)], class: &str) -> String {
+    if points.len() < 2 {
+        return String::new();
+    }
+    let points: Vec<String> = points.iter().map(|(x, y)| format!("{} {}", at(*x), at(*y))).collect();
+    format!("<path class=\"line {class}\" d=\"M{}\"/>\n", points.join("L"))
+}
+
+/// The width of a text, about: fonts differ.
+pub(super) fn width(text: &str, size: Size) -> f64 {
+    text.chars().count() as f64 * 0.56 * size.font()
+}
+
+/// Where words may stand: not on marks, nor on other words, nor outside.
+pub(super) struct Words {
+    size: Size,
+    bounds: [f64; 4],
+    taken: Vec<[f64; 4]>,
+}
+
+impl Words {
+    /// `bounds` are left, top, right and bottom.
+    pub(super) fn new(size: Size, bounds: [f64; 4]) -> Self {
+        Self { size, bounds, taken: Vec::new() }
+    }
+
+    pub(super) fn avoid(&mut self, x: f64, y: f64) {
+        self.taken.push([x - 6.0, y - 6.0, x + 6.0, y + 6.0]);
+    }
+
+    /// The words beside a mark, at the first of several places that is free. Empty where none is: the
+    /// mark's title and the table say it too.
+    pub(super) fn place(&mut self, text: &str, x: f64, y: f64) -> String {
+        let (width, font) = (width(text, self.size), self.size.font());
+        let (beside, half) = (11.0, 0.36 * font);
+        let places = [
+            (x + beside, y + half),
+            (x - beside - width, y + half),
+            (x + 6.0, y - beside),
+            (x + 6.0, y + beside + 0.7 * font),
+            (x - 6.0 - width, y - beside),
+            (x - 6.0 - width, y + beside + 0.7 * font),
+        ];
+        for (left, baseline) in places {
+            let wanted = [left, baseline - 0.8 * font, left + width, baseline + 0.25 * font];
+            if self.is_free(wanted) {
+                self.taken.push(wanted);
+                return format!(
+                    "<text class=\"label halo\" x=\"{}\" y=\"{}\">{}</text>\n",
+                    at(left),
+                    at(baseline),
+                    escape(text)
+                );
+            }
+        }
+        String::new()
+    }
+
+    fn is_free(&self, [left, top, right, bottom]: [f64; 4]) -> bool {
+        let [first, highest, last, lowest] = self.bounds;
+        let is_inside = left >= first && right <= last && top >= highest && bottom <= lowest;
+        is_inside
+            && !self
+                .taken
+                .iter()
+                .any(|other| left < other[2] && right > other[0] && top < other[3] && bottom > other[1])
+    }
+}

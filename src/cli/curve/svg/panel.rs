@@ -1,0 +1,148 @@
+//! What is recovered and what is kept of retrieval, along one sweep.
+
+use embosk::evaluate::Row;
+use embosk::evaluate::statistics::Score;
+
+use super::super::points::{Axis, Curve, Measured};
+use super::frame::{Frame, Scale, number};
+use super::mark::{self, Mark};
+use super::{Figure, Size, at, escape, legend, scatter};
+
+/// `None` for a sweep with another number of ranges than one.
+pub(super) fn figure(curve: &Curve<'_>, line: usize, size: Size) -> Option<Figure> {
+    let axis = curve.lines[line].axis.as_ref()?;
+    let stacks = curve.along(line);
+    let (legend, legend_height) = legend::draw(curve, size, false);
+    let series = series(curve, &stacks);
+    let frame = frame(axis, &series, size, legend_height)?;
+    let upright = if curve.is_attacked() {
+        format!("{}, and share of nDCG@10 kept", curve.measure())
+    } else {
+        "share of nDCG@10 kept".into()
+    };
+    let scale = if axis.log { ", on a logarithmic axis" } else { "" };
+    let mut body = legend + &frame.draw((&format!("{}{scale}", axis.parameter), &upright), size);
+    body += &references(curve, &frame, &stacks);
+    for one in &series {
+        body += &one.draw(&frame);
+    }
+    if !size.is_narrow() {
+        body += &ends(&series, &frame, size);
+    }
+    let height = frame.bottom() + 3.8 * size.font();
+    Some(Figure { title: curve.lines[line].title.clone(), height, body })
+}
+
+/// One measure along the sweep: an adversary's, or retrieval.
+struct Series {
+    adversary: Option<usize>,
+    name: String,
+    /// Beside each other where they would lie upon each other: pixels to the right.
+    shift: f64,
+    /// Strength, score, whether it is the worst adversary's, and what is told of it.
+    points: Vec<(f64, Score, bool, String)>,
+}
+
+impl Series {
+    fn draw(&self, frame: &Frame) -> String {
+        let x = |strength: f64| frame.x(strength) + self.shift;
+        let places: Vec<_> =
+            self.points.iter().map(|(strength, score, ..)| (x(*strength), frame.y(score.value))).collect();
+        let mark = |(strength, score, full, title): &(f64, Score, bool, String)| Mark {
+            x: x(*strength),
+            y: frame.y(score.value),
+            adversary: self.adversary,
+            full: *full,
+            across: None,
+            upright: Some((frame.y(score.low), frame.y(score.high))),
+            title: title.clone(),
+        };
+        let marks: String = self.points.iter().map(|point| mark(point).draw()).collect();
+        mark::line(&places, &mark::class(self.adversary)) + &marks
+    }
+}
+
+fn series(curve: &Curve<'_>, stacks: &[&Measured<'_>]) -> Vec<Series> {
+    let adversaries: Vec<Option<usize>> = match curve.is_attacked() {
+        true => (0..curve.adversaries.len()).map(Some).collect(),
+        false => Vec::new(),
+    };
+    let all: Vec<Option<usize>> = std::iter::once(None).chain(adversaries).collect();
+    let middle = (all.len() - 1) as f64 / 2.0;
+    let one = |(place, &adversary): (usize, &Option<usize>)| Series {
+        adversary,
+        name: adversary.map_or_else(|| "nDCG@10".to_owned(), |index| curve.adversaries[index].to_owned()),
+        shift: 5.0 * (place as f64 - middle),
+        points: stacks.iter().filter_map(|stack| point(curve, stack, adversary)).collect(),
+    };
+    all.iter().enumerate().map(one).filter(|series| !series.points.is_empty()).collect()
+}
+
+fn point(
+    curve: &Curve<'_>,
+    stack: &Measured<'_>,
+    adversary: Option<usize>,
+) -> Option<(f64, Score, bool, String)> {
+    let strength = *stack.of.as_ref()?.1.first()?;
+    let row: &Row = match adversary {
+        None => stack.worst,
+        Some(index) => stack.rows.iter().find(|row| row.adversary == curve.adversaries[index])?,
+    };
+    let score = if adversary.is_some() { curve.recovered(row)? } else { curve.kept(row)? };
+    let is_worst = adversary.is_some() && row.adversary == stack.worst.adversary;
+    Some((strength, score, is_worst, scatter::title(curve, row)))
+}
+
+fn frame(axis: &Axis, series: &[Series], size: Size, legend: f64) -> Option<Frame> {
+    let points = || series.iter().flat_map(|series| &series.points);
+    let strengths = || points().map(|(strength, ..)| *strength);
+    let (from, to) = (strengths().reduce(f64::min)?, strengths().reduce(f64::max)?);
+    let low = points().map(|(_, score, ..)| score.low).fold(0.0, f64::min);
+    let high = points().map(|(_, score, ..)| score.high).fold(1.0, f64::max);
+    let (left, right, height) = if size.is_narrow() { (34.0, 8.0, 240.0) } else { (46.0, 120.0, 320.0) };
+    Some(Frame {
+        left,
+        top: legend + 3.4 * size.font(),
+        width: size.width() - left - right,
+        height,
+        x: Scale::new(from, to, axis.log, 0.05),
+        y: Scale::new(low, high, false, 0.02),
+    })
+}
+
+/// The undefended attack and chance, and the limit and the strength of a search.
+fn references(curve: &Curve<'_>, frame: &Frame, stacks: &[&Measured<'_>]) -> String {
+    let mut text = "<g class=\"references\">\n".to_owned();
+    text += &frame.across(1.0, "", "reference undefended");
+    text += &frame.across(0.0, "", "reference floor");
+    if let Some((limit, _)) = &curve.found {
+        let is_here = |found: &Measured<'_>| stacks.iter().any(|stack| stack.defense == found.defense);
+        if limit.is_of_leak() && curve.report.conclusive {
+            text += &frame.across(limit.most, &limit.to_string(), "limit");
+        }
+        if let Some((_, values)) =
+            curve.found_stack().filter(|stack| is_here(stack)).and_then(|stack| stack.of.as_ref())
+        {
+            text += &frame.upright(values[0], &format!("found: {}", number(values[0])), "limit", "middle");
+        }
+    }
+    text + "</g>\n"
+}
+
+/// The lines' names where they end, one below the other.
+fn ends(series: &[Series], frame: &Frame, size: Size) -> String {
+    let last = |series: &Series| series.points.last().map(|(_, score, ..)| frame.y(score.value));
+    let mut names: Vec<(f64, &str)> =
+        series.iter().filter_map(|series| Some((last(series)?, series.name.as_str()))).collect();
+    names.sort_by(|a, b| a.0.total_cmp(&b.0));
+    let least = 1.2 * size.font();
+    for place in 1..names.len() {
+        names[place].0 = names[place].0.max(names[place - 1].0 + least);
+    }
+    let beyond = names.last().map_or(0.0, |(y, _)| (y - frame.bottom()).max(0.0));
+    let name = |(y, name): &(f64, &str)| {
+        let (x, y) = (at(frame.right() + 4.0), at(y - beyond + 0.35 * size.font()));
+        format!("<text class=\"label\" x=\"{x}\" y=\"{y}\">{}</text>\n", escape(name))
+    };
+    format!("<g class=\"labels\">\n{}</g>\n", names.iter().map(name).collect::<String>())
+}

@@ -1,0 +1,197 @@
+//! What each adversary recovers, across, against what is left of retrieval, upright.
+
+use embosk::evaluate::Row;
+use embosk::evaluate::statistics::Score;
+
+use super::super::super::table;
+use super::super::points::{Curve, Measured};
+use super::frame::{Frame, Scale, number};
+use super::mark::{self, Mark, Words};
+use super::{Figure, Size, at, legend};
+
+/// `None` where one of the two was not measured.
+pub(super) fn figure(curve: &Curve<'_>, size: Size) -> Option<Figure> {
+    let undefended = curve.undefended_ndcg()?;
+    if !curve.is_attacked() {
+        return None;
+    }
+    let (legend, legend_height) = legend::draw(curve, size, true);
+    let frame = frame(curve, size, legend_height)?;
+    let names = (format!("{} (what comes back; 1 is undefended)", curve.measure()), "nDCG@10");
+    let mut body = legend + &frame.draw((&names.0, names.1), size);
+    body += &references(curve, &frame, undefended, size);
+    let marks: Vec<Mark> = marks(curve, &frame);
+    body += &lines(curve, &frame);
+    body += &front(curve, &frame);
+    body += &marks.iter().map(Mark::draw).collect::<String>();
+    body += &labels(curve, &frame, &marks, size);
+    let height = frame.bottom() + 3.8 * size.font();
+    Some(Figure { title: "What an attacker recovers, and what is left of retrieval".into(), height, body })
+}
+
+fn frame(curve: &Curve<'_>, size: Size, legend: f64) -> Option<Frame> {
+    let rows = || curve.stacks.iter().flat_map(|stack| &stack.rows);
+    let recovered = || rows().filter_map(|row| curve.recovered(row));
+    let ndcg = rows().filter_map(|row| row.retrieval.ndcg_at_10).map(|score| score.high).reduce(f64::max)?;
+    let low = recovered().map(|score| score.low).fold(0.0, f64::min);
+    let high = recovered().map(|score| score.high).fold(1.0, f64::max);
+    let (left, right, height) = if size.is_narrow() { (34.0, 8.0, 320.0) } else { (46.0, 64.0, 470.0) };
+    Some(Frame {
+        left,
+        top: legend + 3.4 * size.font(),
+        width: size.width() - left - right,
+        height,
+        x: Scale::new(low, high, false, 0.03),
+        y: Scale::new(0.0, ndcg * 1.04, false, 0.0),
+    })
+}
+
+/// What the undefended attack reaches, what chance gives, and retrieval without a defense.
+fn references(curve: &Curve<'_>, frame: &Frame, undefended: Score, size: Size) -> String {
+    let bleu = |scores: Option<embosk::evaluate::AttackScores>| scores.and_then(|scores| scores.bleu);
+    let (floor, ceiling) = if curve.report.conclusive {
+        (Some(0.0), Some(1.0))
+    } else {
+        let share = |score: Option<Score>| score.map(|score| score.value / 100.0);
+        (share(bleu(curve.report.floor)), share(bleu(curve.report.ceiling)))
+    };
+    let mut text = "<g class=\"references\">\n".to_owned();
+    if let Some(floor) = floor {
+        text += &frame.upright(floor, "chance", "reference floor", "middle");
+    }
+    if let Some(ceiling) = ceiling {
+        text += &frame.upright(ceiling, "undefended attack", "reference ceiling", "end");
+    }
+    text += &frame.across(undefended.value, "", "reference undefended");
+    if !size.is_narrow() {
+        text += &shares(frame, undefended.value, size);
+    }
+    text + "</g>\n"
+}
+
+/// The right-hand axis: nDCG@10 as a share of the undefended.
+fn shares(frame: &Frame, undefended: f64, size: Size) -> String {
+    let x = at(frame.right() + 8.0);
+    let tick = |share: i32| {
+        let y = at(frame.y(undefended * f64::from(share) / 100.0) + 0.35 * size.font());
+        format!("<text class=\"muted tick share\" x=\"{x}\" y=\"{y}\">{share} %</text>\n")
+    };
+    let name = format!(
+        "<text class=\"muted\" x=\"{}\" y=\"{}\" text-anchor=\"end\">of undefended nDCG@10</text>\n",
+        at(size.width()),
+        at(frame.top - 1.9 * size.font())
+    );
+    [0, 25, 50, 75, 100].map(tick).concat() + &name
+}
+
+fn place(curve: &Curve<'_>, frame: &Frame, row: &Row) -> Option<(f64, f64)> {
+    Some((frame.x(curve.recovered(row)?.value), frame.y(row.retrieval.ndcg_at_10?.value)))
+}
+
+/// The worst adversaries' marks are drawn last, above the others.
+fn marks(curve: &Curve<'_>, frame: &Frame) -> Vec<Mark> {
+    let rows = curve.stacks.iter().flat_map(|stack| stack.rows.iter().map(move |row| (stack, *row)));
+    let mut marks: Vec<Mark> = rows.filter_map(|(stack, row)| one(curve, frame, stack, row)).collect();
+    marks.sort_by_key(|mark| mark.full);
+    marks
+}
+
+fn one(curve: &Curve<'_>, frame: &Frame, stack: &Measured<'_>, row: &Row) -> Option<Mark> {
+    let (x, y) = place(curve, frame, row)?;
+    let (recovered, ndcg) = (curve.recovered(row)?, row.retrieval.ndcg_at_10?);
+    let full = stack.worst.adversary == row.adversary;
+    Some(Mark {
+        x,
+        y,
+        adversary: curve.adversaries.iter().position(|name| *name == row.adversary),
+        full,
+        across: Some((frame.x(recovered.low), frame.x(recovered.high))),
+        upright: full.then(|| (frame.y(ndcg.low), frame.y(ndcg.high))),
+        title: title(curve, row),
+    })
+}
+
+pub(super) fn title(curve: &Curve<'_>, row: &Row) -> String {
+    let ndcg = table::long(row.retrieval.ndcg_at_10, 3);
+    let kept = curve.kept(row).map_or_else(String::new, |kept| format!(", {:.0} % kept", 100.0 * kept.value));
+    if !curve.is_attacked() {
+        return format!("{}: nDCG@10 {ndcg}{kept}", row.defense);
+    }
+    let recovered = table::long(curve.recovered(row), 2);
+    format!("{}, {}: {} {recovered}, nDCG@10 {ndcg}{kept}", row.defense, row.adversary, curve.measure())
+}
+
+/// A line for each sweep and adversary, by rising strength.
+fn lines(curve: &Curve<'_>, frame: &Frame) -> String {
+    let mut text = String::new();
+    for (number, line) in curve.lines.iter().enumerate().filter(|(_, line)| line.axis.is_some()) {
+        let _ = line;
+        for (index, adversary) in curve.adversaries.iter().enumerate() {
+            let rows = curve.along(number).into_iter().filter_map(|stack| {
+                let row = stack.rows.iter().find(|row| row.adversary == *adversary)?;
+                place(curve, frame, row)
+            });
+            text += &mark::line(
+                &rows.collect::<Vec<_>>(),
+                &format!("{} d{}", mark::class(Some(index)), number % 4),
+            );
+        }
+    }
+    text
+}
+
+/// A ring around each stack on the front, and the step that they make.
+fn front(curve: &Curve<'_>, frame: &Frame) -> String {
+    let on_front = curve.stacks.iter().filter(|stack| stack.front);
+    let mut places: Vec<(f64, f64)> = on_front.filter_map(|stack| place(curve, frame, stack.worst)).collect();
+    places.sort_by(|a, b| a.0.total_cmp(&b.0));
+    let rings = places.iter().map(|(x, y)| {
+        format!("<circle class=\"ring\" cx=\"{}\" cy=\"{}\" r=\"9.5\"><title>on the Pareto front</title></circle>\n", at(*x), at(*y))
+    });
+    let mut step = String::new();
+    for (number, (x, y)) in places.iter().enumerate() {
+        step +=
+            &if number == 0 { format!("M{} {}", at(*x), at(*y)) } else { format!("H{}V{}", at(*x), at(*y)) };
+    }
+    let rings: String = rings.collect();
+    format!("<g class=\"front\">\n<path class=\"step\" d=\"{step}\"/>\n{rings}</g>\n")
+}
+
+fn labels(curve: &Curve<'_>, frame: &Frame, marks: &[Mark], size: Size) -> String {
+    let bounds = [frame.left + 2.0, frame.top, frame.right() - 2.0, frame.bottom() - 2.0];
+    let mut words = Words::new(size, bounds);
+    for mark in marks {
+        words.avoid(mark.x, mark.y);
+    }
+    // the front first, where there is not room for all
+    let mut stacks: Vec<&Measured<'_>> = curve.stacks.iter().collect();
+    stacks.sort_by_key(|stack| !stack.front);
+    let label = |stack: &Measured<'_>| {
+        let (x, y) = place(curve, frame, stack.worst)?;
+        Some(words.place(&name(curve, stack), x, y))
+    };
+    let labels: Vec<String> = stacks.into_iter().filter_map(label).collect();
+    let better =
+        if size.is_narrow() { "↖ better" } else { "↖ better: less comes back, search still works" };
+    let corner = words.place(better, frame.left - 2.0, frame.top + 1.4 * size.font());
+    format!("<g class=\"labels\">\n{}{}</g>\n", labels.concat(), corner.replace("label halo", "muted"))
+}
+
+/// On a line its strength, elsewhere its spec as far as there is room.
+fn name(curve: &Curve<'_>, stack: &Measured<'_>) -> String {
+    let Some((line, values)) = &stack.of else { return shortened(stack.defense) };
+    let values = values.iter().map(|value| number(*value)).collect::<Vec<_>>().join(", ");
+    match &curve.lines[*line].axis {
+        Some(axis) => format!("{} {values}", axis.parameter),
+        None => values,
+    }
+}
+
+fn shortened(spec: &str) -> String {
+    let most = 26;
+    if spec.chars().count() <= most {
+        spec.to_owned()
+    } else {
+        spec.chars().take(most - 1).chain(['…']).collect()
+    }
+}

@@ -1,0 +1,77 @@
+//! Which adversaries an evaluation runs, and whether the corpus has what they need.
+
+use super::adversary::Adversary;
+use super::clean::{Clean, OwnTexts};
+use super::{Adversaries, Corpus, Evaluation};
+use crate::{Embedder, Error};
+
+/// The adversaries to run, and the texts that they have themselves.
+pub(super) fn adversaries<E: Embedder>(
+    evaluation: &Evaluation<E>,
+    corpus: &Corpus,
+    clean: &Clean,
+    attacked: &[usize],
+    texts: usize,
+) -> Result<(Vec<Adversary>, OwnTexts), Error> {
+    let dimension = clean.documents.stored.ncols();
+    let another_space = clean.documents.attackable().ncols() != dimension;
+    let spare = texts - attacked.len();
+    let fits = |adversary: &Adversary| !(another_space && adversary.stays_in_the_space());
+    let gather = |adversaries: &[Adversary]| OwnTexts::gather(evaluation, corpus, attacked, adversaries);
+    let all_own = || gather(&[Adversary::Averaging(1)]).len(spare);
+    let chosen: Vec<Adversary> = match &evaluation.adversaries {
+        Adversaries::Named(named) if named.is_empty() => Adversary::defaults(dimension, spare, all_own()),
+        Adversaries::Named(named) => named.clone(),
+        Adversaries::Every => {
+            let documents = if gather(&[]).is_spare() { texts / 2 } else { texts };
+            Adversary::every(documents, spare, all_own(), evaluation.retrained.is_some())
+        }
+    };
+    let named = matches!(&evaluation.adversaries, Adversaries::Named(named) if !named.is_empty());
+    let chosen: Vec<Adversary> = chosen.into_iter().filter(|adversary| named || fits(adversary)).collect();
+    let own = gather(&chosen);
+    for &adversary in &chosen {
+        possible(evaluation, adversary, &own, texts, spare)?;
+        if !fits(&adversary) {
+            return Err(Error::Setting(format!(
+                "`{adversary}` needs the surrogate's vectors to have as many dimensions as the embedder's; use \
+                 leaked(k) or informed(n)"
+            )));
+        }
+    }
+    Ok((chosen, own))
+}
+
+fn possible<E>(
+    evaluation: &Evaluation<E>,
+    adversary: Adversary,
+    own: &OwnTexts,
+    texts: usize,
+    spare: usize,
+) -> Result<(), Error> {
+    let refuse = |message: String| Err(Error::Setting(message));
+    let (needed, available) = (adversary.own_texts_needed(), own.len(spare));
+    if needed > available {
+        return refuse(format!(
+            "`{adversary}` needs {needed} texts of the attacker's own, and there are {available}; name more of them, or \
+             lower the number"
+        ));
+    }
+    match adversary {
+        Adversary::Retrained if evaluation.retrained.is_none() || evaluation.surrogate.is_some() => refuse(
+            "`retrained` needs an attack that was trained on protected vectors of the embedder itself".into(),
+        ),
+        Adversary::Unpaired(vectors) => {
+            // a spare document is either stored or the attacker's own
+            let room = if own.is_spare() { texts / 2 } else { texts };
+            match vectors <= room {
+                true => Ok(()),
+                false => refuse(format!(
+                    "`{adversary}` reads {vectors} stored vectors, and {room} different documents are there for it; lower \
+                     the number, or take a larger corpus"
+                )),
+            }
+        }
+        _ => Ok(()),
+    }
+}
