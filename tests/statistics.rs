@@ -31,15 +31,20 @@ fn tests_of_proportions_equal_scipy() {
 }
 
 /// Both sides drew resamples of their own, so they differ by chance: by less than a twentieth of the
-/// distance from the mean.
+/// distance from the mean, or by one step where all values are 0 or 1 and the mean moves in steps.
 #[test]
 fn bounds_of_means_equal_scipy() {
     for case in table("means") {
         let values: Vec<f64> = serde_json::from_value(case["values"].clone()).unwrap();
         let (lower, upper) = mean_bounds(&values, number(&case["confidence"]), 1).unwrap();
         let mean = values.iter().sum::<f64>() / values.len() as f64;
+        let in_steps = values.iter().all(|&value| value == 0.0 || value == 1.0);
+        let step = if in_steps { 1.001 / values.len() as f64 } else { 0.0 };
         for (ours, theirs) in [(lower, number(&case["lower"])), (upper, number(&case["upper"]))] {
-            assert!((ours - theirs).abs() < 0.05 * (theirs - mean).abs(), "{ours}, not {theirs}: {case}");
+            assert!(
+                (ours - theirs).abs() < 0.05 * (theirs - mean).abs() + step,
+                "{ours}, not {theirs}: {case}"
+            );
         }
     }
 }

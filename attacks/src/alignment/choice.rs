@@ -24,8 +24,9 @@ const ROUNDING: f64 = 1e-10;
 /// Standard deviations that chance does not reach, and how far from 1 a scale must be to be one.
 const CHANCE: f64 = 4.0;
 const UNIT: f64 = 1e-3;
-/// With more pairs a dimension than this, Procrustes finds any permutation.
+/// With more pairs a dimension than this, and more in all, Procrustes finds any permutation.
 const PERMUTED: usize = 4;
+const MANY: usize = 1000;
 /// Pairs from which a network is worth its time, and the error below which none is needed.
 const NETWORK: usize = 2000;
 const SOLVED: f64 = 1e-4;
@@ -183,7 +184,7 @@ impl Split {
         let mut priors = Vec::new();
         if from == to {
             priors.push(Prior::Identity);
-            if self.seen.nrows() <= PERMUTED * from {
+            if self.seen.nrows() <= MANY.max(PERMUTED * from) {
                 priors.extend([Prior::Permutation, Prior::SignedPermutation]);
             }
         }
@@ -286,7 +287,7 @@ fn scale(restored: &Mat<f64>, clean: &Mat<f64>) -> Option<f64> {
     (is_clear && mean > 0.0 && mean.is_finite()).then(|| 1.0 / mean)
 }
 
-fn mean_cosine(a: MatRef<'_, f64>, b: MatRef<'_, f64>) -> f64 {
+pub(super) fn mean_cosine(a: MatRef<'_, f64>, b: MatRef<'_, f64>) -> f64 {
     let cosine = |(a, b): (faer::RowRef<'_, f64>, faer::RowRef<'_, f64>)| {
         let norms = a.norm_l2() * b.norm_l2();
         if norms > 0.0 { a * b.transpose() / norms } else { 0.0 }

@@ -157,3 +157,133 @@ fn few_pairs_or_none_that_differ_are_no_obstacle() {
         assert!(restored.iter().all(|value| value.is_finite()));
     }
 }
+
+#[test]
+fn a_permutation_and_a_scaling_are_found_with_few_pairs() {
+    let rng = &mut ChaCha8Rng::seed_from_u64(6);
+    let unseen = random(9, 384, rng);
+    let reversed = |rows: &Array2<f32>, factor: f32| {
+        let mut rows = rows * factor;
+        rows.invert_axis(Axis(1));
+        rows
+    };
+    for (pairs, factor) in [(1, 1.0), (3, 0.02), (32, 1.0), (32, 70.0)] {
+        let clean = random(pairs, 384, rng);
+        let scaled = Alignment::fit((&clean * factor).view(), clean.view()).unwrap();
+        let permuted = Alignment::fit(reversed(&clean, factor).view(), clean.view()).unwrap();
+        let flipped = Alignment::fit(reversed(&clean, -factor).view(), clean.view()).unwrap();
+        let expected = match factor {
+            1.0 => ["identity", "permutation", "signed permutation"],
+            _ => ["scaling", "scaled permutation", "scaled signed permutation"],
+        };
+        assert_eq!([&scaled, &permuted, &flipped].map(ToString::to_string), expected, "{pairs} {factor}");
+        let restored = [
+            scaled.apply((&unseen * factor).view()).unwrap(),
+            permuted.apply(reversed(&unseen, factor).view()).unwrap(),
+            flipped.apply(reversed(&unseen, -factor).view()).unwrap(),
+        ];
+        assert!(restored.iter().all(|restored| furthest(restored, &unseen) < 1e-5));
+    }
+}
+
+#[test]
+fn one_pair_more_than_dimensions_undoes_a_rotation_that_scales() {
+    let rng = &mut ChaCha8Rng::seed_from_u64(7);
+    let (map, clean, unseen) = (rotation(24, rng) * 0.3, random(40, 24, rng), random(9, 24, rng));
+    let fitted = Alignment::fit(clean.dot(&map).view(), clean.view()).unwrap();
+    assert_eq!(fitted.to_string(), "scaled procrustes");
+    assert!(furthest(&fitted.apply(unseen.dot(&map).view()).unwrap(), &unseen) < 1e-3);
+}
+
+#[test]
+fn the_dimensions_may_differ() {
+    let rng = &mut ChaCha8Rng::seed_from_u64(8);
+    for (from, to) in [(10, 6), (6, 10)] {
+        let hidden = random(200, 5, rng);
+        let (one, other) = (random(5, from, rng), random(5, to, rng));
+        let (protected, clean) = (hidden.dot(&one) + 0.3, hidden.dot(&other) - 0.2);
+        let (seen, unseen) = protected.view().split_at(Axis(0), 150);
+        let map = Alignment::fit(seen, clean.slice(ndarray::s![..150, ..])).unwrap();
+        let restored = map.apply(unseen).unwrap();
+        assert!(furthest(&restored, &clean.slice(ndarray::s![150.., ..]).to_owned()) < 1e-2, "{map}");
+        assert!(matches!(map.apply(clean.view()), Err(Error::Dimension { .. })));
+        // one pair or two are no obstacle
+        let few = Alignment::fit(protected.slice(ndarray::s![..2, ..]), clean.slice(ndarray::s![..2, ..]));
+        assert_eq!(few.unwrap().apply(unseen).unwrap().dim(), (50, to));
+    }
+}
+
+#[test]
+fn few_pairs_are_used_on_their_span_alone() {
+    let rng = &mut ChaCha8Rng::seed_from_u64(9);
+    let (map, clean, unseen) = (rotation(64, rng), random(24, 64, rng), random(100, 64, rng));
+    let fitted = Alignment::fit(clean.dot(&map).view(), clean.view()).unwrap();
+    let turned = Procrustes::fit(clean.dot(&map).view(), clean.view()).unwrap();
+    let cosine = |restored: Array2<f32>| {
+        super::choice::mean_cosine(widen(restored.view()).as_ref(), widen(unseen.view()).as_ref())
+    };
+    let (span, all) = (
+        cosine(fitted.apply(unseen.dot(&map).view()).unwrap()),
+        cosine(turned.apply(unseen.dot(&map).view()).unwrap()),
+    );
+    // 24 of 64 dimensions hold three eighths of the energy
+    assert!((span - (24_f64 / 64.0).sqrt()).abs() < 0.06, "{span}");
+    assert!(span > all + 0.1, "{span} and {all}");
+}
+
+/// Points on four short curves in 16 dimensions, and the same with noise.
+fn curves(rows: usize, sigma: f32, rng: &mut ChaCha8Rng) -> (Array2<f32>, Array2<f32>) {
+    let place = |row: usize, along: f32| {
+        let phase = (row % 4) as f32;
+        move |column: usize| {
+            ((1.0 + column as f32) * (phase + along) * 1.3 + phase * column as f32).sin() / 3.0
+        }
+    };
+    let mut clean = Array2::zeros((rows, 16));
+    for (row, mut values) in clean.rows_mut().into_iter().enumerate() {
+        let at = place(row, rng.random_range(0.0..0.5));
+        values.iter_mut().enumerate().for_each(|(column, value)| *value = at(column));
+    }
+    let noise = spread(rows, &[1.0; 16], rng).1 * sigma;
+    (&clean + &noise, clean)
+}
+
+#[test]
+fn a_network_removes_more_noise_from_curves_than_a_linear_map() {
+    let rng = &mut ChaCha8Rng::seed_from_u64(10);
+    let (noisy, clean) = curves(2500, 0.2, rng);
+    let (unseen, truth) = curves(500, 0.2, rng);
+    let fitted = Alignment::fit(noisy.view(), clean.view()).unwrap();
+    let linear = Alignment::fit_linear(noisy.view(), clean.view()).unwrap();
+    assert_eq!(fitted.to_string(), "network");
+    let left = |map: &Alignment| {
+        let restored = map.apply(unseen.view()).unwrap();
+        1.0 - super::choice::mean_cosine(widen(restored.view()).as_ref(), widen(truth.view()).as_ref())
+    };
+    assert!(left(&fitted) < 0.8 * left(&linear), "{} of {}", left(&fitted), left(&linear));
+}
+
+#[test]
+fn a_network_repeats_and_knows_the_level_of_the_noise() {
+    let rng = &mut ChaCha8Rng::seed_from_u64(11);
+    let (weak, clean) = curves(1000, 0.05, rng);
+    let (strong, other) = curves(1000, 0.5, rng);
+    let noisy = ndarray::concatenate![Axis(0), weak, strong];
+    let clean = ndarray::concatenate![Axis(0), clean, other];
+    let levels = ndarray::Array1::from_shape_fn(2000, |row| if row < 1000 { 0.05 } else { 0.5 });
+    let fit = || Denoiser::fit_levels(noisy.view(), levels.view(), clean.view(), 3).unwrap();
+    let (one, again) = (fit(), fit());
+    let (unseen, truth) = curves(500, 0.05, rng);
+    let at = |map: &Denoiser, level| map.apply_at(unseen.view(), level).unwrap();
+    assert_eq!(at(&one, 0.05), at(&again, 0.05));
+    let left = |restored: Array2<f32>| {
+        1.0 - super::choice::mean_cosine(widen(restored.view()).as_ref(), widen(truth.view()).as_ref())
+    };
+    let (told, misled) = (left(at(&one, 0.05)), left(at(&one, 0.5)));
+    assert!(told < 0.9 * misled, "{told} and {misled}");
+    let levels = levels.slice(ndarray::s![1..]).to_owned();
+    assert!(matches!(
+        Denoiser::fit_levels(noisy.view(), levels.view(), clean.view(), 3),
+        Err(Error::Setting(_))
+    ));
+}

@@ -26,7 +26,7 @@ const QUANTILES: usize = 24;
 /// use embosk_attacks::structure::linkage::recall_at_1;
 /// use ndarray::Array2;
 ///
-/// let rows = Array2::from_shape_fn((30, 3), |(row, column)| ((row * row + 7 * column) % 31) as f32);
+/// let rows = Array2::from_shape_fn((30, 3), |(row, column)| ((37 * row + 11 * column) as f32).sin());
 /// let mut swapped = rows.clone();
 /// swapped.invert_axis(ndarray::Axis(1));
 /// assert_eq!(recall_at_1(rows.view(), swapped.view())?, 1.0);

@@ -1,9 +1,11 @@
 //! The map between two clouds of vectors of different texts, without a single pair.
 
+mod axes;
 mod cloud;
-mod clusters;
-mod matching;
 mod refinement;
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests;
 
 use std::fmt;
 
@@ -15,35 +17,40 @@ use super::procrustes::on_the_span;
 use super::{check, check_dimension, check_finite, widen};
 use crate::Error;
 use crate::products::mapped;
+use axes::{Axes, start};
 use cloud::Cloud;
 use refinement::{finished, refined, score};
 
 /// How often it is begun anew, and from how many of these it is gone on.
-const RESTARTS: usize = 12;
-const PROMISING: usize = 3;
-/// Vectors of each side in a start, in the rounds on promising ones, and in the last rounds.
+const RESTARTS: usize = 8;
+const PROMISING: usize = 2;
+/// Vectors of each side, and rounds of refinement, of a start.
 const START: usize = 2_000;
+const START_ROUNDS: usize = 8;
+/// The same of promising ones.
 const MIDDLE: usize = 4_000;
+const MIDDLE_ROUNDS: usize = 12;
+/// The same of the best one, first and last; the last rounds end when nothing is gained.
+const LATER: usize = 8_000;
+const LATER_ROUNDS: usize = 5;
 const LAST: usize = 15_000;
-/// Rounds of refinement of a start, and of a promising one.
-const START_ROUNDS: usize = 6;
-const MIDDLE_ROUNDS: usize = 10;
-/// Vectors below which clusters mean nothing.
+/// Vectors below which a shape means nothing.
 const FEW: usize = 50;
 
 /// A rotation, found from the shapes of two clouds: protected vectors, and clean ones of other texts.
 ///
 /// A rotation moves a cloud and keeps its shape. Whoever has texts of the same kind has a cloud of nearly
 /// that shape, and can look for the rotation that lays one on the other; no text of the store is known.
-/// After mini-vec2vec (Dar 2025, arXiv 2510.02348; compare vec2vec, arXiv 2505.12540, and Wasserstein
-/// Procrustes, arXiv 1805.11222):
 ///
 /// 1. Both clouds are brought to norm 1, centred, and brought to norm 1 again.
-/// 2. Each is divided by k-means, and the centres are matched by their inner products among each other
-///    (quadratic assignment, Vogelstein et al. 2015). Orthogonal Procrustes on matched centres is a start.
+/// 2. Their principal axes are matched by how the vectors are distributed along them, which gives the signs
+///    too (compare the attack of Liu, Giannella & Kargupta 2006 on rotated records). That is a start; others
+///    are moved by chance.
 /// 3. A start is refined in rounds: each vector is held against the mean of its five nearest neighbours on
-///    the other side, and Procrustes is solved for these.
-/// 4. Many starts fail. The one that goes on is the one whose clouds lie closest: no pair is needed to see
+///    the other side, and Procrustes is solved for these, on few vectors first and on all at last
+///    (mini-vec2vec, Dar 2025, arXiv 2510.02348; compare vec2vec, arXiv 2505.12540, and Wasserstein
+///    Procrustes, arXiv 1805.11222).
+/// 4. Some starts fail. The one that goes on is the one whose clouds lie closest: no pair is needed to see
 ///    it, and [`score`](Self::score) shows it.
 ///
 /// A permutation is a rotation too, and a scaling is taken back; noise makes it harder.
@@ -118,9 +125,8 @@ impl Unpaired {
         let (theirs, mine) = (Cloud::new(protected), Cloud::new(own));
         let (few_theirs, few_mine) = (theirs.sample(START, rng), mine.sample(START, rng));
         if starts.is_empty() {
-            for _ in 0..RESTARTS {
-                starts.push(matching::start(&theirs, &mine, rng)?);
-            }
+            let (axes, others) = (Axes::of(&theirs)?, Axes::of(&mine)?);
+            starts.extend((0..RESTARTS).map(|number| start(&axes, &others, number, rng)));
         }
         let mut maps = Vec::new();
         for start in starts {
@@ -139,6 +145,8 @@ impl Unpaired {
             }
         }
         let Some((_, map)) = best else { return Err(Error::Empty("the set of starts")) };
+        let (later_theirs, later_mine) = (theirs.sample(LATER, rng), mine.sample(LATER, rng));
+        let map = refined(map, later_theirs.view(), later_mine.view(), LATER_ROUNDS)?;
         let (all_theirs, all_mine) = (theirs.sample(LAST, rng), mine.sample(LAST, rng));
         let map = finished(map, all_theirs.view(), all_mine.view())?;
         let (expected, size) = mine.closeness(START, rng);

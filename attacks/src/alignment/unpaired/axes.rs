@@ -1,0 +1,89 @@
+//! A first guess of the rotation: the principal axes of one cloud on those of the other.
+
+use faer::{Mat, Side};
+use ndarray::Array2;
+use rand_chacha::rand_core::Rng;
+
+use super::cloud::Cloud;
+use crate::Error;
+use crate::alignment::not_converged;
+use crate::products::{across, mapped};
+use crate::structure::assignment::assignment;
+
+/// Axes that are matched: the first start's number, and the others' in turn.
+const AXES: [usize; 4] = [24, 12, 32, 16];
+/// Quantiles by which two axes are compared.
+const QUANTILES: usize = 64;
+/// How far chance moves a disagreement, on average, in all starts but the first: in shares of the variance.
+const CHANCE: f64 = 2e-3;
+
+/// The principal axes of a cloud, and how its vectors are distributed along them.
+pub(super) struct Axes {
+    /// `[dim, axes]`, by falling variance.
+    axes: Mat<f32>,
+    /// `[QUANTILES, axes]`, in standard deviations of the axis.
+    quantiles: Array2<f64>,
+    deviations: Vec<f64>,
+}
+
+impl Axes {
+    pub(super) fn of(cloud: &Cloud) -> Result<Self, Error> {
+        let rows = cloud.vectors.view();
+        let scatter = across(rows, rows);
+        let scatter = Mat::from_fn(scatter.nrows(), scatter.ncols(), |i, j| f64::from(scatter[(i, j)]));
+        let eigen = scatter.self_adjoint_eigen(Side::Lower).map_err(|_| not_converged())?;
+        let count = AXES.iter().copied().max().unwrap_or(1).min(rows.ncols());
+        let last = rows.ncols() - 1;
+        let axes = Mat::from_fn(rows.ncols(), count, |row, axis| eigen.U()[(row, last - axis)] as f32);
+        let variance = |axis: usize| eigen.S().column_vector()[last - axis].max(0.0) / rows.nrows() as f64;
+        let deviations: Vec<f64> = (0..count).map(|axis| variance(axis).sqrt()).collect();
+        let along = mapped(rows, axes.as_ref());
+        let mut quantiles = Array2::zeros((QUANTILES, count));
+        for (column, mut to) in along.columns().into_iter().zip(quantiles.columns_mut()) {
+            let mut values = column.to_vec();
+            values.sort_unstable_by(f32::total_cmp);
+            for (step, to) in to.iter_mut().enumerate() {
+                *to = f64::from(values[(2 * step + 1) * values.len() / (2 * QUANTILES)]);
+            }
+        }
+        Ok(Self { axes, quantiles, deviations })
+    }
+
+    /// The mean squared difference between the distributions along two axes, the second one turned round
+    /// where `sign` is −1, in shares of the variance.
+    fn disagreement(&self, axis: usize, other: &Self, partner: usize, sign: f64) -> f64 {
+        let square = |step: usize| {
+            let turned = if sign > 0.0 { step } else { QUANTILES - 1 - step };
+            (self.quantiles[(step, axis)] - sign * other.quantiles[(turned, partner)]).powi(2)
+        };
+        let variance = (self.deviations[axis] * other.deviations[partner]).max(f64::MIN_POSITIVE.sqrt());
+        (0..QUANTILES).map(square).sum::<f64>() / QUANTILES as f64 / variance
+    }
+}
+
+/// The map that lays the first axes of `theirs` on those of `mine` whose distributions are most alike
+/// (linear assignment, with the better sign of each), and makes the rest zero. Axes of nearly the same
+/// variance mix, and an axis whose distribution is symmetric has no sign: so other starts than the first
+/// are moved by chance.
+pub(super) fn start(theirs: &Axes, mine: &Axes, number: usize, rng: &mut impl Rng) -> Mat<f32> {
+    let count = AXES[number % AXES.len()].min(theirs.deviations.len());
+    let mut chance = || {
+        let uniform = ((rng.next_u64() >> 11) as f64 + 0.5) / (1u64 << 53) as f64;
+        if number == 0 { 0.0 } else { -CHANCE * uniform.ln() }
+    };
+    let mut signs = Mat::zeros(count, count);
+    let mut costs = Mat::zeros(count, count);
+    for axis in 0..count {
+        for partner in 0..count {
+            let [plus, minus] =
+                [1.0, -1.0].map(|sign| theirs.disagreement(axis, mine, partner, sign) + chance());
+            costs[(axis, partner)] = plus.min(minus);
+            signs[(axis, partner)] = if plus <= minus { 1.0_f32 } else { -1.0 };
+        }
+    }
+    let mut turn = Mat::zeros(count, count);
+    for (axis, partner) in assignment(costs.as_ref()).into_iter().enumerate() {
+        turn[(axis, partner)] = signs[(axis, partner)];
+    }
+    theirs.axes.as_ref().subcols(0, count) * turn * mine.axes.as_ref().subcols(0, count).transpose()
+}

@@ -1,0 +1,85 @@
+//! A planted rotation is found without pairs, and a score shows where there is none to find.
+
+use ndarray::{Array2, s};
+use rand::{RngExt, SeedableRng};
+use rand_chacha::ChaCha8Rng;
+
+use super::*;
+use crate::products::matrix;
+
+const DIM: usize = 12;
+
+fn normals(rows: usize, rng: &mut ChaCha8Rng) -> Array2<f32> {
+    Array2::from_shape_simple_fn((rows, DIM), || (0..12).map(|_| rng.random_range(-0.5..0.5)).sum::<f32>())
+}
+
+/// Rows around these centres, some more often than others.
+fn clumps(centres: &Array2<f32>, rows: usize, rng: &mut ChaCha8Rng) -> Array2<f32> {
+    let mut clumps = normals(rows, rng) * 0.25;
+    for mut row in clumps.rows_mut() {
+        let which = rng.random_range(0.0..1.0_f32).powi(2) * centres.nrows() as f32;
+        row += &centres.row(which as usize);
+    }
+    clumps
+}
+
+fn rotation(rng: &mut ChaCha8Rng) -> Array2<f32> {
+    let qr = matrix(normals(DIM, rng).view()).qr();
+    let q = qr.compute_Q();
+    Array2::from_shape_fn((DIM, DIM), |(row, column)| q[(row, column)])
+}
+
+fn cosine(a: &Array2<f32>, b: &Array2<f32>) -> f32 {
+    let cosine = |(a, b): (ndarray::ArrayView1<'_, f32>, ndarray::ArrayView1<'_, f32>)| {
+        a.dot(&b) / (a.dot(&a) * b.dot(&b)).sqrt()
+    };
+    a.rows().into_iter().zip(b.rows()).map(cosine).sum::<f32>() / a.nrows() as f32
+}
+
+#[test]
+fn a_planted_rotation_is_found_without_pairs() {
+    let rng = &mut ChaCha8Rng::seed_from_u64(1);
+    let centres = normals(16, rng);
+    let (stored, own) = (clumps(&centres, 1500, rng), clumps(&centres, 1500, rng));
+    let protected = stored.dot(&rotation(rng)) * 3.0;
+    let map = Unpaired::fit(protected.view(), own.view(), rng).unwrap();
+    let restored = map.apply(protected.view()).unwrap();
+    assert!(cosine(&restored, &stored) > 0.98, "{} {map}", cosine(&restored, &stored));
+    assert!(map.score() > 0.97 * map.expected(), "{map}");
+    let norms = |rows: &Array2<f32>| rows.rows().into_iter().map(|row| row.dot(&row).sqrt()).sum::<f32>();
+    assert!((norms(&restored) / norms(&stored) - 1.0).abs() < 0.05);
+
+    let strange = clumps(&normals(16, rng), 1500, rng);
+    let failed = Unpaired::fit(protected.view(), strange.view(), rng).unwrap();
+    assert!(failed.score() < 0.93 * failed.expected(), "{failed}");
+}
+
+#[test]
+fn few_pairs_and_the_clouds_determine_a_rotation_together() {
+    let rng = &mut ChaCha8Rng::seed_from_u64(2);
+    let centres = normals(16, rng);
+    let (stored, own) = (clumps(&centres, 1000, rng), clumps(&centres, 1000, rng));
+    let protected = stored.dot(&rotation(rng));
+    let known = s![..6, ..];
+    let pairs = (protected.slice(known), stored.slice(known));
+    let map = Unpaired::fit_with(protected.view(), own.view(), pairs, rng).unwrap();
+    assert!(cosine(&map.apply(protected.view()).unwrap(), &stored) > 0.98, "{map}");
+}
+
+#[test]
+fn clouds_that_cannot_be_compared_are_refused() {
+    let rng = &mut ChaCha8Rng::seed_from_u64(3);
+    let cloud = normals(60, rng);
+    let wide = Array2::<f32>::zeros((60, DIM + 1));
+    let mut holed = cloud.clone();
+    holed[(3, 1)] = f32::NAN;
+    let few = cloud.slice(s![..9, ..]).to_owned();
+    let fit = |a: &Array2<f32>, b: &Array2<f32>| {
+        Unpaired::fit(a.view(), b.view(), &mut ChaCha8Rng::seed_from_u64(0))
+    };
+    assert!(matches!(fit(&wide, &cloud), Err(Error::Dimension { .. })));
+    assert!(matches!(fit(&cloud, &holed), Err(Error::NotFinite { row: 3 })));
+    assert!(matches!(fit(&few, &cloud), Err(Error::Setting(_))));
+    let zeros = Array2::zeros((60, DIM));
+    assert!(fit(&zeros, &zeros).unwrap().apply(zeros.view()).unwrap().iter().all(|value| value.is_finite()));
+}
