@@ -1,0 +1,28 @@
+//! Resamples of a sample, drawn with replacement.
+
+use rand_chacha::ChaCha8Rng;
+use rand_chacha::rand_core::{Rng, SeedableRng};
+use rayon::prelude::*;
+
+/// The means of so many resamples, ascending.
+pub(super) fn resampled_means(values: &[f64], resamples: usize, seed: u64) -> Vec<f64> {
+    let mut means: Vec<f64> = (0..resamples as u64)
+        .into_par_iter()
+        .map(|resample| resampled_mean(values, seed, resample))
+        .collect();
+    means.par_sort_unstable_by(f64::total_cmp);
+    means
+}
+
+/// Each resample draws from its own stream of the cipher, so that threads share nothing.
+fn resampled_mean(values: &[f64], seed: u64, resample: u64) -> f64 {
+    let mut rng = ChaCha8Rng::seed_from_u64(seed);
+    rng.set_stream(resample);
+    let n = values.len();
+    (0..n).map(|_| values[index_below(n, &mut rng)]).sum::<f64>() / n as f64
+}
+
+/// The high half of a product: uneven by no more than n / 2⁶⁴.
+fn index_below(n: usize, rng: &mut ChaCha8Rng) -> usize {
+    ((u128::from(rng.next_u64()) * n as u128) >> 64) as usize
+}
