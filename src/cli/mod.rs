@@ -4,6 +4,7 @@ mod embed;
 mod error;
 mod evaluate;
 mod files;
+mod gate;
 mod invert;
 mod keygen;
 mod models;
@@ -31,6 +32,7 @@ struct Cli {
 #[derive(Debug, Subcommand)]
 enum Verb {
     Evaluate(evaluate::Args),
+    Gate(gate::Args),
     Train(train::Args),
     Invert(invert::Args),
     Embed(embed::Args),
@@ -50,6 +52,7 @@ pub(crate) fn main() -> ExitCode {
 fn run(verb: &Verb) -> Result<ExitCode, CliError> {
     match verb {
         Verb::Evaluate(args) => evaluate::run(args),
+        Verb::Gate(args) => gate::run(args),
         Verb::Train(args) => train::run(args),
         Verb::Invert(args) => invert::run(args),
         Verb::Embed(args) => embed::run(args),

@@ -6,6 +6,8 @@
 //! are the floor; a defense's `leak` is where the attack on it lies between the two.
 
 mod adversary;
+mod baseline;
+mod budget;
 pub mod corpus;
 mod oracle;
 mod outcome;
@@ -24,6 +26,8 @@ use embosk_defenses::Stack;
 use serde_json::{Map, Value};
 
 pub use adversary::Adversary;
+pub use baseline::Baseline;
+pub use budget::{Budget, CANARY_BLEU, CONFIDENCE, Finding, Kind, Metric, Outcome, TOLERANCES, Verdict};
 pub use corpus::Corpus;
 pub use report::{AttackScores, QueryScores, Report, RetrievalScores, Row, TextScores, Undefended};
 
