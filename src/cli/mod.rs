@@ -6,6 +6,7 @@ mod embed;
 mod error;
 mod evaluate;
 mod files;
+mod gate;
 mod invert;
 mod keygen;
 mod models;
@@ -40,6 +41,7 @@ struct Cli {
 enum Verb {
     Evaluate(evaluate::Args),
     Curve(curve::Args),
+    Gate(gate::Args),
     Train(train::Args),
     Invert(invert::Args),
     Embed(embed::Args),
@@ -62,6 +64,7 @@ fn run(verb: &Verb) -> Result<ExitCode, CliError> {
     match verb {
         Verb::Evaluate(args) => evaluate::run(args),
         Verb::Curve(args) => curve::run(args),
+        Verb::Gate(args) => gate::run(args),
         Verb::Train(args) => train::run(args),
         Verb::Invert(args) => invert::run(args),
         Verb::Embed(args) => embed::run(args),

@@ -131,7 +131,7 @@ fn stacked(score: Option<Score>, decimals: usize) -> String {
 }
 
 /// The spec on as many lines as it needs, broken where a part, a name or a value ends.
-fn broken(defense: &str) -> String {
+pub(crate) fn broken(defense: &str) -> String {
     let mut lines = vec![String::new()];
     for piece in defense.split_inclusive(['(', '=', ',', '|']) {
         match lines.last_mut() {
@@ -153,7 +153,7 @@ fn number(text: String) -> Cell {
     Cell::new(text).set_alignment(CellAlignment::Right)
 }
 
-fn lines(table: &Table) -> String {
+pub(crate) fn lines(table: &Table) -> String {
     table.lines().map(|line| line.trim_end().to_owned()).collect::<Vec<_>>().join("\n")
 }
 
@@ -184,7 +184,7 @@ fn notes(report: &Report) -> String {
 }
 
 /// The settings in one line, hashes shortened. The JSON has them whole, and the metrics' rules.
-fn signature(report: &Report) -> String {
+pub(crate) fn signature(report: &Report) -> String {
     let short = |(name, value): (&String, &serde_json::Value)| {
         let text = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
         let hashes = text.split('+').map(|part| part.get(..12).unwrap_or(part));

@@ -7,6 +7,8 @@
 
 mod adversary;
 mod attacker;
+mod baseline;
+mod budget;
 mod chosen;
 mod clean;
 pub mod corpus;
@@ -33,6 +35,8 @@ use embosk_defenses::Stack;
 use serde_json::{Map, Value};
 
 pub use adversary::Adversary;
+pub use baseline::Baseline;
+pub use budget::{Budget, CANARY_BLEU, CONFIDENCE, Finding, Kind, Metric, Outcome, TOLERANCES, Verdict};
 pub use corpus::Corpus;
 pub use journal::Journal;
 pub use report::{AttackScores, Example, QueryScores, Report, RetrievalScores, Row, TextScores, Undefended};

@@ -1,0 +1,45 @@
+//! A privacy regression test of your own: copy the test below into your project's `tests/` and put your
+//! embedder, your stack, your corpus and your limits into it.
+//!
+//! Here it measures all-MiniLM-L6-v2, which `scripts/fetch-minilm` fetches; run it with
+//! `cargo test --release --features cli --example privacy_budget`, or print its verdict with
+//! `cargo run --release --features cli --example privacy_budget`.
+
+use std::sync::Arc;
+
+use embosk::attacks::vec2text::Vec2Text;
+use embosk::embedder::SentenceTransformer;
+use embosk::evaluate::{Adversary, Budget, Corpus, Evaluation, Metric, Verdict};
+use embosk::{BoxError, Stack};
+
+fn main() -> Result<(), BoxError> {
+    println!("{}", verdict("gaussian(sigma=0.1) | quantization(bits=8)".parse()?)?);
+    Ok(())
+}
+
+/// What the stack keeps back of 60 records, and what retrieval loses by it.
+fn verdict(stack: Stack) -> Result<Verdict, BoxError> {
+    let folder = std::env::var("EMBOSK_MINILM").unwrap_or_else(|_| "models/all-MiniLM-L6-v2".into());
+    // few steps and no local search: enough for the canary, and quick
+    let attack = Vec2Text::shipped("minilm")?.steps(5).beam_width(2).local_queries(0);
+    let embedder = Arc::new(SentenceTransformer::load(&folder)?);
+    let normalizing = Arc::clone(&embedder);
+    let report = Evaluation::new(Arc::clone(&embedder))
+        .corpus(Corpus::records(500, 0))
+        // MiniLM drops case, so none can come back
+        .normalizer(&embedder.normalizer_name(), move |text| normalizing.normalize(text))
+        .attack(attack)
+        .adversary(Adversary::Naive)
+        .defense(stack)
+        .samples(60)
+        .run()?;
+    let budget = Budget::new().exact_match(0.1).bleu(35.0).ndcg_drop(0.8).canary(Metric::Bleu, 60.0);
+    Ok(report.check(&budget)?)
+}
+
+#[test]
+fn the_stack_keeps_its_budget() -> Result<(), BoxError> {
+    let verdict = verdict("gaussian(sigma=0.1) | quantization(bits=8)".parse()?)?;
+    assert!(verdict.passed(), "{verdict}");
+    Ok(())
+}

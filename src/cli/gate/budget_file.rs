@@ -1,0 +1,316 @@
+//! `privacy-budget.toml`: what is measured, and what it is held to.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::ops::Range;
+use std::path::{Path, PathBuf};
+
+use embosk::Stack;
+use embosk::attacks::vec2text::{LOCAL_QUERIES, Vec2Text};
+use embosk::evaluate::{Adversary, Budget, Finding, Kind, Metric, SAMPLES};
+use serde::Deserialize;
+use toml::Spanned;
+
+use crate::cli::CliError;
+
+/// A budget file, with its names read and its paths found.
+#[derive(Debug)]
+pub(super) struct BudgetFile {
+    pub(super) embedder: String,
+    pub(super) corpus: String,
+    pub(super) attack: AttackTable,
+    pub(super) stacks: Vec<Stack>,
+    pub(super) adversaries: Vec<Adversary>,
+    pub(super) samples: usize,
+    pub(super) seed: u64,
+    pub(super) budget: Budget,
+    /// The lines of what is limited: of a stack, or of all, or of the canary.
+    lines: Vec<(Table, Metric, usize)>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Table {
+    Canary,
+    Limits,
+    Stack(String),
+}
+
+/// The file as it is written.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Written {
+    embedder: Option<String>,
+    corpus: Option<String>,
+    adversaries: Option<Vec<Spanned<String>>>,
+    samples: Option<usize>,
+    seed: Option<u64>,
+    confidence: Option<f64>,
+    attack: Option<AttackTable>,
+    #[serde(default)]
+    canary: Numbers,
+    #[serde(default)]
+    limits: Numbers,
+    #[serde(default)]
+    tolerance: Numbers,
+    #[serde(default)]
+    stack: Vec<StackTable>,
+}
+
+type Numbers = BTreeMap<String, Spanned<f64>>;
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct StackTable {
+    defense: Spanned<String>,
+    #[serde(default)]
+    limits: Numbers,
+}
+
+/// The attack, and how it searches.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct AttackTable {
+    pub(super) model: String,
+    steps: usize,
+    beam_width: Spanned<usize>,
+    local_queries: usize,
+}
+
+/// As `evaluate` searches, so that a budget says what a report said.
+impl Default for AttackTable {
+    fn default() -> Self {
+        Self {
+            model: "minilm".into(),
+            steps: 20,
+            beam_width: Spanned::new(0..0, 4),
+            local_queries: LOCAL_QUERIES,
+        }
+    }
+}
+
+impl AttackTable {
+    pub(super) fn apply(&self, attack: Vec2Text) -> Vec2Text {
+        attack.steps(self.steps).beam_width(*self.beam_width.get_ref()).local_queries(self.local_queries)
+    }
+}
+
+impl BudgetFile {
+    /// Reads a budget.
+    ///
+    /// An error has the file and the line, and says what is allowed there; it repeats no value, as one may be
+    /// a key in the wrong place.
+    pub(super) fn read(path: &Path) -> Result<Self, CliError> {
+        let text = fs::read_to_string(path).map_err(|error| crate::cli::files::bad(path, error))?;
+        let source = Source { path, text: &text };
+        let written: Written = toml::from_str(&text).map_err(|error| {
+            source.error(error.span().unwrap_or_default(), without_values(error.message()))
+        })?;
+        source.budget(written)
+    }
+
+    /// The line that a finding is about, counted from 1; the first where it is about none.
+    pub(super) fn line_of(&self, finding: &Finding) -> usize {
+        let in_table = |table: Table| {
+            let here =
+                |(other, metric, _): &&(Table, Metric, usize)| *other == table && *metric == finding.metric;
+            self.lines.iter().find(here).map(|(.., line)| *line)
+        };
+        let line = match finding.kind {
+            Kind::Canary => in_table(Table::Canary),
+            _ => in_table(Table::Stack(finding.defense.clone())).or_else(|| in_table(Table::Limits)),
+        };
+        line.unwrap_or(1)
+    }
+}
+
+/// The file, for what is wrong with it.
+struct Source<'a> {
+    path: &'a Path,
+    text: &'a str,
+}
+
+impl Source<'_> {
+    fn budget(&self, written: Written) -> Result<BudgetFile, CliError> {
+        let mut lines = Vec::new();
+        let mut budget = Budget::new();
+        let mut table = |table: &Table, numbers: &Numbers| -> Result<Vec<(Metric, f64)>, CliError> {
+            let read = |(name, number): (&String, &Spanned<f64>)| {
+                let metric: Metric = name.parse().map_err(|error| self.error(number.span(), error))?;
+                lines.push((table.clone(), metric, self.line(number.span())));
+                Ok((metric, *number.get_ref()))
+            };
+            numbers.iter().map(read).collect()
+        };
+        for (metric, at_least) in table(&Table::Canary, &written.canary)? {
+            budget = budget.canary(metric, at_least);
+        }
+        for (metric, limit) in table(&Table::Limits, &written.limits)? {
+            budget = budget.limit(metric, limit);
+        }
+        let mut stacks = Vec::new();
+        for StackTable { defense, limits } in &written.stack {
+            let stack = self.stack(defense)?;
+            let name = stack.to_string();
+            if stacks.iter().any(|other: &Stack| other.to_string() == name) {
+                return Err(self.error(defense.span(), "this stack is there twice"));
+            }
+            for (metric, limit) in table(&Table::Stack(name.clone()), limits)? {
+                budget = budget.limit_of(&name, metric, limit);
+            }
+            stacks.push(stack);
+        }
+        for (name, tolerance) in &written.tolerance {
+            let metric: Metric = name.parse().map_err(|error| self.error(tolerance.span(), error))?;
+            budget = budget.tolerance(metric, *tolerance.get_ref());
+        }
+        if stacks.is_empty() {
+            return Err(self.error(0..0, "it names no stack; add [[stack]] with defense = \"…\""));
+        }
+        let attack = written.attack.unwrap_or_default();
+        if !(1..=256).contains(attack.beam_width.get_ref()) {
+            return Err(self.error(attack.beam_width.span(), "beam_width is a whole number from 1 to 256"));
+        }
+        let adversary = |name: &Spanned<String>| {
+            name.get_ref().parse().map_err(|error: embosk::Error| self.error(name.span(), error))
+        };
+        let adversaries = written.adversaries.unwrap_or_default();
+        let budget = written.confidence.into_iter().fold(budget, Budget::confidence);
+        budget.validate().map_err(|error| crate::cli::files::bad(self.path, error))?;
+        Ok(BudgetFile {
+            embedder: self.existing(&written.embedder.unwrap_or_else(|| "reference".into())),
+            corpus: self.corpus(&written.corpus.unwrap_or_else(|| "records".into())),
+            attack: AttackTable { model: self.existing(&attack.model), ..attack },
+            stacks,
+            adversaries: adversaries.iter().map(adversary).collect::<Result<_, _>>()?,
+            samples: written.samples.unwrap_or(SAMPLES),
+            seed: written.seed.unwrap_or(0),
+            budget,
+            lines,
+        })
+    }
+
+    /// A spec, with the files of its keys looked for beside the budget.
+    fn stack(&self, spec: &Spanned<String>) -> Result<Stack, CliError> {
+        let mut parts = spec.get_ref().split("file:");
+        let mut found = parts.next().unwrap_or_default().to_owned();
+        for part in parts {
+            let end = part.find([',', ')']).unwrap_or(part.len());
+            let file = self.beside(part[..end].trim_end());
+            found = format!("{found}file:{}{}", file.display(), &part[end..]);
+        }
+        found.parse().map_err(|error: embosk::defenses::Error| self.error(spec.span(), error))
+    }
+
+    /// A path where there is one, and else a name.
+    fn existing(&self, name: &str) -> String {
+        let path = self.beside(name);
+        if path.is_dir() { path.display().to_string() } else { name.to_owned() }
+    }
+
+    fn corpus(&self, spec: &str) -> String {
+        let built_in = spec == "records" || spec.starts_with("records:");
+        if built_in { spec.to_owned() } else { self.beside(spec).display().to_string() }
+    }
+
+    /// A path that is relative to the budget's folder.
+    fn beside(&self, path: &str) -> PathBuf {
+        self.path.parent().unwrap_or(Path::new("")).join(path)
+    }
+
+    fn error(&self, at: Range<usize>, message: impl std::fmt::Display) -> CliError {
+        CliError::new(format!("{}, line {}: {message}", self.path.display(), self.line(at)))
+    }
+
+    fn line(&self, at: Range<usize>) -> usize {
+        self.text.bytes().take(at.start).filter(|&byte| byte == b'\n').count() + 1
+    }
+}
+
+/// serde repeats a value of the wrong type, within quotation marks.
+fn without_values(message: &str) -> String {
+    let mut pieces = message.split('"');
+    let before = pieces.next().unwrap_or_default();
+    match pieces.next_back() {
+        Some(after) => format!("{before}…{after}"),
+        None => message.to_owned(),
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    fn read(text: &str) -> Result<BudgetFile, CliError> {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("budget.toml");
+        fs::write(&path, text).unwrap();
+        fs::create_dir(folder.path().join("model")).unwrap();
+        let key = embosk::Key::from_bytes([7; 32]);
+        fs::write(folder.path().join("a.key"), key.to_text().as_str()).unwrap();
+        BudgetFile::read(&path)
+    }
+
+    #[test]
+    fn a_budget_is_read_with_its_paths_and_lines() {
+        let file = read(
+            "embedder = \"model\"\nsamples = 300\nadversaries = [\"naive\", \"leaked(768)\"]\n\
+             [attack]\nlocal_queries = 0\n[canary]\nbleu = 90\n[limits]\nleak = 0.5\n\
+             [[stack]]\ndefense = \"gaussian(sigma=0.1)\"\n[stack.limits]\nexact_match = 0.01\n\
+             [[stack]]\ndefense = \"rotation(key=file:a.key) | gaussian(sigma=0.2)\"\n",
+        )
+        .unwrap();
+        assert!(file.embedder.ends_with("model") && Path::new(&file.embedder).is_absolute());
+        assert_eq!((file.samples, file.attack.local_queries, file.attack.steps), (300, 0, 20));
+        assert_eq!((file.corpus.as_str(), file.attack.model.as_str()), ("records", "minilm"));
+        let names: Vec<String> = file.stacks.iter().map(ToString::to_string).collect();
+        assert!(names[1].starts_with("rotation(key=fingerprint:"), "{names:?}");
+        let stack = Table::Stack("gaussian(sigma=0.1)".into());
+        assert!(file.lines.contains(&(stack, Metric::ExactMatch, 13)));
+        assert!(file.lines.contains(&(Table::Limits, Metric::Leak, 9)));
+        let limited: Vec<Metric> = file.budget.limited().collect();
+        assert_eq!(limited, [Metric::Leak, Metric::ExactMatch]);
+    }
+
+    #[test]
+    fn what_is_wrong_is_named_with_its_line_and_what_is_allowed() {
+        let stack = "[[stack]]\ndefense = \"none\"\n";
+        let secret = "ab".repeat(32);
+        for (text, line, part) in [
+            (format!("sample = 3\n{stack}"), 1, "expected one of `embedder`, `corpus`"),
+            (format!("{stack}limit = 3\n"), 3, "expected `defense` or `limits`"),
+            (format!("[limits]\nblue = 3\n{stack}"), 2, "there are exact_match, bleu, token_f1"),
+            (format!("[limits]\nbleu = \"{secret}\"\n{stack}"), 2, "invalid type: string …, expected f64"),
+            (format!("[limits]\nbleu = 3\n\n{stack}defense = 3"), 6, "duplicate key"),
+            ("[limits]\nbleu = 3\n[[stack]]\ndefense = \"gauss(1)\"".into(), 4, "unknown defense"),
+            (
+                format!("[limits]\nbleu = 3\n[[stack]]\ndefense = \"rotation(key={secret})\""),
+                4,
+                "a key does not belong in a spec",
+            ),
+            (
+                format!("adversaries = [\n\"naive\",\n\"nobody\"]\n[limits]\nbleu = 3\n{stack}"),
+                3,
+                "no such adversary",
+            ),
+            (format!("[attack]\nbeam_width = 0\n[limits]\nbleu = 3\n{stack}"), 2, "from 1 to 256"),
+            (format!("[limits]\nbleu = 3\n{stack}{stack}"), 6, "twice"),
+            ("[limits]\nbleu = 3\n".into(), 1, "no stack"),
+        ] {
+            let message = read(&text).unwrap_err().to_string();
+            assert!(message.contains(&format!("budget.toml, line {line}: ")), "{text}: {message}");
+            assert!(message.contains(part) && !message.contains(&secret), "{text}: {message}");
+        }
+        for (text, part) in [
+            (stack.to_owned(), "limits nothing"),
+            (format!("[limits]\nbleu = 300\n{stack}"), "between 0 and 100"),
+            (format!("[limits]\nbleu = nan\n{stack}"), "between 0 and 100"),
+            (format!("confidence = 1\n[limits]\nbleu = 3\n{stack}"), "below 1"),
+            (format!("[canary]\nleak = 1\n[limits]\nbleu = 3\n{stack}"), "no canary"),
+            (format!("[tolerance]\nbleu = -1\n[limits]\nbleu = 3\n{stack}"), "0 or more"),
+        ] {
+            let message = read(&text).unwrap_err().to_string();
+            assert!(message.contains("budget.toml: ") && message.contains(part), "{text}: {message}");
+        }
+    }
+}

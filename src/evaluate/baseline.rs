@@ -1,0 +1,216 @@
+//! A former report's scores, text by text, to hold a new one against.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Write;
+
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+
+use super::budget::{Metric, score_of_text};
+use super::report::{Report, Row};
+use crate::Error;
+
+/// The version of the format.
+const FORMAT: u32 = 1;
+
+/// What a signature says without the scores depending on it, save by what a baseline is there to notice: a
+/// new version may attack better, or defend worse.
+const OF_NO_ACCOUNT: [&str; 2] = ["embosk", "oracle_queries_undefended"];
+
+/// A report's scores, text by text and query by query, and what they were made with. It holds no text.
+///
+/// ```
+/// use embosk::evaluate::{Baseline, Budget, Corpus, Evaluation, Outcome};
+/// # use embosk::Embedder;
+/// # let letters = |texts: &[&str]| -> Result<ndarray::Array2<f32>, embosk::BoxError> {
+/// #     let count = |text: &str, letter| text.bytes().filter(|&byte| byte == letter).count() as f32;
+/// #     Ok(ndarray::Array2::from_shape_fn((texts.len(), 26), |(row, at)| count(texts[row], b'a' + at as u8)))
+/// # };
+/// let report = Evaluation::new(letters).corpus(Corpus::records(200, 0)).run()?;
+/// let kept = Baseline::of(&report).to_json();
+/// let budget = Budget::new().baseline(Baseline::from_json(&kept)?);
+/// assert_eq!(report.check(&budget)?.outcome, Outcome::Pass);
+/// # Ok::<(), embosk::Error>(())
+/// ```
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Baseline {
+    format: u32,
+    /// The report's signature: settings, versions, hashes.
+    signature: Map<String, Value>,
+    rows: Vec<Measured>,
+}
+
+/// The columns of a row, by the metrics' names. Of retrieval they are what is lost.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Measured {
+    defense: String,
+    adversary: String,
+    scores: BTreeMap<String, Vec<Option<f64>>>,
+}
+
+impl Baseline {
+    /// The scores of a report.
+    pub fn of(report: &Report) -> Self {
+        let measured = |row: &Row| Measured {
+            defense: row.defense.clone(),
+            adversary: row.adversary.clone(),
+            scores: Metric::ALL
+                .into_iter()
+                .map(|metric| (metric.name().to_owned(), column(report, row, metric)))
+                .filter(|(_, column)| column.iter().any(Option::is_some))
+                .collect(),
+        };
+        let mut signature = report.signature.clone();
+        signature.remove("oracle_queries_undefended");
+        Self { format: FORMAT, signature, rows: report.rows.iter().map(measured).collect() }
+    }
+
+    /// Reads what [`Baseline::to_json`] wrote.
+    ///
+    /// # Errors
+    /// When it is not a baseline, or one of another version.
+    pub fn from_json(text: &str) -> Result<Self, Error> {
+        let bad =
+            |message: String| Error::Setting(format!("it is not a baseline that can be read: {message}"));
+        let read: Self = serde_json::from_str(text).map_err(|error| {
+            // serde's own words may quote the file
+            bad(format!("line {} is damaged, or not of the format", error.line()))
+        })?;
+        match read.format {
+            FORMAT => Ok(read),
+            other => Err(bad(format!("its format is {other}, and {FORMAT} is known; make it anew"))),
+        }
+    }
+
+    /// As JSON, a row a line.
+    pub fn to_json(&self) -> String {
+        // maps of strings and numbers can always be written
+        let json = |value: &dyn Fn() -> serde_json::Result<String>| value().unwrap_or_default();
+        let signature = json(&|| serde_json::to_string(&self.signature));
+        let mut text = format!("{{\n\"format\": {},\n\"signature\": {signature},\n\"rows\": [", self.format);
+        for (at, row) in self.rows.iter().enumerate() {
+            let comma = if at > 0 { "," } else { "" };
+            let _ = write!(text, "{comma}\n{}", json(&|| serde_json::to_string(row)));
+        }
+        text + "\n]\n}\n"
+    }
+
+    /// The names of the settings in which `signature` is unlike the baseline's, those not in `signature`
+    /// left out: so a few settings can be checked before the work that gives the others.
+    pub fn unlike(&self, signature: &Map<String, Value>) -> Vec<String> {
+        let differs = |(name, now): &(&String, &Value)| {
+            !OF_NO_ACCOUNT.contains(&name.as_str())
+                && !self.signature.get(*name).is_some_and(|then| same(then, now))
+        };
+        let told = |(name, now): (&String, &Value)| {
+            let short = |value: &Value| {
+                let text = value.to_string();
+                if name.ends_with("sha256") || text.len() > 200 { None } else { Some(text) }
+            };
+            match (self.signature.get(name).map(short), short(now)) {
+                (None, _) => format!("{name} (not in the baseline)"),
+                (Some(Some(then)), Some(now)) => format!("{name} ({then}, now {now})"),
+                _ => name.clone(),
+            }
+        };
+        signature.iter().filter(differs).map(told).collect()
+    }
+
+    /// Refuses a signature that is unlike the baseline's.
+    ///
+    /// # Errors
+    /// [`Error::Setting`] with what differs.
+    pub fn check(&self, signature: &Map<String, Value>) -> Result<(), Error> {
+        let unlike = self.unlike(signature);
+        if unlike.is_empty() {
+            return Ok(());
+        }
+        Err(Error::Setting(format!(
+            "the baseline cannot be compared, as it was made with other settings: {}; go back to these, or make it anew",
+            unlike.join(", ")
+        )))
+    }
+
+    /// How much worse each text and query came out than here, for the metrics that have a tolerance.
+    pub(super) fn changes<'a>(
+        &self,
+        report: &'a Report,
+        tolerances: &[(Metric, f64)],
+    ) -> Result<Vec<Change<'a>>, Error> {
+        self.check(&report.signature)?;
+        let gone = self.signature.keys().find(|name| {
+            !OF_NO_ACCOUNT.contains(&name.as_str()) && !report.signature.contains_key(name.as_str())
+        });
+        if let Some(gone) = gone {
+            return Err(Error::Setting(format!(
+                "the baseline cannot be compared: it was made with {gone}, and the report was not"
+            )));
+        }
+        let mut changes = Vec::new();
+        for (at, row) in report.rows.iter().enumerate() {
+            let again = report.rows[..at].iter().any(|other| other.defense == row.defense);
+            for &(metric, tolerance) in
+                tolerances.iter().filter(|(metric, _)| !(again && metric.is_retrieval()))
+            {
+                let now = column(report, row, metric);
+                if now.iter().any(Option::is_some) {
+                    let worse = self.worse(row, metric, &now)?;
+                    changes.push(Change { row, metric, tolerance, worse });
+                }
+            }
+        }
+        Ok(changes)
+    }
+
+    fn worse(&self, row: &Row, metric: Metric, now: &[Option<f64>]) -> Result<Vec<f64>, Error> {
+        let same_row = |then: &&Measured| then.defense == row.defense && then.adversary == row.adversary;
+        let then = self.rows.iter().find(same_row).and_then(|then| then.scores.get(metric.name()));
+        let then = then.filter(|then| then.len() == now.len()).ok_or_else(|| {
+            Error::Setting(format!(
+                "the baseline has no `{metric}` of as many texts or queries for {}, {}; make it anew",
+                row.defense, row.adversary
+            ))
+        })?;
+        Ok(now.iter().zip(then).filter_map(|(now, then)| Some((*now)? - (*then)?)).collect())
+    }
+}
+
+/// A metric of a row, and by how much it became worse, text by text or query by query.
+pub(super) struct Change<'a> {
+    pub(super) row: &'a Row,
+    pub(super) metric: Metric,
+    pub(super) tolerance: f64,
+    pub(super) worse: Vec<f64>,
+}
+
+/// One number for each text or query, of which more is worse; `None` where a text has none. Empty where
+/// the metric was not measured.
+fn column(report: &Report, row: &Row, metric: Metric) -> Vec<Option<f64>> {
+    let undefended = &report.undefended;
+    if metric.is_retrieval() {
+        let pairs = undefended.queries.iter().zip(&row.queries);
+        return pairs.map(|(before, after)| Some(metric.lost(before, after))).collect();
+    }
+    if metric != Metric::Leak {
+        return row.texts.iter().map(|text| score_of_text(text, metric)).collect();
+    }
+    // their mean is the leak
+    let range = undefended.texts.iter().zip(&undefended.unrelated);
+    let range = range.map(|(ceiling, floor)| ceiling.bleu - floor.bleu).sum::<f64>();
+    let share = range / row.texts.len().max(1) as f64;
+    let texts = row.texts.iter().zip(&undefended.unrelated);
+    texts.map(|(text, floor)| (share > 0.0).then(|| (text.bleu - floor.bleu) / share)).collect()
+}
+
+/// Lists are the same in any order.
+fn same(then: &Value, now: &Value) -> bool {
+    match (then.as_array(), now.as_array()) {
+        (Some(then), Some(now)) => {
+            let set = |list: &[Value]| list.iter().map(Value::to_string).collect::<BTreeSet<_>>();
+            set(then) == set(now)
+        }
+        _ => then == now,
+    }
+}

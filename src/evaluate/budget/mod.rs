@@ -1,0 +1,234 @@
+//! Limits on what may leak and what retrieval may lose, and whether a report keeps them.
+
+mod check;
+mod evidence;
+mod metric;
+mod verdict;
+
+use super::baseline::Baseline;
+use super::report::Report;
+use crate::Error;
+
+pub use metric::Metric;
+pub(super) use metric::score_of_text;
+pub use verdict::{Finding, Kind, Outcome, Verdict};
+
+/// How sure a decision is where nothing else is said.
+pub const CONFIDENCE: f64 = 0.95;
+
+/// The BLEU that the undefended attack must reach where nothing else is said: half of the scale. An attack
+/// that brings back less than that of texts that nobody protects fails by itself, and whatever a defense
+/// seems to stop, it may have missed anyway. The shipped attack reaches 98 on records; state what yours does.
+pub const CANARY_BLEU: f64 = 50.0;
+
+/// By how much a score may be worse than the baseline's where nothing else is said.
+pub const TOLERANCES: [(Metric, f64); 3] =
+    [(Metric::Bleu, 1.0), (Metric::Leak, 0.01), (Metric::NdcgDrop, 0.01)];
+
+/// What may leak at most, and what retrieval may lose.
+///
+/// Limits hold for every stack and its worst adversary. They are decided on one-sided bounds, not on what
+/// the sample happens to show: a limit is kept when the upper bound lies below it, broken when the lower
+/// bound lies above it, and else the sample is too small to say. See [`Report::check`].
+///
+/// ```
+/// use embosk::evaluate::{Budget, Corpus, Evaluation, Outcome};
+/// # use embosk::Embedder;
+/// # let letters = |texts: &[&str]| -> Result<ndarray::Array2<f32>, embosk::BoxError> {
+/// #     let count = |text: &str, letter| text.bytes().filter(|&byte| byte == letter).count() as f32;
+/// #     Ok(ndarray::Array2::from_shape_fn((texts.len(), 26), |(row, at)| count(texts[row], b'a' + at as u8)))
+/// # };
+/// let report = Evaluation::new(letters)
+///     .corpus(Corpus::records(500, 0))
+///     .defense("gaussian(sigma=5)".parse()?)
+///     .run()?;
+/// assert_eq!(report.check(&Budget::new().ndcg_drop(0.02))?.outcome, Outcome::Fail);
+/// # Ok::<(), embosk::Error>(())
+/// ```
+#[derive(Debug, Clone)]
+pub struct Budget {
+    limits: Vec<(Metric, f64)>,
+    of_stacks: Vec<(String, Metric, f64)>,
+    /// Where it is empty, the default.
+    canary: Vec<(Metric, f64)>,
+    tolerances: Vec<(Metric, f64)>,
+    confidence: f64,
+    baseline: Option<Baseline>,
+}
+
+impl Budget {
+    /// No limits yet.
+    pub fn new() -> Self {
+        Self {
+            limits: Vec::new(),
+            of_stacks: Vec::new(),
+            canary: Vec::new(),
+            tolerances: TOLERANCES.to_vec(),
+            confidence: CONFIDENCE,
+            baseline: None,
+        }
+    }
+
+    /// At most this share of texts comes back whole, 0 to 1.
+    pub fn exact_match(self, limit: f64) -> Self {
+        self.limit(Metric::ExactMatch, limit)
+    }
+
+    /// At most this BLEU, 0 to 100.
+    pub fn bleu(self, limit: f64) -> Self {
+        self.limit(Metric::Bleu, limit)
+    }
+
+    /// At most this F1 over word sets, 0 to 1.
+    pub fn token_f1(self, limit: f64) -> Self {
+        self.limit(Metric::TokenF1, limit)
+    }
+
+    /// At most this ROUGE-L, 0 to 1.
+    pub fn rouge_l(self, limit: f64) -> Self {
+        self.limit(Metric::RougeL, limit)
+    }
+
+    /// At most this share of labelled names, dates, amounts … comes back, 0 to 1.
+    pub fn entity_recall(self, limit: f64) -> Self {
+        self.limit(Metric::EntityRecall, limit)
+    }
+
+    /// At most this leak, where 1 is as much as without a defense.
+    pub fn leak(self, limit: f64) -> Self {
+        self.limit(Metric::Leak, limit)
+    }
+
+    /// nDCG@10 falls by at most this much below that of the undefended vectors.
+    pub fn ndcg_drop(self, limit: f64) -> Self {
+        self.limit(Metric::NdcgDrop, limit)
+    }
+
+    /// Recall@10 falls by at most this much below that of the undefended vectors.
+    pub fn recall_drop(self, limit: f64) -> Self {
+        self.limit(Metric::RecallDrop, limit)
+    }
+
+    /// A limit on any metric, for every stack. The last one given counts.
+    pub fn limit(mut self, metric: Metric, limit: f64) -> Self {
+        set(&mut self.limits, metric, limit);
+        self
+    }
+
+    /// A limit for one stack, named as the report's rows name it, instead of the one for every stack.
+    pub fn limit_of(mut self, stack: &str, metric: Metric, limit: f64) -> Self {
+        self.of_stacks.retain(|(name, other, _)| (name.as_str(), *other) != (stack, metric));
+        self.of_stacks.push((stack.to_owned(), metric, limit));
+        self
+    }
+
+    /// The canary: what the attack must reach on undefended vectors. Where it does not, the attack is
+    /// damaged or does not fit, its failing under a defense says nothing, and nothing passes. Default: a
+    /// BLEU of [`CANARY_BLEU`]. Given several times, all count; the first replaces the default.
+    ///
+    /// It takes scores of attacks other than `leak`, which is 1 without a defense whatever the attack.
+    pub fn canary(mut self, metric: Metric, at_least: f64) -> Self {
+        set(&mut self.canary, metric, at_least);
+        self
+    }
+
+    /// How sure a decision must be, above 0.5 and below 1. Default: [`CONFIDENCE`].
+    pub fn confidence(self, confidence: f64) -> Self {
+        Self { confidence, ..self }
+    }
+
+    /// A former report. Scores that are worse than it by more than the tolerance, for certain, fail.
+    pub fn baseline(self, baseline: Baseline) -> Self {
+        Self { baseline: Some(baseline), ..self }
+    }
+
+    /// By how much a score may be worse than the baseline's, in the metric's own unit. Default:
+    /// [`TOLERANCES`]; metrics that are not there are compared once they have a tolerance.
+    pub fn tolerance(mut self, metric: Metric, tolerance: f64) -> Self {
+        set(&mut self.tolerances, metric, tolerance);
+        self
+    }
+
+    /// Refuses limits that no report can be held against, without one.
+    ///
+    /// # Errors
+    /// Where nothing is limited, or a number is outside its metric's range.
+    pub fn validate(&self) -> Result<(), Error> {
+        if self.limits.is_empty() && self.of_stacks.is_empty() && self.baseline.is_none() {
+            return Err(Error::Setting("the budget limits nothing: give it limits, or a baseline".into()));
+        }
+        if self.confidence.is_nan() || self.confidence <= 0.5 || self.confidence >= 1.0 {
+            return Err(Error::Setting("a confidence lies above 0.5 and below 1; 0.95 is usual".into()));
+        }
+        let of_stacks = self.of_stacks.iter().map(|(_, metric, limit)| (*metric, *limit));
+        for (metric, limit) in self.limits.iter().chain(&self.canary).copied().chain(of_stacks) {
+            metric.check(limit)?;
+        }
+        for (metric, _) in &self.canary {
+            if metric.is_retrieval() || *metric == Metric::Leak {
+                return Err(Error::Setting(format!(
+                    "`{metric}` is no canary: it says nothing of the undefended attack; bleu or exact_match does"
+                )));
+            }
+        }
+        match self.tolerances.iter().find(|(_, tolerance)| !(0.0..=100.0).contains(tolerance)) {
+            Some((metric, _)) => {
+                Err(Error::Setting(format!("the tolerance of `{metric}` must be 0 or more")))
+            }
+            None => Ok(()),
+        }
+    }
+
+    /// The metrics that have a limit anywhere.
+    pub fn limited(&self) -> impl Iterator<Item = Metric> {
+        let of_stacks = self.of_stacks.iter().map(|(_, metric, _)| *metric);
+        self.limits.iter().map(|(metric, _)| *metric).chain(of_stacks)
+    }
+
+    fn canaries(&self) -> Vec<(Metric, f64)> {
+        if self.canary.is_empty() { vec![(Metric::Bleu, CANARY_BLEU)] } else { self.canary.clone() }
+    }
+
+    /// The limits that a stack has: its own before those for every stack.
+    fn limits_of(&self, stack: &str) -> Vec<(Metric, f64)> {
+        let mut limits = self.limits.clone();
+        for (_, metric, limit) in self.of_stacks.iter().filter(|(name, ..)| name == stack) {
+            set(&mut limits, *metric, *limit);
+        }
+        limits
+    }
+}
+
+impl Default for Budget {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+fn set(list: &mut Vec<(Metric, f64)>, metric: Metric, value: f64) {
+    match list.iter_mut().find(|(other, _)| *other == metric) {
+        Some(entry) => entry.1 = value,
+        None => list.push((metric, value)),
+    }
+}
+
+impl Report {
+    /// Whether the budget is kept.
+    ///
+    /// Each limit is held against the stack's worst adversary. Scores of attacks have bounds that reckon with
+    /// what was not seen: Clopper and Pearson's for exact match, which are exact, and Learned-Miller and
+    /// Thomas' (2019, arXiv 1905.06208) for means of bounded scores, conjectured to hold for any
+    /// distribution and number of texts. What retrieval loses, and what
+    /// became worse than the baseline, is decided by the paired bootstrap over queries or texts. Over the
+    /// limits together the errors are held at the confidence by Holm's method (1979), once for what is
+    /// kept and once for what is broken.
+    ///
+    /// Equal reports and budgets have equal verdicts.
+    ///
+    /// # Errors
+    /// Where nothing is limited, a number is out of range, a limit is on what was not measured or on a
+    /// stack that is not there, or the baseline was made with other settings.
+    pub fn check(&self, budget: &Budget) -> Result<Verdict, Error> {
+        check::check(self, budget)
+    }
+}
