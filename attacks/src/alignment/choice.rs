@@ -200,7 +200,13 @@ impl Split {
             }
             let map = prior.map(&self.seen, &self.target)?;
             let restored = map.apply(self.unseen.as_ref());
-            let scale = scale(&restored, &self.truth);
+            // outside the span of the pairs a map of minimum norm loses length, which is no scaling
+            let scale = match prior {
+                Prior::Procrustes if self.seen.nrows() < self.seen.ncols().max(self.target.ncols()) => {
+                    scale(&map.apply(self.seen.as_ref()), &self.target)
+                }
+                _ => scale(&restored, &self.truth),
+            };
             let (kind, error) = (Kind::Pure(prior, scale.is_some()), self.error(&restored));
             let scale = scale.unwrap_or(1.0);
             let candidate = Candidate { kind, scale, map: map.times(scale), error };

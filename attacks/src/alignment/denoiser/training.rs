@@ -15,11 +15,12 @@ use crate::products::mapped;
 
 const BATCH: usize = 256;
 const RATE: f32 = 1e-3;
-/// Passes over the pairs, at most; fewer where there are many pairs.
-const PASSES: usize = 60;
+/// Passes over the pairs, at least and at most, and the samples that they take together in between.
+const PASSES: (usize, usize) = (4, 250);
 const SAMPLES: usize = 500_000;
-/// Passes without progress on the held-out pairs after which the training ends.
+/// The training ends after so many passes, and so many steps, without progress on the held-out pairs.
 const PATIENCE: usize = 8;
+const PATIENT_STEPS: usize = 500;
 /// The share of the training in which the learning rate rises.
 const WARM_UP: f32 = 0.03;
 
@@ -54,8 +55,8 @@ pub(super) fn train(
         return Ok(());
     }
     let noise = Noise::of(pairs)?;
-    let passes = PASSES.min(SAMPLES / count).max(4);
-    let steps = passes * count.div_ceil(BATCH);
+    let passes = (SAMPLES / count).clamp(PASSES.0, PASSES.1);
+    let (each, steps) = (count.div_ceil(BATCH), passes * count.div_ceil(BATCH));
     let mut adam = Adam::new(&denoiser.network);
     let (mut best, mut least, mut since) = (denoiser.network.clone(), error(denoiser, held_out), 0);
     let mut step = 0;
@@ -88,7 +89,7 @@ pub(super) fn train(
             (best, least, since) = (denoiser.network.clone(), now, 0);
         } else {
             since += 1;
-            if since == PATIENCE {
+            if since >= PATIENCE && since * each >= PATIENT_STEPS {
                 break;
             }
         }
