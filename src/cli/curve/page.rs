@@ -34,11 +34,16 @@ fn head(curve: &Curve<'_>) -> String {
     };
     format!(
         "<header>\n<h1>Privacy against utility</h1>\n<p class=\"lead\">{} documents of <b>{}</b>, {attacked}{} queries; \
-         vectors of {}. Attack and search read the same protected vectors.</p>\n</header>\n",
+         vectors of {}.{}</p>\n</header>\n",
         setting("documents"),
         setting("corpus"),
         setting("queries"),
-        setting("embedder")
+        setting("embedder"),
+        if curve.is_attacked() {
+            " Attack and search read the same protected vectors."
+        } else {
+            " Nothing was attacked."
+        }
     )
 }
 
@@ -62,8 +67,11 @@ fn verdict(curve: &Curve<'_>) -> String {
             table::long(floor.bleu, 1)
         );
     }
-    text + "<p class=\"muted\">A defense is worth what its worst row says, and low numbers say that the attackers who were \
-            tried did not succeed, not that nobody can. Bars are 95 % intervals over texts and queries.</p>\n"
+    if curve.is_attacked() {
+        text += "<p class=\"muted\">A defense is worth what its worst row says, and low numbers say that the attackers who were \
+                 tried did not succeed, not that nobody can.</p>\n";
+    }
+    text + "<p class=\"muted\">Bars are 95 % intervals over texts and queries.</p>\n"
 }
 
 /// Each in both sizes; the style shows the one that fits.
@@ -105,10 +113,15 @@ fn scores(curve: &Curve<'_>) -> String {
     let headings: String =
         columns.iter().map(|column| format!("<th scope=\"col\">{}</th>", column.heading)).collect();
     let rows: String = curve.stacks.iter().map(|stack| rows(curve, stack, &columns)).collect();
+    let marks = if curve.is_attacked() {
+        "◆ is on the Pareto front: no other stack leaves its worst adversary less and retrieval more. The worst adversary \
+         of a stack is in bold. "
+    } else {
+        ""
+    };
     format!(
         "<h2>All points</h2>\n<table>\n<thead><tr><th scope=\"col\">defense</th><th scope=\"col\">adversary</th>{headings}</tr></thead>\n\
-         {rows}</table>\n<p class=\"muted\">◆ is on the Pareto front: no other stack leaves its worst adversary less and \
-         retrieval more. The worst adversary of a stack is in bold. In brackets: 95 % intervals.</p>\n"
+         {rows}</table>\n<p class=\"muted\">{marks}In brackets: 95 % intervals.</p>\n"
     )
 }
 
@@ -136,7 +149,7 @@ fn rows(curve: &Curve<'_>, stack: &Measured<'_>, columns: &[&Column]) -> String 
         for column in columns {
             let _ = write!(
                 text,
-                "<td data-name=\"{}\" class=\"number\">{}</td>",
+                "<td data-name=\"{}\" class=\"number\"><span>{}</span></td>",
                 column.heading,
                 (column.cell)(curve, row)
             );

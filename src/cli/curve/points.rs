@@ -25,6 +25,7 @@ pub(super) struct Line {
 pub(super) struct Axis {
     pub(super) parameter: String,
     pub(super) log: bool,
+    pub(super) whole: bool,
 }
 
 /// A stack and what was measured under it.
@@ -154,7 +155,7 @@ fn measured<'a>(report: &'a Report, first: &'a Row, of: Option<(usize, Vec<f64>)
 
 fn line(sweep: &Sweep) -> Line {
     let axis = match sweep.ranges() {
-        [range] => Some(Axis { parameter: range.parameter.clone(), log: range.log }),
+        [range] => Some(Axis { parameter: range.parameter.clone(), log: range.log, whole: range.whole }),
         _ => None,
     };
     Line { title: sweep.to_string(), axis }

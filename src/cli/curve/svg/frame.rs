@@ -10,6 +10,8 @@ pub(super) struct Scale {
     from: f64,
     to: f64,
     log: bool,
+    /// Whether there are ticks at whole numbers alone.
+    whole: bool,
 }
 
 impl Scale {
@@ -19,7 +21,12 @@ impl Scale {
         let (low, high) = if log { (from.ln(), to.ln()) } else { (from, to) };
         let room = room * if high > low { high - low } else { high.abs().max(1.0) };
         let back = |value: f64| if log { value.exp() } else { value };
-        Self { from: back(low - room), to: back(high + room), log }
+        Self { from: back(low - room), to: back(high + room), log, whole: false }
+    }
+
+    /// With ticks at whole numbers alone.
+    pub(super) fn whole(self, whole: bool) -> Self {
+        Self { whole, ..self }
     }
 
     fn part(self, value: f64) -> f64 {
@@ -31,14 +38,15 @@ impl Scale {
     /// About `count` round numbers within.
     pub(super) fn ticks(self, count: usize) -> Vec<f64> {
         let ticks = if self.log { self.log_ticks(count) } else { Vec::new() };
-        if ticks.len() >= 2 { ticks } else { self.even_ticks(count) }
+        let ticks = if ticks.len() >= 2 { ticks } else { self.even_ticks(count) };
+        ticks.into_iter().filter(|tick| !self.whole || tick.fract() == 0.0).collect()
     }
 
     fn even_ticks(self, count: usize) -> Vec<f64> {
         let raw = (self.to - self.from) / count.max(1) as f64;
         let power = 10_f64.powf(raw.log10().floor());
         let step =
-            [1.0, 2.0, 5.0, 10.0].map(|factor| factor * power).into_iter().find(|step| *step >= raw * 0.99);
+            [1.0, 2.0, 5.0, 10.0].map(|factor| factor * power).into_iter().find(|step| *step >= raw * 0.75);
         let Some(step) = step.filter(|step| step.is_normal()) else { return vec![self.from] };
         let first = (self.from / step - 1e-9).ceil();
         let ticks = (0..=2 * count).map(|n| (first + n as f64) * step);
@@ -167,7 +175,7 @@ mod tests {
     fn ticks_are_round_and_within() {
         let cases: [(Scale, usize, &[f64]); 6] = [
             (Scale::new(0.0, 1.0, false, 0.0), 5, &[0.0, 0.2, 0.4, 0.6, 0.8, 1.0]),
-            (Scale::new(-0.1, 1.1, false, 0.0), 5, &[0.0, 0.5, 1.0]),
+            (Scale::new(-0.1, 1.1, false, 0.0), 5, &[0.0, 0.2, 0.4, 0.6, 0.8, 1.0]),
             (Scale::new(0.003, 0.1, true, 0.0), 5, &[0.005, 0.01, 0.02, 0.05, 0.1]),
             (Scale::new(0.0001, 1.0, true, 0.0), 5, &[0.0001, 0.001, 0.01, 0.1, 1.0]),
             (Scale::new(0.02, 0.03, true, 0.0), 5, &[0.02, 0.022, 0.024, 0.026, 0.028, 0.03]),

@@ -105,7 +105,7 @@ fn frame(axis: &Axis, series: &[Series], size: Size, legend: f64) -> Option<Fram
         top: legend + 3.4 * size.font(),
         width: size.width() - left - right,
         height,
-        x: Scale::new(from, to, axis.log, 0.05),
+        x: Scale::new(from, to, axis.log, 0.05).whole(axis.whole),
         y: Scale::new(low, high, false, 0.02),
     })
 }
