@@ -211,13 +211,12 @@ fn attacked<E: Embedder>(
                 rows.push(row);
                 continue;
             }
-            let (protected, retrieval) = match measured.take() {
-                Some(measured) => measured,
-                None => {
-                    let protected = clean.protect(&stack, seed)?;
-                    let retrieval = protected.retrieval(corpus, seed)?;
-                    (protected, retrieval)
-                }
+            let (protected, retrieval) = if let Some(measured) = measured.take() {
+                measured
+            } else {
+                let protected = clean.protect(&stack, seed)?;
+                let retrieval = protected.retrieval(corpus, seed)?;
+                (protected, retrieval)
             };
             let (outcome, map) = trials.run(&stack, adversary, &protected.documents)?;
             let row = Row {
