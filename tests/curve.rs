@@ -1,7 +1,7 @@
 //! The grammar of sweeps, an evaluation that is followed row by row, and `embosk curve` from outside: its
 //! page as a browser sees it, its resumption, its search.
 #![cfg(feature = "cli")]
-#![allow(clippy::unwrap_used, clippy::float_cmp)]
+#![allow(clippy::unwrap_used, clippy::float_cmp, clippy::case_sensitive_file_extension_comparisons)]
 
 mod common;
 
@@ -29,7 +29,7 @@ fn values(spec: &str) -> Vec<f64> {
 #[test]
 fn ranges_are_expanded() {
     let cases: [(&str, &[f64]); 7] = [
-        ("gaussian(sigma=0.001..0.1/7log)", &[0.001, 0.002154, 0.004642, 0.01, 0.02154, 0.04642, 0.1]),
+        ("gaussian(sigma=0.001..0.1/7log)", &[0.001, 0.002_154, 0.004_642, 0.01, 0.02154, 0.04642, 0.1]),
         ("gaussian( sigma = 0.1 .. 0.5 / 3 )", &[0.1, 0.3, 0.5]),
         ("gaussian(sigma=1e-3..1e-1/3 log, on=queries)", &[0.001, 0.01, 0.1]),
         ("gaussian(sigma=.5..1/2)", &[0.5, 1.0]),
@@ -212,7 +212,7 @@ struct Pages {
 impl Journal for Kept {
     fn begin(&mut self, settings: &Map<String, Value>, rows: usize) -> Result<(), Error> {
         assert!(rows > 0 && settings.contains_key("corpus_sha256") && !settings.contains_key("defenses"));
-        self.0.borrow_mut().settings = settings.clone();
+        self.0.borrow_mut().settings.clone_from(settings);
         Ok(())
     }
 
@@ -359,7 +359,7 @@ const SEARCHED: &str = "curve --embedder embedder --attack none --corpus records
                         --defense gaussian(sigma=0.01..0.2/5log) --defense quantization(bits=1..8)";
 
 /// With the shipped attack, on few texts and with a short search.
-const ATTACKED: &str = "curve --embedder embedder --corpus records:60 --samples 8 --steps 1 --beam-width 1 --local-queries 0 \
+const ATTACKED: &str = "curve --embedder embedder --corpus records:60 --samples 6 --steps 0 --beam-width 1 --local-queries 0 \
                         --adversary naive --adversary leaked(40)";
 
 fn files(folder: &Path) -> BTreeMap<String, Vec<u8>> {
@@ -584,7 +584,7 @@ fn the_shipped_attack_is_swept_searched_and_shown() {
     let place = workplace();
     let folder = place.path();
     let line = format!(
-        "{ATTACKED} --defense gaussian(sigma=0.005..0.3/2log) --find bleu<=25 --examples 2 --output out"
+        "{ATTACKED} --defense gaussian(sigma=0.005..0.3/2log) --find bleu<=15 --examples 2 --output out"
     );
     let output = embosk(folder, &format!("{line} --verbose")).output().unwrap();
     // so short a search and so few texts may prove too little; the page is there all the same
@@ -601,11 +601,11 @@ fn the_shipped_attack_is_swept_searched_and_shown() {
     assert!((5..=10).contains(&stacks), "the ends and none, and some between: {stacks}");
 
     let found = report["find"]["strength"].as_f64().expect("strong noise stops any attack");
-    assert_eq!(report["find"]["limit"], "bleu<=25");
+    assert_eq!(report["find"]["limit"], "bleu<=15");
     let worst = |row: &&Value| row["worst"] == true && row["strength"][0].is_number();
     for row in rows.iter().filter(worst) {
         let (strength, bleu) = (row["strength"][0].as_f64().unwrap(), row["bleu"]["value"].as_f64().unwrap());
-        assert!(strength < found || bleu <= 25.0, "{strength} keeps the limit as {found} does");
+        assert!(strength < found || bleu <= 15.0, "{strength} keeps the limit as {found} does");
     }
     assert!(
         rows.iter().any(|row| row["strength"][0] == found) && rows.iter().any(|row| row["front"] == true)
@@ -620,7 +620,7 @@ fn the_shipped_attack_is_swept_searched_and_shown() {
     assert!(count(&drawn, "circle", "ring") > 2 && count(&drawn, "p", "answer") == 1);
     assert_eq!((count(&drawn, "section", "example"), count(&drawn, "blockquote", "")), (2, 2));
     assert!(
-        page.contains("--find &#39;bleu&lt;=25&#39;") || page.contains("&#39;bleu&lt;=25&#39;"),
+        page.contains("--find &#39;bleu&lt;=15&#39;") || page.contains("&#39;bleu&lt;=15&#39;"),
         "the command is there"
     );
 

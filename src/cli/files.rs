@@ -113,9 +113,10 @@ pub(crate) fn write_atomically(
 pub(crate) fn remove_parts(folder: &Path) {
     let Ok(entries) = fs::read_dir(folder) else { return };
     for entry in entries.flatten() {
-        let name = entry.file_name();
-        if name.to_str().is_some_and(|name| name.starts_with('.') && name.ends_with(".part")) {
-            let _ = fs::remove_file(entry.path());
+        let path = entry.path();
+        let is_hidden = entry.file_name().to_string_lossy().starts_with('.');
+        if is_hidden && path.extension().is_some_and(|extension| extension == "part") {
+            let _ = fs::remove_file(path);
         }
     }
 }

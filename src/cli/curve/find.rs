@@ -15,11 +15,13 @@ const NARROW: f64 = 1.0 / 64.0;
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Limit {
     name: &'static str,
-    score: fn(&Row) -> Option<Score>,
+    score: Metric,
     pub(super) most: f64,
 }
 
-const METRICS: [(&str, fn(&Row) -> Option<Score>); 7] = [
+type Metric = fn(&Row) -> Option<Score>;
+
+const METRICS: [(&str, Metric); 7] = [
     ("leak", |row| row.leak),
     ("exact_match", |row| row.attack.exact_match),
     ("bleu", |row| row.attack.bleu),
@@ -183,7 +185,7 @@ mod tests {
 
     #[test]
     fn a_leak_that_rises_with_strength_is_told() {
-        let bump = |strength: f64| if (0.6..0.9).contains(&strength) { 0.5 } else { 1.0 - strength };
+        let bump = |strength: f64| if (0.6..0.9).contains(&strength) { 0.55 } else { 1.0 - strength };
         let trials: Vec<Trial> =
             (0..=10).map(|n| trial(f64::from(n) / 10.0, bump(f64::from(n) / 10.0))).collect();
         let Step::Done(answer) = step(&trials, 0.45, false, true) else { panic!("all are measured") };

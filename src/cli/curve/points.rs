@@ -1,5 +1,7 @@
 //! A report as a curve: what belongs together, which adversary is the worst, and what is on the front.
 
+use std::fmt::Write;
+
 use embosk::evaluate::statistics::Score;
 use embosk::evaluate::{Report, Row, Sweep};
 
@@ -55,6 +57,8 @@ impl<'a> Curve<'a> {
                 stacks.extend(measured(report, row, place(sweeps, searched, &row.defense)));
             }
         }
+        // those of a search came last, and belong between the others
+        stacks.sort_by(|a, b| a.of.partial_cmp(&b.of).unwrap_or(std::cmp::Ordering::Equal));
         let mut adversaries: Vec<&str> = Vec::new();
         for row in &report.rows {
             if !adversaries.contains(&row.adversary.as_str()) {
@@ -194,11 +198,11 @@ pub(super) fn table(curve: &Curve<'_>) -> String {
         let mut line = format!("{} {:width$}", if stack.front { '◆' } else { ' ' }, stack.defense);
         if curve.is_attacked() {
             let leak = table::long(curve.recovered(stack.worst), 2);
-            line += &format!("  {} {leak} ({})", curve.measure(), stack.worst.adversary);
+            let _ = write!(line, "  {} {leak} ({})", curve.measure(), stack.worst.adversary);
         }
         if let Some(kept) = curve.kept(stack.worst) {
             let ndcg = table::long(stack.worst.retrieval.ndcg_at_10, 3);
-            line += &format!("  nDCG@10 {ndcg}, {:.0} % kept", 100.0 * kept.value);
+            let _ = write!(line, "  nDCG@10 {ndcg}, {:.0} % kept", 100.0 * kept.value);
         }
         text += line.trim_end();
         text.push('\n');

@@ -1,5 +1,7 @@
 //! What shapes, colours and lines stand for.
 
+use std::fmt::Write;
+
 use super::super::points::Curve;
 use super::{Size, at, escape, mark};
 
@@ -47,8 +49,9 @@ fn arranged(entries: &[Entry], size: Size) -> (String, f64) {
             (x, y) = (0.0, y + row);
         }
         text += &(entry.sample)(entry, x + 10.0, y);
-        text += &format!(
-            "<text x=\"{}\" y=\"{}\">{}</text>\n",
+        let _ = writeln!(
+            text,
+            "<text x=\"{}\" y=\"{}\">{}</text>",
             at(x + gap),
             at(y + 0.35 * size.font()),
             escape(&entry.name)
@@ -66,7 +69,7 @@ fn adversary(entry: &Entry, x: f64, y: f64) -> String {
 
 fn worst(_: &Entry, x: f64, y: f64) -> String {
     let [hollow, full] =
-        [(x - 5.0, false), (x + 7.0, true)].map(|(x, full)| mark::shape(Some(0), x, y, full));
+        [(x - 7.0, false), (x + 6.0, true)].map(|(x, full)| mark::shape(Some(0), x, y, full));
     format!("<g class=\"a5\">{hollow}{full}</g>\n")
 }
 

@@ -63,10 +63,8 @@ impl Series {
 }
 
 fn series(curve: &Curve<'_>, stacks: &[&Measured<'_>]) -> Vec<Series> {
-    let adversaries: Vec<Option<usize>> = match curve.is_attacked() {
-        true => (0..curve.adversaries.len()).map(Some).collect(),
-        false => Vec::new(),
-    };
+    let adversaries: Vec<Option<usize>> =
+        if curve.is_attacked() { (0..curve.adversaries.len()).map(Some).collect() } else { Vec::new() };
     let all: Vec<Option<usize>> = std::iter::once(None).chain(adversaries).collect();
     let middle = (all.len() - 1) as f64 / 2.0;
     let one = |(place, &adversary): (usize, &Option<usize>)| Series {

@@ -148,11 +148,11 @@ fn front(curve: &Curve<'_>, frame: &Frame) -> String {
     let rings = places.iter().map(|(x, y)| {
         format!("<circle class=\"ring\" cx=\"{}\" cy=\"{}\" r=\"9.5\"><title>on the Pareto front</title></circle>\n", at(*x), at(*y))
     });
-    let mut step = String::new();
-    for (number, (x, y)) in places.iter().enumerate() {
-        step +=
-            &if number == 0 { format!("M{} {}", at(*x), at(*y)) } else { format!("H{}V{}", at(*x), at(*y)) };
-    }
+    let corner = |(number, (x, y)): (usize, &(f64, f64))| match number {
+        0 => format!("M{} {}", at(*x), at(*y)),
+        _ => format!("H{}V{}", at(*x), at(*y)),
+    };
+    let step: String = places.iter().enumerate().map(corner).collect();
     let rings: String = rings.collect();
     format!("<g class=\"front\">\n<path class=\"step\" d=\"{step}\"/>\n{rings}</g>\n")
 }
