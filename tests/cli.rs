@@ -244,13 +244,24 @@ fn pairs_are_scored_as_sacrebleu_and_rouge_score_them() {
     fs::write(folder.path().join("pairs.jsonl"), pairs.collect::<String>()).unwrap();
     let scores: Value =
         serde_json::from_str(&succeeds(&folder, "score --input pairs.jsonl --format json")).unwrap();
-    for metric in ["bleu", "rouge_l"] {
+    for metric in ["bleu", "chrf", "rouge_1", "rouge_l", "token_f1"] {
         let expected =
             golden.iter().map(|pair| pair[metric].as_f64().unwrap()).sum::<f64>() / golden.len() as f64;
         let [value, low, high] = ["value", "low", "high"].map(|end| scores[metric][end].as_f64().unwrap());
         assert!((value - expected).abs() < 1e-9, "{metric}: {value} {expected}");
         assert!(low < value && value < high);
     }
+    let corpora =
+        fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/corpus-metrics.json"));
+    let corpora: Value = serde_json::from_str(&corpora.unwrap()).unwrap();
+    for (metric, name) in [("corpus_bleu", "bleu"), ("corpus_chrf", "chrf")] {
+        let [value, low, high] = ["value", "low", "high"].map(|end| scores[metric][end].as_f64().unwrap());
+        assert!((value - corpora[0][name].as_f64().unwrap()).abs() < 1e-9 && low < value && value < high);
+    }
+    let effective: Value =
+        serde_json::from_str(&succeeds(&folder, "score --input pairs.jsonl --format json --effective-order"))
+            .unwrap();
+    assert!(effective["bleu"]["value"].as_f64() > scores["bleu"]["value"].as_f64());
 }
 
 #[test]
@@ -266,9 +277,44 @@ fn three_pairs_are_scored_by_hand() {
     assert!((value("exact_match") - 1.0 / 3.0).abs() < 1e-9);
     assert!((value("token_f1") - 0.5).abs() < 1e-9 && (value("rouge_l") - 0.5).abs() < 1e-9);
     let names: Vec<&str> = scores.as_object().unwrap().keys().map(String::as_str).collect();
-    assert_eq!(names, ["bleu", "exact_match", "rouge_l", "token_f1"]);
+    assert_eq!(
+        names,
+        ["bleu", "chrf", "corpus_bleu", "corpus_chrf", "exact_match", "rouge_1", "rouge_l", "token_f1"]
+    );
     let table = succeeds(&folder, "score --input pairs.jsonl");
-    assert!(table.starts_with("exact match 0.333 [0.008, 0.906]\n") && table.contains("3 pairs"), "{table}");
+    assert!(
+        table.starts_with("exact match       0.333 [0.008, 0.906]\n") && table.contains("3 pairs"),
+        "{table}"
+    );
+}
+
+#[test]
+fn entities_are_scored_where_spans_name_them() {
+    let folder = workplace();
+    let pairs = [("Zoë lives in Rome", "Zoë lives in Oslo"), ("nobody", "Ann")];
+    let lines = pairs.map(|(input, output)| json!({"input": input, "output": output}).to_string() + "\n");
+    fs::write(folder.path().join("pairs.jsonl"), lines.concat()).unwrap();
+    let command = "score --input pairs.jsonl --entities spans.jsonl --format json";
+    let first = r#"{"input": [[0, 3, "PERSON"], [13, 17]], "output": [[0, 3]]}"#;
+    fs::write(
+        folder.path().join("spans.jsonl"),
+        format!("{first}\n{{\"input\": [], \"output\": [[0, 3]]}}\n"),
+    )
+    .unwrap();
+    let scores: Value = serde_json::from_str(&succeeds(&folder, command)).unwrap();
+    assert_eq!(scores["entity_recall"]["value"], 0.5);
+    assert_eq!(scores["entity_precision"]["value"], 0.5);
+    for (spans, message) in [
+        (first.to_owned(), "spans.jsonl: 1 lines, but there are 2 pairs"),
+        (
+            format!("{first}\n{{\"input\": [[0, 99]]}}\n"),
+            "spans.jsonl, line 2: a span is empty or ends beyond",
+        ),
+        (format!("{first}\n[]\n"), "spans.jsonl, line 2: it is not a JSON object"),
+    ] {
+        fs::write(folder.path().join("spans.jsonl"), spans).unwrap();
+        refused(&folder, command, message);
+    }
 }
 
 #[test]

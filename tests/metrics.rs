@@ -5,9 +5,16 @@
 
 use std::collections::HashMap;
 
-use embosk::evaluate::retrieval::{Judgements, Ranking, mrr, ndcg, normalize_rows, recall, search};
+use embosk::evaluate::retrieval::{
+    Judgements, Ranking, average_precision, mrr, ndcg, normalize_rows, recall, run_file, search, search_bits,
+    search_i8,
+};
 use embosk::evaluate::statistics::{mean, paired_difference, proportion};
-use embosk::evaluate::text::{bleu, entity_recall, exact_match, rouge_l, token_f1};
+use embosk::evaluate::text::{
+    BleuCounts, ChrfCounts, Order, bleu, chrf, entity_precision, entity_recall, exact_match, rouge_1,
+    rouge_l, spans, token_f1,
+};
+use embosk::{Codes, Quantization};
 use ndarray::{Array2, array};
 use proptest::prelude::*;
 use serde_json::Value;
@@ -16,14 +23,44 @@ const TOLERANCE: f64 = 1e-9;
 
 #[test]
 fn text_scores_equal_sacrebleu_and_rouge_score() {
-    let golden = golden("text-metrics.jsonl");
-    for (line, pair) in golden.lines().enumerate() {
-        let pair: Value = serde_json::from_str(pair).unwrap();
-        let (candidate, reference) =
-            (pair["candidate"].as_str().unwrap(), pair["reference"].as_str().unwrap());
+    let pairs = golden_pairs();
+    assert!(pairs.len() >= 300);
+    for (line, pair) in pairs.iter().enumerate() {
+        let (candidate, reference) = texts(pair);
         let place = format!("line {}: {candidate:?} / {reference:?}", line + 1);
-        assert_close(bleu(candidate, reference), &pair["bleu"], &format!("BLEU, {place}"));
-        assert_close(rouge_l(candidate, reference), &pair["rouge_l"], &format!("ROUGE-L, {place}"));
+        let effective = BleuCounts::new(candidate, reference).score(Order::Effective);
+        for (name, ours) in [
+            ("bleu", bleu(candidate, reference)),
+            ("bleu_effective", effective),
+            ("chrf", chrf(candidate, reference)),
+            ("rouge_1", rouge_1(candidate, reference)),
+            ("rouge_l", rouge_l(candidate, reference)),
+            ("token_f1", token_f1(candidate, reference)),
+        ] {
+            assert_close(ours, &pair[name], &format!("{name}, {place}"));
+        }
+    }
+}
+
+#[test]
+fn corpus_scores_equal_sacrebleu() {
+    let pairs = golden_pairs();
+    let corpora: Vec<Value> = serde_json::from_str(&golden("corpus-metrics.json")).unwrap();
+    for corpus in corpora {
+        let end = |name: &str| usize::try_from(corpus[name].as_u64().unwrap()).unwrap();
+        let part = || pairs[end("from")..end("to")].iter().map(texts);
+        let counts: BleuCounts =
+            part().map(|(candidate, reference)| BleuCounts::new(candidate, reference)).sum();
+        let letters: ChrfCounts =
+            part().map(|(candidate, reference)| ChrfCounts::new(candidate, reference)).sum();
+        let place = format!("corpus {}..{}", corpus["from"], corpus["to"]);
+        assert_close(counts.score(Order::Full), &corpus["bleu"], &format!("BLEU, {place}"));
+        assert_close(
+            counts.score(Order::Effective),
+            &corpus["bleu_effective"],
+            &format!("effective, {place}"),
+        );
+        assert_close(letters.score(), &corpus["chrf"], &format!("chrF++, {place}"));
     }
 }
 
@@ -62,7 +99,11 @@ fn assert_equals_trec_eval(ranking: &[usize], judged: &HashMap<usize, i32>, expe
         let (gain, share) = (ndcg(ranking, judged, k), recall(ranking, judged, k));
         assert_close(gain.unwrap_or(0.0), &expected[format!("ndcg_cut_{k}")], &format!("nDCG{place}"));
         assert_close(share.unwrap_or(0.0), &expected[format!("recall_{k}")], &format!("recall{place}"));
+        let precision = average_precision(ranking, judged, k).unwrap_or(0.0);
+        assert_close(precision, &expected[format!("map_cut_{k}")], &format!("MAP{place}"));
     }
+    let precision = average_precision(ranking, judged, ranking.len()).unwrap_or(0.0);
+    assert_close(precision, &expected["map"], &format!("MAP, query {number}"));
     let rank = mrr(ranking, judged, ranking.len()).unwrap_or(0.0);
     assert_close(rank, &expected["recip_rank"], &format!("MRR, query {number}"));
 }
@@ -139,6 +180,60 @@ fn an_entity_cuts_no_word_and_no_number() {
         assert_eq!(entity_recall(text, &[entity]), expected, "{entity:?} in {text:?}");
     }
     assert_eq!(entity_recall("a b", &["a", "a", "c", " "]), Some(2.0 / 3.0));
+}
+
+#[test]
+fn what_a_candidate_asserts_is_true_or_not() {
+    assert_eq!(entity_precision(&["Ann", "$5", "$5"], "Ann owes $5.50"), Some(1.0 / 3.0));
+    assert_eq!(entity_precision(&[" ", ""], "Ann"), None);
+    for (text, offsets, expected) in [
+        ("Zoë 😀 x", vec![(0, 3), (4, 5), (6, 7)], Some(vec!["Zoë", "😀", "x"])),
+        ("ab", vec![], Some(vec![])),
+        ("ab", vec![(0, 2), (2, 3)], None),
+        ("ab", vec![(1, 1)], None),
+        ("", vec![(0, 1)], None),
+        ("ab", vec![(usize::MAX - 1, usize::MAX)], None),
+    ] {
+        let offsets: Vec<_> = offsets.into_iter().map(|(start, end)| start..end).collect();
+        assert_eq!(spans(text, &offsets), expected, "{text:?}, {offsets:?}");
+    }
+}
+
+#[test]
+fn a_run_file_has_six_columns() {
+    let ids = |ids: &[&str]| ids.iter().map(ToString::to_string).collect::<Vec<_>>();
+    let rankings = [vec![(1, 0.1), (0, f32::NEG_INFINITY)], vec![]];
+    let run = run_file("t", &ids(&["q1", "q2"]), &ids(&["d1", "d2"]), &rankings).unwrap();
+    assert_eq!(run, "q1 Q0 d2 1 0.1 t\nq1 Q0 d1 2 -inf t\n");
+    for (tag, queries, documents) in [
+        ("two words", vec!["q1", "q2"], vec!["d1", "d2"]),
+        ("t", vec!["q 1", "q2"], vec!["d1", "d2"]),
+        ("t", vec!["q1", "q2"], vec!["d1", ""]),
+        ("t", vec!["q1", "q2"], vec!["d1"]),
+        ("t", vec!["q1"], vec!["d1", "d2"]),
+    ] {
+        assert!(run_file(tag, &ids(&queries), &ids(&documents), &rankings).is_err());
+    }
+}
+
+#[test]
+fn codes_are_searched_only_as_what_they_are() {
+    let vectors = Array2::from_shape_fn((3, 20), |(row, column)| (row * column) as f32 - 3.0);
+    let ids = ["a", "b", "c"].map(String::from);
+    let encode = |bits: u32| Quantization::new(bits).unwrap().encode(vectors.view()).unwrap();
+    let (bytes, bits) = (encode(8), encode(1));
+    assert!(search_i8(&bytes, &bytes, 2, &ids).is_ok() && search_bits(&bits, &bits, 2, &ids).is_ok());
+    assert!(search_i8(&bytes, &bits, 2, &ids).is_err());
+    assert!(search_i8(&encode(4), &encode(4), 2, &ids).is_err());
+    assert!(search_bits(&bytes, &bits, 2, &ids).is_err());
+    assert!(search_bits(&bits, &bits, 2, &ids[1..]).is_err());
+    let zeros = Codes::new(20, Array2::zeros((3, 20)), Vec::new());
+    assert_eq!(search_i8(&zeros, &bytes, 1, &ids).unwrap(), vec![vec![(2, 0.0)]; 3]);
+    let narrow = Quantization::new(1).unwrap().encode(vectors.slice(ndarray::s![.., ..17])).unwrap();
+    assert!(search_bits(&bits, &narrow, 2, &ids).is_err());
+    let none = Codes::new(20, Array2::zeros((0, 20)), Vec::new());
+    assert!(search_i8(&bytes, &none, 1, &ids).unwrap().is_empty());
+    assert_eq!(search_i8(&none, &bytes, 1, &[]).unwrap(), vec![vec![]; 3]);
 }
 
 #[test]
@@ -254,6 +349,33 @@ proptest! {
     }
 
     #[test]
+    fn codes_rank_as_what_they_decode_to(
+        (documents, queries) in (1..60usize, 1..5usize, 1..90usize).prop_flat_map(|(n, m, dim)| (rows(n, dim), rows(m, dim))),
+        k in 1..9usize,
+    ) {
+        let ids: Vec<String> = (0..documents.nrows()).map(|row| format!("{}", (row * 17) % 61)).collect();
+        for bits in [8, 1] {
+            let quantization = Quantization::new(bits).unwrap();
+            let codes = [&documents, &queries].map(|vectors| quantization.encode(vectors.view()).unwrap());
+            let [documents, queries] = [0, 1].map(|side| {
+                let mut vectors = quantization.decode(&codes[side]).unwrap();
+                normalize_rows(vectors.view_mut());
+                vectors
+            });
+            let found = match bits {
+                8 => search_i8(&codes[0], &codes[1], k, &ids).unwrap(),
+                _ => search_bits(&codes[0], &codes[1], k, &ids).unwrap(),
+            };
+            let decoded = search(documents.view(), queries.view(), k, &ids).unwrap();
+            // ties of the codes may be apart by a rounding where they are decoded: the scores are compared
+            for (found, decoded) in found.iter().flatten().zip(decoded.iter().flatten()) {
+                prop_assert!((found.1 - decoded.1).abs() < 1e-4, "{} bits: {:?}, {:?}", bits, found, decoded);
+            }
+            prop_assert_eq!(found.iter().map(Vec::len).sum::<usize>(), decoded.iter().map(Vec::len).sum::<usize>());
+        }
+    }
+
+    #[test]
     fn the_ideal_ranking_scores_one(grades in prop::collection::vec(-1..4i32, 1..20)) {
         let judged: HashMap<usize, i32> = grades.iter().copied().enumerate().collect();
         let mut ranking: Vec<usize> = (0..grades.len()).collect();
@@ -288,6 +410,14 @@ fn rows(count: usize, dim: usize) -> impl Strategy<Value = Array2<f32>> {
     prop::collection::vec(-3..4i8, count * dim).prop_map(move |values| {
         Array2::from_shape_fn((count, dim), |(row, column)| f32::from(values[row * dim + column]))
     })
+}
+
+fn golden_pairs() -> Vec<Value> {
+    golden("text-metrics.jsonl").lines().map(|pair| serde_json::from_str(pair).unwrap()).collect()
+}
+
+fn texts(pair: &Value) -> (&str, &str) {
+    (pair["candidate"].as_str().unwrap(), pair["reference"].as_str().unwrap())
 }
 
 fn golden(name: &str) -> String {

@@ -45,6 +45,9 @@ pub(crate) struct Args {
     /// What records, samples, noise and intervals are drawn from.
     #[arg(long, default_value_t = 0, value_name = "S")]
     seed: u64,
+    /// A folder for run files of trec_eval: what each defense leaves to be found, 100 documents a query.
+    #[arg(long, value_name = "DIR")]
+    runs: Option<PathBuf>,
     /// How to print the report.
     #[arg(long, value_enum, default_value_t = Format::Table)]
     format: Format,
@@ -105,6 +108,9 @@ fn evaluate(
         .note("embedder", embedder.to_string())
         .note("embedder_sha256", embedder.hash())
         .progress(move |message| shown.set_message(message.to_owned()));
+    if let Some(folder) = &args.runs {
+        evaluation = evaluation.runs(folder);
+    }
     for stack in stacks {
         evaluation = evaluation.defense(stack);
     }

@@ -2,7 +2,8 @@
 
 mod beir;
 
-use std::fs;
+use std::fs::File;
+use std::io::{BufRead, BufReader};
 use std::path::Path;
 
 use sha2::{Digest, Sha256};
@@ -25,6 +26,7 @@ pub struct Corpus {
     texts: Vec<String>,
     /// What each document holds that is personal; empty where nothing is labelled.
     entities: Vec<Vec<String>>,
+    query_ids: Vec<String>,
     queries: Vec<String>,
     judgements: Judgements,
 }
@@ -55,6 +57,7 @@ impl Corpus {
         let span =
             |record: &records::Record, entity: &records::Entity| record.text[entity.span.clone()].to_owned();
         Self {
+            query_ids: numbered(asked.len()),
             entities: records.iter().map(|r| r.entities.iter().map(|e| span(r, e)).collect()).collect(),
             judgements: Judgements(asked.iter().map(|query| graded(&query.relevant)).collect()),
             queries: asked.into_iter().map(|query| query.text).collect(),
@@ -90,9 +93,10 @@ impl Corpus {
     pub fn passages(name: &str, texts: Vec<String>) -> Self {
         Self {
             name: name.to_owned(),
-            ids: (0..texts.len()).map(|index| index.to_string()).collect(),
+            ids: numbered(texts.len()),
             entities: vec![Vec::new(); texts.len()],
             texts,
+            query_ids: Vec::new(),
             queries: Vec::new(),
             judgements: Judgements::default(),
         }
@@ -110,7 +114,7 @@ impl Corpus {
         {
             return Err(Error::Setting("a grade is of a document that the corpus does not hold".into()));
         }
-        Ok(Self { queries, judgements, ..self })
+        Ok(Self { query_ids: numbered(queries.len()), queries, judgements, ..self })
     }
 
     /// What the corpus is called in reports.
@@ -136,6 +140,11 @@ impl Corpus {
     /// The queries; none where retrieval cannot be scored.
     pub fn queries(&self) -> &[String] {
         &self.queries
+    }
+
+    /// The queries' ids: those of a BEIR folder, otherwise their numbers.
+    pub fn query_ids(&self) -> &[String] {
+        &self.query_ids
     }
 
     /// The relevance judgements, one map for each query.
@@ -185,16 +194,34 @@ impl Parts {
 /// # Errors
 /// When the file cannot be read, or a line is not UTF-8: the error names the line.
 pub fn read_texts(path: impl AsRef<Path>) -> Result<Vec<String>, Error> {
-    let path = path.as_ref();
-    let bytes = fs::read(path).map_err(|error| Error::file(path, error))?;
-    match String::from_utf8(bytes) {
-        Ok(text) => Ok(text.lines().map(str::to_owned).collect()),
-        Err(error) => {
-            let valid = &error.as_bytes()[..error.utf8_error().valid_up_to()];
-            let line = valid.split(|&byte| byte == b'\n').count();
-            Err(bad_line(path, line, "it is not UTF-8"))
+    lines(path.as_ref())?.collect()
+}
+
+/// The lines of a file one after the other, without their ends; the file is never whole in memory.
+fn lines(path: &Path) -> Result<impl Iterator<Item = Result<String, Error>>, Error> {
+    let file = File::open(path).map_err(|error| Error::file(path, error))?;
+    let mut reader = BufReader::new(file);
+    let mut number = 0;
+    Ok(std::iter::from_fn(move || {
+        let mut line = Vec::new();
+        number += 1;
+        match reader.read_until(b'\n', &mut line) {
+            Ok(0) => None,
+            Ok(_) => Some(text(line).ok_or_else(|| bad_line(path, number, "it is not UTF-8"))),
+            Err(error) => Some(Err(Error::file(path, error))),
         }
+    }))
+}
+
+fn text(mut line: Vec<u8>) -> Option<String> {
+    if line.pop_if(|byte| *byte == b'\n').is_some() {
+        line.pop_if(|byte| *byte == b'\r');
     }
+    String::from_utf8(line).ok()
+}
+
+fn numbered(n: usize) -> Vec<String> {
+    (0..n).map(|index| index.to_string()).collect()
 }
 
 fn bad_line(path: &Path, line: usize, message: &str) -> Error {
@@ -208,6 +235,8 @@ fn file_name(path: &Path) -> String {
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
+    use std::fs;
+
     use super::*;
 
     #[test]

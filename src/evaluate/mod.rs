@@ -16,10 +16,12 @@ pub mod records;
 mod report;
 pub mod retrieval;
 mod run;
+mod runs;
 pub mod statistics;
 pub mod text;
 
 use std::fmt;
+use std::path::PathBuf;
 
 use embosk_attacks::Attack;
 use embosk_defenses::Stack;
@@ -68,6 +70,7 @@ pub struct Evaluation<E> {
     seed: u64,
     normalizer: Normalizer,
     notes: Map<String, Value>,
+    runs: Option<PathBuf>,
     progress: Box<dyn Fn(&str)>,
 }
 
@@ -84,6 +87,7 @@ impl<E: Embedder> Evaluation<E> {
             seed: 0,
             normalizer: Normalizer { name: "none".into(), apply: Box::new(str::to_owned) },
             notes: Map::new(),
+            runs: None,
             progress: Box::new(|_| ()),
         }
     }
@@ -132,6 +136,12 @@ impl<E: Embedder> Evaluation<E> {
     pub fn note(mut self, name: &str, value: impl Into<Value>) -> Self {
         self.notes.insert(name.to_owned(), value.into());
         self
+    }
+
+    /// Writes what each stack finds, 100 documents a query, to a run file of trec_eval in `folder`:
+    /// `1-none.run`, `2-gaussian-sigma-0.01.run`. Default: no files.
+    pub fn runs(self, folder: impl Into<PathBuf>) -> Self {
+        Self { runs: Some(folder.into()), ..self }
     }
 
     /// Is told what goes on, in words for a person who waits.

@@ -11,7 +11,7 @@ use super::privacy::{self, Trials};
 use super::report::{AttackScores, QueryScores, Report, RetrievalScores, Row, Undefended};
 use super::retrieval::{self, normalize_rows};
 use super::statistics::RESAMPLES;
-use super::{Adversary, Corpus, Evaluation};
+use super::{Adversary, Corpus, Evaluation, runs};
 use crate::{Embedder, Error};
 
 /// The undefended attack must score this many BLEU points above chance, at the lower end of the interval.
@@ -97,8 +97,14 @@ impl Vectors {
         Ok(Self { documents, queries })
     }
 
-    /// One score for each query that has a relevant document.
-    fn retrieval(&self, corpus: &Corpus) -> Result<Vec<QueryScores>, Error> {
+    /// One score for each query that has a relevant document; of the vectors under the stack of this number,
+    /// from 1, or of undefended ones, of which no run is written.
+    fn retrieval<E>(
+        &self,
+        evaluation: &Evaluation<E>,
+        corpus: &Corpus,
+        number: Option<usize>,
+    ) -> Result<Vec<QueryScores>, Error> {
         if corpus.queries().is_empty() {
             return Ok(Vec::new());
         }
@@ -108,7 +114,11 @@ impl Vectors {
             vectors
         };
         let (documents, queries) = (unit(self.documents.view()), unit(self.queries.view()));
-        let rankings = retrieval::search(documents.view(), queries.view(), 10, corpus.ids())?;
+        let depth = if evaluation.runs.is_some() { runs::DEPTH } else { 10 };
+        let rankings = retrieval::search(documents.view(), queries.view(), depth, corpus.ids())?;
+        if let Some((folder, number)) = evaluation.runs.as_ref().zip(number) {
+            runs::write(folder, (number, &evaluation.stacks[number - 1]), corpus, &rankings)?;
+        }
         // each leaves out the same queries: those without a relevant document
         let judgements = corpus.judgements();
         let ndcg = judgements.scores(&rankings, |found, judged| retrieval::ndcg(found, judged, 10));
@@ -124,9 +134,9 @@ impl Vectors {
 /// Retrieval alone.
 fn searched<E>(evaluation: &Evaluation<E>, corpus: &Corpus, clean: &Vectors) -> Result<Report, Error> {
     let mut rows = Vec::new();
-    for stack in &evaluation.stacks {
+    for (number, stack) in (1..).zip(&evaluation.stacks) {
         (evaluation.progress)(&format!("{stack}: retrieval"));
-        let queries = clean.protect(stack, evaluation.seed)?.retrieval(corpus)?;
+        let queries = clean.protect(stack, evaluation.seed)?.retrieval(evaluation, corpus, Some(number))?;
         rows.push(Row {
             defense: stack.to_string(),
             adversary: "none".into(),
@@ -141,7 +151,8 @@ fn searched<E>(evaluation: &Evaluation<E>, corpus: &Corpus, clean: &Vectors) -> 
         });
     }
     let signature = signature(evaluation, corpus, &clean.documents);
-    let undefended = Undefended { queries: clean.retrieval(corpus)?, ..Undefended::default() };
+    let undefended =
+        Undefended { queries: clean.retrieval(evaluation, corpus, None)?, ..Undefended::default() };
     Ok(Report { signature, rows, ceiling: None, floor: None, conclusive: true, reason: None, undefended })
 }
 
@@ -160,9 +171,9 @@ fn attacked<E: Embedder>(
     let conclusive = baseline.gap(seed) >= LEAST_GAP;
     let leak = |outcome: &Outcome| if conclusive { baseline.leak(&outcome.bleu, seed) } else { None };
     let mut rows = Vec::new();
-    for stack in &evaluation.stacks {
+    for (number, stack) in (1..).zip(&evaluation.stacks) {
         let protected = clean.protect(stack, seed)?;
-        let queries = protected.retrieval(corpus)?;
+        let queries = protected.retrieval(evaluation, corpus, Some(number))?;
         let retrieval = RetrievalScores::of(&queries, seed);
         for &adversary in &evaluation.adversaries {
             let (outcome, map) = trials.run(stack, adversary, &protected.documents)?;
@@ -183,8 +194,11 @@ fn attacked<E: Embedder>(
     let mut signature = signature(evaluation, corpus, &clean.documents);
     signature.insert("oracle_queries_undefended".into(), json!(ceiling.queries()));
     let reason = (!conclusive).then(|| broken(baseline.gap(seed)));
-    let undefended =
-        Undefended { texts: ceiling.texts(), unrelated: floor.texts(), queries: clean.retrieval(corpus)? };
+    let undefended = Undefended {
+        texts: ceiling.texts(),
+        unrelated: floor.texts(),
+        queries: clean.retrieval(evaluation, corpus, None)?,
+    };
     let (ceiling, floor) = (Some(ceiling.scores(seed)), Some(floor.scores(seed)));
     Ok(Report { signature, rows, ceiling, floor, conclusive, reason, undefended })
 }

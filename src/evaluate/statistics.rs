@@ -17,7 +17,7 @@ pub use bounds::{
 pub use holm::holm;
 
 use beta::beta_quantile;
-use bootstrap::resampled_means;
+use bootstrap::{resampled_means, resampled_scores};
 
 /// Resamples behind every bootstrap interval. Its ends are the 26th smallest and the 26th largest mean.
 pub const RESAMPLES: usize = 1_000;
@@ -78,6 +78,27 @@ pub fn mean(values: &[f64], seed: u64) -> Option<Score> {
     let tail = (RESAMPLES as f64 * ALPHA / 2.0) as usize;
     let value = values.iter().sum::<f64>() / values.len() as f64;
     Some(Score { value, low: means[tail], high: means[RESAMPLES - 1 - tail] })
+}
+
+/// Any score of a sample of `n` items, with the interval of the percentile bootstrap over [`RESAMPLES`]
+/// resamples: `score` is given the positions of the items that a resample holds, for the value itself all of
+/// them. `None` for an empty sample. BLEU of a whole corpus is such a score, which is no mean.
+///
+/// ```
+/// # use embosk::evaluate::statistics::resampled;
+/// let values = [1.0, 2.0, 4.0, 9.0_f64];
+/// let largest = resampled(4, 7, |items| items.iter().map(|&item| values[item]).fold(0.0, f64::max)).unwrap();
+/// assert_eq!((largest.value, largest.high), (9.0, 9.0));
+/// assert!(largest.low < 9.0);
+/// ```
+pub fn resampled(n: usize, seed: u64, score: impl Fn(&[usize]) -> f64 + Sync) -> Option<Score> {
+    if n == 0 {
+        return None;
+    }
+    let all: Vec<usize> = (0..n).collect();
+    let scores = resampled_scores(n, RESAMPLES, seed, &score);
+    let tail = (RESAMPLES as f64 * ALPHA / 2.0) as usize;
+    Some(Score { value: score(&all), low: scores[tail], high: scores[RESAMPLES - 1 - tail] })
 }
 
 /// The mean of `a − b` over pairs, with the interval of the paired bootstrap: pairs are drawn together, so

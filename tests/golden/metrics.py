@@ -1,4 +1,5 @@
-"""Writes tests/data/text-metrics.jsonl and tests/data/retrieval-metrics.json from the reference tools.
+"""Writes tests/data/text-metrics.jsonl, tests/data/corpus-metrics.json and tests/data/retrieval-metrics.json
+from the reference tools.
 
 Run by hand from the repository root; the output is the same on every run:
 
@@ -10,11 +11,12 @@ Run by hand from the repository root; the output is the same on every run:
 import json
 import logging
 import random
+import re
 from pathlib import Path
 
 import pytrec_eval
 from rouge_score.rouge_scorer import RougeScorer
-from sacrebleu.metrics import BLEU
+from sacrebleu.metrics import BLEU, CHRF
 from scipy.stats import beta, binomtest
 
 DATA = Path(__file__).parent.parent / "data"
@@ -98,15 +100,55 @@ def text_pairs(rng):
         yield "".join(soup), "".join(other)
 
 
+def long_pairs(rng):
+    """Texts of more tokens than one machine word has bits, with words that come again and again."""
+    words = " ".join(SENTENCES).split()
+    for length in (120, 127, 128, 129, 200, 400):
+        text = " ".join(rng.choice(words) for _ in range(length))
+        yield mutate(rng, text), text
+        yield text, mutate(rng, text)
+
+
+def token_f1(candidate, reference):
+    candidate, reference = (set(re.findall(r"\w+", text.lower())) for text in (candidate, reference))
+    if not candidate and not reference:
+        return 1.0
+    return 2 * len(candidate & reference) / (len(candidate) + len(reference))
+
+
 def text_metrics():
     bleu = BLEU(tokenize="13a", smooth_method="exp", effective_order=False)
-    rouge = RougeScorer(["rougeL"], use_stemmer=False)
-    for candidate, reference in text_pairs(random.Random(1)):
+    effective = BLEU(tokenize="13a", smooth_method="exp", effective_order=True)
+    chrf = CHRF(word_order=2)
+    rouge = RougeScorer(["rouge1", "rougeL"], use_stemmer=False)
+    rng = random.Random(1)
+    for candidate, reference in [*text_pairs(rng), *long_pairs(rng)]:
+        rouges = rouge.score(reference, candidate)
         yield {
             "candidate": candidate,
             "reference": reference,
             "bleu": bleu.sentence_score(candidate, [reference]).score,
-            "rouge_l": rouge.score(reference, candidate)["rougeL"].fmeasure,
+            "bleu_effective": effective.sentence_score(candidate, [reference]).score,
+            "chrf": chrf.sentence_score(candidate, [reference]).score,
+            "rouge_1": rouges["rouge1"].fmeasure,
+            "rouge_l": rouges["rougeL"].fmeasure,
+            "token_f1": token_f1(candidate, reference),
+        }
+
+
+def corpus_metrics(pairs):
+    """Corpora are stretches of the pairs: `from` the one, `to` before the other."""
+    bleu = {eff: BLEU(tokenize="13a", smooth_method="exp", effective_order=eff) for eff in (False, True)}
+    stretches = [(0, len(pairs)), (0, 1), (14, 15), (14, 50), (60, 160), (200, 203), (300, 500)]
+    for begin, end in stretches:
+        candidates = [pair["candidate"] for pair in pairs[begin:end]]
+        references = [[pair["reference"] for pair in pairs[begin:end]]]
+        yield {
+            "from": begin,
+            "to": end,
+            "bleu": bleu[False].corpus_score(candidates, references).score,
+            "bleu_effective": bleu[True].corpus_score(candidates, references).score,
+            "chrf": CHRF(word_order=2).corpus_score(candidates, references).score,
         }
 
 
@@ -114,8 +156,9 @@ def retrieval_metrics(rng, documents=60, queries=48):
     """Scores on a coarse grid, so that ties abound; `depth` documents of the trec_eval order are kept."""
     ids = [f"d{n}" for n in range(documents - 8)] + ["D1", "D10", "é", "z", "z ", "中", "d1-a", "😀"]
     rng.shuffle(ids)
-    columns = [f"ndcg_cut_{k}" for k in (5, 10, 100)] + [f"recall_{k}" for k in (5, 10, 100)] + ["recip_rank"]
-    measures = {"ndcg_cut.5,10,100", "recall.5,10,100", "recip_rank"}
+    columns = [f"{name}_{k}" for name in ("ndcg_cut", "recall", "map_cut") for k in (5, 10, 100)]
+    columns += ["recip_rank", "map"]
+    measures = {"ndcg_cut.5,10,100", "recall.5,10,100", "map_cut.5,10,100", "recip_rank", "map"}
     cases = []
     for query in range(queries):
         levels = rng.choice([1, 2, 4, 16, 1000])
@@ -157,9 +200,10 @@ def clopper_pearson():
 def main():
     logging.getLogger("sacrebleu").setLevel(logging.ERROR)  # it would have us set effective_order
     DATA.mkdir(exist_ok=True)
-    with open(DATA / "text-metrics.jsonl", "w") as lines:
-        for pair in text_metrics():
-            lines.write(json.dumps(pair) + "\n")
+    pairs = list(text_metrics())
+    (DATA / "text-metrics.jsonl").write_text("".join(json.dumps(pair) + "\n" for pair in pairs))
+    corpora = ",\n".join(json.dumps(corpus) for corpus in corpus_metrics(pairs))
+    (DATA / "corpus-metrics.json").write_text(f"[\n{corpora}\n]\n")
     golden = retrieval_metrics(random.Random(2)) | {"clopper_pearson": list(clopper_pearson())}
     queries = ",\n".join(json.dumps(query) for query in golden.pop("queries"))
     proportions = ",\n".join(json.dumps(case) for case in golden.pop("clopper_pearson"))

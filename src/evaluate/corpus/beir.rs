@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 
-use super::{Corpus, bad_line, file_name, read_texts};
+use super::{Corpus, bad_line, file_name, lines};
 use crate::Error;
 use crate::evaluate::retrieval::Judgements;
 
@@ -13,11 +13,17 @@ pub(super) fn read(folder: &Path) -> Result<Corpus, Error> {
     let documents = Entries::read(folder.join("corpus.jsonl"))?;
     let queries = Entries::read(folder.join("queries.jsonl"))?;
     let grades = read_grades(&folder.join("qrels").join("test.tsv"), &documents, &queries)?;
-    let (queries, judgements) =
-        queries.texts.into_iter().zip(grades).filter(|(_, judged)| !judged.is_empty()).unzip();
+    let (mut query_ids, mut texts, mut judgements) = (Vec::new(), Vec::new(), Vec::new());
+    for ((id, text), judged) in queries.ids.into_iter().zip(queries.texts).zip(grades) {
+        if !judged.is_empty() {
+            query_ids.push(id);
+            texts.push(text);
+            judgements.push(judged);
+        }
+    }
     let ids = documents.ids;
     let corpus = Corpus { ids, ..Corpus::passages(&file_name(folder), documents.texts) };
-    corpus.questions(queries, Judgements(judgements))
+    Ok(Corpus { query_ids, ..corpus.questions(texts, Judgements(judgements))? })
 }
 
 /// The documents or the queries, in the order of their file.
@@ -36,13 +42,11 @@ struct Entry {
 
 impl Entries {
     fn read(path: PathBuf) -> Result<Self, Error> {
-        let lines = read_texts(&path)?;
-        let mut entries =
-            Self { ids: Vec::with_capacity(lines.len()), texts: Vec::with_capacity(lines.len()) };
+        let mut entries = Self { ids: Vec::new(), texts: Vec::new() };
         let mut seen = HashSet::new();
-        for (line, text) in (1..).zip(&lines) {
+        for (line, text) in (1..).zip(lines(&path)?) {
             // serde's own message may quote the text
-            let entry: Entry = serde_json::from_str(text).map_err(|_| {
+            let entry: Entry = serde_json::from_str(&text?).map_err(|_| {
                 bad_line(&path, line, r#"it is not a JSON object with the strings "_id" and "text""#)
             })?;
             if !seen.insert(entry.id.clone()) {
@@ -51,7 +55,7 @@ impl Entries {
             entries.texts.push(entry.joined());
             entries.ids.push(entry.id);
         }
-        if lines.is_empty() { Err(Error::file(path, "it is empty")) } else { Ok(entries) }
+        if entries.ids.is_empty() { Err(Error::file(path, "it is empty")) } else { Ok(entries) }
     }
 
     fn positions(&self) -> HashMap<&str, usize> {
@@ -76,8 +80,11 @@ fn read_grades(
 ) -> Result<Vec<HashMap<usize, i32>>, Error> {
     let (documents, queries) = (documents.positions(), queries.positions());
     let mut grades = vec![HashMap::new(); queries.len()];
-    for (line, text) in (1..).zip(read_texts(path)?).skip_while(|(line, text)| *line == 1 && is_header(text))
-    {
+    for (line, text) in (1..).zip(lines(path)?) {
+        let text = text?;
+        if line == 1 && is_header(&text) {
+            continue;
+        }
         let bad = |message| bad_line(path, line, message);
         let [query, document, grade] = fields(&text)
             .ok_or_else(|| bad("it is not a query id, a document id and a grade, separated by tabs"))?;
@@ -133,7 +140,10 @@ mod tests {
         let corpus = with(DOCUMENTS, QUERIES, GRADES).unwrap();
         assert_eq!(corpus.ids(), ["d1", "d2", "d3"]);
         assert_eq!(corpus.texts(), ["Rome Ann lives there.", "Bob left.", "Cy stays."]);
-        assert_eq!(corpus.queries(), ["who left?"]);
+        assert_eq!(
+            (corpus.queries(), corpus.query_ids()),
+            (["who left?".into()].as_slice(), ["q1".into()].as_slice())
+        );
         assert_eq!(corpus.judgements().0, [HashMap::from([(1, 2), (0, 0)])]);
     }
 

@@ -213,9 +213,10 @@ impl Bca {
         };
         let last = self.means.len() - 1;
         // the same number of means is left out at either end
-        let place = match share < 0.5 {
-            true => (RESAMPLES as f64 * share) as usize,
-            false => last - ((RESAMPLES as f64 * (1.0 - share)) as usize).min(last),
+        let place = if share < 0.5 {
+            (RESAMPLES as f64 * share) as usize
+        } else {
+            last - ((RESAMPLES as f64 * (1.0 - share)) as usize).min(last)
         };
         self.means[place.min(last)]
     }
