@@ -116,7 +116,7 @@ impl fmt::Display for Kind {
 pub(super) fn choose(
     protected: ArrayView2<'_, f32>,
     clean: ArrayView2<'_, f32>,
-    network: bool,
+    with_network: bool,
 ) -> Result<Choice, Error> {
     if protected.nrows() < FEW {
         return of_few(&widen(protected), &widen(clean));
@@ -124,8 +124,8 @@ pub(super) fn choose(
     let split = Split::of(protected, clean);
     let pure = split.best_prior()?;
     let best = split.best_ridge(pure)?;
-    if network && protected.nrows() >= NETWORK && best.error > SOLVED {
-        let network = split.network(protected, clean, &best.map)?;
+    if with_network && protected.nrows() >= NETWORK && best.error > SOLVED {
+        let network = network(protected, clean, &best.map)?;
         let restored = widen(network.apply(narrow(&split.unseen).view())?.view());
         if split.error(&restored) < BETTER * best.error {
             return Ok(Choice { kind: Kind::Network, scale: 1.0, network: Some(network) });
@@ -239,17 +239,17 @@ impl Split {
         }
         Ok(best)
     }
+}
 
-    fn network(
-        &self,
-        protected: ArrayView2<'_, f32>,
-        clean: ArrayView2<'_, f32>,
-        around: &Affine,
-    ) -> Result<Denoiser, Error> {
-        let fitted: Vec<usize> = (0..protected.nrows()).filter(|&pair| !is_held_out(pair)).collect();
-        let (protected, clean) = (protected.select(Axis(0), &fitted), clean.select(Axis(0), &fitted));
-        Denoiser::around(around, protected.view(), None, clean.view(), SEED)
-    }
+/// A network around a linear map, trained on the pairs that are not held out.
+fn network(
+    protected: ArrayView2<'_, f32>,
+    clean: ArrayView2<'_, f32>,
+    around: &Affine,
+) -> Result<Denoiser, Error> {
+    let fitted: Vec<usize> = (0..protected.nrows()).filter(|&pair| !is_held_out(pair)).collect();
+    let (protected, clean) = (protected.select(Axis(0), &fitted), clean.select(Axis(0), &fitted));
+    Denoiser::around(around, protected.view(), None, clean.view(), SEED)
 }
 
 /// Where there are too few pairs to hold some out: a map that cannot fit by chance does, or Procrustes.

@@ -13,6 +13,8 @@ use crate::products::{mapped, matrix, nearest};
 /// How many of a vector's nearest neighbours, and how many quantiles over all others, describe it.
 const NEIGHBOURS: usize = 24;
 const QUANTILES: usize = 24;
+/// Rows that one thread describes at once.
+const PART: usize = 64;
 
 /// The share of rows of `a` whose most similar row of `b` is the one of the same text; 1/n is chance.
 ///
@@ -75,7 +77,6 @@ fn features(rows: ArrayView2<'_, f32>, neighbours: usize) -> Array2<f32> {
     }
     let mut features = Array2::zeros((rows.nrows(), 1 + neighbours + QUANTILES));
     let targets = matrix(unit.view());
-    const PART: usize = 64;
     let parts: Vec<_> = features.axis_chunks_iter_mut(Axis(0), PART).collect();
     parts.into_par_iter().enumerate().for_each(|(part, mut to)| {
         let first = part * PART;

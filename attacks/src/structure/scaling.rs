@@ -24,9 +24,10 @@ impl Scaling {
     pub fn fit(protected: ArrayView2<'_, f32>, clean: ArrayView2<'_, f32>) -> Result<Self, Error> {
         check(protected, clean)?;
         let factor = norms(clean) / norms(protected);
-        match factor.is_finite() && factor > 0.0 {
-            true => Ok(Self(factor as f32)),
-            false => Err(Error::Setting("vectors of norm 0 tell nothing of a scaling".into())),
+        if factor.is_finite() && factor > 0.0 {
+            Ok(Self(factor as f32))
+        } else {
+            Err(Error::Setting("vectors of norm 0 tell nothing of a scaling".into()))
         }
     }
 

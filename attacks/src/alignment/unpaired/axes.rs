@@ -20,7 +20,7 @@ const CHANCE: f64 = 2e-3;
 /// The principal axes of a cloud, and how its vectors are distributed along them.
 pub(super) struct Axes {
     /// `[dim, axes]`, by falling variance.
-    axes: Mat<f32>,
+    directions: Mat<f32>,
     /// `[QUANTILES, axes]`, in standard deviations of the axis.
     quantiles: Array2<f64>,
     deviations: Vec<f64>,
@@ -46,7 +46,7 @@ impl Axes {
                 *to = f64::from(values[(2 * step + 1) * values.len() / (2 * QUANTILES)]);
             }
         }
-        Ok(Self { axes, quantiles, deviations })
+        Ok(Self { directions: axes, quantiles, deviations })
     }
 
     /// The mean squared difference between the distributions along two axes, the second one turned round
@@ -85,5 +85,7 @@ pub(super) fn start(theirs: &Axes, mine: &Axes, number: usize, rng: &mut impl Rn
     for (axis, partner) in assignment(costs.as_ref()).into_iter().enumerate() {
         turn[(axis, partner)] = signs[(axis, partner)];
     }
-    theirs.axes.as_ref().subcols(0, count) * turn * mine.axes.as_ref().subcols(0, count).transpose()
+    theirs.directions.as_ref().subcols(0, count)
+        * turn
+        * mine.directions.as_ref().subcols(0, count).transpose()
 }
