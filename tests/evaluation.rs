@@ -148,11 +148,8 @@ fn pairs_of_his_own_fit_noise_and_no_key() {
 fn averaging_undoes_fresh_noise_and_not_keyed_noise() {
     let corpus = Corpus::records(300, 1);
     let noise = |key: bool, sigma| {
-        let noise = match key {
-            true => GaussianNoise::keyed(sigma, &Key::from_bytes([3; 32])),
-            false => GaussianNoise::new(sigma),
-        };
-        Stack::new().with(noise.unwrap())
+        let keyed = || GaussianNoise::keyed(sigma, &Key::from_bytes([3; 32]));
+        Stack::new().with(if key { keyed() } else { GaussianNoise::new(sigma) }.unwrap())
     };
     let report = attacked(&corpus)
         .defense(noise(false, 0.4))

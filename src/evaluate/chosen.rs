@@ -64,13 +64,13 @@ fn possible<E>(
         Adversary::Unpaired(vectors) => {
             // a spare document is either stored or the attacker's own
             let room = if own.is_spare() { texts / 2 } else { texts };
-            match vectors <= room {
-                true => Ok(()),
-                false => refuse(format!(
-                    "`{adversary}` reads {vectors} stored vectors, and {room} different documents are there for it; lower \
-                     the number, or take a larger corpus"
-                )),
+            if vectors <= room {
+                return Ok(());
             }
+            refuse(format!(
+                "`{adversary}` reads {vectors} stored vectors, and {room} different documents are there for it; lower \
+                 the number, or take a larger corpus"
+            ))
         }
         _ => Ok(()),
     }

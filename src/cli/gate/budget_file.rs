@@ -247,7 +247,10 @@ mod tests {
         fs::write(&path, text).unwrap();
         fs::create_dir(folder.path().join("model")).unwrap();
         let key = embosk::Key::from_bytes([7; 32]);
-        fs::write(folder.path().join("a.key"), key.to_text().as_str()).unwrap();
+        let key_file = folder.path().join("a.key");
+        fs::write(&key_file, key.to_text().as_str()).unwrap();
+        #[cfg(unix)]
+        fs::set_permissions(&key_file, std::os::unix::fs::PermissionsExt::from_mode(0o600)).unwrap();
         BudgetFile::read(&path)
     }
 
