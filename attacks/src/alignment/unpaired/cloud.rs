@@ -2,7 +2,9 @@ use ndarray::{Array2, ArrayView2, Axis};
 use rand::seq::SliceRandom;
 use rand_chacha::rand_core::Rng;
 
-use super::refinement::similarity;
+/// One vector in so many is kept out to judge a map by, and at most this many.
+const KEPT_OUT: usize = 10;
+const MOST: usize = 1000;
 
 /// A cloud of vectors of norm 1, centred, of norm 1 again.
 pub(super) struct Cloud {
@@ -30,12 +32,13 @@ impl Cloud {
         self.vectors.select(Axis(0), &rows)
     }
 
-    /// How close two samples of the cloud lie, and how large each was.
-    pub(super) fn closeness(&self, count: usize, rng: &mut impl Rng) -> (f64, usize) {
-        let both = self.sample(2 * count, rng);
-        let half = both.nrows() / 2;
-        let (one, other) = both.view().split_at(Axis(0), half);
-        (similarity(one, other), half)
+    /// All but a tenth of the vectors, at most 1,000, and that tenth.
+    pub(super) fn split(mut self, rng: &mut impl Rng) -> (Self, Array2<f32>) {
+        let shuffled = self.sample(usize::MAX, rng);
+        let apart = (shuffled.nrows() / KEPT_OUT).min(MOST);
+        let (kept_out, rest) = shuffled.view().split_at(Axis(0), apart);
+        self.vectors = rest.to_owned();
+        (self, kept_out.to_owned())
     }
 }
 

@@ -19,7 +19,7 @@ use crate::Error;
 use crate::products::mapped;
 use axes::{Axes, start};
 use cloud::Cloud;
-use refinement::{finished, refined, score};
+use refinement::{closeness, finished, refined, score};
 
 /// How often it is begun anew, and from how many of these it is gone on.
 const RESTARTS: usize = 8;
@@ -122,7 +122,8 @@ impl Unpaired {
                 return Err(Error::Setting(format!("a cloud takes at least {FEW} vectors on each side")));
             }
         }
-        let (theirs, mine) = (Cloud::new(protected), Cloud::new(own));
+        let ((theirs, unseen), (mine, unseen_mine)) =
+            (Cloud::new(protected).split(rng), Cloud::new(own).split(rng));
         let (few_theirs, few_mine) = (theirs.sample(START, rng), mine.sample(START, rng));
         if starts.is_empty() {
             let (axes, others) = (Axes::of(&theirs)?, Axes::of(&mine)?);
@@ -149,8 +150,9 @@ impl Unpaired {
         let map = refined(map, later_theirs.view(), later_mine.view(), LATER_ROUNDS)?;
         let (all_theirs, all_mine) = (theirs.sample(LAST, rng), mine.sample(LAST, rng));
         let map = finished(map, all_theirs.view(), all_mine.view())?;
-        let (expected, size) = mine.closeness(START, rng);
-        let score = score(&map, theirs.sample(size, rng).view(), mine.sample(size, rng).view());
+        let near = |map: &Mat<f32>, rows: ArrayView2<'_, f32>| closeness(map, rows, all_mine.view());
+        let score = near(&map, unseen.view());
+        let expected = near(&Mat::identity(own.ncols(), own.ncols()), unseen_mine.view());
         let scale = if theirs.norm > 0.0 { mine.norm / theirs.norm } else { 1.0 };
         Ok(Self { map, scale, score, expected })
     }
@@ -164,14 +166,15 @@ impl Unpaired {
         Ok(mapped(vectors, self.map.as_ref()) * self.scale)
     }
 
-    /// How close the clouds lie: the mean cosine of a centred vector to the nearest one of the other side,
-    /// both ways. The attacker needs no pair to know it.
+    /// How close the clouds lie: the mean cosine, after centring, of protected vectors that the map was not
+    /// fitted on, a tenth of them, to the nearest of the attacker's own. He needs no pair to know it.
     pub fn score(&self) -> f64 {
         self.score
     }
 
-    /// What [`score`](Self::score) is between two halves of the attacker's own vectors: as good as it gets.
-    /// A score far below it shows that the map was not found.
+    /// What [`score`](Self::score) is for the attacker's own vectors, again of a tenth that was kept out: as
+    /// good as it gets. A score far below it shows that the map was not found, or that the clouds are of
+    /// different shape.
     pub fn expected(&self) -> f64 {
         self.expected
     }

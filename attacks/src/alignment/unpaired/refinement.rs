@@ -44,14 +44,16 @@ pub(super) fn finished(
     Ok(map)
 }
 
-/// How close the clouds lie under the map.
+/// How close the clouds lie under the map: the mean cosine of a row to the nearest one of the other side,
+/// both ways.
 pub(super) fn score(map: &Mat<f32>, theirs: ArrayView2<'_, f32>, mine: ArrayView2<'_, f32>) -> f64 {
-    similarity(turned(map, theirs).view(), mine)
+    let turned = turned(map, theirs);
+    0.5 * (closest(&nearest(turned.view(), mine, 1)) + closest(&nearest(mine, turned.view(), 1)))
 }
 
-/// The mean cosine of a row to the nearest one of the other side, both ways; all rows are of norm 1.
-pub(super) fn similarity(a: ArrayView2<'_, f32>, b: ArrayView2<'_, f32>) -> f64 {
-    0.5 * (closest(&nearest(a, b, 1)) + closest(&nearest(b, a, 1)))
+/// The same one way: from rows under the map to the others.
+pub(super) fn closeness(map: &Mat<f32>, rows: ArrayView2<'_, f32>, others: ArrayView2<'_, f32>) -> f64 {
+    closest(&nearest(turned(map, rows).view(), others, 1))
 }
 
 fn closest(found: &[Vec<(usize, f32)>]) -> f64 {

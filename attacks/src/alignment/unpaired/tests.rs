@@ -51,7 +51,7 @@ fn a_planted_rotation_is_found_without_pairs() {
 
     let strange = clumps(&normals(16, rng), 1500, rng);
     let failed = Unpaired::fit(protected.view(), strange.view(), rng).unwrap();
-    assert!(failed.score() < 0.93 * failed.expected(), "{failed}");
+    assert!(failed.score() < 0.95 * failed.expected(), "{failed}");
 }
 
 #[test]
