@@ -9,6 +9,9 @@ use super::super::statistics::{PValues, mean_bounds, mean_p_values, proportion_b
 /// Draws behind a bound; the least p-value is one in so many and one.
 const DRAWS: usize = 10_000;
 
+/// A bootstrap of fewer differences than this proves nothing.
+const LEAST_PAIRS: usize = 30;
+
 /// Beyond so many texts or queries, saying a number helps nobody.
 const MOST: f64 = 1e7;
 
@@ -81,6 +84,7 @@ impl Evidence {
                 below: p_value(DRAWS - upper.partition_point(|&bound| bound < limit)),
                 above: p_value(lower.partition_point(|&bound| bound <= limit)),
             },
+            Kind::Paired { .. } if self.n < LEAST_PAIRS => PValues { below: 1.0, above: 1.0 },
             Kind::Paired { differences, seed } => {
                 mean_p_values(differences, limit, *seed).unwrap_or(PValues { below: 1.0, above: 1.0 })
             }
@@ -117,7 +121,8 @@ impl Evidence {
             }
             Kind::Paired { differences, .. } => (differences.iter().map(|d| d - limit).collect(), None),
         };
-        deciding(&over, range, wrong)
+        let least = if range.is_none() { LEAST_PAIRS } else { 0 };
+        deciding(&over, range, wrong).map(|enough| enough.max(least))
     }
 }
 
@@ -278,6 +283,9 @@ mod tests {
         let none = Evidence::share(&[false; 100]);
         assert!((290..=310).contains(&none.needed(0.01, 0.05).unwrap_or(0)));
         assert_eq!(none.needed(0.0, 0.05), None);
+        let few = Evidence::paired(vec![0.5; LEAST_PAIRS - 1], 0);
+        assert!(few.p_values(0.1).above > 0.99 && few.needed(0.1, 0.05) >= Some(LEAST_PAIRS));
+        assert!(Evidence::paired(vec![0.5; LEAST_PAIRS], 0).p_values(0.1).above < 0.01);
         let paired = Evidence::paired(vec![0.1, -0.1, 0.2, 0.0], 0);
         assert!(paired.needed(0.06, 0.05) > Some(40) && paired.needed(0.05, 0.05).is_none());
     }

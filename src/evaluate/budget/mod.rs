@@ -219,7 +219,7 @@ impl Report {
     /// what was not seen: Clopper and Pearson's for exact match, which are exact, and Learned-Miller and
     /// Thomas' (2019, arXiv 1905.06208) for means of bounded scores, conjectured to hold for any
     /// distribution and number of texts. What retrieval loses, and what
-    /// became worse than the baseline, is decided by the paired bootstrap over queries or texts. Over the
+    /// became worse than the baseline, is decided by the paired bootstrap over queries or texts, 30 at least. Over the
     /// limits together the errors are held at the confidence by Holm's method (1979), once for what is
     /// kept and once for what is broken.
     ///
