@@ -15,6 +15,7 @@ pub mod embedder;
 mod error;
 #[cfg(feature = "evaluate")]
 pub mod evaluate;
+pub mod manual;
 mod protected;
 
 pub use embedder::Embedder;

@@ -34,6 +34,10 @@ fn the_shipped_attack_recovers_records_and_a_rotation_stops_it_until_pairs_leak(
         "none",
         "--defense",
         &rotation,
+        "--adversary",
+        "naive",
+        "--adversary",
+        "leaked(768)",
     ]);
     assert_eq!(output.status.code(), Some(0), "{}", String::from_utf8_lossy(&output.stderr));
     let report: Value = serde_json::from_slice(&output.stdout).unwrap();

@@ -211,7 +211,7 @@ fn arguments_that_cannot_be_understood_exit_with_2() {
     for line in [
         "",
         "curve",
-        "evaluate --adversary unpaired(10)",
+        "evaluate --adversary unpaired(many)",
         "evaluate --adversary leaked(0)",
         "evaluate --samples many",
         "evaluate --beam-width 0",

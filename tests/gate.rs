@@ -202,6 +202,27 @@ fn what_became_worse_since_the_baseline_fails() {
     assert!(of(0.05).check(&lenient).unwrap().passed());
 }
 
+/// Recovering less because the attack is damaged is no progress, and a few texts show no regression.
+#[test]
+fn a_baseline_needs_an_attack_that_works_and_enough_texts() {
+    let stack = || Stack::new().with(Opaque(2.0));
+    let baseline = |report: &Report| Budget::new().baseline(Baseline::of(report));
+    let working = under(stack());
+    let nothing = evaluation(60)
+        .attack(Lookup(vec!["nothing of the kind".into(); 400]))
+        .defense(stack())
+        .adversary(Adversary::Naive)
+        .run()
+        .unwrap();
+    let verdict = nothing.check(&baseline(&working)).unwrap();
+    assert_eq!(verdict.outcome, Outcome::Inconclusive, "{verdict}");
+    assert!(verdict.reason.unwrap().contains("stated strength"));
+    let few = evaluation(29).defense(stack()).adversary(Adversary::Naive).run().unwrap();
+    let verdict = few.check(&baseline(&few)).unwrap();
+    assert_eq!(verdict.outcome, Outcome::Inconclusive, "{verdict}");
+    assert!(verdict.open().any(|finding| finding.needed == Some(30)), "{verdict}");
+}
+
 #[test]
 fn a_baseline_of_something_else_is_refused() {
     let baseline = Baseline::of(&under(noise(5.0)));

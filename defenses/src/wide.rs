@@ -4,8 +4,8 @@
 //! what is compiled for AVX2 only where the processor has it, and the compiler cannot know. There are no
 //! pointers and no intrinsics: the compiler makes wide instructions of plain loops.
 //!
-//! Wider registers change no bit. What `mul_add` changes, it changes where it is written: nothing that
-//! is a storage format uses it.
+//! Wider registers change no bit. What `mul_add` changes, it changes where it is written: what a key
+//! determines never uses it, the product of a matrix and a vector does.
 
 /// Loops over numbers that gain from wide registers.
 pub(crate) trait Work {

@@ -131,6 +131,9 @@ impl Arguments {
         embedder: &SentenceTransformer,
         attacked: &SentenceTransformer,
     ) -> Result<Prepared, CliError> {
+        if self.adversary.len() > 1 && self.adversary.iter().any(|choice| matches!(choice, Choice::All)) {
+            return Err(CliError::new("--adversary all has all adversaries; name no other beside it"));
+        }
         for choice in &self.adversary {
             evaluation = match choice {
                 Choice::All => evaluation.every_adversary(),

@@ -16,7 +16,7 @@ use serde::Serialize;
 use serde_json::{Map, json};
 
 use self::budget_file::BudgetFile;
-use super::{CliError, files, models, print, progress, remark};
+use super::{CliError, files, models, print, progress, remark, warn};
 
 /// Hold defenses to a budget: what may leak at most, and what retrieval may lose.
 ///
@@ -199,7 +199,7 @@ fn tell(args: &Args, file: &BudgetFile, report: &Report, verdict: &Verdict) -> R
         files::write_text(Some(path), &junit::xml(verdict))?;
     }
     if std::env::var_os("GITHUB_ACTIONS").is_some_and(|value| value == "true") {
-        remark(annotations::lines(verdict, file, &args.budget).trim_end());
+        warn(annotations::lines(verdict, file, &args.budget).trim_end());
         step_summary(verdict, report);
     }
     let text = match args.format {

@@ -6,6 +6,9 @@ use crate::Error;
 /// How many pairs `averaging` makes, as far as the attacker has so many texts of his own.
 pub(super) const OWN_PAIRS: usize = 10_000;
 
+/// How many vectors `unpaired` needs at least: the shape of fewer says nothing.
+pub(super) const CLOUD: usize = 50;
+
 /// What the attacker has beside the protected vectors themselves.
 ///
 /// Written `naive` and `leaked(768)`, on the command line and in reports.
@@ -63,8 +66,9 @@ impl Adversary {
             every.push(Informed(own.min(OWN_PAIRS)));
         }
         every.extend([8, 32, 128, 384, 768, 2048].into_iter().filter(|&pairs| pairs <= spare).map(Leaked));
+        let cloud = documents.min(own).min(OWN_PAIRS);
+        every.extend(Some(cloud).filter(|&vectors| vectors >= CLOUD).map(Unpaired));
         if own > 0 {
-            every.push(Unpaired(documents.min(own).min(OWN_PAIRS)));
             every.extend([4, 16, 64].map(Averaging));
         }
         every.extend(retrained.then_some(Retrained));

@@ -51,7 +51,7 @@ impl Attacker<'_> {
         match adversary {
             Adversary::Unpaired(_) => Ok(stack.imitation(&mut Rng::seeded(self.seed)).is_some()),
             Adversary::Averaging(_) => {
-                let clean = self.clean.documents.stored.slice(s![..1, ..]).to_owned();
+                let clean = self.clean.documents.stored.select(Axis(0), &self.attacked);
                 let mut rng = Rng::seeded(self.seed);
                 let mut release = || mean_release(stack, &clean, 1, &mut rng);
                 Ok(release()? != release()?)

@@ -1,6 +1,6 @@
 //! Which adversaries an evaluation runs, and whether the corpus has what they need.
 
-use super::adversary::Adversary;
+use super::adversary::{Adversary, CLOUD};
 use super::clean::{Clean, OwnTexts};
 use super::{Adversaries, Corpus, Evaluation};
 use crate::{Embedder, Error};
@@ -10,14 +10,13 @@ pub(super) fn adversaries<E: Embedder>(
     evaluation: &Evaluation<E>,
     corpus: &Corpus,
     clean: &Clean,
-    attacked: &[usize],
-    texts: usize,
+    (samples, texts): (usize, usize),
 ) -> Result<(Vec<Adversary>, OwnTexts), Error> {
     let dimension = clean.documents.stored.ncols();
     let another_space = clean.documents.attackable().ncols() != dimension;
-    let spare = texts - attacked.len();
+    let spare = texts - samples;
     let fits = |adversary: &Adversary| !(another_space && adversary.stays_in_the_space());
-    let gather = |adversaries: &[Adversary]| OwnTexts::gather(evaluation, corpus, attacked, adversaries);
+    let gather = |adversaries: &[Adversary]| OwnTexts::gather(evaluation, corpus, adversaries);
     let all_own = || gather(&[Adversary::Averaging(1)]).len(spare);
     let chosen: Vec<Adversary> = match &evaluation.adversaries {
         Adversaries::Named(named) if named.is_empty() => Adversary::defaults(dimension, spare, all_own()),
@@ -61,6 +60,9 @@ fn possible<E>(
         Adversary::Retrained if evaluation.retrained.is_none() || evaluation.surrogate.is_some() => refuse(
             "`retrained` needs an attack that was trained on protected vectors of the embedder itself".into(),
         ),
+        Adversary::Unpaired(vectors) if vectors < CLOUD => {
+            refuse(format!("`{adversary}` needs {CLOUD} vectors at least: the shape of fewer says nothing"))
+        }
         Adversary::Unpaired(vectors) => {
             // a spare document is either stored or the attacker's own
             let room = if own.is_spare() { texts / 2 } else { texts };

@@ -88,7 +88,7 @@ impl Clean {
 
 /// Where the attacker's own texts are from.
 pub(super) enum OwnTexts {
-    /// Other texts than the corpus', none of them attacked.
+    /// Other texts than the corpus': a stored one would be half a pair.
     Texts(Vec<String>),
     /// The documents that are not attacked.
     Spare,
@@ -97,15 +97,9 @@ pub(super) enum OwnTexts {
 impl OwnTexts {
     /// As many as `adversaries` need: those that the evaluation was given, records where the corpus is
     /// made of them, or else spare documents.
-    pub(super) fn gather<E>(
-        evaluation: &Evaluation<E>,
-        corpus: &Corpus,
-        attacked: &[usize],
-        adversaries: &[Adversary],
-    ) -> Self {
+    pub(super) fn gather<E>(evaluation: &Evaluation<E>, corpus: &Corpus, adversaries: &[Adversary]) -> Self {
         let normalize = |text: &str| evaluation.normalizer.apply(text);
-        let mut seen: HashSet<String> =
-            attacked.iter().map(|&document| normalize(&corpus.texts()[document])).collect();
+        let mut seen: HashSet<String> = corpus.texts().iter().map(|text| normalize(text)).collect();
         let wanted = adversaries.iter().map(|adversary| adversary.own_texts_wanted()).max().unwrap_or(0);
         let mut take = |texts: &mut dyn Iterator<Item = String>| {
             Self::Texts(texts.filter(|text| seen.insert(normalize(text))).take(wanted).collect())

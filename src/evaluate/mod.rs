@@ -163,7 +163,7 @@ impl<E: Embedder> Evaluation<E> {
     }
 
     /// Texts that the attacker has himself, of the kind that is stored, and what to call them. Those
-    /// that are attacked are left out. Default: where the corpus is [`Corpus::records`], records of the
+    /// that are stored are left out. Default: where the corpus is [`Corpus::records`], records of the
     /// training split; otherwise documents that are not attacked.
     pub fn attacker_texts(self, name: &str, texts: Vec<String>) -> Self {
         Self { attacker_texts: Some((name.to_owned(), texts)), ..self }

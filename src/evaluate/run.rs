@@ -39,7 +39,7 @@ pub(super) fn run<E: Embedder>(mut evaluation: Evaluation<E>) -> Result<Report, 
         return searched(&evaluation, &corpus, &clean, journal.as_mut(), settings);
     };
     let spare = attacked.split_off(evaluation.samples);
-    let (adversaries, own) = adversaries(&evaluation, &corpus, &clean, &attacked, texts)?;
+    let (adversaries, own) = adversaries(&evaluation, &corpus, &clean, (evaluation.samples, texts))?;
     let clean = clean.embed_own(&evaluation, &own, &spare)?;
     let settings = attack_settings(settings, &evaluation, attack.as_ref(), &own);
     journal.begin(&settings, evaluation.stacks.len() * adversaries.len())?;

@@ -21,7 +21,8 @@ pub(super) fn write(
 ) -> Result<(), Error> {
     let name = format!("{number}-{}", file_name(&stack.to_string()));
     let run = run_file("embosk", corpus.query_ids(), corpus.ids(), rankings)?;
-    let (path, partial) = (folder.join(format!("{name}.run")), folder.join(format!("{name}.partial")));
+    let (path, partial) =
+        (folder.join(format!("{name}.run")), folder.join(format!("{name}.{}.partial", std::process::id())));
     fs::create_dir_all(folder).map_err(|error| Error::file(folder, error))?;
     fs::write(&partial, run).map_err(|error| Error::file(&partial, error))?;
     fs::rename(&partial, &path).map_err(|error| Error::file(&path, error))

@@ -217,7 +217,8 @@ impl Split {
         best.ok_or(Error::Empty("the set of maps to try"))
     }
 
-    /// The best regression around `pure` or around zero, where one is better than `pure` itself.
+    /// The best regression around `pure` or, between spaces, around zero, where one is better than `pure`
+    /// itself.
     fn best_ridge(&self, pure: Candidate) -> Result<Candidate, Error> {
         let Kind::Pure(prior, _) = pure.kind else { return Ok(pure) };
         if pure.error <= ROUNDING {
@@ -226,7 +227,13 @@ impl Split {
         let ridge = Ridge::fit(&self.seen, &self.target)?;
         let zero = Affine::linear(Mat::zeros(pure.map.dimension(), self.target.ncols()));
         let mut best = pure.clone();
-        for (prior, scale, around) in [(prior, pure.scale, &pure.map), (Prior::Zero, 1.0, &zero)] {
+        let mut around = vec![(prior, pure.scale, &pure.map)];
+        // within a space, what few pairs do not span is lost around zero: the mean cosine gains by it,
+        // and the details by which texts of one kind are told apart are gone
+        if self.seen.ncols() != self.target.ncols() {
+            around.push((Prior::Zero, 1.0, &zero));
+        }
+        for (prior, scale, around) in around {
             let around = ridge.around(around);
             for strength in STRENGTHS {
                 let map = around.of(strength);

@@ -3,7 +3,7 @@
 use super::super::baseline;
 use super::super::report::{Report, Row, TextScores};
 use super::super::statistics::PValues;
-use super::evidence::{Evidence, Term};
+use super::evidence::{Evidence, LEAST_PAIRS, Term};
 use super::metric::score_of_text;
 use super::{Budget, Finding, Kind, Metric, Outcome, Verdict};
 use crate::Error;
@@ -12,7 +12,9 @@ pub(super) fn check(report: &Report, budget: &Budget) -> Result<Verdict, Error> 
     budget.validate()?;
     let seed = seed(report);
     let claims = claims(report, budget, seed)?;
-    let attacked = claims.iter().any(|claim| !claim.metric.is_retrieval());
+    // an attack that stopped working is no progress over the baseline either
+    let compared = budget.baseline.is_some() && report.ceiling.is_some();
+    let attacked = compared || claims.iter().any(|claim| !claim.metric.is_retrieval());
     let canary = if attacked { canaries(report, budget, seed)? } else { Vec::new() };
     let reason = unfit(report, &canary).filter(|_| attacked);
     let mut findings = canary;
@@ -249,6 +251,7 @@ fn regressions(
     let levels = levels(&above, 1.0 - budget.confidence);
     let finding = |(at, change): (usize, &baseline::Change<'_>)| {
         let (lower, upper) = evidence[at].bounds(levels[at], levels[at]);
+        let few = evidence[at].is_too_few();
         Finding {
             kind: Kind::Regression,
             defense: change.row.defense.clone(),
@@ -259,8 +262,12 @@ fn regressions(
             lower,
             upper,
             n: evidence[at].n,
-            outcome: if above[at] <= levels[at] { Outcome::Fail } else { Outcome::Pass },
-            needed: None,
+            outcome: match above[at] <= levels[at] {
+                _ if few => Outcome::Inconclusive,
+                true => Outcome::Fail,
+                false => Outcome::Pass,
+            },
+            needed: few.then_some(LEAST_PAIRS),
         }
     };
     Ok(changes.iter().enumerate().map(finding).collect())

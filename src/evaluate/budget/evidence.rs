@@ -10,7 +10,7 @@ use super::super::statistics::{PValues, mean_bounds, mean_p_values, proportion_b
 const DRAWS: usize = 10_000;
 
 /// A bootstrap of fewer differences than this proves nothing.
-const LEAST_PAIRS: usize = 30;
+pub(super) const LEAST_PAIRS: usize = 30;
 
 /// Beyond so many texts or queries, saying a number helps nobody.
 const MOST: f64 = 1e7;
@@ -89,6 +89,11 @@ impl Evidence {
                 mean_p_values(differences, limit, *seed).unwrap_or(PValues { below: 1.0, above: 1.0 })
             }
         }
+    }
+
+    /// Whether these are differences, and fewer than prove anything.
+    pub(super) fn is_too_few(&self) -> bool {
+        matches!(self.kind, Kind::Paired { .. }) && self.n < LEAST_PAIRS
     }
 
     /// One-sided bounds that are wrong at most as often as each is allowed to be.

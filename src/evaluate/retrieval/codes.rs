@@ -54,7 +54,7 @@ pub fn search_i8(
 /// ([`Quantization`](embosk_defenses::Quantization) with `bits=1`).
 ///
 /// The score is `1 − 2 · distance / dim`: the cosine of the vectors of signs, so this is the ranking of the
-/// decoded vectors. Ties, of which there are many, are broken as by [`search`](super::search).
+/// decoded vectors; one of zeros counts as one of plus signs. Ties, of which there are many, are broken as by [`search`](super::search).
 ///
 /// # Errors
 /// Where the codes are not of 1 bit, the widths differ, or there is not one id for each document.

@@ -1,0 +1,4 @@
+//! The manual: pages that say more than one function's documentation can.
+
+#[doc = include_str!("worth.md")]
+pub mod worth {}
