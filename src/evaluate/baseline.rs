@@ -26,7 +26,7 @@ const OF_NO_ACCOUNT: [&str; 2] = ["embosk", "oracle_queries_undefended"];
 /// #     let count = |text: &str, letter| text.bytes().filter(|&byte| byte == letter).count() as f32;
 /// #     Ok(ndarray::Array2::from_shape_fn((texts.len(), 26), |(row, at)| count(texts[row], b'a' + at as u8)))
 /// # };
-/// let report = Evaluation::new(letters).corpus(Corpus::records(200, 0)).run()?;
+/// let report = Evaluation::new(letters).corpus(Corpus::records(1000, 0)).run()?;
 /// let kept = Baseline::of(&report).to_json();
 /// let budget = Budget::new().baseline(Baseline::from_json(&kept)?);
 /// assert_eq!(report.check(&budget)?.outcome, Outcome::Pass);
