@@ -17,7 +17,7 @@ const DOCUMENT_BLOCK: usize = 512;
 /// The `k` documents of highest inner product for each query, best first: exact, with no index.
 ///
 /// `documents` is `[documents, dim]`, `queries` is `[queries, dim]`, and `ids` names the documents. Pass rows
-/// through [`normalize_rows`] first to rank by cosine. Ties are broken as trec_eval breaks them, by
+/// through [`normalize_rows`](super::normalize_rows) first to rank by cosine. Ties are broken as trec_eval breaks them, by
 /// descending id, compared as bytes; a score that is not a number ranks last, as −∞. Fewer than `k`
 /// documents come back where there are fewer. The order does not depend on the number of threads.
 ///

@@ -6,7 +6,7 @@ use super::is_word;
 /// there are none to find.
 ///
 /// An entity stands in a text where it cuts neither a word (`Ann` is not in `Anna`) nor a number (neither
-/// `200` nor `1,200` is in `1,200,000`). White space is collapsed as in [`exact_match`]; case counts, so a
+/// `200` nor `1,200` is in `1,200,000`). White space is collapsed as in [`exact_match`](super::exact_match); case counts, so a
 /// caller who does not mind it lower-cases both sides. Blank entities are left out, and one that is listed
 /// twice counts twice. Scripts without spaces between words have to be segmented first.
 ///
