@@ -36,7 +36,7 @@ def main():
 
 def label(defense):
     """A key's fingerprint says nothing here."""
-    return re.sub(r",?\s*key=fingerprint:\w+|key=fingerprint:\w+,?\s*", "", defense).replace("()", "")
+    return re.sub(r"key=fingerprint:\w+", "key", defense)
 
 
 def keyed(defense):
