@@ -58,7 +58,9 @@ fn possible<E>(
     }
     match adversary {
         Adversary::Retrained if evaluation.retrained.is_none() || evaluation.surrogate.is_some() => refuse(
-            "`retrained` needs an attack that was trained on protected vectors of the embedder itself".into(),
+            "`retrained` needs an attack that was trained on protected vectors of the embedder itself: `embosk train \
+             --defense` makes one, `--retrained` names it"
+                .into(),
         ),
         Adversary::Unpaired(vectors) if vectors < CLOUD => {
             refuse(format!("`{adversary}` needs {CLOUD} vectors at least: the shape of fewer says nothing"))
