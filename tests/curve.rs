@@ -4,6 +4,8 @@
 #![allow(clippy::unwrap_used, clippy::float_cmp, clippy::case_sensitive_file_extension_comparisons)]
 
 mod common;
+#[path = "common/lookup.rs"]
+mod lookup;
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
@@ -14,13 +16,14 @@ use std::rc::Rc;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
-use embosk::attacks::{self, Attack, Inversion, Oracle};
 use embosk::evaluate::{Adversary, Corpus, Evaluation, Journal, Report, Row, Sweep, Undefended};
 use embosk::{BoxError, Error, Key, Stack};
-use ndarray::{Array2, ArrayView2};
+use ndarray::Array2;
 use proptest::prelude::*;
 use serde_json::{Map, Value};
 use tempfile::TempDir;
+
+use self::lookup::Lookup;
 
 fn values(spec: &str) -> Vec<f64> {
     spec.parse::<Sweep>().unwrap().ranges()[0].values.clone()
@@ -160,37 +163,6 @@ fn words(texts: &[&str]) -> Result<Array2<f32>, BoxError> {
         row /= norm;
     }
     Ok(vectors)
-}
-
-/// Knows every text there is, and returns the one whose clean vector is nearest.
-#[derive(Debug)]
-struct Lookup(Vec<String>);
-
-impl std::fmt::Display for Lookup {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("lookup")
-    }
-}
-
-impl Attack for Lookup {
-    fn invert(
-        &self,
-        vectors: ArrayView2<'_, f32>,
-        oracle: &Oracle<'_>,
-    ) -> Result<Vec<Inversion>, attacks::Error> {
-        let texts: Vec<&str> = self.0.iter().map(String::as_str).collect();
-        let cosines = vectors.dot(&oracle(&texts).map_err(attacks::Error::Oracle)?.t());
-        let nearest = cosines.rows().into_iter().map(|row| {
-            let best = (0..texts.len()).max_by(|&a, &b| row[a].total_cmp(&row[b])).unwrap_or(0);
-            Inversion {
-                steps: vec![],
-                output: texts[best].to_owned(),
-                cosine: row[best],
-                queries: texts.len(),
-            }
-        });
-        Ok(nearest.collect())
-    }
 }
 
 /// Keeps everything, and asks for `more`.

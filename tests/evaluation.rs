@@ -2,18 +2,21 @@
 #![cfg(feature = "evaluate")]
 #![allow(clippy::unwrap_used, clippy::float_cmp)]
 
+#[path = "common/lookup.rs"]
+mod lookup;
+
 use std::collections::hash_map::DefaultHasher;
-use std::fmt;
 use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use embosk::attacks::{self, Attack, Inversion, Oracle};
 use embosk::evaluate::records::{Split, generate};
 use embosk::evaluate::{Adversary, Corpus, Evaluation, Report, TextScores};
 use embosk::{BoxError, Embedder, GaussianNoise, Key, Rotation, Stack};
-use ndarray::{Array2, ArrayView2, Axis};
+use ndarray::{Array2, Axis};
 use serde_json::Value;
+
+use self::lookup::Lookup;
 
 const DIM: usize = 48;
 
@@ -41,35 +44,9 @@ impl Embedder for Words {
     }
 }
 
-/// Knows every text there is, and returns the one whose clean vector is nearest.
-#[derive(Debug)]
-struct Lookup(Vec<String>);
-
-impl fmt::Display for Lookup {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("lookup")
-    }
-}
-
-impl Attack for Lookup {
-    fn invert(
-        &self,
-        vectors: ArrayView2<'_, f32>,
-        oracle: &Oracle<'_>,
-    ) -> Result<Vec<Inversion>, attacks::Error> {
-        let texts: Vec<&str> = self.0.iter().map(String::as_str).collect();
-        let cosines = vectors.dot(&oracle(&texts).map_err(attacks::Error::Oracle)?.t());
-        let nearest = cosines.rows().into_iter().map(|row| {
-            let best = (0..texts.len()).max_by(|&a, &b| row[a].total_cmp(&row[b])).unwrap_or(0);
-            Inversion {
-                steps: vec![],
-                output: texts[best].to_uppercase(),
-                cosine: row[best],
-                queries: texts.len(),
-            }
-        });
-        Ok(nearest.collect())
-    }
+/// An attack that knows every text, and forgets the case that embedders of words drop.
+fn knowing(corpus: &Corpus) -> Lookup {
+    Lookup(corpus.texts().iter().map(|text| text.to_uppercase()).collect())
 }
 
 fn evaluation(corpus: &Corpus) -> Evaluation<Arc<Words>> {
@@ -81,7 +58,7 @@ fn evaluation(corpus: &Corpus) -> Evaluation<Arc<Words>> {
 }
 
 fn attacked(corpus: &Corpus) -> Evaluation<Arc<Words>> {
-    evaluation(corpus).attack(Lookup(corpus.texts().to_vec()))
+    evaluation(corpus).attack(knowing(corpus))
 }
 
 fn rotation() -> Stack {
@@ -183,7 +160,7 @@ fn pairs_carry_the_attack_to_another_embedder() {
         Evaluation::new(other)
             .corpus(corpus.clone())
             .surrogate(Words::default(), None)
-            .attack(Lookup(corpus.texts().to_vec()))
+            .attack(knowing(&corpus))
             .normalizer("lowercase", str::to_lowercase)
             .samples(40)
     };
@@ -268,7 +245,7 @@ fn equal_settings_give_an_equal_report_and_equal_vectors_one_attack() {
     let noisy = || attacked(&corpus).defense("gaussian(sigma=0.1)".parse().unwrap());
     assert_eq!(naive(noisy()), naive(noisy()));
     let embedder = Arc::new(Words::default());
-    let lookup = Lookup(corpus.texts().to_vec());
+    let lookup = knowing(&corpus);
     let evaluation = Evaluation::new(Arc::clone(&embedder)).corpus(corpus.clone()).attack(lookup).samples(40);
     evaluation.adversary(Adversary::Naive).defense(Stack::new()).defense(Stack::new()).run().unwrap();
     let queries = corpus.queries().len();

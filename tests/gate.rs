@@ -2,14 +2,18 @@
 #![cfg(feature = "evaluate")]
 #![allow(clippy::unwrap_used)]
 
+#[path = "common/lookup.rs"]
+mod lookup;
+
 use std::fmt;
 
-use embosk::attacks::{self, Attack, Inversion, Oracle};
 use embosk::evaluate::{
     Adversary, Baseline, Budget, Corpus, Evaluation, Finding, Kind, Metric, Outcome, Report,
 };
 use embosk::{BoxError, Defense, Embedder, Guarantee, Key, Rng, Role, Rotation, Stack};
-use ndarray::{Array2, ArrayView2, ArrayViewMut2};
+use ndarray::{Array2, ArrayViewMut2};
+
+use self::lookup::Lookup;
 
 const DIM: usize = 64;
 
@@ -28,32 +32,6 @@ impl Embedder for Letters {
             row /= norm;
         }
         Ok(vectors)
-    }
-}
-
-/// Knows texts, and returns the one whose clean vector is nearest.
-#[derive(Debug)]
-struct Lookup(Vec<String>);
-
-impl fmt::Display for Lookup {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "lookup({})", self.0.len())
-    }
-}
-
-impl Attack for Lookup {
-    fn invert(
-        &self,
-        vectors: ArrayView2<'_, f32>,
-        oracle: &Oracle<'_>,
-    ) -> Result<Vec<Inversion>, attacks::Error> {
-        let texts: Vec<&str> = self.0.iter().map(String::as_str).collect();
-        let cosines = vectors.dot(&oracle(&texts).map_err(attacks::Error::Oracle)?.t());
-        let nearest = cosines.rows().into_iter().map(|row| {
-            let best = (0..texts.len()).max_by(|&a, &b| row[a].total_cmp(&row[b])).unwrap_or(0);
-            Inversion { steps: vec![], output: texts[best].to_owned(), cosine: row[best], queries: 1 }
-        });
-        Ok(nearest.collect())
     }
 }
 

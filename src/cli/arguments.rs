@@ -94,7 +94,10 @@ impl Arguments {
             if stacks.is_empty() { default_stacks(self.seed, embedder.dimension())? } else { stacks };
         // what the attack can give back is what its embedder sees
         let attacked = Arc::clone(surrogate.as_ref().unwrap_or(&embedder));
-        let mut evaluation = self.measured(corpus, &embedder, &attacked)?;
+        let mut evaluation = measured(corpus, &embedder, &attacked)
+            .samples(self.samples)
+            .seed(self.seed)
+            .cache(self.cache(&embedder)?);
         for stack in stacks {
             evaluation = evaluation.defense(stack);
         }
@@ -105,23 +108,6 @@ impl Arguments {
                 .surrogate(Arc::clone(&surrogate), Some(self.cache(&surrogate)?));
         }
         self.attackers(evaluation, &embedder, &attacked)
-    }
-
-    fn measured(
-        &self,
-        corpus: Corpus,
-        embedder: &Arc<SentenceTransformer>,
-        attacked: &Arc<SentenceTransformer>,
-    ) -> Result<Prepared, CliError> {
-        let normalizing = Arc::clone(attacked);
-        Ok(Evaluation::new(Arc::clone(embedder))
-            .corpus(corpus)
-            .samples(self.samples)
-            .seed(self.seed)
-            .cache(self.cache(embedder)?)
-            .normalizer(&attacked.normalizer_name(), move |text| normalizing.normalize(text))
-            .note("embedder", embedder.to_string())
-            .note("embedder_sha256", embedder.hash()))
     }
 
     /// Adds the attack, the adversaries and what they have.
@@ -164,6 +150,20 @@ impl Arguments {
     fn cache(&self, embedder: &SentenceTransformer) -> Result<EmbeddingCache, CliError> {
         Ok(EmbeddingCache::new(self.cache.join("embeddings"), embedder.hash())?)
     }
+}
+
+/// An evaluation on `embedder`, whose texts are compared as the `attacked` embedder sees them.
+pub(crate) fn measured(
+    corpus: Corpus,
+    embedder: &Arc<SentenceTransformer>,
+    attacked: &Arc<SentenceTransformer>,
+) -> Prepared {
+    let normalizing = Arc::clone(attacked);
+    Evaluation::new(Arc::clone(embedder))
+        .corpus(corpus)
+        .normalizer(&attacked.normalizer_name(), move |text| normalizing.normalize(text))
+        .note("embedder", embedder.to_string())
+        .note("embedder_sha256", embedder.hash())
 }
 
 /// The texts of `--attacker-corpus`.

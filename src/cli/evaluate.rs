@@ -6,7 +6,7 @@ use embosk::evaluate::Report;
 
 use super::arguments::Arguments;
 use super::progress::Course;
-use super::{CliError, files, print, table, warn};
+use super::{CliError, files, table, warn};
 
 /// Measure what defenses do to the attack and to retrieval.
 ///
@@ -48,12 +48,7 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode, CliError> {
     course.finish();
     let report = report?;
     let text = render(&report, args.format)?;
-    files::write_text(args.output.as_deref(), &text).inspect_err(|_| {
-        // a quarter of an hour of work: better in the wrong place than nowhere
-        if args.output.is_some() {
-            let _ = print(&text);
-        }
-    })?;
+    files::write_result(args.output.as_deref(), &text)?;
     Ok(verdict(&report, args))
 }
 

@@ -146,6 +146,16 @@ pub(crate) fn write_text(path: Option<&Path>, text: &str) -> Result<(), CliError
     }
 }
 
+/// As [`write_text`], for what took minutes of work: where the file fails, it is better on stdout than
+/// nowhere.
+pub(crate) fn write_result(path: Option<&Path>, text: &str) -> Result<(), CliError> {
+    write_text(path, text).inspect_err(|_| {
+        if path.is_some() {
+            let _ = super::print(text);
+        }
+    })
+}
+
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {

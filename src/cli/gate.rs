@@ -11,12 +11,13 @@ use std::sync::Arc;
 use clap::ValueEnum;
 use embosk::attacks::vec2text::Vec2Text;
 use embosk::embedder::SentenceTransformer;
-use embosk::evaluate::{Baseline, Corpus, Evaluation, Metric, Outcome, Report, Verdict};
+use embosk::evaluate::{Baseline, Corpus, Metric, Outcome, Report, Verdict};
 use serde::Serialize;
 use serde_json::{Map, json};
 
 use self::budget_file::BudgetFile;
-use super::{CliError, files, models, print, progress, remark, warn};
+use super::arguments::measured;
+use super::{CliError, files, models, progress, remark, warn};
 
 /// Hold defenses to a budget: what may leak at most, and what retrieval may lose.
 ///
@@ -158,16 +159,11 @@ impl Things {
 
 fn evaluate(file: &BudgetFile, things: Things) -> Result<Report, CliError> {
     let embedder = Arc::new(things.embedder);
-    let normalizing = Arc::clone(&embedder);
     let spinner = progress::spinner();
     let shown = spinner.clone();
-    let mut evaluation = Evaluation::new(Arc::clone(&embedder))
-        .corpus(things.corpus)
+    let mut evaluation = measured(things.corpus, &embedder, &embedder)
         .samples(file.samples)
         .seed(file.seed)
-        .normalizer(&embedder.normalizer_name(), move |text| normalizing.normalize(text))
-        .note("embedder", embedder.to_string())
-        .note("embedder_sha256", embedder.hash())
         .progress(move |message| shown.set_message(message.to_owned()));
     for stack in &file.stacks {
         evaluation = evaluation.defense(stack.clone());
@@ -206,12 +202,7 @@ fn tell(args: &Args, file: &BudgetFile, report: &Report, verdict: &Verdict) -> R
         Format::Table => summary::terminal(verdict, report),
         Format::Json => serde_json::to_string_pretty(&Outputs { verdict, report })? + "\n",
     };
-    files::write_text(args.output.as_deref(), &text).inspect_err(|_| {
-        // minutes of work: better in the wrong place than nowhere
-        if args.output.is_some() {
-            let _ = print(&text);
-        }
-    })?;
+    files::write_result(args.output.as_deref(), &text)?;
     if args.output.is_some() {
         remark(&verdict.to_string());
     }

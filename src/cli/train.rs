@@ -17,7 +17,7 @@ use embosk::attacks::vec2text::{Config, Preset, Vec2Text};
 use embosk::embedder::{EmbeddingCache, SentenceTransformer};
 use embosk::evaluate::corpus::read_texts;
 use embosk::evaluate::records::{Split, generate};
-use ndarray::{Array2, ArrayView2};
+use ndarray::{Array2, ArrayView1};
 use sha2::{Digest, Sha256};
 
 use self::log::Log;
@@ -266,7 +266,9 @@ fn hypotheses(
     for start in starts {
         let end = (start + 4096).min(examples.texts.len());
         let vectors = examples.vectors.slice(ndarray::s![start..end, ..]);
-        let guessed_from = hash_of_vectors(vectors);
+        // protected vectors of a text differ from clean ones, and so do the guesses
+        let bytes = |row: ArrayView1<'_, f32>| row.iter().flat_map(|value| value.to_le_bytes()).collect();
+        let guessed_from = hash(vectors.rows().into_iter().map(|row| -> Vec<u8> { bytes(row) }));
         let models = [inverter.hash(), embedder.hash(), guessed_from.as_str()].into_iter();
         let key = hash(models.chain(examples.texts[start..end].iter().map(String::as_str)));
         let path = dir.join(format!("{}.txt", &key[..32]));
@@ -325,20 +327,12 @@ fn manifest(
     Ok(serde_json::to_string_pretty(&manifest)? + "\n")
 }
 
-fn hash<'a>(parts: impl Iterator<Item = &'a str>) -> String {
+/// Of the parts, each preceded by its length.
+fn hash(parts: impl Iterator<Item = impl AsRef<[u8]>>) -> String {
     let mut hash = Sha256::new();
     for part in parts {
-        hash.update((part.len() as u64).to_le_bytes());
+        hash.update((part.as_ref().len() as u64).to_le_bytes());
         hash.update(part);
-    }
-    hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
-}
-
-/// Protected vectors of a text differ from clean ones, and so do the guesses.
-fn hash_of_vectors(vectors: ArrayView2<'_, f32>) -> String {
-    let mut hash = Sha256::new();
-    for row in vectors.rows() {
-        hash.update(row.iter().flat_map(|value| value.to_le_bytes()).collect::<Vec<u8>>());
     }
     hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
 }

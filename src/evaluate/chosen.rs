@@ -17,18 +17,21 @@ pub(super) fn adversaries<E: Embedder>(
     let spare = texts - samples;
     let fits = |adversary: &Adversary| !(another_space && adversary.stays_in_the_space());
     let gather = |adversaries: &[Adversary]| OwnTexts::gather(evaluation, corpus, adversaries);
-    let all_own = || gather(&[Adversary::Averaging(1)]).len(spare);
-    let chosen: Vec<Adversary> = match &evaluation.adversaries {
-        Adversaries::Named(named) if named.is_empty() => Adversary::defaults(dimension, spare, all_own()),
-        Adversaries::Named(named) => named.clone(),
-        Adversaries::Every => {
-            let documents = if gather(&[]).is_spare() { texts / 2 } else { texts };
-            Adversary::every(documents, spare, all_own(), evaluation.retrained.is_some())
+    let (chosen, own) = match &evaluation.adversaries {
+        Adversaries::Named(named) if !named.is_empty() => (named.clone(), gather(named)),
+        of_ours => {
+            let own = gather(&[Adversary::Averaging(1)]);
+            let mut chosen = match of_ours {
+                Adversaries::Named(_) => Adversary::defaults(dimension, spare, own.len(spare)),
+                Adversaries::Every => {
+                    let documents = if own.is_spare() { texts / 2 } else { texts };
+                    Adversary::every(documents, spare, own.len(spare), evaluation.retrained.is_some())
+                }
+            };
+            chosen.retain(fits);
+            (chosen, own)
         }
     };
-    let named = matches!(&evaluation.adversaries, Adversaries::Named(named) if !named.is_empty());
-    let chosen: Vec<Adversary> = chosen.into_iter().filter(|adversary| named || fits(adversary)).collect();
-    let own = gather(&chosen);
     for &adversary in &chosen {
         possible(evaluation, adversary, &own, texts, spare)?;
         if !fits(&adversary) {

@@ -1,6 +1,6 @@
 //! Whether vectors of the same texts under two keys can be told to belong together.
 
-use embosk_attacks::structure::linkage::link;
+use embosk_attacks::structure::linkage::recall_at_1;
 use embosk_defenses::{Defense, Rng, Role, Stack};
 use ndarray::{Array2, s};
 
@@ -25,7 +25,7 @@ pub(super) fn linkage(documents: &Array2<f32>, stack: &Stack, seed: u64) -> Resu
         stack.protect(Role::Document, store.view_mut(), &mut rng)?;
         stores.push(store);
     }
-    let linked = link(stores[0].view(), stores[1].view())?;
-    let right = linked.iter().enumerate().filter(|(row, linked)| row == *linked).count();
-    Ok(Some(proportion(right, linked.len())))
+    let share = recall_at_1(stores[0].view(), stores[1].view())?;
+    let linked = (share * documents.nrows() as f64).round() as usize;
+    Ok(Some(proportion(linked, documents.nrows())))
 }

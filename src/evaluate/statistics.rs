@@ -10,6 +10,7 @@ mod bootstrap;
 mod bounds;
 mod holm;
 
+pub(super) use bounds::normal_quantile;
 pub use bounds::{
     PValues, bounded_mean_bounds, mean_bounds, mean_p_values, paired_difference_bounds, proportion_bounds,
     proportion_p_values,

@@ -4,7 +4,9 @@ use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{Rng, SeedableRng};
 use rayon::prelude::*;
 
-use super::super::statistics::{PValues, mean_bounds, mean_p_values, proportion_bounds, proportion_p_values};
+use super::super::statistics::{
+    PValues, mean_bounds, mean_p_values, normal_quantile, proportion_bounds, proportion_p_values,
+};
 
 /// Draws behind a bound; the least p-value is one in so many and one.
 const DRAWS: usize = 10_000;
@@ -166,7 +168,7 @@ fn deciding(over: &[f64], range: Option<(f64, f64)>, wrong: f64) -> Option<usize
         _ => return None,
     };
     let over: Vec<f64> = over.iter().map(|value| value * towards).collect();
-    let z = normal_quantile_above(wrong);
+    let z = -normal_quantile(wrong.min(0.5));
     let decided = |n: f64| upper_bound(&over, worst, n, z) < 0.0;
     let (mut few, mut enough) = (over.len() as f64, 2.0 * over.len() as f64);
     while !decided(enough) {
@@ -204,13 +206,6 @@ fn upper_bound(values: &[f64], worst: Option<f64>, n: f64, z: f64) -> f64 {
     }
     let cube = (1.0 + skewness * z / 6.0 - skewness * skewness / 36.0).powi(3);
     mean + spread * (cube - 1.0) * 2.0 / skewness
-}
-
-/// Where a standard normal lies above with this probability, to 0.0005 (Abramowitz and Stegun 26.2.23).
-fn normal_quantile_above(p: f64) -> f64 {
-    let t = (-2.0 * p.clamp(1e-300, 0.5).ln()).sqrt();
-    let above = 2.515_517 + t * (0.802_853 + t * 0.010_328);
-    t - above / (1.0 + t * (1.432_788 + t * (0.189_269 + t * 0.001_308)))
 }
 
 #[cfg(test)]

@@ -255,7 +255,8 @@ fn normal(x: f64) -> f64 {
     libm::erfc(-x * std::f64::consts::FRAC_1_SQRT_2) / 2.0
 }
 
-/// Nothing here asks for anything beyond 38 standard deviations, where the normal distribution ends in `f64`.
-fn normal_quantile(p: f64) -> f64 {
+/// Where a standard normal lies below with this probability. Nothing here asks for anything beyond 38
+/// standard deviations, where the normal distribution ends in `f64`.
+pub(in crate::evaluate) fn normal_quantile(p: f64) -> f64 {
     halved(-38.0, 38.0, |x| normal(x) < p)
 }

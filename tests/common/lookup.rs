@@ -1,0 +1,37 @@
+//! An attack that needs no model.
+
+use std::fmt;
+
+use embosk::attacks::{self, Attack, Inversion, Oracle};
+use ndarray::ArrayView2;
+
+/// Knows texts, and returns the one whose clean vector is nearest.
+#[derive(Debug)]
+pub(crate) struct Lookup(pub(crate) Vec<String>);
+
+impl fmt::Display for Lookup {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "lookup({})", self.0.len())
+    }
+}
+
+impl Attack for Lookup {
+    fn invert(
+        &self,
+        vectors: ArrayView2<'_, f32>,
+        oracle: &Oracle<'_>,
+    ) -> Result<Vec<Inversion>, attacks::Error> {
+        let texts: Vec<&str> = self.0.iter().map(String::as_str).collect();
+        let cosines = vectors.dot(&oracle(&texts).map_err(attacks::Error::Oracle)?.t());
+        let nearest = cosines.rows().into_iter().map(|row| {
+            let best = (0..texts.len()).max_by(|&a, &b| row[a].total_cmp(&row[b])).unwrap_or(0);
+            Inversion {
+                steps: vec![],
+                output: texts[best].to_owned(),
+                cosine: row[best],
+                queries: texts.len(),
+            }
+        });
+        Ok(nearest.collect())
+    }
+}
