@@ -133,7 +133,7 @@ fn averaging_undoes_fresh_noise_and_not_keyed_noise() {
         .defense(noise(true, 0.4))
         .defense(noise(false, 0.1))
         .adversary(Adversary::Informed(1000))
-        .adversary(Adversary::Averaging(16))
+        .adversary(Adversary::Averaging { releases: 16, leaked: 0 })
         .run()
         .unwrap();
     let leak = |row: usize| report.rows[row].leak.unwrap().value;
@@ -144,6 +144,26 @@ fn averaging_undoes_fresh_noise_and_not_keyed_noise() {
         (keyed - fresh).abs() < 0.15 && keyed_averaged < keyed + 0.05,
         "{fresh} {keyed} {keyed_averaged}"
     );
+}
+
+/// Leaked pairs undo the key, and what is left is noise: pairs of his own denoise it, releases wear it off.
+#[test]
+fn behind_a_key_noise_is_worth_what_it_is_worth_without() {
+    let corpus = Corpus::records(600, 1);
+    let noise = |sigma| GaussianNoise::new(sigma).unwrap();
+    let report = attacked(&corpus)
+        .defense(Stack::new().with(noise(0.3)))
+        .defense(rotation().with(noise(0.3)))
+        .adversary(Adversary::Informed(1000))
+        .adversary(Adversary::Leaked(400))
+        .adversary(Adversary::Averaging { releases: 16, leaked: 400 })
+        .run()
+        .unwrap();
+    let leak = |row: usize| report.rows[row].leak.unwrap().value;
+    let [without, _, _, blind, leaked, averaged] = [0, 1, 2, 3, 4, 5].map(leak);
+    assert!(blind < 0.2, "{blind}");
+    assert!(leaked > without - 0.15, "{leaked} {without}");
+    assert!(averaged > leaked + 0.15, "{averaged} {leaked}");
 }
 
 /// The attack is for `Words`; the defended embedder is another one, of more dimensions.
@@ -193,19 +213,25 @@ fn every_adversary_that_the_corpus_has_room_for_is_run() {
     let corpus = Corpus::records(300, 1);
     let [noise, rounding] = ["gaussian(sigma=0.1)", "quantization(bits=4)"].map(|spec| spec.parse().unwrap());
     let all = attacked(&corpus).every_adversary().attacker_texts("few", own(200));
-    let report = all.defense(rounding).defense(noise).defense(rotation()).run().unwrap();
+    let both = rotation().with(GaussianNoise::new(0.1).unwrap());
+    let report = all.defense(rounding).defense(noise).defense(rotation()).defense(both).run().unwrap();
     let of = |defense: &str| {
-        let rows = report.rows.iter().filter(|row| row.defense.starts_with(defense));
+        let rows = report.rows.iter().filter(|row| match row.defense.split_once(" | ") {
+            Some(_) => defense == "both",
+            None => row.defense.starts_with(defense),
+        });
         rows.map(|row| row.adversary.as_str()).collect::<Vec<_>>().join(" ")
     };
     let common = "naive informed(200) leaked(8) leaked(32) leaked(128)";
     assert_eq!(of("quantization"), common);
     assert_eq!(of("gaussian"), format!("{common} averaging(4) averaging(16) averaging(64)"));
     assert_eq!(of("rotation"), format!("{common} unpaired(200)"));
-    // a rotation keeps the neighbourhood by which a vector is known
+    let both = format!("{common} unpaired(200) averaging(4) averaging(16) averaging(64) averaging(16, 96)");
+    assert_eq!(of("both"), both);
+    // a rotation keeps the neighbourhood by which a vector is known, noise does not
     for row in &report.rows {
         let linked = row.linkage.map(|linkage| linkage.value > 0.9);
-        assert_eq!(linked, row.defense.starts_with("rotation").then_some(true), "{}", row.defense);
+        assert_eq!(linked, row.defense.starts_with("rotation").then_some(!row.defense.contains("gaussian")));
     }
     assert_eq!(report.signature["attacker_texts"], "few:200");
 }

@@ -28,6 +28,34 @@ pub trait Attack: Debug + Display + Send + Sync {
     /// # Errors
     /// When the dimension is not the attack's own, a value is not finite, or the oracle fails.
     fn invert(&self, vectors: ArrayView2<'_, f32>, oracle: &Oracle<'_>) -> Result<Vec<Inversion>, Error>;
+
+    /// As [`invert`](Self::invert), for an attacker who has two vectors of each text: an estimate of the
+    /// clean one, row `i` of `estimates`, for models that were trained on clean vectors to read, and what
+    /// he observed, row `i` of `targets`, for hypotheses to be ranked by.
+    ///
+    /// Behind isotropic noise the text whose vector is nearest to the observed one is the likeliest. A
+    /// denoised vector is a better estimate, but it is drawn towards the mean, where near duplicates look
+    /// alike. An attack that does not rank inverts the estimates.
+    ///
+    /// # Errors
+    /// As [`invert`](Self::invert), and when the numbers of rows differ.
+    fn invert_ranked_by(
+        &self,
+        estimates: ArrayView2<'_, f32>,
+        targets: ArrayView2<'_, f32>,
+        oracle: &Oracle<'_>,
+    ) -> Result<Vec<Inversion>, Error> {
+        check_pairs(estimates, targets)?;
+        self.invert(estimates, oracle)
+    }
+}
+
+fn check_pairs(estimates: ArrayView2<'_, f32>, targets: ArrayView2<'_, f32>) -> Result<(), Error> {
+    if estimates.nrows() == targets.nrows() {
+        return Ok(());
+    }
+    let (estimates, targets) = (estimates.nrows(), targets.nrows());
+    Err(Error::Setting(format!("{estimates} estimates do not pair with {targets} vectors to rank by")))
 }
 
 /// What an attack recovered from one vector.
@@ -37,7 +65,7 @@ pub struct Inversion {
     pub steps: Vec<String>,
     /// The text that the attack settled on.
     pub output: String,
-    /// The cosine between the oracle's embedding of `output` and the attacked vector.
+    /// The cosine between the oracle's embedding of `output` and the vector that it was ranked by.
     pub cosine: f32,
     /// How many texts the oracle embedded for this row.
     pub queries: usize,

@@ -32,7 +32,8 @@ pub(crate) struct Arguments {
     pub(crate) defense: Vec<String>,
     /// What the attacker has: `naive`, `informed(N)` (the defense without its key, and N pairs that he
     /// makes himself), `leaked(K)` (K real pairs), `unpaired(N)` (N stored vectors and as many texts of
-    /// his own), `averaging(R)` (R releases of each text), `retrained`, or `all`; may be given again.
+    /// his own), `averaging(R)` (R releases of each text) or `averaging(R, K)` (and K real pairs),
+    /// `retrained`, or `all`; may be given again.
     /// Without any: naive, informed(10000), and leaked with twice as many pairs as dimensions.
     #[arg(long, value_name = "A")]
     pub(crate) adversary: Vec<Choice>,

@@ -11,7 +11,8 @@ pub(super) const CLOUD: usize = 50;
 
 /// What the attacker has beside the protected vectors themselves.
 ///
-/// Written `naive` and `leaked(768)`, on the command line and in reports.
+/// Written `naive`, `leaked(768)`, `averaging(16)` and `averaging(16, 768)`, on the command line and in
+/// reports.
 ///
 /// ```
 /// use embosk::evaluate::Adversary;
@@ -30,16 +31,23 @@ pub enum Adversary {
     /// clean vectors on them ([`Alignment`](embosk_attacks::alignment::Alignment)), takes the one that
     /// does best on pairs that he holds out, and attacks what it restores.
     Informed(usize),
-    /// This many real pairs of a text and its protected vector, used as [`Informed`](Self::Informed)
-    /// uses his.
+    /// This many real pairs of a text and its protected vector. He undoes the key by them, where they are
+    /// few with the help of all protected vectors and texts of his own, and the rest as
+    /// [`Informed`](Self::Informed) does, with up to 10,000 pairs.
     Leaked(usize),
     /// This many protected vectors, as many texts of his own, and no pairs. He finds the map that lays
     /// one cloud of vectors on the other
-    /// ([`Unpaired`](embosk_attacks::alignment::Unpaired)), and attacks what it restores.
+    /// ([`Unpaired`](embosk_attacks::alignment::Unpaired)), and undoes the rest as
+    /// [`Informed`](Self::Informed) does.
     Unpaired(usize),
-    /// This many releases of each text, which he averages; then as [`Informed`](Self::Informed), with
-    /// up to 10,000 pairs that he averaged in the same way.
-    Averaging(usize),
+    /// Several releases of each text, which he averages.
+    Averaging {
+        /// How many.
+        releases: usize,
+        /// As many pairs leaked; he goes on as [`Leaked`](Self::Leaked), or without any as
+        /// [`Informed`](Self::Informed), with pairs that he averaged in the same way.
+        leaked: usize,
+    },
     /// An attack that was trained on vectors which he protected himself; see
     /// [`Evaluation::retrained`](super::Evaluation::retrained).
     Retrained,
@@ -60,7 +68,11 @@ impl Adversary {
     }
 
     /// Every kind, at the strengths that the corpus has room for: `spare` documents are not attacked.
-    pub(super) fn every(documents: usize, spare: usize, own: usize, retrained: bool) -> Vec<Self> {
+    pub(super) fn every(
+        dimension: usize,
+        (documents, spare, own): (usize, usize, usize),
+        retrained: bool,
+    ) -> Vec<Self> {
         let mut every = vec![Naive];
         if own > 0 {
             every.push(Informed(own.min(OWN_PAIRS)));
@@ -69,7 +81,9 @@ impl Adversary {
         let cloud = documents.min(own).min(OWN_PAIRS);
         every.extend(Some(cloud).filter(|&vectors| vectors >= CLOUD).map(Unpaired));
         if own > 0 {
-            every.extend([4, 16, 64].map(Averaging));
+            every.extend([4, 16, 64].map(|releases| Averaging { releases, leaked: 0 }));
+            let pairs = Some(spare.min(2 * dimension)).filter(|&pairs| pairs > 0);
+            every.extend(pairs.map(|leaked| Averaging { releases: 16, leaked }));
         }
         every.extend(retrained.then_some(Retrained));
         every
@@ -78,7 +92,7 @@ impl Adversary {
     /// How many protected documents he sees beside those that are attacked.
     pub(super) fn documents(self) -> usize {
         match self {
-            Leaked(pairs) => pairs,
+            Leaked(pairs) | Averaging { leaked: pairs, .. } => pairs,
             _ => 0,
         }
     }
@@ -87,15 +101,16 @@ impl Adversary {
     pub(super) fn own_texts_needed(self) -> usize {
         match self {
             Informed(texts) | Unpaired(texts) => texts,
-            Averaging(_) => 1,
-            Naive | Leaked(_) | Retrained => 0,
+            Averaging { leaked: 0, .. } => 1,
+            Averaging { .. } | Naive | Leaked(_) | Retrained => 0,
         }
     }
 
     /// How many texts of his own he takes where he can have as many as he likes.
     pub(super) fn own_texts_wanted(self) -> usize {
         match self {
-            Averaging(_) => OWN_PAIRS,
+            Averaging { .. } | Leaked(_) => OWN_PAIRS,
+            Unpaired(_) => OWN_PAIRS.max(self.own_texts_needed()),
             _ => self.own_texts_needed(),
         }
     }
@@ -131,7 +146,7 @@ impl FromStr for Adversary {
             "informed" => numbered(Informed, "pairs"),
             "leaked" => numbered(Leaked, "pairs"),
             "unpaired" => numbered(Unpaired, "vectors"),
-            "averaging" => numbered(Averaging, "releases"),
+            "averaging" => averaging(argument.unwrap_or_default()),
             "retrained" => plain(Retrained),
             _ => Err(Error::Setting(
                 "there is no such adversary; there are naive, informed(n), leaked(k), unpaired(n), averaging(r) and \
@@ -142,6 +157,23 @@ impl FromStr for Adversary {
     }
 }
 
+/// The releases, and perhaps the leaked pairs.
+fn averaging(argument: &str) -> Result<Adversary, Error> {
+    let (releases, leaked) = match argument.split_once(',') {
+        Some((releases, leaked)) => (releases, Some(leaked)),
+        None => (argument, None),
+    };
+    let number = |text: &str| text.trim().parse().ok().filter(|&number: &usize| number > 0);
+    match (number(releases), leaked.map(number)) {
+        (Some(releases), None) => Ok(Averaging { releases, leaked: 0 }),
+        (Some(releases), Some(Some(leaked))) => Ok(Averaging { releases, leaked }),
+        _ => Err(Error::Setting(
+            "`averaging` takes its number of releases, and perhaps one of leaked pairs: averaging(16) or averaging(16, 768)"
+                .into(),
+        )),
+    }
+}
+
 impl fmt::Display for Adversary {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -149,7 +181,8 @@ impl fmt::Display for Adversary {
             Informed(pairs) => write!(f, "informed({pairs})"),
             Leaked(pairs) => write!(f, "leaked({pairs})"),
             Unpaired(vectors) => write!(f, "unpaired({vectors})"),
-            Averaging(releases) => write!(f, "averaging({releases})"),
+            Averaging { releases, leaked: 0 } => write!(f, "averaging({releases})"),
+            Averaging { releases, leaked } => write!(f, "averaging({releases}, {leaked})"),
             Retrained => f.write_str("retrained"),
         }
     }
@@ -162,7 +195,7 @@ mod tests {
 
     #[test]
     fn adversaries_are_read_as_they_are_printed() {
-        for adversary in Adversary::every(3000, 2800, 30_000, true) {
+        for adversary in Adversary::every(384, (3000, 2800, 30_000), true) {
             assert_eq!(adversary.to_string().parse::<Adversary>().unwrap(), adversary);
         }
         assert_eq!(" leaked ( 5 ) ".parse::<Adversary>().unwrap(), Leaked(5));
@@ -170,7 +203,7 @@ mod tests {
 
     #[test]
     fn a_small_corpus_has_fewer_adversaries() {
-        let every = Adversary::every(300, 100, 200, false);
+        let every = Adversary::every(384, (300, 100, 200), false);
         assert_eq!(
             every[..],
             [
@@ -179,9 +212,10 @@ mod tests {
                 Leaked(8),
                 Leaked(32),
                 Unpaired(200),
-                Averaging(4),
-                Averaging(16),
-                Averaging(64)
+                Averaging { releases: 4, leaked: 0 },
+                Averaging { releases: 16, leaked: 0 },
+                Averaging { releases: 64, leaked: 0 },
+                Averaging { releases: 16, leaked: 100 },
             ]
         );
     }
@@ -191,7 +225,7 @@ mod tests {
         assert_eq!(Adversary::defaults(384, 1800, 10_000), [Naive, Informed(10_000), Leaked(768)]);
         assert_eq!(Adversary::defaults(384, 100, 100), [Naive, Informed(100), Leaked(100)]);
         assert_eq!(Adversary::defaults(384, 0, 0), [Naive]);
-        assert_eq!(Adversary::every(2, 0, 0, false), [Naive]);
+        assert_eq!(Adversary::every(384, (2, 0, 0), false), [Naive]);
     }
 
     #[test]
@@ -206,6 +240,8 @@ mod tests {
             ("informed", "`informed` takes its number of pairs"),
             ("unpaired(many)", "number of vectors"),
             ("averaging()", "number of releases"),
+            ("averaging(4, 0)", "one of leaked pairs"),
+            ("averaging(4, 5, 6)", "averaging(16, 768)"),
             ("leaked(-1)", "1 or more"),
             ("leaked(1", "no such adversary"),
         ];

@@ -1,6 +1,6 @@
 //! Which adversaries an evaluation runs, and whether the corpus has what they need.
 
-use super::adversary::{Adversary, CLOUD};
+use super::adversary::{Adversary, CLOUD, OWN_PAIRS};
 use super::clean::{Clean, OwnTexts};
 use super::{Adversaries, Corpus, Evaluation};
 use crate::{Embedder, Error};
@@ -20,12 +20,13 @@ pub(super) fn adversaries<E: Embedder>(
     let (chosen, own) = match &evaluation.adversaries {
         Adversaries::Named(named) if !named.is_empty() => (named.clone(), gather(named)),
         of_ours => {
-            let own = gather(&[Adversary::Averaging(1)]);
+            let own = gather(&[Adversary::Informed(OWN_PAIRS)]);
             let mut chosen = match of_ours {
                 Adversaries::Named(_) => Adversary::defaults(dimension, spare, own.len(spare)),
                 Adversaries::Every => {
                     let documents = if own.is_spare() { texts / 2 } else { texts };
-                    Adversary::every(documents, spare, own.len(spare), evaluation.retrained.is_some())
+                    let texts = (documents, spare, own.len(spare));
+                    Adversary::every(dimension, texts, evaluation.retrained.is_some())
                 }
             };
             chosen.retain(fits);

@@ -17,6 +17,8 @@ pub(super) struct Clean {
     pub(super) queries: Array2<f32>,
     /// Of texts of the attacker's own, of the kind that is stored; without rows until they are needed.
     pub(super) own: TextVectors,
+    /// Whether these are documents too, though not attacked ones.
+    pub(super) own_is_spare: bool,
 }
 
 /// The vectors of some texts, `[texts, dim]`.
@@ -67,7 +69,7 @@ impl Clean {
             ));
         }
         let own = documents.select(&[]);
-        Ok(Self { documents, queries, own })
+        Ok(Self { documents, queries, own, own_is_spare: false })
     }
 
     /// Embeds the attacker's own texts, or takes the vectors of `spare` documents for them.
@@ -77,12 +79,13 @@ impl Clean {
         own: &OwnTexts,
         spare: &[usize],
     ) -> Result<Self, Error> {
+        let own_is_spare = own.is_spare();
         let own = match own {
             OwnTexts::Texts(texts) if texts.is_empty() => return Ok(self),
             OwnTexts::Texts(texts) => TextVectors::embed(evaluation, "the attacker's texts", texts)?,
             OwnTexts::Spare => self.documents.select(spare),
         };
-        Ok(Self { own, ..self })
+        Ok(Self { own, own_is_spare, ..self })
     }
 }
 

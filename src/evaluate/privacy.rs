@@ -11,7 +11,7 @@ use rand_chacha::rand_core::{Rng as _, SeedableRng};
 
 use super::Normalizer;
 use super::adversary::Adversary;
-use super::attacker::Attacker;
+use super::attacker::{Attacker, Restored};
 use super::clean::Clean;
 use super::corpus::Corpus;
 use super::oracle::Oracle;
@@ -30,7 +30,7 @@ pub(super) struct Trials<'a> {
     unit_norm: bool,
     truths: Vec<Truth>,
     /// What was attacked already, and whether by the retrained attack: equal vectors have equal outcomes.
-    done: Vec<(bool, Array2<f32>, Rc<Outcome>)>,
+    done: Vec<(bool, [Array2<f32>; 2], Rc<Outcome>)>,
 }
 
 impl<'a> Trials<'a> {
@@ -43,7 +43,7 @@ impl<'a> Trials<'a> {
     ) -> Self {
         let clean = attacker.clean.documents.attackable();
         let truth = |&document: &usize| Truth::new(corpus, document, clean, normalizer);
-        let truths = attacker.attacked.iter().map(truth).collect();
+        let truths = attacker.attacked().iter().map(truth).collect();
         let unit_norm = is_unit_norm(clean.view());
         Self { attack, retrained, oracle, normalizer, attacker, unit_norm, truths, done: Vec::new() }
     }
@@ -76,12 +76,17 @@ impl<'a> Trials<'a> {
         protected: &Array2<f32>,
     ) -> Result<(Rc<Outcome>, Option<String>), Error> {
         self.oracle.label(format!("{stack}, {adversary}"));
-        let (mut vectors, map) = self.attacker.restore(stack, adversary, protected)?;
+        let Restored { mut estimate, mut observed, map } =
+            self.attacker.restore(stack, adversary, protected)?;
         if self.unit_norm {
-            normalize_rows(vectors.view_mut());
+            normalize_rows(estimate.view_mut());
+            normalize_rows(observed.view_mut());
         }
+        let vectors = [estimate, observed];
         let retrained = adversary == Adversary::Retrained;
-        let same = |(by, done, _): &&(bool, Array2<f32>, _)| *by == retrained && same_bits(done, &vectors);
+        let same = |(by, done, _): &&(bool, [Array2<f32>; 2], _)| {
+            *by == retrained && done.iter().zip(&vectors).all(|(a, b)| same_bits(a, b))
+        };
         if let Some((_, _, outcome)) = self.done.iter().find(same) {
             return Ok((Rc::clone(outcome), map));
         }
@@ -96,9 +101,14 @@ impl<'a> Trials<'a> {
         self.attacker.can_gain(stack, adversary)
     }
 
-    fn invert(&self, attack: &dyn Attack, vectors: &Array2<f32>) -> Result<Outcome, Error> {
-        let inversions = attack.invert(vectors.view(), &|texts| self.oracle.embed(texts))?;
-        if inversions.len() != vectors.nrows() {
+    fn invert(
+        &self,
+        attack: &dyn Attack,
+        [estimates, observed]: &[Array2<f32>; 2],
+    ) -> Result<Outcome, Error> {
+        let oracle = |texts: &[&str]| self.oracle.embed(texts);
+        let inversions = attack.invert_ranked_by(estimates.view(), observed.view(), &oracle)?;
+        if inversions.len() != estimates.nrows() {
             return Err(Error::Setting("the attack returned another number of texts than vectors".into()));
         }
         let outputs: Vec<&str> = inversions.iter().map(|inversion| inversion.output.as_str()).collect();

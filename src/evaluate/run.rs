@@ -43,7 +43,7 @@ pub(super) fn run<E: Embedder>(mut evaluation: Evaluation<E>) -> Result<Report, 
     let clean = clean.embed_own(&evaluation, &own, &spare)?;
     let settings = attack_settings(settings, &evaluation, attack.as_ref(), &own);
     journal.begin(&settings, evaluation.stacks.len() * adversaries.len())?;
-    let attacker = Attacker { clean: &clean, attacked, spare, seed: evaluation.seed };
+    let attacker = Attacker::new(&clean, attacked, spare, evaluation.seed);
     let trials = trials(&evaluation, attack.as_ref(), &corpus, attacker);
     self::attacked(&evaluation, &corpus, trials, &adversaries, journal.as_mut(), settings)
 }

@@ -3,13 +3,15 @@
 use std::fmt;
 
 use faer::{Mat, MatRef};
-use ndarray::{ArrayView2, Axis};
+use ndarray::{Array2, ArrayView2, Axis};
+use rand_chacha::ChaCha8Rng;
+use rand_chacha::rand_core::SeedableRng;
 
 use super::affine::Affine;
 use super::denoiser::Denoiser;
 use super::procrustes::on_the_span;
 use super::ridge::{Ridge, STRENGTHS};
-use super::{narrow, widen};
+use super::{Alignment, Evidence, Unpaired, narrow, widen};
 use crate::Error;
 use crate::structure::order;
 
@@ -27,63 +29,62 @@ const UNIT: f64 = 1e-3;
 /// With more pairs a dimension than this, and more in all, Procrustes finds any permutation.
 const PERMUTED: usize = 4;
 const MANY: usize = 1000;
+/// With this many pairs a dimension the clouds add nothing to Procrustes.
+const DETERMINED: usize = 2;
 /// Pairs from which a network is worth its time, and the error below which none is needed.
 const NETWORK: usize = 2000;
 const SOLVED: f64 = 1e-4;
-/// What a network draws its weights and batches from.
+/// What a network draws its weights and batches from, and a map between clouds its starts.
 const SEED: u64 = 0;
 
+/// What was chosen.
 pub(super) struct Choice {
-    pub(super) kind: Kind,
-    /// What the prior map is multiplied by.
-    pub(super) scale: f64,
-    pub(super) network: Option<Denoiser>,
+    pub(super) prior: Prior,
+    /// What the prior map is multiplied by, where its norms say so.
+    pub(super) scale: Option<f64>,
+    pub(super) then: Then,
+    /// The map of [`Prior::Clouds`].
+    pub(super) clouds: Option<Mat<f64>>,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub(super) enum Kind {
-    /// A prior map, and whether it is scaled.
-    Pure(Prior, bool),
+/// What follows the prior map.
+#[derive(Debug, Clone)]
+pub(super) enum Then {
+    Nothing,
     /// Regression of what the prior leaves; see [`STRENGTHS`].
-    Ridge(Prior, f64),
-    Network,
+    Ridge(f64),
+    /// Trained already, as that takes long; it is of the vectors before the prior map.
+    Network(Box<Denoiser>),
+    Denoiser(Box<Alignment>),
 }
 
+/// A map that keeps angles, as far as the pairs determine it.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) enum Prior {
     Identity,
     Permutation,
     SignedPermutation,
     Procrustes,
+    Clouds,
+    /// Between spaces only.
     Zero,
 }
 
-impl Kind {
-    pub(super) fn changes_nothing(self) -> bool {
-        self == Self::Pure(Prior::Identity, false)
-    }
-
-    pub(super) fn fit(self, protected: &Mat<f64>, clean: &Mat<f64>, scale: f64) -> Result<Affine, Error> {
-        match self {
-            Self::Ridge(prior, strength) => {
-                let prior = prior.map(protected, clean)?.times(scale);
-                Ok(Ridge::fit(protected, clean)?.around(&prior).of(strength))
-            }
-            Self::Pure(prior, _) => Ok(prior.map(protected, clean)?.times(scale)),
-            Self::Network => Ok(Affine::linear(Mat::identity(protected.ncols(), clean.ncols()))),
-        }
-    }
-}
-
 impl Prior {
-    fn map(self, protected: &Mat<f64>, clean: &Mat<f64>) -> Result<Affine, Error> {
+    pub(super) fn map(
+        self,
+        protected: &Mat<f64>,
+        clean: &Mat<f64>,
+        clouds: Option<&Mat<f64>>,
+    ) -> Result<Affine, Error> {
         let shape = (protected.ncols(), clean.ncols());
-        Ok(Affine::linear(match self {
-            Self::Identity => Mat::identity(shape.0, shape.1),
-            Self::Permutation => order(protected.as_ref(), clean.as_ref(), false).matrix(),
-            Self::SignedPermutation => order(protected.as_ref(), clean.as_ref(), true).matrix(),
-            Self::Procrustes => on_the_span(protected.as_ref(), clean.as_ref())?,
-            Self::Zero => Mat::zeros(shape.0, shape.1),
+        Ok(Affine::linear(match (self, clouds) {
+            (Self::Clouds, Some(map)) => map.clone(),
+            (Self::Identity, _) => Mat::identity(shape.0, shape.1),
+            (Self::Permutation, _) => order(protected.as_ref(), clean.as_ref(), false).matrix(),
+            (Self::SignedPermutation, _) => order(protected.as_ref(), clean.as_ref(), true).matrix(),
+            (Self::Procrustes, _) => on_the_span(protected.as_ref(), clean.as_ref())?,
+            (Self::Zero | Self::Clouds, _) => Mat::zeros(shape.0, shape.1),
         }))
     }
 }
@@ -95,57 +96,72 @@ impl fmt::Display for Prior {
             Self::Permutation => "permutation",
             Self::SignedPermutation => "signed permutation",
             Self::Procrustes => "procrustes",
+            Self::Clouds => "clouds",
             Self::Zero => "zero",
         })
     }
 }
 
-impl fmt::Display for Kind {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Pure(prior, false) => prior.fmt(f),
-            Self::Pure(Prior::Identity, true) => f.write_str("scaling"),
-            Self::Pure(prior, true) => write!(f, "scaled {prior}"),
-            Self::Ridge(prior, strength) => write!(f, "ridge({prior}, lambda={strength})"),
-            Self::Network => f.write_str("network"),
-        }
-    }
-}
-
-/// The kind of map for these pairs; a network, which takes long, is trained already.
-pub(super) fn choose(
-    protected: ArrayView2<'_, f32>,
-    clean: ArrayView2<'_, f32>,
-    with_network: bool,
-) -> Result<Choice, Error> {
+pub(super) fn choose(evidence: &Evidence<'_>, with_network: bool) -> Result<Choice, Error> {
+    let Evidence { protected, clean, clouds, denoiser } = evidence.clone();
     if protected.nrows() < FEW {
         return of_few(&widen(protected), &widen(clean));
     }
-    let split = Split::of(protected, clean);
-    let pure = split.best_prior()?;
-    let best = split.best_ridge(pure)?;
-    if with_network && protected.nrows() >= NETWORK && best.error > SOLVED {
-        let network = network(protected, clean, &best.map)?;
-        let restored = widen(network.apply(narrow(&split.unseen).view())?.view());
-        if split.error(&restored) < BETTER * best.error {
-            return Ok(Choice { kind: Kind::Network, scale: 1.0, network: Some(network) });
-        }
+    let mut split = Split::of(protected, clean);
+    let mut best = split.best_prior()?;
+    let is_short = protected.nrows() < DETERMINED * protected.ncols();
+    if let Some((stored, own)) = clouds.filter(|_| is_short && best.error() > SOLVED) {
+        let pairs = (narrow(&split.seen), narrow(&split.target));
+        let rng = &mut ChaCha8Rng::seed_from_u64(SEED);
+        let map = Unpaired::fit_with(stored, own, (pairs.0.view(), pairs.1.view()), rng)?;
+        split.clouds = Some(map.matrix());
+        let found = split.prior(Prior::Clouds)?;
+        best = if found.is_better_than(&best) { found } else { best };
     }
-    Ok(Choice { kind: best.kind, scale: best.scale, network: None })
+    let prior = best.clone();
+    best = split.best_ridge(best)?;
+    if let Some(denoiser) = denoiser.filter(|_| prior.error() > ROUNDING) {
+        let restored = prior.map.apply(split.unseen.as_ref());
+        let restored = widen(denoiser.apply(narrow(&restored).view())?.view());
+        let errors = split.errors(&restored);
+        let candidate = Candidate { then: Then::Denoiser(Box::new(denoiser.clone())), errors, ..prior };
+        best = if candidate.is_better_than(&best) { candidate } else { best };
+    }
+    let many = protected.nrows() >= NETWORK && best.error() > SOLVED;
+    if with_network && many && !matches!(best.then, Then::Denoiser(_)) {
+        let network = network(protected, clean, &best.map)?;
+        let errors = split.errors(&widen(network.apply(narrow(&split.unseen).view())?.view()));
+        let candidate = Candidate { then: Then::Network(Box::new(network)), errors, ..best.clone() };
+        best = if candidate.is_better_than(&best) { candidate } else { best };
+    }
+    Ok(Choice { prior: best.prior, scale: best.scale, then: best.then, clouds: split.clouds })
 }
 
 /// A map that was tried.
 #[derive(Clone)]
 struct Candidate {
-    kind: Kind,
-    scale: f64,
+    prior: Prior,
+    scale: Option<f64>,
+    then: Then,
+    /// As far as it is affine.
     map: Affine,
-    error: f64,
+    /// 1 − the cosine, of each held-out pair.
+    errors: Vec<f64>,
 }
 
 impl Candidate {
+    fn error(&self) -> f64 {
+        mean(&self.errors)
+    }
+
+    /// By more than its share and, as few pairs say little, by more than the standard error of the
+    /// difference.
     fn is_better_than(&self, other: &Self) -> bool {
-        other.error > ROUNDING && self.error < BETTER * other.error
+        let gains: Vec<f64> = other.errors.iter().zip(&self.errors).map(|(other, own)| other - own).collect();
+        let gain = mean(&gains);
+        let variance = gains.iter().map(|it| (it - gain).powi(2)).sum::<f64>() / gains.len() as f64;
+        let chance = (variance / gains.len() as f64).sqrt();
+        other.error() > ROUNDING && self.error() < BETTER * other.error() && gain > chance
     }
 }
 
@@ -155,6 +171,7 @@ struct Split {
     target: Mat<f64>,
     unseen: Mat<f64>,
     truth: Mat<f64>,
+    clouds: Option<Mat<f64>>,
 }
 
 fn is_held_out(pair: usize) -> bool {
@@ -172,11 +189,12 @@ impl Split {
             target: part(clean, &fitted),
             unseen: part(protected, &held_out),
             truth: part(clean, &held_out),
+            clouds: None,
         }
     }
 
-    fn error(&self, restored: &Mat<f64>) -> f64 {
-        1.0 - mean_cosine(restored.as_ref(), self.truth.as_ref())
+    fn errors(&self, restored: &Mat<f64>) -> Vec<f64> {
+        cosines(restored.as_ref(), self.truth.as_ref()).map(|cosine| 1.0 - cosine).collect()
     }
 
     fn priors(&self) -> Vec<Prior> {
@@ -195,21 +213,10 @@ impl Split {
     fn best_prior(&self) -> Result<Candidate, Error> {
         let mut best: Option<Candidate> = None;
         for prior in self.priors() {
-            if best.as_ref().is_some_and(|best| best.error <= ROUNDING) {
+            if best.as_ref().is_some_and(|best| best.error() <= ROUNDING) {
                 break;
             }
-            let map = prior.map(&self.seen, &self.target)?;
-            let restored = map.apply(self.unseen.as_ref());
-            // outside the span of the pairs a map of minimum norm loses length, which is no scaling
-            let scale = match prior {
-                Prior::Procrustes if self.seen.nrows() < self.seen.ncols().max(self.target.ncols()) => {
-                    scale(&map.apply(self.seen.as_ref()), &self.target)
-                }
-                _ => scale(&restored, &self.truth),
-            };
-            let (kind, error) = (Kind::Pure(prior, scale.is_some()), self.error(&restored));
-            let scale = scale.unwrap_or(1.0);
-            let candidate = Candidate { kind, scale, map: map.times(scale), error };
+            let candidate = self.prior(prior)?;
             if best.as_ref().is_none_or(|best| candidate.is_better_than(best)) {
                 best = Some(candidate);
             }
@@ -217,28 +224,41 @@ impl Split {
         best.ok_or(Error::Empty("the set of maps to try"))
     }
 
+    fn prior(&self, prior: Prior) -> Result<Candidate, Error> {
+        let map = prior.map(&self.seen, &self.target, self.clouds.as_ref())?;
+        let restored = map.apply(self.unseen.as_ref());
+        // outside the span of the pairs a map of minimum norm loses length, which is no scaling
+        let scale = match prior {
+            Prior::Procrustes if self.seen.nrows() < self.seen.ncols().max(self.target.ncols()) => {
+                scale(&map.apply(self.seen.as_ref()), &self.target)
+            }
+            _ => scale(&restored, &self.truth),
+        };
+        let (map, errors) = (map.times(scale.unwrap_or(1.0)), self.errors(&restored));
+        Ok(Candidate { prior, scale, then: Then::Nothing, map, errors })
+    }
+
     /// The best regression around `pure` or, between spaces, around zero, where one is better than `pure`
     /// itself.
     fn best_ridge(&self, pure: Candidate) -> Result<Candidate, Error> {
-        let Kind::Pure(prior, _) = pure.kind else { return Ok(pure) };
-        if pure.error <= ROUNDING {
+        if pure.error() <= ROUNDING {
             return Ok(pure);
         }
         let ridge = Ridge::fit(&self.seen, &self.target)?;
         let zero = Affine::linear(Mat::zeros(pure.map.dimension(), self.target.ncols()));
         let mut best = pure.clone();
-        let mut around = vec![(prior, pure.scale, &pure.map)];
+        let mut around = vec![(pure.prior, pure.scale, &pure.map)];
         // within a space, what few pairs do not span is lost around zero: the mean cosine gains by it,
         // and the details by which texts of one kind are told apart are gone
         if self.seen.ncols() != self.target.ncols() {
-            around.push((Prior::Zero, 1.0, &zero));
+            around.push((Prior::Zero, None, &zero));
         }
         for (prior, scale, around) in around {
             let around = ridge.around(around);
             for strength in STRENGTHS {
                 let map = around.of(strength);
-                let error = self.error(&map.apply(self.unseen.as_ref()));
-                let candidate = Candidate { kind: Kind::Ridge(prior, strength), scale, map, error };
+                let errors = self.errors(&map.apply(self.unseen.as_ref()));
+                let candidate = Candidate { prior, scale, then: Then::Ridge(strength), map, errors };
                 if candidate.is_better_than(&best) {
                     best = candidate;
                 }
@@ -255,15 +275,17 @@ fn network(
     around: &Affine,
 ) -> Result<Denoiser, Error> {
     let fitted: Vec<usize> = (0..protected.nrows()).filter(|&pair| !is_held_out(pair)).collect();
-    let (protected, clean) = (protected.select(Axis(0), &fitted), clean.select(Axis(0), &fitted));
-    Denoiser::around(around, protected.view(), None, clean.view(), SEED)
+    let part = |vectors: ArrayView2<'_, f32>| -> Array2<f32> { vectors.select(Axis(0), &fitted) };
+    Denoiser::around(around, part(protected).view(), None, part(clean).view(), SEED)
 }
 
 /// Where there are too few pairs to hold some out: a map that cannot fit by chance does, or Procrustes.
 fn of_few(protected: &Mat<f64>, clean: &Mat<f64>) -> Result<Choice, Error> {
-    let choice = |prior, restored: &Mat<f64>| {
-        let scale = scale(restored, clean);
-        Choice { kind: Kind::Pure(prior, scale.is_some()), scale: scale.unwrap_or(1.0), network: None }
+    let choice = |prior, restored: &Mat<f64>| Choice {
+        prior,
+        scale: scale(restored, clean),
+        then: Then::Nothing,
+        clouds: None,
     };
     let dimension = protected.ncols();
     if dimension == clean.ncols() {
@@ -272,13 +294,13 @@ fn of_few(protected: &Mat<f64>, clean: &Mat<f64>) -> Result<Choice, Error> {
             return Ok(choice(Prior::Identity, protected));
         }
         for prior in [Prior::Permutation, Prior::SignedPermutation] {
-            let restored = prior.map(protected, clean)?.apply(protected.as_ref());
+            let restored = prior.map(protected, clean, None)?.apply(protected.as_ref());
             if 1.0 - mean_cosine(restored.as_ref(), clean.as_ref()) < ROUNDING {
                 return Ok(choice(prior, &restored));
             }
         }
     }
-    let restored = Prior::Procrustes.map(protected, clean)?.apply(protected.as_ref());
+    let restored = Prior::Procrustes.map(protected, clean, None)?.apply(protected.as_ref());
     Ok(choice(Prior::Procrustes, &restored))
 }
 
@@ -293,17 +315,24 @@ fn scale(restored: &Mat<f64>, clean: &Mat<f64>) -> Option<f64> {
     });
     let slopes: Vec<f64> = slopes.collect();
     let count = slopes.len() as f64;
-    let mean = slopes.iter().sum::<f64>() / count;
+    let mean = mean(&slopes);
     let variance = slopes.iter().map(|slope| (slope - mean).powi(2)).sum::<f64>() / count;
     let deviation = (mean - 1.0).abs();
     let is_clear = deviation > UNIT && deviation > CHANCE * (variance / count).sqrt();
     (is_clear && mean > 0.0 && mean.is_finite()).then(|| 1.0 / mean)
 }
 
+fn mean(values: &[f64]) -> f64 {
+    values.iter().sum::<f64>() / values.len() as f64
+}
+
 pub(super) fn mean_cosine(a: MatRef<'_, f64>, b: MatRef<'_, f64>) -> f64 {
-    let cosine = |(a, b): (faer::RowRef<'_, f64>, faer::RowRef<'_, f64>)| {
+    cosines(a, b).sum::<f64>() / a.nrows() as f64
+}
+
+fn cosines(a: MatRef<'_, f64>, b: MatRef<'_, f64>) -> impl Iterator<Item = f64> {
+    a.row_iter().zip(b.row_iter()).map(|(a, b)| {
         let norms = a.norm_l2() * b.norm_l2();
         if norms > 0.0 { a * b.transpose() / norms } else { 0.0 }
-    };
-    a.row_iter().zip(b.row_iter()).map(cosine).sum::<f64>() / a.nrows() as f64
+    })
 }

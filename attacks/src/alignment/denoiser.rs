@@ -65,7 +65,7 @@ impl Denoiser {
     /// When there are no pairs, their numbers differ, or a value is not finite.
     pub fn fit(protected: ArrayView2<'_, f32>, clean: ArrayView2<'_, f32>, seed: u64) -> Result<Self, Error> {
         check(protected, clean)?;
-        Self::around(&linear(protected, clean)?.1, protected, None, clean, seed)
+        Self::around(&linear(protected, clean)?, protected, None, clean, seed)
     }
 
     /// Trains one network for several strengths of noise: `levels` has one number a pair, the noise's
@@ -84,7 +84,7 @@ impl Denoiser {
         {
             return Err(Error::Setting("a noise level is a number of 0 or more, one for each pair".into()));
         }
-        Self::around(&linear(protected, clean)?.1, protected, Some(levels), clean, seed)
+        Self::around(&linear(protected, clean)?, protected, Some(levels), clean, seed)
     }
 
     pub(super) fn around(

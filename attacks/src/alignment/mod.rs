@@ -20,33 +20,41 @@ use faer::Mat;
 use ndarray::{Array2, ArrayView2, Axis};
 
 use self::affine::Affine;
-use self::choice::{Choice, Kind, choose};
+use self::choice::{Choice, Prior, Then, choose};
 pub use self::denoiser::Denoiser;
 pub use self::procrustes::Procrustes;
+use self::ridge::Ridge;
 pub use self::unpaired::Unpaired;
 use crate::Error;
 
 /// The map from protected to clean vectors that does best on pairs it was not fitted on.
 ///
-/// In this order, a later one only where its error is at least 1 % smaller:
+/// First, of the maps that keep angles, in this order and a later one only where its error is at least 1 %
+/// smaller:
 ///
-/// 1. the vectors as they are, scaled where their norms say so;
+/// 1. the vectors as they are;
 /// 2. the coordinates in another order ([`Permutation`](crate::structure::Permutation)), and with other
 ///    signs;
 /// 3. the orthogonal map of [`Procrustes`], which undoes a rotation. With fewer pairs than dimensions it
 ///    is the one of minimum norm: what lies outside the span of the pairs becomes zero;
-/// 4. ridge regression of what the best of these leaves, or of everything, in a range of strengths. It
-///    removes noise as far as a linear map can: with many pairs it is the least-mean-square-error
-///    estimate. With few it is of minimum norm, with shrinkage;
-/// 5. the network of [`Denoiser`], from 2,000 pairs on. It takes most of a minute for 20,000 pairs of
+/// 4. where there are clouds ([`Evidence::clouds`]) and less than two pairs a dimension, the map of
+///    [`Unpaired`], with the pairs for a start.
+///
+/// Each is scaled where the norms say so. Then what brings vectors closer to the clean ones:
+///
+/// 5. ridge regression of what the map leaves, in a range of strengths. It removes noise as far as a
+///    linear map can: with many pairs it is the least-mean-square-error estimate;
+/// 6. [`Evidence::denoiser`], where there is one, behind the map;
+/// 7. the network of [`Denoiser`], from 2,000 pairs on. It takes most of a minute for 20,000 pairs of
 ///    384 dimensions, on two cores; [`fit_linear`](Self::fit_linear) goes without.
 ///
 /// The two sides may differ in dimension, so that it also carries the vectors of one embedder into the
-/// space of another (ALGEN, Chen, Xu & Bjerva 2025, arXiv 2502.11308); 1 and 2 are left out then.
+/// space of another (ALGEN, Chen, Xu & Bjerva 2025, arXiv 2502.11308); 1, 2 and 4 are left out then, and
+/// the regression may be around zero.
 ///
-/// Every fifth pair is held out to choose by; the error is 1 − the mean cosine. The one that is chosen is
-/// fitted again on all pairs, save the network. Fewer than five pairs give 1 or 2 where these fit beyond
-/// chance, and else 3.
+/// Every fifth pair is held out to choose by; the error is 1 − the mean cosine, and a gain smaller than its
+/// standard error is none. The map that is chosen is fitted again on all pairs, save the network and the
+/// clouds. Fewer than five pairs give 1 or 2 where these fit beyond chance, and else 3.
 ///
 /// ```
 /// use embosk_attacks::alignment::Alignment;
@@ -63,14 +71,27 @@ use crate::Error;
 /// ```
 #[derive(Debug, Clone)]
 pub struct Alignment {
-    kind: Kind,
-    map: Map,
+    prior: Prior,
+    scaled: bool,
+    /// The map that keeps angles, as far as there is one.
+    turn: Affine,
+    then: Then,
+    /// The regression, where one follows; it is of the vectors before the turn.
+    ridge: Option<Affine>,
 }
 
+/// What an attacker fits a map on.
 #[derive(Debug, Clone)]
-enum Map {
-    Affine(Affine),
-    Network(Box<Denoiser>),
+pub struct Evidence<'a> {
+    /// Row `i`, `[pairs, dim]`, is of the same text as row `i` of `clean`.
+    pub protected: ArrayView2<'a, f32>,
+    /// `[pairs, dim of clean]`.
+    pub clean: ArrayView2<'a, f32>,
+    /// Protected vectors and clean ones of other texts of the same kind, `[any number, dim]` both, where the
+    /// dimensions agree.
+    pub clouds: Option<(ArrayView2<'a, f32>, ArrayView2<'a, f32>)>,
+    /// What removes the noise of vectors in the clean space, fitted on pairs of his own making.
+    pub denoiser: Option<&'a Alignment>,
 }
 
 impl Alignment {
@@ -80,13 +101,7 @@ impl Alignment {
     /// # Errors
     /// When there are no pairs, their numbers differ, or a value is not finite.
     pub fn fit(protected: ArrayView2<'_, f32>, clean: ArrayView2<'_, f32>) -> Result<Self, Error> {
-        check(protected, clean)?;
-        let Choice { kind, scale, network } = choose(protected, clean, true)?;
-        let map = match network {
-            Some(network) => Map::Network(Box::new(network)),
-            None => Map::Affine(kind.fit(&widen(protected), &widen(clean), scale)?),
-        };
-        Ok(Self { kind, map })
+        Self::of(&Evidence { protected, clean, clouds: None, denoiser: None }, true)
     }
 
     /// As [`fit`](Self::fit), without the network.
@@ -94,41 +109,91 @@ impl Alignment {
     /// # Errors
     /// As [`fit`](Self::fit).
     pub fn fit_linear(protected: ArrayView2<'_, f32>, clean: ArrayView2<'_, f32>) -> Result<Self, Error> {
-        check(protected, clean)?;
-        let (kind, map) = linear(protected, clean)?;
-        Ok(Self { kind, map: Map::Affine(map) })
+        Self::of(&Evidence { protected, clean, clouds: None, denoiser: None }, false)
     }
 
-    /// The restored vectors, `[batch, dim of clean]`. Their norms mean nothing where a regression or a
-    /// network was chosen: both shrink.
+    /// As [`fit`](Self::fit), with all that an attacker has.
+    ///
+    /// # Errors
+    /// As [`fit`](Self::fit) and [`Unpaired::fit_with`], and when the denoiser takes vectors of another
+    /// dimension than the clean ones'.
+    pub fn fit_on(evidence: &Evidence<'_>) -> Result<Self, Error> {
+        Self::of(evidence, true)
+    }
+
+    fn of(evidence: &Evidence<'_>, with_network: bool) -> Result<Self, Error> {
+        check(evidence.protected, evidence.clean)?;
+        let Choice { prior, scale, then, clouds } = choose(evidence, with_network)?;
+        let (protected, clean) = (widen(evidence.protected), widen(evidence.clean));
+        let turn = prior.map(&protected, &clean, clouds.as_ref())?.times(scale.unwrap_or(1.0));
+        let ridge = match then {
+            Then::Ridge(strength) => Some(Ridge::fit(&protected, &clean)?.around(&turn).of(strength)),
+            _ => None,
+        };
+        Ok(Self { prior, scaled: scale.is_some(), turn, then, ridge })
+    }
+
+    /// The restored vectors, `[batch, dim of clean]`: the best estimate of the clean ones. Their norms mean
+    /// nothing where a regression or a network was chosen: both shrink.
     ///
     /// # Errors
     /// When `vectors` do not have the dimension that the map was fitted for.
     pub fn apply(&self, vectors: ArrayView2<'_, f32>) -> Result<Array2<f32>, Error> {
-        match &self.map {
-            Map::Network(network) => network.apply(vectors),
-            Map::Affine(map) => {
-                check_dimension(map.dimension(), vectors)?;
-                if self.kind.changes_nothing() {
-                    return Ok(vectors.to_owned());
-                }
-                Ok(narrow(&map.apply(widen(vectors).as_ref())))
-            }
+        check_dimension(self.turn.dimension(), vectors)?;
+        match (&self.then, &self.ridge) {
+            (Then::Network(network), _) => network.apply(vectors),
+            (Then::Denoiser(denoiser), _) => denoiser.apply(self.turned(vectors).view()),
+            (_, Some(ridge)) => Ok(narrow(&ridge.apply(widen(vectors).as_ref()))),
+            _ => Ok(self.turned(vectors)),
         }
+    }
+
+    /// The vectors in the clean ones' space, `[batch, dim of clean]`, with all their noise: what is left of
+    /// the map where it keeps angles. Between spaces there is no such map, and it is [`apply`](Self::apply).
+    ///
+    /// # Errors
+    /// As [`apply`](Self::apply).
+    pub fn observed(&self, vectors: ArrayView2<'_, f32>) -> Result<Array2<f32>, Error> {
+        if self.turn.map.nrows() != self.turn.map.ncols() {
+            return self.apply(vectors);
+        }
+        check_dimension(self.turn.dimension(), vectors)?;
+        match &self.then {
+            Then::Denoiser(denoiser) => denoiser.observed(self.turned(vectors).view()),
+            _ => Ok(self.turned(vectors)),
+        }
+    }
+
+    fn turned(&self, vectors: ArrayView2<'_, f32>) -> Array2<f32> {
+        if self.prior == Prior::Identity && !self.scaled {
+            return vectors.to_owned();
+        }
+        narrow(&self.turn.apply(widen(vectors).as_ref()))
     }
 }
 
 /// The name of the map that was chosen.
 impl fmt::Display for Alignment {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.kind.fmt(f)
+        let turn = match (self.prior, self.scaled) {
+            (prior, false) => prior.to_string(),
+            (Prior::Identity, true) => "scaling".into(),
+            (prior, true) => format!("scaled {prior}"),
+        };
+        match &self.then {
+            Then::Nothing => f.write_str(&turn),
+            Then::Ridge(strength) => write!(f, "ridge({}, lambda={strength})", self.prior),
+            Then::Network(_) => f.write_str("network"),
+            Then::Denoiser(denoiser) if turn == "identity" => denoiser.fmt(f),
+            Then::Denoiser(denoiser) => write!(f, "{turn}, then {denoiser}"),
+        }
     }
 }
 
-/// The best map that is linear, for pairs that were checked.
-fn linear(protected: ArrayView2<'_, f32>, clean: ArrayView2<'_, f32>) -> Result<(Kind, Affine), Error> {
-    let Choice { kind, scale, .. } = choose(protected, clean, false)?;
-    Ok((kind, kind.fit(&widen(protected), &widen(clean), scale)?))
+/// The best map that is linear.
+fn linear(protected: ArrayView2<'_, f32>, clean: ArrayView2<'_, f32>) -> Result<Affine, Error> {
+    let Alignment { turn, ridge, .. } = Alignment::fit_linear(protected, clean)?;
+    Ok(ridge.unwrap_or(turn))
 }
 
 pub(crate) fn check(protected: ArrayView2<'_, f32>, clean: ArrayView2<'_, f32>) -> Result<(), Error> {

@@ -288,3 +288,63 @@ fn a_network_repeats_and_knows_the_level_of_the_noise() {
         Err(Error::Setting(_))
     ));
 }
+
+/// The key is undone by the pairs, the noise by pairs of the attacker's own.
+#[test]
+fn a_denoiser_follows_the_map_that_undoes_the_key() {
+    let rng = &mut ChaCha8Rng::seed_from_u64(12);
+    let (made, own) = curves(1500, 0.2, rng);
+    let denoiser = Alignment::fit_linear(made.view(), own.view()).unwrap();
+    let map = rotation(16, rng);
+    let (noisy, clean) = curves(60, 0.2, rng);
+    let (unseen, truth) = curves(500, 0.2, rng);
+    let known = noisy.dot(&map);
+    let pairs = Evidence { protected: known.view(), clean: clean.view(), clouds: None, denoiser: None };
+    let [alone, together] = [None, Some(&denoiser)]
+        .map(|denoiser| Alignment::fit_on(&Evidence { denoiser, ..pairs.clone() }).unwrap());
+    let name = together.to_string();
+    assert!(name.contains("procrustes, then ridge(identity"), "{name}");
+    let cosine = |restored: &Array2<f32>, truth: &Array2<f32>| {
+        super::choice::mean_cosine(widen(restored.view()).as_ref(), widen(truth.view()).as_ref())
+    };
+    let protected = unseen.dot(&map);
+    let [alone, estimate] =
+        [&alone, &together].map(|map| cosine(&map.apply(protected.view()).unwrap(), &truth));
+    assert!(estimate > alone + 0.01, "{estimate} {alone}");
+    // what he ranks by has its noise still: the map keeps lengths
+    let observed = together.observed(protected.view()).unwrap();
+    let length = |rows: &Array2<f32>| rows.mapv(|value| value * value).sum();
+    assert!((length(&observed) / length(&protected) - 1.0).abs() < 1e-3);
+    assert!(cosine(&observed, &truth) < estimate - 0.02);
+}
+
+/// So few pairs that they alone say little about a rotation.
+#[test]
+fn clouds_complete_what_few_pairs_begin() {
+    let rng = &mut ChaCha8Rng::seed_from_u64(13);
+    let centres = random(12, 16, rng);
+    let mut cloud = |rows: usize| {
+        let mut rows = random(rows, 16, rng) * 0.2;
+        for mut row in rows.rows_mut() {
+            let which = rng.random_range(0.0..1.0_f32).powi(2) * 12.0;
+            row += &centres.row(which as usize);
+        }
+        rows
+    };
+    let (stored, own) = (cloud(1000), cloud(1000));
+    let protected = stored.dot(&rotation(16, &mut ChaCha8Rng::seed_from_u64(14)));
+    let known = ndarray::s![..8, ..];
+    let pairs = Evidence {
+        protected: protected.slice(known),
+        clean: stored.slice(known),
+        clouds: None,
+        denoiser: None,
+    };
+    let clouds = Evidence { clouds: Some((protected.view(), own.view())), ..pairs.clone() };
+    let [alone, together] = [pairs, clouds].map(|evidence| {
+        let map = Alignment::fit_on(&evidence).unwrap();
+        let restored = map.apply(protected.view()).unwrap();
+        super::choice::mean_cosine(widen(restored.view()).as_ref(), widen(stored.view()).as_ref())
+    });
+    assert!(together > 0.95 && together > alone + 0.05, "{together} {alone}");
+}

@@ -31,7 +31,7 @@ pub use self::config::{Config, Preset};
 use self::corrector::Corrector;
 use self::inverter::Inverter;
 use self::threads::in_parallel;
-use crate::{Attack, Error, Inversion, Oracle};
+use crate::{Attack, Error, Inversion, Oracle, check_pairs};
 
 /// Oracle queries a text that the local search may use where nothing else is said.
 pub const LOCAL_QUERIES: usize = 100;
@@ -194,8 +194,19 @@ impl Vec2Text {
 
 impl Attack for Vec2Text {
     fn invert(&self, vectors: ArrayView2<'_, f32>, oracle: &Oracle<'_>) -> Result<Vec<Inversion>, Error> {
-        self.check(vectors)?;
-        search::run(self, vectors, oracle)
+        self.invert_ranked_by(vectors, vectors, oracle)
+    }
+
+    fn invert_ranked_by(
+        &self,
+        estimates: ArrayView2<'_, f32>,
+        targets: ArrayView2<'_, f32>,
+        oracle: &Oracle<'_>,
+    ) -> Result<Vec<Inversion>, Error> {
+        self.check(estimates)?;
+        self.check(targets)?;
+        check_pairs(estimates, targets)?;
+        search::run(self, estimates, targets, oracle)
     }
 }
 

@@ -90,8 +90,8 @@ impl Unpaired {
     }
 
     /// As [`fit`](Self::fit), for one who knows a few pairs beside: row `i` of `known`, protected, and row
-    /// `i` of `clean` are of the same text. Far fewer than it takes to determine a rotation are a start
-    /// that the clouds complete.
+    /// `i` of `clean` are of the same text. Far fewer than it takes to determine a rotation are one more
+    /// start, which the clouds complete.
     ///
     /// # Errors
     /// As [`fit`](Self::fit), and when the pairs do not fit together.
@@ -125,10 +125,8 @@ impl Unpaired {
         let ((theirs, unseen), (mine, unseen_mine)) =
             (Cloud::new(protected).split(rng), Cloud::new(own).split(rng));
         let (few_theirs, few_mine) = (theirs.sample(START, rng), mine.sample(START, rng));
-        if starts.is_empty() {
-            let (axes, others) = (Axes::of(&theirs)?, Axes::of(&mine)?);
-            starts.extend((0..RESTARTS).map(|number| start(&axes, &others, number, rng)));
-        }
+        let (axes, others) = (Axes::of(&theirs)?, Axes::of(&mine)?);
+        starts.extend((0..RESTARTS).map(|number| start(&axes, &others, number, rng)));
         let mut maps = Vec::new();
         for start in starts {
             let map = refined(start, few_theirs.view(), few_mine.view(), START_ROUNDS)?;
@@ -164,6 +162,11 @@ impl Unpaired {
     pub fn apply(&self, vectors: ArrayView2<'_, f32>) -> Result<Array2<f32>, Error> {
         check_dimension(self.map.nrows(), vectors)?;
         Ok(mapped(vectors, self.map.as_ref()) * self.scale)
+    }
+
+    /// The rotation, `[dim, dim]`, applied to rows from the right.
+    pub(super) fn matrix(&self) -> Mat<f64> {
+        Mat::from_fn(self.map.nrows(), self.map.ncols(), |row, column| f64::from(self.map[(row, column)]))
     }
 
     /// How close the clouds lie: the mean cosine, after centring, of protected vectors that the map was not

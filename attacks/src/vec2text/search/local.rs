@@ -172,10 +172,10 @@ fn likely_edits(
     let parts: Vec<&[usize]> = open.chunks(CHUNK).collect();
     let attack = search.attack;
     let found = in_parallel(&parts, |part| {
-        let targets = stack(part.iter().map(|&row| rows[row].target.view()))?;
+        let estimates = stack(part.iter().map(|&row| rows[row].estimate.view()))?;
         let tokens: Vec<&[u32]> = part.iter().map(|&row| rows[row].beam[0].tokens.as_slice()).collect();
         let inverter = &attack.inverter;
-        let mut all = of_model(&inverter.t5, &inverter.encode(&targets)?, &tokens, continuing)?;
+        let mut all = of_model(&inverter.t5, &inverter.encode(&estimates)?, &tokens, continuing)?;
         if let Some(corrector) = &attack.corrector {
             let jobs: Vec<(usize, usize)> = part.iter().map(|&row| (row, 0)).collect();
             let memory = corrector_memory(corrector, rows, &jobs)?;

@@ -25,26 +25,30 @@ const CHUNK: usize = 16;
 /// Rows that are searched together: enough for full batches, and a bound on what is remembered.
 const ROWS: usize = 256;
 
-/// Inverts `vectors`, which have been checked.
+/// Inverts `estimates`, ranking by `targets`; both have been checked.
 pub(super) fn run(
     attack: &Vec2Text,
-    vectors: ArrayView2<'_, f32>,
+    estimates: ArrayView2<'_, f32>,
+    targets: ArrayView2<'_, f32>,
     oracle: &Oracle<'_>,
 ) -> Result<Vec<Inversion>, Error> {
-    let mut inversions = Vec::with_capacity(vectors.nrows());
-    for rows in vectors.axis_chunks_iter(Axis(0), ROWS) {
-        inversions.extend(invert(attack, rows, oracle)?);
+    let mut inversions = Vec::with_capacity(targets.nrows());
+    let parts = estimates.axis_chunks_iter(Axis(0), ROWS).zip(targets.axis_chunks_iter(Axis(0), ROWS));
+    for (estimates, targets) in parts {
+        inversions.extend(invert(attack, estimates, targets, oracle)?);
     }
     Ok(inversions)
 }
 
 fn invert(
     attack: &Vec2Text,
-    vectors: ArrayView2<'_, f32>,
+    estimates: ArrayView2<'_, f32>,
+    targets: ArrayView2<'_, f32>,
     oracle: &Oracle<'_>,
 ) -> Result<Vec<Inversion>, Error> {
     let mut search = Search { attack, oracle, known: HashMap::new() };
-    let mut rows: Vec<Row> = vectors.rows().into_iter().map(Row::new).collect();
+    let pairs = estimates.rows().into_iter().zip(targets.rows());
+    let mut rows: Vec<Row> = pairs.map(|(estimate, target)| Row::new(estimate, target)).collect();
     search.zero_step(&mut rows)?;
     if attack.corrector.is_some() {
         for step in 1..=attack.steps {
@@ -75,8 +79,8 @@ impl Search<'_> {
         let (inverter, length) = (&self.attack.inverter, self.attack.max_length);
         let shared: &[Row] = rows;
         let decoded = in_parallel(&parts, |part| {
-            let targets = stack(part.iter().map(|&row| shared[row].target.view()))?;
-            let memory = inverter.encode(&targets)?;
+            let estimates = stack(part.iter().map(|&row| shared[row].estimate.view()))?;
+            let memory = inverter.encode(&estimates)?;
             let t5 = &inverter.t5;
             let greedy = greedy(t5, &memory, part.len(), length)?;
             let beams = if width > 1 {
@@ -219,11 +223,11 @@ fn corrector_memory(
     rows: &[Row],
     jobs: &[(usize, usize)],
 ) -> candle_core::Result<Memory> {
-    let targets = stack(jobs.iter().map(|&(row, _)| rows[row].target.view()))?;
+    let estimates = stack(jobs.iter().map(|&(row, _)| rows[row].estimate.view()))?;
     let vectors = stack(jobs.iter().map(|&(row, beam)| rows[row].beam[beam].vector.view()))?;
     let tokens: Vec<Vec<u32>> =
         jobs.iter().map(|&(row, beam)| with_end(&rows[row].beam[beam].tokens)).collect();
-    corrector.encode(&targets, &vectors, &pad(&tokens)?)
+    corrector.encode(&estimates, &vectors, &pad(&tokens)?)
 }
 
 fn with_end(tokens: &[u32]) -> Vec<u32> {

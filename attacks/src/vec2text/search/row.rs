@@ -24,6 +24,9 @@ pub(super) struct Hypothesis {
 /// One vector's search.
 #[derive(Debug)]
 pub(super) struct Row {
+    /// What the models read.
+    pub(super) estimate: Array1<f32>,
+    /// What hypotheses are ranked by.
     pub(super) target: Array1<f32>,
     /// The best hypotheses, best first, no two with the same text.
     pub(super) beam: Vec<Hypothesis>,
@@ -35,8 +38,9 @@ pub(super) struct Row {
 }
 
 impl Row {
-    pub(super) fn new(target: ArrayView1<'_, f32>) -> Self {
+    pub(super) fn new(estimate: ArrayView1<'_, f32>, target: ArrayView1<'_, f32>) -> Self {
         Self {
+            estimate: estimate.to_owned(),
             target: target.to_owned(),
             beam: Vec::new(),
             seen: HashSet::new(),
@@ -98,7 +102,8 @@ mod tests {
     }
 
     fn row(found: &[(&str, f32)], width: usize) -> Row {
-        let mut row = Row::new(Array1::zeros(1).view());
+        let vector = Array1::zeros(1);
+        let mut row = Row::new(vector.view(), vector.view());
         row.keep_best(found.iter().map(|&(text, cosine)| hypothesis(text, cosine)).collect(), width);
         row
     }

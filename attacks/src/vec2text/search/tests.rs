@@ -112,6 +112,21 @@ fn the_local_search_improves_within_its_budget() {
 }
 
 #[test]
+fn what_is_read_and_what_is_ranked_by_may_differ() {
+    let (targets, oracle) = (embed_all(&TEXTS), |texts: &[&str]| Ok(embed_all(texts)));
+    let estimates = embed_all(&["may", "the rent", "ana in june"]);
+    let found = attack().invert_ranked_by(estimates.view(), targets.view(), &oracle).unwrap();
+    for (row, found) in found.iter().enumerate() {
+        let own = cosines(row, std::slice::from_ref(&found.output))[0];
+        assert!((found.cosine - own).abs() < 1e-5, "the cosine is to what was ranked by");
+        assert!(cosines(row, &found.steps).windows(2).all(|pair| pair[0] <= pair[1]));
+    }
+    assert_ne!(found, invert(&attack()), "another first guess");
+    let fewer = estimates.slice(ndarray::s![1.., ..]);
+    assert!(matches!(attack().invert_ranked_by(fewer, targets.view(), &oracle), Err(Error::Setting(_))));
+}
+
+#[test]
 fn no_text_is_asked_for_twice() {
     let asked = RefCell::new(Vec::new());
     let oracle = |texts: &[&str]| {
