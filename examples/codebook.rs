@@ -1,11 +1,15 @@
-//! Fits product quantization on an embedder's vectors of records, and writes the codebook for a spec.
+//! Fits product quantization on an embedder's vectors of a corpus, or of records where none is named, and
+//! writes the codebook for a spec.
 //!
-//! cargo run --release --features cli --example codebook -- EMBEDDER SUBSPACES FILE
+//! cargo run --release --features cli --example codebook -- EMBEDDER SUBSPACES FILE [CORPUS]
 //! cargo embosk evaluate --defense "product_quantization(codebook=file:FILE)" …
 
-use embosk::embedder::SentenceTransformer;
+use std::path::Path;
+
+use embosk::embedder::{EmbeddingCache, SentenceTransformer};
+use embosk::evaluate::Corpus;
 use embosk::evaluate::records::{Split, generate};
-use embosk::{BoxError, Embedder, ProductQuantization};
+use embosk::{BoxError, ProductQuantization};
 
 /// Records of the training split, of a seed that evaluations do not draw from.
 const RECORDS: usize = 10_000;
@@ -15,13 +19,20 @@ const CENTROIDS: usize = 256;
 
 fn main() -> Result<(), BoxError> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
-    let [embedder, subspaces, file] = &arguments[..] else {
-        return Err("usage: codebook EMBEDDER SUBSPACES FILE".into());
+    let (embedder, subspaces, file, corpus) = match &arguments[..] {
+        [embedder, subspaces, file] => (embedder, subspaces, file, None),
+        [embedder, subspaces, file, corpus] => (embedder, subspaces, file, Some(corpus)),
+        _ => return Err("usage: codebook EMBEDDER SUBSPACES FILE [CORPUS]".into()),
     };
+    let texts = match corpus {
+        Some(corpus) => Corpus::load(corpus, SEED)?.texts().to_vec(),
+        None => generate(Split::Train, SEED).take(RECORDS).map(|record| record.text).collect(),
+    };
+    let texts: Vec<&str> = texts.iter().map(String::as_str).collect();
     let embedder = SentenceTransformer::load(embedder)?;
-    let records: Vec<String> = generate(Split::Train, SEED).take(RECORDS).map(|record| record.text).collect();
-    let texts: Vec<&str> = records.iter().map(String::as_str).collect();
-    let vectors = embedder.embed(&texts)?;
+    let cache = std::env::var("EMBOSK_CACHE").unwrap_or_else(|_| ".cache/embosk".into());
+    let cache = EmbeddingCache::new(Path::new(&cache).join("embeddings"), embedder.hash())?;
+    let vectors = cache.embed(&embedder, &texts, |_| ())?;
     let fitted = ProductQuantization::fit(vectors.view(), subspaces.parse()?, CENTROIDS, SEED)?;
     std::fs::write(file, fitted.to_bytes())?;
     println!("{file}: {subspaces} bytes a vector");

@@ -2,3 +2,6 @@
 
 #[doc = include_str!("worth.md")]
 pub mod worth {}
+
+#[doc = include_str!("retrieval.md")]
+pub mod retrieval {}

@@ -114,4 +114,5 @@ def between(text, mark, lines):
     return before + start + "\n".join(lines) + "\n" + end + rest.split(end)[1]
 
 
-main()
+if __name__ == "__main__":
+    main()
