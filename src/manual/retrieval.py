@@ -8,7 +8,7 @@ import json
 import sys
 from pathlib import Path
 
-from worth import HERE, between, interval, label
+from worth import HERE, between, interval, label, named
 
 
 def main():
@@ -19,7 +19,7 @@ def main():
         scores = [interval(row["ndcg_at_10"], 3) for row in of_defense]
         # a codebook is of its collection
         defense = label(of_defense[0]["defense"]).split(", codebook=")[0].replace("centroids=256", "centroids=256)")
-        lines.append(f"| `{defense}` | " + " | ".join(scores) + " |")
+        lines.append(f"| {named(defense)} | " + " | ".join(scores) + " |")
     page = HERE / "retrieval.md"
     page.write_text(between(page.read_text(), "ndcg", lines))
 

@@ -39,6 +39,11 @@ def label(defense):
     return re.sub(r"key=fingerprint:\w+", "key", defense)
 
 
+def named(defense):
+    """A spec in a table's cell."""
+    return "`" + defense.replace("|", "\\|") + "`"
+
+
 def keyed(defense):
     return any(name in defense for name in ["rotation", "permutation", "scaling", "dcpe"])
 
@@ -60,7 +65,7 @@ def leaks(stacks):
     for defense, rows in stacks.items():
         ndcg = next(iter(rows.values()))["ndcg_at_10"]["value"]
         cells = [two(rows[name]["leak"]["value"]) if name in rows else "" for name in names]
-        lines.append(f"| `{defense}` | {ndcg:.3f} | " + " | ".join(cells) + " |")
+        lines.append(f"| {named(defense)} | {ndcg:.3f} | " + " | ".join(cells) + " |")
     return lines
 
 
@@ -70,7 +75,7 @@ def worst(stacks):
         row = max(rows.values(), key=lambda row: row["leak"]["value"])
         scores = [interval(row[name], places) for name, places in
                   [("leak", 2), ("exact_match", 2), ("bleu", 1), ("entity_recall", 2), ("ndcg_at_10", 3)]]
-        lines.append(f"| `{defense}` | {row['adversary']} | " + " | ".join(scores) + " |")
+        lines.append(f"| {named(defense)} | {row['adversary']} | " + " | ".join(scores) + " |")
     return lines
 
 
