@@ -264,14 +264,21 @@ fn the_last_grade_of_a_document_counts() {
 #[test]
 fn queries_keep_their_order_on_any_number_of_threads() {
     let judgements = Judgements((0..1000).map(|query| Judged::from([(query, 1), (query + 1, 2)])).collect());
-    let rankings: Vec<Ranking> = (0..1000).map(|query| vec![(query % 7, 1.0), (query, 0.5)]).collect();
+    let ranking = |query: usize| vec![(if query % 7 == 0 { query } else { 5000 }, 1.0), (query + 1, 0.5)];
+    let rankings: Vec<Ranking> = (0..1000).map(ranking).collect();
     let scores = |threads| {
         let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
         pool.install(|| judgements.scores(&rankings, |found| ndcg(found, 10)))
     };
     let one = scores(1);
-    assert!(one.len() == 1000 && one[0] != one[1] && one[1] != one[700]);
+    assert!(one.len() == 1000 && one[0] == one[700] && one[0] != one[701]);
     assert_eq!(one, scores(3));
+    // so far apart, documents have no table
+    let mut far = judgements.clone();
+    far.0.push(Judged::from([(usize::MAX, 1)]));
+    let mut rankings = rankings.clone();
+    rankings.push(vec![(usize::MAX, 1.0)]);
+    assert_eq!(far.scores(&rankings, |found| ndcg(found, 10)), [one, vec![1.0]].concat());
 }
 
 #[test]

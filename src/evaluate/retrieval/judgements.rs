@@ -7,6 +7,9 @@ use super::Ranking;
 /// Fewer queries than these are not worth a thread.
 const QUERIES: usize = 128;
 
+/// Up to so many documents, a table of their grades (4 MiB) is faster than a search.
+const TABLE: usize = 1 << 20;
+
 /// The relevance judgements of a test collection, in the order of the queries.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Judgements(pub Vec<Judged>);
@@ -28,10 +31,21 @@ impl Judgements {
         M: Fn(&Graded<'_>) -> Option<T> + Sync,
         T: Send,
     {
-        let score = |(judged, ranking): (&Judged, &Ranking)| {
-            metric(&judged.graded(ranking.iter().map(|&(document, _)| document)))
+        let documents = self.documents();
+        let has_table = documents <= TABLE;
+        let table = || if has_table { vec![0; documents] } else { Vec::new() };
+        let score = |table: &mut Vec<i32>, (judged, ranking): (&Judged, &Ranking)| {
+            let ranking = ranking.iter().map(|&(document, _)| document);
+            metric(&if has_table { judged.graded_by(table, ranking) } else { judged.graded(ranking) })
         };
-        self.0.par_iter().zip(rankings).with_min_len(QUERIES).filter_map(score).collect()
+        let queries = self.0.par_iter().zip(rankings).with_min_len(QUERIES);
+        queries.map_init(table, score).flatten_iter().collect()
+    }
+
+    /// So many documents there are at least.
+    fn documents(&self) -> usize {
+        let last = self.0.iter().filter_map(|judged| judged.grades.last());
+        last.map(|&(document, _)| document.saturating_add(1)).max().unwrap_or(0)
     }
 }
 
@@ -63,7 +77,18 @@ impl Judged {
         Graded { found, relevant: &self.relevant }
     }
 
-    #[inline]
+    /// The same by a table of zeros, one for each document, which is one of zeros again afterwards.
+    fn graded_by(&self, table: &mut [i32], ranking: impl Iterator<Item = usize>) -> Graded<'_> {
+        for &(document, grade) in &self.grades {
+            table[document] = grade;
+        }
+        let found = ranking.map(|document| table.get(document).copied().unwrap_or(0)).collect();
+        for &(document, _) in &self.grades {
+            table[document] = 0;
+        }
+        Graded { found, relevant: &self.relevant }
+    }
+
     fn grade(&self, document: usize) -> i32 {
         let place = self.grades.binary_search_by_key(&document, |&(document, _)| document);
         place.map_or(0, |place| self.grades[place].1)
