@@ -264,7 +264,8 @@ fn the_last_grade_of_a_document_counts() {
 #[test]
 fn queries_keep_their_order_on_any_number_of_threads() {
     let judgements = Judgements((0..1000).map(|query| Judged::from([(query, 1), (query + 1, 2)])).collect());
-    let ranking = |query: usize| vec![(if query % 7 == 0 { query } else { 5000 }, 1.0), (query + 1, 0.5)];
+    let ranking =
+        |query: usize| vec![(if query.is_multiple_of(7) { query } else { 5000 }, 1.0), (query + 1, 0.5)];
     let rankings: Vec<Ranking> = (0..1000).map(ranking).collect();
     let scores = |threads| {
         let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();

@@ -9,7 +9,7 @@ use std::path::Path;
 use sha2::{Digest, Sha256};
 
 use super::records::{self, Split};
-use super::retrieval::Judgements;
+use super::retrieval::{Judged, Judgements};
 use crate::Error;
 
 /// How many held-out records the built-in corpus has where nothing else is said.
@@ -113,7 +113,7 @@ impl Corpus {
         if queries.len() != judgements.0.len() {
             return Err(Error::Setting("a corpus takes one set of grades for each query".into()));
         }
-        let mut judged = judgements.0.iter().flat_map(|judged| judged.grades());
+        let mut judged = judgements.0.iter().flat_map(Judged::grades);
         if judged.any(|&(document, _)| document >= self.texts.len()) {
             return Err(Error::Setting("a grade is of a document that the corpus does not hold".into()));
         }
