@@ -41,11 +41,14 @@ fn quoted(word: &str) -> String {
 mod tests {
     use super::*;
 
+    #[cfg(unix)]
     #[test]
     fn no_key_and_no_folder_is_named() {
         let folder = tempfile::tempdir().unwrap();
         let key = folder.path().join("secret.key");
         std::fs::write(&key, &*embosk::Key::generate().unwrap().to_text()).unwrap();
+        // a key that others may read is refused
+        std::fs::set_permissions(&key, std::os::unix::fs::PermissionsExt::from_mode(0o600)).unwrap();
         let keyed = format!("rotation(key=file:{}) | gaussian(sigma=0.1..0.2/2)", key.display());
         let defenses = [keyed.clone(), "none".to_owned()];
         let sweeps: Vec<Sweep> = defenses.iter().map(|spec| spec.parse().unwrap()).collect();
