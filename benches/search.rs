@@ -3,9 +3,9 @@
 use std::hint::black_box;
 
 use criterion::{BenchmarkId, Criterion, criterion_group, criterion_main};
-use embosk::Rng;
 use embosk::attacks::alignment::Procrustes;
-use embosk::evaluate::retrieval::{normalize_rows, search};
+use embosk::evaluate::retrieval::{Ranking, normalize_rows, search, search_bits, search_i8};
+use embosk::{Codes, Quantization, Rng};
 use ndarray::Array2;
 
 const DIM: usize = 384;
@@ -32,6 +32,23 @@ fn exact_search(criterion: &mut Criterion) {
     group.finish();
 }
 
+fn search_in_codes(criterion: &mut Criterion) {
+    let mut group = criterion.benchmark_group("150 queries, ten best of 20,000, in codes");
+    group.sample_size(20);
+    let ids: Vec<String> = (0..20_000).map(|id| id.to_string()).collect();
+    let (queries, documents) = (unit_vectors(150, 1), unit_vectors(20_000, 2));
+    for (bits, search) in [(8, search_i8 as Search), (1, search_bits as Search)] {
+        let encoded = |vectors: &Array2<f32>| Quantization::new(bits)?.encode(vectors.view());
+        let (Ok(queries), Ok(documents)) = (encoded(&queries), encoded(&documents)) else { continue };
+        group.bench_function(BenchmarkId::new("bits", bits), |bencher| {
+            bencher.iter(|| black_box(search(&documents, &queries, 10, &ids).ok()));
+        });
+    }
+    group.finish();
+}
+
+type Search = fn(&Codes, &Codes, usize, &[String]) -> Result<Vec<Ranking>, embosk::Error>;
+
 fn alignment(criterion: &mut Criterion) {
     let (protected, clean) = (unit_vectors(768, 3), unit_vectors(768, 4));
     let mut group = criterion.benchmark_group("alignment");
@@ -42,5 +59,5 @@ fn alignment(criterion: &mut Criterion) {
     group.finish();
 }
 
-criterion_group!(benches, exact_search, alignment);
+criterion_group!(benches, exact_search, search_in_codes, alignment);
 criterion_main!(benches);

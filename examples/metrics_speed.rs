@@ -9,7 +9,9 @@ use std::collections::HashMap;
 use std::error::Error;
 use std::time::Instant;
 
-use embosk::evaluate::retrieval::{Judgements, Ranking, average_precision, mrr, ndcg, recall, search};
+use embosk::evaluate::retrieval::{
+    Graded, Judgements, Ranking, average_precision, mrr, ndcg, recall, search,
+};
 use embosk::evaluate::text::bleu;
 use ndarray::Array2;
 use serde_json::{Value, json};
@@ -53,19 +55,17 @@ fn vectors(path: &str, dim: usize) -> Result<Array2<f32>, Box<dyn Error>> {
 /// The file holds, for each query, the documents' ids in the order of the run, and the grades by id.
 fn time_retrieval(path: &str, rounds: usize) -> Result<(), Box<dyn Error>> {
     let run: Vec<(Vec<usize>, HashMap<usize, i32>)> = serde_json::from_slice(&std::fs::read(path)?)?;
-    let (rankings, judgements): (Vec<_>, Vec<_>) = run.into_iter().unzip();
+    let (rankings, judged): (Vec<_>, Vec<_>) = run.into_iter().unzip();
     let scored =
         |ranking: Vec<usize>| ranking.into_iter().map(|document| (document, 0.0)).collect::<Ranking>();
     let rankings: Vec<Ranking> = rankings.into_iter().map(scored).collect();
-    let judgements = Judgements(judgements);
+    let judgements = Judgements(judged.into_iter().map(|grades| grades.into_iter().collect()).collect());
+    let all = |found: &Graded<'_>| {
+        let precision = average_precision(found, usize::MAX)?;
+        Some(ndcg(found, 10)? + recall(found, 100)? + mrr(found, usize::MAX)? + precision)
+    };
     report("retrieval", rounds, || {
-        let all = [
-            judgements.scores(&rankings, |found, judged| ndcg(found, judged, 10)),
-            judgements.scores(&rankings, |found, judged| recall(found, judged, 100)),
-            judgements.scores(&rankings, |found, judged| mrr(found, judged, found.len())),
-            judgements.scores(&rankings, |found, judged| average_precision(found, judged, found.len())),
-        ];
-        all.iter().flatten().sum::<f64>() / rankings.len() as f64
+        judgements.scores(&rankings, all).iter().sum::<f64>() / rankings.len() as f64
     });
     Ok(())
 }

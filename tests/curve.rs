@@ -469,7 +469,8 @@ fn a_sweep_without_an_attack_is_drawn_and_resumed() {
     let drawn = elements(&svg);
     assert_eq!((count(&drawn, "g", "mark"), count(&drawn, "g", "axes")), (8, 2));
     assert!(
-        drawn.iter().any(|element| element.text == "sigma, on a logarithmic axis") && !svg.contains("leak")
+        drawn.iter().any(|element| element.text == "sigma per coordinate, on a logarithmic axis")
+            && !svg.contains("leak")
     );
 
     let rows = json(&whole)["rows"].as_array().unwrap().clone();
@@ -496,6 +497,26 @@ fn a_sweep_without_an_attack_is_drawn_and_resumed() {
     assert_ne!(files(&whole)["curve.json"], before["curve.json"]);
     exits(folder, &format!("{SEARCHED} --output new/whole --seed 3"), 0);
     assert_eq!(files(&whole), before);
+}
+
+#[cfg(unix)]
+#[test]
+fn another_program_measures_again() {
+    let place = workplace();
+    let folder = place.path();
+    let points = folder.join("out/points");
+    let line = "curve --embedder embedder --attack none --corpus records:60 --defense none --output out";
+    exits(folder, line, 0);
+    let before = files(&points);
+    // as one that was built from other code: a byte more does not keep it from running
+    let longer = ["-c", "cp \"$0\" program && printf x >> program", env!("CARGO_BIN_EXE_embosk")];
+    assert!(Command::new("sh").args(longer).current_dir(folder).status().unwrap().success());
+    let mut other = Command::new(folder.join("program"));
+    let other = other.args(line.split_whitespace()).current_dir(folder).env("CANDLE_NUM_THREADS", "1");
+    assert!(other.output().unwrap().status.success());
+    let after = files(&points);
+    assert_eq!((before.len(), after.len()), (1, 2));
+    assert!(before.iter().all(|(name, content)| after[name] == *content));
 }
 
 /// The fields of a line of CSV.

@@ -6,8 +6,8 @@
 use std::collections::HashMap;
 
 use embosk::evaluate::retrieval::{
-    Judgements, Ranking, average_precision, mrr, ndcg, normalize_rows, recall, run_file, search, search_bits,
-    search_i8,
+    Graded, Judged, Judgements, Ranking, average_precision, mrr, ndcg, normalize_rows, recall, run_file,
+    search, search_bits, search_i8,
 };
 use embosk::evaluate::statistics::{mean, paired_difference, proportion};
 use embosk::evaluate::text::{
@@ -76,13 +76,15 @@ fn retrieval_scores_equal_trec_eval() {
         Array2::from_shape_fn((ids.len(), queries.len()), |(document, query)| scores[query][document]);
     let rankings = search(documents.view(), Array2::eye(queries.len()).view(), ids.len(), &ids).unwrap();
     for (number, (query, ranking)) in queries.iter().zip(rankings).enumerate() {
-        let judged: HashMap<usize, i32> = serde_json::from_value(query["grades"].clone()).unwrap();
-        let ranking: Vec<usize> = ranking.into_iter().map(|(document, _)| document).collect();
+        let grades: HashMap<usize, i32> = serde_json::from_value(query["grades"].clone()).unwrap();
+        let relevant = grades.values().any(|&grade| grade > 0);
+        let judged: Judged = grades.into_iter().collect();
         let depth = usize::try_from(query["depth"].as_u64().unwrap()).unwrap();
-        assert_equals_trec_eval(&ranking, &judged, &query["expected_whole"], number);
-        assert_equals_trec_eval(&ranking[..depth], &judged, &query["expected"], number);
-        let relevant = judged.values().any(|&grade| grade > 0);
-        let cut = mrr(&ranking, &judged, depth);
+        let documents = || ranking.iter().map(|&(document, _)| document);
+        let (whole, short) = (judged.graded(documents()), judged.graded(documents().take(depth)));
+        assert_equals_trec_eval(&whole, ranking.len(), &query["expected_whole"], number);
+        assert_equals_trec_eval(&short, depth, &query["expected"], number);
+        let cut = mrr(&whole, depth);
         assert_eq!(cut.is_some(), relevant);
         assert_close(
             cut.unwrap_or(0.0),
@@ -93,18 +95,18 @@ fn retrieval_scores_equal_trec_eval() {
 }
 
 /// trec_eval counts 0 where we have no score.
-fn assert_equals_trec_eval(ranking: &[usize], judged: &HashMap<usize, i32>, expected: &Value, number: usize) {
+fn assert_equals_trec_eval(found: &Graded<'_>, depth: usize, expected: &Value, number: usize) {
     for k in [5, 10, 100] {
         let place = format!("@{k}, query {number}");
-        let (gain, share) = (ndcg(ranking, judged, k), recall(ranking, judged, k));
+        let (gain, share) = (ndcg(found, k), recall(found, k));
         assert_close(gain.unwrap_or(0.0), &expected[format!("ndcg_cut_{k}")], &format!("nDCG{place}"));
         assert_close(share.unwrap_or(0.0), &expected[format!("recall_{k}")], &format!("recall{place}"));
-        let precision = average_precision(ranking, judged, k).unwrap_or(0.0);
+        let precision = average_precision(found, k).unwrap_or(0.0);
         assert_close(precision, &expected[format!("map_cut_{k}")], &format!("MAP{place}"));
     }
-    let precision = average_precision(ranking, judged, ranking.len()).unwrap_or(0.0);
+    let precision = average_precision(found, depth).unwrap_or(0.0);
     assert_close(precision, &expected["map"], &format!("MAP, query {number}"));
-    let rank = mrr(ranking, judged, ranking.len()).unwrap_or(0.0);
+    let rank = mrr(found, depth).unwrap_or(0.0);
     assert_close(rank, &expected["recip_rank"], &format!("MRR, query {number}"));
 }
 
@@ -238,16 +240,46 @@ fn codes_are_searched_only_as_what_they_are() {
 
 #[test]
 fn a_query_without_a_relevant_document_has_no_score() {
-    for judged in [HashMap::new(), HashMap::from([(0, 0), (1, -2)])] {
-        assert_eq!((ndcg(&[0, 1], &judged, 10), recall(&[0, 1], &judged, 10)), (None, None));
-        assert_eq!(mrr(&[0, 1], &judged, 10), None);
+    for judged in [Judged::default(), Judged::from([(0, 0), (1, -2)])] {
+        let found = judged.graded([0, 1]);
+        assert_eq!((ndcg(&found, 10), recall(&found, 10)), (None, None));
+        assert_eq!((mrr(&found, 10), average_precision(&found, 10)), (None, None));
     }
-    let judged = HashMap::from([(0, 1)]);
-    assert_eq!((ndcg(&[0], &judged, 0), recall(&[0], &judged, 0)), (Some(0.0), Some(0.0)));
-    assert_eq!((ndcg(&[], &judged, 10), mrr(&[], &judged, 10)), (Some(0.0), Some(0.0)));
-    let judgements = Judgements(vec![HashMap::new(), judged]);
+    let judged = Judged::from([(0, 1)]);
+    let (found, nothing) = (judged.graded([0]), judged.graded([]));
+    assert_eq!((ndcg(&found, 0), recall(&found, 0)), (Some(0.0), Some(0.0)));
+    assert_eq!((ndcg(&nothing, 10), mrr(&nothing, 10)), (Some(0.0), Some(0.0)));
+    let judgements = Judgements(vec![Judged::default(), judged]);
     let rankings: [Ranking; 2] = [vec![(0, 1.0)], vec![(3, 1.0), (0, 0.5)]];
-    assert_eq!(judgements.scores(&rankings, |ranking, judged| mrr(ranking, judged, 10)), [0.5]);
+    assert_eq!(judgements.scores(&rankings, |found| mrr(found, 10)), [0.5]);
+}
+
+#[test]
+fn the_last_grade_of_a_document_counts() {
+    let judged: Judged = [(9, 2), (usize::MAX, 1), (9, 0), (4, 3), (9, 1)].into_iter().collect();
+    assert_eq!(judged.grades(), [(4, 3), (9, 1), (usize::MAX, 1)]);
+    assert_eq!(recall(&judged.graded([9, usize::MAX, 5]), 10), Some(2.0 / 3.0));
+}
+
+#[test]
+fn queries_keep_their_order_on_any_number_of_threads() {
+    let judgements = Judgements((0..1000).map(|query| Judged::from([(query, 1), (query + 1, 2)])).collect());
+    let ranking =
+        |query: usize| vec![(if query.is_multiple_of(7) { query } else { 5000 }, 1.0), (query + 1, 0.5)];
+    let rankings: Vec<Ranking> = (0..1000).map(ranking).collect();
+    let scores = |threads| {
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+        pool.install(|| judgements.scores(&rankings, |found| ndcg(found, 10)))
+    };
+    let one = scores(1);
+    assert!(one.len() == 1000 && one[0] == one[700] && one[0] != one[701]);
+    assert_eq!(one, scores(3));
+    // so far apart, documents have no table
+    let mut far = judgements.clone();
+    far.0.push(Judged::from([(usize::MAX, 1)]));
+    let mut rankings = rankings.clone();
+    rankings.push(vec![(usize::MAX, 1.0)]);
+    assert_eq!(far.scores(&rankings, |found| ndcg(found, 10)), [one, vec![1.0]].concat());
 }
 
 #[test]
@@ -380,13 +412,14 @@ proptest! {
 
     #[test]
     fn the_ideal_ranking_scores_one(grades in prop::collection::vec(-1..4i32, 1..20)) {
-        let judged: HashMap<usize, i32> = grades.iter().copied().enumerate().collect();
+        let judged: Judged = grades.iter().copied().enumerate().collect();
         let mut ranking: Vec<usize> = (0..grades.len()).collect();
         ranking.sort_by_key(|&document| -grades[document]);
         prop_assume!(grades.iter().any(|&grade| grade > 0));
-        prop_assert_eq!(ndcg(&ranking, &judged, 10), Some(1.0));
-        prop_assert_eq!(recall(&ranking, &judged, 20), Some(1.0));
-        prop_assert_eq!(mrr(&ranking, &judged, 1), Some(1.0));
+        let found = judged.graded(ranking);
+        prop_assert_eq!(ndcg(&found, 10), Some(1.0));
+        prop_assert_eq!(recall(&found, 20), Some(1.0));
+        prop_assert_eq!(mrr(&found, 1), Some(1.0));
     }
 
     #[test]

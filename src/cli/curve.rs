@@ -1,3 +1,4 @@
+mod command;
 mod find;
 mod json;
 mod page;
@@ -89,7 +90,8 @@ fn write(
     let searched = found.as_ref().map(|(search, _)| &search.sweep);
     let curve =
         Curve::new(report, sweeps, searched, found.as_ref().map(|(search, answer)| (search.limit, answer)));
-    let command = command();
+    let words = std::env::args_os().skip(1).map(|word| word.to_string_lossy().into_owned());
+    let command = command::shown(words, &args.common.defense, sweeps);
     for (name, text) in [
         ("curve.json", json::json(&curve, &command)?),
         ("curve.csv", json::csv(&curve)),
@@ -116,20 +118,6 @@ fn verdict(report: &Report, curve: &Curve<'_>) -> ExitCode {
         Some((_, answer)) if answer.strength.is_none() => ExitCode::from(1),
         _ => ExitCode::SUCCESS,
     }
-}
-
-/// The command as it was given, to be given again. It holds no key: a spec with one is refused.
-fn command() -> String {
-    let quoted = |word: String| {
-        let is_plain = |c: char| c.is_ascii_alphanumeric() || "-_=./:,@+%".contains(c);
-        if !word.is_empty() && word.chars().all(is_plain) {
-            word
-        } else {
-            format!("'{}'", word.replace('\'', "'\\''"))
-        }
-    };
-    let words = std::env::args_os().skip(1).map(|word| quoted(word.to_string_lossy().into_owned()));
-    std::iter::once("embosk".to_owned()).chain(words).collect::<Vec<_>>().join(" ")
 }
 
 /// What keeps the points, shows the course, and asks for the strengths of a search.

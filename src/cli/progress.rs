@@ -53,6 +53,8 @@ pub(crate) fn bar(what: &'static str, length: usize) -> ProgressBar {
     {
         bar.set_style(style);
     }
+    // the clock goes on where one batch takes minutes
+    bar.enable_steady_tick(Duration::from_secs(1));
     bar
 }
 
@@ -152,9 +154,12 @@ impl Journal for Course {
     }
 
     fn finished(&mut self, row: &Row) -> Result<(), embosk::Error> {
-        let Row { defense, adversary, leak, retrieval, .. } = row;
+        let Row { defense, adversary, leak, retrieval, n, .. } = row;
         let (leak, ndcg) = (table::long(*leak, 2), table::long(retrieval.ndcg_at_10, 3));
-        self.step(&format!("{defense}, {adversary}: leak {leak}, nDCG@10 {ndcg}"));
+        self.step(&match n {
+            0 => format!("{defense}: nDCG@10 {ndcg}"),
+            _ => format!("{defense}, {adversary}: leak {leak}, nDCG@10 {ndcg}"),
+        });
         Ok(())
     }
 }

@@ -45,16 +45,24 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode, CliError> {
     if same_file(&args.input, &args.output) {
         return Err(files::bad(&args.output, "the clean vectors would be overwritten; name another file"));
     }
+    let spinner = progress::spinner();
+    let done = protect(args, &stack, &|what| spinner.set_message(what));
+    spinner.finish_and_clear();
+    done.map(|()| ExitCode::SUCCESS)
+}
+
+/// Gigabytes take as long to read and to write as to protect.
+fn protect(args: &Args, stack: &Stack, say: &dyn Fn(&'static str)) -> Result<(), CliError> {
+    say("reading");
     let mut vectors = files::read_npy(&args.input)?;
     if vectors.is_empty() {
         return Err(files::bad(&args.input, "it has no rows; there is nothing to protect"));
     }
-    let spinner = progress::spinner().with_message("protecting");
+    say("protecting");
     let protected = stack.protect(args.role.into(), vectors.view_mut(), &mut Rng::from_os()?);
-    spinner.finish_and_clear();
     protected.map_err(|error| files::bad(&args.input, error))?;
-    files::write_npy(&args.output, &vectors)?;
-    Ok(ExitCode::SUCCESS)
+    say("writing");
+    files::write_npy(&args.output, &vectors)
 }
 
 fn same_file(a: &Path, b: &Path) -> bool {

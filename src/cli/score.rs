@@ -11,7 +11,7 @@ use entities::Entities;
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
-use super::{CliError, files, print, table};
+use super::{CliError, files, print, progress, table};
 
 /// Score recovered texts against the true ones.
 ///
@@ -66,7 +66,9 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode, CliError> {
     let pairs = read(&args.input)?;
     let order = if args.effective_order { Order::Effective } else { Order::Full };
     let entities = args.entities.as_deref().map(|path| entities::read(path, &pairs)).transpose()?;
+    let spinner = progress::spinner().with_message(format!("scoring {} pairs", pairs.len()));
     let scores = Scores::of(&pairs, order, entities.as_deref());
+    spinner.finish_and_clear();
     let text = match args.format {
         Format::Json => serde_json::to_string_pretty(&scores)? + "\n",
         Format::Table => scores.table(pairs.len()),

@@ -111,8 +111,20 @@ pub(crate) fn csv(report: &Report) -> String {
 pub(crate) fn long(score: Option<Score>, decimals: usize) -> String {
     score.map_or_else(
         || "–".into(),
-        |Score { value, low, high }| format!("{value:.decimals$} [{low:.decimals$}, {high:.decimals$}]"),
+        |Score { value, low, high }| {
+            let [value, low, high] = [value, low, high].map(|number| fixed(number, decimals));
+            format!("{value} [{low}, {high}]")
+        },
     )
+}
+
+/// With so many decimals, and no `-0.00`.
+pub(crate) fn fixed(number: f64, decimals: usize) -> String {
+    let text = format!("{number:.decimals$}");
+    match text.strip_prefix('-') {
+        Some(rest) if !rest.contains(|c: char| ('1'..='9').contains(&c)) => rest.to_owned(),
+        _ => text,
+    }
 }
 
 /// The value, and below it `[.77,.88]`.

@@ -9,7 +9,7 @@ use std::path::Path;
 use sha2::{Digest, Sha256};
 
 use super::records::{self, Split};
-use super::retrieval::Judgements;
+use super::retrieval::{Judged, Judgements};
 use crate::Error;
 
 /// How many held-out records the built-in corpus has where nothing else is said.
@@ -54,13 +54,13 @@ impl Corpus {
     pub fn records(n: usize, seed: u64) -> Self {
         let records: Vec<_> = records::generate(Split::HeldOut, seed).take(n).collect();
         let asked = records::queries(&records, QUERIES, seed);
-        let graded = |relevant: &[usize]| relevant.iter().map(|&document| (document, 1)).collect();
+        let judged = |relevant: &[usize]| relevant.iter().map(|&document| (document, 1)).collect();
         let span =
             |record: &records::Record, entity: &records::Entity| record.text[entity.span.clone()].to_owned();
         Self {
             query_ids: numbered(asked.len()),
             entities: records.iter().map(|r| r.entities.iter().map(|e| span(r, e)).collect()).collect(),
-            judgements: Judgements(asked.iter().map(|query| graded(&query.relevant)).collect()),
+            judgements: Judgements(asked.iter().map(|query| judged(&query.relevant)).collect()),
             queries: asked.into_iter().map(|query| query.text).collect(),
             is_records: true,
             ..Self::passages("records", records.into_iter().map(|record| record.text).collect())
@@ -108,13 +108,13 @@ impl Corpus {
     /// The same corpus with queries, and for each the grades of the documents by their position.
     ///
     /// # Errors
-    /// When there is not one map of grades for each query, or a grade is of no document.
+    /// When there are not grades for each query, or a grade is of no document.
     pub fn questions(self, queries: Vec<String>, judgements: Judgements) -> Result<Self, Error> {
         if queries.len() != judgements.0.len() {
-            return Err(Error::Setting("a corpus takes one map of grades for each query".into()));
+            return Err(Error::Setting("a corpus takes one set of grades for each query".into()));
         }
-        if judgements.0.iter().flat_map(|judged| judged.keys()).any(|&document| document >= self.texts.len())
-        {
+        let mut judged = judgements.0.iter().flat_map(Judged::grades);
+        if judged.any(|&(document, _)| document >= self.texts.len()) {
             return Err(Error::Setting("a grade is of a document that the corpus does not hold".into()));
         }
         Ok(Self { query_ids: numbered(queries.len()), queries, judgements, ..self })
@@ -150,7 +150,7 @@ impl Corpus {
         &self.query_ids
     }
 
-    /// The relevance judgements, one map for each query.
+    /// The relevance judgements, in the order of the queries.
     pub fn judgements(&self) -> &Judgements {
         &self.judgements
     }
@@ -167,9 +167,7 @@ impl Corpus {
             parts.list(texts);
         }
         for judged in &self.judgements.0 {
-            let mut grades: Vec<_> = judged.iter().collect();
-            grades.sort_unstable();
-            parts.part(format!("{grades:?}").as_bytes());
+            parts.part(format!("{:?}", judged.grades()).as_bytes());
         }
         parts.finish()
     }

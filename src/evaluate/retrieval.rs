@@ -5,15 +5,15 @@
 
 mod best;
 mod codes;
+mod judgements;
 mod metrics;
 mod search;
 mod trec;
 
-use std::collections::HashMap;
-
 use ndarray::{ArrayView2, ArrayViewMut2};
 
 pub use codes::{search_bits, search_i8};
+pub use judgements::{Graded, Judged, Judgements};
 pub use metrics::{average_precision, mrr, ndcg, recall};
 pub use search::search;
 pub use trec::run_file;
@@ -34,32 +34,5 @@ pub fn normalize_rows(mut vectors: ArrayViewMut2<'_, f32>) {
         if length > 0.0 && length.is_finite() {
             row.mapv_inplace(|x| (f64::from(x) / length) as f32);
         }
-    }
-}
-
-/// The relevance judgements of a test collection: for each query, the grades of its judged documents.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Judgements(pub Vec<HashMap<usize, i32>>);
-
-impl Judgements {
-    /// One score for each query that has a relevant document, in the order of the queries. `rankings` is
-    /// what [`search`] gave for the same queries.
-    ///
-    /// ```
-    /// # use embosk::evaluate::retrieval::{Judgements, ndcg};
-    /// let judgements = Judgements(vec![[(7, 1)].into(), [(3, 0)].into()]);
-    /// let rankings = [vec![(7, 0.9), (3, 0.1)], vec![(3, 0.8)]];
-    /// assert_eq!(judgements.scores(&rankings, |ranking, judged| ndcg(ranking, judged, 10)), [1.0]);
-    /// ```
-    pub fn scores<M>(&self, rankings: &[Ranking], metric: M) -> Vec<f64>
-    where
-        M: Fn(&[usize], &HashMap<usize, i32>) -> Option<f64>,
-    {
-        let documents = |ranking: &Ranking| ranking.iter().map(|&(document, _)| document).collect::<Vec<_>>();
-        self.0
-            .iter()
-            .zip(rankings)
-            .filter_map(|(judged, ranking)| metric(&documents(ranking), judged))
-            .collect()
     }
 }

@@ -38,8 +38,6 @@ fn file_name(spec: &str) -> String {
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
-    use std::collections::HashMap;
-
     use super::*;
     use crate::evaluate::retrieval::Judgements;
 
@@ -47,7 +45,7 @@ mod tests {
     fn a_run_file_is_named_by_its_stack() {
         let folder = tempfile::tempdir().unwrap();
         let corpus = Corpus::passages("mine", vec!["a".into(), "b".into()]);
-        let corpus = corpus.questions(vec!["which?".into()], Judgements(vec![HashMap::new()])).unwrap();
+        let corpus = corpus.questions(vec!["which?".into()], Judgements(vec![[].into()])).unwrap();
         let stack: Stack = "gaussian(sigma=0.01) | quantization(bits=8)".parse().unwrap();
         let (inner, ranking) = (folder.path().join("runs"), vec![(1, 0.5)]);
         write(&inner, (2, &stack), &corpus, &[ranking]).unwrap();

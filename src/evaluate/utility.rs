@@ -62,13 +62,13 @@ impl Vectors {
     }
 }
 
-/// Of each query that has a relevant document. Each metric leaves out the same queries.
+/// Of each query that has a relevant document.
 fn query_scores(corpus: &Corpus, rankings: &[Ranking]) -> Vec<QueryScores> {
-    let judgements = corpus.judgements();
-    let ndcg = judgements.scores(rankings, |found, judged| retrieval::ndcg(found, judged, 10));
-    let recall = judgements.scores(rankings, |found, judged| retrieval::recall(found, judged, 10));
-    let mrr = judgements.scores(rankings, |found, judged| retrieval::mrr(found, judged, 10));
-    let queries = ndcg.into_iter().zip(recall.into_iter().zip(mrr));
-    let query = |(ndcg_at_10, (recall_at_10, mrr_at_10))| QueryScores { ndcg_at_10, recall_at_10, mrr_at_10 };
-    queries.map(query).collect()
+    corpus.judgements().scores(rankings, |found| {
+        Some(QueryScores {
+            ndcg_at_10: retrieval::ndcg(found, 10)?,
+            recall_at_10: retrieval::recall(found, 10)?,
+            mrr_at_10: retrieval::mrr(found, 10)?,
+        })
+    })
 }

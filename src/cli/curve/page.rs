@@ -120,8 +120,8 @@ fn scores(curve: &Curve<'_>) -> String {
         ""
     };
     format!(
-        "<h2>All points</h2>\n<table>\n<thead><tr><th scope=\"col\">defense</th><th scope=\"col\">adversary</th>{headings}</tr></thead>\n\
-         {rows}</table>\n<p class=\"muted\">{marks}In brackets: 95 % intervals.</p>\n"
+        "<h2>All points</h2>\n<div class=\"scroll\" tabindex=\"0\" role=\"region\" aria-label=\"All points\">\n<table>\n<thead><tr><th scope=\"col\">defense</th><th scope=\"col\">adversary</th>{headings}</tr></thead>\n\
+         {rows}</table>\n</div>\n<p class=\"muted\">{marks}In brackets: 95 % intervals.</p>\n"
     )
 }
 
@@ -164,7 +164,8 @@ fn interval(score: Option<Score>, decimals: usize) -> String {
     score.map_or_else(
         || "–".into(),
         |Score { value, low, high }| {
-            format!("{value:.decimals$} <small>[{low:.decimals$}, {high:.decimals$}]</small>")
+            let [value, low, high] = [value, low, high].map(|number| table::fixed(number, decimals));
+            format!("{value} <small>[{low}, {high}]</small>")
         },
     )
 }

@@ -2,6 +2,7 @@
 
 use std::cell::RefCell;
 use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
@@ -18,11 +19,14 @@ use super::super::{CliError, files};
 const UNDEFENDED: &str = "undefended";
 
 /// `DIR/points`. A file's name is the hash of all that its scores depend on, so that runs with other
-/// settings do not mix: each finds its own points and leaves the others' alone.
+/// settings do not mix: each finds its own points and leaves the others' alone. The program is a setting
+/// too, by the hash of its file: code may change between two versions, and nobody can tell from outside
+/// whether the scores do.
 #[derive(Clone)]
 pub(super) struct Store {
     folder: PathBuf,
     examples: usize,
+    program: String,
     settings: Rc<RefCell<Map<String, Value>>>,
 }
 
@@ -39,14 +43,19 @@ impl Store {
     /// Points that were measured with fewer `examples` than are shown count as unknown.
     pub(super) fn open(output: &Path, examples: usize) -> Result<Self, CliError> {
         let folder = output.join("points");
+        let program = program().map_err(|error| {
+            CliError::new(format!("the program cannot read itself, by which it knows its points: {error}"))
+        })?;
         fs::create_dir_all(&folder).map_err(|error| files::bad(&folder, error))?;
         files::remove_parts(&folder);
         files::remove_parts(output);
-        Ok(Self { folder, examples, settings: Rc::default() })
+        Ok(Self { folder, examples, program, settings: Rc::default() })
     }
 
     pub(super) fn begin(&self, settings: &Map<String, Value>) {
-        self.settings.replace(settings.clone());
+        let mut settings = settings.clone();
+        settings.insert("program_sha256".into(), self.program.clone().into());
+        self.settings.replace(settings);
     }
 
     pub(super) fn known(&self, defense: &str, adversary: &str) -> Option<Row> {
@@ -94,7 +103,16 @@ impl Store {
             hash.update((part.len() as u64).to_le_bytes());
             hash.update(part);
         }
-        let name: String = hash.finalize().iter().take(16).map(|byte| format!("{byte:02x}")).collect();
-        self.folder.join(format!("{name}.json"))
+        self.folder.join(format!("{}.json", hexadecimal(hash)))
     }
+}
+
+/// Of the program's file.
+fn program() -> io::Result<String> {
+    Ok(hexadecimal(Sha256::new_with_prefix(fs::read(std::env::current_exe()?)?)))
+}
+
+/// Half of the hash: enough, and a name that can be read.
+fn hexadecimal(hash: Sha256) -> String {
+    hash.finalize().iter().take(16).map(|byte| format!("{byte:02x}")).collect()
 }

@@ -116,12 +116,12 @@ pub(super) fn style() -> String {
         .embosk.narrow text{font-size:12px}\n\
         .embosk text.title{font-size:18px;font-weight:600}\n\
         .embosk .line{fill:none;stroke-width:1.8;stroke-linejoin:round}\n\
-        .embosk .bar{fill:none;stroke-width:1.4;stroke-opacity:.42}\n\
+        .embosk .bar{fill:none;stroke-width:1.4;stroke-opacity:.6}\n\
         .embosk .shape{stroke-width:2}\n\
         .embosk .ring{fill:none;stroke-width:1.6}\n\
         .embosk .step{fill:none;stroke-width:1.2;stroke-dasharray:2 4}\n\
         .embosk .limit{fill:none;stroke-width:1.4;stroke-dasharray:7 4}\n\
-        .embosk .d1{stroke-dasharray:8 4}.embosk .d2{stroke-dasharray:2 4}.embosk .d3{stroke-dasharray:10 4 2 4}\n"
+        .embosk .d1{stroke-dasharray:8 4}.embosk .d2{stroke-dasharray:12 4 3 4}.embosk .d3{stroke-dasharray:4 3}\n"
         .to_owned();
     text += &theme(["#fff", "#1f2328", "#59636e", "#e3e6ea"], |colours| colours.0);
     let dark = theme(["#14171a", "#e6e9ec", "#9da7b1", "#2c3238"], |colours| colours.1);

@@ -18,7 +18,7 @@ pub(super) fn read(folder: &Path) -> Result<Corpus, Error> {
         if !judged.is_empty() {
             query_ids.push(id);
             texts.push(text);
-            judgements.push(judged);
+            judgements.push(judged.into_iter().collect());
         }
     }
     let ids = documents.ids;
@@ -144,7 +144,7 @@ mod tests {
             (corpus.queries(), corpus.query_ids()),
             (["who left?".into()].as_slice(), ["q1".into()].as_slice())
         );
-        assert_eq!(corpus.judgements().0, [HashMap::from([(1, 2), (0, 0)])]);
+        assert_eq!(corpus.judgements().0, [[(1, 2), (0, 0)].into()]);
     }
 
     #[test]

@@ -1,4 +1,7 @@
-//! Exact search in packed vectors, without unpacking them.
+//! Exact search in packed vectors, without unpacking them: for those who store codes and want to know what
+//! retrieval on them gives. An evaluation searches the vectors that the codes stand for, so that all stacks
+//! are searched alike: most are not stored in such codes, and ties of codes may come apart by a rounding
+//! where they are decoded.
 
 use std::ops::Range;
 

@@ -40,11 +40,12 @@ fn entry(sample: fn(&Entry, f64, f64) -> String, adversary: Option<usize>, line:
 
 /// From left to right, on as many lines as are needed.
 fn arranged(entries: &[Entry], size: Size) -> (String, f64) {
-    let (row, gap) = (1.7 * size.font(), 26.0);
+    let (row, gap) = (1.7 * size.font(), 28.0);
     let (mut x, mut y) = (0.0, 0.5 * row);
     let mut text = "<g class=\"legend\">\n".to_owned();
     for entry in entries {
-        let width = gap + mark::width(&entry.name, size);
+        let name = mark::fitted(&entry.name, size.width() - gap, size);
+        let width = gap + mark::width(&name, size);
         if x > 0.0 && x + width > size.width() {
             (x, y) = (0.0, y + row);
         }
@@ -54,7 +55,7 @@ fn arranged(entries: &[Entry], size: Size) -> (String, f64) {
             "<text x=\"{}\" y=\"{}\">{}</text>",
             at(x + gap),
             at(y + 0.35 * size.font()),
-            escape(&entry.name)
+            escape(&name)
         );
         x += width + 18.0;
     }
@@ -69,12 +70,15 @@ fn adversary(entry: &Entry, x: f64, y: f64) -> String {
 
 fn worst(_: &Entry, x: f64, y: f64) -> String {
     let [hollow, full] =
-        [(x - 7.0, false), (x + 6.0, true)].map(|(x, full)| mark::shape(Some(0), x, y, full));
+        [(x - 6.0, false), (x + 5.0, true)].map(|(x, full)| mark::shape(Some(0), x, y, full));
     format!("<g class=\"a5\">{hollow}{full}</g>\n")
 }
 
 fn ring(_: &Entry, x: f64, y: f64) -> String {
-    format!("<circle class=\"ring\" cx=\"{}\" cy=\"{}\" r=\"8\"/>\n", at(x), at(y))
+    let (left, right, x, y) = (at(x - 10.0), at(x + 12.0), at(x), at(y));
+    format!(
+        "<path class=\"step\" d=\"M{left} {y}H{right}\"/><circle class=\"ring\" cx=\"{x}\" cy=\"{y}\" r=\"8\"/>\n"
+    )
 }
 
 fn stroke(entry: &Entry, x: f64, y: f64) -> String {

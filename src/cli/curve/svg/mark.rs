@@ -72,21 +72,34 @@ pub(super) fn width(text: &str, size: Size) -> f64 {
     text.chars().count() as f64 * 0.56 * size.font()
 }
 
-/// Where words may stand: not on marks, nor on other words, nor outside.
+/// As much of a text as there is room for.
+pub(super) fn fitted(text: &str, room: f64, size: Size) -> String {
+    let most = (room / width("x", size)).max(1.0) as usize;
+    if text.chars().count() <= most {
+        return text.to_owned();
+    }
+    text.chars().take(most - 1).chain(['…']).collect()
+}
+
+/// Where words may stand: not on marks, nor on other words, nor outside; on a bar where nothing else is free.
 pub(super) struct Words {
     size: Size,
     bounds: [f64; 4],
     taken: Vec<[f64; 4]>,
+    bars: Vec<[f64; 4]>,
 }
 
 impl Words {
     /// `bounds` are left, top, right and bottom.
     pub(super) fn new(size: Size, bounds: [f64; 4]) -> Self {
-        Self { size, bounds, taken: Vec::new() }
+        Self { size, bounds, taken: Vec::new(), bars: Vec::new() }
     }
 
-    pub(super) fn avoid(&mut self, x: f64, y: f64) {
+    pub(super) fn avoid(&mut self, mark: &Mark) {
+        let Mark { x, y, across, upright, .. } = *mark;
         self.taken.push([x - 6.0, y - 6.0, x + 6.0, y + 6.0]);
+        self.bars.extend(across.map(|(from, to)| [from, y - 1.0, to, y + 1.0]));
+        self.bars.extend(upright.map(|(low, high)| [x - 1.0, high, x + 1.0, low]));
     }
 
     /// The words beside a mark, at the first of several places that is free. Empty where none is: the
@@ -101,29 +114,32 @@ impl Words {
             (x + 6.0, y + beside + 0.7 * font),
             (x - 6.0 - width, y - beside),
             (x - 6.0 - width, y + beside + 0.7 * font),
+            (x + 6.0, y - 2.0 * beside),
+            (x + 6.0, y + 2.0 * beside + 0.7 * font),
+            (x - 6.0 - width, y - 2.0 * beside),
+            (x - 6.0 - width, y + 2.0 * beside + 0.7 * font),
         ];
-        for (left, baseline) in places {
-            let wanted = [left, baseline - 0.8 * font, left + width, baseline + 0.25 * font];
-            if self.is_free(wanted) {
-                self.taken.push(wanted);
-                return format!(
-                    "<text class=\"label halo\" x=\"{}\" y=\"{}\">{}</text>\n",
-                    at(left),
-                    at(baseline),
-                    escape(text)
-                );
-            }
-        }
-        String::new()
+        let boxed = |(left, baseline): (f64, f64)| {
+            [left, baseline - 0.8 * font, left + width, baseline + 0.25 * font]
+        };
+        let near = places[..6].iter().copied();
+        let free = |place: &(f64, f64)| self.is_free(boxed(*place));
+        let clear = |place: &(f64, f64)| free(place) && !meets(&self.bars, boxed(*place));
+        let Some(place) = places.iter().copied().find(clear).or_else(|| near.clone().find(free)) else {
+            return String::new();
+        };
+        self.taken.push(boxed(place));
+        let (left, baseline) = (at(place.0), at(place.1));
+        format!("<text class=\"label halo\" x=\"{left}\" y=\"{baseline}\">{}</text>\n", escape(text))
     }
 
-    fn is_free(&self, [left, top, right, bottom]: [f64; 4]) -> bool {
-        let [first, highest, last, lowest] = self.bounds;
+    fn is_free(&self, wanted: [f64; 4]) -> bool {
+        let ([first, highest, last, lowest], [left, top, right, bottom]) = (self.bounds, wanted);
         let is_inside = left >= first && right <= last && top >= highest && bottom <= lowest;
-        is_inside
-            && !self
-                .taken
-                .iter()
-                .any(|other| left < other[2] && right > other[0] && top < other[3] && bottom > other[1])
+        is_inside && !meets(&self.taken, wanted)
     }
+}
+
+fn meets(taken: &[[f64; 4]], [left, top, right, bottom]: [f64; 4]) -> bool {
+    taken.iter().any(|other| left < other[2] && right > other[0] && top < other[3] && bottom > other[1])
 }

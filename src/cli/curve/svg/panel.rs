@@ -20,8 +20,7 @@ pub(super) fn figure(curve: &Curve<'_>, line: usize, size: Size) -> Option<Figur
     } else {
         "share of nDCG@10 kept".into()
     };
-    let scale = if axis.log { ", on a logarithmic axis" } else { "" };
-    let mut body = legend + &frame.draw((&format!("{}{scale}", axis.parameter), &upright), size);
+    let mut body = legend + &frame.draw((&name(axis), &upright), size);
     body += &references(curve, &frame, &stacks);
     for one in &series {
         body += &one.draw(&frame);
@@ -31,6 +30,16 @@ pub(super) fn figure(curve: &Curve<'_>, line: usize, size: Size) -> Option<Figur
     }
     let height = frame.bottom() + 3.8 * size.font();
     Some(Figure { title: curve.lines[line].title.clone(), height, body })
+}
+
+/// The parameter with its unit.
+fn name(axis: &Axis) -> String {
+    let unit = match axis.parameter.as_str() {
+        "sigma" | "bits" => " per coordinate",
+        _ => "",
+    };
+    let scale = if axis.log { ", on a logarithmic axis" } else { "" };
+    format!("{}{unit}{scale}", axis.parameter)
 }
 
 /// One measure along the sweep: an adversary's, or retrieval.

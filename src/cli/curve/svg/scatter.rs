@@ -4,7 +4,7 @@ use embosk::evaluate::Row;
 use embosk::evaluate::statistics::Score;
 
 use super::super::super::table;
-use super::super::points::{Curve, Measured};
+use super::super::points::{Curve, Line, Measured};
 use super::frame::{Frame, Scale, number};
 use super::mark::{self, Mark, Words};
 use super::{Figure, Size, at, legend};
@@ -17,8 +17,8 @@ pub(super) fn figure(curve: &Curve<'_>, size: Size) -> Option<Figure> {
     }
     let (legend, legend_height) = legend::draw(curve, size, true);
     let frame = frame(curve, size, legend_height)?;
-    let names = (format!("{} (what comes back; 1 is undefended)", curve.measure()), "nDCG@10");
-    let mut body = legend + &frame.draw((&names.0, names.1), size);
+    let across = format!("{} (what comes back; 1 is undefended)", curve.measure());
+    let mut body = legend + &frame.draw((&across, "nDCG@10 (what is left of retrieval)"), size);
     body += &references(curve, &frame, undefended, size);
     let marks: Vec<Mark> = marks(curve, &frame);
     body += &lines(curve, &frame);
@@ -161,7 +161,7 @@ fn labels(curve: &Curve<'_>, frame: &Frame, marks: &[Mark], size: Size) -> Strin
     let bounds = [frame.left + 2.0, frame.top, frame.right() - 2.0, frame.bottom() - 2.0];
     let mut words = Words::new(size, bounds);
     for mark in marks {
-        words.avoid(mark.x, mark.y);
+        words.avoid(mark);
     }
     // the front first, where there is not room for all
     let mut stacks: Vec<&Measured<'_>> = curve.stacks.iter().collect();
@@ -177,14 +177,19 @@ fn labels(curve: &Curve<'_>, frame: &Frame, marks: &[Mark], size: Size) -> Strin
     format!("<g class=\"labels\">\n{}{}</g>\n", labels.concat(), corner.replace("label halo", "muted"))
 }
 
-/// On a line its strength, elsewhere its spec as far as there is room.
+/// On a line its strength, after the first defense where several lines have the same parameter; elsewhere
+/// its spec as far as there is room.
 fn name(curve: &Curve<'_>, stack: &Measured<'_>) -> String {
     let Some((line, values)) = &stack.of else { return shortened(stack.defense) };
     let values = values.iter().map(|value| number(*value)).collect::<Vec<_>>().join(", ");
-    match &curve.lines[*line].axis {
-        Some(axis) => format!("{} {values}", axis.parameter),
-        None => values,
+    let Some(axis) = &curve.lines[*line].axis else { return values };
+    let same = |other: &&Line| other.axis.as_ref().is_some_and(|other| other.parameter == axis.parameter);
+    if curve.lines.iter().filter(same).count() > 1 {
+        let title = &curve.lines[*line].title;
+        let first = title.split(|c: char| !c.is_alphanumeric() && c != '_').next().unwrap_or_default();
+        return format!("{first} {} {values}", axis.parameter);
     }
+    format!("{} {values}", axis.parameter)
 }
 
 fn shortened(spec: &str) -> String {

@@ -1,0 +1,72 @@
+//! The command at the foot of the page.
+
+use std::path::Path;
+
+use embosk::evaluate::Sweep;
+
+/// The command as it was given, but for what is nobody's who sees the page: where keys and fits are kept,
+/// and the folders that a path from the root goes through. `defenses` are the specs as they were given, and
+/// `sweeps` what they say.
+pub(super) fn shown(words: impl Iterator<Item = String>, defenses: &[String], sweeps: &[Sweep]) -> String {
+    let without_names = |value: &str| {
+        let sweep = defenses.iter().zip(sweeps).find(|(spec, _)| *spec == value);
+        sweep.map_or_else(|| shortened(value), |(_, sweep)| sweep.to_string())
+    };
+    let word = |word: String| match word.split_once('=') {
+        Some((flag, value)) if flag.starts_with("--") => quoted(&format!("{flag}={}", without_names(value))),
+        _ => quoted(&without_names(&word)),
+    };
+    std::iter::once("embosk".to_owned()).chain(words.map(word)).collect::<Vec<_>>().join(" ")
+}
+
+fn shortened(value: &str) -> String {
+    let path = Path::new(value);
+    match path.file_name() {
+        Some(name) if path.is_absolute() => format!("…/{}", name.to_string_lossy()),
+        _ => value.to_owned(),
+    }
+}
+
+fn quoted(word: &str) -> String {
+    let is_plain = |c: char| c.is_ascii_alphanumeric() || "-_=./:,@+%…".contains(c);
+    if !word.is_empty() && word.chars().all(is_plain) {
+        word.to_owned()
+    } else {
+        format!("'{}'", word.replace('\'', "'\\''"))
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[cfg(unix)]
+    #[test]
+    fn no_key_and_no_folder_is_named() {
+        let folder = tempfile::tempdir().unwrap();
+        let key = folder.path().join("secret.key");
+        std::fs::write(&key, &*embosk::Key::generate().unwrap().to_text()).unwrap();
+        // a key that others may read is refused
+        std::fs::set_permissions(&key, std::os::unix::fs::PermissionsExt::from_mode(0o600)).unwrap();
+        let keyed = format!("rotation(key=file:{}) | gaussian(sigma=0.1..0.2/2)", key.display());
+        let defenses = [keyed.clone(), "none".to_owned()];
+        let sweeps: Vec<Sweep> = defenses.iter().map(|spec| spec.parse().unwrap()).collect();
+        let expected = "'rotation(key=…) | gaussian(sigma=0.1..0.2/2)'";
+        let cases = [
+            (["curve", "--defense", &keyed], format!("embosk curve --defense {expected}")),
+            (
+                ["curve", &format!("--defense={keyed}"), "--find=leak<=0.1"],
+                format!("embosk curve '--defense={}' '--find=leak<=0.1'", expected.trim_matches('\'')),
+            ),
+            (
+                ["--embedder", "/home/ann/models/minilm", "--output=/tmp/out"],
+                "embosk --embedder …/minilm --output=…/out".to_owned(),
+            ),
+            (["--corpus", "mine/it's", "none"], "embosk --corpus 'mine/it'\\''s' none".to_owned()),
+        ];
+        for (words, shown) in cases {
+            assert_eq!(super::shown(words.into_iter().map(str::to_owned), &defenses, &sweeps), shown);
+        }
+    }
+}
