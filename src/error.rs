@@ -43,6 +43,16 @@ impl Error {
     pub(crate) fn file(path: impl Into<PathBuf>, message: impl fmt::Display) -> Self {
         Self::File { path: path.into(), line: None, message: message.to_string() }
     }
+
+    /// A file that could not be opened; `hint` is what to do where it is missing, or nothing.
+    #[cfg(feature = "evaluate")]
+    pub(crate) fn unreadable(path: impl Into<PathBuf>, error: &std::io::Error, hint: &str) -> Self {
+        match error.kind() {
+            std::io::ErrorKind::NotFound if hint.is_empty() => Self::file(path, "there is no such file"),
+            std::io::ErrorKind::NotFound => Self::file(path, format!("there is no such file; {hint}")),
+            _ => Self::file(path, error),
+        }
+    }
 }
 
 impl fmt::Display for Error {

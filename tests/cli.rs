@@ -95,7 +95,13 @@ fn keys_differ_are_closed_to_others_and_are_not_overwritten() {
     }
     refused(&folder, "keygen --output key", "it exists");
     assert_eq!(fs::read_to_string(folder.path().join("key")).unwrap(), stored);
-    refused(&folder, "keygen --output no/such/folder/key", "key: ");
+    refused(&folder, "keygen --output no/such/folder/key", "key: there is no folder to write it to");
+    #[cfg(unix)]
+    refused(
+        &folder,
+        "evaluate --defense rotation(key=file:/dev/zero)",
+        "/dev/zero could not be read: it is no regular",
+    );
 }
 
 #[test]
@@ -109,8 +115,10 @@ fn a_defense_that_cannot_be_read_is_refused() {
         ("quantization(bits=3)", "bits"),
         ("rotation(key=env:EMBOSK_KEY)", "EMBOSK_KEY"),
         ("rotation(key=file:nowhere)", "nowhere"),
+        ("gaussian(sigma=0.1..0.3/3)", "only `embosk curve` takes ranges"),
     ] {
         refused(&folder, &protect(spec), part);
+        refused(&folder, &format!("train inverter --corpus texts.txt --out o --defense {spec}"), part);
         let evaluate = format!("evaluate --embedder model --defense {spec}");
         refused(&folder, &evaluate, part);
     }
@@ -142,8 +150,8 @@ fn vectors_that_are_wrong_are_refused() {
         ("header.npy", "header"),
         ("text.npy", "not a .npy file"),
         ("double.npy", "float32"),
-        ("missing.npy", "missing.npy: "),
-        ("model", "model: "),
+        ("missing.npy", "missing.npy: there is no such file"),
+        ("model", "model: it is a folder"),
     ] {
         refused(&folder, &protect(input), part);
     }
@@ -151,7 +159,11 @@ fn vectors_that_are_wrong_are_refused() {
     refused(&folder, &format!("{narrow} wide.npy out.npy"), "dimension 3");
     refused(&folder, &format!("{narrow} clean.npy clean.npy"), "overwritten");
     refused(&folder, &format!("{narrow} clean.npy ./model/../clean.npy"), "overwritten");
-    refused(&folder, &format!("{narrow} clean.npy no/folder/out.npy"), "out.npy: ");
+    refused(
+        &folder,
+        &format!("{narrow} clean.npy no/folder/out.npy"),
+        "out.npy: there is no folder no/folder",
+    );
     assert!(!folder.path().join("out.npy").exists());
     let left =
         fs::read_dir(folder.path()).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap());
@@ -171,8 +183,11 @@ fn texts_and_models_that_are_missing_are_named() {
     for (line, part) in [
         ("embed --embedder model --input nothing.txt --output out.npy", "nothing.txt: it is empty"),
         ("embed --embedder model --input latin.txt --output out.npy", "latin.txt, line 2: it is not UTF-8"),
-        ("embed --embedder model --input missing.txt --output out.npy", "missing.txt: "),
-        ("embed --embedder model --input texts.txt --output out.npy", "model"),
+        ("embed --embedder model --input missing.txt --output out.npy", "missing.txt: there is no such file"),
+        (
+            "embed --embedder model --input texts.txt --output out.npy",
+            "model/modules.json: there is no such file; an embedder's folder is one of sentence-transformers",
+        ),
         ("embed --embedder nowhere --input texts.txt --output out.npy", "nowhere: there is no such folder"),
         ("embed --embedder reference --input texts.txt --output out.npy", "scripts/fetch-minilm"),
         ("embed --embedder http://localhost/v1 --input texts.txt --output out.npy", "later version"),
@@ -190,11 +205,25 @@ fn texts_and_models_that_are_missing_are_named() {
         ),
         ("train inverter --embedder model --corpus texts.txt --out o --device cuda", "cpu"),
         ("train corrector --inverter none --embedder model --corpus texts.txt --out o", "none"),
-        ("invert --inverter model --embedder model --input texts.txt", "model"),
+        (
+            "train inverter --corpus texts.txt --out o --init model",
+            "model/config.json: there is no such file; a model's",
+        ),
+        ("train inverter --corpus texts.txt --out o --resume", "o: there is no checkpoint to resume from"),
+        (
+            "invert --inverter model --embedder model --input texts.txt",
+            "model/config.json: there is no such file; a model's folder has config.json, model.safetensors",
+        ),
         ("invert --inverter no-such-attack --embedder model --input texts.txt", "no-such-attack"),
         ("evaluate --corpus records:0 --embedder model", "records:N"),
-        ("evaluate --corpus model --embedder model", "corpus.jsonl"),
-        ("evaluate --corpus missing.txt --embedder model", "missing.txt: "),
+        (
+            "evaluate --corpus model --embedder model",
+            "model/corpus.jsonl: there is no such file; a BEIR folder has",
+        ),
+        ("evaluate --corpus missing.txt --embedder model", "missing.txt: there is no such file; a corpus is"),
+        ("evaluate --retrained model --embedder model", "add the adversary `retrained`"),
+        ("evaluate --adversary all --adversary naive --embedder model", "name no other"),
+        ("evaluate --attack none --adversary naive --embedder model", "an adversary is named, but no attack"),
         ("evaluate --embedder model --output no/folder/report.json", "report.json: there is no folder"),
         ("embed --embedder model --input texts.txt --output model", "model: it is a folder"),
         ("evaluate --embedder model", "model"),
@@ -311,6 +340,7 @@ fn entities_are_scored_where_spans_name_them() {
             "spans.jsonl, line 2: a span is empty or ends beyond",
         ),
         (format!("{first}\n[]\n"), "spans.jsonl, line 2: it is not a JSON object"),
+        (format!("{first}\n[[[0, 3]], null]\n"), "spans.jsonl, line 2: it is not a JSON object"),
     ] {
         fs::write(folder.path().join("spans.jsonl"), spans).unwrap();
         refused(&folder, command, message);
@@ -325,6 +355,7 @@ fn a_bad_pair_is_named_and_not_quoted() {
         "{\"input\": null, \"output\": \"secret\"}",
         "{\"output\": \"secret\"}",
         "[\"secret\"]",
+        "[\"secret\", \"secret\"]",
         "secret",
         "",
     ] {

@@ -617,6 +617,16 @@ fn the_shipped_attack_is_swept_searched_and_shown() {
         "the command is there"
     );
 
+    // what shows texts is for its owner
+    #[cfg(unix)]
+    for folder in [&out, &out.join("points")] {
+        for name in files(folder).into_keys() {
+            use std::os::unix::fs::PermissionsExt;
+            let mode = fs::metadata(folder.join(&name)).unwrap().permissions().mode();
+            assert_eq!(mode & 0o777, 0o600, "{name}");
+        }
+    }
+
     // known points are not measured again; without the flag no text is shown
     let again = embosk(folder, &format!("{line} --verbose")).output().unwrap();
     assert!(!String::from_utf8_lossy(&again.stderr).contains("naive: leak"));

@@ -280,6 +280,15 @@ fn equal_settings_give_an_equal_report_and_equal_vectors_one_attack() {
 }
 
 #[test]
+fn an_adversary_named_twice_attacks_once() {
+    let corpus = Corpus::records(100, 1);
+    let evaluation = attacked(&corpus).adversary(Adversary::Leaked(9)).adversary(Adversary::Naive);
+    let report = evaluation.adversary(Adversary::Leaked(9)).run().unwrap();
+    let names: Vec<&str> = report.rows.iter().map(|row| row.adversary.as_str()).collect();
+    assert_eq!(names, ["leaked(9)", "naive"]);
+}
+
+#[test]
 fn an_attack_that_does_not_work_undefended_proves_nothing() {
     let corpus = Corpus::records(100, 4);
     let report = evaluation(&corpus)

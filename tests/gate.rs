@@ -272,6 +272,7 @@ mod command {
     use std::path::Path;
     use std::process::{Command, Output};
 
+    use embosk::evaluate::records::{Split, generate};
     use serde_json::Value;
     use tempfile::TempDir;
 
@@ -281,7 +282,8 @@ mod command {
     fn gate(folder: &Path, arguments: &str) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_embosk"));
         command.current_dir(folder).arg("gate").args(arguments.split_whitespace());
-        command.env("CANDLE_NUM_THREADS", "1").env_remove("GITHUB_ACTIONS").env_remove("GITHUB_WORKSPACE");
+        command.env("CANDLE_NUM_THREADS", "1").env("EMBOSK_CACHE", env!("CARGO_TARGET_TMPDIR"));
+        command.env_remove("GITHUB_ACTIONS").env_remove("GITHUB_WORKSPACE");
         command
     }
 
@@ -339,6 +341,7 @@ defense = "gaussian(sigma=0.3)"
             (&"pass".into(), &"canary".into())
         );
         assert_eq!(verdict["report"]["rows"][0]["n"], 24);
+        assert_eq!(verdict["report"]["signature"]["attack_name"], "minilm");
 
         // weakened on purpose: the limits, where GitHub shows them, and the baseline
         budget(&folder, "weak.toml", |text| text.replace("sigma=0.3", "sigma=0.001"));
@@ -370,6 +373,22 @@ defense = "gaussian(sigma=0.3)"
         assert!(read("damaged.xml").contains("<error type=\"inconclusive\""));
     }
 
+    /// Those who adapt to a defense attack where no adversary is named.
+    #[test]
+    fn the_usual_adversaries_adapt() {
+        let folder = tempfile::tempdir().unwrap();
+        let own: String = generate(Split::Train, 9).take(60).map(|record| record.text + "\n").collect();
+        fs::write(folder.path().join("own.txt"), own).unwrap();
+        budget(&folder, "budget.toml", |text| {
+            text.replace("adversaries = [\"naive\"]", "attacker_corpus = \"own.txt\"")
+        });
+        let output = exits(0, gate(folder.path(), "--budget budget.toml --format json"));
+        let verdict: Value = serde_json::from_slice(&output.stdout).unwrap();
+        let adversaries = &verdict["report"]["signature"]["adversaries"];
+        assert_eq!(*adversaries, serde_json::json!(["naive", "informed(60)", "leaked(176)"]));
+        assert_eq!(verdict["report"]["signature"]["attacker_texts"], "own.txt:60");
+    }
+
     /// The shipped attack with the numbers of its inverter in another order.
     fn damage(to: &Path) {
         let from = Path::new(env!("CARGO_MANIFEST_DIR")).join("attacks/models/minilm");
@@ -397,12 +416,22 @@ defense = "gaussian(sigma=0.3)"
             text.replace("records:200", "texts.txt").replace("exact_match", "ndcg_drop")
         });
         budget(&folder, "attackless.toml", |text| text.replace("steps = 2", "model = \"none\", steps = 2"));
+        fs::create_dir(folder.path().join("empty")).unwrap();
+        budget(&folder, "embedder.toml", |text| text.replace("embedder = ", "embedder = 'empty' # "));
+        budget(&folder, "attack.toml", |text| text.replace("steps = 2", "model = \"empty\", steps = 2"));
+        let retrained = "adversaries = [\"retrained\"]\nretrained = \"empty\"";
+        budget(&folder, "retrained.toml", |text| text.replace("adversaries = [\"naive\"]", retrained));
+        budget(&folder, "idle.toml", |text| text.replace("samples", "retrained = \"empty\"\nsamples"));
         for (arguments, part) in [
-            ("", "privacy-budget.toml: "),
+            ("", "privacy-budget.toml: there is no such budget; write one after"),
+            ("--budget embedder.toml", "empty/modules.json: there is no such file"),
+            ("--budget attack.toml", "empty: there is no folder `inverter` in it"),
+            ("--budget retrained.toml", "empty: there is no folder `inverter` in it"),
+            ("--budget idle.toml", "add the adversary `retrained`"),
             ("--budget typo.toml", "typo.toml, line 4: unknown field `sample`"),
             ("--budget file.toml", "missing.txt: "),
             ("--budget retrieval.toml", "limits ndcg_drop, but the corpus has no queries"),
-            ("--budget attackless.toml", "names no attack"),
+            ("--budget attackless.toml", "attackless.toml, line 12: bleu is limited, but attack is"),
             ("--budget typo.toml --update-baseline", "--baseline"),
             ("--budget typo.toml --format xml", "xml"),
         ] {

@@ -74,7 +74,8 @@ impl Key {
     ///
     /// # Errors
     /// [`Error::KeyFile`] where it cannot be read, [`Error::KeyText`] where it holds no key, and on
-    /// Unix [`Error::KeyFileMode`] where its group or others have any access to it.
+    /// Unix [`Error::KeyFileMode`] where its group or others have any access to it. A pipe that only its
+    /// owner can read is read; a device or a folder that others can read is no file, and no mode would help.
     pub fn from_file(path: impl AsRef<Path>) -> Result<Self, Error> {
         let path = path.as_ref();
         let failed = |source| Error::KeyFile { path: path.to_owned(), source };
@@ -209,6 +210,10 @@ fn refuse_open_mode(file: &File, path: &Path) -> Result<(), Error> {
 
     let metadata = file.metadata().map_err(|source| Error::KeyFile { path: path.to_owned(), source })?;
     match metadata.permissions().mode() & 0o777 {
+        mode if mode & 0o077 != 0 && !metadata.is_file() => {
+            let source = io::Error::new(io::ErrorKind::InvalidInput, "it is no regular file");
+            Err(Error::KeyFile { path: path.to_owned(), source })
+        }
         mode if mode & 0o077 != 0 => Err(Error::KeyFileMode { path: path.to_owned(), mode }),
         _ => Ok(()),
     }

@@ -109,6 +109,10 @@ fn a_key_file_that_others_can_read_is_refused() {
     }
     file.as_file().set_permissions(std::fs::Permissions::from_mode(0o400)).unwrap();
     assert!(Key::from_file(file.path()).is_ok());
+    for no_file in ["/dev/zero", "/"] {
+        let message = Key::from_file(no_file).unwrap_err().to_string();
+        assert!(message.contains("no regular file") && !message.contains("chmod"), "{message}");
+    }
 }
 
 /// Compiles only where a type does *not* implement a trait: otherwise `_` has two answers.

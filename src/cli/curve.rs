@@ -41,7 +41,7 @@ pub(crate) struct Args {
     #[arg(long, value_name = "LIMIT")]
     find: Option<Limit>,
     /// Show so many of the attacked texts, and what came back of them at each strength. They are texts of
-    /// the corpus: whoever may see the page may read them.
+    /// the corpus: whoever may see the page may read them. The files are for you alone then.
     #[arg(long, default_value_t = 0, value_name = "N")]
     examples: usize,
 }
@@ -55,13 +55,10 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode, CliError> {
     let stacks = stacks(&sweeps);
     let course = Course::new();
     course.say("loading");
-    let said = course.clone();
     let evaluation = args.common.prepare(stacks)?.examples(args.examples);
     let store = Store::open(&args.output, args.examples)?;
     let journal = Notebook { store: store.clone(), course: course.clone(), search: search.clone() };
-    let report = evaluation.progress(move |message| said.say(message)).journal(journal).run();
-    course.finish();
-    let report = report?;
+    let report = course.follow(evaluation.journal(journal))?;
     let answer = search.as_ref().and_then(|search| search.answer(&report.rows));
     write(args, &sweeps, &report, search.as_ref().zip(answer))
 }
@@ -98,7 +95,7 @@ fn write(
         ("curve.svg", svg::file(&curve)),
         ("index.html", page::page(&curve, &command)),
     ] {
-        files::write_text(Some(&args.output.join(name)), &text)?;
+        files::write_text_for(store::readers(args.examples), &args.output.join(name), &text)?;
     }
     print(&summary(&curve, &args.output))?;
     Ok(verdict(report, &curve))

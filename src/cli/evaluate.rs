@@ -39,14 +39,11 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode, CliError> {
     args.output.as_deref().map_or(Ok(()), files::check_output)?;
     let course = Course::new();
     course.say("loading");
-    let said = course.clone();
     let mut evaluation = args.common.prepare(stacks)?.journal(course.clone());
     if let Some(folder) = &args.runs {
         evaluation = evaluation.runs(folder);
     }
-    let report = evaluation.progress(move |message| said.say(message)).run();
-    course.finish();
-    let report = report?;
+    let report = course.follow(evaluation)?;
     let text = render(&report, args.format)?;
     files::write_result(args.output.as_deref(), &text)?;
     Ok(verdict(&report, args))

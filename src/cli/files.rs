@@ -19,9 +19,19 @@ pub(crate) fn bad(path: &Path, message: impl Display) -> CliError {
     CliError::new(format!("{}: {message}", path.display()))
 }
 
+/// An error about a file or folder that could not be opened, in words where there are better ones than
+/// the operating system's.
+pub(crate) fn unreadable(path: &Path, error: &io::Error) -> CliError {
+    match error.kind() {
+        io::ErrorKind::NotFound => bad(path, "there is no such file"),
+        io::ErrorKind::IsADirectory => bad(path, "it is a folder; name a file"),
+        _ => bad(path, error),
+    }
+}
+
 /// Reads a matrix of `f32`, `[rows, dim]`.
 pub(crate) fn read_npy(path: &Path) -> Result<Array2<f32>, CliError> {
-    let bytes = fs::read(path).map_err(|error| bad(path, error))?;
+    let bytes = fs::read(path).map_err(|error| unreadable(path, &error))?;
     check_shape(path, &bytes)?;
     Array2::read_npy(bytes.as_slice()).map_err(|error| bad(path, explain(&error)))
 }
@@ -81,26 +91,39 @@ pub(crate) fn check_output(path: &Path) -> Result<(), CliError> {
             File::create(&probe).and_then(|_| fs::remove_file(&probe)).map_err(|error| bad(path, error))
         }
         (true, true) => Err(bad(path, "it is a folder; name a file to write")),
-        (false, _) => Err(bad(path, "there is no folder to write it to")),
+        (false, _) => {
+            Err(bad(path, format!("there is no folder {} to write it to; make it first", folder.display())))
+        }
     }
 }
 
 /// Writes a matrix of `f32`, whole or not at all.
 pub(crate) fn write_npy(path: &Path, vectors: &Array2<f32>) -> Result<(), CliError> {
-    write_atomically(path, |file| vectors.write_npy(file).map_err(io::Error::other))
+    write_atomically(path, Readers::Usual, |file| vectors.write_npy(file).map_err(io::Error::other))
+}
+
+/// Who may read what is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Readers {
+    /// Whom the umask lets.
+    Usual,
+    /// Whoever wrote it, as with a key file; where there are no such modes, as usual.
+    Owner,
 }
 
 /// Writes beside `path` and renames into place, so that no reader sees half a file and a failure
 /// leaves what was there. A pipe or a device is written as it is.
 pub(crate) fn write_atomically(
     path: &Path,
+    readers: Readers,
     write: impl Fn(&mut BufWriter<File>) -> io::Result<()>,
 ) -> Result<(), CliError> {
     let target = fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
     let special = fs::metadata(&target).is_ok_and(|target| !target.is_file());
     let part = if special { target.clone() } else { beside(&target) };
-    let done =
-        fill(&part, special, write).and_then(|()| if special { Ok(()) } else { fs::rename(&part, &target) });
+    let done = open(&part, special, readers)
+        .and_then(|file| fill(file, special, write))
+        .and_then(|()| if special { Ok(()) } else { fs::rename(&part, &target) });
     done.map_err(|error| {
         if !special {
             let _ = fs::remove_file(&part);
@@ -121,13 +144,21 @@ pub(crate) fn remove_parts(folder: &Path) {
     }
 }
 
-fn fill(
-    path: &Path,
-    special: bool,
-    write: impl Fn(&mut BufWriter<File>) -> io::Result<()>,
-) -> io::Result<()> {
-    let mut file =
-        BufWriter::new(if special { File::options().write(true).open(path)? } else { File::create(path)? });
+fn open(path: &Path, special: bool, readers: Readers) -> io::Result<File> {
+    let mut options = File::options();
+    options.write(true);
+    if special {
+        return options.open(path);
+    }
+    #[cfg(unix)]
+    if readers == Readers::Owner {
+        std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    }
+    options.create(true).truncate(true).open(path)
+}
+
+fn fill(file: File, special: bool, write: impl Fn(&mut BufWriter<File>) -> io::Result<()>) -> io::Result<()> {
+    let mut file = BufWriter::new(file);
     write(&mut file)?;
     let file = file.into_inner().map_err(io::IntoInnerError::into_error)?;
     if special { Ok(()) } else { file.sync_all() }
@@ -141,9 +172,14 @@ fn beside(path: &Path) -> PathBuf {
 /// Writes text to `path`, or to stdout where there is none.
 pub(crate) fn write_text(path: Option<&Path>, text: &str) -> Result<(), CliError> {
     match path {
-        Some(path) => write_atomically(path, |file| file.write_all(text.as_bytes())),
+        Some(path) => write_text_for(Readers::Usual, path, text),
         None => super::print(text).map(|_| ()),
     }
+}
+
+/// Writes text to a file that `readers` may read.
+pub(crate) fn write_text_for(readers: Readers, path: &Path, text: &str) -> Result<(), CliError> {
+    write_atomically(path, readers, |file| file.write_all(text.as_bytes()))
 }
 
 /// As [`write_text`], for what took minutes of work: where the file fails, it is better on stdout than
@@ -170,11 +206,33 @@ mod tests {
             file.write_all(b"half")?;
             Err(io::Error::other("the disk is full"))
         };
-        assert!(write_atomically(&path, failing).unwrap_err().to_string().ends_with("out: the disk is full"));
+        assert!(
+            write_atomically(&path, Readers::Usual, failing)
+                .unwrap_err()
+                .to_string()
+                .ends_with("out: the disk is full")
+        );
         assert_eq!(fs::read_to_string(&path).unwrap(), "before");
         write_text(Some(&path), "after").unwrap();
         assert_eq!(fs::read_to_string(&path).unwrap(), "after");
         assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn what_is_for_its_owner_is_closed_to_others() {
+        use std::os::unix::fs::PermissionsExt;
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("out");
+        let mode = || fs::metadata(&path).unwrap().permissions().mode() & 0o777;
+        fs::write(&path, "before").unwrap();
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o644)).unwrap();
+        write_text_for(Readers::Owner, &path, "after").unwrap();
+        assert_eq!((mode(), fs::read_to_string(&path).unwrap().as_str()), (0o600, "after"));
+        write_text(Some(&path), "again").unwrap();
+        let usual = folder.path().join("usual");
+        fs::write(&usual, "").unwrap();
+        assert_eq!(mode(), fs::metadata(usual).unwrap().permissions().mode() & 0o777);
     }
 
     #[test]

@@ -6,18 +6,17 @@ mod summary;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use std::sync::Arc;
 
 use clap::ValueEnum;
-use embosk::attacks::vec2text::Vec2Text;
-use embosk::embedder::SentenceTransformer;
-use embosk::evaluate::{Baseline, Corpus, Metric, Outcome, Report, Verdict};
+use embosk::evaluate::{Baseline, Budget, Corpus, Journal, Outcome, Report, Row, Undefended, Verdict};
 use serde::Serialize;
-use serde_json::{Map, json};
+use serde_json::{Map, Value};
 
 use self::budget_file::BudgetFile;
-use super::arguments::measured;
-use super::{CliError, files, models, progress, remark, warn};
+use super::models::Cache;
+use super::progress::Course;
+use super::settings::{Choice, Settings};
+use super::{CliError, files, remark, warn};
 
 /// Hold defenses to a budget: what may leak at most, and what retrieval may lose.
 ///
@@ -44,6 +43,8 @@ pub(crate) struct Args {
     /// What records, samples, noise and bounds are drawn from, instead of the budget's.
     #[arg(long, value_name = "S")]
     seed: Option<u64>,
+    #[command(flatten)]
+    cache: Cache,
     /// How to print the verdict.
     #[arg(long, value_enum, default_value_t = Format::Table)]
     format: Format,
@@ -69,21 +70,15 @@ struct Outputs<'a> {
 pub(crate) fn run(args: &Args) -> Result<ExitCode, CliError> {
     let mut file = BudgetFile::read(&args.budget)?;
     if let Some(embedder) = &args.embedder {
-        file.embedder.clone_from(embedder);
+        file.settings.embedder.clone_from(embedder);
     }
-    file.seed = args.seed.unwrap_or(file.seed);
+    file.settings.seed = args.seed.unwrap_or(file.settings.seed);
+    file.settings.check()?;
     let written = [&args.output, &args.junit, &args.baseline.clone().filter(|_| args.update_baseline)];
     written.into_iter().flatten().try_for_each(|path| files::check_output(path))?;
     let baseline = read_baseline(args)?;
-    let things = Things::load(&file)?;
-    if let Some(baseline) = &baseline {
-        baseline.check(&things.settings(&file))?;
-    }
-    let report = evaluate(&file, things)?;
-    let mut budget = file.budget.clone();
-    if let Some(baseline) = baseline {
-        budget = budget.baseline(baseline);
-    }
+    let report = evaluate(args, &file, baseline.clone())?;
+    let budget = baseline.into_iter().fold(file.budget.clone(), Budget::baseline);
     let verdict = report.check(&budget)?;
     update_baseline(args, &report, &verdict)?;
     tell(args, &file, &report, &verdict)?;
@@ -92,6 +87,19 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode, CliError> {
         Outcome::Fail => ExitCode::from(1),
         Outcome::Inconclusive => ExitCode::from(3),
     })
+}
+
+fn evaluate(args: &Args, file: &BudgetFile, baseline: Option<Baseline>) -> Result<Report, CliError> {
+    let Settings { corpus, seed, .. } = &file.settings;
+    let corpus = Corpus::load(corpus, *seed)?;
+    let unscored = file.budget.limited().find(|metric| metric.is_retrieval() && corpus.queries().is_empty());
+    if let Some(metric) = unscored {
+        return Err(CliError::new(format!("the budget limits {metric}, but the corpus has no queries")));
+    }
+    let course = Course::new();
+    course.say("loading");
+    let watch = Watch::new(file, baseline, course.clone());
+    Ok(course.follow(file.settings.prepare_on(corpus, &args.cache)?.journal(watch))?)
 }
 
 fn read_baseline(args: &Args) -> Result<Option<Baseline>, CliError> {
@@ -105,78 +113,47 @@ fn read_baseline(args: &Args) -> Result<Option<Baseline>, CliError> {
     Baseline::from_json(&text).map(Some).map_err(|error| files::bad(path, error))
 }
 
-/// What the budget names, loaded.
-struct Things {
-    corpus: Corpus,
-    embedder: SentenceTransformer,
-    attack: Option<Vec2Text>,
+/// Refuses a baseline of other settings before anything is attacked, and shows the course.
+struct Watch {
+    baseline: Option<Baseline>,
+    /// The settings that a journal is not told: which stacks, and where they are named, which adversaries.
+    named: Map<String, Value>,
+    course: Course,
 }
 
-impl Things {
-    fn load(file: &BudgetFile) -> Result<Self, CliError> {
-        let corpus = Corpus::load(&file.corpus, file.seed)?;
-        let limited = |of: fn(Metric) -> bool| file.budget.limited().find(|&metric| of(metric));
-        if let Some(metric) = limited(Metric::is_retrieval).filter(|_| corpus.queries().is_empty()) {
-            return Err(CliError::new(format!("the budget limits {metric}, but the corpus has no queries")));
-        }
-        let attacked = |metric: Metric| !metric.is_retrieval();
-        let attack = match file.attack.model.as_str() {
-            "none" => match limited(attacked) {
-                Some(metric) => {
-                    return Err(CliError::new(format!("the budget limits {metric}, but names no attack")));
-                }
-                None => None,
-            },
-            name => Some(file.attack.apply(models::attack(name)?)),
+impl Watch {
+    fn new(file: &BudgetFile, baseline: Option<Baseline>, course: Course) -> Self {
+        let Settings { stacks, adversaries, .. } = &file.settings;
+        let mut named = Map::new();
+        named.insert("defenses".into(), stacks.iter().map(ToString::to_string).collect());
+        let name = |choice: &Choice| match choice {
+            Choice::One(adversary) => Some(adversary.to_string()),
+            Choice::All => None,
         };
-        let embedder = models::embedder(&file.embedder)?;
-        if let Some(attack) = &attack {
-            models::fit(attack, &embedder)?;
+        let adversaries: Option<Vec<String>> = adversaries.iter().map(name).collect();
+        if let Some(adversaries) = adversaries.filter(|adversaries| !adversaries.is_empty()) {
+            named.insert("adversaries".into(), adversaries.into());
         }
-        Ok(Self { corpus, embedder, attack })
-    }
-
-    /// The settings that a report's signature will have, as far as they are known before the work: a
-    /// baseline of others is refused at once.
-    fn settings(&self, file: &BudgetFile) -> Map<String, serde_json::Value> {
-        let mut settings = Map::new();
-        let mut set = |name: &str, value: serde_json::Value| settings.insert(name.to_owned(), value);
-        set("corpus_sha256", json!(self.corpus.hash()));
-        set("embedder_sha256", json!(self.embedder.hash()));
-        set("seed", json!(file.seed));
-        set("defenses", file.stacks.iter().map(ToString::to_string).collect());
-        if let Some(attack) = &self.attack {
-            set("attack_sha256", json!(attack.hash()));
-            set("attack", json!(attack.to_string()));
-            set("samples", json!(file.samples));
-            if !file.adversaries.is_empty() {
-                set("adversaries", file.adversaries.iter().map(ToString::to_string).collect());
-            }
-        }
-        settings
+        Self { baseline, named, course }
     }
 }
 
-fn evaluate(file: &BudgetFile, things: Things) -> Result<Report, CliError> {
-    let embedder = Arc::new(things.embedder);
-    let spinner = progress::spinner();
-    let shown = spinner.clone();
-    let mut evaluation = measured(things.corpus, &embedder, &embedder)
-        .samples(file.samples)
-        .seed(file.seed)
-        .progress(move |message| shown.set_message(message.to_owned()));
-    for stack in &file.stacks {
-        evaluation = evaluation.defense(stack.clone());
-    }
-    if let Some(attack) = things.attack {
-        for &adversary in &file.adversaries {
-            evaluation = evaluation.adversary(adversary);
+impl Journal for Watch {
+    fn begin(&mut self, settings: &Map<String, Value>, rows: usize) -> Result<(), embosk::Error> {
+        if let Some(baseline) = &self.baseline {
+            let known = settings.iter().chain(&self.named);
+            baseline.check(&known.map(|(name, value)| (name.clone(), value.clone())).collect())?;
         }
-        evaluation = evaluation.note("attack_sha256", attack.hash()).attack(attack);
+        self.course.begin(settings, rows)
     }
-    let report = evaluation.run();
-    spinner.finish_and_clear();
-    Ok(report?)
+
+    fn finished_undefended(&mut self, undefended: &Undefended) -> Result<(), embosk::Error> {
+        self.course.finished_undefended(undefended)
+    }
+
+    fn finished(&mut self, row: &Row) -> Result<(), embosk::Error> {
+        self.course.finished(row)
+    }
 }
 
 /// An attack that does not work must not become what later ones are measured by.

@@ -46,6 +46,7 @@ fn explain(error: &io::Error) -> String {
         io::ErrorKind::AlreadyExists => {
             "it exists, and a key is not overwritten: vectors under the old one would be lost".into()
         }
+        io::ErrorKind::NotFound => "there is no folder to write it to; make it first".into(),
         _ => error.to_string(),
     }
 }

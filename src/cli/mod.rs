@@ -13,6 +13,7 @@ mod models;
 mod progress;
 mod protect;
 mod score;
+mod settings;
 mod table;
 mod train;
 

@@ -1,10 +1,11 @@
-//! Embedders and attacks, by the names that the command line gives them.
+//! Embedders, attacks and defenses, by the names that the command line gives them.
 
-use std::num::NonZero;
 use std::path::{Path, PathBuf};
 
+use embosk::Stack;
 use embosk::attacks::vec2text::{LOCAL_QUERIES, Vec2Text};
-use embosk::embedder::SentenceTransformer;
+use embosk::embedder::{EmbeddingCache, SentenceTransformer};
+use embosk::evaluate::Sweep;
 
 use super::{CliError, warn};
 
@@ -30,29 +31,67 @@ pub(crate) fn embedder(name: &str) -> Result<SentenceTransformer, CliError> {
     Ok(SentenceTransformer::load(name)?)
 }
 
-/// How an attack searches.
+/// What `--defense` names.
+pub(crate) fn stack(spec: &str) -> Result<Stack, CliError> {
+    spec.parse().map_err(|error: embosk::defenses::Error| match spec.parse::<Sweep>() {
+        Ok(sweep) if !sweep.ranges().is_empty() => {
+            CliError::new("the defense has a range, and only `embosk curve` takes ranges; give it one number")
+        }
+        _ => error.into(),
+    })
+}
+
+/// Where embeddings are kept.
 #[derive(Debug, clap::Args)]
+pub(crate) struct Cache {
+    /// The folder that keeps embeddings, and in training hypotheses, between runs.
+    #[arg(long, env = "EMBOSK_CACHE", default_value = ".cache/embosk", value_name = "DIR")]
+    cache: PathBuf,
+}
+
+impl Cache {
+    pub(crate) fn embeddings(&self, embedder: &SentenceTransformer) -> Result<EmbeddingCache, CliError> {
+        Ok(EmbeddingCache::new(self.cache.join("embeddings"), embedder.hash())?)
+    }
+
+    /// The folder of hypotheses.
+    pub(crate) fn hypotheses(&self) -> PathBuf {
+        self.cache.join("hypotheses")
+    }
+}
+
+/// How an attack searches.
+#[derive(Debug, Clone, Copy, clap::Args)]
 pub(crate) struct Search {
     /// Correction steps; 0 for none.
-    #[arg(long, default_value_t = 20, value_name = "N")]
+    #[arg(long, default_value_t = Search::default().steps, value_name = "N")]
     pub(crate) steps: usize,
     /// Hypotheses kept from step to step.
-    #[arg(long, default_value = "4", value_name = "B", value_parser = beam_width)]
-    pub(crate) beam_width: NonZero<usize>,
+    #[arg(long, default_value_t = Search::default().beam_width, value_name = "B", value_parser = parse_beam_width)]
+    pub(crate) beam_width: usize,
     /// Oracle queries a text that the local search after the correction may use; 0 for none.
-    #[arg(long, default_value_t = LOCAL_QUERIES, value_name = "N")]
-    local_queries: usize,
+    #[arg(long, default_value_t = Search::default().local_queries, value_name = "N")]
+    pub(crate) local_queries: usize,
+}
+
+impl Default for Search {
+    fn default() -> Self {
+        Self { steps: 20, beam_width: 4, local_queries: LOCAL_QUERIES }
+    }
+}
+
+fn parse_beam_width(text: &str) -> Result<usize, &'static str> {
+    beam_width(text.parse().unwrap_or(0))
 }
 
 /// Memory grows with the width.
-fn beam_width(text: &str) -> Result<NonZero<usize>, String> {
-    let width = text.parse::<NonZero<usize>>().ok().filter(|width| width.get() <= 256);
-    width.ok_or_else(|| "it is a whole number from 1 to 256".into())
+pub(crate) fn beam_width(width: usize) -> Result<usize, &'static str> {
+    if (1..=256).contains(&width) { Ok(width) } else { Err("a beam width is a whole number from 1 to 256") }
 }
 
 impl Search {
     pub(crate) fn apply(&self, attack: Vec2Text) -> Vec2Text {
-        attack.steps(self.steps).beam_width(self.beam_width.get()).local_queries(self.local_queries)
+        attack.steps(self.steps).beam_width(self.beam_width).local_queries(self.local_queries)
     }
 }
 

@@ -6,10 +6,11 @@ use std::rc::Rc;
 use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
-use embosk::evaluate::{Journal, Row, Undefended};
+use embosk::evaluate::{Journal, Report, Row, Undefended};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use serde_json::{Map, Value};
 
+use super::settings::Prepared;
 use super::{remark, table};
 
 /// How much is said beside results and errors.
@@ -102,6 +103,14 @@ impl Course {
                 format!("{row} of {total}{} · {message}", self.rest())
             }
         });
+    }
+
+    /// Runs an evaluation while its course is shown.
+    pub(crate) fn follow(&self, evaluation: Prepared) -> Result<Report, embosk::Error> {
+        let said = self.clone();
+        let report = evaluation.progress(move |message| said.say(message)).run();
+        self.finish();
+        report
     }
 
     /// A row that was known, or one more than was planned.

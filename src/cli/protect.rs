@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use clap::ValueEnum;
 use embosk::{Defense, Rng, Stack};
 
-use super::{CliError, files, progress};
+use super::{CliError, files, models, progress};
 
 /// Put a file of vectors through a defense.
 #[derive(Debug, clap::Args)]
@@ -41,10 +41,11 @@ impl From<Role> for embosk::Role {
 
 pub(crate) fn run(args: &Args) -> Result<ExitCode, CliError> {
     // not clap's to read: its errors repeat what was written, and that may hold a key
-    let stack: Stack = args.defense.parse()?;
+    let stack = models::stack(&args.defense)?;
     if same_file(&args.input, &args.output) {
         return Err(files::bad(&args.output, "the clean vectors would be overwritten; name another file"));
     }
+    files::check_output(&args.output)?;
     let spinner = progress::spinner();
     let done = protect(args, &stack, &|what| spinner.set_message(what));
     spinner.finish_and_clear();

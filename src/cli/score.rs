@@ -9,6 +9,7 @@ use embosk::evaluate::statistics::{Score, mean, proportion, resampled};
 use embosk::evaluate::text::{self, BleuCounts, ChrfCounts, Order};
 use entities::Entities;
 use rayon::prelude::*;
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use super::{CliError, files, print, progress, table};
@@ -91,10 +92,16 @@ fn read(path: &Path) -> Result<Vec<Pair>, CliError> {
 
 /// serde's own message is not passed on: it may quote a text.
 fn parse(path: &Path, line: &str, number: usize) -> Result<Pair, CliError> {
-    serde_json::from_str(line).map_err(|_| {
+    object(line).ok_or_else(|| {
         let message = r#"it is not a JSON object with the strings "input" and "output""#;
         CliError::new(format!("{}, line {number}: {message}", path.display()))
     })
+}
+
+/// What a line holds. serde would take the fields' values in an array as well, and then what is whose
+/// depends on their order.
+fn object<T: DeserializeOwned>(line: &str) -> Option<T> {
+    if line.trim_start().starts_with('{') { serde_json::from_str(line).ok() } else { None }
 }
 
 impl Scores {

@@ -5,7 +5,6 @@ mod log;
 
 use std::collections::HashSet;
 use std::fs;
-use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
@@ -21,6 +20,7 @@ use ndarray::{Array2, ArrayView1};
 use sha2::{Digest, Sha256};
 
 use self::log::Log;
+use super::models::Cache;
 use super::progress::bar;
 use super::{CliError, models, remark};
 
@@ -96,9 +96,8 @@ struct Common {
     /// Seconds between checkpoints.
     #[arg(long, default_value_t = 60)]
     checkpoint_every: u64,
-    /// The folder that keeps embeddings and hypotheses between runs.
-    #[arg(long, env = "EMBOSK_CACHE", default_value = ".cache/embosk")]
-    cache: PathBuf,
+    #[command(flatten)]
+    cache: Cache,
 }
 
 #[derive(Debug, Clone, Copy, ValueEnum)]
@@ -121,15 +120,16 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode, CliError> {
         Model::Corrector { common, .. } => ("corrector", common),
     };
     // not clap's to read: its errors repeat what was written, and that may hold a key
-    let stacks: Vec<Stack> = common.defense.iter().map(|spec| spec.parse()).collect::<Result<_, _>>()?;
+    let stacks: Vec<Stack> =
+        common.defense.iter().map(|spec| models::stack(spec)).collect::<Result<_, _>>()?;
     let settings = common.settings()?;
-    training::vacant(&common.out, common.resume)?;
+    training::can_begin(&settings, &common.out)?;
     let inverter = match &args.model {
         Model::Corrector { inverter, .. } => Some(models::folder(inverter, "inverter")?),
         Model::Inverter(_) => None,
     };
     let embedder = models::embedder(&common.embedder)?;
-    let cache = EmbeddingCache::new(common.cache.join("embeddings"), embedder.hash())?;
+    let cache = common.cache.embeddings(&embedder)?;
     let (texts, held_out) = common.texts()?;
     let settings = Settings { embedder: embedder.to_string(), ..settings };
     let mut examples = examples(&embedder, &cache, &texts)?;
@@ -140,7 +140,8 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode, CliError> {
         let inverter = Vec2Text::new(inverter, None)?;
         models::fit(&inverter, &embedder)?;
         for part in [&mut examples, &mut held_out] {
-            part.hypotheses = Some(hypotheses(&inverter, &embedder, &cache, part, &common.cache)?);
+            part.hypotheses =
+                Some(hypotheses(&inverter, &embedder, &cache, part, &common.cache.hypotheses())?);
         }
     }
     fs::create_dir_all(&common.out)
@@ -258,8 +259,7 @@ fn hypotheses(
     examples: &Examples,
     dir: &Path,
 ) -> Result<(Vec<String>, Array2<f32>), CliError> {
-    let dir = dir.join("hypotheses");
-    fs::create_dir_all(&dir).map_err(|error| CliError::new(format!("{}: {error}", dir.display())))?;
+    fs::create_dir_all(dir).map_err(|error| CliError::new(format!("{}: {error}", dir.display())))?;
     let bar = bar("guessing", examples.texts.len());
     let mut texts = Vec::with_capacity(examples.texts.len());
     let starts = (0..examples.texts.len()).step_by(4096);
@@ -338,5 +338,5 @@ fn hash(parts: impl Iterator<Item = impl AsRef<[u8]>>) -> String {
 }
 
 fn write(path: &Path, text: &str) -> Result<(), CliError> {
-    super::files::write_atomically(path, |file| file.write_all(text.as_bytes()))
+    super::files::write_text(Some(path), text)
 }

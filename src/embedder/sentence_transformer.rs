@@ -56,7 +56,7 @@ impl SentenceTransformer {
         let config: Config = bert_config(&own("config.json"))?;
         let limits: Limits = read_json(&own("sentence_bert_config.json"))?;
         let weights = own("model.safetensors");
-        let bytes = std::fs::read(&weights).map_err(|error| Error::file(&weights, error))?;
+        let bytes = read(&weights)?;
         let hash = modules.hash(dir, &bytes)?;
         let tensors = VarBuilder::from_buffered_safetensors(bytes, DType::F32, &Device::Cpu)
             .map_err(|error| damaged(&weights, error))?;
@@ -257,7 +257,7 @@ impl Modules {
             hash.update(bytes);
         };
         for path in files {
-            add(&std::fs::read(&path).map_err(|error| Error::file(&path, error))?);
+            add(&read(&path)?);
         }
         add(weights);
         Ok(hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect())
@@ -307,7 +307,7 @@ fn bert_config(path: &Path) -> Result<Config, Error> {
 }
 
 fn tokenizer(path: &Path, limits: &Limits, config: &Config) -> Result<Tokenizer, Error> {
-    let bytes = std::fs::read(path).map_err(|error| Error::file(path, error))?;
+    let bytes = read(path)?;
     let mut tokenizer = Tokenizer::from_bytes(bytes).map_err(|error| Error::file(path, error))?;
     let max_length =
         limits.max_seq_length.unwrap_or(config.max_position_embeddings).min(config.max_position_embeddings);
@@ -322,8 +322,14 @@ fn tokenizer(path: &Path, limits: &Limits, config: &Config) -> Result<Tokenizer,
 }
 
 fn read_json<T: DeserializeOwned>(path: &Path) -> Result<T, Error> {
-    let bytes = std::fs::read(path).map_err(|error| Error::file(path, error))?;
+    let bytes = read(path)?;
     serde_json::from_slice(&bytes).map_err(|error| Error::file(path, error))
+}
+
+fn read(path: &Path) -> Result<Vec<u8>, Error> {
+    let hint = "an embedder's folder is one of sentence-transformers, with modules.json, config.json, tokenizer.json and \
+                model.safetensors";
+    std::fs::read(path).map_err(|error| Error::unreadable(path, &error, hint))
 }
 
 fn damaged(path: &Path, error: impl fmt::Display) -> Error {

@@ -46,6 +46,11 @@ impl Corpus {
                 _ => Err(Error::Setting("records:N takes a number of records, 1 or more".into())),
             },
             _ if Path::new(spec).is_dir() => Self::beir(spec),
+            _ if !Path::new(spec).exists() => Err(Error::file(
+                spec,
+                "there is no such file; a corpus is `records`, `records:N`, a BEIR folder, or a text file of one passage \
+                 a line",
+            )),
             _ => Self::text_file(spec),
         }
     }
@@ -205,7 +210,7 @@ pub fn read_texts(path: impl AsRef<Path>) -> Result<Vec<String>, Error> {
 
 /// The lines of a file one after the other, without their ends; the file is never whole in memory.
 fn lines(path: &Path) -> Result<impl Iterator<Item = Result<String, Error>>, Error> {
-    let file = File::open(path).map_err(|error| Error::file(path, error))?;
+    let file = File::open(path).map_err(|error| Error::unreadable(path, &error, ""))?;
     let mut reader = BufReader::new(file);
     let mut number = 0;
     Ok(std::iter::from_fn(move || {
@@ -276,9 +281,11 @@ mod tests {
             (corpus.name(), corpus.texts()),
             ("passages.txt", ["one", "", "three"].map(String::from).as_slice())
         );
-        for (spec, part) in
-            [("records:0", "1 or more"), ("records:x", "1 or more"), ("no such file", "no such file: ")]
-        {
+        for (spec, part) in [
+            ("records:0", "1 or more"),
+            ("records:x", "1 or more"),
+            ("no such file", "no such file: there is no such file; a corpus is `records`"),
+        ] {
             assert!(Corpus::load(spec, 0).unwrap_err().to_string().contains(part), "{spec}");
         }
         fs::write(&file, b"one\ntwo\nthr\xff").unwrap();

@@ -133,9 +133,10 @@ impl<E: Embedder> Evaluation<E> {
 
     /// Adds an adversary. Default where none is added: `naive`, `informed` with up to 10,000 pairs, and
     /// `leaked` with twice as many pairs as the vectors have dimensions, as far as there are so many
-    /// texts.
+    /// texts. One that is there already is not added again.
     pub fn adversary(mut self, adversary: Adversary) -> Self {
         match &mut self.adversaries {
+            Adversaries::Named(named) if named.contains(&adversary) => {}
             Adversaries::Named(named) => named.push(adversary),
             Adversaries::Every => self.adversaries = Adversaries::Named(vec![adversary]),
         }

@@ -31,7 +31,7 @@ impl Checkpoint {
     pub(crate) fn read(dir: &Path, device: &Device) -> Result<Self, Error> {
         let file = |name: &str| -> Result<Vec<u8>, Error> {
             let path = dir.join(name);
-            fs::read(&path).map_err(|error| Error::File { path, message: error.to_string() })
+            fs::read(&path).map_err(|error| Error::File { path, message: explain(&error) })
         };
         let (config, weights, tokenizer) =
             (file("config.json")?, file("model.safetensors")?, file("tokenizer.json")?);
@@ -122,6 +122,17 @@ impl Checkpoint {
             path: self.path.join("model.safetensors"),
             message: format!("the tensors are not this kind of model's: {error}"),
         })
+    }
+}
+
+fn explain(error: &std::io::Error) -> String {
+    match error.kind() {
+        std::io::ErrorKind::NotFound => {
+            "there is no such file; a model's folder has config.json, model.safetensors and \
+                                         tokenizer.json, as `embosk train` writes them"
+                .into()
+        }
+        _ => error.to_string(),
     }
 }
 

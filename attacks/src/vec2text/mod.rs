@@ -64,8 +64,13 @@ impl Vec2Text {
     /// Loads a folder that holds an `inverter` and perhaps a `corrector`.
     ///
     /// # Errors
-    /// [`Error::File`] for files that are missing or damaged.
+    /// [`Error::File`] for folders or files that are missing or damaged.
     pub fn load(dir: &Path) -> Result<Self, Error> {
+        if !dir.join("inverter").is_dir() {
+            let message = "there is no folder `inverter` in it; an attack is a folder with `inverter` and perhaps \
+                           `corrector`, each a model's folder as `embosk train` writes it";
+            return Err(Error::File { path: dir.to_owned(), message: message.into() });
+        }
         let corrector = dir.join("corrector");
         Self::new(&dir.join("inverter"), corrector.is_dir().then_some(corrector.as_path()))
     }
@@ -95,7 +100,8 @@ impl Vec2Text {
         match name {
             "minilm" => Ok(Path::new(env!("CARGO_MANIFEST_DIR")).join("models").join(name)),
             _ => Err(Error::Setting(format!(
-                "no attack named {name} is shipped, and there is no such folder; minilm is"
+                "no attack named {name} is shipped, and there is no such folder; name minilm, or a folder that \
+                 `embosk train` made"
             ))),
         }
     }

@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use sha2::{Digest, Sha256};
 
+use super::super::files::Readers;
 use super::super::{CliError, files};
 
 /// The name under which the undefended attack is kept.
@@ -37,6 +38,11 @@ struct Kept<T> {
     defense: String,
     adversary: String,
     scores: T,
+}
+
+/// Who may read files that show so many of the attacked texts.
+pub(super) fn readers(examples: usize) -> Readers {
+    if examples > 0 { Readers::Owner } else { Readers::Usual }
 }
 
 impl Store {
@@ -93,7 +99,7 @@ impl Store {
         let kept = Kept { settings, defense: defense.into(), adversary: adversary.into(), scores };
         let refuse = |message: String| Error::File { path: path.clone(), line: None, message };
         let text = serde_json::to_string_pretty(&kept).map_err(|error| refuse(error.to_string()))? + "\n";
-        files::write_text(Some(&path), &text).map_err(|error| refuse(error.to_string()))
+        files::write_text_for(readers(self.examples), &path, &text).map_err(|error| refuse(error.to_string()))
     }
 
     fn path(&self, defense: &str, adversary: &str) -> PathBuf {

@@ -1,28 +1,27 @@
 //! `privacy-budget.toml`: what is measured, and what it is held to.
 
+mod attack;
+
 use std::collections::BTreeMap;
 use std::fs;
+use std::io;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 use embosk::Stack;
-use embosk::attacks::vec2text::{LOCAL_QUERIES, Vec2Text};
-use embosk::evaluate::{Adversary, Budget, Finding, Kind, Metric, SAMPLES};
+use embosk::evaluate::{Budget, Finding, Kind, Metric, SAMPLES};
 use serde::Deserialize;
 use toml::Spanned;
 
-use crate::cli::CliError;
+use self::attack::AttackTable;
+use crate::cli::models::Search;
+use crate::cli::settings::{Choice, Settings};
+use crate::cli::{CliError, files, models};
 
 /// A budget file, with its names read and its paths found.
 #[derive(Debug)]
 pub(super) struct BudgetFile {
-    pub(super) embedder: String,
-    pub(super) corpus: String,
-    pub(super) attack: AttackTable,
-    pub(super) stacks: Vec<Stack>,
-    pub(super) adversaries: Vec<Adversary>,
-    pub(super) samples: usize,
-    pub(super) seed: u64,
+    pub(super) settings: Settings,
     pub(super) budget: Budget,
     /// The lines of what is limited: of a stack, or of all, or of the canary.
     lines: Vec<(Table, Metric, usize)>,
@@ -41,11 +40,16 @@ enum Table {
 struct Written {
     embedder: Option<String>,
     corpus: Option<String>,
-    adversaries: Option<Vec<Spanned<String>>>,
+    #[serde(default)]
+    adversaries: Vec<Spanned<String>>,
+    attacker_corpus: Option<String>,
+    retrained: Option<String>,
+    surrogate: Option<String>,
     samples: Option<usize>,
     seed: Option<u64>,
     confidence: Option<f64>,
-    attack: Option<AttackTable>,
+    #[serde(default, deserialize_with = "attack::name_or_table")]
+    attack: AttackTable,
     #[serde(default)]
     canary: Numbers,
     #[serde(default)]
@@ -66,41 +70,19 @@ struct StackTable {
     limits: Numbers,
 }
 
-/// The attack, and how it searches.
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub(super) struct AttackTable {
-    pub(super) model: String,
-    steps: usize,
-    beam_width: Spanned<usize>,
-    local_queries: usize,
-}
-
-/// As `evaluate` searches, so that a budget says what a report said.
-impl Default for AttackTable {
-    fn default() -> Self {
-        Self {
-            model: "minilm".into(),
-            steps: 20,
-            beam_width: Spanned::new(0..0, 4),
-            local_queries: LOCAL_QUERIES,
-        }
-    }
-}
-
-impl AttackTable {
-    pub(super) fn apply(&self, attack: Vec2Text) -> Vec2Text {
-        attack.steps(self.steps).beam_width(*self.beam_width.get_ref()).local_queries(self.local_queries)
-    }
-}
-
 impl BudgetFile {
     /// Reads a budget.
     ///
     /// An error has the file and the line, and says what is allowed there; it repeats no value, as one may be
     /// a key in the wrong place.
     pub(super) fn read(path: &Path) -> Result<Self, CliError> {
-        let text = fs::read_to_string(path).map_err(|error| crate::cli::files::bad(path, error))?;
+        let text = fs::read_to_string(path).map_err(|error| match error.kind() {
+            io::ErrorKind::NotFound => files::bad(
+                path,
+                "there is no such budget; write one after examples/privacy-budget.toml, or name yours with --budget",
+            ),
+            _ => files::unreadable(path, &error),
+        })?;
         let source = Source { path, text: &text };
         let written: Written = toml::from_str(&text).map_err(|error| {
             source.error(error.span().unwrap_or_default(), without_values(error.message()))
@@ -166,26 +148,39 @@ impl Source<'_> {
         if stacks.is_empty() {
             return Err(self.error(0..0, "it names no stack; add [[stack]] with defense = \"…\""));
         }
-        let attack = written.attack.unwrap_or_default();
-        if !(1..=256).contains(attack.beam_width.get_ref()) {
-            return Err(self.error(attack.beam_width.span(), "beam_width is a whole number from 1 to 256"));
+        let budget = written.confidence.into_iter().fold(budget, Budget::confidence);
+        budget.validate().map_err(|error| files::bad(self.path, error))?;
+        let of_an_attack =
+            |(table, metric, _): &&(Table, Metric, usize)| *table != Table::Canary && !metric.is_retrieval();
+        if let Some((_, metric, line)) =
+            lines.iter().find(of_an_attack).filter(|_| written.attack.model == "none")
+        {
+            return Err(self.error_in(*line, format!("{metric} is limited, but attack is \"none\"")));
         }
-        let adversary = |name: &Spanned<String>| {
+        Ok(BudgetFile { settings: self.settings(&written, stacks)?, budget, lines })
+    }
+
+    fn settings(&self, written: &Written, stacks: Vec<Stack>) -> Result<Settings, CliError> {
+        let AttackTable { model, steps, beam_width, local_queries } = &written.attack;
+        let width = models::beam_width(*beam_width.get_ref());
+        let width = width.map_err(|message| self.error(beam_width.span(), message))?;
+        let adversary = |name: &Spanned<String>| -> Result<Choice, CliError> {
             name.get_ref().parse().map_err(|error: embosk::Error| self.error(name.span(), error))
         };
-        let adversaries = written.adversaries.unwrap_or_default();
-        let budget = written.confidence.into_iter().fold(budget, Budget::confidence);
-        budget.validate().map_err(|error| crate::cli::files::bad(self.path, error))?;
-        Ok(BudgetFile {
-            embedder: self.existing(&written.embedder.unwrap_or_else(|| "reference".into())),
-            corpus: self.corpus(&written.corpus.unwrap_or_else(|| "records".into())),
-            attack: AttackTable { model: self.existing(&attack.model), ..attack },
+        let folder = |name: &Option<String>| name.as_deref().map(|name| self.existing(name));
+        let corpus = |name: &Option<String>| name.as_deref().map(|name| self.corpus(name));
+        Ok(Settings {
+            embedder: folder(&written.embedder).unwrap_or_else(|| "reference".into()),
+            corpus: corpus(&written.corpus).unwrap_or_else(|| "records".into()),
+            attack: self.existing(model),
+            search: Search { steps: *steps, beam_width: width, local_queries: *local_queries },
             stacks,
-            adversaries: adversaries.iter().map(adversary).collect::<Result<_, _>>()?,
+            adversaries: written.adversaries.iter().map(adversary).collect::<Result<_, _>>()?,
+            attacker_corpus: corpus(&written.attacker_corpus),
+            retrained: folder(&written.retrained),
+            surrogate: folder(&written.surrogate),
             samples: written.samples.unwrap_or(SAMPLES),
             seed: written.seed.unwrap_or(0),
-            budget,
-            lines,
         })
     }
 
@@ -198,7 +193,7 @@ impl Source<'_> {
             let file = self.beside(part[..end].trim_end());
             found = format!("{found}file:{}{}", file.display(), &part[end..]);
         }
-        found.parse().map_err(|error: embosk::defenses::Error| self.error(spec.span(), error))
+        models::stack(&found).map_err(|error| self.error(spec.span(), error))
     }
 
     /// A path where there is one, and else a name.
@@ -218,7 +213,11 @@ impl Source<'_> {
     }
 
     fn error(&self, at: Range<usize>, message: impl std::fmt::Display) -> CliError {
-        CliError::new(format!("{}, line {}: {message}", self.path.display(), self.line(at)))
+        self.error_in(self.line(at), message)
+    }
+
+    fn error_in(&self, line: usize, message: impl std::fmt::Display) -> CliError {
+        CliError::new(format!("{}, line {line}: {message}", self.path.display()))
     }
 
     fn line(&self, at: Range<usize>) -> usize {
@@ -263,16 +262,37 @@ mod tests {
              [[stack]]\ndefense = \"rotation(key=file:a.key) | gaussian(sigma=0.2)\"\n",
         )
         .unwrap();
-        assert!(file.embedder.ends_with("model") && Path::new(&file.embedder).is_absolute());
-        assert_eq!((file.samples, file.attack.local_queries, file.attack.steps), (300, 0, 20));
-        assert_eq!((file.corpus.as_str(), file.attack.model.as_str()), ("records", "minilm"));
-        let names: Vec<String> = file.stacks.iter().map(ToString::to_string).collect();
+        let Settings { embedder, corpus, attack, search, stacks, .. } = &file.settings;
+        assert!(embedder.ends_with("model") && Path::new(embedder).is_absolute());
+        assert_eq!((file.settings.samples, search.local_queries, search.steps), (300, 0, 20));
+        assert_eq!((corpus.as_str(), attack.as_str()), ("records", "minilm"));
+        let names: Vec<String> = stacks.iter().map(ToString::to_string).collect();
         assert!(names[1].starts_with("rotation(key=fingerprint:"), "{names:?}");
         let stack = Table::Stack("gaussian(sigma=0.1)".into());
         assert!(file.lines.contains(&(stack, Metric::ExactMatch, 13)));
         assert!(file.lines.contains(&(Table::Limits, Metric::Leak, 9)));
         let limited: Vec<Metric> = file.budget.limited().collect();
         assert_eq!(limited, [Metric::Leak, Metric::ExactMatch]);
+    }
+
+    #[test]
+    fn a_budget_names_what_an_evaluation_does() {
+        let rest = "[limits]\nndcg_drop = 0.1\n[[stack]]\ndefense = \"none\"\n";
+        let file = read(&format!(
+            "adversaries = [\"all\"]\nretrained = \"model\"\nsurrogate = \"model\"\n\
+             attacker_corpus = \"own.txt\"\nattack = \"model\"\n{rest}"
+        ));
+        let Settings { attack, search, adversaries, attacker_corpus, retrained, surrogate, .. } =
+            file.unwrap().settings;
+        assert_eq!(adversaries, [Choice::All]);
+        let own = attacker_corpus.unwrap();
+        for (path, name) in [(attack, "model"), (own, "own.txt"), (retrained.unwrap(), "model")] {
+            assert!(Path::new(&path).is_absolute() && path.ends_with(name), "{path}");
+        }
+        assert_eq!((surrogate.is_some(), search.steps), (true, Search::default().steps));
+        let file = read(&format!("attack = \"none\"\nattacker_corpus = \"records:9\"\n{rest}")).unwrap();
+        assert_eq!((file.settings.attack.as_str(), file.settings.adversaries.len()), ("none", 0));
+        assert_eq!(file.settings.attacker_corpus.as_deref(), Some("records:9"));
     }
 
     #[test]
@@ -299,6 +319,14 @@ mod tests {
             (format!("[attack]\nbeam_width = 0\n[limits]\nbleu = 3\n{stack}"), 2, "from 1 to 256"),
             (format!("[limits]\nbleu = 3\n{stack}{stack}"), 6, "twice"),
             ("[limits]\nbleu = 3\n".into(), 1, "no stack"),
+            (format!("attack = \"none\"\n[limits]\nbleu = 3\n{stack}"), 3, "bleu is limited, but attack is"),
+            (format!("attack = 3\n[limits]\nbleu = 3\n{stack}"), 1, "expected an attack's name or a table"),
+            (format!("attack = {{ step = 3 }}\n{stack}"), 1, "unknown field `step`, expected one of `model`"),
+            (
+                "[limits]\nbleu = 3\n[[stack]]\ndefense = \"gaussian(sigma=0.1..0.3/3)\"".into(),
+                4,
+                "only `embosk curve` takes ranges",
+            ),
         ] {
             let message = read(&text).unwrap_err().to_string();
             assert!(message.contains(&format!("budget.toml, line {line}: ")), "{text}: {message}");

@@ -7,7 +7,7 @@ use embosk::evaluate::corpus::read_texts;
 use embosk::evaluate::text::spans;
 use serde::Deserialize;
 
-use super::Pair;
+use super::{Pair, object};
 use crate::cli::CliError;
 
 /// The entities of one pair.
@@ -56,8 +56,8 @@ pub(super) fn read<'a>(path: &Path, pairs: &'a [Pair]) -> Result<Vec<Entities<'a
 }
 
 fn parse<'a>(line: &str, pair: &'a Pair) -> Result<Entities<'a>, &'static str> {
-    let line: Line = serde_json::from_str(line).map_err(
-        |_| r#"it is not a JSON object with a list of spans "input", each [start, end] or [start, end, label]"#,
+    let line: Line = object(line).ok_or(
+        r#"it is not a JSON object with a list of spans "input", each [start, end] or [start, end, label]"#,
     )?;
     let cut = |text: &'a str, labelled: &[Span]| {
         spans(text, &labelled.iter().map(Span::range).collect::<Vec<_>>())

@@ -10,6 +10,13 @@ use crate::Error;
 use crate::evaluate::retrieval::Judgements;
 
 pub(super) fn read(folder: &Path) -> Result<Corpus, Error> {
+    for file in ["corpus.jsonl", "queries.jsonl", "qrels/test.tsv"].map(|name| folder.join(name)) {
+        if !file.exists() {
+            let message =
+                "there is no such file; a BEIR folder has corpus.jsonl, queries.jsonl and qrels/test.tsv";
+            return Err(Error::file(file, message));
+        }
+    }
     let documents = Entries::read(folder.join("corpus.jsonl"))?;
     let queries = Entries::read(folder.join("queries.jsonl"))?;
     let grades = read_grades(&folder.join("qrels").join("test.tsv"), &documents, &queries)?;
@@ -45,8 +52,7 @@ impl Entries {
         let mut entries = Self { ids: Vec::new(), texts: Vec::new() };
         let mut seen = HashSet::new();
         for (line, text) in (1..).zip(lines(&path)?) {
-            // serde's own message may quote the text
-            let entry: Entry = serde_json::from_str(&text?).map_err(|_| {
+            let entry = object(&text?).ok_or_else(|| {
                 bad_line(&path, line, r#"it is not a JSON object with the strings "_id" and "text""#)
             })?;
             if !seen.insert(entry.id.clone()) {
@@ -61,6 +67,12 @@ impl Entries {
     fn positions(&self) -> HashMap<&str, usize> {
         self.ids.iter().enumerate().map(|(position, id)| (id.as_str(), position)).collect()
     }
+}
+
+/// Not an array of the fields' values, which serde would take as well; nor its own message, which may quote
+/// the text.
+fn object(line: &str) -> Option<Entry> {
+    if line.trim_start().starts_with('{') { serde_json::from_str(line).ok() } else { None }
 }
 
 impl Entry {
@@ -152,6 +164,10 @@ mod tests {
         let twice = format!("{DOCUMENTS}{DOCUMENTS}");
         let cases = [
             (with("{\"_id\": 1}\n", QUERIES, GRADES), "corpus.jsonl, line 1: it is not a JSON object"),
+            (
+                with("[\"d1\", null, \"Ann\"]\n", QUERIES, GRADES),
+                "corpus.jsonl, line 1: it is not a JSON object",
+            ),
             (with(&twice, QUERIES, GRADES), "corpus.jsonl, line 4: its _id is there twice"),
             (with("", QUERIES, GRADES), "corpus.jsonl: it is empty"),
             (

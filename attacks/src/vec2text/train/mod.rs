@@ -17,8 +17,7 @@ use tokenizers::Tokenizer;
 
 use self::adamw::AdamW;
 use self::batches::Batches;
-use self::saved::Saved;
-pub use self::saved::vacant;
+use self::saved::{Saved, vacant};
 use super::checkpoint::{Checkpoint, hex};
 use super::config::{Config, Preset};
 use super::corrector::Corrector;
@@ -134,6 +133,16 @@ pub struct Outcome {
     pub steps: usize,
     /// Time spent, over all runs.
     pub elapsed: Duration,
+}
+
+/// Whether a training can begin in `out`, before the work of making its examples.
+///
+/// # Errors
+/// [`Error::File`] where a model is there that it does not go on from, or nothing to go on from, or where
+/// `settings.init` names no model.
+pub fn can_begin(settings: &Settings, out: &Path) -> Result<(), Error> {
+    vacant(out, settings.resume)?;
+    Checkpoint::init(settings).map(|_| ())
 }
 
 /// Trains an inverter on `examples` and writes it to `out`.

@@ -40,7 +40,7 @@ impl Saved {
     /// The vocabulary of the run to resume.
     pub(super) fn tokenizer(settings: &Settings, dir: &Path) -> Result<Option<Tokenizer>, Error> {
         let path = dir.join("tokenizer.json");
-        if !settings.resume || !dir.join(CHECKPOINT).exists() {
+        if !settings.resume {
             return Ok(None);
         }
         Tokenizer::from_file(&path).map(Some).map_err(|error| file(&path, error))
@@ -60,7 +60,7 @@ impl Saved {
         fs::create_dir_all(dir).map_err(|error| file(dir, error))?;
         let fingerprint = format!("{} examples {examples}", fingerprint(settings));
         let path = dir.join(CHECKPOINT);
-        let mut saved = if settings.resume && path.exists() {
+        let mut saved = if settings.resume {
             Self::read(dir, &path, &fingerprint)?
         } else {
             let (moments, step, elapsed) = (Moments::new(), 0, Duration::ZERO);
@@ -146,15 +146,17 @@ impl Saved {
     }
 }
 
-/// Whether a training may write to `dir`: it must not replace a model that it does not go on from.
-///
-/// # Errors
-/// [`Error::File`] where it would.
-pub fn vacant(dir: &Path, resume: bool) -> Result<(), Error> {
+/// Whether a training may write to `dir`: it must not replace a model that it does not go on from, and
+/// what it is to go on from must be there.
+pub(super) fn vacant(dir: &Path, resume: bool) -> Result<(), Error> {
     let (checkpoint, model) = (dir.join(CHECKPOINT), dir.join(MODEL));
-    if resume && !checkpoint.exists() && model.exists() {
-        let message = "a model is here, but no checkpoint to resume from; choose another folder";
-        return Err(file(&model, message));
+    if resume && !checkpoint.exists() {
+        let message = if model.exists() {
+            "a model is here, but no checkpoint to resume from; choose another folder"
+        } else {
+            "there is no checkpoint to resume from; name the folder of the run, or begin without resuming"
+        };
+        return Err(file(dir, message));
     }
     let taken = [checkpoint, model].into_iter().find(|path| !resume && path.exists());
     taken.map_or(Ok(()), |path| {
