@@ -69,4 +69,6 @@ pub struct Inversion {
     pub cosine: f32,
     /// How many texts the oracle embedded for this row.
     pub queries: usize,
+    /// What the local search at the end added to the cosine; 0 where there was none.
+    pub local_gain: f32,
 }

@@ -98,11 +98,12 @@ fn invert(
 }
 
 fn line(format: Format, input: Option<&str>, found: &Inversion) -> String {
-    let Inversion { steps, output, cosine, queries } = found;
+    let Inversion { steps, output, cosine, queries, local_gain } = found;
     match format {
         Format::Jsonl => {
             let object = json!({
                 "input": input, "steps": steps, "output": output, "cosine": cosine, "queries": queries,
+                "local_gain": local_gain,
             });
             format!("{object}\n")
         }

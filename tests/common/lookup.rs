@@ -30,6 +30,7 @@ impl Attack for Lookup {
                 output: texts[best].to_owned(),
                 cosine: row[best],
                 queries: texts.len(),
+                local_gain: 0.0,
             }
         });
         Ok(nearest.collect())

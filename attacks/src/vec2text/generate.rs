@@ -1,155 +1,235 @@
-//! Decoding: greedy, and beams over tokens.
+//! Decoding: greedy, and beams over tokens, as Hugging Face's `generate` has them (transformers 4.57.1).
 
 use std::cmp::Ordering;
 
-use candle_core::{D, Device, Result, Tensor};
+use candle_core::{Result, bail};
 
-use super::t5::{Cache, EOS, Memory, PAD, T5};
+use super::t5::{Decoding, EOS, Memory, PAD, T5};
+use super::wide;
 
-/// A decoded token sequence, without start and end tokens, and its total log-probability.
+/// A decoded text.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Candidate {
+    /// Without start and end tokens.
     pub(crate) tokens: Vec<u32>,
+    /// Whether the end token came, and not the end of what is allowed.
+    pub(crate) ended: bool,
+    /// Its log-probability divided by its tokens, the end token among them (length penalty 1); 0 of a
+    /// greedy text, whose probability nobody needs.
     pub(crate) score: f32,
 }
 
-/// The likeliest next token, again and again, for each row of `memory`.
-pub(crate) fn greedy(t5: &T5, memory: &Memory, rows: usize, max_length: usize) -> Result<Vec<Vec<u32>>> {
-    let candidates = beams(t5, memory, rows, 1, max_length)?;
-    Ok(candidates.into_iter().map(|mut row| row.pop().map(|c| c.tokens).unwrap_or_default()).collect())
+/// How long texts may be, counted as Hugging Face does: with the start token and the end token.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Length {
+    /// `min_length`: shorter texts do not end.
+    pub(crate) min: usize,
+    /// `max_length`: longer texts do not go on.
+    pub(crate) max: usize,
 }
 
-/// Beam search: for each row of `memory` the `width` best candidates, best first.
-///
-/// Candidates are ranked by total log-probability divided by length (length penalty 1).
-pub(crate) fn beams(
-    t5: &T5,
-    memory: &Memory,
-    rows: usize,
-    width: usize,
-    max_length: usize,
-) -> Result<Vec<Vec<Candidate>>> {
-    let mut rows: Vec<Row> = (0..rows).map(|index| Row::new(index, width)).collect();
-    let mut done: Vec<Row> = Vec::new();
-    let mut memory = memory.clone();
-    let mut cache = Cache::default();
-    for _ in 0..max_length {
-        let last: Vec<u32> = rows.iter().flat_map(Row::last_tokens).collect();
-        let count = last.len();
-        let (logits, next) = t5.step(&Tensor::from_vec(last, count, &Device::Cpu)?, &memory, &cache)?;
-        let log_probabilities = candle_nn::ops::log_softmax(&logits, D::Minus1)?.to_vec2::<f32>()?;
-        let mut start = 0;
-        let mut sources: Vec<u32> = Vec::new();
-        let mut open = Vec::new();
-        for mut row in rows {
-            let size = row.live.len();
-            let kept = row.advance(&log_probabilities[start..start + size]);
-            if row.finished() {
-                done.push(row);
-            } else {
-                sources.extend(kept.iter().map(|&beam| (start + beam) as u32));
-                open.push(row);
-            }
-            start += size;
-        }
-        rows = open;
-        if rows.is_empty() {
+impl Length {
+    /// Texts of up to so many tokens, the end token among them.
+    pub(crate) fn tokens(count: usize) -> Self {
+        Self { min: 0, max: count + 1 }
+    }
+
+    /// How many tokens may be decoded.
+    fn most(self) -> usize {
+        self.max.saturating_sub(1)
+    }
+
+    /// Whether a text may end with its token number `count`.
+    fn may_end(self, count: usize) -> bool {
+        count >= self.min
+    }
+}
+
+/// The likeliest next token, again and again, for each row of `memory`; up to `max_length` tokens.
+pub(crate) fn greedy(t5: &T5, memory: &Memory, rows: usize, max_length: usize) -> Result<Vec<Vec<u32>>> {
+    let found = likeliest(t5, memory, Length::tokens(max_length))?;
+    if found.len() != rows {
+        bail!("{} rows are encoded, and {rows} were asked for", found.len());
+    }
+    Ok(found.into_iter().map(|candidate| candidate.tokens).collect())
+}
+
+/// The likeliest next token, again and again, for each row of `memory`: `num_beams` 1.
+pub(crate) fn likeliest(t5: &T5, memory: &Memory, length: Length) -> Result<Vec<Candidate>> {
+    let count = memory.states.dim(0)?;
+    let mut found = vec![Candidate { tokens: Vec::new(), ended: false, score: 0.0 }; count];
+    let mut open: Vec<usize> = (0..count).collect();
+    let mut decoding = Decoding::new(t5, memory, length.most())?;
+    for number in 1..=length.most() {
+        if open.is_empty() {
             break;
         }
-        let count = sources.len();
-        let sources = Tensor::from_vec(sources, count, &Device::Cpu)?;
-        memory = memory.select(&sources)?;
-        cache = next.select(&sources)?;
+        let last: Vec<u32> = open.iter().map(|&row| last(&found[row].tokens)).collect();
+        let mut logits = decoding.step(&last)?;
+        let vocabulary = logits.len() / open.len();
+        let mut kept = Vec::new();
+        for (place, logits) in logits.chunks_exact_mut(vocabulary).enumerate() {
+            forbid_end(logits, length.may_end(number));
+            let candidate = &mut found[open[place]];
+            match top(logits, 1).first() {
+                Some(&(EOS, _)) | None => candidate.ended = true,
+                Some(&(token, _)) => {
+                    candidate.tokens.push(token);
+                    kept.push(place);
+                }
+            }
+        }
+        if kept.len() < open.len() {
+            decoding.select(&kept);
+            open = kept.iter().map(|&place| open[place]).collect();
+        }
     }
-    done.extend(rows);
-    done.sort_by_key(|row| row.index);
-    Ok(done.into_iter().map(Row::candidates).collect())
+    Ok(found)
+}
+
+/// Beam search with `num_beams` and `num_return_sequences` = `width`, `early_stopping` False and length
+/// penalty 1: for each row of `memory` the `width` best candidates, best first. A width of 1 is greedy.
+pub(crate) fn beams(t5: &T5, memory: &Memory, width: usize, length: Length) -> Result<Vec<Vec<Candidate>>> {
+    if width <= 1 {
+        return Ok(likeliest(t5, memory, length)?.into_iter().map(|candidate| vec![candidate]).collect());
+    }
+    let mut rows: Vec<Row> = (0..memory.states.dim(0)?).map(|_| Row::new(width)).collect();
+    let mut decoding = Decoding::new(t5, memory, length.most())?;
+    for number in 1..=length.most() {
+        let open = rows.iter().filter(|row| !row.live.is_empty());
+        let last: Vec<u32> = open.flat_map(|row| row.live.iter().map(|beam| last(&beam.tokens))).collect();
+        if last.is_empty() {
+            break;
+        }
+        let mut logits = decoding.step(&last)?;
+        let vocabulary = logits.len() / last.len();
+        let mut places = logits.chunks_exact_mut(vocabulary);
+        let (mut kept, mut begin) = (Vec::new(), 0);
+        for row in rows.iter_mut().filter(|row| !row.live.is_empty()) {
+            let size = row.live.len();
+            let sources = row.advance(places.by_ref().take(size), number, length);
+            kept.extend(sources.into_iter().map(|beam| begin + beam));
+            begin += size;
+        }
+        decoding.select(&kept);
+    }
+    Ok(rows.into_iter().map(|row| row.found).collect())
+}
+
+fn last(tokens: &[u32]) -> u32 {
+    tokens.last().copied().unwrap_or(PAD)
+}
+
+fn forbid_end(scores: &mut [f32], may_end: bool) {
+    if let (false, Some(end)) = (may_end, scores.get_mut(EOS as usize)) {
+        *end = f32::NEG_INFINITY;
+    }
 }
 
 /// The beams of one input.
 struct Row {
-    index: usize,
     width: usize,
-    live: Vec<Candidate>,
-    ended: Vec<Candidate>,
+    live: Vec<Beam>,
+    /// The best texts that are complete, best first.
+    found: Vec<Candidate>,
+}
+
+struct Beam {
+    tokens: Vec<u32>,
+    /// The log-probability of all of them.
+    score: f32,
 }
 
 impl Row {
-    fn new(index: usize, width: usize) -> Self {
-        Self { index, width, live: vec![Candidate { tokens: Vec::new(), score: 0.0 }], ended: Vec::new() }
+    fn new(width: usize) -> Self {
+        Self { width, live: vec![Beam { tokens: Vec::new(), score: 0.0 }], found: Vec::new() }
     }
 
-    fn last_tokens(&self) -> impl Iterator<Item = u32> {
-        self.live.iter().map(|beam| beam.tokens.last().copied().unwrap_or(PAD))
-    }
-
-    /// Extends the live beams by a token each; returns which beam each new one continues.
-    fn advance(&mut self, log_probabilities: &[Vec<f32>]) -> Vec<usize> {
-        let mut options: Vec<(usize, u32, f32)> = Vec::new();
-        for (beam, (candidate, row)) in self.live.iter().zip(log_probabilities).enumerate() {
-            let best = top(row, 2 * self.width);
-            options.extend(best.into_iter().map(|(token, value)| (beam, token, candidate.score + value)));
-        }
-        options.sort_by(|a, b| descending(a.2, b.2));
+    /// Extends the live beams by their token number `number`; returns which beam each new one continues.
+    fn advance<'l>(
+        &mut self,
+        logits: impl Iterator<Item = &'l mut [f32]>,
+        number: usize,
+        length: Length,
+    ) -> Vec<usize> {
         let (mut live, mut sources) = (Vec::new(), Vec::new());
-        for (rank, (beam, token, score)) in options.into_iter().enumerate() {
-            if live.len() == self.width {
-                break;
-            }
+        let at_end = number >= length.most();
+        for (rank, (beam, token, score)) in
+            self.options(logits, length.may_end(number)).into_iter().enumerate()
+        {
             let mut tokens = self.live[beam].tokens.clone();
-            if token == EOS {
-                // an end beyond the best `width` options is not worth a place
-                if rank < self.width {
-                    self.ended.push(Candidate { tokens, score });
-                }
-                continue;
+            let ended = token == EOS;
+            if !ended {
+                tokens.push(token);
             }
-            tokens.push(token);
-            live.push(Candidate { tokens, score });
-            sources.push(beam);
+            if !ended && !at_end {
+                if live.len() < self.width {
+                    live.push(Beam { tokens, score });
+                    sources.push(beam);
+                }
+            } else if rank < self.width {
+                // what is complete beyond the best `width` options is not worth a place
+                self.found.push(Candidate { tokens, ended, score: score / number as f32 });
+            }
         }
-        // greedy: the first end is the end, however likely a longer text is
-        if self.width == 1 && !self.ended.is_empty() {
-            live.clear();
-        }
+        self.found.sort_by(|a, b| descending(a.score, b.score));
+        self.found.truncate(self.width);
         self.live = live;
-        self.ended.sort_by(|a, b| descending(by_length(a), by_length(b)));
-        self.ended.truncate(self.width);
+        if self.finished(number) {
+            self.live.clear();
+            sources.clear();
+        }
         sources
     }
 
-    /// Whether no live beam is ahead of the worst of enough ended ones.
-    fn finished(&self) -> bool {
+    /// The best `2 · width` ways to go on: which beam, its token, and the log-probability then.
+    fn options<'l>(
+        &self,
+        logits: impl Iterator<Item = &'l mut [f32]>,
+        may_end: bool,
+    ) -> Vec<(usize, u32, f32)> {
+        let mut options = Vec::new();
+        for (number, (beam, logits)) in self.live.iter().zip(logits).enumerate() {
+            let (largest, rest) = wide::widest(|| wide::log_sum_exp(logits));
+            forbid_end(logits, may_end);
+            let best = top(logits, 2 * self.width).into_iter().filter(|(_, logit)| logit.is_finite());
+            options.extend(best.map(|(token, logit)| (number, token, logit - largest - rest + beam.score)));
+        }
+        options.sort_by(|a, b| descending(a.2, b.2));
+        options.truncate(2 * self.width);
+        options
+    }
+
+    /// Whether there are enough complete texts, and the best live beam is not ahead of the worst of them.
+    fn finished(&self, number: usize) -> bool {
         let Some(best) = self.live.first() else { return true };
-        self.ended.len() == self.width
-            && self.ended.last().is_some_and(|worst| by_length(worst) >= by_length(best))
-    }
-
-    fn candidates(self) -> Vec<Candidate> {
-        let mut all = self.ended;
-        all.extend(self.live);
-        all.sort_by(|a, b| descending(by_length(a), by_length(b)));
-        all.truncate(self.width);
-        all
+        let worst = self.found.last().filter(|_| self.found.len() == self.width);
+        worst.is_some_and(|worst| best.score / number as f32 <= worst.score)
     }
 }
 
-/// The score by which candidates of different lengths are compared, the end token counted.
-fn by_length(candidate: &Candidate) -> f32 {
-    candidate.score / (candidate.tokens.len() + 1) as f32
-}
-
-/// The `count` largest values and where they stand, largest first, without sorting the rest.
+/// The `count` largest values and where they stand, largest first, of equals the first one first.
 pub(crate) fn top(values: &[f32], count: usize) -> Vec<(u32, f32)> {
-    let mut indexed: Vec<(u32, f32)> = (0u32..).zip(values.iter().copied()).collect();
-    let count = count.min(indexed.len());
-    if count < indexed.len() {
-        indexed.select_nth_unstable_by(count, |a, b| descending(a.1, b.1).then(a.0.cmp(&b.0)));
-        indexed.truncate(count);
+    let mut best: Vec<(u32, f32)> = Vec::with_capacity(count + 1);
+    let mut least = f32::NEG_INFINITY;
+    for (block, values) in values.chunks(BLOCK).enumerate() {
+        if best.len() == count && !(wide::widest(|| wide::largest(values)) > least) {
+            continue;
+        }
+        for (place, &value) in values.iter().enumerate() {
+            if best.len() < count || descending(value, least).is_lt() {
+                let at = best.partition_point(|(_, better)| descending(*better, value).is_le());
+                best.insert(at, ((block * BLOCK + place) as u32, value));
+                best.truncate(count);
+                least = best.last().map_or(f32::NEG_INFINITY, |(_, least)| *least);
+            }
+        }
     }
-    indexed.sort_by(|a, b| descending(a.1, b.1).then(a.0.cmp(&b.0)));
-    indexed
+    best
 }
+
+/// Values that [`top`] looks at together.
+const BLOCK: usize = 256;
 
 fn descending(a: f32, b: f32) -> Ordering {
     b.total_cmp(&a)

@@ -7,6 +7,8 @@ use candle_core::{
     CpuStorage, CustomOp1, CustomOp2, CustomOp3, D, DType, Layout, Result, Shape, Tensor, bail,
 };
 
+use super::wide;
+
 /// `x / rms(x) · weight` over the last dimension: T5's layer norm, without mean and bias.
 pub(crate) fn rms_norm(x: &Tensor, weight: &Tensor, epsilon: f32) -> Result<Tensor> {
     if on_cpu(x) {
@@ -29,7 +31,19 @@ pub(crate) fn cross_entropy(logits: &Tensor, targets: &Tensor) -> Result<Tensor>
     candle_nn::ops::log_softmax(logits, D::Minus1)?.gather(&targets.unsqueeze(1)?, 1)?.squeeze(1)?.neg()
 }
 
-fn on_cpu(x: &Tensor) -> bool {
+/// [`rms_norm`] of plain rows.
+#[inline(always)]
+#[allow(clippy::inline_always, reason = "it must be compiled with the caller's target features")]
+pub(crate) fn rms_norm_into(x: &[f32], weight: &[f32], epsilon: f32, out: &mut [f32]) {
+    for (out, x) in out.chunks_exact_mut(weight.len()).zip(x.chunks_exact(weight.len())) {
+        let scale = inverse_rms(x, epsilon);
+        for ((out, x), weight) in out.iter_mut().zip(x).zip(weight) {
+            *out = x * scale * weight;
+        }
+    }
+}
+
+pub(crate) fn on_cpu(x: &Tensor) -> bool {
     x.device().is_cpu() && x.dtype() == DType::F32
 }
 
@@ -51,12 +65,7 @@ impl CustomOp2 for RmsNorm {
     ) -> Result<(CpuStorage, Shape)> {
         let (x, weight) = (values(x, x_layout)?, values(w, w_layout)?);
         let mut out = vec![0f32; x.len()];
-        for (out, x) in out.chunks_exact_mut(weight.len()).zip(x.chunks_exact(weight.len())) {
-            let scale = inverse_rms(x, self.epsilon);
-            for ((out, x), weight) in out.iter_mut().zip(x).zip(weight) {
-                *out = x * scale * weight;
-            }
-        }
+        wide::widest(|| rms_norm_into(x, weight, self.epsilon, &mut out));
         Ok((CpuStorage::F32(out), x_layout.shape().clone()))
     }
 
@@ -150,17 +159,7 @@ impl CustomOp1 for Softmax {
     fn cpu_fwd(&self, x: &CpuStorage, layout: &Layout) -> Result<(CpuStorage, Shape)> {
         let width = last(layout)?;
         let mut out = values(x, layout)?.to_vec();
-        for row in out.chunks_exact_mut(width) {
-            let max = row.iter().copied().fold(f32::NEG_INFINITY, f32::max);
-            let mut sum = 0.0;
-            for value in row.iter_mut() {
-                *value = (*value - max).exp();
-                sum += *value;
-            }
-            for value in row {
-                *value /= sum;
-            }
-        }
+        wide::widest(|| out.chunks_exact_mut(width).for_each(wide::softmax));
         Ok((CpuStorage::F32(out), layout.shape().clone()))
     }
 
@@ -186,14 +185,16 @@ impl CustomOp2 for SoftmaxBackward {
         let width = last(layout)?;
         let (y, grad) = (values(y, layout)?, values(g, g_layout)?);
         let mut out = vec![0f32; y.len()];
-        for ((out, y), grad) in
-            out.chunks_exact_mut(width).zip(y.chunks_exact(width)).zip(grad.chunks_exact(width))
-        {
-            let along: f32 = y.iter().zip(grad).map(|(y, g)| y * g).sum();
-            for ((out, y), grad) in out.iter_mut().zip(y).zip(grad) {
-                *out = y * (grad - along);
+        wide::widest(|| {
+            for ((out, y), grad) in
+                out.chunks_exact_mut(width).zip(y.chunks_exact(width)).zip(grad.chunks_exact(width))
+            {
+                let along = wide::sum_of_pairs(y, grad, |y, grad| y * grad);
+                for ((out, y), grad) in out.iter_mut().zip(y).zip(grad) {
+                    *out = y * (grad - along);
+                }
             }
-        }
+        });
         Ok((CpuStorage::F32(out), layout.shape().clone()))
     }
 }
@@ -218,8 +219,8 @@ impl CustomOp2 for CrossEntropy {
             .chunks_exact(width)
             .zip(targets)
             .map(|(row, &target)| {
-                let max = row.iter().copied().fold(f32::NEG_INFINITY, f32::max);
-                row.iter().map(|x| (x - max).exp()).sum::<f32>().ln() + max - row[target as usize]
+                let (largest, rest) = wide::widest(|| wide::log_sum_exp(row));
+                rest + largest - row[target as usize]
             })
             .collect();
         let rows = losses.len();
@@ -263,24 +264,20 @@ impl CustomOp3 for CrossEntropyBackward {
                 row.fill(0.0);
                 continue;
             }
-            let max = row.iter().copied().fold(f32::NEG_INFINITY, f32::max);
-            let mut sum = 0.0;
-            for value in row.iter_mut() {
-                *value = (*value - max).exp();
-                sum += *value;
-            }
-            let scale = grad / sum;
-            for value in row.iter_mut() {
-                *value *= scale;
-            }
+            wide::widest(|| {
+                wide::softmax(row);
+                row.iter_mut().for_each(|value| *value *= grad);
+            });
             row[target as usize] -= grad;
         }
         Ok((CpuStorage::F32(out), layout.shape().clone()))
     }
 }
 
+#[inline(always)]
+#[allow(clippy::inline_always, reason = "it must be compiled with the caller's target features")]
 fn inverse_rms(row: &[f32], epsilon: f32) -> f32 {
-    let squares: f32 = row.iter().map(|x| x * x).sum();
+    let squares = wide::sum_of(row, |x| x * x);
     (squares / row.len() as f32 + epsilon).sqrt().recip()
 }
 
@@ -288,7 +285,7 @@ fn last(layout: &Layout) -> Result<usize> {
     layout.dims().last().copied().ok_or_else(|| candle_core::Error::Msg("a row is needed".into()))
 }
 
-fn values<'a>(storage: &'a CpuStorage, layout: &Layout) -> Result<&'a [f32]> {
+pub(crate) fn values<'a>(storage: &'a CpuStorage, layout: &Layout) -> Result<&'a [f32]> {
     match (storage, layout.contiguous_offsets()) {
         (CpuStorage::F32(values), Some((start, end))) => Ok(&values[start..end]),
         _ => bail!("contiguous f32 values are needed"),

@@ -10,6 +10,7 @@ mod corrector;
 mod generate;
 mod inverter;
 mod kernels;
+mod product;
 mod search;
 mod t5;
 #[cfg(test)]
@@ -18,6 +19,7 @@ mod tests;
 pub mod threads;
 pub mod train;
 mod vocabulary;
+mod wide;
 
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -35,6 +37,12 @@ use crate::{Attack, Error, Inversion, Oracle, check_pairs};
 
 /// Oracle queries a text that the local search may use where nothing else is said.
 pub const LOCAL_QUERIES: usize = 100;
+
+/// Hypotheses that are decoded together on a thread where nothing else is said.
+pub const BATCH_SIZE: usize = 16;
+
+/// Tokens of the longest correction of the published loop.
+const PAPER_LENGTH: usize = 128;
 
 /// The attack: an inverter, perhaps a corrector, and how to search with them.
 ///
@@ -58,6 +66,8 @@ pub struct Vec2Text {
     beam_width: usize,
     local_queries: usize,
     paper: bool,
+    longest: usize,
+    batch_size: usize,
 }
 
 impl Vec2Text {
@@ -128,6 +138,8 @@ impl Vec2Text {
             beam_width: 4,
             local_queries: LOCAL_QUERIES,
             paper: false,
+            longest: PAPER_LENGTH,
+            batch_size: BATCH_SIZE,
         })
     }
 
@@ -149,10 +161,38 @@ impl Vec2Text {
         self
     }
 
-    /// The published loop: no best-ever, no early stop, no local search.
+    /// The published loop, for numbers that compare with others': a greedy zero step to the checkpoint's
+    /// `max_seq_length`; then exactly as many steps as are set, each a beam search over tokens with as many
+    /// beams as the beam is wide (1 is greedy), up to [`paper_length`](Self::paper_length); the best distinct
+    /// token sequences of all candidates go on, and the best of the last step is the result. No best-ever, no
+    /// early stop, no local search. A corrected hypothesis is read again with its start token.
+    ///
+    /// The embedder of the published loop cuts texts to `max_seq_length` of its own tokens; where the
+    /// oracle's does not, let it ([`max_length`](Self::max_length) says the number).
     pub fn paper(mut self, paper: bool) -> Self {
         self.paper = paper;
         self
+    }
+
+    /// `max_length` of a correction in the published loop, counted as Hugging Face does, with the start
+    /// and the end token; 128 unless told.
+    pub fn paper_length(mut self, tokens: usize) -> Self {
+        self.longest = tokens.max(2);
+        self
+    }
+
+    /// Hypotheses that are decoded together on a thread, at least one; [`BATCH_SIZE`] unless told.
+    ///
+    /// Beside the weights, a thread needs for each hypothesis, in values of 4 bytes, about 2 · decoder
+    /// layers · width · (encoder positions + beam width · tokens), and the beam width times the vocabulary.
+    pub fn batch_size(mut self, hypotheses: usize) -> Self {
+        self.batch_size = hypotheses.max(1);
+        self
+    }
+
+    /// Tokens of the longest text that the models were trained on: `max_seq_length` of the inverter.
+    pub fn max_length(&self) -> usize {
+        self.max_length
     }
 
     /// The dimension of the vectors it takes.

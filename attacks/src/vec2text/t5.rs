@@ -4,10 +4,17 @@
 //! padding masks, logits at every position, and a cache that beams can reorder. Tensor names are
 //! Hugging Face's; the shape of the model is read from the tensors.
 
+mod decoding;
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests;
+
 use candle_core::{D, DType, Device, Result, Tensor};
 use candle_nn::VarBuilder;
 
-use super::kernels::{rms_norm, softmax};
+pub(crate) use self::decoding::Decoding;
+use super::kernels::{on_cpu, rms_norm, softmax};
+use super::product::Product;
 
 /// The token that pads, and that decoding starts from.
 pub(crate) const PAD: u32 = 0;
@@ -82,22 +89,16 @@ impl T5 {
     /// `[batch, length]`, 1 where there is input and 0 where there is padding.
     pub(crate) fn encode(&self, inputs: &Tensor, mask: Option<&Tensor>) -> Result<Memory> {
         let length = inputs.dim(1)?;
-        let mask = mask.map(additive_mask).transpose()?;
         let mut bias = self.encoder_bias.forward(0..length, length)?;
-        if let Some(mask) = &mask {
-            bias = bias.broadcast_add(mask)?;
+        if let Some(mask) = mask {
+            bias = bias.broadcast_add(&additive_mask(mask)?)?;
         }
         let mut states = inputs.clone();
         for block in &self.encoder {
             states = block.forward(&states, &bias)?;
         }
         let states = rms_norm(&states, &self.encoder_norm, EPSILON)?;
-        let layers = self
-            .decoder
-            .iter()
-            .map(|block| block.cross_attention.keys_and_values(&states))
-            .collect::<Result<_>>()?;
-        Ok(Memory { layers, mask })
+        Ok(Memory { states, mask: mask.cloned() })
     }
 
     /// Logits `[batch, length, vocabulary]` at every position of `ids` (`[batch, length]`), which
@@ -106,27 +107,12 @@ impl T5 {
         let length = ids.dim(1)?;
         let bias =
             self.decoder_bias.forward(0..length, length)?.broadcast_add(&causal(length, ids.device())?)?;
+        let mask = memory.mask.as_ref().map(additive_mask).transpose()?;
         let mut states = self.embed(ids)?;
-        for (block, memory_layer) in self.decoder.iter().zip(&memory.layers) {
-            states = block.forward(&states, &bias, None, memory_layer, memory.mask.as_ref())?.0;
+        for block in &self.decoder {
+            states = block.forward(&states, &bias, &memory.states, mask.as_ref())?;
         }
         self.logits(&states)
-    }
-
-    /// Logits `[rows, vocabulary]` of the next token after `ids` (`[rows]`), and the cache with
-    /// that position added. The cache is a value: the one passed in stays as it was.
-    pub(crate) fn step(&self, ids: &Tensor, memory: &Memory, cache: &Cache) -> Result<(Tensor, Cache)> {
-        let at = cache.length;
-        let bias = self.decoder_bias.forward(at..at + 1, at + 1)?;
-        let mut states = self.embed(&ids.unsqueeze(1)?)?;
-        let mut layers = Vec::with_capacity(self.decoder.len());
-        for (index, (block, memory_layer)) in self.decoder.iter().zip(&memory.layers).enumerate() {
-            let past = cache.layers.get(index);
-            let (next, layer) = block.forward(&states, &bias, past, memory_layer, memory.mask.as_ref())?;
-            states = next;
-            layers.push(layer);
-        }
-        Ok((self.logits(&states)?.squeeze(1)?, Cache { layers, length: at + 1 }))
     }
 
     fn logits(&self, states: &Tensor) -> Result<Tensor> {
@@ -138,56 +124,17 @@ impl T5 {
     }
 }
 
-/// What the decoder reads of the encoder: keys and values for each layer, and the padding.
+/// What the decoder reads: the encoder's states `[batch, length, width]`, and where there is padding.
 #[derive(Debug, Clone)]
 pub(crate) struct Memory {
-    layers: Vec<KeysValues>,
+    pub(crate) states: Tensor,
     mask: Option<Tensor>,
 }
 
-impl Memory {
-    /// The memory with its rows picked by index: repeated for beams, or without finished rows.
-    pub(crate) fn select(&self, rows: &Tensor) -> Result<Self> {
-        let layers = self.layers.iter().map(|layer| layer.select(rows)).collect::<Result<_>>()?;
-        let mask = self.mask.as_ref().map(|mask| mask.index_select(rows, 0)).transpose()?;
-        Ok(Self { layers, mask })
-    }
-}
-
-/// The decoder's own keys and values so far.
-#[derive(Debug, Clone, Default)]
-pub(crate) struct Cache {
-    layers: Vec<KeysValues>,
-    length: usize,
-}
-
-impl Cache {
-    /// The cache with its rows picked by index.
-    pub(crate) fn select(&self, rows: &Tensor) -> Result<Self> {
-        let layers = self.layers.iter().map(|layer| layer.select(rows)).collect::<Result<_>>()?;
-        Ok(Self { layers, length: self.length })
-    }
-}
-
 /// Keys and values, each `[rows, heads, length, width of a head]`.
-#[derive(Debug, Clone)]
 struct KeysValues {
     keys: Tensor,
     values: Tensor,
-}
-
-impl KeysValues {
-    fn select(&self, rows: &Tensor) -> Result<Self> {
-        Ok(Self { keys: self.keys.index_select(rows, 0)?, values: self.values.index_select(rows, 0)? })
-    }
-
-    fn extend(self, past: Option<&Self>) -> Result<Self> {
-        let Some(past) = past else { return Ok(self) };
-        Ok(Self {
-            keys: Tensor::cat(&[&past.keys, &self.keys], 2)?,
-            values: Tensor::cat(&[&past.values, &self.values], 2)?,
-        })
-    }
 }
 
 #[derive(Debug, Clone)]
@@ -247,16 +194,16 @@ impl DecoderBlock {
         &self,
         states: &Tensor,
         bias: &Tensor,
-        past: Option<&KeysValues>,
-        memory: &KeysValues,
+        memory: &Tensor,
         memory_mask: Option<&Tensor>,
-    ) -> Result<(Tensor, KeysValues)> {
+    ) -> Result<Tensor> {
         let normed = rms_norm(states, &self.attention_norm, EPSILON)?;
-        let own = self.attention.keys_and_values(&normed)?.extend(past)?;
+        let own = self.attention.keys_and_values(&normed)?;
         let states = (states + self.attention.forward(&normed, &own, Some(bias))?)?;
         let normed = rms_norm(&states, &self.cross_attention_norm, EPSILON)?;
-        let states = (&states + self.cross_attention.forward(&normed, memory, memory_mask)?)?;
-        Ok((self.feed_forward.forward(&states)?, own))
+        let read = self.cross_attention.keys_and_values(memory)?;
+        let states = (&states + self.cross_attention.forward(&normed, &read, memory_mask)?)?;
+        self.feed_forward.forward(&states)
     }
 }
 
@@ -272,10 +219,13 @@ struct Attention {
 
 impl Attention {
     fn load(vb: &VarBuilder<'_>, heads: usize) -> Result<Self> {
-        let weight = |name: &str| match tensor(vb, &format!("{name}.weight"))? {
-            weight if weight.dim(0)? % heads == 0 => Ok(weight),
-            _ => candle_core::bail!("the attention's width is no multiple of its heads"),
-        };
+        let weight = |name: &str| tensor(vb, &format!("{name}.weight"));
+        let (inner, width) = weight("q")?.dims2()?;
+        let fit =
+            [weight("k")?, weight("v")?, weight("o")?.t()?].iter().all(|it| it.dims() == [inner, width]);
+        if inner % heads != 0 || !fit {
+            candle_core::bail!("the attention's width is no multiple of its heads, or not one");
+        }
         Ok(Self { q: weight("q")?, k: weight("k")?, v: weight("v")?, o: weight("o")?, heads })
     }
 
@@ -405,14 +355,18 @@ fn additive_mask(mask: &Tensor) -> Result<Tensor> {
     ((mask.to_dtype(DType::F32)? - 1.0)? * -MASKED)?.unsqueeze(1)?.unsqueeze(1)
 }
 
-/// `x · weightᵀ` over the last dimension, as one matrix product.
+/// `x · weightᵀ` over the last dimension, as one matrix product; with a gradient where either has one.
 pub(crate) fn linear(x: &Tensor, weight: &Tensor) -> Result<Tensor> {
     let mut shape = x.dims().to_vec();
     let rows = x.elem_count() / x.dim(D::Minus1)?;
     if let Some(last) = shape.last_mut() {
         *last = weight.dim(0)?;
     }
-    x.reshape((rows, ()))?.matmul(&weight.t()?)?.reshape(shape)
+    let x = x.reshape((rows, ()))?;
+    let learns = x.track_op() || weight.track_op();
+    let product =
+        if learns || !on_cpu(&x) { x.matmul(&weight.t()?)? } else { x.apply_op2_no_bwd(weight, &Product)? };
+    product.reshape(shape)
 }
 
 /// The weight of a norm over states of this width.
@@ -423,42 +377,4 @@ fn norm(vb: &VarBuilder<'_>, name: &str, width: usize) -> Result<Tensor> {
 /// The tensor of that name, whatever its shape.
 pub(crate) fn tensor(vb: &VarBuilder<'_>, name: &str) -> Result<Tensor> {
     vb.get_unchecked(name)
-}
-
-#[cfg(test)]
-#[allow(clippy::unwrap_used)]
-mod tests {
-    use super::*;
-
-    /// Logits of Hugging Face's T5 (transformers 4.57), for the two kinds that are published: tied with
-    /// ReLU, and T5 1.1's own head with gated GELU. The second row of the inputs is padded.
-    #[test]
-    fn logits_are_those_of_hugging_face() {
-        let tied: &[u8] = include_bytes!("../../tests/data/t5-tied.safetensors");
-        let gated: &[u8] = include_bytes!("../../tests/data/t5-gated.safetensors");
-        for golden in [tied, gated] {
-            let tensors = candle_core::safetensors::load_buffer(golden, &Device::Cpu).unwrap();
-            let t5 = T5::load(&VarBuilder::from_tensors(tensors.clone(), DType::F32, &Device::Cpu)).unwrap();
-            let memory = t5.encode(&tensors["inputs"], Some(&tensors["mask"])).unwrap();
-            let ids = tensors["ids"].to_dtype(DType::U32).unwrap();
-            let logits = t5.decode(&ids, &memory).unwrap();
-            let furthest = (logits - &tensors["logits"]).unwrap().abs().unwrap().flatten_all().unwrap();
-            let furthest: f32 = furthest.max(0).unwrap().to_scalar().unwrap();
-            assert!(furthest < 2e-4, "{furthest}");
-        }
-    }
-
-    /// Hugging Face's buckets (transformers 4.57, T5Attention), 32 buckets, distances to 300.
-    #[test]
-    fn buckets_are_those_of_hugging_face() {
-        let table = include_str!("../../tests/data/t5-buckets.csv");
-        assert_eq!(table.lines().count(), 601);
-        for line in table.lines() {
-            let row: Vec<i64> = line.split(',').map(|value| value.parse().unwrap()).collect();
-            let (query, key) =
-                if row[0] > 0 { (0, row[0] as usize) } else { (row[0].unsigned_abs() as usize, 0) };
-            let buckets = [true, false].map(|both| bucket(query, key, 32, both).to_string());
-            assert_eq!(buckets, [row[1].to_string(), row[2].to_string()], "distance {}", row[0]);
-        }
-    }
 }

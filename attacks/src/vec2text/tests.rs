@@ -7,10 +7,10 @@ use candle_nn::VarBuilder;
 
 use super::config::Preset;
 use super::corrector::Corrector;
-use super::generate::{beams, greedy, top};
+use super::generate::{Length, beams, greedy, top};
 use super::inverter::Inverter;
 use super::kernels::{cross_entropy, rms_norm, softmax};
-use super::t5::{Cache, EOS, PAD};
+use super::t5::{Decoding, EOS, PAD};
 use super::train::initial;
 
 const SMALL: Preset = Preset {
@@ -97,44 +97,25 @@ fn kernels_equal_their_compositions_and_so_do_their_gradients() {
 }
 
 #[test]
-fn steps_with_a_cache_equal_decoding_at_once() {
+fn beams_are_repeated_dropped_and_reordered_by_number() {
     let inverter = inverter(1);
     let memory = inverter.encode(&values(&[3, DIM], 1.0)).unwrap();
-    let ids =
-        Tensor::new(&[[PAD, 5, 9, 2, 30], [PAD, 7, 7, 7, 8], [PAD, 39, 3, 4, 5]], &Device::Cpu).unwrap();
-    let at_once = inverter.t5.decode(&ids, &memory).unwrap();
-    let mut cache = Cache::default();
-    for position in 0..5 {
-        let next = ids.i((.., position)).unwrap().contiguous().unwrap();
-        let (logits, with_next) = inverter.t5.step(&next, &memory, &cache).unwrap();
-        assert!(furthest(&logits, &at_once.i((.., position)).unwrap()) < 1e-4);
-        cache = with_next;
-    }
-}
-
-#[test]
-fn a_cache_is_a_value_that_rows_can_be_picked_from() {
-    let inverter = inverter(2);
-    let memory = inverter.encode(&values(&[2, DIM], 1.0)).unwrap();
-    let (_, cache) = inverter
-        .t5
-        .step(&Tensor::new(&[PAD, PAD], &Device::Cpu).unwrap(), &memory, &Cache::default())
-        .unwrap();
-    let next = Tensor::new(&[4u32, 11], &Device::Cpu).unwrap();
-    let (straight, _) = inverter.t5.step(&next, &memory, &cache).unwrap();
-    let swap = Tensor::new(&[1u32, 0], &Device::Cpu).unwrap();
-    let (swapped, _) = inverter
-        .t5
-        .step(
-            &next.index_select(&swap, 0).unwrap(),
-            &memory.select(&swap).unwrap(),
-            &cache.select(&swap).unwrap(),
-        )
-        .unwrap();
-    assert!(furthest(&straight, &swapped.index_select(&swap, 0).unwrap()) < 1e-5);
-    // the cache that was stepped from is as it was
-    let (again, _) = inverter.t5.step(&next, &memory, &cache).unwrap();
-    assert!(furthest(&straight, &again) <= 0.0);
+    let mut decoding = Decoding::new(&inverter.t5, &memory, 6).unwrap();
+    decoding.step(&[PAD; 3]).unwrap();
+    decoding.select(&[2, 0, 2, 1]);
+    decoding.step(&[5, 7, 39, 4]).unwrap();
+    decoding.select(&[3, 2, 0]);
+    decoding.step(&[9, 9, 3]).unwrap();
+    decoding.select(&[2, 1]);
+    let logits = decoding.step(&[8, 30]).unwrap();
+    assert!(decoding.step(&[1]).is_err() && decoding.step(&[1, 40]).is_err());
+    // both go back to the last input
+    let ids = Tensor::new(&[[PAD, 5, 3, 8], [PAD, 39, 9, 30]], &Device::Cpu).unwrap();
+    let last_twice = Tensor::new(&[2u32, 2], &Device::Cpu).unwrap();
+    let memory = inverter.encode(&values(&[3, DIM], 1.0).index_select(&last_twice, 0).unwrap()).unwrap();
+    let at_once = inverter.t5.decode(&ids, &memory).unwrap().i((.., 3)).unwrap();
+    let logits = Tensor::from_vec(logits, at_once.dims(), &Device::Cpu).unwrap();
+    assert!(furthest(&logits, &at_once) < 1e-4);
 }
 
 #[test]
@@ -185,11 +166,11 @@ fn assert_greedy_and_log_probabilities(inverter: &Inverter) {
         }
         assert_eq!(tokens, &expected);
     }
-    for (row, candidates) in beams(&inverter.t5, &memory, 5, 4, 8).unwrap().iter().enumerate() {
+    for (row, candidates) in beams(&inverter.t5, &memory, 4, Length::tokens(8)).unwrap().iter().enumerate() {
         assert_eq!(candidates.len(), 4);
         let memory = inverter.encode(&vectors.i(row..=row).unwrap()).unwrap();
         for candidate in candidates {
-            let ended = candidate.tokens.len() < 8;
+            assert_eq!(candidate.ended, candidate.tokens.len() < 8);
             let inputs: Vec<u32> = std::iter::once(PAD).chain(candidate.tokens.iter().copied()).collect();
             let inputs = Tensor::from_slice(&inputs, (1, inputs.len()), &Device::Cpu).unwrap();
             let logits = inverter.t5.decode(&inputs, &memory).unwrap();
@@ -201,10 +182,11 @@ fn assert_greedy_and_log_probabilities(inverter: &Inverter) {
                 .unwrap();
             let mut expected: f32 =
                 candidate.tokens.iter().enumerate().map(|(at, &token)| all[at][token as usize]).sum();
-            if ended {
+            if candidate.ended {
                 expected += all[candidate.tokens.len()][EOS as usize];
             }
-            assert!((expected - candidate.score).abs() < 1e-3, "{expected} {}", candidate.score);
+            expected /= (candidate.tokens.len() + usize::from(candidate.ended)) as f32;
+            assert!((expected - candidate.score).abs() < 1e-4, "{expected} {}", candidate.score);
         }
     }
 }
@@ -214,4 +196,8 @@ fn top_is_a_sort_cut_short() {
     let values = [0.5, -1.0, 3.0, 3.0, f32::NEG_INFINITY, 2.0];
     assert_eq!(top(&values, 3), [(2, 3.0), (3, 3.0), (5, 2.0)]);
     assert_eq!(top(&values, 10).len(), 6);
+    let values: Vec<f32> = (0..2000).map(|place| ((place * 7919) % 1013) as f32).collect();
+    let mut sorted: Vec<(u32, f32)> = (0..).zip(values.iter().copied()).collect();
+    sorted.sort_by(|a, b| b.1.total_cmp(&a.1));
+    assert_eq!(top(&values, 40), sorted[..40]);
 }

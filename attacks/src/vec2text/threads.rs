@@ -1,8 +1,10 @@
 //! One batch a thread: how models run on several cores.
 //!
 //! Most of a small model's operations are too short to be worth splitting, so whole batches are
-//! spread over threads instead and every matrix product stays on the thread that asked for it.
+//! spread over threads instead and every matrix product stays on the thread that asked for it. Where
+//! there is a single batch, its products are split.
 
+use std::cell::Cell;
 use std::num::NonZero;
 use std::sync::Once;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -12,6 +14,16 @@ use std::thread;
 /// How many batches run side by side: the cores that this process may use.
 pub fn threads() -> usize {
     thread::available_parallelism().map_or(1, NonZero::get)
+}
+
+thread_local! {
+    /// Whether other batches run beside this thread's.
+    static ONE_OF_MANY: Cell<bool> = const { Cell::new(false) };
+}
+
+/// How many threads a product may use that this thread asks for.
+pub(crate) fn for_a_product() -> usize {
+    if ONE_OF_MANY.get() { 1 } else { threads() }
 }
 
 /// Runs `work` on every job, several at once, and returns the results in the order of the jobs.
@@ -28,10 +40,12 @@ pub fn in_parallel<J: Sync, T: Send, E: Send>(
     keep_products_on_their_thread();
     let next = AtomicUsize::new(0);
     let (sender, receiver) = mpsc::channel();
+    let side_by_side = threads().min(jobs.len());
     thread::scope(|scope| {
-        for _ in 0..threads().min(jobs.len()) {
+        for _ in 0..side_by_side {
             let (sender, next, work) = (sender.clone(), &next, &work);
             scope.spawn(move || {
+                ONE_OF_MANY.set(side_by_side > 1);
                 flushing_subnormals(|| {
                     loop {
                         let index = next.fetch_add(1, Ordering::Relaxed);

@@ -7,9 +7,8 @@ use candle_core::D;
 
 use super::super::generate::top;
 use super::super::t5::{EOS, Memory, PAD, T5};
-use super::super::threads::in_parallel;
 use super::super::{model_error, pad, vocabulary};
-use super::{CHUNK, Hypothesis, Row, Search, corrector_memory, stack};
+use super::{Hypothesis, Row, Search, corrector_memory, stack};
 use crate::Error;
 
 /// Single edits that are tried in a round.
@@ -25,6 +24,7 @@ pub(super) fn search(search: &mut Search<'_>, rows: &mut [Row]) -> Result<(), Er
     let continuing = continuing_pieces(search);
     let budget = search.attack.local_queries;
     let mut states: Vec<State> = rows.iter().map(|row| State::new(row, budget)).collect();
+    rows.iter_mut().for_each(Row::begin_local);
     loop {
         let open: Vec<usize> =
             (0..rows.len()).filter(|&row| states[row].stage != Stage::Done && !rows[row].solved()).collect();
@@ -169,9 +169,8 @@ fn likely_edits(
     open: &[usize],
     continuing: &[bool],
 ) -> Result<Vec<Vec<Edit>>, Error> {
-    let parts: Vec<&[usize]> = open.chunks(CHUNK).collect();
     let attack = search.attack;
-    let found = in_parallel(&parts, |part| {
+    let found = search.in_batches(open, |part| {
         let estimates = stack(part.iter().map(|&row| rows[row].estimate.view()))?;
         let tokens: Vec<&[u32]> = part.iter().map(|&row| rows[row].beam[0].tokens.as_slice()).collect();
         let inverter = &attack.inverter;
@@ -186,10 +185,9 @@ fn likely_edits(
         for (all, &row) in all.iter_mut().zip(part.iter()) {
             all.extend(of_beam(&rows[row]));
         }
-        Ok::<_, candle_core::Error>(all)
-    })
-    .map_err(model_error)?;
-    Ok(found.into_iter().flatten().map(distinct).collect())
+        Ok(all)
+    });
+    Ok(found.map_err(model_error)?.into_iter().map(distinct).collect())
 }
 
 /// What the model finds likely at each position, the text before it given.

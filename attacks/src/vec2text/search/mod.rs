@@ -1,6 +1,7 @@
 //! The loop around the models: guess, embed the guess, correct, and search what is left.
 
 mod local;
+mod paper;
 mod row;
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
@@ -13,14 +14,11 @@ use ndarray::{Array1, ArrayView1, ArrayView2, Axis};
 
 use self::row::{Hypothesis, Row};
 use super::corrector::Corrector;
-use super::generate::{Candidate, beams, greedy};
+use super::generate::{Candidate, Length, beams, likeliest};
 use super::t5::Memory;
-use super::threads::in_parallel;
+use super::threads::{in_parallel, threads};
 use super::{Vec2Text, model_error, pad, to_tensor, vocabulary};
 use crate::{Error, Inversion, Oracle};
-
-/// Hypotheses that are decoded together on a thread.
-const CHUNK: usize = 16;
 
 /// Rows that are searched together: enough for full batches, and a bound on what is remembered.
 const ROWS: usize = 256;
@@ -47,17 +45,20 @@ fn invert(
     oracle: &Oracle<'_>,
 ) -> Result<Vec<Inversion>, Error> {
     let mut search = Search { attack, oracle, known: HashMap::new() };
+    if attack.paper {
+        return paper::invert(&mut search, estimates, targets);
+    }
     let pairs = estimates.rows().into_iter().zip(targets.rows());
     let mut rows: Vec<Row> = pairs.map(|(estimate, target)| Row::new(estimate, target)).collect();
     search.zero_step(&mut rows)?;
     if attack.corrector.is_some() {
-        for step in 1..=attack.steps {
-            if !search.correct(&mut rows, step == attack.steps)? {
+        for _ in 0..attack.steps {
+            if !search.correct(&mut rows)? {
                 break;
             }
         }
     }
-    if !attack.paper && attack.local_queries > 0 {
+    if attack.local_queries > 0 {
         local::search(&mut search, &mut rows)?;
     }
     Ok(rows.into_iter().map(Row::into_inversion).collect())
@@ -71,29 +72,27 @@ struct Search<'a> {
 }
 
 impl Search<'_> {
-    /// The inverter's greedy hypothesis; unless in paper mode, its beam's as well.
+    /// The inverter's likeliest hypothesis, then its beam's.
     fn zero_step(&mut self, rows: &mut [Row]) -> Result<(), Error> {
-        let width = if self.attack.paper { 1 } else { self.attack.beam_width };
+        let attack = self.attack;
+        let (inverter, width) = (&attack.inverter, attack.beam_width);
         let all: Vec<usize> = (0..rows.len()).collect();
-        let parts: Vec<&[usize]> = all.chunks(CHUNK).collect();
-        let (inverter, length) = (&self.attack.inverter, self.attack.max_length);
+        let length = Length::tokens(attack.max_length);
         let shared: &[Row] = rows;
-        let decoded = in_parallel(&parts, |part| {
-            let estimates = stack(part.iter().map(|&row| shared[row].estimate.view()))?;
-            let memory = inverter.encode(&estimates)?;
-            let t5 = &inverter.t5;
-            let greedy = greedy(t5, &memory, part.len(), length)?;
-            let beams = if width > 1 {
-                beams(t5, &memory, part.len(), width, length)?
-            } else {
-                vec![Vec::new(); part.len()]
-            };
-            Ok::<_, candle_core::Error>(greedy.into_iter().zip(beams).collect::<Vec<_>>())
-        })
-        .map_err(model_error)?;
+        let decoded = self
+            .in_batches(&all, |part| {
+                let memory = inverter.encode(&stack(part.iter().map(|&row| shared[row].estimate.view()))?)?;
+                let likeliest = likeliest(&inverter.t5, &memory, length)?;
+                let beams = match width {
+                    1 => vec![Vec::new(); part.len()],
+                    _ => beams(&inverter.t5, &memory, width, length)?,
+                };
+                Ok(likeliest.into_iter().zip(beams).collect())
+            })
+            .map_err(model_error)?;
         let (mut first, mut more) = (Vec::new(), Vec::new());
-        for (greedy, beam) in decoded.into_iter().flatten() {
-            first.push(vec![greedy]);
+        for (likeliest, beam) in decoded {
+            first.push(vec![likeliest.tokens]);
             more.push(beam.into_iter().map(|candidate| candidate.tokens).collect());
         }
         self.consider(rows, first, 1)?;
@@ -105,28 +104,21 @@ impl Search<'_> {
     }
 
     /// One correction of every hypothesis that was not corrected yet; whether any row goes on.
-    fn correct(&mut self, rows: &mut [Row], last: bool) -> Result<bool, Error> {
-        let (paper, width) = (self.attack.paper, self.attack.beam_width);
-        let jobs: Vec<(usize, usize)> = rows
-            .iter()
-            .enumerate()
-            .filter(|(_, row)| paper || !row.stopped())
-            .flat_map(|(index, row)| row.to_correct(paper).map(move |beam| (index, beam)))
-            .collect();
+    fn correct(&mut self, rows: &mut [Row]) -> Result<bool, Error> {
+        let open = rows.iter().enumerate().filter(|(_, row)| !row.stopped());
+        let mut jobs: Vec<(usize, usize)> =
+            open.flat_map(|(index, row)| row.to_correct().map(move |beam| (index, beam))).collect();
         if jobs.is_empty() {
             return Ok(false);
         }
+        // hypotheses of one length need no padding
+        jobs.sort_by_key(|&(row, beam)| rows[row].beam[beam].tokens.len());
         let mut candidates: Vec<Vec<Vec<u32>>> = vec![Vec::new(); rows.len()];
         for ((index, beam), found) in jobs.iter().zip(self.corrections(rows, &jobs)?) {
             candidates[*index].extend(found.into_iter().map(|candidate| candidate.tokens));
             rows[*index].beam[*beam].corrected = true;
         }
-        if paper {
-            for row in rows.iter_mut() {
-                row.beam.clear();
-            }
-        }
-        self.consider(rows, candidates, if paper && last { 1 } else { width })?;
+        self.consider(rows, candidates, self.attack.beam_width)?;
         rows.iter_mut().for_each(Row::end_step);
         Ok(true)
     }
@@ -135,12 +127,23 @@ impl Search<'_> {
     fn corrections(&self, rows: &[Row], jobs: &[(usize, usize)]) -> Result<Vec<Vec<Candidate>>, Error> {
         let attack = self.attack;
         let Some(corrector) = &attack.corrector else { return Ok(Vec::new()) };
-        let parts: Vec<&[(usize, usize)]> = jobs.chunks(CHUNK).collect();
-        let found = in_parallel(&parts, |part| {
+        let length = Length::tokens(attack.max_length);
+        self.in_batches(jobs, |part| {
             let memory = corrector_memory(corrector, rows, part)?;
-            beams(&corrector.t5, &memory, part.len(), attack.beam_width, attack.max_length)
+            beams(&corrector.t5, &memory, attack.beam_width, length)
         })
-        .map_err(model_error)?;
+        .map_err(model_error)
+    }
+
+    /// `work` on the jobs in batches, side by side, with a result for each job.
+    fn in_batches<J: Sync, T: Send>(
+        &self,
+        jobs: &[J],
+        work: impl Fn(&[J]) -> candle_core::Result<Vec<T>> + Sync,
+    ) -> candle_core::Result<Vec<T>> {
+        let size = jobs.len().div_ceil(threads()).clamp(1, self.attack.batch_size);
+        let parts: Vec<&[J]> = jobs.chunks(size).collect();
+        let found = in_parallel(&parts, |part| work(part))?;
         Ok(found.into_iter().flatten().collect())
     }
 
@@ -164,13 +167,12 @@ impl Search<'_> {
         rows: &mut [Row],
         candidates: Vec<Vec<Vec<u32>>>,
     ) -> Result<Vec<Vec<Hypothesis>>, Error> {
-        let paper = self.attack.paper;
         let mut texts: Vec<Vec<(Vec<u32>, String)>> = Vec::with_capacity(rows.len());
         for (row, candidates) in rows.iter_mut().zip(candidates) {
             let mut own = Vec::new();
             for tokens in candidates {
                 let text = vocabulary::decode(&self.attack.tokenizer, &tokens)?;
-                if row.seen.insert(text.clone()) || paper {
+                if row.seen.insert(text.clone()) {
                     own.push((tokens, text));
                 }
             }

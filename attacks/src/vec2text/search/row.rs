@@ -35,6 +35,8 @@ pub(super) struct Row {
     steps: Vec<String>,
     best: f32,
     idle: usize,
+    /// The best cosine before the local search.
+    corrected: Option<f32>,
 }
 
 impl Row {
@@ -48,6 +50,7 @@ impl Row {
             steps: Vec::new(),
             best: f32::NEG_INFINITY,
             idle: 0,
+            corrected: None,
         }
     }
 
@@ -61,8 +64,8 @@ impl Row {
     }
 
     /// The places in the beam that are to be corrected next.
-    pub(super) fn to_correct(&self, again: bool) -> impl Iterator<Item = usize> {
-        self.beam.iter().enumerate().filter(move |(_, it)| again || !it.corrected).map(|(place, _)| place)
+    pub(super) fn to_correct(&self) -> impl Iterator<Item = usize> {
+        self.beam.iter().enumerate().filter(|(_, it)| !it.corrected).map(|(place, _)| place)
     }
 
     /// Adds hypotheses and keeps the best `width`. The best ever is among them.
@@ -85,10 +88,15 @@ impl Row {
         self.steps.push(best.text.clone());
     }
 
+    pub(super) fn begin_local(&mut self) {
+        self.corrected = self.beam.first().map(|best| best.cosine);
+    }
+
     pub(super) fn into_inversion(self) -> Inversion {
         let (output, cosine) =
             self.beam.into_iter().next().map_or_else(Default::default, |best| (best.text, best.cosine));
-        Inversion { steps: self.steps, output, cosine, queries: self.queries }
+        let local_gain = self.corrected.map_or(0.0, |corrected| cosine - corrected);
+        Inversion { steps: self.steps, output, cosine, queries: self.queries, local_gain }
     }
 }
 

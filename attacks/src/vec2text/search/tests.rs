@@ -38,6 +38,8 @@ fn attack() -> Vec2Text {
         beam_width: 3,
         local_queries: 0,
         paper: false,
+        longest: 12,
+        batch_size: 2,
     }
 }
 

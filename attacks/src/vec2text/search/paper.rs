@@ -1,0 +1,144 @@
+//! The loop as it was published, so that numbers can be compared with others': no best-ever, no early
+//! stop, no local search.
+
+use ndarray::{Array1, ArrayView2};
+
+use super::super::generate::{Candidate, Length, beams, likeliest};
+use super::super::t5::{EOS, PAD};
+use super::super::{model_error, pad, vocabulary};
+use super::{Search, cosine, stack};
+use crate::{Error, Inversion};
+
+/// One vector's hypotheses: one after the zero step, then as many as the beam is wide.
+struct Row {
+    estimate: Array1<f32>,
+    target: Array1<f32>,
+    hypotheses: Vec<Hypothesis>,
+    steps: Vec<String>,
+    queries: usize,
+}
+
+struct Hypothesis {
+    candidate: Candidate,
+    text: String,
+    vector: Array1<f32>,
+    cosine: f32,
+}
+
+pub(super) fn invert(
+    search: &mut Search<'_>,
+    estimates: ArrayView2<'_, f32>,
+    targets: ArrayView2<'_, f32>,
+) -> Result<Vec<Inversion>, Error> {
+    let pairs = estimates.rows().into_iter().zip(targets.rows());
+    let mut rows: Vec<Row> = pairs
+        .map(|(estimate, target)| Row {
+            estimate: estimate.to_owned(),
+            target: target.to_owned(),
+            hypotheses: Vec::new(),
+            steps: Vec::new(),
+            queries: 0,
+        })
+        .collect();
+    let found = zero_step(search, &rows)?;
+    keep_best(search, &mut rows, found, 1)?;
+    let steps = if search.attack.corrector.is_some() { search.attack.steps } else { 0 };
+    for step in 1..=steps {
+        let found = corrections(search, &rows)?;
+        let width = if step == steps { 1 } else { search.attack.beam_width };
+        keep_best(search, &mut rows, found, width)?;
+    }
+    Ok(rows.into_iter().map(Row::into_inversion).collect())
+}
+
+/// The likeliest text of each row.
+fn zero_step(search: &Search<'_>, rows: &[Row]) -> Result<Vec<Vec<Candidate>>, Error> {
+    let attack = search.attack;
+    let all: Vec<usize> = (0..rows.len()).collect();
+    let length = Length { min: 1, max: attack.max_length };
+    let found = search.in_batches(&all, |part| {
+        let estimates = stack(part.iter().map(|&row| rows[row].estimate.view()))?;
+        likeliest(&attack.inverter.t5, &attack.inverter.encode(&estimates)?, length)
+    });
+    Ok(found.map_err(model_error)?.into_iter().map(|candidate| vec![candidate]).collect())
+}
+
+/// For each row the beams of all its hypotheses, one hypothesis after the other.
+fn corrections(search: &Search<'_>, rows: &[Row]) -> Result<Vec<Vec<Candidate>>, Error> {
+    let attack = search.attack;
+    let Some(corrector) = &attack.corrector else { return Ok(Vec::new()) };
+    let mut jobs: Vec<(usize, usize, &Hypothesis)> = Vec::new();
+    for (row, it) in rows.iter().enumerate() {
+        jobs.extend(it.hypotheses.iter().enumerate().map(|(place, hypothesis)| (row, place, hypothesis)));
+    }
+    // hypotheses of one length need no padding
+    jobs.sort_by_key(|(.., hypothesis)| hypothesis.candidate.tokens.len());
+    let length = Length { min: 1, max: attack.longest };
+    let found = search
+        .in_batches(&jobs, |part| {
+            let estimates = stack(part.iter().map(|(row, ..)| rows[*row].estimate.view()))?;
+            let vectors = stack(part.iter().map(|(.., hypothesis)| hypothesis.vector.view()))?;
+            let tokens: Vec<Vec<u32>> =
+                part.iter().map(|(.., hypothesis)| fed_back(&hypothesis.candidate)).collect();
+            let memory = corrector.encode(&estimates, &vectors, &pad(&tokens)?)?;
+            beams(&corrector.t5, &memory, attack.beam_width, length)
+        })
+        .map_err(model_error)?;
+    let mut all: Vec<Vec<Candidate>> = vec![Vec::new(); rows.len()];
+    let mut found: Vec<_> = jobs.iter().zip(found).collect();
+    found.sort_by_key(|((row, place, _), _)| (*row, *place));
+    for ((row, ..), candidates) in found {
+        all[*row].extend(candidates);
+    }
+    Ok(all)
+}
+
+/// As `generate` returns it: with the start token, which is the padding token and so is masked, and with
+/// the end token where it came.
+fn fed_back(candidate: &Candidate) -> Vec<u32> {
+    let end = candidate.ended.then_some(EOS);
+    [PAD].into_iter().chain(candidate.tokens.iter().copied()).chain(end).collect()
+}
+
+/// Asks for the vectors of all candidates, and keeps each row's best of distinct tokens.
+fn keep_best(
+    search: &mut Search<'_>,
+    rows: &mut [Row],
+    found: Vec<Vec<Candidate>>,
+    width: usize,
+) -> Result<(), Error> {
+    let with_text = |candidate: Candidate| {
+        Ok((vocabulary::decode(&search.attack.tokenizer, &candidate.tokens)?, candidate))
+    };
+    let found: Vec<Vec<(String, Candidate)>> = found
+        .into_iter()
+        .map(|candidates| candidates.into_iter().map(with_text).collect())
+        .collect::<Result<_, Error>>()?;
+    search.embed(found.iter().flatten().map(|(text, _)| text.as_str()))?;
+    for (row, found) in rows.iter_mut().zip(found) {
+        row.queries += found.len();
+        row.hypotheses.clear();
+        for (text, candidate) in found {
+            let vector = search.known[&text].clone();
+            let cosine = cosine(row.target.view(), vector.view());
+            let same = |other: &Hypothesis| {
+                (&other.candidate.tokens, other.candidate.ended) == (&candidate.tokens, candidate.ended)
+            };
+            if !row.hypotheses.iter().any(same) {
+                row.hypotheses.push(Hypothesis { candidate, text, vector, cosine });
+            }
+        }
+        row.hypotheses.sort_by(|a, b| b.cosine.total_cmp(&a.cosine));
+        row.hypotheses.truncate(width);
+        row.steps.extend(row.hypotheses.first().map(|best| best.text.clone()));
+    }
+    Ok(())
+}
+
+impl Row {
+    fn into_inversion(self) -> Inversion {
+        let (output, cosine) =
+            self.hypotheses.into_iter().next().map_or_else(Default::default, |best| (best.text, best.cosine));
+        Inversion { steps: self.steps, output, cosine, queries: self.queries, local_gain: 0.0 }
+    }
+}

@@ -1,0 +1,242 @@
+//! Decoding a position at a time, for many beams at once, on plain values.
+//!
+//! What the beams read of the encoder is computed once, and is one for all beams of an input. Their own
+//! keys and values are written behind each other, a position of all beams after the other, and never
+//! moved: a beam is the list of places that its tokens left there, so that choosing, repeating and
+//! dropping beams copies such lists alone.
+//!
+//! Memory, in values of 4 bytes: the keys and values take 2 · layers · (heads · width of a head) for each
+//! encoder position of each input, and as much for each position of each beam.
+
+use candle_core::{Result, Storage, Tensor, bail};
+use rayon::prelude::*;
+
+use super::super::kernels::{rms_norm_into, values};
+use super::super::product::product;
+use super::super::{threads, wide};
+use super::{Attention, DecoderBlock, EPSILON, FeedForward, Head, Inner, Memory, T5, bucket};
+
+/// Scores of a head from which on it pays to wake another thread.
+const SPLIT: usize = 4096;
+
+/// The decoder's state for some beams, none of which has a token yet: one beam for each input.
+pub(crate) struct Decoding<'a> {
+    t5: &'a T5,
+    layers: Vec<Layer>,
+    beams: Vec<Beam>,
+    /// The encoder positions of each input that are no padding, as rows of the keys.
+    read: Vec<Vec<u32>>,
+    /// Rows of own keys so far, of all positions.
+    filled: usize,
+    /// For each head, what is added to a score, by distance.
+    bias: Vec<Vec<f32>>,
+}
+
+#[derive(Clone)]
+struct Beam {
+    input: usize,
+    /// Where its own keys and values are, position by position.
+    places: Vec<u32>,
+}
+
+#[derive(Default)]
+struct Layer {
+    read: KeysValues,
+    own: KeysValues,
+}
+
+/// `[rows, heads · width of a head]` each.
+#[derive(Default)]
+struct KeysValues {
+    keys: Vec<f32>,
+    values: Vec<f32>,
+}
+
+impl<'a> Decoding<'a> {
+    /// Begins for every input of `memory`, with room for texts of `longest` tokens.
+    pub(crate) fn new(t5: &'a T5, memory: &Memory, longest: usize) -> Result<Self> {
+        let (inputs, length, width) = memory.states.dims3()?;
+        let states = memory.states.reshape((inputs * length, width))?;
+        let layer = |block: &DecoderBlock| {
+            let Attention { k, v, .. } = &block.cross_attention;
+            let keys = with(&states, |states| project(states, k))??;
+            let values = with(&states, |states| project(states, v))??;
+            Ok(Layer { read: KeysValues { keys, values }, own: KeysValues::default() })
+        };
+        let masked = match &memory.mask {
+            Some(mask) => mask.to_dtype(candle_core::DType::F32)?.to_vec2::<f32>()?,
+            None => vec![vec![1.0; length]; inputs],
+        };
+        let read = masked.iter().enumerate().map(|(input, mask)| {
+            let places = mask.iter().enumerate().filter(|(_, open)| **open > 0.0);
+            places.map(|(place, _)| (input * length + place) as u32).collect()
+        });
+        Ok(Self {
+            t5,
+            layers: t5.decoder.iter().map(layer).collect::<Result<_>>()?,
+            beams: (0..inputs).map(|input| Beam { input, places: Vec::new() }).collect(),
+            read: read.collect(),
+            filled: 0,
+            bias: distances(t5, longest)?,
+        })
+    }
+
+    /// Goes on with the beams named, in this order; one may be named several times, or not at all.
+    pub(crate) fn select(&mut self, beams: &[usize]) {
+        self.beams = beams.iter().map(|&beam| self.beams[beam].clone()).collect();
+    }
+
+    /// A token more for every beam; logits `[beams, vocabulary]` of what comes next.
+    pub(crate) fn step(&mut self, tokens: &[u32]) -> Result<Vec<f32>> {
+        if tokens.len() != self.beams.len() {
+            bail!("{} tokens for {} beams", tokens.len(), self.beams.len());
+        }
+        for (number, beam) in self.beams.iter_mut().enumerate() {
+            beam.places.push((self.filled + number) as u32);
+        }
+        self.filled += tokens.len();
+        let mut states = self.embed(tokens)?;
+        for (block, layer) in self.t5.decoder.iter().zip(&mut self.layers) {
+            let normed = normed(&states, &block.attention_norm)?;
+            let attention = &block.attention;
+            layer.own.keys.extend(project(&normed, &attention.k)?);
+            layer.own.values.extend(project(&normed, &attention.v)?);
+            let places = self.beams.iter().map(|beam| beam.places.as_slice()).collect();
+            attend(attention, &normed, &layer.own, places, &self.bias, &mut states)?;
+            let normed = self::normed(&states, &block.cross_attention_norm)?;
+            let places = self.beams.iter().map(|beam| self.read[beam.input].as_slice()).collect();
+            attend(&block.cross_attention, &normed, &layer.read, places, &[], &mut states)?;
+            feed_forward(&block.feed_forward, &mut states)?;
+        }
+        self.logits(&states)
+    }
+
+    fn embed(&self, tokens: &[u32]) -> Result<Vec<f32>> {
+        let (vocabulary, width) = self.t5.shared.dims2()?;
+        if tokens.iter().any(|&token| token as usize >= vocabulary) {
+            bail!("a token is not in the vocabulary");
+        }
+        with(&self.t5.shared, |table| {
+            tokens.iter().flat_map(|&token| &table[token as usize * width..][..width]).copied().collect()
+        })
+    }
+
+    fn logits(&self, states: &[f32]) -> Result<Vec<f32>> {
+        let mut states = normed(states, &self.t5.decoder_norm)?;
+        match &self.t5.head {
+            Head::Own(weight) => project(&states, weight),
+            Head::Tied { scale } => {
+                states.iter_mut().for_each(|state| *state *= *scale as f32);
+                project(&states, &self.t5.shared)
+            }
+        }
+    }
+}
+
+/// For each head the decoder's bias by distance, up to `longest` tokens.
+fn distances(t5: &T5, longest: usize) -> Result<Vec<Vec<f32>>> {
+    let table = t5.decoder_bias.table.to_vec2::<f32>()?;
+    let of_head =
+        |head| (0..longest).map(|distance| table[bucket(distance, 0, table.len(), false)][head]).collect();
+    Ok((0..t5.decoder_bias.table.dim(1)?).map(of_head).collect())
+}
+
+/// Adds to each beam's state what its query finds at its places.
+fn attend(
+    attention: &Attention,
+    normed: &[f32],
+    from: &KeysValues,
+    places: Vec<&[u32]>,
+    bias: &[Vec<f32>],
+    states: &mut [f32],
+) -> Result<()> {
+    let queries = project(normed, &attention.q)?;
+    let inner = attention.q.dim(0)?;
+    let mut mixed = vec![0.0; queries.len()];
+    let beams = mixed.chunks_exact_mut(inner).zip(queries.chunks_exact(inner)).zip(&places);
+    let find = |((mixed, query), places): ((&mut [f32], &[f32]), &&[u32])| {
+        wide::widest(|| find(query, from, places, inner / attention.heads, bias, mixed));
+    };
+    let scores: usize = places.iter().map(|places| places.len()).sum();
+    if scores < SPLIT || threads::for_a_product() == 1 {
+        beams.for_each(find);
+    } else {
+        beams.collect::<Vec<_>>().into_par_iter().for_each(find);
+    }
+    add(states, &project(&mixed, &attention.o)?);
+    Ok(())
+}
+
+/// One beam's attention, head by head: values mixed by how well their keys fit the query.
+#[inline(always)]
+#[allow(clippy::inline_always, reason = "it must be compiled with the caller's target features")]
+fn find(
+    query: &[f32],
+    from: &KeysValues,
+    places: &[u32],
+    width: usize,
+    bias: &[Vec<f32>],
+    mixed: &mut [f32],
+) {
+    let inner = query.len();
+    let mut scores = vec![0.0; places.len()];
+    for (head, (query, mixed)) in query.chunks_exact(width).zip(mixed.chunks_exact_mut(width)).enumerate() {
+        let of_head = |place: u32| place as usize * inner + head * width;
+        for (score, &place) in scores.iter_mut().zip(places) {
+            let key = &from.keys[of_head(place)..][..width];
+            *score = wide::sum_of_pairs(query, key, |query, key| query * key);
+        }
+        if let Some(bias) = bias.get(head) {
+            scores.iter_mut().rev().zip(bias).for_each(|(score, bias)| *score += bias);
+        }
+        wide::softmax(&mut scores);
+        for (score, &place) in scores.iter().zip(places) {
+            let value = &from.values[of_head(place)..][..width];
+            mixed.iter_mut().zip(value).for_each(|(mixed, value)| *mixed += score * value);
+        }
+    }
+}
+
+fn feed_forward(layer: &FeedForward, states: &mut [f32]) -> Result<()> {
+    let normed = normed(states, &layer.norm)?;
+    let inner = match &layer.inner {
+        Inner::Relu(wi) => {
+            let mut inner = project(&normed, wi)?;
+            wide::widest(|| inner.iter_mut().for_each(|value| *value = value.max(0.0)));
+            inner
+        }
+        Inner::GatedGelu(gate, wi) => {
+            let (mut inner, gate) = (project(&normed, wi)?, project(&normed, gate)?);
+            wide::widest(|| {
+                inner.iter_mut().zip(&gate).for_each(|(value, gate)| *value *= wide::gelu(*gate))
+            });
+            inner
+        }
+    };
+    add(states, &project(&inner, &layer.wo)?);
+    Ok(())
+}
+
+fn normed(states: &[f32], weight: &Tensor) -> Result<Vec<f32>> {
+    let mut out = vec![0.0; states.len()];
+    with(weight, |weight| wide::widest(|| rms_norm_into(states, weight, EPSILON, &mut out)))?;
+    Ok(out)
+}
+
+fn add(states: &mut [f32], more: &[f32]) {
+    wide::widest(|| states.iter_mut().zip(more).for_each(|(state, more)| *state += more));
+}
+
+fn project(states: &[f32], weight: &Tensor) -> Result<Vec<f32>> {
+    let depth = weight.dim(1)?;
+    with(weight, |weight| product(states, weight, depth))
+}
+
+/// `work` on a tensor's values.
+fn with<T>(tensor: &Tensor, work: impl FnOnce(&[f32]) -> T) -> Result<T> {
+    let (storage, layout) = tensor.storage_and_layout();
+    match &*storage {
+        Storage::Cpu(storage) => Ok(work(values(storage, layout)?)),
+        _ => bail!("texts are decoded on the CPU"),
+    }
+}
