@@ -1,6 +1,10 @@
 //! The loop as it was published, so that numbers can be compared with others': no best-ever, no early
 //! stop, no local search.
 
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests;
+
 use ndarray::{Array1, ArrayView2};
 
 use super::super::generate::{Candidate, Length, beams, likeliest};
@@ -30,6 +34,20 @@ pub(super) fn invert(
     estimates: ArrayView2<'_, f32>,
     targets: ArrayView2<'_, f32>,
 ) -> Result<Vec<Inversion>, Error> {
+    let mut rows = begin(search, estimates, targets)?;
+    let steps = if search.attack.corrector.is_some() { search.attack.steps } else { 0 };
+    for step in 1..=steps {
+        correct(search, &mut rows, step == steps)?;
+    }
+    Ok(rows.into_iter().map(Row::into_inversion).collect())
+}
+
+/// The zero step.
+fn begin(
+    search: &mut Search<'_>,
+    estimates: ArrayView2<'_, f32>,
+    targets: ArrayView2<'_, f32>,
+) -> Result<Vec<Row>, Error> {
     let pairs = estimates.rows().into_iter().zip(targets.rows());
     let mut rows: Vec<Row> = pairs
         .map(|(estimate, target)| Row {
@@ -40,19 +58,19 @@ pub(super) fn invert(
             queries: 0,
         })
         .collect();
-    let found = zero_step(search, &rows)?;
+    let found = likeliest_of_each(search, &rows)?;
     keep_best(search, &mut rows, found, 1)?;
-    let steps = if search.attack.corrector.is_some() { search.attack.steps } else { 0 };
-    for step in 1..=steps {
-        let found = corrections(search, &rows)?;
-        let width = if step == steps { 1 } else { search.attack.beam_width };
-        keep_best(search, &mut rows, found, width)?;
-    }
-    Ok(rows.into_iter().map(Row::into_inversion).collect())
+    Ok(rows)
 }
 
-/// The likeliest text of each row.
-fn zero_step(search: &Search<'_>, rows: &[Row]) -> Result<Vec<Vec<Candidate>>, Error> {
+/// A step; after the last one a single hypothesis is left.
+fn correct(search: &mut Search<'_>, rows: &mut [Row], last: bool) -> Result<(), Error> {
+    let found = corrections(search, rows)?;
+    keep_best(search, rows, found, if last { 1 } else { search.attack.beam_width })
+}
+
+/// The inverter's likeliest text of each row.
+fn likeliest_of_each(search: &Search<'_>, rows: &[Row]) -> Result<Vec<Vec<Candidate>>, Error> {
     let attack = search.attack;
     let all: Vec<usize> = (0..rows.len()).collect();
     let length = Length { min: 1, max: attack.max_length };

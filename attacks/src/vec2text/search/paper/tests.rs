@@ -1,0 +1,116 @@
+//! The published loop against a reference in Python on transformers' T5 (`tests/golden/vec2text.py` writes
+//! the files), and the default mode against the published loop.
+
+use std::collections::{HashMap, HashSet};
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use ndarray::Array2;
+use serde_json::Value;
+
+use super::*;
+use crate::Attack;
+use crate::vec2text::Vec2Text;
+
+const DIM: usize = 48;
+/// Words that the embedder reads: as many as fit, with the end token, into the longest text.
+const WORDS: usize = 11;
+const STEPS: usize = 5;
+const BEAMS: [usize; 3] = [1, 2, 4];
+
+fn data() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/paper")
+}
+
+fn attack(beams: usize) -> Vec2Text {
+    Vec2Text::load(&data()).unwrap().steps(STEPS).beam_width(beams)
+}
+
+fn paper(beams: usize) -> Vec2Text {
+    attack(beams).paper(true).paper_length(16)
+}
+
+/// For each text what the reference did with its vector.
+fn courses() -> Vec<Value> {
+    let lines = fs::read_to_string(data().join("courses.jsonl")).unwrap();
+    lines.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+}
+
+fn targets(courses: &[Value]) -> Array2<f32> {
+    embed(&courses.iter().map(|course| course["text"].as_str().unwrap()).collect::<Vec<_>>())
+}
+
+/// The stand-in for an embedder: a bag of words and of neighbours, in whole numbers.
+fn embed(texts: &[&str]) -> Array2<f32> {
+    let mut vectors = Array2::zeros((texts.len(), DIM));
+    for (text, mut vector) in texts.iter().zip(vectors.rows_mut()) {
+        let words: Vec<&str> = text.split_whitespace().take(WORDS).collect();
+        for word in &words {
+            vector.scaled_add(3.0 / 64.0, &part(word));
+        }
+        for pair in words.windows(2) {
+            vector.scaled_add(2.0 / 64.0, &part(&pair.join(" ")));
+        }
+    }
+    vectors
+}
+
+fn part(text: &str) -> Array1<f32> {
+    let mix = |state: u32, byte: u8| (state ^ u32::from(byte)).wrapping_mul(16_777_619);
+    let mut state = text.bytes().fold(2_166_136_261, mix);
+    let values = (0..DIM).map(|_| {
+        state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        ((state >> 24) % 17) as f32 - 8.0
+    });
+    values.collect()
+}
+
+/// All hypotheses that are kept, with their tokens and cosines, at each step, for each width.
+#[test]
+fn the_loop_equals_the_reference_token_for_token() {
+    let courses = courses();
+    assert!(courses.len() >= 30);
+    let targets = targets(&courses);
+    let mut texts = HashSet::new();
+    for beams in BEAMS {
+        let attack = paper(beams);
+        let oracle = |texts: &[&str]| Ok(embed(texts));
+        let mut search = Search { attack: &attack, oracle: &oracle, known: HashMap::new() };
+        let mut rows = begin(&mut search, targets.view(), targets.view()).unwrap();
+        for step in 0..=STEPS {
+            if step > 0 {
+                correct(&mut search, &mut rows, step == STEPS).unwrap();
+            }
+            for (row, course) in rows.iter().zip(&courses) {
+                let expected = &course["courses"][beams.to_string()][step];
+                let tokens: Vec<Vec<u32>> = row.hypotheses.iter().map(|it| fed_back(&it.candidate)).collect();
+                assert_eq!(serde_json::json!(tokens), expected["tokens"], "beams {beams}, step {step}");
+                for (ours, theirs) in row.hypotheses.iter().zip(expected["cosines"].as_array().unwrap()) {
+                    assert!((f64::from(ours.cosine) - theirs.as_f64().unwrap()).abs() < 1e-5);
+                }
+                assert_eq!(row.hypotheses[0].text, expected["text"].as_str().unwrap());
+                texts.insert(row.hypotheses[0].text.clone());
+            }
+        }
+    }
+    assert!(texts.len() > 100, "{} texts are too few to tell anything", texts.len());
+}
+
+/// Its cosines, with at most half of the queries.
+#[test]
+fn the_default_mode_is_never_behind_the_loop() {
+    let targets = targets(&courses());
+    let invert = |attack: Vec2Text| attack.invert(targets.view(), &|texts| Ok(embed(texts))).unwrap();
+    for beams in BEAMS {
+        let published = invert(paper(beams));
+        for local in [0, 2, 5, 10, 20, 100] {
+        let ours = invert(attack(beams).local_queries(local));
+        let queries = |found: &[Inversion]| found.iter().map(|it| it.queries).sum::<usize>();
+        assert_eq!(queries(&published), published.len() * (1 + beams + (STEPS - 1) * beams * beams));
+        let behind = ours.iter().zip(&published).filter(|(o, p)| o.cosine < p.cosine - 1e-6).count();
+        let wins = ours.iter().zip(&published).filter(|(o, p)| o.cosine > p.cosine + 1e-6).count();
+        let mean = |found: &[Inversion]| found.iter().map(|it| it.cosine).sum::<f32>() / found.len() as f32;
+        println!("beams {beams} local {local}: behind {behind} ahead {wins}; mean {} {}; {} of {}", mean(&ours), mean(&published), queries(&ours), queries(&published));
+        }
+    }
+}
