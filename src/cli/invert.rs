@@ -11,7 +11,7 @@ use ndarray::{Array2, Axis};
 use serde_json::json;
 
 use super::models::{self, Search};
-use super::{CliError, embed, files, print, progress};
+use super::{CliError, embed, files, print, progress, remark};
 
 /// Vectors that are attacked together, and then printed.
 const BATCH: usize = 64;
@@ -37,9 +37,14 @@ pub(crate) struct Args {
     vectors: Option<PathBuf>,
     #[command(flatten)]
     search: Search,
-    /// The loop of the paper: every step is run, the last one counts, no local search.
+    /// The loop of the paper: every step is run, the last one counts, no local search. The embedder
+    /// reads as many tokens of a text as the inverter's `max_seq_length` says.
     #[arg(long)]
     paper: bool,
+    /// Hypotheses that each thread decodes together; or auto:MIB, as many as stay within so much memory
+    /// beside the weights.
+    #[arg(long, value_name = "N|auto:MIB", default_value = "16", value_parser = batch_size)]
+    batch_size: BatchSize,
     /// One JSON object a text, or the recovered texts alone.
     #[arg(long, value_enum, default_value_t = Format::Jsonl)]
     format: Format,
@@ -49,6 +54,21 @@ pub(crate) struct Args {
 enum Format {
     Jsonl,
     Text,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum BatchSize {
+    Hypotheses(usize),
+    Mebibytes(usize),
+}
+
+fn batch_size(text: &str) -> Result<BatchSize, &'static str> {
+    let number = |text: &str| text.parse().ok().filter(|number| (1..=1 << 20).contains(number));
+    let size = match text.strip_prefix("auto:") {
+        Some(size) => number(size).map(BatchSize::Mebibytes),
+        None => number(text).map(BatchSize::Hypotheses),
+    };
+    size.ok_or("a batch size is a whole number above 0, or auto:MIB, such as auto:2000")
 }
 
 pub(crate) fn run(args: &Args) -> Result<ExitCode, CliError> {
@@ -65,7 +85,12 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode, CliError> {
     }
     let attack = models::pair(&args.inverter, args.corrector.as_deref())?;
     let attack = args.search.apply(attack).paper(args.paper);
+    let attack = match args.batch_size {
+        BatchSize::Hypotheses(count) => attack.batch_size(count),
+        BatchSize::Mebibytes(size) => attack.batch_size_within(size << 20),
+    };
     let embedder = models::embedder(&args.embedder)?;
+    let embedder = if args.paper { embedder.max_length(attack.max_length())? } else { embedder };
     models::fit(&attack, &embedder)?;
     let vectors = match (vectors, &texts) {
         (Some(vectors), _) => vectors,
@@ -83,17 +108,27 @@ fn invert(
     vectors: &Array2<f32>,
 ) -> Result<ExitCode, CliError> {
     let bar = progress::bar("inverting", vectors.nrows());
+    let (mut helped, mut gain) = (0, 0.0);
     for (index, batch) in vectors.axis_chunks_iter(Axis(0), BATCH).enumerate() {
         let inversions = attack.invert(batch, &|texts| embedder.embed(texts))?;
         let text = |row: usize| texts.map(|texts| texts[index * BATCH + row].as_str());
         let lines: String =
             inversions.iter().enumerate().map(|(row, found)| line(format, text(row), found)).collect();
+        helped += inversions.iter().filter(|found| found.local_gain > 0.0).count();
+        gain += inversions.iter().map(|found| found.local_gain).sum::<f32>();
         bar.inc(inversions.len() as u64);
         if !bar.suspend(|| print(&lines))? {
             break;
         }
     }
     bar.finish_and_clear();
+    if helped > 0 {
+        let mean = gain / vectors.nrows() as f32;
+        let texts = vectors.nrows();
+        remark(&format!(
+            "the local search brought {helped} of {texts} texts nearer; mean gain in cosine {mean:.4}"
+        ));
+    }
     Ok(ExitCode::SUCCESS)
 }
 

@@ -73,6 +73,20 @@ impl SentenceTransformer {
         })
     }
 
+    /// Cuts texts to so many tokens, the special ones among them, where the folder allows more.
+    ///
+    /// # Errors
+    /// [`Error::File`] where a text could have no token beside the first and the last.
+    pub fn max_length(mut self, tokens: usize) -> Result<Self, Error> {
+        let Some(limit) = self.tokenizer.get_truncation().cloned() else { return Ok(self) };
+        let limit = TruncationParams { max_length: limit.max_length.min(tokens), ..limit };
+        let set = match limit.max_length {
+            ..3 => Err("a text may have no token beside the first and the last".into()),
+            _ => self.tokenizer.with_truncation(Some(limit)).map(|_| ()),
+        };
+        set.map_err(|error: BoxError| Error::file(Path::new(&self.name), error)).map(|()| self)
+    }
+
     /// The vectors' dimension.
     pub fn dimension(&self) -> usize {
         self.dimension

@@ -33,6 +33,11 @@ impl Corrector {
         self.transforms[0].dimension()
     }
 
+    /// Encoder positions before the hypothesis.
+    pub(crate) fn given(&self) -> usize {
+        4 + self.transforms.iter().map(Transform::pseudo_tokens).sum::<usize>()
+    }
+
     /// What the decoder reads: `targets` and the hypotheses' vectors are `[batch, dim]`, the
     /// hypotheses token ids `[batch, length]`, padded at the end.
     pub(crate) fn encode(&self, targets: &Tensor, vectors: &Tensor, hypotheses: &Tensor) -> Result<Memory> {

@@ -59,7 +59,7 @@ pub(crate) fn likeliest(t5: &T5, memory: &Memory, length: Length) -> Result<Vec<
     let count = memory.states.dim(0)?;
     let mut found = vec![Candidate { tokens: Vec::new(), ended: false, score: 0.0 }; count];
     let mut open: Vec<usize> = (0..count).collect();
-    let mut decoding = Decoding::new(t5, memory, length.most())?;
+    let mut decoding = Decoding::new(t5, memory, 1, length.most())?;
     for number in 1..=length.most() {
         if open.is_empty() {
             break;
@@ -94,7 +94,7 @@ pub(crate) fn beams(t5: &T5, memory: &Memory, width: usize, length: Length) -> R
         return Ok(likeliest(t5, memory, length)?.into_iter().map(|candidate| vec![candidate]).collect());
     }
     let mut rows: Vec<Row> = (0..memory.states.dim(0)?).map(|_| Row::new(width)).collect();
-    let mut decoding = Decoding::new(t5, memory, length.most())?;
+    let mut decoding = Decoding::new(t5, memory, width, length.most())?;
     for number in 1..=length.most() {
         let open = rows.iter().filter(|row| !row.live.is_empty());
         let last: Vec<u32> = open.flat_map(|row| row.live.iter().map(|beam| last(&beam.tokens))).collect();

@@ -24,6 +24,11 @@ impl Inverter {
         self.transform.dimension()
     }
 
+    /// Encoder positions of an input.
+    pub(crate) fn pseudo_tokens(&self) -> usize {
+        self.transform.pseudo_tokens()
+    }
+
     /// What the decoder reads for `vectors` (`[batch, dim]`).
     pub(crate) fn encode(&self, vectors: &Tensor) -> Result<Memory> {
         self.t5.encode(&self.transform.forward(vectors)?, None)
@@ -49,6 +54,10 @@ impl Transform {
 
     pub(crate) fn dimension(&self) -> Result<usize> {
         self.first.0.dim(1)
+    }
+
+    pub(crate) fn pseudo_tokens(&self) -> usize {
+        self.second.1.elem_count() / self.width.max(1)
     }
 
     /// `[batch, dim]` to `[batch, pseudo-tokens, width]`.

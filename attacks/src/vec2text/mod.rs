@@ -32,7 +32,7 @@ use self::checkpoint::Checkpoint;
 pub use self::config::{Config, Preset};
 use self::corrector::Corrector;
 use self::inverter::Inverter;
-use self::threads::in_parallel;
+use self::threads::{in_parallel, threads};
 use crate::{Attack, Error, Inversion, Oracle, check_pairs};
 
 /// Oracle queries a text that the local search may use where nothing else is said.
@@ -183,11 +183,31 @@ impl Vec2Text {
 
     /// Hypotheses that are decoded together on a thread, at least one; [`BATCH_SIZE`] unless told.
     ///
-    /// Beside the weights, a thread needs for each hypothesis, in values of 4 bytes, about 2 · decoder
-    /// layers · width · (encoder positions + beam width · tokens), and the beam width times the vocabulary.
+    /// Memory beside the weights grows with it, with the beam width and with the texts' length; see
+    /// [`batch_memory`](Self::batch_memory).
     pub fn batch_size(mut self, hypotheses: usize) -> Self {
         self.batch_size = hypotheses.max(1);
         self
+    }
+
+    /// The largest batch size, up to [`BATCH_SIZE`], with which all threads together stay within so many
+    /// bytes beside the weights; 1 where even that takes more. Set the beam width first.
+    pub fn batch_size_within(self, bytes: usize) -> Self {
+        let fits = bytes / (self.batch_memory() * threads()).max(1);
+        self.batch_size(fits.min(BATCH_SIZE))
+    }
+
+    /// What a hypothesis in a batch takes, in bytes, at most: for every decoder layer the keys and values
+    /// of all encoder positions and of all tokens of all beams, the encoder's states and scores, and the
+    /// beams' logits.
+    pub fn batch_memory(&self) -> usize {
+        let tokens = if self.paper { self.longest.max(self.max_length) } else { self.max_length };
+        let of = |t5: &t5::T5, positions| t5.values_per_input(positions, self.beam_width, tokens);
+        let given = self.inverter.pseudo_tokens();
+        let inverting = of(&self.inverter.t5, given);
+        let corrector = self.corrector.as_ref();
+        let correcting = corrector.map_or(0, |corrector| of(&corrector.t5, corrector.given() + tokens + 1));
+        inverting.max(correcting) * size_of::<f32>()
     }
 
     /// Tokens of the longest text that the models were trained on: `max_seq_length` of the inverter.

@@ -13,7 +13,7 @@ use super::threads;
 /// Values of `x` that stay in a core's second cache while all weights pass by.
 const CACHED: usize = 120_000;
 /// Multiplications from which on it pays to wake another thread.
-const SPLIT: usize = 500_000;
+const SPLIT: usize = 2_000_000;
 
 /// Rows of `x` (`[rows, depth]`) times rows of `weight` (`[columns, depth]`), to `[rows, columns]`.
 pub(crate) fn product(x: &[f32], weight: &[f32], depth: usize) -> Vec<f32> {

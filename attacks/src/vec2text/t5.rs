@@ -79,6 +79,33 @@ impl T5 {
         self.shared.dim(1)
     }
 
+    /// Values that are held at most for an input of so many encoder positions, while it is encoded and then
+    /// decoded with so many beams of so many tokens.
+    pub(crate) fn values_per_input(&self, positions: usize, beams: usize, tokens: usize) -> usize {
+        let of = |weight: &Tensor| weight.dims().first().copied().unwrap_or(0);
+        let (vocabulary, width) = (of(&self.shared), of(&self.encoder_norm));
+        let inner = self.decoder.iter().map(|block| of(&block.attention.q)).max().unwrap_or(0);
+        let wide =
+            self.encoder.iter().map(|block| 2 * of(&block.feed_forward.norm).max(block.feed_forward.inner()));
+        let heads = self.encoder_bias.table.dims().last().copied().unwrap_or(0);
+        let encoding =
+            positions * (4 * width + 8 * inner + wide.max().unwrap_or(0)) + 4 * heads * positions * positions;
+        let kept = 2 * self.decoder.len() * inner * (positions + beams * tokens) + positions * width;
+        let deciding = beams * (2 * vocabulary + 8 * width + 4 * inner);
+        encoding.max(kept + deciding)
+    }
+
+    /// Whether the decoder's weights are more than a processor's caches hold, so that batches on several
+    /// threads would each read them from memory.
+    pub(crate) fn is_large(&self) -> bool {
+        let of_block = |block: &DecoderBlock| {
+            let (attention, feed_forward) = (&block.attention.q, &block.feed_forward.wo);
+            8 * attention.elem_count() + 2 * feed_forward.elem_count()
+        };
+        let values = self.shared.elem_count() + self.decoder.iter().map(of_block).sum::<usize>();
+        values * size_of::<f32>() > 32 << 20
+    }
+
     /// Token ids `[batch, length]` to their vectors `[batch, length, width]`.
     pub(crate) fn embed(&self, ids: &Tensor) -> Result<Tensor> {
         let (batch, length) = ids.dims2()?;
@@ -278,6 +305,11 @@ impl FeedForward {
             Inner::Relu(tensor(&vb, "wi.weight")?)
         };
         Ok(Self { norm, inner, wo: tensor(&vb, "wo.weight")? })
+    }
+
+    /// The width inside.
+    fn inner(&self) -> usize {
+        self.wo.dims().last().copied().unwrap_or(0)
     }
 
     fn forward(&self, states: &Tensor) -> Result<Tensor> {

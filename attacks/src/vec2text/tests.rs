@@ -100,7 +100,7 @@ fn kernels_equal_their_compositions_and_so_do_their_gradients() {
 fn beams_are_repeated_dropped_and_reordered_by_number() {
     let inverter = inverter(1);
     let memory = inverter.encode(&values(&[3, DIM], 1.0)).unwrap();
-    let mut decoding = Decoding::new(&inverter.t5, &memory, 6).unwrap();
+    let mut decoding = Decoding::new(&inverter.t5, &memory, 2, 6).unwrap();
     decoding.step(&[PAD; 3]).unwrap();
     decoding.select(&[2, 0, 2, 1]);
     decoding.step(&[5, 7, 39, 4]).unwrap();

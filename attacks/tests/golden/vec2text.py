@@ -1,6 +1,6 @@
 """Writes tests/data/paper/: a small attack in the published layout, targets, and what the published loop makes of them.
 
-Run by hand; the tests read the files alone. Python 3.11, x86-64 CPU, float32, one thread, about two minutes:
+Run by hand; the tests read the files alone. Python 3.11, x86-64 CPU, float32, one thread, about four minutes:
 
     python3 -m venv /tmp/venv-t5
     /tmp/venv-t5/bin/pip install torch==2.8.0 transformers==4.57.1 tokenizers==0.22.2 safetensors==0.8.0 numpy==2.4.6
@@ -8,7 +8,7 @@ Run by hand; the tests read the files alone. Python 3.11, x86-64 CPU, float32, o
 
 The loop is written from its description (Morris et al., EMNLP 2023, arXiv 2310.06816) on transformers' T5 and
 `generate`. The embedder is a stand-in that both sides compute in whole numbers: see `Embedder`. The models are
-trained for a minute, so that texts differ from row to row and from step to step; they need not be good.
+trained for some minutes, so that texts differ from row to row and from step to step; they need not be good.
 """
 
 import json
@@ -23,12 +23,9 @@ from transformers import T5Config, T5ForConditionalGeneration
 
 DATA = Path(__file__).parents[1] / "data" / "paper"
 PAD, EOS = 0, 1
-WORDS = (
-    "ana ben cleo dan eva finn gus hana pays owes sends asks rent milk bread coal salt tea in by on may june july "
-    "monday friday noon one two three four five nine ten and or not"
-).split()
-PIECES = ["##s", "##ed", "##ing", "##er"]
-DIM, WIDTH, REPEAT, LONGEST, PAPER_LONGEST = 48, 24, 3, 12, 16
+WORDS = "ana ben eva gus pays owes sends asks rent milk coal tea in by on may june noon one two ten and or not".split()
+PIECES = ["##s"]
+DIM, WIDTH, REPEAT, LONGEST, PAPER_LONGEST = 48, 32, 3, 12, 16
 TEXTS, STEPS, BEAMS = 32, 5, (1, 2, 4)
 
 
@@ -71,7 +68,7 @@ class Transform(nn.Sequential):
 
 def t5() -> T5ForConditionalGeneration:
     config = T5Config(
-        vocab_size=len(WORDS) + len(PIECES) + 3, d_model=WIDTH, d_kv=8, d_ff=40, num_heads=2, num_layers=2,
+        vocab_size=len(WORDS) + len(PIECES) + 3, d_model=WIDTH, d_kv=10, d_ff=64, num_heads=3, num_layers=2,
         num_decoder_layers=2, relative_attention_num_buckets=8, dropout_rate=0.0, decoder_start_token_id=PAD,
     )
     return T5ForConditionalGeneration(config)
@@ -162,7 +159,7 @@ class Loop:
 
 
 def sentence(rng: random.Random) -> str:
-    return " ".join(rng.choice(WORDS) + rng.choice(["", "", "", "s", "ed", "er"]) for _ in range(rng.randint(2, 7)))
+    return " ".join(rng.choice(WORDS) + rng.choice(["", "", "", "s"]) for _ in range(rng.randint(2, 6)))
 
 
 def tokenizer() -> Tokenizer:
@@ -181,6 +178,7 @@ def ids(tokens: Tokenizer, texts: list[str]) -> list[list[int]]:
 
 def train(model, steps: int, batch) -> None:
     optimizer = torch.optim.Adam(model.parameters(), lr=4e-3)
+    decay = torch.optim.lr_scheduler.LinearLR(optimizer, 1.0, 0.05, steps)
     for _ in range(steps):
         inputs, labels = batch()
         labels = labels.masked_fill(labels == PAD, -100)
@@ -188,13 +186,14 @@ def train(model, steps: int, batch) -> None:
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
+        decay.step()
     print(f"{type(model).__name__}: loss {loss.item():.3f}")
 
 
 def attack() -> Loop:
     torch.manual_seed(0)
     rng, tokens, embedder = random.Random(0), tokenizer(), Embedder()
-    texts = [sentence(rng) for _ in range(4000)]
+    texts = [sentence(rng) for _ in range(20_000)]
     targets = embedder(texts)
     inverter, corrector = Inverter(), Corrector()
 
@@ -205,7 +204,7 @@ def attack() -> Loop:
         chosen = rows()
         return inverter.inputs(targets[chosen]), padded(ids(tokens, [texts[row] for row in chosen]))
 
-    train(inverter, 900, inverting)
+    train(inverter, 2000, inverting)
     with torch.no_grad():
         found = [generate(inverter, inverter.inputs(part), 1, LONGEST) for part in targets.split(500)]
     hypotheses = [row[0] for part in found for row in part]
@@ -219,7 +218,7 @@ def attack() -> Loop:
     corrector.encoder_decoder.load_state_dict(inverter.encoder_decoder.state_dict())
     for name in ("embedding_transform_1", "embedding_transform_2", "embedding_transform_3"):
         getattr(corrector, name).load_state_dict(inverter.embedding_transform.state_dict())
-    train(corrector, 900, correcting)
+    train(corrector, 2000, correcting)
     for model in (inverter, corrector):
         model.eval()
         for parameter in model.parameters():  # as the files will have them

@@ -170,7 +170,7 @@ fn likely_edits(
     continuing: &[bool],
 ) -> Result<Vec<Vec<Edit>>, Error> {
     let attack = search.attack;
-    let found = search.in_batches(open, |part| {
+    let found = search.in_batches(&attack.inverter.t5, open, |part| {
         let estimates = stack(part.iter().map(|&row| rows[row].estimate.view()))?;
         let tokens: Vec<&[u32]> = part.iter().map(|&row| rows[row].beam[0].tokens.as_slice()).collect();
         let inverter = &attack.inverter;

@@ -15,13 +15,16 @@ use ndarray::{Array1, ArrayView1, ArrayView2, Axis};
 use self::row::{Hypothesis, Row};
 use super::corrector::Corrector;
 use super::generate::{Candidate, Length, beams, likeliest};
-use super::t5::Memory;
+use super::t5::{Memory, T5};
 use super::threads::{in_parallel, threads};
 use super::{Vec2Text, model_error, pad, to_tensor, vocabulary};
 use crate::{Error, Inversion, Oracle};
 
 /// Rows that are searched together: enough for full batches, and a bound on what is remembered.
 const ROWS: usize = 256;
+
+/// Beams that occupy a thread for longer than it takes to read a large model's weights.
+const ENOUGH: usize = 32;
 
 /// Inverts `estimates`, ranking by `targets`; both have been checked.
 pub(super) fn run(
@@ -80,7 +83,7 @@ impl Search<'_> {
         let length = Length::tokens(attack.max_length);
         let shared: &[Row] = rows;
         let decoded = self
-            .in_batches(&all, |part| {
+            .in_batches(&inverter.t5, &all, |part| {
                 let memory = inverter.encode(&stack(part.iter().map(|&row| shared[row].estimate.view()))?)?;
                 let likeliest = likeliest(&inverter.t5, &memory, length)?;
                 let beams = match width {
@@ -128,20 +131,25 @@ impl Search<'_> {
         let attack = self.attack;
         let Some(corrector) = &attack.corrector else { return Ok(Vec::new()) };
         let length = Length::tokens(attack.max_length);
-        self.in_batches(jobs, |part| {
+        self.in_batches(&corrector.t5, jobs, |part| {
             let memory = corrector_memory(corrector, rows, part)?;
             beams(&corrector.t5, &memory, attack.beam_width, length)
         })
         .map_err(model_error)
     }
 
-    /// `work` on the jobs in batches, side by side, with a result for each job.
+    /// `work` on the jobs in batches, with a result for each job. Batches run side by side, unless a large
+    /// model has so little to do that reading its weights takes longer than using them: then the threads
+    /// share one batch.
     fn in_batches<J: Sync, T: Send>(
         &self,
+        t5: &T5,
         jobs: &[J],
         work: impl Fn(&[J]) -> candle_core::Result<Vec<T>> + Sync,
     ) -> candle_core::Result<Vec<T>> {
-        let size = jobs.len().div_ceil(threads()).clamp(1, self.attack.batch_size);
+        let beams = jobs.len() * self.attack.beam_width;
+        let batches = if t5.is_large() && beams < ENOUGH * threads() { 1 } else { threads() };
+        let size = jobs.len().div_ceil(batches).clamp(1, self.attack.batch_size);
         let parts: Vec<&[J]> = jobs.chunks(size).collect();
         let found = in_parallel(&parts, |part| work(part))?;
         Ok(found.into_iter().flatten().collect())

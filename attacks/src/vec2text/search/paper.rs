@@ -74,7 +74,7 @@ fn likeliest_of_each(search: &Search<'_>, rows: &[Row]) -> Result<Vec<Vec<Candid
     let attack = search.attack;
     let all: Vec<usize> = (0..rows.len()).collect();
     let length = Length { min: 1, max: attack.max_length };
-    let found = search.in_batches(&all, |part| {
+    let found = search.in_batches(&attack.inverter.t5, &all, |part| {
         let estimates = stack(part.iter().map(|&row| rows[row].estimate.view()))?;
         likeliest(&attack.inverter.t5, &attack.inverter.encode(&estimates)?, length)
     });
@@ -93,7 +93,7 @@ fn corrections(search: &Search<'_>, rows: &[Row]) -> Result<Vec<Vec<Candidate>>,
     jobs.sort_by_key(|(.., hypothesis)| hypothesis.candidate.tokens.len());
     let length = Length { min: 1, max: attack.longest };
     let found = search
-        .in_batches(&jobs, |part| {
+        .in_batches(&corrector.t5, &jobs, |part| {
             let estimates = stack(part.iter().map(|(row, ..)| rows[*row].estimate.view()))?;
             let vectors = stack(part.iter().map(|(.., hypothesis)| hypothesis.vector.view()))?;
             let tokens: Vec<Vec<u32>> =

@@ -39,29 +39,29 @@ struct Beam {
     places: Vec<u32>,
 }
 
-#[derive(Default)]
 struct Layer {
     read: KeysValues,
     own: KeysValues,
 }
 
 /// `[rows, heads · width of a head]` each.
-#[derive(Default)]
 struct KeysValues {
     keys: Vec<f32>,
     values: Vec<f32>,
 }
 
 impl<'a> Decoding<'a> {
-    /// Begins for every input of `memory`, with room for texts of `longest` tokens.
-    pub(crate) fn new(t5: &'a T5, memory: &Memory, longest: usize) -> Result<Self> {
+    /// Begins for every input of `memory`, with room for texts of `longest` tokens in so many beams an input.
+    pub(crate) fn new(t5: &'a T5, memory: &Memory, beams: usize, longest: usize) -> Result<Self> {
         let (inputs, length, width) = memory.states.dims3()?;
         let states = memory.states.reshape((inputs * length, width))?;
         let layer = |block: &DecoderBlock| {
             let Attention { k, v, .. } = &block.cross_attention;
             let keys = with(&states, |states| project(states, k))??;
             let values = with(&states, |states| project(states, v))??;
-            Ok(Layer { read: KeysValues { keys, values }, own: KeysValues::default() })
+            let room = inputs * beams * longest * block.attention.k.dim(0)?;
+            let own = KeysValues { keys: Vec::with_capacity(room), values: Vec::with_capacity(room) };
+            Ok(Layer { read: KeysValues { keys, values }, own })
         };
         let masked = match &memory.mask {
             Some(mask) => mask.to_dtype(candle_core::DType::F32)?.to_vec2::<f32>()?,

@@ -66,7 +66,7 @@ fn logits_at_every_position_are_those_of_hugging_face() {
         assert_close(&golden.t5.decode(&ids, &memory).unwrap(), golden.get("logits"));
         // and a position at a time
         let (rows, length) = ids.dims2().unwrap();
-        let mut decoding = Decoding::new(&golden.t5, &memory, length).unwrap();
+        let mut decoding = Decoding::new(&golden.t5, &memory, 1, length).unwrap();
         let positions = (0..length).map(|position| {
             let tokens = ids.narrow(1, position, 1).unwrap().flatten_all().unwrap().to_vec1().unwrap();
             let logits = decoding.step(&tokens).unwrap();

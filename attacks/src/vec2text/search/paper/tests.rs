@@ -104,13 +104,20 @@ fn the_default_mode_is_never_behind_the_loop() {
     for beams in BEAMS {
         let published = invert(paper(beams));
         for local in [0, 2, 5, 10, 20, 100] {
-        let ours = invert(attack(beams).local_queries(local));
-        let queries = |found: &[Inversion]| found.iter().map(|it| it.queries).sum::<usize>();
-        assert_eq!(queries(&published), published.len() * (1 + beams + (STEPS - 1) * beams * beams));
-        let behind = ours.iter().zip(&published).filter(|(o, p)| o.cosine < p.cosine - 1e-6).count();
-        let wins = ours.iter().zip(&published).filter(|(o, p)| o.cosine > p.cosine + 1e-6).count();
-        let mean = |found: &[Inversion]| found.iter().map(|it| it.cosine).sum::<f32>() / found.len() as f32;
-        println!("beams {beams} local {local}: behind {behind} ahead {wins}; mean {} {}; {} of {}", mean(&ours), mean(&published), queries(&ours), queries(&published));
+            let ours = invert(attack(beams).local_queries(local));
+            let queries = |found: &[Inversion]| found.iter().map(|it| it.queries).sum::<usize>();
+            assert_eq!(queries(&published), published.len() * (1 + beams + (STEPS - 1) * beams * beams));
+            let behind = ours.iter().zip(&published).filter(|(o, p)| o.cosine < p.cosine - 1e-6).count();
+            let wins = ours.iter().zip(&published).filter(|(o, p)| o.cosine > p.cosine + 1e-6).count();
+            let mean =
+                |found: &[Inversion]| found.iter().map(|it| it.cosine).sum::<f32>() / found.len() as f32;
+            println!(
+                "beams {beams} local {local}: behind {behind} ahead {wins}; mean {} {}; {} of {}",
+                mean(&ours),
+                mean(&published),
+                queries(&ours),
+                queries(&published)
+            );
         }
     }
 }
