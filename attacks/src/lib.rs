@@ -7,6 +7,8 @@
 
 pub mod alignment;
 mod error;
+#[cfg(feature = "vec2text")]
+pub mod hub;
 mod products;
 pub mod structure;
 #[cfg(feature = "vec2text")]

@@ -27,6 +27,7 @@ use ndarray::ArrayView2;
 use tokenizers::Tokenizer;
 
 use self::checkpoint::Checkpoint;
+pub use self::checkpoint::Weights;
 pub use self::config::{Config, Preset};
 use self::corrector::Corrector;
 use self::inverter::Inverter;
