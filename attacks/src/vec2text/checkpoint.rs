@@ -18,7 +18,7 @@ use tokenizers::Tokenizer;
 
 use self::language_model::PREFIX;
 pub use self::weights::Weights;
-use super::config::Config;
+use super::config::{Claims, Config};
 use super::train::Settings;
 use super::vocabulary;
 use crate::Error;
@@ -135,6 +135,25 @@ impl Checkpoint {
             message: format!("the tensors are not this kind of model's: {error}"),
         })
     }
+}
+
+/// The tensors of a T5's encoder alone, under their names in a model, and the file that they are from.
+pub(crate) fn encoder(dir: &Path) -> Result<(PathBuf, HashMap<String, Tensor>), Error> {
+    let path = dir.join("config.json");
+    let config =
+        fs::read(&path).map_err(|error| Error::File { path: path.clone(), message: explain(&error) })?;
+    let claims: Claims = serde_json::from_slice(&config).map_err(|error| damaged(&path, &error))?;
+    let claims = Claims { num_decoder_layers: None, tie_word_embeddings: None, ..claims };
+    let mut weights = Weights::find(dir)?;
+    let file = weights.path().to_owned();
+    let mut tensors = HashMap::new();
+    for (stored, name) in language_model::wanted(&weights) {
+        if ["shared.", "encoder."].iter().any(|part| name.starts_with(&format!("{PREFIX}{part}"))) {
+            tensors.insert(name, weights.tensor(&stored)?);
+        }
+    }
+    language_model::settle(&mut tensors, &claims).map_err(|error| damaged(&file, &error))?;
+    Ok((file, tensors))
 }
 
 fn damaged(path: &Path, error: &dyn std::fmt::Display) -> Error {

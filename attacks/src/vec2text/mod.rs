@@ -31,6 +31,7 @@ pub use self::checkpoint::Weights;
 pub use self::config::{Config, Preset};
 use self::corrector::Corrector;
 use self::inverter::Inverter;
+pub use self::t5::T5Encoder;
 use self::threads::in_parallel;
 use crate::{Attack, Error, Inversion, Oracle, check_pairs};
 

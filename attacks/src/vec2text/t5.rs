@@ -4,9 +4,12 @@
 //! padding masks, logits at every position, and a cache that beams can reorder. Tensor names are
 //! Hugging Face's; the shape of the model is read from the tensors.
 
+mod encoder;
+
 use candle_core::{D, DType, Device, Result, Tensor};
 use candle_nn::VarBuilder;
 
+pub use self::encoder::T5Encoder;
 use super::kernels::{rms_norm, softmax};
 
 /// The token that pads, and that decoding starts from.

@@ -97,6 +97,13 @@ impl Weights {
         self.shards.first().map_or(Path::new(""), |shard| shard.path.as_path())
     }
 
+    /// All files that the tensors are in, sorted.
+    pub fn files(&self) -> Vec<&Path> {
+        let mut files: Vec<&Path> = self.shards.iter().map(|shard| shard.path.as_path()).collect();
+        files.sort_unstable();
+        files
+    }
+
     /// Reads a tensor, in `f32`. Nothing else of the file is read.
     ///
     /// # Errors
@@ -121,10 +128,8 @@ impl Weights {
     /// # Errors
     /// [`Error::File`] for a file that cannot be read.
     pub fn hash(&self) -> Result<String, Error> {
-        let mut paths: Vec<&Path> = self.shards.iter().map(|shard| shard.path.as_path()).collect();
-        paths.sort_unstable();
         let mut hash = Sha256::new();
-        for path in paths {
+        for path in self.files() {
             let mut file = File::open(path).map_err(|error| damaged(path, error))?;
             let mut buffer = vec![0; 1 << 20];
             loop {
