@@ -4,7 +4,7 @@ mod json;
 mod page;
 mod points;
 mod store;
-mod svg;
+pub(super) mod svg;
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;

@@ -98,6 +98,11 @@ impl Checkpoint {
         self.tensors.keys().all(|name| name.starts_with(PREFIX))
     }
 
+    /// What to call a language model that a training began with: its folder.
+    pub(crate) fn name(&self) -> String {
+        self.path.file_name().map_or_else(String::new, |name| name.to_string_lossy().into_owned())
+    }
+
     /// What the new model's `config.json` says.
     pub(crate) fn config(&self, settings: &Settings) -> Config {
         Config { embedder_model_name: settings.embedder.clone(), ..self.config.clone() }
