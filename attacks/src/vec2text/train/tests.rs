@@ -168,7 +168,7 @@ fn a_run_that_was_killed_in_any_round_goes_on_as_one_that_was_not() {
         ..settings(18)
     };
     let (whole, _) = correct(&straight, place.path(), "whole").unwrap();
-    for kill in [2, 4, 5, 8, 9, 11, 13, 17] {
+    for kill in [2, 4, 8, 9, 11, 17] {
         let out = format!("killed-{kill}");
         killed_after(&straight, place.path(), &out, kill);
         let resumed = Settings { resume: true, ..straight.clone() };
