@@ -89,7 +89,7 @@ impl Hub {
     /// # Errors
     /// [`Error::Setting`] for a model that is not in the cache and cannot be fetched.
     pub fn model(&self, name: &str) -> Result<PathBuf, Error> {
-        let parsed = self.parse(name)?;
+        let parsed = Name::read(name)?;
         let whole = |folder: &Path| folder.join("config.json").exists() && Weights::exist(folder);
         match self.snapshot(&parsed).filter(|folder| whole(folder)) {
             Some(folder) => Ok(folder),
@@ -102,17 +102,11 @@ impl Hub {
     /// # Errors
     /// [`Error::Setting`] for a file that is not in the cache and cannot be fetched.
     pub fn file(&self, name: &str, file: &str) -> Result<PathBuf, Error> {
-        let parsed = self.parse(name)?;
+        let parsed = Name::read(name)?;
         match self.snapshot(&parsed).map(|folder| folder.join(file)).filter(|path| path.exists()) {
             Some(path) => Ok(path),
             None => self.fetch(name, &parsed, Some(file)),
         }
-    }
-
-    fn parse<'a>(&self, name: &'a str) -> Result<Name<'a>, Error> {
-        Name::parse(name).ok_or_else(|| {
-            Error::Setting(format!("{name}: a model's name is owner/model or owner/model@revision"))
-        })
     }
 
     /// The folder in the cache that a revision stands for: a branch, a tag or a commit.
@@ -157,6 +151,12 @@ struct Name<'a> {
 }
 
 impl<'a> Name<'a> {
+    fn read(name: &'a str) -> Result<Self, Error> {
+        Self::parse(name).ok_or_else(|| {
+            Error::Setting(format!("{name}: a model's name is owner/model or owner/model@revision"))
+        })
+    }
+
     fn parse(name: &'a str) -> Option<Self> {
         let (model, revision) = name.split_once('@').unwrap_or((name, "main"));
         let parts: Vec<&str> = model.split('/').collect();

@@ -24,7 +24,7 @@ use serde_json::json;
 use sha2::{Digest, Sha256};
 
 use self::log::Log;
-use self::options::{Correcting, Learning};
+use self::options::{Correcting, Course};
 use super::models::Cache;
 use super::progress::bar;
 use super::{CliError, models, remark};
@@ -96,7 +96,7 @@ struct Common {
     #[arg(long, default_value_t = 60)]
     checkpoint_every: u64,
     #[command(flatten)]
-    learning: Learning,
+    course: Course,
     #[command(flatten)]
     cache: Cache,
 }
@@ -187,7 +187,7 @@ impl Common {
         }
         let minutes = Duration::try_from_secs_f64(60.0 * self.minutes.unwrap_or(60.0))
             .map_err(|_| CliError::new("--minutes is too large"))?;
-        Ok(self.learning.apply(Settings {
+        Ok(self.course.apply(Settings {
             preset: match self.preset {
                 Size::Tiny => Preset::TINY,
                 Size::Small => Preset::SMALL,

@@ -5,7 +5,7 @@ use embosk::attacks::vec2text::train::{self, Settings};
 use serde_json::{Value, json};
 
 #[derive(Debug, clap::Args)]
-pub(super) struct Learning {
+pub(super) struct Course {
     /// Texts a step.
     #[arg(long, default_value_t = 256, value_name = "N")]
     batch_size: usize,
@@ -53,7 +53,7 @@ pub(super) struct Correcting {
     refresh_every: usize,
 }
 
-impl Learning {
+impl Course {
     pub(super) fn apply(&self, settings: Settings) -> Settings {
         Settings {
             batch: self.batch_size,

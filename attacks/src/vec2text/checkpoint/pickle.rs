@@ -199,7 +199,7 @@ impl Machine {
             0x80 => drop(rest.byte()?),
             0x95 => drop(rest.take(8)?),
             b'(' => self.stack.push(Value::Mark),
-            b'N' | 0x88 | 0x89 => self.stack.push(Value::Other),
+            b'N' | 0x88 | 0x89 | b']' => self.stack.push(Value::Other),
             b'G' => {
                 rest.take(8)?;
                 self.stack.push(Value::Other);
@@ -222,7 +222,6 @@ impl Machine {
             }
             0x93 => self.global()?,
             b'}' => self.dictionary(),
-            b']' => self.stack.push(Value::Other),
             b')' => self.tuple(0)?,
             0x85 => self.tuple(1)?,
             0x86 => self.tuple(2)?,
@@ -234,7 +233,8 @@ impl Machine {
                 self.pop()?;
                 self.stack.push(tuple);
             }
-            b'a' => drop(self.pop()?),
+            // an item of a list, or attributes of what stands below, such as a state dict's metadata
+            b'a' | b'b' => drop(self.pop()?),
             b'e' => self.forget_to_mark()?,
             b's' => {
                 let (value, key) = (self.pop()?, self.pop()?);
@@ -252,8 +252,6 @@ impl Machine {
                 let made = self.call(&callable, &arguments)?;
                 self.stack.push(made);
             }
-            // attributes of what stands below: a state dict's metadata
-            b'b' => drop(self.pop()?),
             other => {
                 return Err(format!("its dictionary has an opcode that no state dict has ({other:#04x})"));
             }
@@ -266,8 +264,9 @@ impl Machine {
     }
 
     fn int(&mut self, rest: &mut Bytes<'_>, bytes: usize) -> Result<(), String> {
-        // sizes are never negative; a number of more than 63 bits is none
-        let value = rest.number(bytes).ok().and_then(|value| i64::try_from(value).ok());
+        // the numbers that count are sizes, which are never negative and have less than 64 bits
+        let value = if bytes > 8 { rest.take(bytes).map(|_| None)? } else { Some(rest.number(bytes)?) };
+        let value = value.and_then(|value| i64::try_from(value).ok());
         self.stack.push(value.map_or(Value::Other, Value::Int));
         Ok(())
     }

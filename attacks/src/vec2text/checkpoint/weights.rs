@@ -66,14 +66,11 @@ impl Weights {
         let (mut shards, mut numbers) = (Vec::new(), HashMap::new());
         let mut places = BTreeMap::new();
         for (name, shard) in map {
-            let number = match numbers.get(&shard) {
-                Some(number) => *number,
-                None => {
-                    numbers.insert(shard.clone(), shards.len());
-                    shards.push(Shard::open(dir.join(&shard))?);
-                    shards.len() - 1
-                }
-            };
+            let number = numbers.get(&shard).copied().unwrap_or(shards.len());
+            if number == shards.len() {
+                shards.push(Shard::open(dir.join(&shard))?);
+                numbers.insert(shard.clone(), number);
+            }
             if !shards[number].has(&name) {
                 return Err(file(index, format!("{name} should be in {shard}, and is not")));
             }
@@ -146,7 +143,10 @@ impl Weights {
 
 impl std::fmt::Debug for Weights {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Weights").field("path", &self.path()).field("tensors", &self.places.len()).finish()
+        f.debug_struct("Weights")
+            .field("path", &self.path())
+            .field("tensors", &self.places.len())
+            .finish_non_exhaustive()
     }
 }
 

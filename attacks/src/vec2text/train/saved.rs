@@ -225,7 +225,8 @@ fn fingerprint(settings: &Settings) -> String {
     let usual = Settings::default();
     let mut unusual = |differs: bool, setting: String| {
         if differs {
-            text += &format!(" {setting}");
+            text += " ";
+            text += &setting;
         }
     };
     unusual(settings.micro_batch != usual.micro_batch, format!("micro-batch {}", settings.micro_batch));
