@@ -90,7 +90,10 @@ impl Hub {
     /// [`Error::Setting`] for a model that is not in the cache and cannot be fetched.
     pub fn model(&self, name: &str) -> Result<PathBuf, Error> {
         let parsed = Name::read(name)?;
-        let whole = |folder: &Path| folder.join("config.json").exists() && Weights::exist(folder);
+        // an embedder may have its transformer in a folder of its own
+        let parts = |folder: &Path| [folder.to_owned(), folder.join("0_Transformer")];
+        let model = |folder: &PathBuf| folder.join("config.json").exists() && Weights::exist(folder);
+        let whole = |folder: &Path| parts(folder).iter().any(model);
         match self.snapshot(&parsed).filter(|folder| whole(folder)) {
             Some(folder) => Ok(folder),
             None => self.fetch(name, &parsed, None),

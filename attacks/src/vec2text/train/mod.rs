@@ -16,7 +16,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
 use std::sync::atomic::AtomicBool;
 use std::thread;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use candle_core::{DType, Device, Tensor, Var};
 use candle_nn::VarBuilder;
@@ -164,70 +164,118 @@ fn run<M: Trainable>(
     let began = Instant::now();
     let mut saved = Saved::open(settings, out, config, tokenizer, fresh, &examples.hash())?;
     let vars = saved.vars()?;
-    let model: M = load(&tensors(&vars))?;
     let max_length = config.max_seq_length;
     let data = Data::new(examples, tokenizer, max_length)?;
     let (held_out, first_hypotheses) = (Data::new(held_out, tokenizer, max_length)?, Later::new());
-    let held_out = Lesson { data: &held_out, later: &first_hypotheses };
     let source =
         Source { settings, data: &data, tokenizer, max_length, embed, out, over: AtomicBool::new(false) };
-    let mut optimizer = AdamW::new(&vars, saved.moments(), settings.clip);
-    let mut last_saved = Instant::now();
-    let (first, before) = (saved.step, saved.elapsed);
-    thread::scope(|scope| {
-        let mut rounds = Rounds::new(scope, &source);
+    let mut run: Run<'_, M> = Run {
+        model: load(&tensors(&vars))?,
+        optimizer: AdamW::new(&vars, saved.moments(), settings.clip),
+        source: &source,
+        held_out: Lesson { data: &held_out, later: &first_hypotheses },
+        began,
+        last_saved: began,
+        first: saved.step,
+        saved,
+        vars,
+    };
+    thread::scope(|scope| run.all(Rounds::new(scope, &source), on_event))
+}
+
+/// A training that goes on.
+struct Run<'a, M> {
+    model: M,
+    vars: BTreeMap<String, Var>,
+    optimizer: AdamW,
+    source: &'a Source<'a>,
+    held_out: Lesson<'a>,
+    saved: Saved,
+    began: Instant,
+    last_saved: Instant,
+    /// The step that this run began at.
+    first: usize,
+}
+
+impl<M: Trainable> Run<'_, M> {
+    fn all(
+        &mut self,
+        mut rounds: Rounds<'_, '_>,
+        on_event: &mut dyn FnMut(Event<'_>),
+    ) -> Result<Outcome, Error> {
         let mut round = None;
-        let (mut step, mut seen) = (first, 0);
+        let (mut step, mut seen) = (self.first, 0);
         loop {
-            let elapsed = before + began.elapsed();
-            let progress = settings.progress(step, elapsed);
-            let mut done = progress >= 1.0 || saved.stopping.is_over(settings);
-            let mut better = false;
-            if done || (step > first && step.is_multiple_of(settings.held_out_every)) {
-                let rows: Vec<usize> = (0..held_out.data.len()).collect();
-                let outputs = decode(&model, held_out, &rows, tokenizer, max_length, &|| true)?;
-                let loss = held_out_loss(&model, held_out)?;
-                on_event(Event::HeldOut { step, loss, outputs: &outputs });
-                better = (step > first || first == 0) && saved.stopping.saw(loss);
-                done |= saved.stopping.is_over(settings);
-            }
-            // with patience, the model that is kept is the best
-            let keep = better || settings.patience.is_none();
-            if (done && step > first)
-                || last_saved.elapsed() > settings.checkpoint_every
-                || better && settings.patience.is_some()
-            {
-                saved.write(&vars, &optimizer, step, elapsed, keep)?;
-                source.forget(source.round_of(step));
-                last_saved = Instant::now();
-                on_event(Event::Saved { step });
-            }
-            if done {
-                source.forget(source.round_of(step) + 2);
+            let elapsed = self.saved.elapsed + self.began.elapsed();
+            let progress = self.source.settings.progress(step, elapsed);
+            if self.pause(step, elapsed, progress >= 1.0, on_event)? {
+                self.source.forget(self.source.round_of(step) + 2);
                 return Ok(Outcome { steps: step, elapsed });
             }
-            let number = source.round_of(step);
-            let current = match round.take() {
-                Some((of, current)) if of == number => current,
-                _ => {
-                    let current = rounds.enter::<M>(step, &vars)?;
-                    let (examples, own) = current.sizes();
-                    on_event(Event::Refreshed { step, examples, own });
-                    current
-                }
-            };
-            let (_, current) = round.insert((number, current));
+            let number = self.source.round_of(step);
+            if round.as_ref().is_none_or(|(of, _)| *of != number) {
+                let entered = rounds.enter::<M>(step, &self.vars)?;
+                let (examples, own) = entered.sizes();
+                on_event(Event::Refreshed { step, examples, own });
+                round = Some((number, entered));
+            }
+            let Some((_, current)) = &mut round else { continue };
             let rows = current.batch(step);
-            let lesson = Lesson { data: &data, later: &current.later };
-            let (loss, gradients) = gradients(&model, &vars, settings, lesson, &rows)?;
-            let learning_rate = settings.rate(step, progress);
-            optimizer.step(&vars, gradients, learning_rate)?;
+            let learning_rate = self.source.settings.rate(step, progress);
+            let loss = self.step(&rows, &current.later, learning_rate)?;
             step += 1;
             seen += rows.len();
-            let samples_per_second = seen as f64 / began.elapsed().as_secs_f64();
+            let samples_per_second = seen as f64 / self.began.elapsed().as_secs_f64();
             on_event(Event::Step { step, loss, learning_rate, progress, samples_per_second });
         }
-    })
+    }
+
+    fn step(&mut self, rows: &[usize], later: &Later, learning_rate: f64) -> Result<f32, Error> {
+        let lesson = Lesson { data: self.source.data, later };
+        let (loss, gradients) = gradients(&self.model, &self.vars, self.source.settings, lesson, rows)?;
+        self.optimizer.step(&self.vars, gradients, learning_rate)?;
+        Ok(loss)
+    }
+
+    /// Between two steps: looks at the held-out texts and saves, where it is time to. Whether the run is
+    /// over, as its budget is `spent` or its patience.
+    fn pause(
+        &mut self,
+        step: usize,
+        elapsed: Duration,
+        spent: bool,
+        on_event: &mut dyn FnMut(Event<'_>),
+    ) -> Result<bool, Error> {
+        let settings = self.source.settings;
+        let moved = step > self.first;
+        let mut over = spent || self.saved.stopping.is_over(settings);
+        let mut better = false;
+        if over || (moved && step.is_multiple_of(settings.held_out_every)) {
+            let loss = self.look(step, on_event)?;
+            // what a finished run looks at again is nothing new
+            better = (moved || step == 0) && self.saved.stopping.saw(loss);
+            over |= self.saved.stopping.is_over(settings);
+        }
+        // with patience, the model that is kept is the best
+        let (patient, last) = (settings.patience.is_some(), over && moved);
+        if last || self.last_saved.elapsed() > settings.checkpoint_every || (better && patient) {
+            self.saved.write(&self.vars, &self.optimizer, step, elapsed, better || !patient)?;
+            self.source.forget(self.source.round_of(step));
+            self.last_saved = Instant::now();
+            on_event(Event::Saved { step });
+        }
+        Ok(over)
+    }
+
+    /// Decodes the held-out texts, and returns the loss on them.
+    fn look(&self, step: usize, on_event: &mut dyn FnMut(Event<'_>)) -> Result<f32, Error> {
+        let Source { tokenizer, max_length, .. } = *self.source;
+        let rows: Vec<usize> = (0..self.held_out.data.len()).collect();
+        let outputs = decode(&self.model, self.held_out, &rows, tokenizer, max_length, &|| true)?;
+        let loss = held_out_loss(&self.model, self.held_out)?;
+        on_event(Event::HeldOut { step, loss, outputs: &outputs });
+        Ok(loss)
+    }
 }
 
 fn tensors(vars: &BTreeMap<String, Var>) -> BTreeMap<String, Tensor> {
