@@ -94,6 +94,8 @@ fn a_rotation_stops_the_naive_and_not_the_one_with_pairs() {
     assert!(value(0, "leak") == 1.0 && value(2, "exact_match") < 0.1);
     assert!(value(2, "leak").abs() < 0.1 && value(3, "leak") > 0.9, "{report:#}");
     assert!(value(0, "cosine") > 0.999 && value(2, "cosine") < 0.9);
+    let restored = [0, 1, 2, 3].map(|row| value(row, "restored_cosine"));
+    assert!(restored[0] > 0.9999 && restored[2].abs() < 0.5 && restored[3] > 0.9999, "{restored:?}");
     let [clean, turned] = [0, 2].map(|row| value(row, "ndcg_at_10"));
     assert!((clean - turned).abs() < 1e-3, "{clean} {turned}");
     assert!(value(0, "entity_recall") > 0.9 && value(2, "entity_recall") < 0.5);
@@ -249,7 +251,7 @@ fn the_json_has_the_fields_that_scripts_read() {
     let row = &report["rows"][0];
     assert_eq!((&row["defense"], &row["n"]), (&Value::from("none"), &Value::from(40)));
     for score in
-        "exact_match bleu token_f1 rouge_l entity_recall cosine leak ndcg_at_10 recall_at_10 mrr_at_10"
+        "exact_match bleu token_f1 rouge_l entity_recall cosine restored_cosine leak ndcg_at_10 recall_at_10 mrr_at_10"
             .split(' ')
     {
         let [value, low, high] = ["value", "low", "high"].map(|end| row[score][end].as_f64().unwrap());

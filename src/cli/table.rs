@@ -43,13 +43,14 @@ impl Column {
     }
 }
 
-const COLUMNS: [Column; 11] = [
+const COLUMNS: [Column; 12] = [
     Column::new("exact", "exact_match", 2, |row| row.attack.exact_match),
     Column::new("BLEU", "bleu", 1, |row| row.attack.bleu),
     Column::new("token F1", "token_f1", 2, |row| row.attack.token_f1),
     Column::new("ROUGE-L", "rouge_l", 2, |row| row.attack.rouge_l).not_in_terminal(),
     Column::new("entities", "entity_recall", 2, |row| row.attack.entity_recall),
     Column::new("cosine", "cosine", 2, |row| row.attack.cosine),
+    Column::new("restored", "restored_cosine", 2, |row| row.restored_cosine).not_in_terminal(),
     Column::new("leak", "leak", 2, |row| row.leak),
     Column::new("nDCG@10", "ndcg_at_10", 3, |row| row.retrieval.ndcg_at_10).of_defense(),
     Column::new("recall@10", "recall_at_10", 3, |row| row.retrieval.recall_at_10)

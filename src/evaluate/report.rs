@@ -56,6 +56,9 @@ pub struct Row {
     /// neighbourhood; chance is one in as many documents. `None` for a defense without a key.
     #[serde(rename = "linkage_recall_at_1")]
     pub linkage: Option<Score>,
+    /// The cosine between the clean vectors and what the adversary made of the protected ones before
+    /// the attack proper, on average: what his map is worth, whatever the language model.
+    pub restored_cosine: Option<Score>,
     /// The map from protected to clean vectors that the adversary chose. `None` where he fits none.
     pub map: Option<String>,
     /// Oracle queries a text, on average.

@@ -12,9 +12,9 @@ use super::journal::{Journal, Nothing};
 use super::linkage::linkage;
 use super::oracle::Oracle;
 use super::outcome::{Baseline, Outcome};
-use super::privacy::{self, Trials};
+use super::privacy::{self, Trial, Trials};
 use super::report::{AttackScores, Report, RetrievalScores, Row, Undefended};
-use super::statistics::RESAMPLES;
+use super::statistics::{RESAMPLES, mean};
 use super::utility::Vectors;
 use super::{Adversaries, Corpus, Evaluation};
 use crate::{Embedder, Error};
@@ -128,6 +128,7 @@ fn searched<E>(
             leak: None,
             retrieval: RetrievalScores::of(&queries, evaluation.seed),
             linkage: linkage(&clean.documents.stored, &stack, evaluation.seed)?,
+            restored_cosine: None,
             map: None,
             oracle_queries: None,
             examples: Vec::new(),
@@ -193,7 +194,7 @@ fn attacked<E: Embedder>(
                 measured = Some((protected, queries, linkage));
             }
             let Some((protected, queries, linkage)) = &measured else { continue };
-            let (outcome, map) = trials.run(&stack, adversary, &protected.documents)?;
+            let Trial { outcome, restored, map } = trials.run(&stack, adversary, &protected.documents)?;
             let row = Row {
                 defense: stack.to_string(),
                 adversary: adversary.to_string(),
@@ -202,6 +203,7 @@ fn attacked<E: Embedder>(
                 leak: leak(&outcome),
                 retrieval: RetrievalScores::of(queries, seed),
                 linkage: *linkage,
+                restored_cosine: mean(&restored, seed),
                 map,
                 oracle_queries: Some(outcome.queries()),
                 examples: trials.examples(&outcome, evaluation.examples),
@@ -299,6 +301,7 @@ fn metrics() -> Value {
         "rouge_l": "f-measure|stemmer:no",
         "entity_recall": "whole-words",
         "cosine": "clean-embedding(output)~clean-embedding(text)",
+        "restored_cosine": "restored~clean-embedding(text)",
         "floor": "outputs~next-sample",
         "linkage_recall_at_1": "two-keys|documents:first-1000",
         "leak": "(bleu-floor)/(ceiling-floor)",
