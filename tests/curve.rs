@@ -425,7 +425,12 @@ fn check_in_browser(page: &Path, marks: usize, rows: usize) {
         return;
     };
     for width in [1280, 390] {
+        // a copy that says how wide it is laid out
         let profile = TempDir::new().unwrap();
+        let measuring = "<script>document.documentElement.dataset.fits = \
+                         document.documentElement.scrollWidth <= window.innerWidth</script></body>";
+        let copy = profile.path().join("page.html");
+        fs::write(&copy, fs::read_to_string(page).unwrap().replace("</body>", measuring)).unwrap();
         let output = Command::new(&browser)
             .args([
                 "--headless",
@@ -435,7 +440,7 @@ fn check_in_browser(page: &Path, marks: usize, rows: usize) {
                 &format!("--window-size={width},900"),
             ])
             .arg(format!("--user-data-dir={}", profile.path().display()))
-            .arg(format!("file://{}", page.display()))
+            .arg(format!("file://{}", copy.display()))
             .stderr(Stdio::null())
             .output()
             .unwrap();
@@ -443,6 +448,7 @@ fn check_in_browser(page: &Path, marks: usize, rows: usize) {
         assert!(output.status.success() && document.contains("<h1>Privacy against utility</h1>"), "{width}");
         assert_eq!(document.matches("<g class=\"mark ").count(), 2 * marks, "{width}");
         assert_eq!(document.matches("<tr").count(), rows + 1, "{width}");
+        assert!(document.contains("data-fits=\"true\""), "nothing is wider than the window: {width}");
         assert!(document.contains("class=\"axes\"") && document.contains("</table>"), "{width}");
     }
 }

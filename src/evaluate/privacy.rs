@@ -61,14 +61,32 @@ impl<'a> Trials<'a> {
         self.attacker.clean
     }
 
-    /// The attack on the undefended vectors, and its outputs held against other samples' texts.
-    pub(super) fn ceiling_and_floor(&mut self) -> Result<(Rc<Outcome>, Outcome), Error> {
-        let clean = self.attacker.clean.documents.attackable();
-        let ceiling = self.run(&Stack::new(), Adversary::Naive, clean)?.outcome;
+    /// The attack on the undefended vectors, and its outputs held against other samples' texts. With a
+    /// surrogate the attack must be carried over to the embedder, and the ceiling is what the best of the
+    /// adversaries gets.
+    pub(super) fn ceiling_and_floor(
+        &mut self,
+        adversaries: &[Adversary],
+    ) -> Result<(Rc<Outcome>, Outcome), Error> {
+        let documents = &self.attacker.clean.documents;
+        let adversaries = if documents.has_surrogate() { adversaries } else { &[Adversary::Naive] };
+        let mut outcomes = Vec::with_capacity(adversaries.len());
+        for &adversary in adversaries {
+            outcomes.push(self.run(&Stack::new(), adversary, &documents.stored)?.outcome);
+        }
+        let sum = |outcome: &Rc<Outcome>| outcome.bleu().iter().sum::<f64>();
+        let best = outcomes.into_iter().max_by(|a, b| sum(a).total_cmp(&sum(b)));
+        let ceiling = best.ok_or(Error::Empty("the list of adversaries"))?;
         let mut others = self.truths.clone();
         others.rotate_left(1);
         let floor = Outcome::new(ceiling.recovered.clone(), &others);
         Ok((ceiling, floor))
+    }
+
+    /// The retrained attack on the undefended vectors.
+    pub(super) fn retrained_undefended(&mut self) -> Result<Rc<Outcome>, Error> {
+        let clean = &self.attacker.clean.documents.stored;
+        Ok(self.run(&Stack::new(), Adversary::Retrained, clean)?.outcome)
     }
 
     /// The first `n` attacked texts, and what came back of them.
@@ -89,6 +107,8 @@ impl<'a> Trials<'a> {
         if self.unit_norm {
             normalize_rows(estimate.view_mut());
             normalize_rows(observed.view_mut());
+        } else if map.is_some() {
+            estimate *= self.attacker.lengthening(&estimate);
         }
         let vectors = [estimate, observed];
         let retrained = adversary == Adversary::Retrained;

@@ -11,7 +11,8 @@ pub struct Report {
     pub signature: Map<String, Value>,
     /// The scores, in the order in which defenses and adversaries were given.
     pub rows: Vec<Row>,
-    /// The attack on undefended vectors. `None` where there was no attack.
+    /// The attack on undefended vectors; with a surrogate, as the best of the adversaries carries it over.
+    /// `None` where there was no attack.
     pub ceiling: Option<AttackScores>,
     /// The ceiling's outputs held against other texts. `None` where there was no attack.
     pub floor: Option<AttackScores>,

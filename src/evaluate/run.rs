@@ -13,7 +13,7 @@ use super::linkage::linkage;
 use super::oracle::Oracle;
 use super::outcome::{Baseline, Outcome};
 use super::privacy::{self, Trial, Trials};
-use super::report::{AttackScores, Report, RetrievalScores, Row, Undefended};
+use super::report::{AttackScores, Report, RetrievalScores, Row, TextScores, Undefended};
 use super::statistics::{RESAMPLES, mean};
 use super::utility::Vectors;
 use super::{Adversaries, Corpus, Evaluation};
@@ -169,7 +169,7 @@ fn attacked<E: Embedder>(
     mut signature: Map<String, Value>,
 ) -> Result<Report, Error> {
     let (seed, clean) = (evaluation.seed, trials.clean());
-    let undefended = undefended(evaluation, corpus, &mut trials, journal)?;
+    let undefended = undefended(evaluation, corpus, &mut trials, adversaries, journal)?;
     let [ceiling, floor] = [&undefended.texts, &undefended.unrelated];
     let baseline = Baseline::new(ceiling, floor);
     let conclusive = baseline.gap(seed) >= LEAST_GAP;
@@ -217,7 +217,11 @@ fn attacked<E: Embedder>(
     signature.insert("defenses".into(), queue.names.into());
     signature.insert("adversaries".into(), adversaries.iter().map(ToString::to_string).collect());
     signature.insert("oracle_queries_undefended".into(), json!(undefended.oracle_queries));
-    let reason = (!conclusive).then(|| broken(baseline.gap(seed)));
+    let reason = match conclusive {
+        true => retrained_in_vain(&rows, floor, &mut trials, seed)?,
+        false => Some(broken(baseline.gap(seed))),
+    };
+    let conclusive = reason.is_none();
     let [ceiling, floor] = [ceiling, floor].map(|texts| Some(AttackScores::of(texts, seed)));
     Ok(Report { signature, rows, ceiling, floor, conclusive, reason, undefended })
 }
@@ -227,6 +231,7 @@ fn undefended<E>(
     evaluation: &Evaluation<E>,
     corpus: &Corpus,
     trials: &mut Trials<'_>,
+    adversaries: &[Adversary],
     journal: &mut dyn Journal,
 ) -> Result<Undefended, Error> {
     let samples = evaluation.samples;
@@ -234,7 +239,7 @@ fn undefended<E>(
     if let Some(known) = journal.undefended().filter(whole) {
         return Ok(known);
     }
-    let (ceiling, floor) = trials.ceiling_and_floor()?;
+    let (ceiling, floor) = trials.ceiling_and_floor(adversaries)?;
     let undefended = Undefended {
         oracle_queries: Some(ceiling.queries()),
         texts: ceiling.texts.clone(),
@@ -243,6 +248,30 @@ fn undefended<E>(
     };
     journal.finished_undefended(&undefended)?;
     Ok(undefended)
+}
+
+/// Why rows of the retrained attack say nothing: it is near chance on protected vectors, and on undefended
+/// ones too.
+fn retrained_in_vain(
+    rows: &[Row],
+    floor: &[TextScores],
+    trials: &mut Trials<'_>,
+    seed: u64,
+) -> Result<Option<String>, Error> {
+    let low = |scores: &AttackScores| scores.bleu.map_or(0.0, |bleu| bleu.low);
+    let least = AttackScores::of(floor, seed).bleu.map_or(0.0, |bleu| bleu.value) + LEAST_GAP;
+    let retrained = Adversary::Retrained.to_string();
+    let Some(row) = rows.iter().find(|row| row.adversary == retrained && low(&row.attack) < least) else {
+        return Ok(None);
+    };
+    let undefended = AttackScores::of(&trials.retrained_undefended()?.texts, seed);
+    Ok((low(&undefended) < least).then(|| {
+        format!(
+            "the retrained attack is not shown to be {LEAST_GAP} BLEU points above chance under {}, nor on undefended \
+             vectors: it is damaged, or was not trained for this defense, and its failing says nothing",
+            row.defense
+        )
+    }))
 }
 
 fn broken(gap: f64) -> String {
@@ -263,6 +292,9 @@ fn settings<E>(evaluation: &Evaluation<E>, corpus: &Corpus, clean: &Clean) -> Ma
     set("corpus_sha256", json!(corpus.hash()));
     set("documents", json!(clean.documents.stored.nrows()));
     set("dimension", json!(clean.documents.stored.ncols()));
+    if clean.documents.has_surrogate() {
+        set("surrogate_dimension", json!(clean.documents.attackable().ncols()));
+    }
     set("queries", json!(corpus.queries().len()));
     set("seed", json!(evaluation.seed));
     set("retrieval", json!("cosine|search:exact|ties:trec_eval|cutoff:10"));

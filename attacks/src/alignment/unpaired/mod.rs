@@ -36,7 +36,7 @@ const MIDDLE_ROUNDS: usize = 12;
 /// The same of the best one, first and last; the last rounds end when nothing is gained.
 const LATER: usize = 8_000;
 const LATER_ROUNDS: usize = 5;
-const LAST: usize = 15_000;
+const LAST: usize = 30_000;
 /// Vectors below which a shape means nothing.
 const FEW: usize = 50;
 
@@ -50,7 +50,7 @@ const FEW: usize = 50;
 ///    too (compare the attack of Liu, Giannella & Kargupta 2006 on rotated records). That is a start; others
 ///    are moved by chance.
 /// 3. A start is refined in rounds: each vector is held against the mean of its five nearest neighbours on
-///    the other side, and Procrustes is solved for these, on few vectors first and on all at last
+///    the other side, and Procrustes is solved for these, on few vectors first and on all, up to 30,000, at last
 ///    (mini-vec2vec, Dar 2025, arXiv 2510.02348; compare vec2vec, arXiv 2505.12540, and Wasserstein
 ///    Procrustes, arXiv 1805.11222).
 /// 4. Some starts fail. The one that goes on is the one whose clouds lie closest: no pair is needed to see
