@@ -332,7 +332,7 @@ const SEARCHED: &str = "curve --embedder embedder --attack none --corpus records
 
 /// With the shipped attack, on few texts and with a short search.
 const ATTACKED: &str = "curve --embedder embedder --corpus records:60 --samples 6 --steps 0 --beam-width 1 --local-queries 0 \
-                        --adversary naive --adversary leaked(40)";
+                        --adversary naive --adversary leaked(40) --attacker-corpus records:300";
 
 fn files(folder: &Path) -> BTreeMap<String, Vec<u8>> {
     let entries = fs::read_dir(folder).unwrap().map(Result::unwrap).filter(|entry| entry.path().is_file());

@@ -239,11 +239,11 @@ fn codes_are_searched_only_as_what_they_are() {
 }
 
 #[test]
-fn a_query_without_a_relevant_document_has_no_score() {
-    for judged in [Judged::default(), Judged::from([(0, 0), (1, -2)])] {
+fn a_query_without_judgements_has_no_score_and_one_without_a_relevant_document_0() {
+    for (judged, score) in [(Judged::default(), None), (Judged::from([(0, 0), (1, -2)]), Some(0.0))] {
         let found = judged.graded([0, 1]);
-        assert_eq!((ndcg(&found, 10), recall(&found, 10)), (None, None));
-        assert_eq!((mrr(&found, 10), average_precision(&found, 10)), (None, None));
+        assert_eq!((ndcg(&found, 10), recall(&found, 10)), (score, score));
+        assert_eq!((mrr(&found, 10), average_precision(&found, 10)), (score, score));
     }
     let judged = Judged::from([(0, 1)]);
     let (found, nothing) = (judged.graded([0]), judged.graded([]));

@@ -278,3 +278,29 @@ fn mean_release(
     }
     Ok(sum / releases as f32)
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use embosk_defenses::{GaussianNoise, Key};
+
+    use super::*;
+
+    /// The mean of r releases of fresh noise has an error of 1 / √r; keyed noise is the same in each.
+    #[test]
+    fn averaging_reduces_the_error_of_fresh_noise_alone() {
+        let clean = Array2::from_shape_fn((300, 64), |(row, column)| (row + column) as f32 * 1e-3);
+        let error = |noise: GaussianNoise, releases: usize| {
+            let stack = Stack::new().with(noise);
+            let mean = mean_release(&stack, &clean, releases, &mut Rng::seeded(1)).unwrap();
+            (mean - &clean).mapv(|difference| difference * difference).mean().unwrap().sqrt()
+        };
+        for releases in [1, 4, 16, 64] {
+            let expected = 0.2 / (releases as f32).sqrt();
+            let found = error(GaussianNoise::new(0.2).unwrap(), releases);
+            assert!((found / expected - 1.0).abs() < 0.03, "{releases}: {found} {expected}");
+        }
+        let keyed = GaussianNoise::keyed(0.2, &Key::from_bytes([7; 32])).unwrap();
+        assert!((error(keyed, 64) / 0.2 - 1.0).abs() < 0.03);
+    }
+}
