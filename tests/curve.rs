@@ -556,7 +556,8 @@ fn an_interrupted_run_leaves_finished_points_and_no_half_files() {
         );
         sleep(Duration::from_millis(1));
     }
-    assert!(Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap().success());
+    // as Ctrl-C does; but that one a shell's background jobs ignore, and their children
+    assert!(Command::new("kill").args(["-TERM", &child.id().to_string()]).status().unwrap().success());
     let interrupted = !child.wait().unwrap().success();
     let kept = files(&points);
     for (name, content) in kept.iter().filter(|(name, _)| name.ends_with(".json")) {
