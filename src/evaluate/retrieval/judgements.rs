@@ -21,7 +21,7 @@ impl Judgements {
     ///
     /// ```
     /// # use embosk::evaluate::retrieval::{Judgements, mrr, ndcg};
-    /// let judgements = Judgements(vec![[(7, 1)].into(), [(3, 0)].into()]);
+    /// let judgements = Judgements(vec![[(7, 1)].into(), [].into()]);
     /// let rankings = [vec![(7, 0.9), (3, 0.1)], vec![(3, 0.8)]];
     /// let scores = judgements.scores(&rankings, |found| Some((ndcg(found, 10)?, mrr(found, 10)?)));
     /// assert_eq!(scores, [(1.0, 1.0)]);
