@@ -33,13 +33,15 @@ def main():
     text = between(text, "worst", worst(stacks))
     text = between(text, "stores", sizes(stores))
     page.write_text(text)
-    plot(stacks, "leaked", "pairs.svg", "leaked pairs k", keyed)
+    others = {f"{name}, {documents:,} stored": rows for documents, of_store in list(stores.items())[:-1]
+              for name, rows in of_store.items()}
+    plot(stacks | others, "leaked", "pairs.svg", "leaked pairs k", keyed)
     plot(stacks, "averaging", "releases.svg", "releases r", lambda defense: "gaussian" in defense)
 
 
 def label(defense):
-    """A key's fingerprint says nothing here."""
-    return re.sub(r"key=fingerprint:\w+", "key", defense)
+    """Fingerprints of keys and codebooks say nothing here."""
+    return re.sub(r", codebook=fit:\w+", "", re.sub(r"key=fingerprint:\w+", "key", defense))
 
 
 def named(defense):
@@ -110,7 +112,7 @@ def plot(stacks, adversary, name, axis, chosen):
         if points and adversary == "averaging":
             # one release is what `informed` has
             points.insert(0, (1, numbered(rows, "informed")[10000]["leak"]))
-        if not points or not chosen(defense):
+        if len(points) < 2 or not chosen(defense):
             continue
         x, y = [k for k, _ in points], [leak["value"] for _, leak in points]
         low, high = ([abs(leak["value"] - leak[end]) for _, leak in points] for end in ["low", "high"])
