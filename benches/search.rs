@@ -1,19 +1,24 @@
-//! Exact search, as an evaluation runs it for every defense: `cargo bench --features evaluate --bench search`.
+//! Exact search, as an evaluation runs it for every defense, and the maps of attackers with pairs:
+//! `cargo bench --features evaluate --bench search`.
 
 use std::hint::black_box;
 
 use criterion::{BenchmarkId, Criterion, criterion_group, criterion_main};
-use embosk::attacks::alignment::Procrustes;
+use embosk::attacks::alignment::{Alignment, Procrustes};
 use embosk::evaluate::retrieval::{Ranking, normalize_rows, search, search_bits, search_i8};
-use embosk::{Codes, Quantization, Rng};
+use embosk::{Codes, Defense, GaussianNoise, Key, Quantization, Rng, Role, Rotation, Stack};
 use ndarray::Array2;
 
 const DIM: usize = 384;
 
 fn unit_vectors(rows: usize, seed: u64) -> Array2<f32> {
+    unit_vectors_of(DIM, rows, seed)
+}
+
+fn unit_vectors_of(dimension: usize, rows: usize, seed: u64) -> Array2<f32> {
     let mut rng = Rng::seeded(seed);
     let mut normals = rng.standard_normals();
-    let mut vectors = Array2::from_shape_simple_fn((rows, DIM), || normals.draw() as f32);
+    let mut vectors = Array2::from_shape_simple_fn((rows, dimension), || normals.draw() as f32);
     normalize_rows(vectors.view_mut());
     vectors
 }
@@ -49,12 +54,24 @@ fn search_in_codes(criterion: &mut Criterion) {
 
 type Search = fn(&Codes, &Codes, usize, &[String]) -> Result<Vec<Ranking>, embosk::Error>;
 
+/// What an attacker with pairs does, of 768 dimensions: with noise in them, so that every map is tried.
 fn alignment(criterion: &mut Criterion) {
-    let (protected, clean) = (unit_vectors(768, 3), unit_vectors(768, 4));
-    let mut group = criterion.benchmark_group("alignment");
+    let clean = unit_vectors_of(768, 10_000, 3);
+    let mut protected = clean.clone();
+    let rotation = Rotation::new(&Key::from_bytes([7; 32]), 768);
+    let noise = GaussianNoise::new(0.02);
+    let (Ok(rotation), Ok(noise)) = (rotation, noise) else { return };
+    let stack = Stack::new().with(rotation).with(noise);
+    if stack.protect(Role::Document, protected.view_mut(), &mut Rng::seeded(4)).is_err() {
+        return;
+    }
+    let mut group = criterion.benchmark_group("maps from 10,000 pairs of 768 dimensions");
     group.sample_size(10);
-    group.bench_function("Procrustes on 768 pairs", |bencher| {
+    group.bench_function("Procrustes", |bencher| {
         bencher.iter(|| black_box(Procrustes::fit(protected.view(), clean.view())));
+    });
+    group.bench_function("the best that is linear", |bencher| {
+        bencher.iter(|| black_box(Alignment::fit_linear(protected.view(), clean.view())));
     });
     group.finish();
 }

@@ -29,7 +29,9 @@ fn verdict(stack: Stack) -> Result<Verdict, BoxError> {
         // MiniLM drops case, so none can come back
         .normalizer(&embedder.normalizer_name(), move |text| normalizing.normalize(text))
         .attack(attack)
+        // those who know the defense, not the naive one alone
         .adversary(Adversary::Naive)
+        .adversary(Adversary::Informed(2000))
         .defense(stack)
         .samples(60)
         .run()?;

@@ -38,6 +38,8 @@ fn the_shipped_attack_recovers_records_and_a_rotation_stops_it_until_pairs_leak(
         "naive",
         "--adversary",
         "leaked(768)",
+        "--attacker-corpus",
+        "records:500",
     ]);
     assert_eq!(output.status.code(), Some(0), "{}", String::from_utf8_lossy(&output.stderr));
     let report: Value = serde_json::from_slice(&output.stdout).unwrap();

@@ -332,7 +332,7 @@ const SEARCHED: &str = "curve --embedder embedder --attack none --corpus records
 
 /// With the shipped attack, on few texts and with a short search.
 const ATTACKED: &str = "curve --embedder embedder --corpus records:60 --samples 6 --steps 0 --beam-width 1 --local-queries 0 \
-                        --adversary naive --adversary leaked(40)";
+                        --adversary naive --adversary leaked(40) --attacker-corpus records:300";
 
 fn files(folder: &Path) -> BTreeMap<String, Vec<u8>> {
     let entries = fs::read_dir(folder).unwrap().map(Result::unwrap).filter(|entry| entry.path().is_file());
@@ -425,7 +425,12 @@ fn check_in_browser(page: &Path, marks: usize, rows: usize) {
         return;
     };
     for width in [1280, 390] {
+        // a copy that says how wide it is laid out
         let profile = TempDir::new().unwrap();
+        let measuring = "<script>document.documentElement.dataset.fits = \
+                         document.documentElement.scrollWidth <= window.innerWidth</script></body>";
+        let copy = profile.path().join("page.html");
+        fs::write(&copy, fs::read_to_string(page).unwrap().replace("</body>", measuring)).unwrap();
         let output = Command::new(&browser)
             .args([
                 "--headless",
@@ -435,7 +440,7 @@ fn check_in_browser(page: &Path, marks: usize, rows: usize) {
                 &format!("--window-size={width},900"),
             ])
             .arg(format!("--user-data-dir={}", profile.path().display()))
-            .arg(format!("file://{}", page.display()))
+            .arg(format!("file://{}", copy.display()))
             .stderr(Stdio::null())
             .output()
             .unwrap();
@@ -443,6 +448,7 @@ fn check_in_browser(page: &Path, marks: usize, rows: usize) {
         assert!(output.status.success() && document.contains("<h1>Privacy against utility</h1>"), "{width}");
         assert_eq!(document.matches("<g class=\"mark ").count(), 2 * marks, "{width}");
         assert_eq!(document.matches("<tr").count(), rows + 1, "{width}");
+        assert!(document.contains("data-fits=\"true\""), "nothing is wider than the window: {width}");
         assert!(document.contains("class=\"axes\"") && document.contains("</table>"), "{width}");
     }
 }
@@ -550,7 +556,8 @@ fn an_interrupted_run_leaves_finished_points_and_no_half_files() {
         );
         sleep(Duration::from_millis(1));
     }
-    assert!(Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap().success());
+    // as Ctrl-C does; but that one a shell's background jobs ignore, and their children
+    assert!(Command::new("kill").args(["-TERM", &child.id().to_string()]).status().unwrap().success());
     let interrupted = !child.wait().unwrap().success();
     let kept = files(&points);
     for (name, content) in kept.iter().filter(|(name, _)| name.ends_with(".json")) {

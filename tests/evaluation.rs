@@ -94,6 +94,8 @@ fn a_rotation_stops_the_naive_and_not_the_one_with_pairs() {
     assert!(value(0, "leak") == 1.0 && value(2, "exact_match") < 0.1);
     assert!(value(2, "leak").abs() < 0.1 && value(3, "leak") > 0.9, "{report:#}");
     assert!(value(0, "cosine") > 0.999 && value(2, "cosine") < 0.9);
+    let restored = [0, 1, 2, 3].map(|row| value(row, "restored_cosine"));
+    assert!(restored[0] > 0.9999 && restored[2].abs() < 0.5 && restored[3] > 0.9999, "{restored:?}");
     let [clean, turned] = [0, 2].map(|row| value(row, "ndcg_at_10"));
     assert!((clean - turned).abs() < 1e-3, "{clean} {turned}");
     assert!(value(0, "entity_recall") > 0.9 && value(2, "entity_recall") < 0.5);
@@ -188,8 +190,14 @@ fn pairs_carry_the_attack_to_another_embedder() {
         evaluation().adversary(Adversary::Leaked(4)).adversary(Adversary::Leaked(500)).run().unwrap();
     let leak = |row: usize| report.rows[row].leak.unwrap().value;
     assert!(leak(0) < 0.5 && leak(1) > 0.9, "{} {}", leak(0), leak(1));
+    // the ceiling is what the best of them gets of undefended vectors, not the surrogate's own
+    assert!((leak(1) - 1.0).abs() < 1e-9);
+    let short = evaluation().adversary(Adversary::Leaked(2)).run().unwrap();
+    assert!(!short.conclusive && short.rows[0].leak.is_none(), "two pairs carry nothing over");
     let message = evaluation().adversary(Adversary::Naive).run().unwrap_err().to_string();
-    assert!(message.contains("`naive` needs the surrogate's vectors"), "{message}");
+    assert!(message.contains("the attack is on a surrogate's"), "{message}");
+    let of_equal_dimension = attacked(&corpus).surrogate(Words::default(), None).adversary(Adversary::Naive);
+    assert!(of_equal_dimension.run().is_err());
     let defaults = evaluation().run().unwrap();
     assert!(defaults.rows.iter().all(|row| row.adversary != "naive"));
 }
@@ -197,13 +205,20 @@ fn pairs_carry_the_attack_to_another_embedder() {
 #[test]
 fn a_retrained_attack_takes_the_protected_vectors() {
     let corpus = Corpus::records(300, 1);
-    let rows = |retrained: Lookup| {
-        let evaluation = attacked(&corpus).retrained(retrained);
-        evaluation.adversary(Adversary::Naive).adversary(Adversary::Retrained).run().unwrap().rows
+    let report = |retrained: Lookup, defense: Stack| {
+        let evaluation = attacked(&corpus).defense(defense).retrained(retrained);
+        evaluation.adversary(Adversary::Naive).adversary(Adversary::Retrained).run().unwrap()
     };
-    let [naive, retrained] = &rows(Lookup(vec!["nothing of the kind".into()]))[..] else { panic!() };
+    let working = report(knowing(&corpus), rotation());
+    assert!(working.conclusive, "it fails under the key, and not without");
+    let [naive, retrained] = &working.rows[..] else { panic!() };
     assert_eq!((retrained.adversary.as_str(), &retrained.map), ("retrained", &None));
+    assert_eq!(naive.attack, retrained.attack);
+    // one that fails undefended says nothing of a defense
+    let damaged = report(Lookup(vec!["nothing of the kind".into()]), Stack::new());
+    let [naive, retrained] = &damaged.rows[..] else { panic!() };
     assert!(naive.leak.unwrap().value == 1.0 && retrained.attack.exact_match.unwrap().value == 0.0);
+    assert!(!damaged.conclusive && damaged.reason.unwrap().contains("the retrained attack"));
     let message = attacked(&corpus).adversary(Adversary::Retrained).run().unwrap_err().to_string();
     assert!(message.contains("trained on protected vectors"), "{message}");
 }
@@ -249,7 +264,7 @@ fn the_json_has_the_fields_that_scripts_read() {
     let row = &report["rows"][0];
     assert_eq!((&row["defense"], &row["n"]), (&Value::from("none"), &Value::from(40)));
     for score in
-        "exact_match bleu token_f1 rouge_l entity_recall cosine leak ndcg_at_10 recall_at_10 mrr_at_10"
+        "exact_match bleu token_f1 rouge_l entity_recall cosine restored_cosine leak ndcg_at_10 recall_at_10 mrr_at_10"
             .split(' ')
     {
         let [value, low, high] = ["value", "low", "high"].map(|end| row[score][end].as_f64().unwrap());

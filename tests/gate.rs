@@ -450,7 +450,8 @@ defense = "gaussian(sigma=0.3)"
             "--budget budget.toml --output out --junit out.xml --baseline base.json --update-baseline";
         let mut child = gate(folder.path(), arguments).spawn().unwrap();
         std::thread::sleep(std::time::Duration::from_millis(700));
-        let killed = Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap();
+        // as Ctrl-C does; but that one a shell's background jobs ignore, and their children
+        let killed = Command::new("kill").args(["-TERM", &child.id().to_string()]).status().unwrap();
         assert!(killed.success() && !child.wait().unwrap().success());
         assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
     }

@@ -77,7 +77,7 @@ fn retrieval_scores_equal_trec_eval() {
     let rankings = search(documents.view(), Array2::eye(queries.len()).view(), ids.len(), &ids).unwrap();
     for (number, (query, ranking)) in queries.iter().zip(rankings).enumerate() {
         let grades: HashMap<usize, i32> = serde_json::from_value(query["grades"].clone()).unwrap();
-        let relevant = grades.values().any(|&grade| grade > 0);
+        let is_judged = !grades.is_empty();
         let judged: Judged = grades.into_iter().collect();
         let depth = usize::try_from(query["depth"].as_u64().unwrap()).unwrap();
         let documents = || ranking.iter().map(|&(document, _)| document);
@@ -85,7 +85,7 @@ fn retrieval_scores_equal_trec_eval() {
         assert_equals_trec_eval(&whole, ranking.len(), &query["expected_whole"], number);
         assert_equals_trec_eval(&short, depth, &query["expected"], number);
         let cut = mrr(&whole, depth);
-        assert_eq!(cut.is_some(), relevant);
+        assert_eq!(cut.is_some(), is_judged);
         assert_close(
             cut.unwrap_or(0.0),
             &query["expected"]["recip_rank"],
@@ -94,7 +94,7 @@ fn retrieval_scores_equal_trec_eval() {
     }
 }
 
-/// trec_eval counts 0 where we have no score.
+/// trec_eval counts 0 where there are no judgements at all, and we have no score.
 fn assert_equals_trec_eval(found: &Graded<'_>, depth: usize, expected: &Value, number: usize) {
     for k in [5, 10, 100] {
         let place = format!("@{k}, query {number}");
@@ -239,11 +239,11 @@ fn codes_are_searched_only_as_what_they_are() {
 }
 
 #[test]
-fn a_query_without_a_relevant_document_has_no_score() {
-    for judged in [Judged::default(), Judged::from([(0, 0), (1, -2)])] {
+fn a_query_without_judgements_has_no_score_and_one_without_a_relevant_document_0() {
+    for (judged, score) in [(Judged::default(), None), (Judged::from([(0, 0), (1, -2)]), Some(0.0))] {
         let found = judged.graded([0, 1]);
-        assert_eq!((ndcg(&found, 10), recall(&found, 10)), (None, None));
-        assert_eq!((mrr(&found, 10), average_precision(&found, 10)), (None, None));
+        assert_eq!((ndcg(&found, 10), recall(&found, 10)), (score, score));
+        assert_eq!((mrr(&found, 10), average_precision(&found, 10)), (score, score));
     }
     let judged = Judged::from([(0, 1)]);
     let (found, nothing) = (judged.graded([0]), judged.graded([]));

@@ -72,3 +72,52 @@ fn damaged_folders_are_refused_with_the_file_named() {
     std::fs::write(dir.path().join("model.safetensors"), &weights[..weights.len() / 2]).unwrap();
     refused("model.safetensors");
 }
+
+/// A T5 encoder with a dense layer, pickled as GTR is (tests/golden/sentence_t5.py). Its texts are of
+/// different lengths, so those that are embedded together are padded.
+#[test]
+fn t5_encoders_agree_with_sentence_transformers() {
+    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/data/sentence-t5");
+    let embedder = SentenceTransformer::load(folder).unwrap();
+    assert_eq!(embedder.dimension(), 4);
+    assert_eq!(embedder.hash(), SentenceTransformer::load(folder).unwrap().hash());
+    let goldens: Vec<Golden> =
+        serde_json::from_slice(&std::fs::read(format!("{folder}/expected.json")).unwrap()).unwrap();
+    let texts: Vec<&str> = goldens.iter().map(|golden| golden.text.as_str()).collect();
+    let together = embedder.embed(&texts).unwrap();
+    for (row, golden) in goldens.iter().enumerate() {
+        let alone = embedder.embed(&texts[row..=row]).unwrap();
+        for found in [together.row(row), alone.index_axis(Axis(0), 0)] {
+            let furthest =
+                found.iter().zip(&golden.embedding).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
+            assert!(furthest < 1e-5, "row {row}: {furthest}");
+        }
+    }
+}
+
+#[test]
+fn modules_that_cannot_be_run_are_named() {
+    let folder = std::path::Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/data/sentence-t5"));
+    let refused = |file: &str, from: &str, to: &str, part: &str| {
+        let place = tempfile::tempdir().unwrap();
+        for name in ["1_Pooling", "2_Dense", ""] {
+            std::fs::create_dir_all(place.path().join(name)).unwrap();
+            for entry in std::fs::read_dir(folder.join(name)).unwrap() {
+                let path = entry.unwrap().path();
+                if path.is_file() {
+                    std::fs::copy(&path, place.path().join(name).join(path.file_name().unwrap())).unwrap();
+                }
+            }
+        }
+        let path = place.path().join(file);
+        let text = std::fs::read_to_string(&path).unwrap();
+        assert!(text.contains(from));
+        std::fs::write(&path, text.replace(from, to)).unwrap();
+        let message = SentenceTransformer::load(place.path()).unwrap_err().to_string();
+        assert!(message.contains(part) && message.contains(file.rsplit('/').next().unwrap()), "{message}");
+    };
+    refused("modules.json", "models.Dense", "models.CNN", "CNN");
+    refused("2_Dense/config.json", "linear.Identity", "activation.Softmax", "Softmax");
+    refused("config.json", "\"t5\"", "\"gpt2\"", "gpt2");
+    std::fs::read(folder.join("config.json")).unwrap();
+}

@@ -119,7 +119,9 @@ fn a_killed_training_resumes_and_its_models_attack() {
     );
     refused(folder, &train("inverter", "never", "--defense gaussian(sigma=high)"), "sigma");
 
-    let corrector = |out: &str| train("corrector", out, "--inverter straight/inverter");
+    // three rounds, the last with hypotheses of the corrector's own
+    let corrector =
+        |out: &str| train("corrector", out, "--inverter straight/inverter --depths 2 --refresh-every 4");
     succeeds(folder, &corrector("straight/corrector"));
     kill_after(folder, &corrector("resumed/corrector"), "resumed/corrector", 5);
     succeeds(folder, &format!("{} --resume", corrector("resumed/corrector")));
@@ -129,6 +131,9 @@ fn a_killed_training_resumes_and_its_models_attack() {
         (manifest(folder, "straight/inverter"), manifest(folder, "straight/corrector"));
     assert_eq!(inverter["settings"]["steps"], STEPS);
     assert_eq!(inverter["corpus"]["hash"], corrector["corpus"]["hash"]);
+    assert_eq!([&inverter["settings"]["depths"], &corrector["settings"]["depths"]], [1, 2]);
+    let picture = fs::read_to_string(folder.join("resumed/corrector/log.svg")).unwrap();
+    assert!(picture.starts_with("<svg") && picture.contains("training"));
     assert!(inverter["held_out"]["bleu"].as_f64().unwrap() < 50.0, "no twelve steps do that");
 
     a_bad_attack_proves_nothing(folder);

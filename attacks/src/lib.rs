@@ -6,7 +6,10 @@
 //! `vec2text`) is the attack of Morris et al., EMNLP 2023 (arXiv 2310.06816).
 
 pub mod alignment;
+mod decomposition;
 mod error;
+#[cfg(feature = "vec2text")]
+pub mod hub;
 mod products;
 pub mod structure;
 #[cfg(feature = "vec2text")]

@@ -25,8 +25,8 @@ pub(crate) struct Arguments {
     #[arg(long, value_name = "SPEC")]
     pub(crate) defense: Vec<String>,
     /// What the attacker has: `naive`, `informed(N)` (the defense without its key, and N pairs that he
-    /// makes himself), `leaked(K)` (K real pairs), `unpaired(N)` (N stored vectors and as many texts of
-    /// his own), `averaging(R)` (R releases of each text) or `averaging(R, K)` (and K real pairs),
+    /// makes himself), `leaked(K)` (K real pairs), `unpaired(N)` (N stored vectors and at least as many
+    /// texts of his own), `averaging(R)` (R releases of each text) or `averaging(R, K)` (and K real pairs),
     /// `retrained`, or `all`; may be given again.
     /// Without any: naive, informed(10000), and leaked with twice as many pairs as dimensions.
     #[arg(long, value_name = "A")]
@@ -59,6 +59,11 @@ impl Arguments {
     /// hold a key.
     pub(crate) fn stacks(&self) -> Result<Vec<Stack>, CliError> {
         self.defense.iter().map(|spec| models::stack(spec)).collect()
+    }
+
+    /// Whether the corpus is one of made-up records.
+    pub(crate) fn is_of_records(&self) -> Result<bool, CliError> {
+        Ok(models::records(&self.corpus)?.is_some())
     }
 
     /// Everything is loaded; where `stacks` is empty, the usual ones are measured.

@@ -4,7 +4,7 @@ mod json;
 mod page;
 mod points;
 mod store;
-mod svg;
+pub(super) mod svg;
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -40,10 +40,13 @@ pub(crate) struct Args {
     /// by bisection between the sweep's values. Takes one range in one defense.
     #[arg(long, value_name = "LIMIT")]
     find: Option<Limit>,
-    /// Show so many of the attacked texts, and what came back of them at each strength. They are texts of
-    /// the corpus: whoever may see the page may read them. The files are for you alone then.
+    /// Show so many of the attacked texts, and what came back of them at each strength: of records, or of a
+    /// corpus that is --public. The files are for you alone then.
     #[arg(long, default_value_t = 0, value_name = "N")]
     examples: usize,
+    /// The corpus' texts are public, so that --examples may show them.
+    #[arg(long)]
+    public: bool,
 }
 
 pub(crate) fn run(args: &Args) -> Result<ExitCode, CliError> {
@@ -51,6 +54,11 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode, CliError> {
     let search = args.find.map(|limit| Search::new(limit, &sweeps, &args.common.attack)).transpose()?;
     if args.output.exists() && !args.output.is_dir() {
         return Err(files::bad(&args.output, "it is a file; name a folder for the curve"));
+    }
+    if args.examples > 0 && !args.public && !args.common.is_of_records()? {
+        return Err(CliError::new(
+            "--examples would write texts of the corpus to a page; add --public if anyone may read them",
+        ));
     }
     let stacks = stacks(&sweeps);
     let course = Course::new();

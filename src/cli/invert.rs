@@ -20,13 +20,13 @@ const BATCH: usize = 64;
 #[derive(Debug, clap::Args)]
 #[command(group = clap::ArgGroup::new("source").required(true))]
 pub(crate) struct Args {
-    /// An inverter's folder, or the name of a shipped pair: minilm.
+    /// An inverter's folder, its name on the hub (owner/model), or the name of a shipped pair: minilm.
     #[arg(long, value_name = "DIR")]
     inverter: String,
-    /// A corrector's folder, or the name of a shipped one. A shipped inverter brings its own.
+    /// A corrector's folder, its name on the hub, or the name of a shipped one. A shipped inverter brings its own.
     #[arg(long, value_name = "DIR")]
     corrector: Option<String>,
-    /// The embedder that the vectors are from: a sentence-transformers folder.
+    /// The embedder that the vectors are from: a sentence-transformers folder, or its name on the hub.
     #[arg(long, value_name = "E")]
     embedder: String,
     /// Texts to embed and recover, one a line.

@@ -3,16 +3,17 @@
 use std::path::{Path, PathBuf};
 
 use embosk::Stack;
+use embosk::attacks::hub::Hub;
 use embosk::attacks::vec2text::{LOCAL_QUERIES, Vec2Text};
 use embosk::embedder::{EmbeddingCache, SentenceTransformer};
 use embosk::evaluate::Sweep;
 
-use super::{CliError, warn};
+use super::{CliError, progress, warn};
 
 /// What `--embedder` names.
 pub(crate) fn embedder(name: &str) -> Result<SentenceTransformer, CliError> {
-    let is_folder = Path::new(name).is_dir();
-    if name == "reference" && !is_folder {
+    let folder = local(name)?;
+    if name == "reference" && folder.is_none() {
         return Err(CliError::new(
             "no reference embedder is shipped yet; run scripts/fetch-minilm and name the folder that it prints: \
              --embedder \"$(scripts/fetch-minilm)\"",
@@ -23,12 +24,27 @@ pub(crate) fn embedder(name: &str) -> Result<SentenceTransformer, CliError> {
             "embedders behind an address come with a later version; name a sentence-transformers folder",
         ));
     }
-    if !is_folder {
-        return Err(CliError::new(format!(
-            "{name}: there is no such folder; an embedder is a sentence-transformers folder"
-        )));
+    let folder = folder.ok_or_else(|| {
+        CliError::new(format!(
+            "{name}: there is no such folder; an embedder is a sentence-transformers folder, or the name of one on the \
+             hub (owner/model)"
+        ))
+    })?;
+    Ok(SentenceTransformer::load(folder)?)
+}
+
+/// The folder that a name stands for: itself, or that of a model on the hub, from the cache or fetched.
+fn local(name: &str) -> Result<Option<PathBuf>, CliError> {
+    let path = Path::new(name);
+    if path.is_dir() {
+        return Ok(Some(path.to_owned()));
     }
-    Ok(SentenceTransformer::load(name)?)
+    if !Hub::is_name(name) {
+        return Ok(None);
+    }
+    let loud = progress::level() != progress::Level::Quiet;
+    let found = Hub::from_env().progress(loud).model(name);
+    found.map(Some).map_err(|error| CliError::new(format!("there is no such folder, and of the hub {error}")))
 }
 
 /// What `--defense` names.
@@ -103,17 +119,19 @@ pub(crate) fn attack(name: &str) -> Result<Vec2Text, CliError> {
 
 /// What `--inverter` and `--corrector` name together. A shipped inverter comes with its corrector.
 pub(crate) fn pair(inverter: &str, corrector: Option<&str>) -> Result<Vec2Text, CliError> {
-    if corrector.is_none() && !Path::new(inverter).is_dir() {
+    if corrector.is_none() && !Path::new(inverter).is_dir() && !Hub::is_name(inverter) {
         return attack(inverter);
     }
     let corrector = corrector.map(|name| folder(name, "corrector")).transpose()?;
     Ok(Vec2Text::new(&folder(inverter, "inverter")?, corrector.as_deref())?)
 }
 
-/// The folder of a model: the one named, or the `part` of a shipped attack.
+/// The folder of a model: the one named, on disk or on the hub, or the `part` of a shipped attack.
 pub(crate) fn folder(name: &str, part: &str) -> Result<PathBuf, CliError> {
-    let path = PathBuf::from(name);
-    Ok(if path.is_dir() { path } else { Vec2Text::shipped_folder(name)?.join(part) })
+    match local(name)? {
+        Some(folder) => Ok(folder),
+        None => Ok(Vec2Text::shipped_folder(name)?.join(part)),
+    }
 }
 
 /// Whether the attack takes the embedder's vectors. One that was trained on another embedder says

@@ -43,13 +43,14 @@ impl Column {
     }
 }
 
-const COLUMNS: [Column; 11] = [
+const COLUMNS: [Column; 12] = [
     Column::new("exact", "exact_match", 2, |row| row.attack.exact_match),
     Column::new("BLEU", "bleu", 1, |row| row.attack.bleu),
     Column::new("token F1", "token_f1", 2, |row| row.attack.token_f1),
     Column::new("ROUGE-L", "rouge_l", 2, |row| row.attack.rouge_l).not_in_terminal(),
     Column::new("entities", "entity_recall", 2, |row| row.attack.entity_recall),
     Column::new("cosine", "cosine", 2, |row| row.attack.cosine),
+    Column::new("restored", "restored_cosine", 2, |row| row.restored_cosine).not_in_terminal(),
     Column::new("leak", "leak", 2, |row| row.leak),
     Column::new("nDCG@10", "ndcg_at_10", 3, |row| row.retrieval.ndcg_at_10).of_defense(),
     Column::new("recall@10", "recall_at_10", 3, |row| row.retrieval.recall_at_10)
@@ -92,19 +93,26 @@ pub(crate) fn markdown(report: &Report) -> String {
 /// All scores, each with its interval's ends in columns of their own, and the signature. What was not
 /// measured is empty.
 pub(crate) fn csv(report: &Report) -> String {
+    let signature = signature(report);
+    let lines = report.rows.iter().map(|row| csv_line(row, &signature));
+    std::iter::once(csv_head()).chain(lines).collect()
+}
+
+fn csv_head() -> String {
     let scores = COLUMNS.iter().map(|Column { name, .. }| format!("{name},{name}_low,{name}_high"));
-    let mut text = format!("defense,adversary,n,{},signature\n", scores.collect::<Vec<_>>().join(","));
-    let signature = signature(report).replace('"', "\"\"");
-    for row in &report.rows {
-        let scores = COLUMNS.iter().map(|column| match (column.score)(row) {
-            Some(Score { value, low, high }) => format!(",{value},{low},{high}"),
-            None => ",,,".into(),
-        });
-        let defense = row.defense.replace('"', "\"\"");
-        let scores: String = scores.collect();
-        let _ = writeln!(text, "\"{defense}\",{},{}{scores},\"{signature}\"", row.adversary, row.n);
-    }
-    text
+    format!("defense,adversary,n,{},signature\n", scores.collect::<Vec<_>>().join(","))
+}
+
+fn csv_line(row: &Row, signature: &str) -> String {
+    let scores = COLUMNS.iter().map(|column| match (column.score)(row) {
+        Some(Score { value, low, high }) => format!(",{value},{low},{high}"),
+        None => ",,,".into(),
+    });
+    // a spec and `averaging(16, 768)` hold commas
+    let quoted = |text: &str| text.replace('"', "\"\"");
+    let [defense, adversary, signature] = [row.defense.as_str(), &row.adversary, signature].map(quoted);
+    let scores: String = scores.collect();
+    format!("\"{defense}\",\"{adversary}\",{}{scores},\"{signature}\"\n", row.n)
 }
 
 /// `0.83 [0.77, 0.88]`.
@@ -130,7 +138,7 @@ pub(crate) fn fixed(number: f64, decimals: usize) -> String {
 /// The value, and below it `[.77,.88]`.
 fn stacked(score: Option<Score>, decimals: usize) -> String {
     let short = |end: f64| {
-        let text = format!("{end:.decimals$}");
+        let text = fixed(end, decimals);
         match text.strip_prefix("0.") {
             Some(fraction) => format!(".{fraction}"),
             None => text,
@@ -138,7 +146,7 @@ fn stacked(score: Option<Score>, decimals: usize) -> String {
     };
     score.map_or_else(
         || "–\n".into(),
-        |Score { value, low, high }| format!("{value:.decimals$}\n[{},{}]", short(low), short(high)),
+        |Score { value, low, high }| format!("{}\n[{},{}]", fixed(value, decimals), short(low), short(high)),
     )
 }
 
@@ -226,10 +234,21 @@ mod tests {
     }
 
     #[test]
+    fn a_line_of_csv_has_as_many_fields_as_its_head() {
+        let row = serde_json::json!({
+            "defense": "gaussian(sigma=1, on=queries)", "adversary": "averaging(16, 768)", "n": 2
+        });
+        let line = csv_line(&serde_json::from_value(row).unwrap(), "seed:0|metrics:\"a,b\"");
+        let fields =
+            |line: &str| line.split('"').step_by(2).map(|part| part.matches(',').count()).sum::<usize>();
+        assert_eq!(fields(&line), fields(&csv_head()), "{line}");
+    }
+
+    #[test]
     fn scores_are_short_but_not_wrong() {
         let score = |value, low, high| Some(Score { value, low, high });
         assert_eq!(stacked(score(0.834, 0.771, 1.0), 2), "0.83\n[.77,1.00]");
-        assert_eq!(stacked(score(-0.004, -0.02, 0.01), 2), "-0.00\n[-0.02,.01]");
+        assert_eq!(stacked(score(-0.004, -0.02, 0.01), 2), "0.00\n[-0.02,.01]");
         assert_eq!(stacked(None, 2), "–\n");
         assert_eq!(long(score(93.14, 91.0, 95.0), 1), "93.1 [91.0, 95.0]");
     }

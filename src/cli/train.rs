@@ -1,7 +1,9 @@
 //! `embosk train`: an inverter or a corrector for an embedder.
 
+mod chart;
 mod defended;
 mod log;
+mod options;
 
 use std::collections::HashSet;
 use std::fs;
@@ -10,16 +12,19 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::{Subcommand, ValueEnum};
+use embosk::Embedder;
 use embosk::Stack;
-use embosk::attacks::vec2text::train::{self as training, Budget, Event, Examples, Outcome, Settings};
+use embosk::attacks::vec2text::train::{self as training, Budget, Embed, Event, Examples, Outcome, Settings};
 use embosk::attacks::vec2text::{Config, Preset, Vec2Text};
 use embosk::embedder::{EmbeddingCache, SentenceTransformer};
 use embosk::evaluate::corpus::read_texts;
 use embosk::evaluate::records::{Split, generate};
 use ndarray::{Array2, ArrayView1};
+use serde_json::json;
 use sha2::{Digest, Sha256};
 
 use self::log::Log;
+use self::options::{Correcting, Course};
 use super::models::Cache;
 use super::progress::bar;
 use super::{CliError, models, remark};
@@ -40,9 +45,11 @@ enum Model {
     Inverter(Common),
     /// Train the model that corrects a guess.
     Corrector {
-        /// The inverter whose guesses are corrected: a folder, or the name of a shipped one.
+        /// The inverter whose guesses are corrected: a folder, its name on the hub, or the name of a shipped one.
         #[arg(long)]
         inverter: String,
+        #[command(flatten)]
+        correcting: Correcting,
         #[command(flatten)]
         common: Common,
     },
@@ -50,19 +57,20 @@ enum Model {
 
 #[derive(Debug, clap::Args)]
 struct Common {
-    /// The embedder to attack: a sentence-transformers folder.
+    /// The embedder to attack: a sentence-transformers folder, or its name on the hub.
     #[arg(long, default_value = "reference")]
     embedder: String,
     /// Text files of one text a line, or `records[:N]` for N built-in records of the training split.
     #[arg(long, required = true, num_args = 1..)]
     corpus: Vec<String>,
-    /// The folder for the model, its checkpoint, `log.csv` and `manifest.json`.
+    /// The folder for the model, its checkpoint, `log.csv`, `log.svg` and `manifest.json`.
     #[arg(long)]
     out: PathBuf,
     /// The size of the model; a corrector has its inverter's.
     #[arg(long, default_value = "tiny")]
     preset: Size,
-    /// A folder with a model of the same kind, whose weights and word pieces to begin with.
+    /// A folder with a model whose weights and word pieces to begin with: one of the same kind, or a T5 as
+    /// Hugging Face has it.
     #[arg(long)]
     init: Option<PathBuf>,
     /// Train on protected vectors, as an attacker does who knows the defense; may be given again, and
@@ -84,18 +92,11 @@ struct Common {
     /// Fixes the weights to begin with, the order of the texts, and the records.
     #[arg(long, default_value_t = 1)]
     seed: u64,
-    /// Texts a step.
-    #[arg(long, default_value_t = 256)]
-    batch_size: usize,
-    /// The learning rate after warm-up.
-    #[arg(long, default_value_t = 1e-3)]
-    learning_rate: f64,
-    /// Steps between decodings of held-out texts.
-    #[arg(long, default_value_t = 200)]
-    held_out_every: usize,
     /// Seconds between checkpoints.
     #[arg(long, default_value_t = 60)]
     checkpoint_every: u64,
+    #[command(flatten)]
+    course: Course,
     #[command(flatten)]
     cache: Cache,
 }
@@ -122,7 +123,10 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode, CliError> {
     // not clap's to read: its errors repeat what was written, and that may hold a key
     let stacks: Vec<Stack> =
         common.defense.iter().map(|spec| models::stack(spec)).collect::<Result<_, _>>()?;
-    let settings = common.settings()?;
+    let settings = match &args.model {
+        Model::Corrector { correcting, .. } => correcting.apply(common.settings()?),
+        Model::Inverter(_) => common.settings()?,
+    };
     training::can_begin(&settings, &common.out)?;
     let inverter = match &args.model {
         Model::Corrector { inverter, .. } => Some(models::folder(inverter, "inverter")?),
@@ -151,13 +155,16 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode, CliError> {
     let outcome = match &inverter {
         None => training::inverter(&settings, &examples, &held_out, &common.out, &mut on_event)?,
         Some(inverter) => {
-            training::corrector(&settings, inverter, &examples, &held_out, &common.out, &mut on_event)?
+            let embed = |texts: &[&str]| embedder.embed(texts);
+            let (examples, held_out) = (&examples, &held_out);
+            let (embed, out) = (Some(&embed as &Embed<'_>), &common.out);
+            training::corrector(&settings, inverter, examples, held_out, embed, out, &mut on_event)?
         }
     };
     log.bar.finish_and_clear();
     // a run that had nothing left to do knows no loss
     if !log.loss.is_nan() {
-        let manifest = manifest(kind, common, &stacks, &embedder, &examples, &outcome, &log)?;
+        let manifest = manifest(kind, common, &settings, &stacks, &embedder, &examples, &outcome, &log)?;
         write(&common.out.join("manifest.json"), &manifest)?;
     }
     remark(&format!("{} steps; the {kind} is in {}", outcome.steps, common.out.display()));
@@ -175,30 +182,24 @@ impl Common {
         };
         positive(self.minutes.unwrap_or(1.0), "minutes")?;
         positive(self.steps.unwrap_or(1) as f64, "steps")?;
-        positive(self.batch_size as f64, "batch-size")?;
-        positive(self.held_out_every as f64, "held-out-every")?;
-        positive(self.learning_rate, "learning-rate")?;
         if self.device != Device::Cpu {
             return Err(CliError::new("models run on the cpu for now; leave --device out"));
         }
         let minutes = Duration::try_from_secs_f64(60.0 * self.minutes.unwrap_or(60.0))
             .map_err(|_| CliError::new("--minutes is too large"))?;
-        Ok(Settings {
+        Ok(self.course.apply(Settings {
             preset: match self.preset {
                 Size::Tiny => Preset::TINY,
                 Size::Small => Preset::SMALL,
                 Size::Base => Preset::BASE,
             },
             init: self.init.clone(),
-            embedder: String::new(),
             budget: self.steps.map_or(Budget::Time(minutes), Budget::Steps),
-            batch: self.batch_size,
-            learning_rate: self.learning_rate,
             seed: self.seed,
             checkpoint_every: Duration::from_secs(self.checkpoint_every),
-            held_out_every: self.held_out_every,
             resume: self.resume,
-        })
+            ..Settings::default()
+        }))
     }
 
     /// The texts to train on, and those that are held out: of records the held-out split, of files
@@ -286,9 +287,11 @@ fn hypotheses(
     Ok((texts, vectors))
 }
 
+#[allow(clippy::too_many_arguments, reason = "private; each is a different thing")]
 fn manifest(
     kind: &str,
     common: &Common,
+    settings: &Settings,
     stacks: &[Stack],
     embedder: &SentenceTransformer,
     examples: &Examples,
@@ -298,7 +301,18 @@ fn manifest(
     let config = fs::read(common.out.join("config.json")).unwrap_or_default();
     let config: Config = serde_json::from_slice(&config)?;
     let preset = config.model_name_or_path;
-    let manifest = serde_json::json!({
+    let mut settings = options::listed(settings);
+    for (name, value) in [
+        ("preset", json!(preset)),
+        ("seed", json!(common.seed)),
+        ("steps", json!(outcome.steps)),
+        ("minutes", json!(common.steps.is_none().then(|| common.minutes.unwrap_or(60.0)))),
+        ("init", json!(common.init)),
+        ("defenses", json!(stacks.iter().map(ToString::to_string).collect::<Vec<_>>())),
+    ] {
+        settings[name] = value;
+    }
+    let manifest = json!({
         "model": kind,
         "version": env!("CARGO_PKG_VERSION"),
         "embedder": { "name": embedder.to_string(), "hash": embedder.hash(), "dimension": embedder.dimension() },
@@ -307,18 +321,9 @@ fn manifest(
             "texts": examples.texts.len(),
             "hash": hash(examples.texts.iter().map(String::as_str)),
         },
-        "settings": {
-            "preset": preset,
-            "seed": common.seed,
-            "batch_size": common.batch_size,
-            "learning_rate": common.learning_rate,
-            "steps": outcome.steps,
-            "minutes": common.steps.is_none().then(|| common.minutes.unwrap_or(60.0)),
-            "init": common.init,
-            "defenses": stacks.iter().map(ToString::to_string).collect::<Vec<_>>(),
-        },
+        "settings": settings,
         "loss": log.loss,
-        "held_out": log.scores.map(|(exact, bleu)| serde_json::json!({
+        "held_out": log.scores.map(|(exact, bleu)| json!({
             "texts": log.held_out.len(), "decoding": "greedy, one pass", "exact_match": exact, "bleu": bleu,
         })),
         "training_seconds": outcome.elapsed.as_secs(),

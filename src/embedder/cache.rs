@@ -84,6 +84,9 @@ fn embed_to(path: &Path, embedder: &dyn Embedder, texts: &[&str]) -> Result<Arra
     if rows.nrows() != texts.len() {
         return Err(Error::Rows { texts: texts.len(), rows: rows.nrows() });
     }
+    if rows.iter().any(|value| !value.is_finite()) {
+        return Err(Error::Embedder("a vector holds a value that is not finite".into()));
+    }
     let bytes: Vec<u8> = rows.iter().flat_map(|value| value.to_le_bytes()).collect();
     let partial = path.with_extension(format!("{}.partial", std::process::id()));
     fs::write(&partial, bytes)

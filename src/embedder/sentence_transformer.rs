@@ -1,11 +1,13 @@
 //! Embedders stored as a sentence-transformers folder, run on candle.
 
+mod encoder;
+mod modules;
+
 use std::fmt;
+use std::io::Read;
 use std::path::{Path, PathBuf};
 
-use candle_core::{D, DType, Device, Tensor};
-use candle_nn::VarBuilder;
-use candle_transformers::models::bert::{BertModel, Config};
+use candle_core::{DType, Device, Tensor};
 use embosk_attacks::vec2text::threads::{in_parallel, threads};
 use ndarray::Array2;
 use serde::Deserialize;
@@ -13,15 +15,21 @@ use serde::de::DeserializeOwned;
 use sha2::{Digest, Sha256};
 use tokenizers::{Tokenizer, TruncationParams};
 
+use self::encoder::Encoder;
+use self::modules::Modules;
 use super::Embedder;
 use crate::{BoxError, Error};
+
+/// What to do where a file is missing.
+const HINT: &str = "an embedder's folder is one of sentence-transformers, with modules.json, config.json, \
+                    tokenizer.json and model.safetensors";
 
 /// Texts that run through the model together; more gains nothing on a CPU.
 const BATCH: usize = 32;
 
-/// A BERT model in a sentence-transformers folder, such as all-MiniLM-L6-v2.
+/// A BERT model or a T5 encoder in a sentence-transformers folder, such as all-MiniLM-L6-v2 and GTR.
 ///
-/// Pooling, normalization and the length limit are what the folder's own files say. Texts beyond
+/// Pooling, dense layers, normalization and the length limit are what the folder's own files say. Texts beyond
 /// the limit are truncated; batches are sorted by length and spread over the cores.
 ///
 /// ```no_run
@@ -33,10 +41,9 @@ const BATCH: usize = 32;
 /// # Ok::<(), Box<dyn std::error::Error + Send + Sync>>(())
 /// ```
 pub struct SentenceTransformer {
-    model: BertModel,
+    encoder: Encoder,
     tokenizer: Tokenizer,
-    pooling: Pooling,
-    normalize: bool,
+    modules: Modules,
     lower_case: bool,
     dimension: usize,
     name: String,
@@ -44,32 +51,32 @@ pub struct SentenceTransformer {
 }
 
 impl SentenceTransformer {
-    /// Loads a folder with `modules.json`, `config.json`, `tokenizer.json` and `model.safetensors`.
+    /// Loads a folder with `modules.json`, `config.json`, `tokenizer.json` and weights (safetensors or
+    /// PyTorch's, whole or in shards).
     ///
     /// # Errors
-    /// [`Error::File`] when a file is missing, damaged, or asks for something that is not BERT with
-    /// pooling and normalization.
+    /// [`Error::File`] when a file is missing, damaged, or asks for something other than BERT or a T5
+    /// encoder with pooling, dense layers and normalization.
     pub fn load(dir: impl AsRef<Path>) -> Result<Self, Error> {
         let dir = dir.as_ref();
         let modules = Modules::read(dir)?;
         let own = |name: &str| modules.transformer.join(name);
-        let config: Config = bert_config(&own("config.json"))?;
-        let limits: Limits = read_json(&own("sentence_bert_config.json"))?;
-        let weights = own("model.safetensors");
-        let bytes = read(&weights)?;
-        let hash = modules.hash(dir, &bytes)?;
-        let tensors = VarBuilder::from_buffered_safetensors(bytes, DType::F32, &Device::Cpu)
-            .map_err(|error| damaged(&weights, error))?;
-        let model = BertModel::load(tensors, &config).map_err(|error| damaged(&weights, error))?;
+        let files = ["config.json", "sentence_bert_config.json", "tokenizer.json"].map(own);
+        let limits: Limits = read_json(&files[1])?;
+        let loaded = Encoder::load(&modules.transformer)?;
+        let max_length = loaded.max_length(limits.max_seq_length);
+        let dimension = modules.dimension(loaded.width)?;
+        // pooling first, so that embedders without dense layers keep the hash that they had before
+        let (pooling, dense) = modules.files.split_at(2);
+        let hash = hash(files.iter().chain(pooling).chain(&loaded.weights).chain(dense))?;
         Ok(Self {
-            model,
-            tokenizer: tokenizer(&own("tokenizer.json"), &limits, &config)?,
-            pooling: modules.pooling,
-            normalize: modules.normalize,
+            encoder: loaded.encoder,
+            tokenizer: tokenizer(&files[2], max_length)?,
             lower_case: limits.do_lower_case,
-            dimension: config.hidden_size,
-            name: dir.file_name().map_or_else(String::new, |name| name.to_string_lossy().into_owned()),
+            dimension,
+            name: name(dir),
             hash,
+            modules,
         })
     }
 
@@ -107,7 +114,7 @@ impl SentenceTransformer {
         let Some(normalizer) = self.tokenizer.get_normalizer() else { return text };
         let mut normalized = NormalizedString::from(text.as_str());
         match normalizer.normalize(&mut normalized) {
-            Ok(()) => normalized.get().to_owned(),
+            Ok(()) => self.encoder.readable(normalized.get()),
             Err(_) => text,
         }
     }
@@ -137,13 +144,8 @@ impl SentenceTransformer {
         let ids = padded(&|ids, at| ids.get(at).copied().unwrap_or(0))?;
         let mask = padded(&|ids, at| u32::from(at < ids.len()))?;
         let ragged = pieces.iter().any(|ids| ids.len() < length);
-        let states = self.model.forward(&ids, &ids.zeros_like()?, ragged.then_some(&mask))?;
-        let pooled = self.pooling.apply(&states, &mask.to_dtype(DType::F32)?)?;
-        if !self.normalize {
-            return Ok(pooled);
-        }
-        let norms = pooled.sqr()?.sum_keepdim(D::Minus1)?.sqrt()?.maximum(1e-12)?;
-        pooled.broadcast_div(&norms)
+        let states = self.encoder.states(&ids, &mask, ragged)?;
+        self.modules.apply(&states, &mask.to_dtype(DType::F32)?)
     }
 }
 
@@ -174,8 +176,7 @@ impl fmt::Debug for SentenceTransformer {
         f.debug_struct("SentenceTransformer")
             .field("name", &self.name)
             .field("dimension", &self.dimension)
-            .field("pooling", &self.pooling)
-            .field("normalize", &self.normalize)
+            .field("modules", &self.modules)
             .finish_non_exhaustive()
     }
 }
@@ -186,120 +187,35 @@ impl fmt::Display for SentenceTransformer {
     }
 }
 
-#[derive(Debug, Clone, Copy)]
-enum Pooling {
-    Cls,
-    Mean,
-    Max,
+/// The folder's name; of a model in the hub's cache the model's own.
+fn name(dir: &Path) -> String {
+    let last =
+        |dir: &Path| dir.file_name().map_or_else(String::new, |name| name.to_string_lossy().into_owned());
+    let above: Vec<String> = dir.ancestors().skip(1).take(2).map(last).collect();
+    match above.as_slice() {
+        [snapshots, model] if snapshots == "snapshots" && model.starts_with("models--") => {
+            model["models--".len()..].replace("--", "/")
+        }
+        _ => last(dir),
+    }
 }
 
-impl Pooling {
-    fn read(path: &Path) -> Result<Self, Error> {
-        let config: PoolingConfig = read_json(path)?;
-        let others = config.pooling_mode_mean_sqrt_len_tokens
-            || config.pooling_mode_weightedmean_tokens
-            || config.pooling_mode_lasttoken;
-        match (config.pooling_mode_cls_token, config.pooling_mode_mean_tokens, config.pooling_mode_max_tokens)
-        {
-            _ if others => {
-                Err(Error::file(path, "cls, mean and max pooling can be run, and this is another"))
+/// The SHA-256 of all that decides what comes out, each file after its length.
+fn hash<'a>(files: impl Iterator<Item = &'a PathBuf>) -> Result<String, Error> {
+    let mut hash = Sha256::new();
+    let mut buffer = vec![0; 1 << 20];
+    for path in files {
+        let mut file = std::fs::File::open(path).map_err(|error| Error::unreadable(path, &error, HINT))?;
+        let length = file.metadata().map_err(|error| Error::file(path, error))?.len();
+        hash.update(length.to_le_bytes());
+        loop {
+            match file.read(&mut buffer).map_err(|error| Error::file(path, error))? {
+                0 => break,
+                count => hash.update(&buffer[..count]),
             }
-            (true, false, false) => Ok(Self::Cls),
-            (false, true, false) => Ok(Self::Mean),
-            (false, false, true) => Ok(Self::Max),
-            _ => Err(Error::file(path, "exactly one of cls, mean and max pooling can be used")),
         }
     }
-
-    /// `[batch, length, dim]` to `[batch, dim]`, over the positions where `mask` is 1.
-    fn apply(self, states: &Tensor, mask: &Tensor) -> candle_core::Result<Tensor> {
-        let weights = mask.unsqueeze(D::Minus1)?;
-        match self {
-            Self::Cls => states.narrow(1, 0, 1)?.squeeze(1),
-            Self::Mean => {
-                let count = weights.sum(1)?.maximum(1e-9)?;
-                states.broadcast_mul(&weights)?.sum(1)?.broadcast_div(&count)
-            }
-            Self::Max => states.broadcast_add(&((weights - 1.0)? * 1e9)?)?.max(1),
-        }
-    }
-}
-
-/// What `modules.json` says is done one after the other.
-struct Modules {
-    transformer: PathBuf,
-    pooling_config: PathBuf,
-    pooling: Pooling,
-    normalize: bool,
-}
-
-impl Modules {
-    fn read(dir: &Path) -> Result<Self, Error> {
-        let path = dir.join("modules.json");
-        let entries: Vec<ModuleEntry> = read_json(&path)?;
-        let kinds: Vec<&str> =
-            entries.iter().map(|entry| entry.kind.rsplit('.').next().unwrap_or("")).collect();
-        let (normalize, known) = match kinds.as_slice() {
-            ["Transformer", "Pooling"] => (false, true),
-            ["Transformer", "Pooling", "Normalize"] => (true, true),
-            _ => (false, false),
-        };
-        if !known {
-            let message = format!(
-                "the modules are {}; Transformer, Pooling and Normalize can be run",
-                kinds.join(", ")
-            );
-            return Err(Error::file(path, message));
-        }
-        let pooling_config = dir.join(&entries[1].path).join("config.json");
-        Ok(Self {
-            transformer: dir.join(&entries[0].path),
-            pooling: Pooling::read(&pooling_config)?,
-            pooling_config,
-            normalize,
-        })
-    }
-
-    /// The SHA-256 of all that decides what comes out, each file after its length.
-    fn hash(&self, dir: &Path, weights: &[u8]) -> Result<String, Error> {
-        let own = ["config.json", "sentence_bert_config.json", "tokenizer.json"];
-        let mut files: Vec<PathBuf> = own.iter().map(|name| self.transformer.join(name)).collect();
-        files.extend([dir.join("modules.json"), self.pooling_config.clone()]);
-        let mut hash = Sha256::new();
-        let mut add = |bytes: &[u8]| {
-            hash.update((bytes.len() as u64).to_le_bytes());
-            hash.update(bytes);
-        };
-        for path in files {
-            add(&read(&path)?);
-        }
-        add(weights);
-        Ok(hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect())
-    }
-}
-
-#[derive(Deserialize)]
-struct ModuleEntry {
-    path: String,
-    #[serde(rename = "type")]
-    kind: String,
-}
-
-#[derive(Deserialize)]
-#[allow(clippy::struct_excessive_bools, reason = "the file's own layout")]
-struct PoolingConfig {
-    #[serde(default)]
-    pooling_mode_cls_token: bool,
-    #[serde(default)]
-    pooling_mode_mean_tokens: bool,
-    #[serde(default)]
-    pooling_mode_max_tokens: bool,
-    #[serde(default)]
-    pooling_mode_mean_sqrt_len_tokens: bool,
-    #[serde(default)]
-    pooling_mode_weightedmean_tokens: bool,
-    #[serde(default)]
-    pooling_mode_lasttoken: bool,
+    Ok(hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect())
 }
 
 #[derive(Deserialize)]
@@ -309,22 +225,9 @@ struct Limits {
     do_lower_case: bool,
 }
 
-fn bert_config(path: &Path) -> Result<Config, Error> {
-    let config: Config = read_json(path)?;
-    if config.num_attention_heads == 0 || !config.hidden_size.is_multiple_of(config.num_attention_heads) {
-        return Err(Error::file(path, "hidden_size is no multiple of num_attention_heads"));
-    }
-    match config.model_type.as_deref() {
-        Some("bert") | None => Ok(config),
-        Some(other) => Err(Error::file(path, format!("model_type is {other}; bert can be run"))),
-    }
-}
-
-fn tokenizer(path: &Path, limits: &Limits, config: &Config) -> Result<Tokenizer, Error> {
+fn tokenizer(path: &Path, max_length: usize) -> Result<Tokenizer, Error> {
     let bytes = read(path)?;
     let mut tokenizer = Tokenizer::from_bytes(bytes).map_err(|error| Error::file(path, error))?;
-    let max_length =
-        limits.max_seq_length.unwrap_or(config.max_position_embeddings).min(config.max_position_embeddings);
     if max_length < 3 {
         return Err(Error::file(path, "a text may have no token beside the first and the last"));
     }
@@ -341,11 +244,5 @@ fn read_json<T: DeserializeOwned>(path: &Path) -> Result<T, Error> {
 }
 
 fn read(path: &Path) -> Result<Vec<u8>, Error> {
-    let hint = "an embedder's folder is one of sentence-transformers, with modules.json, config.json, tokenizer.json and \
-                model.safetensors";
-    std::fs::read(path).map_err(|error| Error::unreadable(path, &error, hint))
-}
-
-fn damaged(path: &Path, error: impl fmt::Display) -> Error {
-    Error::file(path, format!("the weights are damaged or not a BERT model's: {error}"))
+    std::fs::read(path).map_err(|error| Error::unreadable(path, &error, HINT))
 }

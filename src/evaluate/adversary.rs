@@ -35,8 +35,8 @@ pub enum Adversary {
     /// few with the help of all protected vectors and texts of his own, and the rest as
     /// [`Informed`](Self::Informed) does, with up to 10,000 pairs.
     Leaked(usize),
-    /// This many protected vectors, as many texts of his own, and no pairs. He finds the map that lays
-    /// one cloud of vectors on the other
+    /// This many protected vectors, at least as many texts of his own (10,000, where they are records), and
+    /// no pairs. He finds the map that lays one cloud of vectors on the other
     /// ([`Unpaired`](embosk_attacks::alignment::Unpaired)), and undoes the rest as
     /// [`Informed`](Self::Informed) does.
     Unpaired(usize),
@@ -116,7 +116,7 @@ impl Adversary {
     }
 
     /// Whether his attack takes the protected vectors as they are, or as his map turns them within
-    /// their space, so that a surrogate's space must not be another one.
+    /// their space, so that it must not be a surrogate's.
     pub(super) fn stays_in_the_space(self) -> bool {
         matches!(self, Naive | Unpaired(_) | Retrained)
     }

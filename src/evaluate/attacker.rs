@@ -5,7 +5,7 @@ use std::rc::Rc;
 
 use embosk_attacks::alignment::{Alignment, Evidence, Unpaired};
 use embosk_defenses::{Defense, Rng, Role, Stack};
-use ndarray::{Array2, ArrayView2, Axis, s};
+use ndarray::{Array2, Axis, Ix2, SliceInfo, SliceInfoElem, s};
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::SeedableRng;
 
@@ -118,19 +118,20 @@ impl<'a> Attacker<'a> {
         let clean = self.clean.documents.attackable().select(Axis(0), &documents);
         let known = protected.select(Axis(0), &documents);
         let known = self.averaged(stack, &documents, known, releases)?;
-        let same_space = protected.ncols() == clean.ncols();
+        let between_spaces = self.clean.own.has_surrogate();
         let own = match self.own_pairs() {
-            pairs if pairs >= CLOUD && same_space => Some(self.own(stack, pairs, releases)?),
+            pairs if pairs >= CLOUD && !between_spaces => Some(self.own(stack, pairs, releases)?),
             _ => None,
         };
         let clouds = (own.is_some() && stack.imitation(&mut Rng::seeded(self.seed)).is_some())
-            .then(|| self.clouds(protected, OWN_PAIRS))
+            .then(|| self.clouds(stack, protected, OWN_PAIRS))
+            .transpose()?
             .filter(|(stored, own)| stored.nrows().min(own.nrows()) >= CLOUD);
         let map = Alignment::fit_on(&Evidence {
-            protected: known.view(),
-            clean: clean.view(),
             clouds: clouds.as_ref().map(|(stored, own)| (stored.view(), own.view())),
             denoiser: own.as_ref().map(|own| &own.denoiser),
+            between_spaces,
+            ..Evidence::pairs(known.view(), clean.view())
         })?;
         Ok(Restored {
             estimate: map.apply(attacked.view())?,
@@ -148,23 +149,53 @@ impl<'a> Attacker<'a> {
         protected: &Array2<f32>,
         vectors: usize,
     ) -> Result<Restored, Error> {
-        let (stored, own) = self.clouds(protected, vectors);
+        let (stored, own) = self.clouds(stack, protected, vectors)?;
         let mut rng = ChaCha8Rng::seed_from_u64(self.seed);
         let map = Unpaired::fit(stored.view(), own.view(), &mut rng)?;
         let own = self.own(stack, self.own_pairs(), 1)?;
         denoised(&own, &map.apply(attacked.view())?, Some(map.to_string()))
     }
 
-    /// So many stored vectors, and those of as many texts of his own.
-    fn clouds(&self, protected: &Array2<f32>, vectors: usize) -> (Array2<f32>, ArrayView2<'a, f32>) {
-        let own = self.clean.own.attackable();
+    /// So many stored vectors, and those of all texts of his own in the clean space, with as much noise.
+    fn clouds(
+        &self,
+        stack: &Stack,
+        protected: &Array2<f32>,
+        vectors: usize,
+    ) -> Result<(Array2<f32>, Array2<f32>), Error> {
         let documents = self.attacked.len() + self.spare.len();
         // where his texts are spare documents, none of them is both stored and his own
         let most = if self.clean.own_is_spare { documents / 2 } else { usize::MAX };
         let vectors = vectors.min(most);
         let stored: Vec<usize> = self.attacked.iter().chain(&self.spare).copied().take(vectors).collect();
-        let first = own.nrows().saturating_sub(vectors);
-        (protected.select(Axis(0), &stored), own.slice(s![first.., ..]))
+        let first = if self.clean.own_is_spare { vectors.saturating_sub(self.attacked.len()) } else { 0 };
+        let own = self.made(stack, s![first.., ..], 1)?.0;
+        Ok((protected.select(Axis(0), &stored), own))
+    }
+
+    /// Vectors of texts of his own, protected by himself as often as `releases` says and averaged; under a
+    /// key of his own where one is needed, which he then undoes. Says whether one was.
+    fn made(
+        &self,
+        stack: &Stack,
+        rows: SliceInfo<[SliceInfoElem; 2], Ix2, Ix2>,
+        releases: usize,
+    ) -> Result<(Array2<f32>, bool), Error> {
+        let mut rng = Rng::seeded(!self.seed);
+        let imitation = stack.imitation(&mut rng);
+        let defense: &dyn Defense = imitation.as_deref().unwrap_or(stack);
+        let stored = self.clean.own.stored.slice(rows).to_owned();
+        let mut made = mean_release(defense, &stored, releases, &mut rng)?;
+        if imitation.is_some() && !self.clean.own.has_surrogate() {
+            made = Alignment::fit_linear(made.view(), stored.view())?.observed(made.view())?;
+        }
+        Ok((made, imitation.is_some()))
+    }
+
+    /// What estimates must be multiplied by to be as long, on average, as clean vectors of his own texts.
+    pub(super) fn lengthening(&self, estimates: &Array2<f32>) -> f32 {
+        let longer = mean_norm(self.clean.own.attackable()) / mean_norm(estimates);
+        if longer.is_finite() && longer > 0.0 { longer } else { 1.0 }
     }
 
     /// How many pairs he makes where nobody says.
@@ -172,25 +203,20 @@ impl<'a> Attacker<'a> {
         self.clean.own.stored.nrows().min(OWN_PAIRS)
     }
 
-    /// Makes pairs, under a key of his own where one is needed, each the mean of as many releases as he has
-    /// of what he attacks; undoes his key; and fits what brings them closer to the clean vectors.
+    /// Makes pairs, each the mean of as many releases as he has of what he attacks, and fits what brings
+    /// them closer to the clean vectors.
     fn own(&mut self, stack: &Stack, pairs: usize, releases: usize) -> Result<Rc<OwnPairs>, Error> {
         let name = (stack.to_string(), pairs, releases);
         if let Some(known) = self.denoisers.get(&name) {
             return Ok(Rc::clone(known));
         }
         let part = s![..pairs, ..];
-        let mut rng = Rng::seeded(!self.seed);
-        let imitation = stack.imitation(&mut rng);
-        let defense: &dyn Defense = imitation.as_deref().unwrap_or(stack);
-        let stored = self.clean.own.stored.slice(part).to_owned();
+        let (made, keyed) = self.made(stack, part, releases)?;
         let clean = self.clean.own.attackable().slice(part);
-        let mut made = mean_release(defense, &stored, releases, &mut rng)?;
-        if imitation.is_some() && stored.ncols() == clean.ncols() {
-            made = Alignment::fit_linear(made.view(), clean)?.observed(made.view())?;
-        }
-        let denoiser = Alignment::fit(made.view(), clean)?;
-        let own = Rc::new(OwnPairs { denoiser, norm: imitation.map(|_| mean_norm(&made)) });
+        let between_spaces = self.clean.own.has_surrogate();
+        let denoiser =
+            Alignment::fit_on(&Evidence { between_spaces, ..Evidence::pairs(made.view(), clean) })?;
+        let own = Rc::new(OwnPairs { denoiser, norm: keyed.then(|| mean_norm(&made)) });
         self.denoisers.insert(name, Rc::clone(&own));
         Ok(own)
     }
@@ -207,8 +233,9 @@ impl<'a> Attacker<'a> {
             return Ok(first);
         }
         let clean = self.clean.documents.stored.select(Axis(0), documents);
-        // other noise than that of the release that is stored
-        let mut rng = Rng::seeded(self.seed.rotate_left(32) ^ releases as u64);
+        // other noise than that of the release that is stored, and for other documents other noise
+        let first_document = documents.first().map_or(0, |&document| document as u64);
+        let mut rng = Rng::seeded(self.seed.rotate_left(32) ^ (first_document << 16) ^ releases as u64);
         let others = mean_release(stack, &clean, releases - 1, &mut rng)?;
         let share = 1.0 / releases as f32;
         Ok(first * share + others * (1.0 - share))
@@ -250,4 +277,30 @@ fn mean_release(
         sum += &release;
     }
     Ok(sum / releases as f32)
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use embosk_defenses::{GaussianNoise, Key};
+
+    use super::*;
+
+    /// The mean of r releases of fresh noise has an error of 1 / √r; keyed noise is the same in each.
+    #[test]
+    fn averaging_reduces_the_error_of_fresh_noise_alone() {
+        let clean = Array2::from_shape_fn((300, 64), |(row, column)| (row + column) as f32 * 1e-3);
+        let error = |noise: GaussianNoise, releases: usize| {
+            let stack = Stack::new().with(noise);
+            let mean = mean_release(&stack, &clean, releases, &mut Rng::seeded(1)).unwrap();
+            (mean - &clean).mapv(|difference| difference * difference).mean().unwrap().sqrt()
+        };
+        for releases in [1, 4, 16, 64] {
+            let expected = 0.2 / (releases as f32).sqrt();
+            let found = error(GaussianNoise::new(0.2).unwrap(), releases);
+            assert!((found / expected - 1.0).abs() < 0.03, "{releases}: {found} {expected}");
+        }
+        let keyed = GaussianNoise::keyed(0.2, &Key::from_bytes([7; 32])).unwrap();
+        assert!((error(keyed, 64) / 0.2 - 1.0).abs() < 0.03);
+    }
 }

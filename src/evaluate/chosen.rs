@@ -13,7 +13,7 @@ pub(super) fn adversaries<E: Embedder>(
     (samples, texts): (usize, usize),
 ) -> Result<(Vec<Adversary>, OwnTexts), Error> {
     let dimension = clean.documents.stored.ncols();
-    let another_space = clean.documents.attackable().ncols() != dimension;
+    let another_space = clean.documents.has_surrogate();
     let spare = texts - samples;
     let fits = |adversary: &Adversary| !(another_space && adversary.stays_in_the_space());
     let gather = |adversaries: &[Adversary]| OwnTexts::gather(evaluation, corpus, adversaries);
@@ -37,7 +37,7 @@ pub(super) fn adversaries<E: Embedder>(
         possible(evaluation, adversary, &own, texts, spare)?;
         if !fits(&adversary) {
             return Err(Error::Setting(format!(
-                "`{adversary}` needs the surrogate's vectors to have as many dimensions as the embedder's; use \
+                "`{adversary}` takes the vectors as the embedder makes them, and the attack is on a surrogate's; use \
                  leaked(k) or informed(n)"
             )));
         }

@@ -35,6 +35,11 @@ impl TextVectors {
         self.surrogate.as_ref().unwrap_or(&self.stored)
     }
 
+    /// Whether that is a surrogate.
+    pub(super) fn has_surrogate(&self) -> bool {
+        self.surrogate.is_some()
+    }
+
     fn embed<E: Embedder>(evaluation: &Evaluation<E>, what: &str, texts: &[String]) -> Result<Self, Error> {
         let stored = embed(evaluation, (&evaluation.embedder, evaluation.cache.as_ref()), what, texts)?;
         let surrogate = match &evaluation.surrogate {

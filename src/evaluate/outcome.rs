@@ -1,6 +1,6 @@
 //! What an attack brought back of each text, measured.
 
-use ndarray::{Array1, Array2};
+use ndarray::{Array1, Array2, ArrayView1};
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{Rng, SeedableRng};
 
@@ -31,6 +31,11 @@ impl Truth {
             vector: clean.row(document).to_owned(),
         }
     }
+
+    /// The cosine of its clean vector to another.
+    pub(super) fn cosine(&self, other: ArrayView1<'_, f32>) -> f64 {
+        cosine(self.vector.view(), other)
+    }
 }
 
 /// What an attack made of one vector.
@@ -56,7 +61,7 @@ impl Outcome {
             token_f1: text::token_f1(&found.text, &truth.text),
             rouge_l: text::rouge_l(&found.text, &truth.text),
             entity_recall: entity_recall(&found.text, &truth.entities),
-            cosine: cosine(&found.vector, &truth.vector),
+            cosine: truth.cosine(found.vector.view()),
         };
         Self { texts: recovered.iter().zip(truths).map(scores).collect(), recovered }
     }
@@ -130,9 +135,9 @@ fn entity_recall(recovered: &str, entities: &[String]) -> Option<f64> {
     text::entity_recall(recovered, &entities)
 }
 
-fn cosine(a: &Array1<f32>, b: &Array1<f32>) -> f64 {
-    let norms = (a.dot(a) * b.dot(b)).sqrt();
-    if norms > 0.0 { f64::from(a.dot(b) / norms) } else { 0.0 }
+fn cosine(a: ArrayView1<'_, f32>, b: ArrayView1<'_, f32>) -> f64 {
+    let norms = (a.dot(&a) * b.dot(&b)).sqrt();
+    if norms > 0.0 { f64::from(a.dot(&b) / norms) } else { 0.0 }
 }
 
 fn average(values: impl ExactSizeIterator<Item = f64>) -> f64 {

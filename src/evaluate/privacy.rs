@@ -33,6 +33,15 @@ pub(super) struct Trials<'a> {
     done: Vec<(bool, [Array2<f32>; 2], Rc<Outcome>)>,
 }
 
+/// What an adversary did with one defense.
+pub(super) struct Trial {
+    pub(super) outcome: Rc<Outcome>,
+    /// The cosine of each restored vector to the clean one.
+    pub(super) restored: Vec<f64>,
+    /// The map that he chose.
+    pub(super) map: Option<String>,
+}
+
 impl<'a> Trials<'a> {
     pub(super) fn new(
         (attack, retrained): (&'a dyn Attack, Option<&'a dyn Attack>),
@@ -52,14 +61,32 @@ impl<'a> Trials<'a> {
         self.attacker.clean
     }
 
-    /// The attack on the undefended vectors, and its outputs held against other samples' texts.
-    pub(super) fn ceiling_and_floor(&mut self) -> Result<(Rc<Outcome>, Outcome), Error> {
-        let clean = self.attacker.clean.documents.attackable();
-        let (ceiling, _) = self.run(&Stack::new(), Adversary::Naive, clean)?;
+    /// The attack on the undefended vectors, and its outputs held against other samples' texts. With a
+    /// surrogate the attack must be carried over to the embedder, and the ceiling is what the best of the
+    /// adversaries gets.
+    pub(super) fn ceiling_and_floor(
+        &mut self,
+        adversaries: &[Adversary],
+    ) -> Result<(Rc<Outcome>, Outcome), Error> {
+        let documents = &self.attacker.clean.documents;
+        let adversaries = if documents.has_surrogate() { adversaries } else { &[Adversary::Naive] };
+        let mut outcomes = Vec::with_capacity(adversaries.len());
+        for &adversary in adversaries {
+            outcomes.push(self.run(&Stack::new(), adversary, &documents.stored)?.outcome);
+        }
+        let sum = |outcome: &Rc<Outcome>| outcome.bleu().iter().sum::<f64>();
+        let best = outcomes.into_iter().max_by(|a, b| sum(a).total_cmp(&sum(b)));
+        let ceiling = best.ok_or(Error::Empty("the list of adversaries"))?;
         let mut others = self.truths.clone();
         others.rotate_left(1);
         let floor = Outcome::new(ceiling.recovered.clone(), &others);
         Ok((ceiling, floor))
+    }
+
+    /// The retrained attack on the undefended vectors.
+    pub(super) fn retrained_undefended(&mut self) -> Result<Rc<Outcome>, Error> {
+        let clean = &self.attacker.clean.documents.stored;
+        Ok(self.run(&Stack::new(), Adversary::Retrained, clean)?.outcome)
     }
 
     /// The first `n` attacked texts, and what came back of them.
@@ -67,20 +94,21 @@ impl<'a> Trials<'a> {
         outcome.examples(&self.truths, n)
     }
 
-    /// What `adversary` recovers from `protected`, the vectors of all documents under `stack`, and the
-    /// map that he chose for it.
+    /// What `adversary` recovers from `protected`, the vectors of all documents under `stack`.
     pub(super) fn run(
         &mut self,
         stack: &Stack,
         adversary: Adversary,
         protected: &Array2<f32>,
-    ) -> Result<(Rc<Outcome>, Option<String>), Error> {
+    ) -> Result<Trial, Error> {
         self.oracle.label(format!("{stack}, {adversary}"));
         let Restored { mut estimate, mut observed, map } =
             self.attacker.restore(stack, adversary, protected)?;
         if self.unit_norm {
             normalize_rows(estimate.view_mut());
             normalize_rows(observed.view_mut());
+        } else if map.is_some() {
+            estimate *= self.attacker.lengthening(&estimate);
         }
         let vectors = [estimate, observed];
         let retrained = adversary == Adversary::Retrained;
@@ -88,17 +116,22 @@ impl<'a> Trials<'a> {
             *by == retrained && done.iter().zip(&vectors).all(|(a, b)| same_bits(a, b))
         };
         if let Some((_, _, outcome)) = self.done.iter().find(same) {
-            return Ok((Rc::clone(outcome), map));
+            return Ok(Trial { outcome: Rc::clone(outcome), restored: self.restored(&vectors[0]), map });
         }
         let attack = self.retrained.filter(|_| retrained).unwrap_or(self.attack);
         let outcome = Rc::new(self.invert(attack, &vectors)?);
+        let restored = self.restored(&vectors[0]);
         self.done.push((retrained, vectors, Rc::clone(&outcome)));
-        Ok((outcome, map))
+        Ok(Trial { outcome, restored, map })
     }
 
     /// Whether an adversary of all there are is worth running on `stack`.
     pub(super) fn can_gain(&self, stack: &Stack, adversary: Adversary) -> Result<bool, Error> {
         self.attacker.can_gain(stack, adversary)
+    }
+
+    fn restored(&self, estimate: &Array2<f32>) -> Vec<f64> {
+        self.truths.iter().zip(estimate.rows()).map(|(truth, row)| truth.cosine(row)).collect()
     }
 
     fn invert(

@@ -11,7 +11,8 @@ pub struct Report {
     pub signature: Map<String, Value>,
     /// The scores, in the order in which defenses and adversaries were given.
     pub rows: Vec<Row>,
-    /// The attack on undefended vectors. `None` where there was no attack.
+    /// The attack on undefended vectors; with a surrogate, as the best of the adversaries carries it over.
+    /// `None` where there was no attack.
     pub ceiling: Option<AttackScores>,
     /// The ceiling's outputs held against other texts. `None` where there was no attack.
     pub floor: Option<AttackScores>,
@@ -56,6 +57,9 @@ pub struct Row {
     /// neighbourhood; chance is one in as many documents. `None` for a defense without a key.
     #[serde(rename = "linkage_recall_at_1")]
     pub linkage: Option<Score>,
+    /// The cosine between the clean vectors and what the adversary made of the protected ones before
+    /// the attack proper, on average: what his map is worth, whatever the language model.
+    pub restored_cosine: Option<Score>,
     /// The map from protected to clean vectors that the adversary chose. `None` where he fits none.
     pub map: Option<String>,
     /// Oracle queries a text, on average.

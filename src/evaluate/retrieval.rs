@@ -23,7 +23,8 @@ pub type Ranking = Vec<(usize, f32)>;
 
 /// Whether every row has norm 1, to 1e-3: then a cosine is an inner product.
 pub fn is_unit_norm(vectors: ArrayView2<'_, f32>) -> bool {
-    vectors.rows().into_iter().all(|row| (row.dot(&row).sqrt() - 1.0).abs() < 1e-3)
+    let mut norms = vectors.rows().into_iter().map(|row| row.dot(&row).sqrt());
+    norms.all(|norm| norm == 0.0 || (norm - 1.0).abs() < 1e-3)
 }
 
 /// Scales every row of `[rows, dim]` to length 1, so that inner products are cosines. Rows of zeros, and

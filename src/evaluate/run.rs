@@ -12,9 +12,9 @@ use super::journal::{Journal, Nothing};
 use super::linkage::linkage;
 use super::oracle::Oracle;
 use super::outcome::{Baseline, Outcome};
-use super::privacy::{self, Trials};
-use super::report::{AttackScores, Report, RetrievalScores, Row, Undefended};
-use super::statistics::RESAMPLES;
+use super::privacy::{self, Trial, Trials};
+use super::report::{AttackScores, Report, RetrievalScores, Row, TextScores, Undefended};
+use super::statistics::{RESAMPLES, mean};
 use super::utility::Vectors;
 use super::{Adversaries, Corpus, Evaluation};
 use crate::{Embedder, Error};
@@ -128,6 +128,7 @@ fn searched<E>(
             leak: None,
             retrieval: RetrievalScores::of(&queries, evaluation.seed),
             linkage: linkage(&clean.documents.stored, &stack, evaluation.seed)?,
+            restored_cosine: None,
             map: None,
             oracle_queries: None,
             examples: Vec::new(),
@@ -168,7 +169,7 @@ fn attacked<E: Embedder>(
     mut signature: Map<String, Value>,
 ) -> Result<Report, Error> {
     let (seed, clean) = (evaluation.seed, trials.clean());
-    let undefended = undefended(evaluation, corpus, &mut trials, journal)?;
+    let undefended = undefended(evaluation, corpus, &mut trials, adversaries, journal)?;
     let [ceiling, floor] = [&undefended.texts, &undefended.unrelated];
     let baseline = Baseline::new(ceiling, floor);
     let conclusive = baseline.gap(seed) >= LEAST_GAP;
@@ -193,7 +194,7 @@ fn attacked<E: Embedder>(
                 measured = Some((protected, queries, linkage));
             }
             let Some((protected, queries, linkage)) = &measured else { continue };
-            let (outcome, map) = trials.run(&stack, adversary, &protected.documents)?;
+            let Trial { outcome, restored, map } = trials.run(&stack, adversary, &protected.documents)?;
             let row = Row {
                 defense: stack.to_string(),
                 adversary: adversary.to_string(),
@@ -202,6 +203,7 @@ fn attacked<E: Embedder>(
                 leak: leak(&outcome),
                 retrieval: RetrievalScores::of(queries, seed),
                 linkage: *linkage,
+                restored_cosine: mean(&restored, seed),
                 map,
                 oracle_queries: Some(outcome.queries()),
                 examples: trials.examples(&outcome, evaluation.examples),
@@ -215,7 +217,11 @@ fn attacked<E: Embedder>(
     signature.insert("defenses".into(), queue.names.into());
     signature.insert("adversaries".into(), adversaries.iter().map(ToString::to_string).collect());
     signature.insert("oracle_queries_undefended".into(), json!(undefended.oracle_queries));
-    let reason = (!conclusive).then(|| broken(baseline.gap(seed)));
+    let reason = match conclusive {
+        true => retrained_in_vain(&rows, floor, &mut trials, seed)?,
+        false => Some(broken(baseline.gap(seed))),
+    };
+    let conclusive = reason.is_none();
     let [ceiling, floor] = [ceiling, floor].map(|texts| Some(AttackScores::of(texts, seed)));
     Ok(Report { signature, rows, ceiling, floor, conclusive, reason, undefended })
 }
@@ -225,6 +231,7 @@ fn undefended<E>(
     evaluation: &Evaluation<E>,
     corpus: &Corpus,
     trials: &mut Trials<'_>,
+    adversaries: &[Adversary],
     journal: &mut dyn Journal,
 ) -> Result<Undefended, Error> {
     let samples = evaluation.samples;
@@ -232,7 +239,7 @@ fn undefended<E>(
     if let Some(known) = journal.undefended().filter(whole) {
         return Ok(known);
     }
-    let (ceiling, floor) = trials.ceiling_and_floor()?;
+    let (ceiling, floor) = trials.ceiling_and_floor(adversaries)?;
     let undefended = Undefended {
         oracle_queries: Some(ceiling.queries()),
         texts: ceiling.texts.clone(),
@@ -241,6 +248,30 @@ fn undefended<E>(
     };
     journal.finished_undefended(&undefended)?;
     Ok(undefended)
+}
+
+/// Why rows of the retrained attack say nothing: it is near chance on protected vectors, and on undefended
+/// ones too.
+fn retrained_in_vain(
+    rows: &[Row],
+    floor: &[TextScores],
+    trials: &mut Trials<'_>,
+    seed: u64,
+) -> Result<Option<String>, Error> {
+    let low = |scores: &AttackScores| scores.bleu.map_or(0.0, |bleu| bleu.low);
+    let least = AttackScores::of(floor, seed).bleu.map_or(0.0, |bleu| bleu.value) + LEAST_GAP;
+    let retrained = Adversary::Retrained.to_string();
+    let Some(row) = rows.iter().find(|row| row.adversary == retrained && low(&row.attack) < least) else {
+        return Ok(None);
+    };
+    let undefended = AttackScores::of(&trials.retrained_undefended()?.texts, seed);
+    Ok((low(&undefended) < least).then(|| {
+        format!(
+            "the retrained attack is not shown to be {LEAST_GAP} BLEU points above chance under {}, nor on undefended \
+             vectors: it is damaged, or was not trained for this defense, and its failing says nothing",
+            row.defense
+        )
+    }))
 }
 
 fn broken(gap: f64) -> String {
@@ -261,6 +292,9 @@ fn settings<E>(evaluation: &Evaluation<E>, corpus: &Corpus, clean: &Clean) -> Ma
     set("corpus_sha256", json!(corpus.hash()));
     set("documents", json!(clean.documents.stored.nrows()));
     set("dimension", json!(clean.documents.stored.ncols()));
+    if clean.documents.has_surrogate() {
+        set("surrogate_dimension", json!(clean.documents.attackable().ncols()));
+    }
     set("queries", json!(corpus.queries().len()));
     set("seed", json!(evaluation.seed));
     set("retrieval", json!("cosine|search:exact|ties:trec_eval|cutoff:10"));
@@ -299,6 +333,7 @@ fn metrics() -> Value {
         "rouge_l": "f-measure|stemmer:no",
         "entity_recall": "whole-words",
         "cosine": "clean-embedding(output)~clean-embedding(text)",
+        "restored_cosine": "restored~clean-embedding(text)",
         "floor": "outputs~next-sample",
         "linkage_recall_at_1": "two-keys|documents:first-1000",
         "leak": "(bleu-floor)/(ceiling-floor)",

@@ -28,7 +28,7 @@ impl Vectors {
         Ok(Self { documents, queries })
     }
 
-    /// One score for each query that has a relevant document.
+    /// One score for each query that has judgements.
     pub(super) fn retrieval(&self, corpus: &Corpus) -> Result<Vec<QueryScores>, Error> {
         Ok(query_scores(corpus, &self.rankings(corpus, 10)?))
     }
@@ -62,7 +62,7 @@ impl Vectors {
     }
 }
 
-/// Of each query that has a relevant document.
+/// Of each query that has judgements.
 fn query_scores(corpus: &Corpus, rankings: &[Ranking]) -> Vec<QueryScores> {
     corpus.judgements().scores(rankings, |found| {
         Some(QueryScores {

@@ -20,23 +20,28 @@ COLOURS = ["#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#0
 
 
 def main():
-    reports = [json.loads(Path(name).read_text()) for name in sys.argv[1:]]
-    stacks = {}
-    for report in reports:
+    stores = {}
+    for report in (json.loads(Path(name).read_text()) for name in sys.argv[1:]):
+        stacks = stores.setdefault(report["signature"]["documents"], {})
         for row in report["rows"]:
             stacks.setdefault(label(row["defense"]), {})[row["adversary"]] = row
+    stores = dict(sorted(stores.items()))
+    stacks = stores[max(stores)]
     page = HERE / "worth.md"
     text = page.read_text()
     text = between(text, "leaks", leaks(stacks))
     text = between(text, "worst", worst(stacks))
+    text = between(text, "stores", sizes(stores))
     page.write_text(text)
-    plot(stacks, "leaked", "pairs.svg", "leaked pairs k", keyed)
+    others = {f"{name}, {documents:,} stored": rows for documents, of_store in list(stores.items())[:-1]
+              for name, rows in of_store.items()}
+    plot(stacks | others, "leaked", "pairs.svg", "leaked pairs k", keyed)
     plot(stacks, "averaging", "releases.svg", "releases r", lambda defense: "gaussian" in defense)
 
 
 def label(defense):
-    """A key's fingerprint says nothing here."""
-    return re.sub(r"key=fingerprint:\w+", "key", defense)
+    """Fingerprints of keys and codebooks say nothing here."""
+    return re.sub(r", codebook=fit:\w+", "", re.sub(r"key=fingerprint:\w+", "key", defense))
 
 
 def named(defense):
@@ -48,9 +53,10 @@ def keyed(defense):
     return any(name in defense for name in ["rotation", "permutation", "scaling", "dcpe"])
 
 
-def number(adversary):
-    found = re.search(r"\((\d+)\)", adversary)
-    return int(found.group(1)) if found else 0
+def numbered(rows, adversary):
+    """The rows of `adversary(n)`, by n."""
+    found = {name: re.fullmatch(adversary + r"\((\d+)\)", name) for name in rows}
+    return {int(match.group(1)): rows[name] for name, match in found.items() if match}
 
 
 def columns(stacks):
@@ -79,6 +85,17 @@ def worst(stacks):
     return lines
 
 
+def sizes(stores):
+    """A rotation under leaked pairs, in stores of different sizes."""
+    rows = {documents: numbered(stacks["rotation(key)"], "leaked") for documents, stacks in stores.items()}
+    pairs = [n for n in rows[min(rows)] if all(n in row for row in rows.values())]
+    lines = ["| stored vectors | " + " | ".join(f"leaked({n})" for n in pairs) + " |", "|---" * (len(pairs) + 1) + "|"]
+    for documents, row in rows.items():
+        cells = [two(row[n]["leak"]["value"]) for n in pairs]
+        lines.append(f"| {documents:,} | " + " | ".join(cells) + " |")
+    return lines
+
+
 def two(value):
     return f"{value:.2f}".replace("-0.00", "0.00")
 
@@ -91,11 +108,11 @@ def plot(stacks, adversary, name, axis, chosen):
     figure, axes = plt.subplots(figsize=(7, 4.2))
     lines = 0
     for defense, rows in stacks.items():
-        points = sorted((number(key), row["leak"]) for key, row in rows.items() if key.startswith(adversary))
-        if adversary == "averaging":
+        points = sorted((n, row["leak"]) for n, row in numbered(rows, adversary).items())
+        if points and adversary == "averaging":
             # one release is what `informed` has
-            points = [(1, row["leak"]) for key, row in rows.items() if key.startswith("informed")] + points
-        if not points or not chosen(defense):
+            points.insert(0, (1, numbered(rows, "informed")[10000]["leak"]))
+        if len(points) < 2 or not chosen(defense):
             continue
         x, y = [k for k, _ in points], [leak["value"] for _, leak in points]
         low, high = ([abs(leak["value"] - leak[end]) for _, leak in points] for end in ["low", "high"])
@@ -103,7 +120,7 @@ def plot(stacks, adversary, name, axis, chosen):
         axes.errorbar(x, y, yerr=[low, high], label=defense, capsize=2, linewidth=1.4, markersize=4, **style)
         lines += 1
     axes.set_xscale("log", base=2)
-    ticks = sorted({number(key) for rows in stacks.values() for key in rows if key.startswith(adversary)})
+    ticks = sorted({n for rows in stacks.values() for n in numbered(rows, adversary)})
     ticks = [1] + ticks if adversary == "averaging" else ticks
     axes.set_xticks(ticks, [str(tick) for tick in ticks])
     axes.set_ylim(-0.05, 1.05)

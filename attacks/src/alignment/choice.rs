@@ -13,10 +13,13 @@ use super::procrustes::on_the_span;
 use super::ridge::{Ridge, STRENGTHS};
 use super::{Alignment, Evidence, Unpaired, narrow, widen};
 use crate::Error;
-use crate::structure::order;
+use crate::structure::{Permutation, order};
 
 /// Pairs below which there are too few to choose by.
-const FEW: usize = 5;
+const FEW: usize = 6;
+/// Every so many pairs one is held out, and where that would be fewer than three, every so many.
+const EVERY: usize = 5;
+const EVERY_OF_FEW: usize = 3;
 /// Held-out pairs beyond this many would only cost time.
 const HELD_OUT: usize = 1000;
 /// A map must have less than this share of a simpler one's error to be preferred to it.
@@ -103,20 +106,16 @@ impl fmt::Display for Prior {
 }
 
 pub(super) fn choose(evidence: &Evidence<'_>, with_network: bool) -> Result<Choice, Error> {
-    let Evidence { protected, clean, clouds, denoiser } = evidence.clone();
+    let Evidence { protected, clean, clouds, denoiser, .. } = evidence.clone();
+    let another_space = evidence.is_between_spaces();
     if protected.nrows() < FEW {
-        return of_few(&widen(protected), &widen(clean));
+        return of_few(&widen(protected), &widen(clean), another_space);
     }
-    let mut split = Split::of(protected, clean);
+    let mut split = Split::of(protected, clean, another_space);
     let mut best = split.best_prior()?;
     let is_short = protected.nrows() < DETERMINED * protected.ncols();
-    if let Some((stored, own)) = clouds.filter(|_| is_short && best.error() > SOLVED) {
-        let pairs = (narrow(&split.seen), narrow(&split.target));
-        let rng = &mut ChaCha8Rng::seed_from_u64(SEED);
-        let map = Unpaired::fit_with(stored, own, (pairs.0.view(), pairs.1.view()), rng)?;
-        split.clouds = Some(map.matrix());
-        let found = split.prior(Prior::Clouds)?;
-        best = if found.is_better_than(&best) { found } else { best };
+    if let Some(clouds) = clouds.filter(|_| is_short && !another_space) {
+        best = split.best_of_clouds(clouds, best)?;
     }
     let prior = best.clone();
     best = split.best_ridge(best)?;
@@ -159,7 +158,7 @@ impl Candidate {
     fn is_better_than(&self, other: &Self) -> bool {
         let gains: Vec<f64> = other.errors.iter().zip(&self.errors).map(|(other, own)| other - own).collect();
         let gain = mean(&gains);
-        let variance = gains.iter().map(|it| (it - gain).powi(2)).sum::<f64>() / gains.len() as f64;
+        let variance = gains.iter().map(|it| (it - gain).powi(2)).sum::<f64>() / (gains.len() as f64 - 1.0);
         let chance = (variance / gains.len() as f64).sqrt();
         other.error() > ROUNDING && self.error() < BETTER * other.error() && gain > chance
     }
@@ -171,17 +170,19 @@ struct Split {
     target: Mat<f64>,
     unseen: Mat<f64>,
     truth: Mat<f64>,
+    another_space: bool,
     clouds: Option<Mat<f64>>,
 }
 
-fn is_held_out(pair: usize) -> bool {
-    pair % FEW == FEW - 1
+fn is_held_out(pair: usize, of: usize) -> bool {
+    let every = if of < 3 * EVERY { EVERY_OF_FEW } else { EVERY };
+    pair % every == every - 1
 }
 
 impl Split {
-    fn of(protected: ArrayView2<'_, f32>, clean: ArrayView2<'_, f32>) -> Self {
+    fn of(protected: ArrayView2<'_, f32>, clean: ArrayView2<'_, f32>, another_space: bool) -> Self {
         let (mut held_out, fitted): (Vec<usize>, Vec<usize>) =
-            (0..protected.nrows()).partition(|&pair| is_held_out(pair));
+            (0..protected.nrows()).partition(|&pair| is_held_out(pair, protected.nrows()));
         held_out.truncate(HELD_OUT);
         let part = |vectors: ArrayView2<'_, f32>, rows: &[usize]| widen(vectors.select(Axis(0), rows).view());
         Self {
@@ -189,8 +190,38 @@ impl Split {
             target: part(clean, &fitted),
             unseen: part(protected, &held_out),
             truth: part(clean, &held_out),
+            another_space,
             clouds: None,
         }
+    }
+
+    /// `best`, or what the clouds say where that is better: the order of the coordinates by how they are
+    /// distributed, or a rotation.
+    fn best_of_clouds(
+        &mut self,
+        (stored, own): (ArrayView2<'_, f32>, ArrayView2<'_, f32>),
+        mut best: Candidate,
+    ) -> Result<Candidate, Error> {
+        let (seen, target) = (narrow(&self.seen), narrow(&self.target));
+        for is_order in [true, false] {
+            if best.error() <= SOLVED {
+                break;
+            }
+            let map = if is_order {
+                Permutation::fit_with(seen.view(), target.view(), stored, own)?.matrix()
+            } else {
+                let rng = &mut ChaCha8Rng::seed_from_u64(SEED);
+                Unpaired::fit_with(stored, own, (seen.view(), target.view()), rng)?.matrix()
+            };
+            let before = self.clouds.replace(map);
+            let found = self.prior(Prior::Clouds)?;
+            if found.is_better_than(&best) {
+                best = found;
+            } else {
+                self.clouds = before;
+            }
+        }
+        Ok(best)
     }
 
     fn errors(&self, restored: &Mat<f64>) -> Vec<f64> {
@@ -198,11 +229,10 @@ impl Split {
     }
 
     fn priors(&self) -> Vec<Prior> {
-        let (from, to) = (self.seen.ncols(), self.target.ncols());
         let mut priors = Vec::new();
-        if from == to {
+        if !self.another_space {
             priors.push(Prior::Identity);
-            if self.seen.nrows() <= MANY.max(PERMUTED * from) {
+            if self.seen.nrows() <= MANY.max(PERMUTED * self.seen.ncols()) {
                 priors.extend([Prior::Permutation, Prior::SignedPermutation]);
             }
         }
@@ -250,7 +280,7 @@ impl Split {
         let mut around = vec![(pure.prior, pure.scale, &pure.map)];
         // within a space, what few pairs do not span is lost around zero: the mean cosine gains by it,
         // and the details by which texts of one kind are told apart are gone
-        if self.seen.ncols() != self.target.ncols() {
+        if self.another_space {
             around.push((Prior::Zero, None, &zero));
         }
         for (prior, scale, around) in around {
@@ -274,13 +304,14 @@ fn network(
     clean: ArrayView2<'_, f32>,
     around: &Affine,
 ) -> Result<Denoiser, Error> {
-    let fitted: Vec<usize> = (0..protected.nrows()).filter(|&pair| !is_held_out(pair)).collect();
+    let pairs = protected.nrows();
+    let fitted: Vec<usize> = (0..pairs).filter(|&pair| !is_held_out(pair, pairs)).collect();
     let part = |vectors: ArrayView2<'_, f32>| -> Array2<f32> { vectors.select(Axis(0), &fitted) };
     Denoiser::around(around, part(protected).view(), None, part(clean).view(), SEED)
 }
 
 /// Where there are too few pairs to hold some out: a map that cannot fit by chance does, or Procrustes.
-fn of_few(protected: &Mat<f64>, clean: &Mat<f64>) -> Result<Choice, Error> {
+fn of_few(protected: &Mat<f64>, clean: &Mat<f64>, another_space: bool) -> Result<Choice, Error> {
     let choice = |prior, restored: &Mat<f64>| Choice {
         prior,
         scale: scale(restored, clean),
@@ -288,7 +319,7 @@ fn of_few(protected: &Mat<f64>, clean: &Mat<f64>) -> Result<Choice, Error> {
         clouds: None,
     };
     let dimension = protected.ncols();
-    if dimension == clean.ncols() {
+    if !another_space {
         // the cosine of unrelated vectors has a standard deviation of 1 / √dimension
         if mean_cosine(protected.as_ref(), clean.as_ref()) * (dimension as f64).sqrt() > CHANCE {
             return Ok(choice(Prior::Identity, protected));

@@ -21,7 +21,8 @@ const HELD_OUT: usize = 10;
 /// where a noisy vector must have been is known better than by any linear estimate. So a linear map, the
 /// best that [`Alignment`](super::Alignment) finds, is corrected by a network with one hidden layer (four units a dimension,
 /// GELU), trained by Adam (Kingma & Ba 2015, arXiv 1412.6980) on the squared error to the clean vectors at
-/// norm 1, whose minimum is the posterior mean: the best direction there is. It starts as the linear map,
+/// norm 1, whose minimum is the posterior mean: the best direction there is. What it restores is as long
+/// as the clean vectors are on average, or shorter where it is in doubt. It starts as the linear map,
 /// and the state that did best on held-out pairs is kept.
 ///
 /// What the defense did beside its linear part, the noise, is drawn anew: in every other pass the pairs'
@@ -47,8 +48,10 @@ const HELD_OUT: usize = 10;
 /// ```
 #[derive(Debug, Clone)]
 pub struct Denoiser {
+    /// The linear map in units of `norm`, the clean vectors' norm on average.
     linear: Mat<f32>,
     offset: Array1<f32>,
+    norm: f32,
     /// Of the protected vectors that it was trained on, and the inverse of their standard deviation.
     mean: Array1<f32>,
     scale: f32,
@@ -98,9 +101,14 @@ impl Denoiser {
         let spread = (&protected - &mean).mapv(|value| f64::from(value).powi(2)).mean().unwrap_or(0.0).sqrt();
         let scale = if spread > 0.0 { spread.recip() as f32 } else { 0.0 };
         let level = levels.map(|levels| levels.iter().copied().fold(f32::MIN_POSITIVE, f32::max));
+        let norms = clean.rows().into_iter().map(|row| row.dot(&row).sqrt());
+        let norm = (norms.sum::<f32>() / clean.nrows() as f32).max(f32::MIN_POSITIVE);
         let mut denoiser = Self {
-            linear: Mat::from_fn(linear.map.nrows(), linear.map.ncols(), |i, j| linear.map[(i, j)] as f32),
-            offset: linear.offset.iter().map(|&value| value as f32).collect(),
+            linear: Mat::from_fn(linear.map.nrows(), linear.map.ncols(), |i, j| {
+                linear.map[(i, j)] as f32 / norm
+            }),
+            offset: linear.offset.iter().map(|&value| value as f32 / norm).collect(),
+            norm,
             mean,
             scale,
             level,
@@ -133,9 +141,10 @@ impl Denoiser {
     pub fn apply_at(&self, vectors: ArrayView2<'_, f32>, level: f32) -> Result<Array2<f32>, Error> {
         check_dimension(self.mean.len(), vectors)?;
         let levels = Array1::from_elem(vectors.nrows(), level);
-        Ok(self.restored(vectors, levels.view()))
+        Ok(self.restored(vectors, levels.view()) * self.norm)
     }
 
+    /// In units of `norm`.
     fn restored(&self, vectors: ArrayView2<'_, f32>, levels: ArrayView1<'_, f32>) -> Array2<f32> {
         let mut restored = self.linear_part(vectors);
         let correction = self.network.output(self.input(vectors, levels).as_ref());

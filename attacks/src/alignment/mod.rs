@@ -37,8 +37,10 @@ use crate::Error;
 ///    signs;
 /// 3. the orthogonal map of [`Procrustes`], which undoes a rotation. With fewer pairs than dimensions it
 ///    is the one of minimum norm: what lies outside the span of the pairs becomes zero;
-/// 4. where there are clouds ([`Evidence::clouds`]) and less than two pairs a dimension, the map of
-///    [`Unpaired`], with the pairs for a start.
+/// 4. where there are clouds ([`Evidence::clouds`]) and less than two pairs a dimension, the order of the
+///    coordinates by pairs and distributions
+///    ([`Permutation::fit_with`](crate::structure::Permutation::fit_with)), and the map of [`Unpaired`], with
+///    the pairs for a start.
 ///
 /// Each is scaled where the norms say so. Then what brings vectors closer to the clean ones:
 ///
@@ -52,9 +54,9 @@ use crate::Error;
 /// space of another (ALGEN, Chen, Xu & Bjerva 2025, arXiv 2502.11308); 1, 2 and 4 are left out then, and
 /// the regression may be around zero.
 ///
-/// Every fifth pair is held out to choose by; the error is 1 − the mean cosine, and a gain smaller than its
+/// Every fifth pair is held out to choose by, of fewer than 15 every third; the error is 1 − the mean cosine, and a gain smaller than its
 /// standard error is none. The map that is chosen is fitted again on all pairs, save the network and the
-/// clouds. Fewer than five pairs give 1 or 2 where these fit beyond chance, and else 3.
+/// clouds. Fewer than six pairs give 1 or 2 where these fit beyond chance, and else 3.
 ///
 /// ```
 /// use embosk_attacks::alignment::Alignment;
@@ -75,6 +77,8 @@ pub struct Alignment {
     scaled: bool,
     /// The map that keeps angles, as far as there is one.
     turn: Affine,
+    /// Whether the turn leads into another embedder's space.
+    between_spaces: bool,
     then: Then,
     /// The regression, where one follows; it is of the vectors before the turn.
     ridge: Option<Affine>,
@@ -92,6 +96,21 @@ pub struct Evidence<'a> {
     pub clouds: Option<(ArrayView2<'a, f32>, ArrayView2<'a, f32>)>,
     /// What removes the noise of vectors in the clean space, fitted on pairs of his own making.
     pub denoiser: Option<&'a Alignment>,
+    /// Whether the clean vectors are another embedder's than the protected ones. Where the dimensions
+    /// differ, they are.
+    pub between_spaces: bool,
+}
+
+impl<'a> Evidence<'a> {
+    /// Pairs, and nothing else: row `i` of `protected`, `[pairs, dim]`, and row `i` of `clean`,
+    /// `[pairs, dim of clean]`, are of the same text.
+    pub fn pairs(protected: ArrayView2<'a, f32>, clean: ArrayView2<'a, f32>) -> Self {
+        Self { protected, clean, clouds: None, denoiser: None, between_spaces: false }
+    }
+
+    fn is_between_spaces(&self) -> bool {
+        self.between_spaces || self.protected.ncols() != self.clean.ncols()
+    }
 }
 
 impl Alignment {
@@ -101,7 +120,7 @@ impl Alignment {
     /// # Errors
     /// When there are no pairs, their numbers differ, or a value is not finite.
     pub fn fit(protected: ArrayView2<'_, f32>, clean: ArrayView2<'_, f32>) -> Result<Self, Error> {
-        Self::of(&Evidence { protected, clean, clouds: None, denoiser: None }, true)
+        Self::of(&Evidence::pairs(protected, clean), true)
     }
 
     /// As [`fit`](Self::fit), without the network.
@@ -109,7 +128,7 @@ impl Alignment {
     /// # Errors
     /// As [`fit`](Self::fit).
     pub fn fit_linear(protected: ArrayView2<'_, f32>, clean: ArrayView2<'_, f32>) -> Result<Self, Error> {
-        Self::of(&Evidence { protected, clean, clouds: None, denoiser: None }, false)
+        Self::of(&Evidence::pairs(protected, clean), false)
     }
 
     /// As [`fit`](Self::fit), with all that an attacker has.
@@ -130,7 +149,8 @@ impl Alignment {
             Then::Ridge(strength) => Some(Ridge::fit(&protected, &clean)?.around(&turn).of(strength)),
             _ => None,
         };
-        Ok(Self { prior, scaled: scale.is_some(), turn, then, ridge })
+        let between_spaces = evidence.is_between_spaces();
+        Ok(Self { prior, scaled: scale.is_some(), turn, between_spaces, then, ridge })
     }
 
     /// The restored vectors, `[batch, dim of clean]`: the best estimate of the clean ones. Their norms mean
@@ -154,7 +174,7 @@ impl Alignment {
     /// # Errors
     /// As [`apply`](Self::apply).
     pub fn observed(&self, vectors: ArrayView2<'_, f32>) -> Result<Array2<f32>, Error> {
-        if self.turn.map.nrows() != self.turn.map.ncols() {
+        if self.between_spaces {
             return self.apply(vectors);
         }
         check_dimension(self.turn.dimension(), vectors)?;
@@ -231,8 +251,4 @@ fn widen(rows: ArrayView2<'_, f32>) -> Mat<f64> {
 
 fn narrow(matrix: &Mat<f64>) -> Array2<f32> {
     Array2::from_shape_fn((matrix.nrows(), matrix.ncols()), |(row, column)| matrix[(row, column)] as f32)
-}
-
-pub(crate) fn not_converged() -> Error {
-    Error::Setting("the matrix decomposition did not converge".into())
 }

@@ -1,8 +1,9 @@
 use faer::{Mat, MatRef};
 use ndarray::{Array2, ArrayView2};
 
-use super::{check, check_dimension, narrow, not_converged, widen};
+use super::{check, check_dimension, narrow, widen};
 use crate::Error;
+use crate::decomposition::{Svd, svd};
 
 /// The orthogonal map that brings protected vectors closest to clean ones.
 ///
@@ -40,7 +41,7 @@ impl Procrustes {
     pub fn fit(protected: ArrayView2<'_, f32>, clean: ArrayView2<'_, f32>) -> Result<Self, Error> {
         check(protected, clean)?;
         check_dimension(clean.ncols(), protected)?;
-        Ok(Self { map: narrow(&orthogonal(widen(protected).as_ref(), widen(clean).as_ref())?) })
+        Ok(Self { map: narrow(&orthogonal((widen(protected).transpose() * widen(clean)).as_ref())?) })
     }
 
     /// The restored vectors, `[batch, dim]`.
@@ -53,10 +54,11 @@ impl Procrustes {
     }
 }
 
-/// The orthogonal map that brings `protected` closest to `clean`.
-pub(super) fn orthogonal(protected: MatRef<'_, f64>, clean: MatRef<'_, f64>) -> Result<Mat<f64>, Error> {
-    let svd = (protected.transpose() * clean).svd().map_err(|_| not_converged())?;
-    Ok(svd.U() * svd.V().transpose())
+/// The orthogonal map that is closest to a square matrix: with the products of protected and clean vectors,
+/// `protectedᵀ · clean`, the one that brings the former closest to the latter.
+pub(super) fn orthogonal(products: MatRef<'_, f64>) -> Result<Mat<f64>, Error> {
+    let Svd { u, v, .. } = svd(products)?;
+    Ok(u * v.transpose())
 }
 
 /// A direction of the pairs with less than this share of the strongest one's weight is rounding.
@@ -67,9 +69,8 @@ const RANK: f64 = 1e-7;
 /// Of all partial isometries that are closest it is the one of minimum norm. Where the dimensions differ
 /// it is one too: it keeps lengths on the smaller side's whole space, as far as the pairs reach.
 pub(super) fn on_the_span(protected: MatRef<'_, f64>, clean: MatRef<'_, f64>) -> Result<Mat<f64>, Error> {
-    let svd = (protected.transpose() * clean).thin_svd().map_err(|_| not_converged())?;
-    let weights = svd.S().column_vector();
+    let Svd { u, weights, v } = svd((protected.transpose() * clean).as_ref())?;
     let strongest = weights.iter().copied().fold(0.0, f64::max);
     let rank = weights.iter().filter(|&&weight| weight > RANK * strongest).count().min(protected.nrows());
-    Ok(svd.U().subcols(0, rank) * svd.V().subcols(0, rank).transpose())
+    Ok(u.subcols(0, rank) * v.subcols(0, rank).transpose())
 }

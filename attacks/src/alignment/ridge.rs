@@ -1,10 +1,10 @@
 //! Ridge regression around a prior map.
 
-use faer::{Mat, Row, Side};
+use faer::{Mat, Row};
 
 use super::affine::Affine;
-use super::not_converged;
 use crate::Error;
+use crate::decomposition::eigen;
 
 /// Strengths of the ridge that are tried, in units of the mean eigenvalue of the protected vectors'
 /// scatter matrix.
@@ -28,12 +28,12 @@ impl Ridge {
         let (protected, protected_mean) = centred(protected);
         let (clean, clean_mean) = centred(clean);
         let scatter = protected.transpose() * &protected;
-        let eigen = scatter.self_adjoint_eigen(Side::Lower).map_err(|_| not_converged())?;
+        let (eigenvalues, eigenvectors) = eigen(scatter.as_ref())?;
         Ok(Self {
             protected_mean,
             clean_mean,
-            eigenvectors: eigen.U().to_owned(),
-            eigenvalues: eigen.S().column_vector().iter().copied().collect(),
+            eigenvectors,
+            eigenvalues,
             across: protected.transpose() * clean,
             scatter,
         })

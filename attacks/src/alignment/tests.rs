@@ -299,7 +299,7 @@ fn a_denoiser_follows_the_map_that_undoes_the_key() {
     let (noisy, clean) = curves(60, 0.2, rng);
     let (unseen, truth) = curves(500, 0.2, rng);
     let known = noisy.dot(&map);
-    let pairs = Evidence { protected: known.view(), clean: clean.view(), clouds: None, denoiser: None };
+    let pairs = Evidence::pairs(known.view(), clean.view());
     let [alone, together] = [None, Some(&denoiser)]
         .map(|denoiser| Alignment::fit_on(&Evidence { denoiser, ..pairs.clone() }).unwrap());
     let name = together.to_string();
@@ -334,12 +334,7 @@ fn clouds_complete_what_few_pairs_begin() {
     let (stored, own) = (cloud(1000), cloud(1000));
     let protected = stored.dot(&rotation(16, &mut ChaCha8Rng::seed_from_u64(14)));
     let known = ndarray::s![..8, ..];
-    let pairs = Evidence {
-        protected: protected.slice(known),
-        clean: stored.slice(known),
-        clouds: None,
-        denoiser: None,
-    };
+    let pairs = Evidence::pairs(protected.slice(known), stored.slice(known));
     let clouds = Evidence { clouds: Some((protected.view(), own.view())), ..pairs.clone() };
     let [alone, together] = [pairs, clouds].map(|evidence| {
         let map = Alignment::fit_on(&evidence).unwrap();
@@ -347,4 +342,58 @@ fn clouds_complete_what_few_pairs_begin() {
         super::choice::mean_cosine(widen(restored.view()).as_ref(), widen(stored.view()).as_ref())
     });
     assert!(together > 0.95 && together > alone + 0.05, "{together} {alone}");
+}
+
+/// faer's decompositions sum differently on other numbers of threads, from some hundred dimensions on.
+#[test]
+fn a_map_is_the_same_on_any_number_of_threads() {
+    let rng = &mut ChaCha8Rng::seed_from_u64(15);
+    let clean = random(700, 360, rng);
+    let noisy = &clean + &(random(700, 360, rng) * 0.7);
+    let on = |threads: usize| {
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+        let fit = |map: Alignment| map.apply(noisy.view()).unwrap().mapv(f32::to_bits);
+        pool.install(|| {
+            let turned = Procrustes::fit(noisy.view(), clean.view()).unwrap();
+            (
+                fit(Alignment::fit_linear(noisy.view(), clean.view()).unwrap()),
+                turned.apply(noisy.view()).unwrap(),
+            )
+        })
+    };
+    assert!(on(1) == on(3));
+}
+
+/// Clean vectors of another embedder with as many dimensions: the vectors as they are say nothing, and what
+/// is ranked by is what the regression makes of them.
+#[test]
+fn a_space_of_the_same_dimension_can_be_another_one() {
+    let rng = &mut ChaCha8Rng::seed_from_u64(16);
+    let protected = random(300, 12, rng);
+    let clean = protected.dot(&random(12, 12, rng));
+    let pairs = Evidence::pairs(protected.view(), clean.view());
+    let [within, between] = [false, true]
+        .map(|between_spaces| Alignment::fit_on(&Evidence { between_spaces, ..pairs.clone() }).unwrap());
+    let left = |restored: Array2<f32>| {
+        1.0 - super::choice::mean_cosine(widen(restored.view()).as_ref(), widen(clean.view()).as_ref())
+    };
+    assert!(left(between.apply(protected.view()).unwrap()) < 1e-6, "{between}");
+    assert!(left(between.observed(protected.view()).unwrap()) < 1e-6);
+    assert!(left(within.observed(protected.view()).unwrap()) > 0.01, "no map that keeps angles is it");
+}
+
+/// An embedder whose vectors do not have norm 1.
+#[test]
+fn a_network_removes_noise_from_long_vectors_too() {
+    let rng = &mut ChaCha8Rng::seed_from_u64(10);
+    let ((noisy, clean), (unseen, truth)) = (curves(1500, 0.2, rng), curves(300, 0.2, rng));
+    let left = |factor: f32| {
+        let map = Denoiser::fit((&noisy * factor).view(), (&clean * factor).view(), 1).unwrap();
+        let restored = map.apply((&unseen * factor).view()).unwrap();
+        let norm = |rows: &Array2<f32>| rows.mapv(|value| value * value).sum().sqrt();
+        assert!((norm(&restored) / norm(&truth) / factor - 1.0).abs() < 0.2);
+        1.0 - super::choice::mean_cosine(widen(restored.view()).as_ref(), widen(truth.view()).as_ref())
+    };
+    let (short, long) = (left(1.0), left(40.0));
+    assert!((short - long).abs() < 0.1 * short, "{short} {long}");
 }

@@ -98,6 +98,11 @@ impl Permutation {
         Ok(restored)
     }
 
+    /// The map as a matrix that is applied to rows from the right.
+    pub(crate) fn matrix(&self) -> Mat<f64> {
+        Order { places: self.places.clone(), signs: vec![1.0; self.places.len()] }.matrix()
+    }
+
     /// For each protected coordinate the clean one that it holds.
     pub fn places(&self) -> &[usize] {
         &self.places

@@ -1,4 +1,12 @@
-//! Checkpoints: `config.json`, `model.safetensors` and `tokenizer.json` in one folder.
+//! Checkpoints: a folder with `config.json`, weights and perhaps a tokenizer, ours or published ones.
+
+mod language_model;
+mod pickle;
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests;
+mod tokenizer;
+mod weights;
 
 use std::collections::HashMap;
 use std::fs;
@@ -6,84 +14,93 @@ use std::path::{Path, PathBuf};
 
 use candle_core::{DType, Device, Tensor};
 use candle_nn::VarBuilder;
-use sha2::{Digest, Sha256};
 use tokenizers::Tokenizer;
 
-use super::config::Config;
+use self::language_model::PREFIX;
+pub use self::weights::Weights;
+use super::config::{Claims, Config};
 use super::train::Settings;
 use super::vocabulary;
 use crate::Error;
 
+/// What a folder without weights lacks.
+const MISSING: &str = "there is no such file; a model's folder has config.json, weights (model.safetensors or \
+                       pytorch_model.bin, or their shards) and tokenizer.json";
+
 /// A model's files, read and checked but not yet made into a model.
 pub(crate) struct Checkpoint {
     pub(crate) path: PathBuf,
+    /// The file that the weights are from, for messages.
+    weights: PathBuf,
     pub(crate) config: Config,
     pub(crate) tokenizer: Tokenizer,
     pub(crate) tensors: HashMap<String, Tensor>,
-    /// The SHA-256 of the weights' file, in hexadecimal.
+    /// The SHA-256 of the weights' file, in hexadecimal; of shards together.
     pub(crate) hash: String,
     /// The hash of the embedder, from `manifest.json` where there is one.
     pub(crate) embedder_hash: Option<String>,
 }
 
 impl Checkpoint {
-    /// Reads a folder.
+    /// Reads the folder of an inverter or a corrector.
     pub(crate) fn read(dir: &Path, device: &Device) -> Result<Self, Error> {
-        let file = |name: &str| -> Result<Vec<u8>, Error> {
-            let path = dir.join(name);
-            fs::read(&path).map_err(|error| Error::File { path, message: explain(&error) })
-        };
-        let (config, weights, tokenizer) =
-            (file("config.json")?, file("model.safetensors")?, file("tokenizer.json")?);
-        let manifest = fs::read(dir.join("manifest.json")).unwrap_or_default();
-        let manifest: Option<serde_json::Value> = serde_json::from_slice(&manifest).ok();
-        let embedder_hash = manifest.and_then(|it| it["embedder"]["hash"].as_str().map(String::from));
-        Ok(Self { embedder_hash, ..Self::parse(dir, &config, &weights, &tokenizer, device)? })
+        let read = Self::any(dir, device)?;
+        if read.is_language_model_alone() {
+            let message =
+                "it is a language model alone, no inverter and no corrector; train one from it with --init";
+            return Err(Error::File { path: read.weights, message: message.into() });
+        }
+        Ok(read)
     }
 
-    /// Reads the contents of the three files; `path` is for messages.
-    pub(crate) fn parse(
-        path: &Path,
-        config: &[u8],
-        weights: &[u8],
-        tokenizer: &[u8],
-        device: &Device,
-    ) -> Result<Self, Error> {
-        let damaged = |name: &str, error: &dyn std::fmt::Display| Error::File {
-            path: path.join(name),
-            message: format!("damaged or not what it should be ({error}); copy or train it again"),
-        };
-        let tensors = candle_core::safetensors::load_buffer(weights, device)
-            .map_err(|error| damaged("model.safetensors", &error))?
-            .into_iter()
-            .map(|(name, tensor)| Ok((name, tensor.to_dtype(DType::F32)?)))
-            .collect::<candle_core::Result<HashMap<String, Tensor>>>()
-            .map_err(|error| damaged("model.safetensors", &error))?;
-        for tensor in tensors.values() {
-            let sum = tensor.sum_all().and_then(|sum| sum.to_scalar::<f32>());
-            if !sum.map_err(|error| damaged("model.safetensors", &error))?.is_finite() {
-                return Err(damaged("model.safetensors", &"a weight is not finite"));
-            }
+    /// Reads the folder of a model, or of a T5 alone, whose tensors then get the names that they have in
+    /// a model. An embedder's weights in the same file are not read.
+    fn any(dir: &Path, device: &Device) -> Result<Self, Error> {
+        let path = dir.join("config.json");
+        let config = fs::read(&path).map_err(|error| Error::File { path, message: explain(&error) })?;
+        let mut weights = Weights::find(dir)?;
+        let file = weights.path().to_owned();
+        let (config, claims) = Config::parse(&config)
+            .map_err(|error| damaged(&dir.join("config.json"), &format!("damaged ({error})")))?;
+        let mut tensors = HashMap::new();
+        for (stored, name) in language_model::wanted(&weights) {
+            let tensor =
+                weights.tensor(&stored)?.to_device(device).map_err(|error| damaged(&file, &error))?;
+            tensors.insert(name, tensor);
         }
-        let tokenizer =
-            Tokenizer::from_bytes(tokenizer).map_err(|error| damaged("tokenizer.json", &error))?;
-        let embedded = tensors.get("encoder_decoder.shared.weight").map_or(0, |shared| shared.dims()[0]);
+        language_model::settle(&mut tensors, &claims).map_err(|error| damaged(&file, &error))?;
+        let tokenizer = tokenizer::of(dir, &config, &claims)?;
+        let embedded = tensors.get(&format!("{PREFIX}shared.weight")).map_or(0, |shared| shared.dims()[0]);
         if vocabulary::size(&tokenizer) > embedded {
-            return Err(damaged("tokenizer.json", &"it has more tokens than the weights"));
+            let path = dir.join("tokenizer.json");
+            return Err(damaged(&path, &"the tokenizer has more tokens than the weights"));
         }
+        let manifest = fs::read(dir.join("manifest.json")).unwrap_or_default();
+        let manifest: Option<serde_json::Value> = serde_json::from_slice(&manifest).ok();
         Ok(Self {
-            path: path.to_owned(),
-            config: serde_json::from_slice(config).map_err(|error| damaged("config.json", &error))?,
+            path: dir.to_owned(),
+            weights: file,
+            config,
             tokenizer,
             tensors,
-            hash: hex(&Sha256::digest(weights)),
-            embedder_hash: None,
+            hash: weights.hash()?,
+            embedder_hash: manifest.and_then(|it| it["embedder"]["hash"].as_str().map(String::from)),
         })
     }
 
-    /// The model that a training is told to begin with.
+    /// The model that a training is told to begin with: of its own kind, or a T5 alone.
     pub(crate) fn init(settings: &Settings) -> Result<Option<Self>, Error> {
-        settings.init.as_ref().map(|dir| Self::read(dir, &Device::Cpu)).transpose()
+        settings.init.as_ref().map(|dir| Self::any(dir, &Device::Cpu)).transpose()
+    }
+
+    /// Whether it is a T5, without the transforms that an inverter or a corrector has beside it.
+    pub(crate) fn is_language_model_alone(&self) -> bool {
+        self.tensors.keys().all(|name| name.starts_with(PREFIX))
+    }
+
+    /// What to call a language model that a training began with: its folder.
+    pub(crate) fn name(&self) -> String {
+        self.path.file_name().map_or_else(String::new, |name| name.to_string_lossy().into_owned())
     }
 
     /// What the new model's `config.json` says.
@@ -98,7 +115,7 @@ impl Checkpoint {
             return Ok(());
         }
         let message = format!("it takes vectors of {takes} dimensions, and there are vectors of {given}");
-        Err(Error::File { path: self.path.join("model.safetensors"), message })
+        Err(Error::File { path: self.weights.clone(), message })
     }
 
     /// # Errors
@@ -119,19 +136,39 @@ impl Checkpoint {
     ) -> Result<M, Error> {
         let vb = VarBuilder::from_tensors(self.tensors.clone(), DType::F32, &Device::Cpu);
         load(&vb).map_err(|error| Error::File {
-            path: self.path.join("model.safetensors"),
+            path: self.weights.clone(),
             message: format!("the tensors are not this kind of model's: {error}"),
         })
     }
 }
 
+/// The tensors of a T5's encoder alone, under their names in a model, and the file that they are from.
+pub(crate) fn encoder(dir: &Path) -> Result<(PathBuf, HashMap<String, Tensor>), Error> {
+    let path = dir.join("config.json");
+    let config =
+        fs::read(&path).map_err(|error| Error::File { path: path.clone(), message: explain(&error) })?;
+    let claims: Claims = serde_json::from_slice(&config).map_err(|error| damaged(&path, &error))?;
+    let claims = Claims { num_decoder_layers: None, tie_word_embeddings: None, ..claims };
+    let mut weights = Weights::find(dir)?;
+    let file = weights.path().to_owned();
+    let mut tensors = HashMap::new();
+    for (stored, name) in language_model::wanted(&weights) {
+        if ["shared.", "encoder."].iter().any(|part| name.starts_with(&format!("{PREFIX}{part}"))) {
+            tensors.insert(name, weights.tensor(&stored)?);
+        }
+    }
+    language_model::settle(&mut tensors, &claims).map_err(|error| damaged(&file, &error))?;
+    Ok((file, tensors))
+}
+
+fn damaged(path: &Path, error: &dyn std::fmt::Display) -> Error {
+    let message = format!("not what it should be: {error}; copy or train it again");
+    Error::File { path: path.to_owned(), message }
+}
+
 fn explain(error: &std::io::Error) -> String {
     match error.kind() {
-        std::io::ErrorKind::NotFound => {
-            "there is no such file; a model's folder has config.json, model.safetensors and \
-                                         tokenizer.json, as `embosk train` writes them"
-                .into()
-        }
+        std::io::ErrorKind::NotFound => MISSING.into(),
         _ => error.to_string(),
     }
 }

@@ -1,22 +1,57 @@
 //! What a checkpoint says of itself, and the sizes that new ones are made in.
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 
-/// `config.json` of a checkpoint, as published ones have it; what is not here is ignored.
+/// `config.json` of a checkpoint, as published ones have it; what is not here is ignored, and a value
+/// that is `null` counts as missing.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Config {
     /// The embedder whose vectors are inverted.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "or_default")]
     pub embedder_model_name: String,
     /// The language model that was started from; a preset's name in our own.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "or_default")]
     pub model_name_or_path: String,
     /// Pseudo-tokens that a vector becomes.
-    #[serde(default = "sixteen")]
+    #[serde(default = "sixteen", deserialize_with = "or_sixteen")]
     pub num_repeat_tokens: usize,
     /// Tokens of the longest text.
-    #[serde(default = "thirty_two")]
+    #[serde(default = "thirty_two", deserialize_with = "or_thirty_two")]
     pub max_seq_length: usize,
+}
+
+impl Config {
+    /// The contents of a `config.json`, and what it says of a T5.
+    pub(crate) fn parse(json: &[u8]) -> serde_json::Result<(Self, Claims)> {
+        let config: Self = serde_json::from_slice(json)?;
+        if config.max_seq_length == 0 {
+            return Err(serde::de::Error::custom("max_seq_length is 0"));
+        }
+        Ok((config, serde_json::from_slice(json)?))
+    }
+}
+
+/// What a `config.json` says that the tensors say as well, or that only one value of can be run. A
+/// Hugging Face T5 has most of it, a published inverter little.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default)]
+pub(crate) struct Claims {
+    #[serde(rename = "_name_or_path")]
+    pub(crate) name_or_path: Option<String>,
+    pub(crate) vocab_size: Option<usize>,
+    pub(crate) d_model: Option<usize>,
+    pub(crate) d_ff: Option<usize>,
+    pub(crate) num_heads: Option<usize>,
+    pub(crate) num_layers: Option<usize>,
+    pub(crate) num_decoder_layers: Option<usize>,
+    pub(crate) relative_attention_num_buckets: Option<usize>,
+    pub(crate) relative_attention_max_distance: Option<usize>,
+    pub(crate) feed_forward_proj: Option<String>,
+    pub(crate) tie_word_embeddings: Option<bool>,
+    pub(crate) pad_token_id: Option<usize>,
+    pub(crate) eos_token_id: Option<usize>,
+    pub(crate) decoder_start_token_id: Option<usize>,
+    pub(crate) num_repeat_tokens: Option<usize>,
 }
 
 fn sixteen() -> usize {
@@ -25,6 +60,18 @@ fn sixteen() -> usize {
 
 fn thirty_two() -> usize {
     32
+}
+
+fn or_default<'de, D: Deserializer<'de>>(from: D) -> Result<String, D::Error> {
+    Option::deserialize(from).map(Option::unwrap_or_default)
+}
+
+fn or_sixteen<'de, D: Deserializer<'de>>(from: D) -> Result<usize, D::Error> {
+    Option::deserialize(from).map(|value| value.unwrap_or_else(sixteen))
+}
+
+fn or_thirty_two<'de, D: Deserializer<'de>>(from: D) -> Result<usize, D::Error> {
+    Option::deserialize(from).map(|value| value.unwrap_or_else(thirty_two))
 }
 
 /// The size of a new model.

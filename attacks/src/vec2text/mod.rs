@@ -29,9 +29,11 @@ use ndarray::ArrayView2;
 use tokenizers::Tokenizer;
 
 use self::checkpoint::Checkpoint;
+pub use self::checkpoint::Weights;
 pub use self::config::{Config, Preset};
 use self::corrector::Corrector;
 use self::inverter::Inverter;
+pub use self::t5::T5Encoder;
 use self::threads::{in_parallel, threads};
 use crate::{Attack, Error, Inversion, Oracle, check_pairs};
 

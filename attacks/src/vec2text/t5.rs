@@ -5,6 +5,7 @@
 //! Hugging Face's; the shape of the model is read from the tensors.
 
 mod decoding;
+mod encoder;
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests;
@@ -13,6 +14,7 @@ use candle_core::{D, DType, Device, Result, Tensor};
 use candle_nn::VarBuilder;
 
 pub(crate) use self::decoding::Decoding;
+pub use self::encoder::T5Encoder;
 use super::kernels::{on_cpu, rms_norm, softmax};
 use super::product::Product;
 

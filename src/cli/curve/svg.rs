@@ -9,17 +9,18 @@ mod scatter;
 
 use std::fmt::Write;
 
+pub(in crate::cli) use self::frame::{Frame, Scale};
 use super::points::Curve;
 
 /// The sizes that a figure is drawn in, as a picture cannot reflow.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Size {
+pub(in crate::cli) enum Size {
     Wide,
     Narrow,
 }
 
 impl Size {
-    pub(super) fn width(self) -> f64 {
+    pub(in crate::cli) fn width(self) -> f64 {
         match self {
             Self::Wide => 960.0,
             Self::Narrow => 360.0,
@@ -111,7 +112,7 @@ const COLOURS: [(&str, &str); 6] = [
 ];
 
 /// What the pictures look like.
-pub(super) fn style() -> String {
+pub(in crate::cli) fn style() -> String {
     let mut text = "\n.embosk text{font:14px system-ui,-apple-system,\"Segoe UI\",Roboto,\"Helvetica Neue\",Arial,sans-serif;fill:#1f2328}\n\
         .embosk.narrow text{font-size:12px}\n\
         .embosk text.title{font-size:18px;font-weight:600}\n\
@@ -151,7 +152,7 @@ fn theme(
 }
 
 /// Text as XML and HTML have it.
-pub(super) fn escape(text: &str) -> String {
+pub(in crate::cli) fn escape(text: &str) -> String {
     let mut escaped = String::with_capacity(text.len());
     for character in text.chars() {
         match character {
@@ -171,7 +172,7 @@ pub(super) fn escape(text: &str) -> String {
 }
 
 /// A coordinate: a tenth of a pixel is enough.
-fn at(value: f64) -> String {
+pub(in crate::cli) fn at(value: f64) -> String {
     let text = format!("{value:.1}");
     text.strip_suffix(".0").map_or(text.clone(), str::to_owned)
 }

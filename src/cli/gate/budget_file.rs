@@ -276,6 +276,14 @@ mod tests {
     }
 
     #[test]
+    fn the_example_can_be_read() {
+        let file = read(include_str!("../../../examples/privacy-budget.toml")).unwrap();
+        assert_eq!((file.settings.samples, file.settings.stacks.len()), (300, 3));
+        assert!(file.settings.adversaries.iter().any(|choice| *choice != "naive".parse().unwrap()));
+        assert!(file.budget.limited().any(|metric| metric == Metric::Leak));
+    }
+
+    #[test]
     fn a_budget_names_what_an_evaluation_does() {
         let rest = "[limits]\nndcg_drop = 0.1\n[[stack]]\ndefense = \"none\"\n";
         let file = read(&format!(

@@ -1,4 +1,4 @@
-//! What a training tells: `log.csv`, and the progress bar.
+//! What a training tells: `log.csv`, its picture `log.svg`, and the progress bar.
 
 use std::fs::{self, OpenOptions};
 use std::io::Write;
@@ -10,8 +10,9 @@ use embosk::evaluate::text::{bleu, exact_match};
 use indicatif::{ProgressBar, ProgressStyle};
 
 use super::super::CliError;
-use super::super::progress::shown;
-use super::write;
+use super::super::progress::{Level, level, shown};
+use super::super::warn;
+use super::{chart, write};
 
 /// `log.csv` in the output folder, and the progress bar.
 pub(super) struct Log {
@@ -29,7 +30,10 @@ impl Log {
     pub(super) fn open(dir: &Path, resume: bool, held_out: &[String]) -> Result<Self, CliError> {
         let path = dir.join("log.csv");
         if !resume || !path.exists() {
-            write(&path, "step,loss,samples_per_second,held_out_exact_match,held_out_bleu\n")?;
+            write(
+                &path,
+                "step,loss,samples_per_second,held_out_exact_match,held_out_bleu,held_out_loss,learning_rate\n",
+            )?;
         }
         let bar = shown(ProgressBar::new(1000));
         if let Ok(style) =
@@ -43,7 +47,7 @@ impl Log {
 
     pub(super) fn record(&mut self, event: &Event<'_>) {
         match event {
-            Event::Step { step, loss, progress, samples_per_second } => {
+            Event::Step { step, loss, progress, samples_per_second, learning_rate } => {
                 if self.loss.is_nan() {
                     self.forget_from(*step);
                 }
@@ -54,18 +58,25 @@ impl Log {
                 });
                 self.bar
                     .set_message(format!("step {step}, loss {loss:.3}, {samples_per_second:.0}/s{held_out}"));
-                self.line(&format!("{step},{loss},{samples_per_second:.1},,"));
+                self.line(&format!("{step},{loss},{samples_per_second:.1},,,,{learning_rate:.6e}"));
             }
-            Event::HeldOut { step, outputs } => {
+            Event::HeldOut { step, loss, outputs } => {
                 let pairs = outputs.iter().zip(&self.held_out);
                 let exact = pairs.clone().filter(|(output, text)| exact_match(output, text)).count();
                 let total: f64 = pairs.map(|(output, text)| bleu(output, text)).sum();
                 let count = outputs.len().max(1) as f64;
                 let (exact, bleu) = (exact as f64 / count, total / count);
                 self.scores = Some((exact, bleu));
-                self.line(&format!("{step},,,{exact:.4},{bleu:.2}"));
+                self.line(&format!("{step},,,{exact:.4},{bleu:.2},{loss},"));
+                self.picture();
             }
-            Event::Saved { .. } => {}
+            Event::Refreshed { step, examples, own } => {
+                let told = format!(
+                    "from step {step}: {examples} wrong hypotheses, {own} of them the corrector's own"
+                );
+                self.bar.suspend(|| verbose(&told));
+            }
+            _ => {}
         }
     }
 
@@ -80,10 +91,22 @@ impl Log {
         let _ = write(&self.path, &(kept.join("\n") + "\n"));
     }
 
+    fn picture(&self) {
+        if let Ok(log) = fs::read_to_string(&self.path) {
+            let _ = write(&self.path.with_extension("svg"), &chart::draw(&log));
+        }
+    }
+
     /// The log is a convenience: training goes on when it cannot be written.
     fn line(&self, line: &str) {
         if let Ok(mut file) = OpenOptions::new().append(true).open(&self.path) {
             let _ = writeln!(file, "{line}");
         }
+    }
+}
+
+fn verbose(text: &str) {
+    if level() == Level::Verbose {
+        warn(text);
     }
 }

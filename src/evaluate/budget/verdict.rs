@@ -63,8 +63,7 @@ pub struct Finding {
 #[derive(Debug, Clone, PartialEq, Serialize)]
 #[non_exhaustive]
 pub struct Verdict {
-    /// `Inconclusive` where a canary is; else `Fail` where one finding fails; else `Inconclusive` where
-    /// one is; else `Pass`.
+    /// `Fail` where one finding fails; else `Inconclusive` where one is, or a canary is; else `Pass`.
     pub outcome: Outcome,
     /// How sure the findings of each kind are, all together.
     pub confidence: f64,

@@ -16,12 +16,12 @@ pub struct Judgements(pub Vec<Judged>);
 
 impl Judgements {
     /// What `metric` makes of each query, in their order, without those that it gives nothing for: a metric
-    /// leaves out a query that has no relevant document. `rankings` is what [`search`](super::search) gave
+    /// leaves out a query that has no judgements. `rankings` is what [`search`](super::search) gave
     /// for the same queries. Several metrics in one go look the documents up once.
     ///
     /// ```
     /// # use embosk::evaluate::retrieval::{Judgements, mrr, ndcg};
-    /// let judgements = Judgements(vec![[(7, 1)].into(), [(3, 0)].into()]);
+    /// let judgements = Judgements(vec![[(7, 1)].into(), [].into()]);
     /// let rankings = [vec![(7, 0.9), (3, 0.1)], vec![(3, 0.8)]];
     /// let scores = judgements.scores(&rankings, |found| Some((ndcg(found, 10)?, mrr(found, 10)?)));
     /// assert_eq!(scores, [(1.0, 1.0)]);
@@ -74,7 +74,7 @@ impl Judged {
     /// ```
     pub fn graded(&self, ranking: impl IntoIterator<Item = usize>) -> Graded<'_> {
         let found = ranking.into_iter().map(|document| self.grade(document)).collect();
-        Graded { found, relevant: &self.relevant }
+        Graded { found, relevant: &self.relevant, is_judged: !self.grades.is_empty() }
     }
 
     /// The same by a table of zeros, one for each document, which is one of zeros again afterwards.
@@ -86,7 +86,7 @@ impl Judged {
         for &(document, _) in &self.grades {
             table[document] = 0;
         }
-        Graded { found, relevant: &self.relevant }
+        Graded { found, relevant: &self.relevant, is_judged: !self.grades.is_empty() }
     }
 
     fn grade(&self, document: usize) -> i32 {
@@ -122,4 +122,6 @@ pub struct Graded<'a> {
     pub(super) found: Vec<i32>,
     /// The grades of all relevant documents, the highest first.
     pub(super) relevant: &'a [i32],
+    /// Whether there are judgements for the query at all.
+    pub(super) is_judged: bool,
 }

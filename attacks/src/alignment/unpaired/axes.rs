@@ -1,12 +1,12 @@
 //! A first guess of the rotation: the principal axes of one cloud on those of the other.
 
-use faer::{Mat, Side};
+use faer::Mat;
 use ndarray::Array2;
 use rand_chacha::rand_core::Rng;
 
 use super::cloud::Cloud;
 use crate::Error;
-use crate::alignment::not_converged;
+use crate::decomposition::eigen;
 use crate::products::{across, mapped};
 use crate::structure::assignment::assignment;
 
@@ -31,11 +31,11 @@ impl Axes {
         let rows = cloud.vectors.view();
         let scatter = across(rows, rows);
         let scatter = Mat::from_fn(scatter.nrows(), scatter.ncols(), |i, j| f64::from(scatter[(i, j)]));
-        let eigen = scatter.self_adjoint_eigen(Side::Lower).map_err(|_| not_converged())?;
+        let (eigenvalues, eigenvectors) = eigen(scatter.as_ref())?;
         let count = AXES.iter().copied().max().unwrap_or(1).min(rows.ncols());
         let last = rows.ncols() - 1;
-        let axes = Mat::from_fn(rows.ncols(), count, |row, axis| eigen.U()[(row, last - axis)] as f32);
-        let variance = |axis: usize| eigen.S().column_vector()[last - axis].max(0.0) / rows.nrows() as f64;
+        let axes = Mat::from_fn(rows.ncols(), count, |row, axis| eigenvectors[(row, last - axis)] as f32);
+        let variance = |axis: usize| eigenvalues[last - axis].max(0.0) / rows.nrows() as f64;
         let deviations: Vec<f64> = (0..count).map(|axis| variance(axis).sqrt()).collect();
         let along = mapped(rows, axes.as_ref());
         let mut quantiles = Array2::zeros((QUANTILES, count));

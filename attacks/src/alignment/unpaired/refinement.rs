@@ -5,7 +5,7 @@ use ndarray::{Array2, ArrayView2};
 
 use super::cloud::normalize;
 use crate::Error;
-use crate::alignment::not_converged;
+use crate::alignment::procrustes::orthogonal;
 use crate::products::{across, mapped, nearest};
 
 /// Neighbours whose mean a vector is held against.
@@ -78,8 +78,7 @@ fn round(
     let back = nearest(mine, turned.view(), NEIGHBOURS);
     let products = across(theirs, means(&there, mine).view()) + across(means(&back, theirs).view(), mine);
     let products = Mat::from_fn(products.nrows(), products.ncols(), |i, j| f64::from(products[(i, j)]));
-    let svd = products.svd().map_err(|_| not_converged())?;
-    let next = svd.U() * svd.V().transpose();
+    let next = orthogonal(products.as_ref())?;
     let next = Mat::from_fn(next.nrows(), next.ncols(), |row, column| next[(row, column)] as f32);
     Ok((next, 0.5 * (closest(&there) + closest(&back))))
 }

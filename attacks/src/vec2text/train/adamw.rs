@@ -13,8 +13,6 @@ const BETA_1: f64 = 0.9;
 const BETA_2: f64 = 0.98;
 const EPSILON: f64 = 1e-8;
 const WEIGHT_DECAY: f64 = 0.01;
-/// Gradients are scaled down to this norm.
-const CLIP: f64 = 1.0;
 
 /// First and second moments of every weight, by the weight's name.
 pub(super) type Moments = BTreeMap<String, Pair>;
@@ -24,18 +22,20 @@ type Pair = (Vec<f32>, Vec<f32>);
 pub(super) struct AdamW {
     moments: BTreeMap<String, Mutex<Pair>>,
     step: i32,
+    /// Gradients are scaled down to this norm.
+    clip: f64,
 }
 
 impl AdamW {
     /// `saved` is empty for a training that begins.
-    pub(super) fn new(vars: &BTreeMap<String, Var>, saved: (Moments, usize)) -> Self {
+    pub(super) fn new(vars: &BTreeMap<String, Var>, saved: (Moments, usize), clip: f64) -> Self {
         let (mut moments, step) = saved;
         let of = |(name, var): (&String, &Var)| {
             let zeros = || vec![0f32; var.elem_count()];
             let pair = moments.remove(name).unwrap_or_else(|| (zeros(), zeros()));
             (name.clone(), Mutex::new(pair))
         };
-        Self { moments: vars.iter().map(of).collect(), step: i32::try_from(step).unwrap_or(i32::MAX) }
+        Self { moments: vars.iter().map(of).collect(), step: i32::try_from(step).unwrap_or(i32::MAX), clip }
     }
 
     pub(super) fn moments(&self) -> Moments {
@@ -66,7 +66,7 @@ impl AdamW {
                 "training diverged: a gradient is not finite; use a lower learning rate".into(),
             ));
         }
-        let scale = (CLIP / norm).min(1.0) as f32;
+        let scale = (self.clip / norm).min(1.0) as f32;
         let jobs: Vec<(&str, &[f32])> = gradients
             .iter()
             .zip(&flat)

@@ -28,6 +28,27 @@ pub(in super::super) fn inverter(
     Ok(weights.tensors)
 }
 
+/// An inverter around a language model that was trained before: its weights, and a fresh embedding
+/// transform, whose pseudo-tokens have the scale of the model's own token embeddings.
+pub(in super::super) fn around(
+    language_model: &HashMap<String, Tensor>,
+    pseudo_tokens: usize,
+    dim: usize,
+    seed: u64,
+) -> Result<BTreeMap<String, Tensor>> {
+    let Some(shared) = language_model.get("encoder_decoder.shared.weight") else {
+        candle_core::bail!("the language model has no token embeddings")
+    };
+    let scale = shared.sqr()?.mean_all()?.to_scalar::<f32>()?.sqrt();
+    let tensors = language_model.iter().map(|(name, tensor)| (name.clone(), tensor.clone())).collect();
+    let mut weights = Weights { tensors, rng: ChaCha12Rng::seed_from_u64(seed) };
+    weights.transform("embedding_transform", dim, pseudo_tokens * shared.dim(1)?)?;
+    let last = "embedding_transform.3.weight";
+    let scaled = (&weights.tensors[last] * f64::from(scale))?;
+    weights.tensors.insert(last.into(), scaled);
+    Ok(weights.tensors)
+}
+
 /// A corrector that begins as the inverter it will correct: its language model, and its embedding
 /// transform three times.
 pub(in super::super) fn corrector(inverter: &HashMap<String, Tensor>) -> Result<BTreeMap<String, Tensor>> {

@@ -12,7 +12,7 @@ use tokenizers::Tokenizer;
 use super::super::config::Config;
 use super::super::model_error;
 use super::adamw::{AdamW, Moments};
-use super::{Budget, Settings};
+use super::settings::{Budget, Schedule, Settings};
 use crate::Error;
 
 /// Everything of a training that must outlive it.
@@ -23,6 +23,29 @@ pub(super) struct Saved {
     moments: Moments,
     pub(super) step: usize,
     pub(super) elapsed: Duration,
+    pub(super) stopping: Stopping,
+}
+
+/// How the loss on held-out texts went.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+pub(super) struct Stopping {
+    /// The lowest so far.
+    best: Option<f32>,
+    /// How often in a row it was not lower.
+    idle: usize,
+}
+
+impl Stopping {
+    /// Whether the loss is the lowest so far.
+    pub(super) fn saw(&mut self, loss: f32) -> bool {
+        let better = self.best.is_none_or(|best| loss < best);
+        (self.best, self.idle) = if better { (Some(loss), 0) } else { (self.best, self.idle + 1) };
+        better
+    }
+
+    pub(super) fn is_over(&self, settings: &Settings) -> bool {
+        settings.patience.is_some_and(|patience| self.idle >= patience)
+    }
 }
 
 /// Kept in the checkpoint's metadata.
@@ -31,6 +54,8 @@ struct State {
     step: usize,
     elapsed_seconds: f64,
     fingerprint: String,
+    #[serde(default)]
+    stopping: Stopping,
 }
 
 const CHECKPOINT: &str = "training.safetensors";
@@ -64,7 +89,8 @@ impl Saved {
             Self::read(dir, &path, &fingerprint)?
         } else {
             let (moments, step, elapsed) = (Moments::new(), 0, Duration::ZERO);
-            Self { dir: dir.to_owned(), fingerprint, tensors: BTreeMap::new(), moments, step, elapsed }
+            let (tensors, stopping) = (BTreeMap::new(), Stopping::default());
+            Self { dir: dir.to_owned(), fingerprint, tensors, moments, step, elapsed, stopping }
         };
         if saved.tensors.is_empty() {
             saved.tensors = fresh;
@@ -103,6 +129,7 @@ impl Saved {
             moments,
             step: state.step,
             elapsed,
+            stopping: state.stopping,
         })
     }
 
@@ -117,13 +144,15 @@ impl Saved {
         (std::mem::take(&mut self.moments), self.step)
     }
 
-    /// Writes the checkpoint, and the model in half precision. Each file is whole or not there.
+    /// Writes the checkpoint, and where the model is to be `kept` that too, in half precision. Each file is
+    /// whole or not there.
     pub(super) fn write(
         &mut self,
         vars: &BTreeMap<String, Var>,
         optimizer: &AdamW,
         step: usize,
         elapsed: Duration,
+        kept: bool,
     ) -> Result<(), Error> {
         let mut all: HashMap<String, Tensor> =
             vars.iter().map(|(name, var)| (name.clone(), var.as_tensor().clone())).collect();
@@ -136,13 +165,16 @@ impl Saved {
                 all.insert(format!("{which}.{name}"), tensor);
             }
         }
-        let state =
-            State { step, elapsed_seconds: elapsed.as_secs_f64(), fingerprint: self.fingerprint.clone() };
+        let (fingerprint, stopping) = (self.fingerprint.clone(), self.stopping.clone());
+        let state = State { step, elapsed_seconds: elapsed.as_secs_f64(), fingerprint, stopping };
         let state = serde_json::to_string(&state).map_err(|error| file(&self.dir, error))?;
         let metadata = HashMap::from([("state".to_owned(), state)]);
         // a model without a checkpoint could not be resumed
         write_tensors(&self.dir.join(CHECKPOINT), &all, Some(metadata))?;
-        write_tensors(&self.dir.join(MODEL), &half.map_err(model_error)?, None)
+        if kept {
+            write_tensors(&self.dir.join(MODEL), &half.map_err(model_error)?, None)?;
+        }
+        Ok(())
     }
 }
 
@@ -185,13 +217,33 @@ fn fingerprint(settings: &Settings) -> String {
         Budget::Steps(steps) => format!("{steps} steps"),
         Budget::Time(time) => format!("{} s", time.as_secs()),
     };
-    format!(
+    let mut text = format!(
         "{} init {:?} batch {} rate {} seed {} {}",
         settings.preset.name, settings.init, settings.batch, settings.learning_rate, settings.seed, budget
-    )
+    );
+    // only what is not as usual, so that checkpoints from before there was a choice can be resumed
+    let usual = Settings::default();
+    let mut unusual = |differs: bool, setting: String| {
+        if differs {
+            text += " ";
+            text += &setting;
+        }
+    };
+    unusual(settings.micro_batch != usual.micro_batch, format!("micro-batch {}", settings.micro_batch));
+    unusual(settings.warm_up != usual.warm_up, format!("warm-up {}", settings.warm_up));
+    unusual(settings.schedule != Schedule::Cosine, format!("{:?}", settings.schedule));
+    unusual(settings.clip.to_bits() != usual.clip.to_bits(), format!("clip {}", settings.clip));
+    unusual(settings.label_smoothing > 0.0, format!("smoothing {}", settings.label_smoothing));
+    unusual(settings.depths > 1, format!("depths {} every {}", settings.depths, settings.refresh_every));
+    unusual(settings.patience.is_some(), format!("patience {:?}", settings.patience));
+    unusual(
+        settings.patience.is_some() && settings.held_out_every != usual.held_out_every,
+        format!("held out every {}", settings.held_out_every),
+    );
+    text
 }
 
-fn write_tensors(
+pub(super) fn write_tensors(
     path: &Path,
     tensors: &HashMap<String, Tensor>,
     metadata: Option<HashMap<String, String>>,

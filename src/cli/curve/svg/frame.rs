@@ -6,7 +6,7 @@ use super::{Size, at, escape};
 
 /// From numbers to a part of an axis.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Scale {
+pub(in crate::cli) struct Scale {
     from: f64,
     to: f64,
     log: bool,
@@ -16,7 +16,7 @@ pub(super) struct Scale {
 
 impl Scale {
     /// From `from` to `to`, with some room beyond both where `room` is more than 0.
-    pub(super) fn new(from: f64, to: f64, log: bool, room: f64) -> Self {
+    pub(in crate::cli) fn new(from: f64, to: f64, log: bool, room: f64) -> Self {
         let log = log && from > 0.0;
         let (low, high) = if log { (from.ln(), to.ln()) } else { (from, to) };
         let room = room * if high > low { high - low } else { high.abs().max(1.0) };
@@ -25,7 +25,7 @@ impl Scale {
     }
 
     /// With ticks at whole numbers alone.
-    pub(super) fn whole(self, whole: bool) -> Self {
+    pub(in crate::cli) fn whole(self, whole: bool) -> Self {
         Self { whole, ..self }
     }
 
@@ -70,25 +70,25 @@ impl Scale {
 
 /// The place of a chart within its figure.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Frame {
-    pub(super) left: f64,
-    pub(super) top: f64,
-    pub(super) width: f64,
-    pub(super) height: f64,
-    pub(super) x: Scale,
-    pub(super) y: Scale,
+pub(in crate::cli) struct Frame {
+    pub(in crate::cli) left: f64,
+    pub(in crate::cli) top: f64,
+    pub(in crate::cli) width: f64,
+    pub(in crate::cli) height: f64,
+    pub(in crate::cli) x: Scale,
+    pub(in crate::cli) y: Scale,
 }
 
 impl Frame {
-    pub(super) fn x(&self, value: f64) -> f64 {
+    pub(in crate::cli) fn x(&self, value: f64) -> f64 {
         self.left + self.width * self.x.part(value)
     }
 
-    pub(super) fn y(&self, value: f64) -> f64 {
+    pub(in crate::cli) fn y(&self, value: f64) -> f64 {
         self.top + self.height * (1.0 - self.y.part(value))
     }
 
-    pub(super) fn right(&self) -> f64 {
+    pub(in crate::cli) fn right(&self) -> f64 {
         self.left + self.width
     }
 
@@ -97,7 +97,7 @@ impl Frame {
     }
 
     /// Grid, ticks and the axes' names.
-    pub(super) fn draw(&self, (x_name, y_name): (&str, &str), size: Size) -> String {
+    pub(in crate::cli) fn draw(&self, (x_name, y_name): (&str, &str), size: Size) -> String {
         let mut text = "<g class=\"axes\">\n".to_owned();
         let (left, right, top, bottom) = (at(self.left), at(self.right()), at(self.top), at(self.bottom()));
         for tick in self.y.ticks(5) {

@@ -1,0 +1,90 @@
+//! The encoder of a T5 alone, which sentence encoders such as Sentence-T5 and GTR are made of.
+
+use std::path::Path;
+
+use candle_core::{DType, Device, Result, Tensor};
+use candle_nn::VarBuilder;
+
+use super::super::checkpoint;
+use super::{EPSILON, EncoderBlock, PositionBias, additive_mask, blocks, norm, rms_norm, tensor};
+use crate::Error;
+
+/// A T5 encoder, run as Hugging Face's `T5EncoderModel`, with padding masked.
+///
+/// ```no_run
+/// use std::path::Path;
+///
+/// use candle_core::{Device, Tensor};
+/// use embosk_attacks::vec2text::T5Encoder;
+///
+/// let encoder = T5Encoder::load(Path::new("models/gtr-t5-base"))?;
+/// let ids = Tensor::new(&[[100u32, 1, 0]], &Device::Cpu)?;
+/// let mask = Tensor::new(&[[1f32, 1.0, 0.0]], &Device::Cpu)?;
+/// assert_eq!(encoder.states(&ids, &mask)?.dims(), [1, 3, encoder.width()]);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Debug, Clone)]
+pub struct T5Encoder {
+    shared: Tensor,
+    blocks: Vec<EncoderBlock>,
+    norm: Tensor,
+    bias: PositionBias,
+}
+
+impl T5Encoder {
+    /// Loads a folder with `config.json` and weights. A decoder in the same files is not read.
+    ///
+    /// # Errors
+    /// [`Error::File`] where a file is missing, damaged, not a T5's, or contradicts `config.json`.
+    pub fn load(dir: &Path) -> std::result::Result<Self, Error> {
+        let (file, tensors) = checkpoint::encoder(dir)?;
+        let vb = VarBuilder::from_tensors(tensors, DType::F32, &Device::Cpu);
+        Self::from_tensors(&vb).map_err(|error| Error::File {
+            path: file,
+            message: format!("the tensors are not those of a T5 encoder: {error}"),
+        })
+    }
+
+    fn from_tensors(vb: &VarBuilder<'_>) -> Result<Self> {
+        let vb = vb.pp("encoder_decoder");
+        let (shared, encoder) = (tensor(&vb, "shared.weight")?, vb.pp("encoder"));
+        let table = tensor(&encoder, "block.0.layer.0.SelfAttention.relative_attention_bias.weight")?;
+        let (heads, width) = (table.dim(1)?, shared.dim(1)?);
+        if heads == 0 || width == 0 {
+            candle_core::bail!("there are no heads, or states of no width");
+        }
+        let blocks = blocks(&encoder);
+        Ok(Self {
+            blocks: blocks.iter().map(|vb| EncoderBlock::load(vb, heads, width)).collect::<Result<_>>()?,
+            norm: norm(&encoder, "final_layer_norm", width)?,
+            bias: PositionBias { table, bidirectional: true },
+            shared,
+        })
+    }
+
+    /// The width of the states.
+    pub fn width(&self) -> usize {
+        self.shared.dims().get(1).copied().unwrap_or(0)
+    }
+
+    /// How many tokens have a vector.
+    pub fn vocabulary(&self) -> usize {
+        self.shared.dims().first().copied().unwrap_or(0)
+    }
+
+    /// The states `[batch, length, width]` of token ids `[batch, length]`. `mask` has the same shape, in
+    /// `f32`: 1 where there is a token and 0 where there is padding.
+    ///
+    /// # Errors
+    /// For an id that is no token, and for shapes that differ.
+    pub fn states(&self, ids: &Tensor, mask: &Tensor) -> Result<Tensor> {
+        let (batch, length) = ids.dims2()?;
+        let bias = self.bias.forward(0..length, length)?.broadcast_add(&additive_mask(mask)?)?;
+        let tokens = self.shared.index_select(&ids.flatten_all()?, 0)?;
+        let mut states = tokens.reshape((batch, length, ()))?;
+        for block in &self.blocks {
+            states = block.forward(&states, &bias)?;
+        }
+        rms_norm(&states, &self.norm, EPSILON)
+    }
+}

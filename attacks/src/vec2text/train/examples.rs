@@ -1,0 +1,134 @@
+//! What is learned from: texts, vectors and hypotheses, and all of them as tokens.
+
+use std::collections::HashMap;
+
+use ndarray::{Array1, Array2, ArrayView1, Axis};
+use sha2::{Digest, Sha256};
+use tokenizers::Tokenizer;
+
+use super::super::checkpoint::hex;
+use super::super::{to_tensor, vocabulary};
+use crate::Error;
+
+/// What to learn from: texts, normalized as the embedder sees them, and their vectors.
+#[derive(Debug, Clone)]
+pub struct Examples {
+    /// The texts.
+    pub texts: Vec<String>,
+    /// Their vectors, `[texts, dim]`.
+    pub vectors: Array2<f32>,
+    /// For a corrector: a hypothesis for each text, and the hypotheses' vectors.
+    pub hypotheses: Option<(Vec<String>, Array2<f32>)>,
+}
+
+impl Examples {
+    /// The SHA-256 of all of it, in hexadecimal.
+    pub(super) fn hash(&self) -> String {
+        let mut hash = Sha256::new();
+        let mut add = |texts: &[String], vectors: &Array2<f32>| {
+            for text in texts {
+                hash.update((text.len() as u64).to_le_bytes());
+                hash.update(text);
+            }
+            for row in vectors.rows() {
+                hash.update(row.iter().flat_map(|value| value.to_le_bytes()).collect::<Vec<u8>>());
+            }
+        };
+        add(&self.texts, &self.vectors);
+        if let Some((texts, vectors)) = &self.hypotheses {
+            add(texts, vectors);
+        }
+        hex(&hash.finalize())
+    }
+
+    /// # Errors
+    /// Where there is nothing to learn from, parts do not belong together, or a value is not finite.
+    pub(super) fn check(&self) -> Result<(), Error> {
+        if self.texts.is_empty() {
+            return Err(Error::Empty("the list of texts to train on"));
+        }
+        let mut parts = vec![(self.texts.len(), &self.vectors)];
+        parts.extend(self.hypotheses.iter().map(|(texts, vectors)| (texts.len(), vectors)));
+        for (texts, vectors) in parts {
+            if texts != self.texts.len() || texts != vectors.nrows() {
+                let rows = vectors.nrows();
+                let message = format!("there are {texts} texts and {rows} vectors; each text needs one");
+                return Err(Error::Setting(message));
+            }
+            if let Some(row) = vectors.rows().into_iter().position(|row| row.iter().any(|x| !x.is_finite())) {
+                return Err(Error::NotFinite { row });
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Examples as tokens.
+pub(super) struct Data<'a> {
+    pub(super) tokens: Vec<Vec<u32>>,
+    pub(super) vectors: &'a Array2<f32>,
+    hypotheses: Option<(Vec<Vec<u32>>, &'a Array2<f32>)>,
+}
+
+/// A text that may be the one, as tokens, and its vector.
+pub(super) struct Hypothesis {
+    pub(super) tokens: Vec<u32>,
+    pub(super) vector: Array1<f32>,
+}
+
+/// Hypotheses that take the place of the first ones, by row.
+pub(super) type Later = HashMap<usize, Hypothesis>;
+
+/// What a model reads: the examples, and the hypotheses of the moment.
+#[derive(Clone, Copy)]
+pub(super) struct Lesson<'a> {
+    pub(super) data: &'a Data<'a>,
+    pub(super) later: &'a Later,
+}
+
+impl<'a> Data<'a> {
+    pub(super) fn new(
+        examples: &'a Examples,
+        tokenizer: &Tokenizer,
+        max_length: usize,
+    ) -> Result<Self, Error> {
+        let tokens = |texts: &[String]| -> Result<Vec<Vec<u32>>, Error> {
+            texts.iter().map(|text| vocabulary::encode(tokenizer, text, max_length)).collect()
+        };
+        let hypotheses = match &examples.hypotheses {
+            Some((texts, vectors)) => Some((tokens(texts)?, vectors)),
+            None => None,
+        };
+        Ok(Self { tokens: tokens(&examples.texts)?, vectors: &examples.vectors, hypotheses })
+    }
+
+    /// How many examples there are.
+    pub(super) fn len(&self) -> usize {
+        self.tokens.len()
+    }
+
+    pub(super) fn has_hypotheses(&self) -> bool {
+        self.hypotheses.is_some()
+    }
+}
+
+impl<'a> Lesson<'a> {
+    /// A row's hypothesis, where there are any.
+    pub(super) fn hypothesis(&self, row: usize) -> Option<(&'a [u32], ArrayView1<'a, f32>)> {
+        if let Some(later) = self.later.get(&row) {
+            return Some((&later.tokens, later.vector.view()));
+        }
+        let (tokens, vectors) = self.data.hypotheses.as_ref()?;
+        Some((&tokens[row], vectors.row(row)))
+    }
+
+    /// Whether a row's hypothesis is its text, so that there is nothing to correct.
+    pub(super) fn is_solved(&self, row: usize) -> bool {
+        self.hypothesis(row).is_some_and(|(tokens, _)| tokens == self.data.tokens[row])
+    }
+
+    /// The vectors of rows, `[rows, dim]`.
+    pub(super) fn targets(&self, rows: &[usize]) -> candle_core::Result<candle_core::Tensor> {
+        to_tensor(self.data.vectors.select(Axis(0), rows).view())
+    }
+}

@@ -1,0 +1,237 @@
+//! How to train, and what is told of it.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use crate::Error;
+use crate::vec2text::config::Preset;
+
+/// How to train.
+///
+/// ```
+/// use embosk_attacks::vec2text::train::{Budget, Schedule, Settings};
+///
+/// let settings = Settings { budget: Budget::Steps(1000), schedule: Schedule::Linear, ..Settings::default() };
+/// assert_eq!(settings.batch, 256);
+/// ```
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// The size of a new model.
+    pub preset: Preset,
+    /// The folder of a model whose weights and word pieces to begin with: one of the same kind, or a T5
+    /// alone, as Hugging Face has it. Where there is none, an inverter begins with random weights, and a
+    /// corrector with its inverter's.
+    pub init: Option<PathBuf>,
+    /// The name of the embedder, for the checkpoint's `config.json`.
+    pub embedder: String,
+    /// When to stop; the learning rate falls to zero until then.
+    pub budget: Budget,
+    /// Examples a step.
+    pub batch: usize,
+    /// Examples that run through a model together. The gradients of a step's parts are added up, so
+    /// memory does not grow with `batch`.
+    pub micro_batch: usize,
+    /// The learning rate after warm-up.
+    pub learning_rate: f64,
+    /// Steps until the learning rate is reached.
+    pub warm_up: usize,
+    /// How the learning rate falls.
+    pub schedule: Schedule,
+    /// Gradients of a larger norm are scaled down to this one.
+    pub clip: f64,
+    /// The share of a target's probability that is spread over all tokens (Szegedy et al., CVPR 2016,
+    /// arXiv 1512.00567).
+    pub label_smoothing: f64,
+    /// For a corrector: from how many depths it learns. At 1 it corrects what the inverter guesses, as in
+    /// the paper; at 3 also what it makes itself of that in one correction and in two.
+    pub depths: usize,
+    /// Where there are several depths, the steps between new hypotheses.
+    pub refresh_every: usize,
+    /// Stop after so many decodings of the held-out texts in a row without a lower loss on them. The model
+    /// that is kept is the one of the lowest.
+    pub patience: Option<usize>,
+    /// Fixes the initial weights and the order of the examples.
+    pub seed: u64,
+    /// Time between checkpoints.
+    pub checkpoint_every: Duration,
+    /// Steps between decodings of the held-out texts.
+    pub held_out_every: usize,
+    /// Whether to go on from the checkpoint in the output folder.
+    pub resume: bool,
+}
+
+/// How the learning rate falls to zero after warm-up.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Schedule {
+    /// Half a cosine (Loshchilov & Hutter, ICLR 2017, arXiv 1608.03983).
+    Cosine,
+    /// A straight line.
+    Linear,
+}
+
+/// How long to train.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Budget {
+    /// So many steps: the same run every time.
+    Steps(usize),
+    /// So much time, over all runs of a resumed training.
+    Time(Duration),
+}
+
+/// What happened, for progress bars and logs.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum Event<'a> {
+    /// A step was made.
+    Step {
+        /// Steps so far.
+        step: usize,
+        /// The mean negative log-likelihood of a token.
+        loss: f32,
+        /// The learning rate of the step.
+        learning_rate: f64,
+        /// The share of the budget that is used, 0 to 1.
+        progress: f64,
+        /// Examples a second since this run began.
+        samples_per_second: f64,
+    },
+    /// The held-out texts were decoded greedily.
+    HeldOut {
+        /// Steps so far.
+        step: usize,
+        /// The mean negative log-likelihood of their tokens.
+        loss: f32,
+        /// The decoded texts, in the order of the held-out ones.
+        outputs: &'a [String],
+    },
+    /// A corrector goes on with new hypotheses.
+    Refreshed {
+        /// Steps so far.
+        step: usize,
+        /// Examples whose hypothesis is wrong, and that are learned from.
+        examples: usize,
+        /// Those of them whose hypothesis is the corrector's own.
+        own: usize,
+    },
+    /// A checkpoint was written.
+    Saved {
+        /// Steps so far.
+        step: usize,
+    },
+}
+
+/// What a training came to.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Outcome {
+    /// Steps, over all runs.
+    pub steps: usize,
+    /// Time spent, over all runs.
+    pub elapsed: Duration,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            preset: Preset::TINY,
+            init: None,
+            embedder: String::new(),
+            budget: Budget::Time(Duration::from_secs(3600)),
+            batch: 256,
+            micro_batch: 64,
+            learning_rate: 1e-3,
+            warm_up: 200,
+            schedule: Schedule::Cosine,
+            clip: 1.0,
+            label_smoothing: 0.0,
+            depths: 1,
+            refresh_every: 500,
+            patience: None,
+            seed: 1,
+            checkpoint_every: Duration::from_secs(60),
+            held_out_every: 200,
+            resume: false,
+        }
+    }
+}
+
+impl Settings {
+    /// # Errors
+    /// Where a setting is out of its range.
+    pub(super) fn check(&self) -> Result<(), Error> {
+        let positive = |value: f64| value > 0.0 && value.is_finite();
+        for (good, message) in [
+            (self.batch > 0, "the batch size must be more than 0"),
+            (self.micro_batch > 0, "the micro-batch size must be more than 0"),
+            (positive(self.learning_rate), "the learning rate must be more than 0"),
+            (positive(self.clip), "the norm that gradients are clipped to must be more than 0"),
+            ((0.0..1.0).contains(&self.label_smoothing), "label smoothing is from 0 to less than 1"),
+            (self.depths > 0, "a corrector learns from at least 1 depth"),
+            (self.refresh_every > 0, "steps between new hypotheses must be more than 0"),
+            (self.held_out_every > 0, "steps between decodings of held-out texts must be more than 0"),
+            (self.patience != Some(0), "patience must be more than 0"),
+        ] {
+            if !good {
+                return Err(Error::Setting(message.into()));
+            }
+        }
+        Ok(())
+    }
+
+    pub(super) fn progress(&self, step: usize, elapsed: Duration) -> f64 {
+        match self.budget {
+            Budget::Steps(steps) => step as f64 / steps.max(1) as f64,
+            Budget::Time(time) => elapsed.as_secs_f64() / time.as_secs_f64().max(1e-9),
+        }
+    }
+
+    /// Linear warm-up, then down to zero.
+    pub(super) fn rate(&self, step: usize, progress: f64) -> f64 {
+        let warm_up = ((step + 1) as f64 / self.warm_up.max(1) as f64).min(1.0);
+        let progress = progress.min(1.0);
+        let decay = match self.schedule {
+            Schedule::Cosine => 0.5 * (1.0 + (std::f64::consts::PI * progress).cos()),
+            Schedule::Linear => 1.0 - progress,
+        };
+        self.learning_rate * warm_up * decay
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_rate_rises_and_falls() {
+        let settings =
+            |schedule| Settings { learning_rate: 2.0, warm_up: 4, schedule, ..Settings::default() };
+        for (schedule, step, progress, expected) in [
+            (Schedule::Cosine, 0, 0.0, 0.5),
+            (Schedule::Cosine, 3, 0.0, 2.0),
+            (Schedule::Cosine, 9, 0.5, 1.0),
+            (Schedule::Cosine, 9, 0.75, 1.0 - 0.5f64.sqrt()),
+            (Schedule::Linear, 1, 0.0, 1.0),
+            (Schedule::Linear, 9, 0.75, 0.5),
+            (Schedule::Linear, 9, 1.5, 0.0),
+        ] {
+            let rate = settings(schedule).rate(step, progress);
+            assert!((rate - expected).abs() < 1e-12, "{schedule:?} {step} {progress}: {rate}");
+        }
+    }
+
+    #[test]
+    fn settings_out_of_range_are_refused() {
+        Settings::default().check().unwrap();
+        for bad in [
+            Settings { label_smoothing: 1.0, ..Settings::default() },
+            Settings { label_smoothing: f64::NAN, ..Settings::default() },
+            Settings { clip: 0.0, ..Settings::default() },
+            Settings { depths: 0, ..Settings::default() },
+            Settings { patience: Some(0), ..Settings::default() },
+            Settings { micro_batch: 0, ..Settings::default() },
+            Settings { learning_rate: f64::INFINITY, ..Settings::default() },
+        ] {
+            assert!(bad.check().is_err(), "{bad:?}");
+        }
+    }
+}

@@ -1,0 +1,290 @@
+//! Training as a whole, on texts and vectors that are made up: what each setting does, and resuming.
+
+use std::collections::{BTreeMap, HashMap};
+use std::fs;
+use std::path::Path;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use ndarray::Array2;
+use tempfile::TempDir;
+
+use super::*;
+use crate::vec2text::config::Preset;
+
+const PRESET: Preset = Preset {
+    name: "test",
+    width: 16,
+    feed_forward: 24,
+    heads: 2,
+    encoder_layers: 1,
+    decoder_layers: 1,
+    pseudo_tokens: 2,
+    vocabulary: 60,
+    max_length: 8,
+};
+const DIM: usize = 12;
+
+/// A vector that texts share some of where they share words.
+fn embed(texts: &[&str]) -> Result<Array2<f32>, BoxError> {
+    let mut vectors = Array2::<f32>::zeros((texts.len(), DIM));
+    for (text, mut row) in texts.iter().zip(vectors.rows_mut()) {
+        for (place, word) in text.split_whitespace().enumerate() {
+            let hash = word.bytes().fold(7usize, |hash, byte| hash * 31 + usize::from(byte));
+            row[hash % DIM] += 1.0;
+            row[(hash / DIM + place) % DIM] -= 0.5;
+        }
+        let norm = row.dot(&row).sqrt().max(1e-6);
+        row /= norm;
+    }
+    Ok(vectors)
+}
+
+fn texts(from: usize, count: usize) -> Vec<String> {
+    let (who, what) = (["ann", "bob", "cy", "dee", "eve"], ["pays", "owes", "gets", "lost"]);
+    let text = |n: usize| format!("{} {} {} {}", who[n % 5], what[n / 5 % 4], n % 7, who[n / 3 % 5]);
+    (from..from + count).map(text).collect()
+}
+
+/// Hypotheses that are right for every fourth text.
+fn examples(from: usize, count: usize) -> Examples {
+    let texts = texts(from, count);
+    let guess = |(at, text): (usize, &String)| {
+        if at % 4 == 0 { text.clone() } else { text.replace("pays", "owes").replace("ann", "bob") + " 0" }
+    };
+    let hypotheses: Vec<String> = texts.iter().enumerate().map(guess).collect();
+    let vectors = |texts: &[String]| embed(&texts.iter().map(String::as_str).collect::<Vec<_>>()).unwrap();
+    Examples { vectors: vectors(&texts), hypotheses: Some((hypotheses.clone(), vectors(&hypotheses))), texts }
+}
+
+fn settings(steps: usize) -> Settings {
+    Settings {
+        preset: PRESET,
+        budget: Budget::Steps(steps),
+        batch: 8,
+        micro_batch: 4,
+        warm_up: 2,
+        held_out_every: 1000,
+        checkpoint_every: Duration::from_secs(3600),
+        ..Settings::default()
+    }
+}
+
+#[derive(Default)]
+struct Told {
+    losses: BTreeMap<usize, f32>,
+    held_out: Vec<(usize, f32)>,
+    refreshed: Vec<(usize, usize, usize)>,
+}
+
+impl Told {
+    fn hear(&mut self, event: &Event<'_>) {
+        match event {
+            Event::Step { step, loss, .. } => drop(self.losses.insert(*step, *loss)),
+            Event::HeldOut { step, loss, .. } => self.held_out.push((*step, *loss)),
+            Event::Refreshed { step, examples, own } => self.refreshed.push((*step, *examples, *own)),
+            Event::Saved { .. } => {}
+        }
+    }
+}
+
+fn an_inverter(place: &Path) {
+    let settings = settings(30);
+    inverter(&settings, &examples(0, 60), &examples(60, 10), &place.join("inverter"), &mut |_| {}).unwrap();
+}
+
+fn correct(settings: &Settings, place: &Path, out: &str) -> Result<(Told, Outcome), Error> {
+    let mut told = Told::default();
+    let (inverter, out) = (place.join("inverter"), place.join(out));
+    let outcome = corrector(
+        settings,
+        &inverter,
+        &examples(0, 60),
+        &examples(60, 10),
+        Some(&embed),
+        &out,
+        &mut |event| told.hear(&event),
+    )?;
+    Ok((told, outcome))
+}
+
+fn place() -> TempDir {
+    let place = tempfile::tempdir().unwrap();
+    an_inverter(place.path());
+    place
+}
+
+#[test]
+fn right_hypotheses_are_left_out_and_later_ones_come_in_rounds() {
+    let place = place();
+    let (told, _) = correct(&settings(8), place.path(), "one").unwrap();
+    assert_eq!(told.refreshed, [(0, 45, 0)], "15 of 60 hypotheses are right");
+
+    let several = Settings { depths: 3, refresh_every: 4, ..settings(18) };
+    let (told, _) = correct(&several, place.path(), "several").unwrap();
+    let steps: Vec<usize> = told.refreshed.iter().map(|it| it.0).collect();
+    assert_eq!(steps, [0, 4, 8, 12, 16]);
+    assert_eq!((told.refreshed[0].2, told.refreshed[1].2), (0, 0), "the inverter's");
+    for (_, examples, own) in &told.refreshed[2..] {
+        assert!(*own > 3 && own < examples && *examples <= 32, "{:?}", told.refreshed);
+    }
+    let left: Vec<_> =
+        fs::read_dir(place.path().join("several")).unwrap().map(|it| it.unwrap().file_name()).collect();
+    assert!(left.iter().all(|name| !name.to_string_lossy().contains("round")), "{left:?}");
+}
+
+/// What a kill leaves: the folder as it was after some step.
+fn killed_after(settings: &Settings, place: &Path, out: &str, kill: usize) {
+    struct Killed;
+    let (inverter, out) = (place.join("inverter"), place.join(out));
+    let run = || {
+        let _ = corrector(
+            settings,
+            &inverter,
+            &examples(0, 60),
+            &examples(60, 10),
+            Some(&embed),
+            &out,
+            &mut |event| {
+                if matches!(event, Event::Step { step, .. } if step == kill) {
+                    std::panic::panic_any(Killed);
+                }
+            },
+        );
+    };
+    let killed = std::panic::catch_unwind(std::panic::AssertUnwindSafe(run));
+    assert!(killed.is_err(), "it was over before step {kill}");
+}
+
+#[test]
+fn a_run_that_was_killed_in_any_round_goes_on_as_one_that_was_not() {
+    let place = place();
+    let straight = Settings {
+        depths: 3,
+        refresh_every: 4,
+        checkpoint_every: Duration::ZERO,
+        label_smoothing: 0.1,
+        schedule: Schedule::Linear,
+        ..settings(18)
+    };
+    let (whole, _) = correct(&straight, place.path(), "whole").unwrap();
+    for kill in [2, 4, 8, 9, 11, 17] {
+        let out = format!("killed-{kill}");
+        killed_after(&straight, place.path(), &out, kill);
+        let resumed = Settings { resume: true, ..straight.clone() };
+        let (rest, outcome) = correct(&resumed, place.path(), &out).unwrap();
+        assert_eq!(outcome.steps, 18);
+        assert!(rest.losses.len() >= 18 - kill);
+        for (step, loss) in rest.losses {
+            assert_eq!(loss, whole.losses[&step], "step {step} after a kill at {kill}");
+        }
+    }
+    let other = Settings { resume: true, depths: 2, ..straight };
+    assert!(correct(&other, place.path(), "killed-2").is_err());
+}
+
+#[test]
+fn parts_of_a_batch_are_added_up() {
+    let place = place();
+    let whole = correct(&Settings { micro_batch: 8, ..settings(6) }, place.path(), "whole").unwrap().0;
+    let parts = correct(&Settings { micro_batch: 3, ..settings(6) }, place.path(), "parts").unwrap().0;
+    for (step, loss) in whole.losses {
+        assert!((loss - parts.losses[&step]).abs() < 1e-4, "step {step}");
+    }
+}
+
+#[test]
+fn each_setting_changes_the_course() {
+    let place = place();
+    let usual = correct(&settings(6), place.path(), "usual").unwrap().0.losses;
+    for (name, other) in [
+        ("linear", Settings { schedule: Schedule::Linear, ..settings(6) }),
+        ("warm-up", Settings { warm_up: 5, ..settings(6) }),
+        ("clip", Settings { clip: 1e-7, ..settings(6) }),
+        ("smoothing", Settings { label_smoothing: 0.2, ..settings(6) }),
+    ] {
+        let losses = correct(&other, place.path(), name).unwrap().0.losses;
+        assert!((losses[&6] - usual[&6]).abs() > 1e-6, "{name}");
+    }
+}
+
+#[test]
+fn training_stops_when_held_out_texts_gain_nothing_and_keeps_the_best() {
+    let place = place();
+    let patient = Settings { patience: Some(2), held_out_every: 3, learning_rate: 0.3, ..settings(300) };
+    let (told, outcome) = correct(&patient, place.path(), "early").unwrap();
+    assert!(outcome.steps < 300, "no such rate is any good");
+    let best = told.held_out.iter().map(|(_, loss)| *loss).fold(f32::INFINITY, f32::min);
+    let last: Vec<f32> = told.held_out.iter().rev().take(2).map(|(_, loss)| *loss).collect();
+    assert!(last.iter().all(|loss| *loss > best), "{:?}", told.held_out);
+    // the model in the folder is the best one: begin with it, and be as good
+    let again = Settings {
+        init: Some(place.path().join("early")),
+        held_out_every: 1,
+        learning_rate: 1e-12,
+        ..settings(1)
+    };
+    let (told, _) = correct(&again, place.path(), "again").unwrap();
+    assert!((told.held_out[0].1 - best).abs() < 0.02, "{:?} is not {best}", told.held_out);
+
+    let resumed = Settings { resume: true, ..patient };
+    assert_eq!(correct(&resumed, place.path(), "early").unwrap().1.steps, outcome.steps, "it is over");
+}
+
+#[test]
+fn what_cannot_be_learned_from_is_refused() {
+    let place = place();
+    let calls = AtomicUsize::new(0);
+    let mut right = examples(0, 20);
+    right.hypotheses = Some((right.texts.clone(), right.vectors.clone()));
+    let train = |settings: &Settings, examples: &Examples, embed: &Embed<'_>, out: &str| {
+        let (inverter, out) = (place.path().join("inverter"), place.path().join(out));
+        corrector(settings, &inverter, examples, examples, Some(embed), &out, &mut |_| {})
+            .unwrap_err()
+            .to_string()
+    };
+    assert!(train(&settings(2), &right, &embed, "right").contains("wrong"));
+    let failing = |_: &[&str]| -> Result<Array2<f32>, BoxError> {
+        calls.fetch_add(1, Ordering::Relaxed);
+        Err("no".into())
+    };
+    let several = Settings { depths: 2, refresh_every: 2, ..settings(9) };
+    assert!(train(&several, &examples(0, 60), &failing, "failing").contains("embedding function failed"));
+    assert_eq!(calls.load(Ordering::Relaxed), 1);
+    let narrow = |texts: &[&str]| -> Result<Array2<f32>, BoxError> { Ok(Array2::zeros((texts.len(), 2))) };
+    assert!(train(&several, &examples(0, 60), &narrow, "narrow").contains("dimensions"));
+}
+
+/// A Hugging Face T5 alone: its weights and its tokenizer, and a transform drawn beside them.
+#[test]
+fn training_begins_with_a_language_model_alone() {
+    let place = place();
+    let t5 = place.path().join("t5");
+    fs::create_dir(&t5).unwrap();
+    let from = place.path().join("inverter");
+    fs::copy(from.join("tokenizer.json"), t5.join("tokenizer.json")).unwrap();
+    fs::write(t5.join("config.json"), r#"{"model_type": "t5", "d_model": 16, "decoder_start_token_id": 0}"#)
+        .unwrap();
+    let tensors: HashMap<String, Tensor> =
+        candle_core::safetensors::load(from.join("model.safetensors"), &Device::Cpu)
+            .unwrap()
+            .into_iter()
+            .filter_map(|(name, tensor)| Some((name.strip_prefix("encoder_decoder.")?.to_owned(), tensor)))
+            .collect();
+    candle_core::safetensors::save(&tensors, t5.join("model.safetensors")).unwrap();
+
+    let out = place.path().join("begun");
+    let begun = Settings { init: Some(t5.clone()), ..settings(1) };
+    inverter(&begun, &examples(0, 60), &examples(60, 10), &out, &mut |_| {}).unwrap();
+    let config = fs::read_to_string(out.join("config.json")).unwrap();
+    assert!(config.contains(r#""model_name_or_path": "t5""#), "{config}");
+    assert_eq!(fs::read(out.join("tokenizer.json")).unwrap(), fs::read(t5.join("tokenizer.json")).unwrap());
+    let made = candle_core::safetensors::load(out.join("model.safetensors"), &Device::Cpu).unwrap();
+    let (shared, of_t5) = (&made["encoder_decoder.shared.weight"], &tensors["shared.weight"]);
+    let moved = (shared - of_t5).unwrap().to_dtype(DType::F32).unwrap();
+    let moved = moved.abs().unwrap().max_all().unwrap().to_scalar::<f32>().unwrap();
+    assert!(moved < 0.01, "one step from T5's weights, not {moved}");
+    assert_eq!(made["embedding_transform.3.weight"].dims(), [2 * 16, DIM]);
+    let corrected = correct(&begun, place.path(), "corrector").unwrap();
+    assert_eq!(corrected.1.steps, 1);
+}

@@ -1,0 +1,95 @@
+//! How a model learns: the options of `train` that say it.
+
+use clap::ValueEnum;
+use embosk::attacks::vec2text::train::{self, Settings};
+use serde_json::{Value, json};
+
+#[derive(Debug, clap::Args)]
+pub(super) struct Course {
+    /// Texts a step.
+    #[arg(long, default_value_t = 256, value_name = "N")]
+    batch_size: usize,
+    /// Texts that run through the model together on a core; memory grows with it.
+    #[arg(long, default_value_t = 64, value_name = "N")]
+    micro_batch: usize,
+    /// The learning rate after warm-up.
+    #[arg(long, default_value_t = 1e-3, value_name = "RATE")]
+    learning_rate: f64,
+    /// Steps until the learning rate is reached.
+    #[arg(long, default_value_t = 200, value_name = "N")]
+    warmup: usize,
+    /// How the learning rate falls to zero after that.
+    #[arg(long, value_enum, default_value_t = Schedule::Cosine)]
+    schedule: Schedule,
+    /// Gradients of a larger norm are scaled down to this one.
+    #[arg(long, default_value_t = 1.0, value_name = "NORM")]
+    clip: f64,
+    /// The share of a token's probability that is spread over all tokens.
+    #[arg(long, default_value_t = 0.0, value_name = "SHARE")]
+    label_smoothing: f64,
+    /// Steps between decodings of held-out texts.
+    #[arg(long, default_value_t = 200, value_name = "N")]
+    held_out_every: usize,
+    /// Stop after so many of these without a lower loss, and keep the model of the lowest.
+    #[arg(long, value_name = "N")]
+    patience: Option<usize>,
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum Schedule {
+    Cosine,
+    Linear,
+}
+
+/// What a corrector alone has.
+#[derive(Debug, clap::Args)]
+pub(super) struct Correcting {
+    /// From how many depths it learns: with 1 from the inverter's guesses, with 2 or more also from what it
+    /// makes of them itself.
+    #[arg(long, default_value_t = 1, value_name = "N")]
+    depths: usize,
+    /// Steps between new guesses of its own.
+    #[arg(long, default_value_t = 500, value_name = "N")]
+    refresh_every: usize,
+}
+
+impl Course {
+    pub(super) fn apply(&self, settings: Settings) -> Settings {
+        Settings {
+            batch: self.batch_size,
+            micro_batch: self.micro_batch,
+            learning_rate: self.learning_rate,
+            warm_up: self.warmup,
+            schedule: match self.schedule {
+                Schedule::Cosine => train::Schedule::Cosine,
+                Schedule::Linear => train::Schedule::Linear,
+            },
+            clip: self.clip,
+            label_smoothing: self.label_smoothing,
+            held_out_every: self.held_out_every,
+            patience: self.patience,
+            ..settings
+        }
+    }
+}
+
+impl Correcting {
+    pub(super) fn apply(&self, settings: Settings) -> Settings {
+        Settings { depths: self.depths, refresh_every: self.refresh_every, ..settings }
+    }
+}
+
+/// As the manifest has them.
+pub(super) fn listed(settings: &Settings) -> Value {
+    json!({
+        "batch_size": settings.batch,
+        "learning_rate": settings.learning_rate,
+        "warmup": settings.warm_up,
+        "schedule": format!("{:?}", settings.schedule).to_lowercase(),
+        "clip": settings.clip,
+        "label_smoothing": settings.label_smoothing,
+        "patience": settings.patience,
+        "depths": settings.depths,
+        "refresh_every": (settings.depths > 1).then_some(settings.refresh_every),
+    })
+}
