@@ -5,7 +5,7 @@ use faer::diag::Diag;
 use faer::dyn_stack::{MemBuffer, MemStack};
 use faer::linalg::evd::{ComputeEigenvectors, self_adjoint_evd, self_adjoint_evd_scratch};
 use faer::linalg::svd::{ComputeSvdVectors, svd_scratch};
-use faer::{Mat, MatRef, Par};
+use faer::{Mat, MatRef, Par, Spec};
 
 use crate::Error;
 
@@ -22,8 +22,7 @@ pub(crate) fn svd(matrix: MatRef<'_, f64>) -> Result<Svd, Error> {
     let (mut u, mut v) = (Mat::zeros(rows, count), Mat::zeros(columns, count));
     let mut weights = Diag::zeros(count);
     let thin = ComputeSvdVectors::Thin;
-    let mut memory =
-        MemBuffer::new(svd_scratch::<f64>(rows, columns, thin, thin, Par::Seq, Default::default()));
+    let mut memory = MemBuffer::new(svd_scratch::<f64>(rows, columns, thin, thin, Par::Seq, Spec::default()));
     faer::linalg::svd::svd(
         matrix,
         weights.as_mut(),
@@ -31,7 +30,7 @@ pub(crate) fn svd(matrix: MatRef<'_, f64>) -> Result<Svd, Error> {
         Some(v.as_mut()),
         Par::Seq,
         MemStack::new(&mut memory),
-        Default::default(),
+        Spec::default(),
     )
     .map_err(|_| not_converged())?;
     Ok(Svd { u, weights: weights.column_vector().iter().copied().collect(), v })
@@ -41,15 +40,14 @@ pub(crate) fn svd(matrix: MatRef<'_, f64>) -> Result<Svd, Error> {
 pub(crate) fn eigen(matrix: MatRef<'_, f64>) -> Result<(Vec<f64>, Mat<f64>), Error> {
     let size = matrix.nrows();
     let (mut vectors, mut values) = (Mat::zeros(size, size), Diag::zeros(size));
-    let scratch =
-        self_adjoint_evd_scratch::<f64>(size, ComputeEigenvectors::Yes, Par::Seq, Default::default());
+    let scratch = self_adjoint_evd_scratch::<f64>(size, ComputeEigenvectors::Yes, Par::Seq, Spec::default());
     self_adjoint_evd(
         matrix,
         values.as_mut(),
         Some(vectors.as_mut()),
         Par::Seq,
         MemStack::new(&mut MemBuffer::new(scratch)),
-        Default::default(),
+        Spec::default(),
     )
     .map_err(|_| not_converged())?;
     Ok((values.column_vector().iter().copied().collect(), vectors))

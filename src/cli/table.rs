@@ -238,7 +238,7 @@ mod tests {
         let row = serde_json::json!({
             "defense": "gaussian(sigma=1, on=queries)", "adversary": "averaging(16, 768)", "n": 2
         });
-        let line = csv_line(&serde_json::from_value(row).unwrap(), "seed:0|metrics:\"a,b\"");
+        let line = csv_line(&serde_json::from_value(row).expect("a row"), "seed:0|metrics:\"a,b\"");
         let fields =
             |line: &str| line.split('"').step_by(2).map(|part| part.matches(',').count()).sum::<usize>();
         assert_eq!(fields(&line), fields(&csv_head()), "{line}");

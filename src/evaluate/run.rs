@@ -217,9 +217,10 @@ fn attacked<E: Embedder>(
     signature.insert("defenses".into(), queue.names.into());
     signature.insert("adversaries".into(), adversaries.iter().map(ToString::to_string).collect());
     signature.insert("oracle_queries_undefended".into(), json!(undefended.oracle_queries));
-    let reason = match conclusive {
-        true => retrained_in_vain(&rows, floor, &mut trials, seed)?,
-        false => Some(broken(baseline.gap(seed))),
+    let reason = if conclusive {
+        retrained_in_vain(&rows, floor, &mut trials, seed)?
+    } else {
+        Some(broken(baseline.gap(seed)))
     };
     let conclusive = reason.is_none();
     let [ceiling, floor] = [ceiling, floor].map(|texts| Some(AttackScores::of(texts, seed)));
