@@ -1,7 +1,7 @@
 //! Times an attack on vectors from a file, for `benches/peers/vec2text.py`.
 //!
-//! `vec2text_speed FOLDER STEPS BEAM_WIDTH LONGEST`: the attack's folder also holds `targets.f32`, rows of
-//! vectors. Prints a line of JSON: seconds without the embedder, peak memory while inverting, and the texts.
+//! `vec2text_speed FOLDER STEPS BEAM_WIDTH LONGEST WEIGHTS`: the attack's folder also holds `targets.f32`,
+//! rows of vectors; weights are held in f32, bf16 or q8. Prints a line of JSON: seconds without the embedder, peak memory while inverting, and the texts.
 
 use std::cell::Cell;
 use std::path::PathBuf;
@@ -13,15 +13,16 @@ use ndarray::{Array1, Array2};
 
 fn main() -> Result<(), BoxError> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
-    let [folder, steps, beams, longest] = arguments.as_slice() else {
-        return Err("vec2text_speed FOLDER STEPS BEAM_WIDTH LONGEST".into());
+    let [folder, steps, beams, longest, weights] = arguments.as_slice() else {
+        return Err("vec2text_speed FOLDER STEPS BEAM_WIDTH LONGEST WEIGHTS".into());
     };
     let folder = PathBuf::from(folder);
     let attack = Vec2Text::load(&folder)?
         .steps(steps.parse()?)
         .beam_width(beams.parse()?)
         .paper(true)
-        .paper_length(longest.parse()?);
+        .paper_length(longest.parse()?)
+        .precision(weights.parse()?)?;
     let targets = targets(&std::fs::read(folder.join("targets.f32"))?, attack.dimension())?;
     forget_peak();
     let (embedder, began) = (Cell::new(Duration::ZERO), Instant::now());

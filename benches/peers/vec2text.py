@@ -55,7 +55,7 @@ def main() -> None:
         numbers = [str(arguments.steps), str(arguments.beams), str(arguments.longest)]
         itself = [sys.executable, __file__, "--torch", shape, "--folder", str(folder)]
         theirs = run([*itself, "--steps", numbers[0], "--beams", numbers[1], "--longest", numbers[2]])
-        ours = run([arguments.ours, str(folder), *numbers])
+        ours = run([arguments.ours, str(folder), *numbers, arguments.weights])
         equal = ours["steps"] == theirs["steps"]
         print(f"T5-{shape} shape, {ROWS} vectors, {arguments.steps} steps, b = {arguments.beams}, to {arguments.longest} tokens:")
         print(f"  ours {ours['seconds']:.2f} s, {ours['peak_mib']} MiB; PyTorch {theirs['seconds']:.2f} s, {theirs['peak_mib']} MiB; ", end="")
@@ -70,6 +70,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--steps", type=int, default=5)
     parser.add_argument("--beams", type=int, default=4)
     parser.add_argument("--longest", type=int, default=32)
+    parser.add_argument("--weights", default="f32", help="how ours are held: f32, bf16 or q8")
     parser.add_argument("--trained", type=Path, help="a trained attack's folder: our default mode beside the paper's loop")
     parser.add_argument("--embedder", help="its sentence-transformers folder")
     parser.add_argument("--embosk", help="the built program")

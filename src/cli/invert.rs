@@ -3,7 +3,7 @@ use std::process::ExitCode;
 
 use clap::ValueEnum;
 use embosk::Embedder;
-use embosk::attacks::vec2text::Vec2Text;
+use embosk::attacks::vec2text::{Precision, Vec2Text};
 use embosk::attacks::{Attack, Inversion};
 use embosk::embedder::SentenceTransformer;
 use embosk::evaluate::corpus::read_texts;
@@ -45,6 +45,10 @@ pub(crate) struct Args {
     /// beside the weights.
     #[arg(long, value_name = "N|auto:MIB", default_value = "16", value_parser = batch_size)]
     batch_size: BatchSize,
+    /// How the models' weights are held: f32, bf16 (half the memory) or q8 (a quarter; 8 bits, with a scale
+    /// for 32 values).
+    #[arg(long, default_value = "f32", value_name = "f32|bf16|q8")]
+    weights: Precision,
     /// One JSON object a text, or the recovered texts alone.
     #[arg(long, value_enum, default_value_t = Format::Jsonl)]
     format: Format,
@@ -84,7 +88,7 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode, CliError> {
         embosk::defenses::check_finite(vectors).map_err(|error| files::bad(path, error))?;
     }
     let attack = models::pair(&args.inverter, args.corrector.as_deref())?;
-    let attack = args.search.apply(attack).paper(args.paper);
+    let attack = args.search.apply(attack).paper(args.paper).precision(args.weights)?;
     let attack = match args.batch_size {
         BatchSize::Hypotheses(count) => attack.batch_size(count),
         BatchSize::Mebibytes(size) => attack.batch_size_within(size << 20),

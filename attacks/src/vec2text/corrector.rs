@@ -5,6 +5,7 @@ use candle_nn::VarBuilder;
 
 use super::inverter::Transform;
 use super::t5::{EOS, Memory, PAD, T5, tensor};
+use super::weight::Precision;
 
 /// Reads `[eos] T1(e) [eos] T3(ê) [eos] T2(e − ê) [eos] tokens(hypothesis)` through one layer norm.
 #[derive(Debug, Clone)]
@@ -26,6 +27,10 @@ impl Corrector {
         ];
         let norm = (tensor(vb, "layernorm.weight")?, tensor(vb, "layernorm.bias")?);
         Ok(Self { t5, transforms, norm })
+    }
+
+    pub(crate) fn narrowed(self, precision: Precision) -> Result<Self> {
+        Ok(Self { t5: self.t5.narrowed(precision)?, ..self })
     }
 
     /// The dimension of the vectors it takes.

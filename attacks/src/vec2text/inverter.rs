@@ -3,7 +3,9 @@
 use candle_core::{Result, Tensor};
 use candle_nn::VarBuilder;
 
-use super::t5::{Memory, T5, linear, tensor};
+use super::product::linear;
+use super::t5::{Memory, T5, tensor};
+use super::weight::Precision;
 
 /// A vector becomes pseudo-tokens, which an encoder-decoder turns into the text.
 #[derive(Debug, Clone)]
@@ -17,6 +19,10 @@ impl Inverter {
         let t5 = T5::load(&vb.pp("encoder_decoder"))?;
         let transform = Transform::load(&vb.pp("embedding_transform"), t5.width()?)?;
         Ok(Self { t5, transform })
+    }
+
+    pub(crate) fn narrowed(self, precision: Precision) -> Result<Self> {
+        Ok(Self { t5: self.t5.narrowed(precision)?, ..self })
     }
 
     /// The dimension of the vectors it takes.

@@ -19,6 +19,7 @@ mod tests;
 pub mod threads;
 pub mod train;
 mod vocabulary;
+mod weight;
 mod wide;
 
 use std::fmt;
@@ -35,6 +36,7 @@ use self::corrector::Corrector;
 use self::inverter::Inverter;
 pub use self::t5::T5Encoder;
 use self::threads::{in_parallel, threads};
+pub use self::weight::Precision;
 use crate::{Attack, Error, Inversion, Oracle, check_pairs};
 
 /// Oracle queries a text that the local search may use where nothing else is said.
@@ -143,6 +145,17 @@ impl Vec2Text {
             longest: PAPER_LENGTH,
             batch_size: BATCH_SIZE,
         })
+    }
+
+    /// Holds the models' weights in fewer bits: less memory, and less to read for each token.
+    ///
+    /// # Errors
+    /// [`Error::Model`] where a weight is no matrix.
+    pub fn precision(mut self, precision: Precision) -> Result<Self, Error> {
+        self.inverter = self.inverter.narrowed(precision).map_err(model_error)?;
+        let corrector = self.corrector.take();
+        self.corrector = corrector.map(|it| it.narrowed(precision)).transpose().map_err(model_error)?;
+        Ok(self)
     }
 
     /// Correction steps after the zero step; 20 unless told.

@@ -1,26 +1,95 @@
-//! `x · weightᵀ`, where a model is used and not trained.
+//! `x · weightᵀ`; this file's own product where a model is used and not trained.
 //!
 //! Decoding multiplies few rows by large weights. A general matrix product copies the weights into an order
 //! of its own each time, which then costs as much as the multiplication; this one reads them as they lie.
 
-use candle_core::{CpuStorage, CustomOp2, Layout, Result, Shape};
+use candle_core::{CpuStorage, CustomOp2, D, Layout, Result, Shape, Tensor};
+use half::bf16;
 use pulp::{Arch, Simd, WithSimd};
 use rayon::prelude::*;
 
-use super::kernels::values;
+use super::kernels::{on_cpu, values};
 use super::threads;
+use super::weight::BLOCK;
 
 /// Values of `x` that stay in a core's second cache while all weights pass by.
 const CACHED: usize = 120_000;
 /// Multiplications from which on it pays to wake another thread.
 const SPLIT: usize = 2_000_000;
 
+/// Weights as they lie in memory, row after row.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Rows<'a> {
+    F32(&'a [f32]),
+    Bf16(&'a [bf16]),
+    /// Whole numbers, and a scale for every [`BLOCK`] of a row.
+    Q8 {
+        values: &'a [i8],
+        scales: &'a [f32],
+    },
+}
+
+impl<'a> Rows<'a> {
+    fn values(self) -> usize {
+        match self {
+            Self::F32(values) => values.len(),
+            Self::Bf16(values) => values.len(),
+            Self::Q8 { values, .. } => values.len(),
+        }
+    }
+
+    /// The rows from `first`, `count` of them or as many as there are.
+    fn part(self, first: usize, count: usize, depth: usize) -> Self {
+        let range = |width: usize, length: usize| {
+            (first * width).min(length)..first.saturating_add(count).saturating_mul(width).min(length)
+        };
+        match self {
+            Self::F32(values) => Self::F32(&values[range(depth, values.len())]),
+            Self::Bf16(values) => Self::Bf16(&values[range(depth, values.len())]),
+            Self::Q8 { values, scales } => Self::Q8 {
+                values: &values[range(depth, values.len())],
+                scales: &scales[range(depth.div_ceil(BLOCK), scales.len())],
+            },
+        }
+    }
+
+    /// All of them in 32 bits: where they lie, or in `room`.
+    #[inline(always)]
+    #[allow(clippy::inline_always, reason = "it must be compiled with the caller's target features")]
+    fn widened<'r>(self, depth: usize, room: &'r mut Vec<f32>) -> &'r [f32]
+    where
+        'a: 'r,
+    {
+        room.resize(self.values(), 0.0);
+        match self {
+            Self::F32(values) => return values,
+            Self::Bf16(values) => {
+                for (wide, value) in room.iter_mut().zip(values) {
+                    *wide = f32::from_bits(u32::from(value.to_bits()) << 16);
+                }
+            }
+            Self::Q8 { values, scales } => {
+                let rows = room.chunks_exact_mut(depth).zip(values.chunks_exact(depth));
+                for ((wide, values), scales) in rows.zip(scales.chunks_exact(depth.div_ceil(BLOCK))) {
+                    let blocks = wide.chunks_mut(BLOCK).zip(values.chunks(BLOCK)).zip(scales);
+                    for ((wide, values), scale) in blocks {
+                        for (wide, value) in wide.iter_mut().zip(values) {
+                            *wide = f32::from(*value) * scale;
+                        }
+                    }
+                }
+            }
+        }
+        room
+    }
+}
+
 /// Rows of `x` (`[rows, depth]`) times rows of `weight` (`[columns, depth]`), to `[rows, columns]`.
-pub(crate) fn product(x: &[f32], weight: &[f32], depth: usize) -> Vec<f32> {
+pub(crate) fn product(x: &[f32], weight: Rows<'_>, depth: usize) -> Vec<f32> {
     if depth == 0 {
         return Vec::new();
     }
-    let (rows, columns) = (x.len() / depth, weight.len() / depth);
+    let (rows, columns) = (x.len() / depth, weight.values() / depth);
     let mut out = vec![0.0; rows * columns];
     if out.is_empty() {
         return out;
@@ -34,12 +103,13 @@ pub(crate) fn product(x: &[f32], weight: &[f32], depth: usize) -> Vec<f32> {
             piece.push(part);
         }
     }
-    let work = |(mut out, weight): (Vec<&mut [f32]>, &[f32])| {
+    let work = |(number, mut out): (usize, Vec<&mut [f32]>)| {
+        let weight = weight.part(number * share, share, depth);
         Arch::new().dispatch(Block { x, weight, depth, out: &mut out });
     };
     match pieces.len() {
-        1 => pieces.into_iter().zip(weight.chunks(share * depth)).for_each(work),
-        _ => pieces.into_par_iter().zip(weight.par_chunks(share * depth)).for_each(work),
+        1 => pieces.into_iter().enumerate().for_each(work),
+        _ => pieces.into_par_iter().enumerate().for_each(work),
     }
     out
 }
@@ -47,7 +117,7 @@ pub(crate) fn product(x: &[f32], weight: &[f32], depth: usize) -> Vec<f32> {
 /// The product of some columns on one thread.
 struct Block<'a, 'o> {
     x: &'a [f32],
-    weight: &'a [f32],
+    weight: Rows<'a>,
     depth: usize,
     out: &'a mut [&'o mut [f32]],
 }
@@ -68,14 +138,17 @@ impl Block<'_, '_> {
     fn run<S: Simd, const R: usize, const C: usize>(self, simd: S) {
         let depth = self.depth;
         let block = (CACHED / depth).next_multiple_of(R).max(R);
+        let mut room = Vec::new();
         for (x, out) in self.x.chunks(block * depth).zip(self.out.chunks_mut(block)) {
-            let tiles = self.weight.chunks_exact(C * depth);
-            let (rest, beyond) = (tiles.remainder(), tiles.len() * C);
-            for (tile, weight) in tiles.enumerate() {
-                columns::<S, R, C>(simd, x, weight, depth, out, tile * C);
+            let count = self.weight.values() / depth;
+            let whole = count - count % C;
+            for column in (0..whole).step_by(C) {
+                let weight = self.weight.part(column, C, depth).widened(depth, &mut room);
+                columns::<S, R, C>(simd, x, weight, depth, out, column);
             }
-            for (place, weight) in rest.chunks_exact(depth).enumerate() {
-                columns::<S, R, 1>(simd, x, weight, depth, out, beyond + place);
+            for column in whole..count {
+                let weight = self.weight.part(column, 1, depth).widened(depth, &mut room);
+                columns::<S, R, 1>(simd, x, weight, depth, out, column);
             }
         }
     }
@@ -138,8 +211,22 @@ fn tile<S: Simd, const R: usize, const C: usize>(
     }
 }
 
+/// `x · weightᵀ` over the last dimension, as one matrix product; with a gradient where either has one.
+pub(crate) fn linear(x: &Tensor, weight: &Tensor) -> Result<Tensor> {
+    let mut shape = x.dims().to_vec();
+    let rows = x.elem_count() / x.dim(D::Minus1)?;
+    if let Some(last) = shape.last_mut() {
+        *last = weight.dim(0)?;
+    }
+    let x = x.reshape((rows, ()))?;
+    let learns = x.track_op() || weight.track_op();
+    let product =
+        if learns || !on_cpu(&x) { x.matmul(&weight.t()?)? } else { x.apply_op2_no_bwd(weight, &Product)? };
+    product.reshape(shape)
+}
+
 /// [`product`] of tensors, `[rows, depth]` and `[columns, depth]`, without a gradient.
-pub(crate) struct Product;
+struct Product;
 
 impl CustomOp2 for Product {
     fn name(&self) -> &'static str {
@@ -157,7 +244,8 @@ impl CustomOp2 for Product {
         if depth != width || depth == 0 {
             candle_core::bail!("states of width {depth} meet weights of width {width}");
         }
-        let out = product(values(x, x_layout)?, values(weight, weight_layout)?, depth);
+        let weight = Rows::F32(values(weight, weight_layout)?);
+        let out = product(values(x, x_layout)?, weight, depth);
         Ok((CpuStorage::F32(out), Shape::from((rows, columns))))
     }
 }
@@ -183,7 +271,7 @@ mod tests {
             (0, 3, 4),
         ] {
             let (x, weight) = (values(rows * depth, 1), values(columns * depth, 2));
-            let out = product(&x, &weight, depth);
+            let out = product(&x, Rows::F32(&weight), depth);
             assert_eq!(out.len(), rows * columns);
             for (place, found) in out.iter().enumerate() {
                 let (row, column) = (place / columns, place % columns);

@@ -10,13 +10,13 @@ mod encoder;
 #[allow(clippy::unwrap_used)]
 mod tests;
 
-use candle_core::{D, DType, Device, Result, Tensor};
+use candle_core::{DType, Device, Result, Tensor};
 use candle_nn::VarBuilder;
 
 pub(crate) use self::decoding::Decoding;
 pub use self::encoder::T5Encoder;
-use super::kernels::{on_cpu, rms_norm, softmax};
-use super::product::Product;
+use super::kernels::{rms_norm, softmax};
+use super::weight::{Precision, Weight};
 
 /// The token that pads, and that decoding starts from.
 pub(crate) const PAD: u32 = 0;
@@ -54,9 +54,9 @@ impl T5 {
             candle_core::bail!("the position biases are of no heads, or of different numbers of heads");
         }
         let head = if vb.contains_tensor("lm_head.weight") {
-            Head::Own(tensor(vb, "lm_head.weight")?)
+            Head::Own(Weight::load(vb, "lm_head.weight")?)
         } else {
-            Head::Tied { scale: (width as f64).powf(-0.5) }
+            Head::Tied { scale: (width as f64).powf(-0.5), weight: Weight::Full(shared.clone()) }
         };
         Ok(Self {
             encoder: blocks(&encoder)
@@ -76,6 +76,16 @@ impl T5 {
         })
     }
 
+    /// The same model, to be used and not trained, with the weights of its matrix products in fewer bits.
+    pub(crate) fn narrowed(mut self, precision: Precision) -> Result<Self> {
+        let blocks = self.encoder.iter_mut().flat_map(EncoderBlock::weights);
+        let blocks = blocks.chain(self.decoder.iter_mut().flat_map(DecoderBlock::weights));
+        for weight in blocks.chain([self.head.weight_mut()]) {
+            *weight = weight.clone().narrowed(precision)?;
+        }
+        Ok(self)
+    }
+
     /// The width of the model's states.
     pub(crate) fn width(&self) -> Result<usize> {
         self.shared.dim(1)
@@ -86,7 +96,7 @@ impl T5 {
     pub(crate) fn values_per_input(&self, positions: usize, beams: usize, tokens: usize) -> usize {
         let of = |weight: &Tensor| weight.dims().first().copied().unwrap_or(0);
         let (vocabulary, width) = (of(&self.shared), of(&self.encoder_norm));
-        let inner = self.decoder.iter().map(|block| of(&block.attention.q)).max().unwrap_or(0);
+        let inner = self.decoder.iter().map(|block| block.attention.inner()).max().unwrap_or(0);
         let wide =
             self.encoder.iter().map(|block| 2 * of(&block.feed_forward.norm).max(block.feed_forward.inner()));
         let heads = self.encoder_bias.table.dims().last().copied().unwrap_or(0);
@@ -100,12 +110,9 @@ impl T5 {
     /// Whether the decoder's weights are more than a processor's caches hold, so that batches on several
     /// threads would each read them from memory.
     pub(crate) fn is_large(&self) -> bool {
-        let of_block = |block: &DecoderBlock| {
-            let (attention, feed_forward) = (&block.attention.q, &block.feed_forward.wo);
-            8 * attention.elem_count() + 2 * feed_forward.elem_count()
-        };
-        let values = self.shared.elem_count() + self.decoder.iter().map(of_block).sum::<usize>();
-        values * size_of::<f32>() > 32 << 20
+        let of_block =
+            |block: &DecoderBlock| 8 * block.attention.q.bytes() + 2 * block.feed_forward.wo.bytes();
+        self.head.weight().bytes() + self.decoder.iter().map(of_block).sum::<usize>() > 32 << 20
     }
 
     /// Token ids `[batch, length]` to their vectors `[batch, length, width]`.
@@ -147,8 +154,8 @@ impl T5 {
     fn logits(&self, states: &Tensor) -> Result<Tensor> {
         let states = rms_norm(states, &self.decoder_norm, EPSILON)?;
         match &self.head {
-            Head::Own(weight) => linear(&states, weight),
-            Head::Tied { scale } => linear(&(states * *scale)?, &self.shared),
+            Head::Own(weight) => weight.forward(&states),
+            Head::Tied { scale, weight } => weight.forward(&(states * *scale)?),
         }
     }
 }
@@ -171,8 +178,21 @@ enum Head {
     /// The token embedding, with states scaled down.
     Tied {
         scale: f64,
+        weight: Weight,
     },
-    Own(Tensor),
+    Own(Weight),
+}
+
+impl Head {
+    fn weight(&self) -> &Weight {
+        let (Self::Tied { weight, .. } | Self::Own(weight)) = self;
+        weight
+    }
+
+    fn weight_mut(&mut self) -> &mut Weight {
+        let (Self::Tied { weight, .. } | Self::Own(weight)) = self;
+        weight
+    }
 }
 
 #[derive(Debug, Clone)]
@@ -189,6 +209,10 @@ impl EncoderBlock {
             attention: Attention::load(&vb.pp("layer.0.SelfAttention"), heads)?,
             feed_forward: FeedForward::load(&vb.pp("layer.1"), width)?,
         })
+    }
+
+    fn weights(&mut self) -> impl Iterator<Item = &mut Weight> {
+        self.attention.weights().chain(self.feed_forward.weights())
     }
 
     fn forward(&self, states: &Tensor, bias: &Tensor) -> Result<Tensor> {
@@ -219,6 +243,10 @@ impl DecoderBlock {
         })
     }
 
+    fn weights(&mut self) -> impl Iterator<Item = &mut Weight> {
+        self.attention.weights().chain(self.cross_attention.weights()).chain(self.feed_forward.weights())
+    }
+
     fn forward(
         &self,
         states: &Tensor,
@@ -239,41 +267,50 @@ impl DecoderBlock {
 /// Attention as T5 has it: no bias in the projections, no scaling of the scores.
 #[derive(Debug, Clone)]
 struct Attention {
-    q: Tensor,
-    k: Tensor,
-    v: Tensor,
-    o: Tensor,
+    q: Weight,
+    k: Weight,
+    v: Weight,
+    o: Weight,
     heads: usize,
 }
 
 impl Attention {
     fn load(vb: &VarBuilder<'_>, heads: usize) -> Result<Self> {
-        let weight = |name: &str| tensor(vb, &format!("{name}.weight"));
-        let (inner, width) = weight("q")?.dims2()?;
-        let fit =
-            [weight("k")?, weight("v")?, weight("o")?.t()?].iter().all(|it| it.dims() == [inner, width]);
+        let weight = |name: &str| Weight::load(vb, &format!("{name}.weight"));
+        let (q, k, v, o) = (weight("q")?, weight("k")?, weight("v")?, weight("o")?);
+        let (inner, width) = q.dims()?;
+        let fit = k.dims()? == (inner, width) && v.dims()? == (inner, width) && o.dims()? == (width, inner);
         if inner % heads != 0 || !fit {
             candle_core::bail!("the attention's width is no multiple of its heads, or not one");
         }
-        Ok(Self { q: weight("q")?, k: weight("k")?, v: weight("v")?, o: weight("o")?, heads })
+        Ok(Self { q, k, v, o, heads })
+    }
+
+    fn weights(&mut self) -> impl Iterator<Item = &mut Weight> {
+        [&mut self.q, &mut self.k, &mut self.v, &mut self.o].into_iter()
+    }
+
+    /// The width of all heads.
+    fn inner(&self) -> usize {
+        self.q.dims().map_or(0, |(inner, _)| inner)
     }
 
     fn keys_and_values(&self, states: &Tensor) -> Result<KeysValues> {
         Ok(KeysValues {
-            keys: self.split(&linear(states, &self.k)?)?,
-            values: self.split(&linear(states, &self.v)?)?,
+            keys: self.split(&self.k.forward(states)?)?,
+            values: self.split(&self.v.forward(states)?)?,
         })
     }
 
     fn forward(&self, states: &Tensor, memory: &KeysValues, bias: Option<&Tensor>) -> Result<Tensor> {
         let (batch, length, _) = states.dims3()?;
-        let queries = self.split(&linear(states, &self.q)?)?;
+        let queries = self.split(&self.q.forward(states)?)?;
         let mut scores = queries.matmul(&memory.keys.t()?)?;
         if let Some(bias) = bias {
             scores = scores.broadcast_add(bias)?;
         }
         let mixed = softmax(&scores)?.matmul(&memory.values)?;
-        linear(&mixed.transpose(1, 2)?.reshape((batch, length, ()))?, &self.o)
+        self.o.forward(&mixed.transpose(1, 2)?.reshape((batch, length, ()))?)
     }
 
     /// `[batch, length, width]` to `[batch, heads, length, width / heads]`.
@@ -287,14 +324,14 @@ impl Attention {
 struct FeedForward {
     norm: Tensor,
     inner: Inner,
-    wo: Tensor,
+    wo: Weight,
 }
 
 #[derive(Debug, Clone)]
 enum Inner {
-    Relu(Tensor),
+    Relu(Weight),
     /// T5 1.1: `gelu(wi_0 x) · wi_1 x`.
-    GatedGelu(Tensor, Tensor),
+    GatedGelu(Weight, Weight),
 }
 
 impl FeedForward {
@@ -302,25 +339,33 @@ impl FeedForward {
         let norm = norm(vb, "layer_norm", width)?;
         let vb = vb.pp("DenseReluDense");
         let inner = if vb.contains_tensor("wi_0.weight") {
-            Inner::GatedGelu(tensor(&vb, "wi_0.weight")?, tensor(&vb, "wi_1.weight")?)
+            Inner::GatedGelu(Weight::load(&vb, "wi_0.weight")?, Weight::load(&vb, "wi_1.weight")?)
         } else {
-            Inner::Relu(tensor(&vb, "wi.weight")?)
+            Inner::Relu(Weight::load(&vb, "wi.weight")?)
         };
-        Ok(Self { norm, inner, wo: tensor(&vb, "wo.weight")? })
+        Ok(Self { norm, inner, wo: Weight::load(&vb, "wo.weight")? })
+    }
+
+    fn weights(&mut self) -> impl Iterator<Item = &mut Weight> {
+        let (first, second) = match &mut self.inner {
+            Inner::Relu(wi) => (wi, None),
+            Inner::GatedGelu(gate, wi) => (wi, Some(gate)),
+        };
+        [first, &mut self.wo].into_iter().chain(second)
     }
 
     /// The width inside.
     fn inner(&self) -> usize {
-        self.wo.dims().last().copied().unwrap_or(0)
+        self.wo.dims().map_or(0, |(_, depth)| depth)
     }
 
     fn forward(&self, states: &Tensor) -> Result<Tensor> {
         let normed = rms_norm(states, &self.norm, EPSILON)?;
         let inner = match &self.inner {
-            Inner::Relu(wi) => linear(&normed, wi)?.relu()?,
-            Inner::GatedGelu(gate, wi) => (linear(&normed, gate)?.gelu()? * linear(&normed, wi)?)?,
+            Inner::Relu(wi) => wi.forward(&normed)?.relu()?,
+            Inner::GatedGelu(gate, wi) => (gate.forward(&normed)?.gelu()? * wi.forward(&normed)?)?,
         };
-        states + linear(&inner, &self.wo)?
+        states + self.wo.forward(&inner)?
     }
 }
 
@@ -387,20 +432,6 @@ fn causal(length: usize, device: &Device) -> Result<Tensor> {
 /// `[batch, length]` of ones and zeros to `[batch, 1, 1, length]` of zeros and very small numbers.
 fn additive_mask(mask: &Tensor) -> Result<Tensor> {
     ((mask.to_dtype(DType::F32)? - 1.0)? * -MASKED)?.unsqueeze(1)?.unsqueeze(1)
-}
-
-/// `x · weightᵀ` over the last dimension, as one matrix product; with a gradient where either has one.
-pub(crate) fn linear(x: &Tensor, weight: &Tensor) -> Result<Tensor> {
-    let mut shape = x.dims().to_vec();
-    let rows = x.elem_count() / x.dim(D::Minus1)?;
-    if let Some(last) = shape.last_mut() {
-        *last = weight.dim(0)?;
-    }
-    let x = x.reshape((rows, ()))?;
-    let learns = x.track_op() || weight.track_op();
-    let product =
-        if learns || !on_cpu(&x) { x.matmul(&weight.t()?)? } else { x.apply_op2_no_bwd(weight, &Product)? };
-    product.reshape(shape)
 }
 
 /// The weight of a norm over states of this width.

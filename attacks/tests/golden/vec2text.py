@@ -1,6 +1,6 @@
 """Writes tests/data/paper/: a small attack in the published layout, targets, and what the published loop makes of them.
 
-Run by hand; the tests read the files alone. Python 3.11, x86-64 CPU, float32, one thread, about four minutes:
+Run by hand; the tests read the files alone. Python 3.11, x86-64 CPU, float32, one thread, about five minutes:
 
     python3 -m venv /tmp/venv-t5
     /tmp/venv-t5/bin/pip install torch==2.8.0 transformers==4.57.1 tokenizers==0.22.2 safetensors==0.8.0 numpy==2.4.6
@@ -8,7 +8,7 @@ Run by hand; the tests read the files alone. Python 3.11, x86-64 CPU, float32, o
 
 The loop is written from its description (Morris et al., EMNLP 2023, arXiv 2310.06816) on transformers' T5 and
 `generate`. The embedder is a stand-in that both sides compute in whole numbers: see `Embedder`. The models are
-trained for some minutes, so that texts differ from row to row and from step to step; they need not be good.
+trained for some minutes, so that the loop recovers some texts and not others, as it does where it is used.
 """
 
 import json
@@ -23,7 +23,7 @@ from transformers import T5Config, T5ForConditionalGeneration
 
 DATA = Path(__file__).parents[1] / "data" / "paper"
 PAD, EOS = 0, 1
-WORDS = "ana ben eva gus pays owes sends asks rent milk coal tea in by on may june noon one two ten and or not".split()
+WORDS = "ana ben eva gus pays owes sends asks rent milk coal tea in by on may june noon one two".split()
 PIECES = ["##s"]
 DIM, WIDTH, REPEAT, LONGEST, PAPER_LONGEST = 48, 32, 3, 12, 16
 TEXTS, STEPS, BEAMS = 32, 5, (1, 2, 4)
@@ -159,7 +159,7 @@ class Loop:
 
 
 def sentence(rng: random.Random) -> str:
-    return " ".join(rng.choice(WORDS) + rng.choice(["", "", "", "s"]) for _ in range(rng.randint(2, 6)))
+    return " ".join(rng.choice(WORDS) + rng.choice(["", "", "", "s"]) for _ in range(rng.randint(2, 4)))
 
 
 def tokenizer() -> Tokenizer:
@@ -204,7 +204,7 @@ def attack() -> Loop:
         chosen = rows()
         return inverter.inputs(targets[chosen]), padded(ids(tokens, [texts[row] for row in chosen]))
 
-    train(inverter, 2000, inverting)
+    train(inverter, 4000, inverting)
     with torch.no_grad():
         found = [generate(inverter, inverter.inputs(part), 1, LONGEST) for part in targets.split(500)]
     hypotheses = [row[0] for part in found for row in part]
@@ -218,7 +218,7 @@ def attack() -> Loop:
     corrector.encoder_decoder.load_state_dict(inverter.encoder_decoder.state_dict())
     for name in ("embedding_transform_1", "embedding_transform_2", "embedding_transform_3"):
         getattr(corrector, name).load_state_dict(inverter.embedding_transform.state_dict())
-    train(corrector, 2000, correcting)
+    train(corrector, 4000, correcting)
     for model in (inverter, corrector):
         model.eval()
         for parameter in model.parameters():  # as the files will have them

@@ -84,12 +84,12 @@ struct State {
 
 impl State {
     fn new(row: &Row, budget: usize) -> Self {
-        let stage = if row.beam.is_empty() { Stage::Done } else { Stage::Singles };
+        let stage = if row.pool.is_empty() { Stage::Done } else { Stage::Singles };
         Self { stage, budget, edits: None, tried: Vec::new(), promising: Vec::new() }
     }
 
     fn candidates(&mut self, row: &Row) -> Vec<Vec<u32>> {
-        let best = &row.beam[0].tokens;
+        let best = &row.pool[0].tokens;
         match self.stage {
             Stage::Singles => {
                 let edits = self.edits.get_or_insert_default();
@@ -116,7 +116,7 @@ impl State {
     /// Takes the best of what was found when it is better than the best so far; else tries pairs,
     /// then less likely edits, until there are none.
     fn advance(&mut self, row: &mut Row, found: Vec<Hypothesis>) {
-        let old = row.beam[0].cosine;
+        let old = row.pool[0].cosine;
         for (edit, tokens) in self.tried.drain(..) {
             if let Some(it) = found.iter().find(|it| it.tokens == tokens) {
                 self.promising.push((edit, it.cosine));
@@ -124,9 +124,9 @@ impl State {
         }
         self.promising.sort_by(|a, b| b.1.total_cmp(&a.1));
         self.promising.truncate(COMBINED);
-        let width = row.beam.len().max(1);
+        let width = row.beam().len().max(1);
         row.keep_best(found, width);
-        if row.beam[0].cosine > old {
+        if row.pool[0].cosine > old {
             self.edits = None;
             self.promising.clear();
             self.stage = Stage::Singles;
@@ -172,7 +172,7 @@ fn likely_edits(
     let attack = search.attack;
     let found = search.in_batches(&attack.inverter.t5, open, |part| {
         let estimates = stack(part.iter().map(|&row| rows[row].estimate.view()))?;
-        let tokens: Vec<&[u32]> = part.iter().map(|&row| rows[row].beam[0].tokens.as_slice()).collect();
+        let tokens: Vec<&[u32]> = part.iter().map(|&row| rows[row].pool[0].tokens.as_slice()).collect();
         let inverter = &attack.inverter;
         let mut all = of_model(&inverter.t5, &inverter.encode(&estimates)?, &tokens, continuing)?;
         if let Some(corrector) = &attack.corrector {
@@ -235,8 +235,8 @@ fn of_scores(tokens: &[u32], scores: &[Vec<f32>], continuing: &[bool]) -> Vec<Ed
 
 /// What the row's other hypotheses of the same length have elsewhere; tried before all else.
 fn of_beam(row: &Row) -> Vec<Edit> {
-    let best = &row.beam[0].tokens;
-    let others = row.beam[1..].iter().filter(|other| other.tokens.len() == best.len());
+    let best = &row.pool[0].tokens;
+    let others = row.beam()[1..].iter().filter(|other| other.tokens.len() == best.len());
     others
         .flat_map(|other| {
             let pairs = best.iter().zip(&other.tokens).enumerate();

@@ -109,24 +109,25 @@ impl Search<'_> {
     /// One correction of every hypothesis that was not corrected yet; whether any row goes on.
     fn correct(&mut self, rows: &mut [Row]) -> Result<bool, Error> {
         let open = rows.iter().enumerate().filter(|(_, row)| !row.stopped());
-        let mut jobs: Vec<(usize, usize)> =
-            open.flat_map(|(index, row)| row.to_correct().map(move |beam| (index, beam))).collect();
+        let mut jobs: Vec<(usize, usize)> = open
+            .flat_map(|(index, row)| row.to_correct().into_iter().map(move |place| (index, place)))
+            .collect();
         if jobs.is_empty() {
             return Ok(false);
         }
         // hypotheses of one length need no padding
-        jobs.sort_by_key(|&(row, beam)| rows[row].beam[beam].tokens.len());
+        jobs.sort_by_key(|&(row, place)| rows[row].pool[place].tokens.len());
         let mut candidates: Vec<Vec<Vec<u32>>> = vec![Vec::new(); rows.len()];
-        for ((index, beam), found) in jobs.iter().zip(self.corrections(rows, &jobs)?) {
+        for ((index, place), found) in jobs.iter().zip(self.corrections(rows, &jobs)?) {
             candidates[*index].extend(found.into_iter().map(|candidate| candidate.tokens));
-            rows[*index].beam[*beam].corrected = true;
+            rows[*index].pool[*place].corrected = true;
         }
         self.consider(rows, candidates, self.attack.beam_width)?;
         rows.iter_mut().for_each(Row::end_step);
         Ok(true)
     }
 
-    /// Token beams of the corrector for hypotheses, named by row and place in its beam.
+    /// Token beams of the corrector for hypotheses, named by row and place in its pool.
     fn corrections(&self, rows: &[Row], jobs: &[(usize, usize)]) -> Result<Vec<Vec<Candidate>>, Error> {
         let attack = self.attack;
         let Some(corrector) = &attack.corrector else { return Ok(Vec::new()) };
@@ -227,16 +228,16 @@ impl Search<'_> {
     }
 }
 
-/// What the corrector's decoder reads for hypotheses, named by row and place in its beam.
+/// What the corrector's decoder reads for hypotheses, named by row and place in its pool.
 fn corrector_memory(
     corrector: &Corrector,
     rows: &[Row],
     jobs: &[(usize, usize)],
 ) -> candle_core::Result<Memory> {
     let estimates = stack(jobs.iter().map(|&(row, _)| rows[row].estimate.view()))?;
-    let vectors = stack(jobs.iter().map(|&(row, beam)| rows[row].beam[beam].vector.view()))?;
+    let vectors = stack(jobs.iter().map(|&(row, place)| rows[row].pool[place].vector.view()))?;
     let tokens: Vec<Vec<u32>> =
-        jobs.iter().map(|&(row, beam)| with_end(&rows[row].beam[beam].tokens)).collect();
+        jobs.iter().map(|&(row, place)| with_end(&rows[row].pool[place].tokens)).collect();
     corrector.encode(&estimates, &vectors, &pad(&tokens)?)
 }
 

@@ -1,6 +1,7 @@
 //! What the search knows of one vector.
 
 use std::collections::HashSet;
+use std::ops::Range;
 
 use ndarray::{Array1, ArrayView1};
 
@@ -10,6 +11,9 @@ use crate::Inversion;
 const SOLVED: f32 = 0.99999;
 /// Steps without a better best hypothesis after which a row stops.
 const PATIENCE: usize = 2;
+
+/// Beams' worth of hypotheses that are remembered.
+const SPARE: usize = 8;
 
 /// A text that may be the one, and how close it comes.
 #[derive(Debug, Clone)]
@@ -28,8 +32,9 @@ pub(super) struct Row {
     pub(super) estimate: Array1<f32>,
     /// What hypotheses are ranked by.
     pub(super) target: Array1<f32>,
-    /// The best hypotheses, best first, no two with the same text.
-    pub(super) beam: Vec<Hypothesis>,
+    /// The best hypotheses, best first, no two with the same text: the beam, and then what fell out of it.
+    pub(super) pool: Vec<Hypothesis>,
+    width: usize,
     pub(super) seen: HashSet<String>,
     pub(super) queries: usize,
     steps: Vec<String>,
@@ -44,7 +49,8 @@ impl Row {
         Self {
             estimate: estimate.to_owned(),
             target: target.to_owned(),
-            beam: Vec::new(),
+            pool: Vec::new(),
+            width: 1,
             seen: HashSet::new(),
             queries: 0,
             steps: Vec::new(),
@@ -54,8 +60,13 @@ impl Row {
         }
     }
 
+    /// The best hypotheses, as many as were kept last.
+    pub(super) fn beam(&self) -> &[Hypothesis] {
+        &self.pool[..self.width.min(self.pool.len())]
+    }
+
     pub(super) fn solved(&self) -> bool {
-        self.beam.first().is_some_and(|best| best.cosine >= SOLVED)
+        self.pool.first().is_some_and(|best| best.cosine >= SOLVED)
     }
 
     /// Whether more correction would not help.
@@ -63,22 +74,28 @@ impl Row {
         self.solved() || self.idle >= PATIENCE
     }
 
-    /// The places in the beam that are to be corrected next.
-    pub(super) fn to_correct(&self) -> impl Iterator<Item = usize> {
-        self.beam.iter().enumerate().filter(|(_, it)| !it.corrected).map(|(place, _)| place)
+    /// The places in the pool that are to be corrected next: those of the beam that were not, or where all
+    /// were, the best that fell out of it.
+    pub(super) fn to_correct(&self) -> Vec<usize> {
+        let open = |places: Range<usize>| -> Vec<usize> {
+            places.filter(|&place| !self.pool[place].corrected).take(self.width).collect()
+        };
+        let of_beam = open(0..self.beam().len());
+        if of_beam.is_empty() { open(self.beam().len()..self.pool.len()) } else { of_beam }
     }
 
-    /// Adds hypotheses and keeps the best `width`. The best ever is among them.
+    /// Adds hypotheses; the best `width` are the beam. The best ever is among them.
     pub(super) fn keep_best(&mut self, found: Vec<Hypothesis>, width: usize) {
-        self.beam.extend(found);
-        self.beam.sort_by(|a, b| b.cosine.total_cmp(&a.cosine));
+        self.width = width;
+        self.pool.extend(found);
+        self.pool.sort_by(|a, b| b.cosine.total_cmp(&a.cosine));
         let mut texts = HashSet::new();
-        self.beam.retain(|it| texts.insert(it.text.clone()));
-        self.beam.truncate(width);
+        self.pool.retain(|it| texts.insert(it.text.clone()));
+        self.pool.truncate(SPARE * width);
     }
 
     pub(super) fn end_step(&mut self) {
-        let Some(best) = self.beam.first() else { return };
+        let Some(best) = self.pool.first() else { return };
         if best.cosine > self.best {
             self.best = best.cosine;
             self.idle = 0;
@@ -89,12 +106,12 @@ impl Row {
     }
 
     pub(super) fn begin_local(&mut self) {
-        self.corrected = self.beam.first().map(|best| best.cosine);
+        self.corrected = self.pool.first().map(|best| best.cosine);
     }
 
     pub(super) fn into_inversion(self) -> Inversion {
         let (output, cosine) =
-            self.beam.into_iter().next().map_or_else(Default::default, |best| (best.text, best.cosine));
+            self.pool.into_iter().next().map_or_else(Default::default, |best| (best.text, best.cosine));
         let local_gain = self.corrected.map_or(0.0, |corrected| cosine - corrected);
         Inversion { steps: self.steps, output, cosine, queries: self.queries, local_gain }
     }
@@ -119,8 +136,19 @@ mod tests {
     #[test]
     fn the_best_distinct_hypotheses_are_kept() {
         let row = row(&[("a", 0.1), ("b", 0.9), ("b", 0.9), ("c", 0.5), ("d", -0.2)], 3);
-        let texts: Vec<&str> = row.beam.iter().map(|it| it.text.as_str()).collect();
+        let texts: Vec<&str> = row.beam().iter().map(|it| it.text.as_str()).collect();
         assert_eq!(texts, ["b", "c", "a"]);
+    }
+
+    #[test]
+    fn when_the_whole_beam_was_corrected_the_best_that_fell_out_is_next() {
+        let mut row = row(&[("a", 0.9), ("b", 0.8), ("c", 0.7), ("d", 0.6), ("e", 0.5)], 2);
+        for expected in [vec![0, 1], vec![2, 3], vec![4], vec![]] {
+            assert_eq!(row.to_correct(), expected);
+            expected.into_iter().for_each(|place| row.pool[place].corrected = true);
+        }
+        row.keep_best(vec![hypothesis("f", 0.85)], 2);
+        assert_eq!(row.to_correct(), [1]);
     }
 
     #[test]

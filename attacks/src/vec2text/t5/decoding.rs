@@ -12,7 +12,6 @@ use candle_core::{Result, Storage, Tensor, bail};
 use rayon::prelude::*;
 
 use super::super::kernels::{rms_norm_into, values};
-use super::super::product::product;
 use super::super::{threads, wide};
 use super::{Attention, DecoderBlock, EPSILON, FeedForward, Head, Inner, Memory, T5, bucket};
 
@@ -57,9 +56,9 @@ impl<'a> Decoding<'a> {
         let states = memory.states.reshape((inputs * length, width))?;
         let layer = |block: &DecoderBlock| {
             let Attention { k, v, .. } = &block.cross_attention;
-            let keys = with(&states, |states| project(states, k))??;
-            let values = with(&states, |states| project(states, v))??;
-            let room = inputs * beams * longest * block.attention.k.dim(0)?;
+            let keys = with(&states, |states| k.product(states))??;
+            let values = with(&states, |states| v.product(states))??;
+            let room = inputs * beams * longest * block.attention.inner();
             let own = KeysValues { keys: Vec::with_capacity(room), values: Vec::with_capacity(room) };
             Ok(Layer { read: KeysValues { keys, values }, own })
         };
@@ -99,8 +98,8 @@ impl<'a> Decoding<'a> {
         for (block, layer) in self.t5.decoder.iter().zip(&mut self.layers) {
             let normed = normed(&states, &block.attention_norm)?;
             let attention = &block.attention;
-            layer.own.keys.extend(project(&normed, &attention.k)?);
-            layer.own.values.extend(project(&normed, &attention.v)?);
+            layer.own.keys.extend(attention.k.product(&normed)?);
+            layer.own.values.extend(attention.v.product(&normed)?);
             let places = self.beams.iter().map(|beam| beam.places.as_slice()).collect();
             attend(attention, &normed, &layer.own, places, &self.bias, &mut states)?;
             let normed = self::normed(&states, &block.cross_attention_norm)?;
@@ -124,10 +123,10 @@ impl<'a> Decoding<'a> {
     fn logits(&self, states: &[f32]) -> Result<Vec<f32>> {
         let mut states = normed(states, &self.t5.decoder_norm)?;
         match &self.t5.head {
-            Head::Own(weight) => project(&states, weight),
-            Head::Tied { scale } => {
+            Head::Own(weight) => weight.product(&states),
+            Head::Tied { scale, weight } => {
                 states.iter_mut().for_each(|state| *state *= *scale as f32);
-                project(&states, &self.t5.shared)
+                weight.product(&states)
             }
         }
     }
@@ -150,8 +149,8 @@ fn attend(
     bias: &[Vec<f32>],
     states: &mut [f32],
 ) -> Result<()> {
-    let queries = project(normed, &attention.q)?;
-    let inner = attention.q.dim(0)?;
+    let queries = attention.q.product(normed)?;
+    let inner = attention.inner();
     let mut mixed = vec![0.0; queries.len()];
     let beams = mixed.chunks_exact_mut(inner).zip(queries.chunks_exact(inner)).zip(&places);
     let find = |((mixed, query), places): ((&mut [f32], &[f32]), &&[u32])| {
@@ -163,7 +162,7 @@ fn attend(
     } else {
         beams.collect::<Vec<_>>().into_par_iter().for_each(find);
     }
-    add(states, &project(&mixed, &attention.o)?);
+    add(states, &attention.o.product(&mixed)?);
     Ok(())
 }
 
@@ -201,19 +200,19 @@ fn feed_forward(layer: &FeedForward, states: &mut [f32]) -> Result<()> {
     let normed = normed(states, &layer.norm)?;
     let inner = match &layer.inner {
         Inner::Relu(wi) => {
-            let mut inner = project(&normed, wi)?;
+            let mut inner = wi.product(&normed)?;
             wide::widest(|| inner.iter_mut().for_each(|value| *value = value.max(0.0)));
             inner
         }
         Inner::GatedGelu(gate, wi) => {
-            let (mut inner, gate) = (project(&normed, wi)?, project(&normed, gate)?);
+            let (mut inner, gate) = (wi.product(&normed)?, gate.product(&normed)?);
             wide::widest(|| {
                 inner.iter_mut().zip(&gate).for_each(|(value, gate)| *value *= wide::gelu(*gate))
             });
             inner
         }
     };
-    add(states, &project(&inner, &layer.wo)?);
+    add(states, &layer.wo.product(&inner)?);
     Ok(())
 }
 
@@ -225,11 +224,6 @@ fn normed(states: &[f32], weight: &Tensor) -> Result<Vec<f32>> {
 
 fn add(states: &mut [f32], more: &[f32]) {
     wide::widest(|| states.iter_mut().zip(more).for_each(|(state, more)| *state += more));
-}
-
-fn project(states: &[f32], weight: &Tensor) -> Result<Vec<f32>> {
-    let depth = weight.dim(1)?;
-    with(weight, |weight| product(states, weight, depth))
 }
 
 /// `work` on a tensor's values.

@@ -93,31 +93,23 @@ fn the_loop_equals_the_reference_token_for_token() {
             }
         }
     }
-    assert!(texts.len() > 100, "{} texts are too few to tell anything", texts.len());
+    assert!(texts.len() > 80, "{} texts are too few to tell anything", texts.len());
 }
 
-/// Its cosines, with at most half of the queries.
+/// On every vector a cosine that is at least the loop's, with at most half of its queries.
 #[test]
 fn the_default_mode_is_never_behind_the_loop() {
     let targets = targets(&courses());
     let invert = |attack: Vec2Text| attack.invert(targets.view(), &|texts| Ok(embed(texts))).unwrap();
+    let queries = |found: &[Inversion]| found.iter().map(|it| it.queries).sum::<usize>();
     for beams in BEAMS {
         let published = invert(paper(beams));
-        for local in [0, 2, 5, 10, 20, 100] {
-            let ours = invert(attack(beams).local_queries(local));
-            let queries = |found: &[Inversion]| found.iter().map(|it| it.queries).sum::<usize>();
-            assert_eq!(queries(&published), published.len() * (1 + beams + (STEPS - 1) * beams * beams));
-            let behind = ours.iter().zip(&published).filter(|(o, p)| o.cosine < p.cosine - 1e-6).count();
-            let wins = ours.iter().zip(&published).filter(|(o, p)| o.cosine > p.cosine + 1e-6).count();
-            let mean =
-                |found: &[Inversion]| found.iter().map(|it| it.cosine).sum::<f32>() / found.len() as f32;
-            println!(
-                "beams {beams} local {local}: behind {behind} ahead {wins}; mean {} {}; {} of {}",
-                mean(&ours),
-                mean(&published),
-                queries(&ours),
-                queries(&published)
-            );
+        assert_eq!(queries(&published), published.len() * (1 + beams + (STEPS - 1) * beams * beams));
+        let ours = invert(attack(beams).local_queries(2));
+        assert!(2 * queries(&ours) <= queries(&published), "beams {beams}: {} queries", queries(&ours));
+        for (row, (ours, published)) in ours.iter().zip(&published).enumerate() {
+            let (ours, published) = (ours.cosine, published.cosine);
+            assert!(ours >= published - 1e-6, "beams {beams}, row {row}: {ours} and {published}");
         }
     }
 }
