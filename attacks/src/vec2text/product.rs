@@ -203,10 +203,17 @@ fn tile<S: Simd, const R: usize, const C: usize>(
             }
         }
     }
+    // summed up with indices that are known, or the registers above are kept in memory
+    let mut totals = [[0f32; C]; R];
+    for row in 0..R {
+        for column in 0..C {
+            totals[row][column] = simd.reduce_sum_f32s(sums[row][column]);
+        }
+    }
     for (row, out) in out.iter_mut().enumerate() {
         for (place, out) in out[column..column + C].iter_mut().enumerate() {
             let tails = xs[row].1.iter().zip(weights[place].1);
-            *out = simd.reduce_sum_f32s(sums[row][place]) + tails.map(|(x, weight)| x * weight).sum::<f32>();
+            *out = totals[row][place] + tails.map(|(x, weight)| x * weight).sum::<f32>();
         }
     }
 }
