@@ -1,6 +1,12 @@
 """The published loop on random T5 weights: ours beside PyTorch, the same weights and vectors, two threads each.
 
-    benches/peers/vec2text [--shapes small,base] [--beams 4] [--steps 5] [--longest 32]
+    benches/peers/vec2text [--shapes small,base] [--beams 4] [--steps 5] [--longest 32] [--weights f32|bf16|q8]
+    benches/peers/vec2text --training 40 --embosk PROGRAM --embedder DIR --texts FILE
+    benches/peers/vec2text --trained DIR --steps 20 --embosk PROGRAM --embedder DIR --texts FILE
+
+The second line trains the tiny preset on both sides, the third inverts texts with a trained attack: our
+default mode beside the published loop in PyTorch. `cargo run --release --features evaluate --example records
+20000` makes texts.
 
 PyTorch runs transformers' `generate`, all hypotheses of a step in one batch. Times are without loading and
 without the embedder, memory is the peak while inverting. Both sides print the texts of every step, and
@@ -49,6 +55,8 @@ def main() -> None:
         return torch_side(arguments)
     if arguments.trained:
         return trained(arguments)
+    if arguments.training:
+        return training(arguments)
     for shape in arguments.shapes.split(","):
         folder = arguments.folder / shape
         write(folder, shape, arguments.longest)
@@ -56,7 +64,8 @@ def main() -> None:
         itself = [sys.executable, __file__, "--torch", shape, "--folder", str(folder)]
         theirs = run([*itself, "--steps", numbers[0], "--beams", numbers[1], "--longest", numbers[2]])
         ours = run([arguments.ours, str(folder), *numbers, arguments.weights])
-        equal = ours["steps"] == theirs["steps"]
+        pairs = [pair for courses in zip(ours["steps"], theirs["steps"], strict=True) for pair in zip(*courses, strict=True)]
+        equal = f"{sum(a == b for a, b in pairs)} of {len(pairs)}"
         print(f"T5-{shape} shape, {ROWS} vectors, {arguments.steps} steps, b = {arguments.beams}, to {arguments.longest} tokens:")
         print(f"  ours {ours['seconds']:.2f} s, {ours['peak_mib']} MiB; PyTorch {theirs['seconds']:.2f} s, {theirs['peak_mib']} MiB; ", end="")
         print(f"time × {ours['seconds'] / theirs['seconds']:.2f}, memory × {ours['peak_mib'] / theirs['peak_mib']:.2f}, texts equal: {equal}", flush=True)
@@ -75,6 +84,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--embedder", help="its sentence-transformers folder")
     parser.add_argument("--embosk", help="the built program")
     parser.add_argument("--texts", type=Path, help="texts to recover, one a line")
+    parser.add_argument("--training", type=int, metavar="STEPS", help="train the tiny preset's inverter on the texts, so many steps")
     parser.add_argument("--torch", help=argparse.SUPPRESS)
     return parser.parse_args()
 
@@ -141,6 +151,46 @@ def trained(arguments: argparse.Namespace) -> None:
     exact = lambda outputs: sum(a.lower() == b.lower() for a, b in zip(outputs, texts)) / len(texts)
     print(f"{len(texts)} texts: ours, default, {ours:.1f} s with loading, exact {exact(outputs):.3f}, {queries} queries; "
           f"PyTorch, published loop, {theirs:.1f} s, exact {exact(found):.3f}; time × {ours / theirs:.3f}")
+
+
+def training(arguments: argparse.Namespace) -> None:
+    """Samples a second of the tiny preset's inverter: ours, and the same model in PyTorch, both in float32 on
+    batches of 256 texts of like length."""
+    out, steps, size = arguments.folder / "training", arguments.training, 256
+    command = [arguments.embosk, "--quiet", "train", "inverter", "--embedder", arguments.embedder, "--corpus",
+               str(arguments.texts), "--steps", str(steps), "--out", str(out), "--cache", str(arguments.folder / "cache")]
+    subprocess.run(command, check=True)
+    rows = [line.split(",") for line in (out / "log.csv").read_text().splitlines()[1:]]
+    ours = [float(row[2]) for row in rows if row[2]][-1]
+
+    torch.set_num_threads(THREADS)
+    torch.set_flush_denormal(True)
+    tokens, config = Tokenizer.from_file(str(out / "tokenizer.json")), json.loads((out / "config.json").read_text())
+    weights = load_file(out / "model.safetensors")
+    module = of_weights(weights, tokens)
+    model = module.Inverter()
+    model.load_state_dict(weights, strict=False)
+    optimizer = torch.optim.AdamW(model.parameters(), lr=1e-4, weight_decay=0.01)
+    texts = tokens.encode_batch(arguments.texts.read_text().splitlines())
+    ids = [encoding.ids[: config["max_seq_length"] - 1] + [1] for encoding in texts]
+    vectors = torch.nn.functional.normalize(torch.randn(len(ids), module.DIM))
+    generator = numpy.random.default_rng(0)
+    order, batches = generator.permutation(len(ids)), []
+    for window in numpy.split(order, range(50 * size, len(order), 50 * size)):
+        window = sorted(window, key=lambda row: len(ids[row]))
+        batches += [window[start : start + size] for start in range(0, len(window) - size + 1, size)]
+    generator.shuffle(batches)
+    began = time.perf_counter()
+    for step in range(steps):
+        rows = batches[step % len(batches)]
+        labels = module.padded([ids[row] for row in rows])
+        loss = model.encoder_decoder(**model.inputs(vectors[rows]), labels=labels.masked_fill(labels == 0, -100)).loss
+        optimizer.zero_grad()
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        optimizer.step()
+    theirs = steps * size / (time.perf_counter() - began)
+    print(f"training, tiny preset, {steps} steps of {size}: ours {ours:.0f} samples/s, PyTorch {theirs:.0f}; speed × {ours / theirs:.2f}")
 
 
 def of_weights(weights: dict, tokens: Tokenizer):
