@@ -32,7 +32,7 @@ fn main() -> Result<(), BoxError> {
         embedder.set(embedder.get() + began.elapsed());
         Ok(vectors)
     })?;
-    let seconds = (began.elapsed() - embedder.get()).as_secs_f64();
+    let seconds = began.elapsed().saturating_sub(embedder.get()).as_secs_f64();
     let texts: Vec<&[String]> = found.iter().map(|it| it.steps.as_slice()).collect();
     println!("{}", serde_json::json!({ "seconds": seconds, "peak_mib": peak_mib(), "steps": texts }));
     Ok(())

@@ -213,7 +213,7 @@ pub(crate) fn top(values: &[f32], count: usize) -> Vec<(u32, f32)> {
     let mut best: Vec<(u32, f32)> = Vec::with_capacity(count + 1);
     let mut least = f32::NEG_INFINITY;
     for (block, values) in values.chunks(BLOCK).enumerate() {
-        if best.len() == count && !(wide::widest(|| wide::largest(values)) > least) {
+        if best.len() == count && wide::widest(|| wide::largest(values)) <= least {
             continue;
         }
         for (place, &value) in values.iter().enumerate() {

@@ -266,7 +266,9 @@ impl CustomOp3 for CrossEntropyBackward {
             }
             wide::widest(|| {
                 wide::softmax(row);
-                row.iter_mut().for_each(|value| *value *= grad);
+                for value in row.iter_mut() {
+                    *value *= grad;
+                }
             });
             row[target as usize] -= grad;
         }

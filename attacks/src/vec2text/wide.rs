@@ -83,7 +83,7 @@ pub(crate) fn exp(x: f32) -> f32 {
 #[allow(clippy::inline_always, reason = "it must be compiled with the caller's target features")]
 pub(crate) fn gelu(x: f32) -> f32 {
     // 0.5 · (1 + tanh u) = 1 / (1 + e^(−2u))
-    let u = 0.797_884_56 * (x + 0.044_715 * x * x * x);
+    let u = 0.797_884_6 * (x + 0.044_715 * x * x * x);
     x / (1.0 + exp(-2.0 * u))
 }
 

@@ -145,7 +145,9 @@ mod tests {
         let mut row = row(&[("a", 0.9), ("b", 0.8), ("c", 0.7), ("d", 0.6), ("e", 0.5)], 2);
         for expected in [vec![0, 1], vec![2, 3], vec![4], vec![]] {
             assert_eq!(row.to_correct(), expected);
-            expected.into_iter().for_each(|place| row.pool[place].corrected = true);
+            for place in expected {
+                row.pool[place].corrected = true;
+            }
         }
         row.keep_best(vec![hypothesis("f", 0.85)], 2);
         assert_eq!(row.to_correct(), [1]);

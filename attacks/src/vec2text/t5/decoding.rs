@@ -125,7 +125,9 @@ impl<'a> Decoding<'a> {
         match &self.t5.head {
             Head::Own(weight) => weight.product(&states),
             Head::Tied { scale, weight } => {
-                states.iter_mut().for_each(|state| *state *= *scale as f32);
+                for state in &mut states {
+                    *state *= *scale as f32;
+                }
                 weight.product(&states)
             }
         }
@@ -207,7 +209,7 @@ fn feed_forward(layer: &FeedForward, states: &mut [f32]) -> Result<()> {
         Inner::GatedGelu(gate, wi) => {
             let (mut inner, gate) = (wi.product(&normed)?, gate.product(&normed)?);
             wide::widest(|| {
-                inner.iter_mut().zip(&gate).for_each(|(value, gate)| *value *= wide::gelu(*gate))
+                inner.iter_mut().zip(&gate).for_each(|(value, gate)| *value *= wide::gelu(*gate));
             });
             inner
         }

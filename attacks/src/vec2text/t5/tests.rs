@@ -106,7 +106,7 @@ fn generated_tokens_and_scores_are_those_of_hugging_face() {
 /// As the files have them: with the end token, padded.
 fn padded(candidate: &Candidate, length: usize) -> Vec<i32> {
     let end = candidate.ended.then_some(EOS);
-    let tokens = candidate.tokens.iter().copied().chain(end).map(|token| token as i32);
+    let tokens = candidate.tokens.iter().copied().chain(end).map(u32::cast_signed);
     tokens.chain(std::iter::repeat(0)).take(length).collect()
 }
 
@@ -118,9 +118,9 @@ fn buckets_are_those_of_hugging_face() {
         let row: Vec<i64> = line.split(',').map(|value| value.parse().unwrap()).collect();
         let distance = row[0].unsigned_abs() as usize;
         let (query, key) = if row[0] > 0 { (0, distance) } else { (distance, 0) };
-        let ours = [8, 16, 32, 48]
-            .into_iter()
-            .flat_map(|count| [true, false].map(|both| bucket(query, key, count, both) as i64));
+        let ours = [8, 16, 32, 48].into_iter().flat_map(|count| {
+            [true, false].map(|both| i64::try_from(bucket(query, key, count, both)).unwrap())
+        });
         assert_eq!(ours.collect::<Vec<_>>(), row[1..], "distance {}", row[0]);
     }
 }

@@ -25,7 +25,8 @@ const PRESET: Preset = Preset {
 };
 const DIM: usize = 12;
 
-/// A vector that texts share some of where they share words.
+/// A vector that texts share some of where they share words; an [`Embed`].
+#[allow(clippy::unnecessary_wraps)]
 fn embed(texts: &[&str]) -> Result<Array2<f32>, BoxError> {
     let mut vectors = Array2::<f32>::zeros((texts.len(), DIM));
     for (text, mut row) in texts.iter().zip(vectors.rows_mut()) {
@@ -176,7 +177,7 @@ fn a_run_that_was_killed_in_any_round_goes_on_as_one_that_was_not() {
         assert_eq!(outcome.steps, 18);
         assert!(rest.losses.len() >= 18 - kill);
         for (step, loss) in rest.losses {
-            assert_eq!(loss, whole.losses[&step], "step {step} after a kill at {kill}");
+            assert_eq!(loss.to_bits(), whole.losses[&step].to_bits(), "step {step} after a kill at {kill}");
         }
     }
     let other = Settings { resume: true, depths: 2, ..straight };
