@@ -212,7 +212,7 @@ fn texts_and_models_that_are_missing_are_named() {
         ("train inverter --corpus texts.txt --out o --resume", "o: there is no checkpoint to resume from"),
         (
             "invert --inverter model --embedder model --input texts.txt",
-            "model/config.json: there is no such file; a model's folder has config.json, model.safetensors",
+            "model/config.json: there is no such file; a model's folder has config.json, weights",
         ),
         ("invert --inverter no-such-attack --embedder model --input texts.txt", "no-such-attack"),
         ("evaluate --corpus records:0 --embedder model", "records:N"),

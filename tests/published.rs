@@ -43,7 +43,7 @@ fn cache(place: &Path) {
     fs::copy(published.join("tokenizer.json"), t5.join("snapshots/3d4e/tokenizer.json")).unwrap();
 }
 
-fn invert(place: &Path, inverter: &str, embedder: &str) -> Output {
+fn invert(place: &Path, inverter: &str, embedder: &str, more: &[&str]) -> Output {
     fs::write(place.join("texts.txt"), "a cab bed.\na\n").unwrap();
     Command::new(env!("CARGO_BIN_EXE_embosk"))
         .current_dir(place)
@@ -57,6 +57,7 @@ fn invert(place: &Path, inverter: &str, embedder: &str) -> Output {
             embedder,
         ])
         .args(["--input", "texts.txt", "--steps", "2", "--beam-width", "2", "--local-queries", "5"])
+        .args(more)
         .env("HF_HUB_CACHE", place.join("hub"))
         .env("HF_HUB_OFFLINE", "1")
         .output()
@@ -67,7 +68,7 @@ fn invert(place: &Path, inverter: &str, embedder: &str) -> Output {
 fn names_of_the_hub_are_read_from_its_cache() {
     let place = tempfile::tempdir().unwrap();
     cache(&place.path().join("hub"));
-    let output = invert(place.path(), "acme/inverter", "acme/embedder@0a1b2c");
+    let output = invert(place.path(), "acme/inverter", "acme/embedder@0a1b2c", &[]);
     let stderr = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{stderr}");
     let stdout = String::from_utf8(output.stdout).unwrap();
@@ -77,18 +78,37 @@ fn names_of_the_hub_are_read_from_its_cache() {
         assert!(found["queries"].as_u64().unwrap() > 0 && found["cosine"].as_f64().unwrap() > -1.0);
     }
 
+    let objects = |more: &[&str]| -> Vec<Value> {
+        let output = invert(place.path(), "acme/inverter", "acme/embedder", more);
+        assert!(output.status.success(), "{more:?}: {}", String::from_utf8_lossy(&output.stderr));
+        let stdout = String::from_utf8(output.stdout).unwrap();
+        stdout.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+    };
+    // batches change nothing, and the published loop makes every step: 1 + 2 + 2·2 queries
+    assert_eq!(objects(&["--batch-size", "1"]), inversions);
+    assert_eq!(objects(&["--batch-size", "auto:1"]), inversions);
+    for more in [&["--paper"][..], &["--paper", "--weights", "bf16"], &["--paper", "--weights", "q8"]] {
+        for found in objects(more) {
+            assert_eq!((found["steps"].as_array().unwrap().len(), found["queries"].as_u64()), (3, Some(7)));
+        }
+    }
+    for wrong in [["--batch-size", "0"], ["--batch-size", "auto:none"], ["--weights", "f64"]] {
+        let output = invert(place.path(), "acme/inverter", "acme/embedder", &wrong);
+        assert_eq!(output.status.code(), Some(2), "{wrong:?}");
+    }
+
     for (inverter, embedder, part) in [
         ("acme/none", "acme/embedder", "acme/none is not in the cache"),
         ("acme/inverter", "acme/none", "acme/none is not in the cache"),
         ("acme/inverter@v2", "acme/embedder", "acme/inverter@v2 is not in the cache"),
     ] {
-        let output = invert(place.path(), inverter, embedder);
+        let output = invert(place.path(), inverter, embedder, &[]);
         let stderr = String::from_utf8_lossy(&output.stderr);
         assert_eq!(output.status.code(), Some(2), "{stderr}");
         assert!(stderr.contains(part) && stderr.contains("HF_HUB_OFFLINE"), "{stderr}");
     }
     fs::remove_dir_all(place.path().join("hub/models--google-t5--t5-base")).unwrap();
-    let output = invert(place.path(), "acme/inverter", "acme/embedder");
+    let output = invert(place.path(), "acme/inverter", "acme/embedder", &[]);
     let stderr = String::from_utf8_lossy(&output.stderr);
     assert!(stderr.contains("tokenizer.json") && stderr.contains("t5-base"), "{stderr}");
 }

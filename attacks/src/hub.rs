@@ -100,6 +100,22 @@ impl Hub {
         }
     }
 
+    /// The folder of a sentence-transformers model: as [`Hub::model`], and where the cache lacks its
+    /// `modules.json` or its tokenizer, they are fetched if that can be done.
+    ///
+    /// # Errors
+    /// As [`Hub::model`].
+    pub fn embedder(&self, name: &str) -> Result<PathBuf, Error> {
+        let folder = self.model(name)?;
+        let there = |file: &str| folder.join(file).exists();
+        let tokenizer = there("tokenizer.json") || there("0_Transformer/tokenizer.json");
+        if there("modules.json") && tokenizer {
+            return Ok(folder);
+        }
+        // whoever loads the folder says what is missing
+        Ok(self.fetch(name, &Name::read(name)?, None).unwrap_or(folder))
+    }
+
     /// One file of a model.
     ///
     /// # Errors
@@ -131,7 +147,7 @@ impl Hub {
             Err(Error::Setting(format!("{what} is not in the cache {cache}, and {why}")))
         };
         if self.offline {
-            return refuse("HF_HUB_OFFLINE says not to fetch it");
+            return refuse("it is not to be fetched (offline, as HF_HUB_OFFLINE or the caller says)");
         }
         #[cfg(feature = "hub")]
         return fetch::fetch(self, parsed, file)

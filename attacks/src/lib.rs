@@ -70,7 +70,8 @@ pub struct Inversion {
     pub output: String,
     /// The cosine between the oracle's embedding of `output` and the vector that it was ranked by.
     pub cosine: f32,
-    /// How many texts the oracle embedded for this row.
+    /// How many texts this row asked the oracle for. One that another row asked for as well counts for both,
+    /// though it is embedded once.
     pub queries: usize,
     /// What the local search at the end added to the cosine; 0 where there was none.
     pub local_gain: f32,

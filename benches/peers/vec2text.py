@@ -17,6 +17,7 @@ import argparse
 import importlib.util
 import json
 import resource
+import shutil
 import subprocess
 import sys
 import time
@@ -58,7 +59,7 @@ def main() -> None:
     if arguments.training:
         return training(arguments)
     for shape in arguments.shapes.split(","):
-        folder = arguments.folder / shape
+        folder = arguments.folder / f"{shape}-{arguments.longest}"
         write(folder, shape, arguments.longest)
         numbers = [str(arguments.steps), str(arguments.beams), str(arguments.longest)]
         itself = [sys.executable, __file__, "--torch", shape, "--folder", str(folder)]
@@ -157,6 +158,7 @@ def training(arguments: argparse.Namespace) -> None:
     """Samples a second of the tiny preset's inverter: ours, and the same model in PyTorch, both in float32 on
     batches of 256 texts of like length."""
     out, steps, size = arguments.folder / "training", arguments.training, 256
+    shutil.rmtree(out, ignore_errors=True)
     command = [arguments.embosk, "--quiet", "train", "inverter", "--embedder", arguments.embedder, "--corpus",
                str(arguments.texts), "--steps", str(steps), "--out", str(out), "--cache", str(arguments.folder / "cache")]
     subprocess.run(command, check=True)

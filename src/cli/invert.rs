@@ -94,8 +94,8 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode, CliError> {
         BatchSize::Mebibytes(size) => attack.batch_size_within(size << 20),
     };
     let embedder = models::embedder(&args.embedder)?;
-    let embedder = if args.paper { embedder.max_length(attack.max_length())? } else { embedder };
     models::fit(&attack, &embedder)?;
+    let embedder = if args.paper { embedder.max_length(attack.max_length())? } else { embedder };
     let vectors = match (vectors, &texts) {
         (Some(vectors), _) => vectors,
         (None, texts) => embed::embed(&embedder, texts.as_deref().unwrap_or_default())?,

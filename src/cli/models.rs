@@ -12,7 +12,7 @@ use super::{CliError, progress, warn};
 
 /// What `--embedder` names.
 pub(crate) fn embedder(name: &str) -> Result<SentenceTransformer, CliError> {
-    let folder = local(name)?;
+    let folder = local(name, Hub::embedder)?;
     if name == "reference" && folder.is_none() {
         return Err(CliError::new(
             "no reference embedder is shipped yet; run scripts/fetch-minilm and name the folder that it prints: \
@@ -34,7 +34,10 @@ pub(crate) fn embedder(name: &str) -> Result<SentenceTransformer, CliError> {
 }
 
 /// The folder that a name stands for: itself, or that of a model on the hub, from the cache or fetched.
-fn local(name: &str) -> Result<Option<PathBuf>, CliError> {
+fn local(
+    name: &str,
+    find: impl Fn(&Hub, &str) -> Result<PathBuf, embosk::attacks::Error>,
+) -> Result<Option<PathBuf>, CliError> {
     let path = Path::new(name);
     if path.is_dir() {
         return Ok(Some(path.to_owned()));
@@ -43,8 +46,10 @@ fn local(name: &str) -> Result<Option<PathBuf>, CliError> {
         return Ok(None);
     }
     let loud = progress::level() != progress::Level::Quiet;
-    let found = Hub::from_env().progress(loud).model(name);
-    found.map(Some).map_err(|error| CliError::new(format!("there is no such folder, and of the hub {error}")))
+    let found = find(&Hub::from_env().progress(loud), name);
+    found.map(Some).map_err(|error| {
+        CliError::new(format!("{name}: there is no such folder; taken as a name on the hub, {error}"))
+    })
 }
 
 /// What `--defense` names.
@@ -128,7 +133,7 @@ pub(crate) fn pair(inverter: &str, corrector: Option<&str>) -> Result<Vec2Text, 
 
 /// The folder of a model: the one named, on disk or on the hub, or the `part` of a shipped attack.
 pub(crate) fn folder(name: &str, part: &str) -> Result<PathBuf, CliError> {
-    match local(name)? {
+    match local(name, Hub::model)? {
         Some(folder) => Ok(folder),
         None => Ok(Vec2Text::shipped_folder(name)?.join(part)),
     }

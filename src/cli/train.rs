@@ -150,7 +150,7 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode, CliError> {
     }
     fs::create_dir_all(&common.out)
         .map_err(|error| CliError::new(format!("{}: {error}", common.out.display())))?;
-    let mut log = Log::open(&common.out, common.resume, &held_out.texts)?;
+    let mut log = Log::open(&common.out, common.resume, settings.patience.is_some(), &held_out.texts)?;
     let mut on_event = |event: Event<'_>| log.record(&event);
     let outcome = match &inverter {
         None => training::inverter(&settings, &examples, &held_out, &common.out, &mut on_event)?,

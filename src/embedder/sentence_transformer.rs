@@ -86,6 +86,12 @@ impl SentenceTransformer {
     /// [`Error::File`] where a text could have no token beside the first and the last.
     pub fn max_length(mut self, tokens: usize) -> Result<Self, Error> {
         let Some(limit) = self.tokenizer.get_truncation().cloned() else { return Ok(self) };
+        if tokens < limit.max_length {
+            self.hash = Sha256::digest(format!("{} cut to {tokens} tokens", self.hash))
+                .iter()
+                .map(|byte| format!("{byte:02x}"))
+                .collect();
+        }
         let limit = TruncationParams { max_length: limit.max_length.min(tokens), ..limit };
         let set = match limit.max_length {
             ..3 => Err("a text may have no token beside the first and the last".into()),
@@ -99,7 +105,8 @@ impl SentenceTransformer {
         self.dimension
     }
 
-    /// The SHA-256 of all files that the vectors depend on, in hexadecimal.
+    /// The SHA-256 of all files that the vectors depend on, in hexadecimal; another one where texts are cut
+    /// shorter than the folder says.
     pub fn hash(&self) -> &str {
         &self.hash
     }

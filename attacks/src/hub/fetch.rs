@@ -41,8 +41,8 @@ fn download(repo: &ApiRepo, file: &str) -> Result<PathBuf, String> {
     repo.download(file).map_err(|error| format!("{file}: {error}"))
 }
 
-/// The files that a model or an embedder is made of. Weights come last, so that a folder with weights
-/// is whole.
+/// The files that a model or an embedder is made of. The transformer's weights come last, so that a folder
+/// with them is whole.
 fn needed<'a>(all: &[&'a str]) -> Vec<&'a str> {
     let of = |file: &'a str| file.rsplit_once('/').unwrap_or(("", file));
     // the modules of an embedder are in folders such as 2_Dense
@@ -59,7 +59,7 @@ fn needed<'a>(all: &[&'a str]) -> Vec<&'a str> {
     let mut needed: Vec<(u8, &str)> = Vec::new();
     for file in all.iter().copied().filter(|file| plain(file)) {
         let (folder, name) = of(file);
-        let place = u8::from(folder.is_empty());
+        let place = u8::from(folder.is_empty() || folder.ends_with("_Transformer"));
         if !module(folder) {
             continue;
         } else if name.ends_with(".json") {
@@ -112,6 +112,8 @@ mod tests {
             "model.safetensors",
         ];
         assert_eq!(needed(&files), expected);
+        let apart = ["0_Transformer/model.safetensors", "2_Dense/model.safetensors", "modules.json"];
+        assert_eq!(needed(&apart), [apart[2], apart[1], apart[0]]);
         let shards = ["pytorch_model-00001-of-00002.bin", "pytorch_model.bin.index.json"];
         assert_eq!(needed(&shards), [shards[1], shards[0]]);
     }

@@ -129,6 +129,24 @@ impl Checkpoint {
         Err(Error::File { path: self.path.join("tokenizer.json"), message })
     }
 
+    /// # Errors
+    /// Where the states of the models' language models have different widths.
+    pub(crate) fn is_as_wide_as(&self, other: &Self) -> Result<(), Error> {
+        let width = |it: &Self| it.tensors.get(&format!("{PREFIX}shared.weight")).map(|it| it.dims()[1]);
+        match (width(self), width(other)) {
+            (ours, theirs) if ours == theirs => Ok(()),
+            (ours, theirs) => Err(Error::File {
+                path: self.weights.clone(),
+                message: format!(
+                    "its states are {} wide, and those of {} are {}; a corrector is as wide as its inverter",
+                    ours.unwrap_or(0),
+                    other.path.display(),
+                    theirs.unwrap_or(0)
+                ),
+            }),
+        }
+    }
+
     /// The model that `load` makes of the tensors.
     pub(crate) fn model<M>(
         &self,
@@ -162,7 +180,7 @@ pub(crate) fn encoder(dir: &Path) -> Result<(PathBuf, HashMap<String, Tensor>), 
 }
 
 fn damaged(path: &Path, error: &dyn std::fmt::Display) -> Error {
-    let message = format!("not what it should be: {error}; copy or train it again");
+    let message = format!("not what it should be: {error}; get it anew");
     Error::File { path: path.to_owned(), message }
 }
 

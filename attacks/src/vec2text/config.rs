@@ -2,6 +2,9 @@
 
 use serde::{Deserialize, Deserializer, Serialize};
 
+/// Tokens of the longest text that is asked for.
+pub(crate) const LONGEST: usize = 4096;
+
 /// `config.json` of a checkpoint, as published ones have it; what is not here is ignored, and a value
 /// that is `null` counts as missing.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -24,8 +27,9 @@ impl Config {
     /// The contents of a `config.json`, and what it says of a T5.
     pub(crate) fn parse(json: &[u8]) -> serde_json::Result<(Self, Claims)> {
         let config: Self = serde_json::from_slice(json)?;
-        if config.max_seq_length == 0 {
-            return Err(serde::de::Error::custom("max_seq_length is 0"));
+        if !(1..=LONGEST).contains(&config.max_seq_length) {
+            let message = format!("max_seq_length is {}, and not 1 to {LONGEST}", config.max_seq_length);
+            return Err(serde::de::Error::custom(message));
         }
         Ok((config, serde_json::from_slice(json)?))
     }

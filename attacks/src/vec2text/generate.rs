@@ -7,6 +7,9 @@ use candle_core::{Result, bail};
 use super::t5::{Decoding, EOS, Memory, PAD, T5};
 use super::wide;
 
+const NOT_FINITE: &str =
+    "the model's scores are not finite; its weights are damaged or do not belong together";
+
 /// A decoded text.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Candidate {
@@ -72,6 +75,7 @@ pub(crate) fn likeliest(t5: &T5, memory: &Memory, length: Length) -> Result<Vec<
             forbid_end(logits, length.may_end(number));
             let candidate = &mut found[open[place]];
             match top(logits, 1).first() {
+                Some((_, logit)) if !logit.is_finite() => bail!("{NOT_FINITE}"),
                 Some(&(EOS, _)) | None => candidate.ended = true,
                 Some(&(token, _)) => {
                     candidate.tokens.push(token);
@@ -107,7 +111,7 @@ pub(crate) fn beams(t5: &T5, memory: &Memory, width: usize, length: Length) -> R
         let (mut kept, mut begin) = (Vec::new(), 0);
         for row in rows.iter_mut().filter(|row| !row.live.is_empty()) {
             let size = row.live.len();
-            let sources = row.advance(places.by_ref().take(size), number, length);
+            let sources = row.advance(places.by_ref().take(size), number, length)?;
             kept.extend(sources.into_iter().map(|beam| begin + beam));
             begin += size;
         }
@@ -151,11 +155,11 @@ impl Row {
         logits: impl Iterator<Item = &'l mut [f32]>,
         number: usize,
         length: Length,
-    ) -> Vec<usize> {
+    ) -> Result<Vec<usize>> {
         let (mut live, mut sources) = (Vec::new(), Vec::new());
         let at_end = number >= length.most();
         for (rank, (beam, token, score)) in
-            self.options(logits, length.may_end(number)).into_iter().enumerate()
+            self.options(logits, length.may_end(number))?.into_iter().enumerate()
         {
             let mut tokens = self.live[beam].tokens.clone();
             let ended = token == EOS;
@@ -179,7 +183,7 @@ impl Row {
             self.live.clear();
             sources.clear();
         }
-        sources
+        Ok(sources)
     }
 
     /// The best `2 · width` ways to go on: which beam, its token, and the log-probability then.
@@ -187,17 +191,20 @@ impl Row {
         &self,
         logits: impl Iterator<Item = &'l mut [f32]>,
         may_end: bool,
-    ) -> Vec<(usize, u32, f32)> {
+    ) -> Result<Vec<(usize, u32, f32)>> {
         let mut options = Vec::new();
         for (number, (beam, logits)) in self.live.iter().zip(logits).enumerate() {
             let (largest, rest) = wide::widest(|| wide::log_sum_exp(logits));
+            if !rest.is_finite() {
+                bail!("{NOT_FINITE}");
+            }
             forbid_end(logits, may_end);
             let best = top(logits, 2 * self.width).into_iter().filter(|(_, logit)| logit.is_finite());
             options.extend(best.map(|(token, logit)| (number, token, logit - largest - rest + beam.score)));
         }
         options.sort_by(|a, b| descending(a.2, b.2));
         options.truncate(2 * self.width);
-        options
+        Ok(options)
     }
 
     /// Whether there are enough complete texts, and the best live beam is not ahead of the worst of them.

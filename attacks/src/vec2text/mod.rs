@@ -72,6 +72,7 @@ pub struct Vec2Text {
     paper: bool,
     longest: usize,
     batch_size: usize,
+    precision: Precision,
 }
 
 impl Vec2Text {
@@ -144,10 +145,12 @@ impl Vec2Text {
             paper: false,
             longest: PAPER_LENGTH,
             batch_size: BATCH_SIZE,
+            precision: Precision::F32,
         })
     }
 
-    /// Holds the models' weights in fewer bits: less memory, and less to read for each token.
+    /// Holds the models' weights in fewer bits: less memory, and less to read for each token. What was
+    /// narrowed stays so; the hash remains that of the weights in the files.
     ///
     /// # Errors
     /// [`Error::Model`] where a weight is no matrix.
@@ -155,6 +158,7 @@ impl Vec2Text {
         self.inverter = self.inverter.narrowed(precision).map_err(model_error)?;
         let corrector = self.corrector.take();
         self.corrector = corrector.map(|it| it.narrowed(precision)).transpose().map_err(model_error)?;
+        self.precision = precision;
         Ok(self)
     }
 
@@ -164,9 +168,9 @@ impl Vec2Text {
         self
     }
 
-    /// Hypotheses kept a step; 4 unless told.
+    /// Hypotheses kept a step, from 1 to 256; 4 unless told.
     pub fn beam_width(mut self, width: usize) -> Self {
-        self.beam_width = width.max(1);
+        self.beam_width = width.clamp(1, 256);
         self
     }
 
@@ -190,9 +194,9 @@ impl Vec2Text {
     }
 
     /// `max_length` of a correction in the published loop, counted as Hugging Face does, with the start
-    /// and the end token; 128 unless told.
+    /// and the end token, from 2 to 4,096; 128 unless told.
     pub fn paper_length(mut self, tokens: usize) -> Self {
-        self.longest = tokens.max(2);
+        self.longest = tokens.clamp(2, config::LONGEST);
         self
     }
 
@@ -214,10 +218,14 @@ impl Vec2Text {
 
     /// What a hypothesis in a batch takes, in bytes, at most: for every decoder layer the keys and values
     /// of all encoder positions and of all tokens of all beams, the encoder's states and scores, and the
-    /// beams' logits.
+    /// beams' logits; or the logits of all positions in the local search. Beside it the vectors of the texts
+    /// that were embedded are kept, for 256 vectors' searches at a time.
     pub fn batch_memory(&self) -> usize {
         let tokens = if self.paper { self.longest.max(self.max_length) } else { self.max_length };
-        let of = |t5: &t5::T5, positions| t5.values_per_input(positions, self.beam_width, tokens);
+        let locally = if self.paper || self.local_queries == 0 { 0 } else { tokens + 1 };
+        let of = |t5: &t5::T5, positions| {
+            t5.values_per_input(positions, self.beam_width, tokens).max(t5.values_of_logits(locally))
+        };
         let given = self.inverter.pseudo_tokens();
         let inverting = of(&self.inverter.t5, given);
         let corrector = self.corrector.as_ref();
@@ -307,10 +315,15 @@ impl fmt::Debug for Vec2Text {
 impl fmt::Display for Vec2Text {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "vec2text(steps={}, beam={}", self.steps, self.beam_width)?;
-        if self.paper {
-            f.write_str(", paper)")
-        } else {
-            write!(f, ", local_queries={})", self.local_queries)
+        match (self.paper, self.longest) {
+            (true, PAPER_LENGTH) => f.write_str(", paper")?,
+            (true, longest) => write!(f, ", paper, length={longest}")?,
+            (false, _) => write!(f, ", local_queries={}", self.local_queries)?,
+        }
+        match self.precision {
+            Precision::F32 => f.write_str(")"),
+            Precision::Bf16 => f.write_str(", weights=bf16)"),
+            Precision::Q8 => f.write_str(", weights=q8)"),
         }
     }
 }

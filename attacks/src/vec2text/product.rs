@@ -105,7 +105,7 @@ pub(crate) fn product(x: &[f32], weight: Rows<'_>, depth: usize) -> Vec<f32> {
     }
     let work = |(number, mut out): (usize, Vec<&mut [f32]>)| {
         let weight = weight.part(number * share, share, depth);
-        Arch::new().dispatch(Block { x, weight, depth, out: &mut out });
+        threads::flushing_subnormals(|| Arch::new().dispatch(Block { x, weight, depth, out: &mut out }));
     };
     match pieces.len() {
         1 => pieces.into_iter().enumerate().for_each(work),
@@ -221,7 +221,11 @@ fn tile<S: Simd, const R: usize, const C: usize>(
 /// `x · weightᵀ` over the last dimension, as one matrix product; with a gradient where either has one.
 pub(crate) fn linear(x: &Tensor, weight: &Tensor) -> Result<Tensor> {
     let mut shape = x.dims().to_vec();
-    let rows = x.elem_count() / x.dim(D::Minus1)?;
+    let depth = x.dim(D::Minus1)?;
+    if depth == 0 || weight.dim(1)? != depth {
+        candle_core::bail!("states of width {depth} meet weights {:?}", weight.dims());
+    }
+    let rows = x.elem_count() / depth;
     if let Some(last) = shape.last_mut() {
         *last = weight.dim(0)?;
     }

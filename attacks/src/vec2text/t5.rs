@@ -53,8 +53,15 @@ impl T5 {
         if heads == 0 || width == 0 || decoder_bias.table.dim(1)? != heads {
             candle_core::bail!("the position biases are of no heads, or of different numbers of heads");
         }
+        if encoder_bias.table.dim(0)? == 0 || decoder_bias.table.dim(0)? == 0 {
+            candle_core::bail!("the position biases have no buckets");
+        }
         let head = if vb.contains_tensor("lm_head.weight") {
-            Head::Own(Weight::load(vb, "lm_head.weight")?)
+            let weight = Weight::load(vb, "lm_head.weight")?;
+            if weight.dims()? != shared.dims2()? {
+                candle_core::bail!("the head has another shape than the token embedding");
+            }
+            Head::Own(weight)
         } else {
             Head::Tied { scale: (width as f64).powf(-0.5), weight: Weight::Full(shared.clone()) }
         };
@@ -105,6 +112,11 @@ impl T5 {
         let kept = 2 * self.decoder.len() * inner * (positions + beams * tokens) + positions * width;
         let deciding = beams * (2 * vocabulary + 8 * width + 4 * inner);
         encoding.max(kept + deciding)
+    }
+
+    /// Values that are held at most while the logits of so many positions of an input are ranked.
+    pub(crate) fn values_of_logits(&self, positions: usize) -> usize {
+        4 * positions * self.shared.dims().first().copied().unwrap_or(0)
     }
 
     /// Whether the decoder's weights are more than a processor's caches hold, so that batches on several
@@ -206,7 +218,7 @@ impl EncoderBlock {
     fn load(vb: &VarBuilder<'_>, heads: usize, width: usize) -> Result<Self> {
         Ok(Self {
             attention_norm: norm(vb, "layer.0.layer_norm", width)?,
-            attention: Attention::load(&vb.pp("layer.0.SelfAttention"), heads)?,
+            attention: Attention::load(&vb.pp("layer.0.SelfAttention"), heads, width)?,
             feed_forward: FeedForward::load(&vb.pp("layer.1"), width)?,
         })
     }
@@ -236,9 +248,9 @@ impl DecoderBlock {
     fn load(vb: &VarBuilder<'_>, heads: usize, width: usize) -> Result<Self> {
         Ok(Self {
             attention_norm: norm(vb, "layer.0.layer_norm", width)?,
-            attention: Attention::load(&vb.pp("layer.0.SelfAttention"), heads)?,
+            attention: Attention::load(&vb.pp("layer.0.SelfAttention"), heads, width)?,
             cross_attention_norm: norm(vb, "layer.1.layer_norm", width)?,
-            cross_attention: Attention::load(&vb.pp("layer.1.EncDecAttention"), heads)?,
+            cross_attention: Attention::load(&vb.pp("layer.1.EncDecAttention"), heads, width)?,
             feed_forward: FeedForward::load(&vb.pp("layer.2"), width)?,
         })
     }
@@ -275,12 +287,12 @@ struct Attention {
 }
 
 impl Attention {
-    fn load(vb: &VarBuilder<'_>, heads: usize) -> Result<Self> {
+    fn load(vb: &VarBuilder<'_>, heads: usize, width: usize) -> Result<Self> {
         let weight = |name: &str| Weight::load(vb, &format!("{name}.weight"));
         let (q, k, v, o) = (weight("q")?, weight("k")?, weight("v")?, weight("o")?);
-        let (inner, width) = q.dims()?;
-        let fit = k.dims()? == (inner, width) && v.dims()? == (inner, width) && o.dims()? == (width, inner);
-        if inner % heads != 0 || !fit {
+        let (inner, _) = q.dims()?;
+        let reads = [q.dims()?, k.dims()?, v.dims()?].iter().all(|dims| *dims == (inner, width));
+        if inner == 0 || inner % heads != 0 || !reads || o.dims()? != (width, inner) {
             candle_core::bail!("the attention's width is no multiple of its heads, or not one");
         }
         Ok(Self { q, k, v, o, heads })
@@ -343,7 +355,17 @@ impl FeedForward {
         } else {
             Inner::Relu(Weight::load(&vb, "wi.weight")?)
         };
-        Ok(Self { norm, inner, wo: Weight::load(&vb, "wo.weight")? })
+        let wo = Weight::load(&vb, "wo.weight")?;
+        let (out, within) = wo.dims()?;
+        let reads = |wi: &Weight| Ok::<_, candle_core::Error>(wi.dims()? == (within, width));
+        let fit = match &inner {
+            Inner::Relu(wi) => reads(wi)?,
+            Inner::GatedGelu(gate, wi) => reads(gate)? && reads(wi)?,
+        };
+        if !fit || out != width || within == 0 {
+            candle_core::bail!("the feed-forward layer's weights do not fit each other or the states");
+        }
+        Ok(Self { norm, inner, wo })
     }
 
     fn weights(&mut self) -> impl Iterator<Item = &mut Weight> {

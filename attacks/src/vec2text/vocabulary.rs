@@ -15,6 +15,8 @@ use crate::{BoxError, Error};
 
 /// What pieces that continue a word begin with.
 const CONTINUES: &str = "##";
+/// What pieces of SentencePiece that begin a word begin with.
+const BEGINS: &str = "\u{2581}";
 
 /// Trains word pieces on normalized texts: the same ones for the same texts. Words are split at
 /// white space alone, so that a text comes back exactly as it was, up to the width of its gaps.
@@ -48,9 +50,17 @@ pub(crate) fn train(texts: &[String], size: usize) -> Result<Tokenizer, BoxError
     Tokenizer::from_bytes(tokenizer.to_string(false)?)
 }
 
-/// Whether a token continues a word.
-pub(crate) fn continues(token: &str) -> bool {
-    token.starts_with(CONTINUES)
+/// Which tokens continue a word: those that begin with `##`, or where word beginnings are marked as
+/// SentencePiece does, those without the mark.
+pub(crate) fn continuing(tokenizer: &Tokenizer) -> Vec<bool> {
+    let pieces: Vec<String> = (0..).map_while(|id| tokenizer.id_to_token(id)).collect();
+    let marked = pieces.iter().any(|piece| piece.len() > BEGINS.len() && piece.starts_with(BEGINS));
+    let special = tokenizer.get_added_tokens_decoder();
+    let continues = |(id, piece): (u32, &String)| {
+        let begins = if marked { piece.starts_with(BEGINS) } else { !piece.starts_with(CONTINUES) };
+        !begins && !special.contains_key(&id)
+    };
+    (0..).zip(&pieces).map(continues).collect()
 }
 
 /// Token ids of a text, cut to `max_length` with the end token at the end.

@@ -119,6 +119,9 @@ impl Weight {
     /// `[rows, depth]` to `[rows, columns]`, on plain values.
     pub(crate) fn product(&self, states: &[f32]) -> Result<Vec<f32>> {
         let (_, depth) = self.dims()?;
+        if depth == 0 || states.len() % depth != 0 {
+            bail!("{} values of states meet weights of width {depth}", states.len());
+        }
         match self {
             Self::Full(tensor) => {
                 let (storage, layout) = tensor.storage_and_layout();

@@ -27,6 +27,7 @@ WORDS = "ana ben eva gus pays owes sends asks rent milk coal tea in by on may ju
 PIECES = ["##s"]
 DIM, WIDTH, REPEAT, LONGEST, PAPER_LONGEST = 48, 32, 3, 12, 16
 TEXTS, STEPS, BEAMS = 32, 5, (1, 2, 4)
+CUT = 6, 6  # so short that texts do not end
 
 
 class Embedder:
@@ -250,6 +251,7 @@ def main() -> None:
         for text in texts:
             target = loop.embedder([text])[0]
             courses = {str(beams): loop.run(target, STEPS, beams, PAPER_LONGEST, LONGEST) for beams in BEAMS}
+            courses["cut"] = loop.run(target, STEPS, 2, *CUT)
             rows.append({"text": text, "courses": courses})
     save(DATA / "inverter", loop.inverter, loop.tokenizer)
     save(DATA / "corrector", loop.corrector, loop.tokenizer)

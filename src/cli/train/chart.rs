@@ -79,20 +79,20 @@ fn chart(name: &str, curves: &[Curve], top: f64) -> Option<String> {
 }
 
 /// The log's columns, by name. What is no number is left out, and so is a line that a kill cut off.
-struct Columns<'a> {
+pub(super) struct Columns<'a> {
     names: Vec<&'a str>,
     rows: Vec<Vec<&'a str>>,
 }
 
 impl<'a> Columns<'a> {
-    fn read(log: &'a str) -> Self {
+    pub(super) fn read(log: &'a str) -> Self {
         let mut lines = log.lines().map(|line| line.split(',').collect::<Vec<_>>());
         let names = lines.next().unwrap_or_default();
         Self { names, rows: lines.collect() }
     }
 
     /// Step and value.
-    fn of(&self, name: &str) -> Vec<(f64, f64)> {
+    pub(super) fn of(&self, name: &str) -> Vec<(f64, f64)> {
         let Some(column) = self.names.iter().position(|it| *it == name) else { return Vec::new() };
         let number = |row: &Vec<&str>, at: usize| row.get(at)?.parse::<f64>().ok().filter(|x| x.is_finite());
         self.rows.iter().filter_map(|row| Some((number(row, 0)?, number(row, column)?))).collect()

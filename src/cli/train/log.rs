@@ -19,16 +19,29 @@ pub(super) struct Log {
     path: PathBuf,
     pub(super) bar: ProgressBar,
     pub(super) held_out: Vec<String>,
-    /// Exact match and BLEU of the last decoding.
+    /// Exact match and BLEU of the model that is kept: the last, or with patience the one of the lowest loss.
     pub(super) scores: Option<(f64, f64)>,
+    /// With patience, the lowest loss on the held-out texts.
+    lowest: Option<f64>,
     /// The last step's; NaN before the first.
     pub(super) loss: f32,
     pub(super) began: Instant,
 }
 
 impl Log {
-    pub(super) fn open(dir: &Path, resume: bool, held_out: &[String]) -> Result<Self, CliError> {
+    pub(super) fn open(
+        dir: &Path,
+        resume: bool,
+        patient: bool,
+        held_out: &[String],
+    ) -> Result<Self, CliError> {
         let path = dir.join("log.csv");
+        let (mut lowest, mut scores) = (patient.then_some(f64::INFINITY), None);
+        if let (true, true, Ok(log)) = (resume, patient, fs::read_to_string(&path)) {
+            if let Some((loss, of_it)) = best(&log) {
+                (lowest, scores) = (Some(loss), Some(of_it));
+            }
+        }
         if !resume || !path.exists() {
             write(
                 &path,
@@ -42,7 +55,7 @@ impl Log {
             bar.set_style(style);
         }
         let (held_out, began) = (held_out.to_vec(), Instant::now());
-        Ok(Self { path, bar, held_out, scores: None, loss: f32::NAN, began })
+        Ok(Self { path, bar, held_out, scores, lowest, loss: f32::NAN, began })
     }
 
     pub(super) fn record(&mut self, event: &Event<'_>) {
@@ -66,7 +79,11 @@ impl Log {
                 let total: f64 = pairs.map(|(output, text)| bleu(output, text)).sum();
                 let count = outputs.len().max(1) as f64;
                 let (exact, bleu) = (exact as f64 / count, total / count);
-                self.scores = Some((exact, bleu));
+                let loss_now = f64::from(*loss);
+                if self.lowest.is_none_or(|lowest| loss_now < lowest) {
+                    self.scores = Some((exact, bleu));
+                    self.lowest = self.lowest.map(|_| loss_now);
+                }
                 self.line(&format!("{step},,,{exact:.4},{bleu:.2},{loss},"));
                 self.picture();
             }
@@ -105,8 +122,32 @@ impl Log {
     }
 }
 
+/// The lowest loss on held-out texts in a log, and exact match and BLEU then.
+fn best(log: &str) -> Option<(f64, (f64, f64))> {
+    let columns = chart::Columns::read(log);
+    let of = |name: &str, step: f64| {
+        let (_, value) = columns.of(name).into_iter().rfind(|(at, _)| at.total_cmp(&step).is_eq())?;
+        Some(value)
+    };
+    let (step, loss) = columns.of("held_out_loss").into_iter().min_by(|a, b| a.1.total_cmp(&b.1))?;
+    Some((loss, (of("held_out_exact_match", step)?, of("held_out_bleu", step)?)))
+}
+
 fn verbose(text: &str) {
     if level() == Level::Verbose {
         warn(text);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::best;
+
+    #[test]
+    fn the_scores_of_the_lowest_loss_are_found() {
+        let log = "step,loss,samples_per_second,held_out_exact_match,held_out_bleu,held_out_loss,learning_rate\n\
+                   1,3.0,10,,,,0.1\n200,,,0.1,30.5,0.9,\n400,,,0.2,41.0,0.7,\n600,,,0.3,40.0,0.8,\n601,2.0,";
+        assert_eq!(best(log), Some((0.7, (0.2, 41.0))));
+        assert_eq!(best("step,loss\n1,2.0\n"), None);
     }
 }

@@ -83,11 +83,13 @@ impl Correcting {
 pub(super) fn listed(settings: &Settings) -> Value {
     json!({
         "batch_size": settings.batch,
+        "micro_batch": settings.micro_batch,
         "learning_rate": settings.learning_rate,
         "warmup": settings.warm_up,
         "schedule": format!("{:?}", settings.schedule).to_lowercase(),
         "clip": settings.clip,
         "label_smoothing": settings.label_smoothing,
+        "held_out_every": settings.held_out_every,
         "patience": settings.patience,
         "depths": settings.depths,
         "refresh_every": (settings.depths > 1).then_some(settings.refresh_every),

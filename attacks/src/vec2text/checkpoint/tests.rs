@@ -208,6 +208,30 @@ fn damaged_shards_are_refused() {
     refused(place.path(), &["index.json", "weight_map"]);
 }
 
+/// Each with one tensor of a shape that does not belong.
+#[test]
+fn weights_that_do_not_fit_each_other_are_refused() {
+    let decoder = "encoder_decoder.decoder.block.0.layer";
+    for (name, shape) in [
+        ("encoder_decoder.lm_head".to_owned(), (20, 16)),
+        ("encoder_decoder.lm_head".to_owned(), (0, 8)),
+        (format!("{decoder}.0.SelfAttention.q"), (8, 16)),
+        (format!("{decoder}.0.SelfAttention.k"), (8, 16)),
+        (format!("{decoder}.1.EncDecAttention.v"), (0, 8)),
+        (format!("{decoder}.0.SelfAttention.relative_attention_bias"), (0, 2)),
+        (format!("{decoder}.2.DenseReluDense.wi"), (12, 4)),
+        (format!("{decoder}.2.DenseReluDense.wo"), (4, 12)),
+    ] {
+        let place = rewritten(DType::F32, |all| {
+            let tensor = Tensor::ones(shape, DType::F32, &Device::Cpu).unwrap();
+            all.insert(format!("{name}.weight"), tensor);
+        });
+        let loaded = Checkpoint::read(place.path(), &Device::Cpu).and_then(|it| it.model(Inverter::load));
+        let Err(error) = loaded else { panic!("{name} {shape:?}") };
+        assert!(error.to_string().contains("model.safetensors"), "{name} {shape:?}: {error}");
+    }
+}
+
 #[test]
 fn contradictions_are_refused() {
     let place = folder("inverter");
@@ -221,6 +245,7 @@ fn contradictions_are_refused() {
         ("feed_forward_proj", json!("gated-gelu"), "another feed-forward layer"),
         ("feed_forward_proj", json!("gated-silu"), "cannot be run"),
         ("max_seq_length", json!(0), "max_seq_length is 0"),
+        ("max_seq_length", json!(1u64 << 40), "max_seq_length is"),
         ("max_seq_length", json!("long"), "config.json"),
     ] {
         let mut config = config.clone();
@@ -260,7 +285,7 @@ fn tokenizers_that_do_not_fit_are_refused() {
     fs::write(place.path().join("config.json"), config.replace("t5-base", "base")).unwrap();
     fs::write(place.path().join("spiece.model"), "").unwrap();
     refused(place.path(), &["tokenizer.json", "there is no such file", "spiece.model", "(base)"]);
-    // the language model's own folder, on this machine
+    // the language model's own folder
     let t5 = tempfile::tempdir().unwrap();
     fs::write(t5.path().join("tokenizer.json"), &whole).unwrap();
     let config = config.replace("t5-base", &t5.path().display().to_string());

@@ -71,7 +71,7 @@ fn missing(own: &Path, config: &Config, failure: Option<Error>) -> Error {
 fn read(path: &Path) -> Result<Tokenizer, Error> {
     let refuse = |error: &dyn std::fmt::Display| Error::File {
         path: path.to_owned(),
-        message: format!("damaged or not what it should be ({error}); copy or train it again"),
+        message: format!("damaged or not what it should be ({error}); get it anew"),
     };
     let bytes = fs::read(path).map_err(|error| refuse(&error))?;
     let mut tokenizer = Tokenizer::from_bytes(bytes).map_err(|error| refuse(&error))?;

@@ -249,7 +249,7 @@ impl Content {
 }
 
 fn damaged(path: &Path, error: impl std::fmt::Display) -> Error {
-    file(path, format!("damaged or not what it should be ({error}); copy or train it again"))
+    file(path, format!("damaged or not what it should be ({error}); get it anew"))
 }
 
 fn file(path: &Path, message: impl std::fmt::Display) -> Error {

@@ -21,7 +21,7 @@ const COMBINED: usize = 10;
 /// Edits every unsolved row's best hypothesis until nothing improves or the row's budget of queries
 /// is used up.
 pub(super) fn search(search: &mut Search<'_>, rows: &mut [Row]) -> Result<(), Error> {
-    let continuing = continuing_pieces(search);
+    let continuing = vocabulary::continuing(&search.attack.tokenizer);
     let budget = search.attack.local_queries;
     let mut states: Vec<State> = rows.iter().map(|row| State::new(row, budget)).collect();
     rows.iter_mut().for_each(Row::begin_local);
@@ -255,12 +255,6 @@ fn distinct(mut all: Vec<Edit>) -> Vec<Edit> {
     all.dedup_by_key(|it| (it.position, it.kind));
     all.sort_by(|a, b| a.score.total_cmp(&b.score));
     all
-}
-
-/// Which tokens continue a word.
-fn continuing_pieces(search: &Search<'_>) -> Vec<bool> {
-    let tokenizer = &search.attack.tokenizer;
-    (0..).map_while(|id| tokenizer.id_to_token(id)).map(|piece| vocabulary::continues(&piece)).collect()
 }
 
 #[cfg(test)]

@@ -11,6 +11,7 @@ use super::super::inverter::Inverter;
 use super::super::train::initial;
 use super::*;
 use crate::Attack;
+use crate::vec2text::Precision;
 
 const DIM: usize = 6;
 const TEXTS: [&str; 3] = ["rent is due in may", "ana pays the rent", "the may rent of ana is paid in june"];
@@ -40,6 +41,7 @@ fn attack() -> Vec2Text {
         paper: false,
         longest: 12,
         batch_size: 2,
+        precision: Precision::F32,
     }
 }
 

@@ -49,6 +49,18 @@ struct KeysValues {
     values: Vec<f32>,
 }
 
+impl KeysValues {
+    fn with_room(count: usize) -> Result<Self> {
+        let (mut keys, mut values) = (Vec::new(), Vec::new());
+        match keys.try_reserve_exact(count).and_then(|()| values.try_reserve_exact(count)) {
+            Ok(()) => Ok(Self { keys, values }),
+            Err(_) => {
+                bail!("there is no memory for the keys and values of so many tokens; use a smaller batch")
+            }
+        }
+    }
+}
+
 impl<'a> Decoding<'a> {
     /// Begins for every input of `memory`, with room for texts of `longest` tokens in so many beams an input.
     pub(crate) fn new(t5: &'a T5, memory: &Memory, beams: usize, longest: usize) -> Result<Self> {
@@ -59,8 +71,7 @@ impl<'a> Decoding<'a> {
             let keys = with(&states, |states| k.product(states))??;
             let values = with(&states, |states| v.product(states))??;
             let room = inputs * beams * longest * block.attention.inner();
-            let own = KeysValues { keys: Vec::with_capacity(room), values: Vec::with_capacity(room) };
-            Ok(Layer { read: KeysValues { keys, values }, own })
+            Ok(Layer { read: KeysValues { keys, values }, own: KeysValues::with_room(room)? })
         };
         let masked = match &memory.mask {
             Some(mask) => mask.to_dtype(candle_core::DType::F32)?.to_vec2::<f32>()?,
@@ -156,7 +167,9 @@ fn attend(
     let mut mixed = vec![0.0; queries.len()];
     let beams = mixed.chunks_exact_mut(inner).zip(queries.chunks_exact(inner)).zip(&places);
     let find = |((mixed, query), places): ((&mut [f32], &[f32]), &&[u32])| {
-        wide::widest(|| find(query, from, places, inner / attention.heads, bias, mixed));
+        threads::flushing_subnormals(|| {
+            wide::widest(|| find(query, from, places, inner / attention.heads, bias, mixed));
+        });
     };
     let scores: usize = places.iter().map(|places| places.len()).sum();
     if scores < SPLIT || threads::for_a_product() == 1 {

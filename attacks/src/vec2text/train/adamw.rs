@@ -104,3 +104,31 @@ impl AdamW {
         var.set(&Tensor::from_vec(values, var.shape(), var.device())?)
     }
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use candle_core::Device;
+
+    use super::*;
+
+    /// The first moments after a step are a tenth of the gradient, scaled down to the norm.
+    #[test]
+    fn gradients_are_clipped_to_the_norm() {
+        let var =
+            Var::from_tensor(&Tensor::zeros(2, candle_core::DType::F32, &Device::Cpu).unwrap()).unwrap();
+        let vars = BTreeMap::from([("weight".to_owned(), var)]);
+        for (gradient, clip, expected) in
+            [([3.0f32, 4.0], 1.0, [0.06f32, 0.08]), ([0.3, 0.4], 1.0, [0.03, 0.04])]
+        {
+            let mut optimizer = AdamW::new(&vars, (Moments::new(), 0), clip);
+            let gradients =
+                BTreeMap::from([("weight".to_owned(), Tensor::new(&gradient, &Device::Cpu).unwrap())]);
+            optimizer.step(&vars, gradients, 1e-3).unwrap();
+            let (first, _) = &optimizer.moments()["weight"];
+            for (found, expected) in first.iter().zip(expected) {
+                assert!((found - expected).abs() < 1e-6, "{first:?}");
+            }
+        }
+    }
+}

@@ -123,6 +123,7 @@ pub fn corrector(
         Some(init) => {
             init.shares_tokens_with(&from)?;
             if init.is_language_model_alone() {
+                init.is_as_wide_as(&from)?;
                 from.tensors.retain(|name, _| !name.starts_with("encoder_decoder."));
                 from.tensors.extend(init.tensors);
                 initial::corrector(&from.tensors).map_err(model_error)?

@@ -179,8 +179,13 @@ impl Source<'_> {
 
     /// Removes the files that no checkpoint from here on needs.
     pub(super) fn forget(&self, number: usize) {
-        for old in number.saturating_sub(4)..number.saturating_sub(1) {
-            let _ = fs::remove_file(self.file(old));
+        let Ok(files) = fs::read_dir(self.out) else { return };
+        for path in files.flatten().map(|file| file.path()) {
+            let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+            let round = name.strip_prefix("round-").and_then(|name| name.strip_suffix(".safetensors"));
+            if round.and_then(|round| round.parse().ok()).is_some_and(|round: usize| round + 1 < number) {
+                let _ = fs::remove_file(path);
+            }
         }
     }
 }

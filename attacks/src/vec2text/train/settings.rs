@@ -86,7 +86,7 @@ pub enum Event<'a> {
     Step {
         /// Steps so far.
         step: usize,
-        /// The mean negative log-likelihood of a token.
+        /// The mean loss of a token: its negative log-likelihood, smoothed where the settings say so.
         loss: f32,
         /// The learning rate of the step.
         learning_rate: f64,

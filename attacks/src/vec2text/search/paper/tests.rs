@@ -10,7 +10,7 @@ use serde_json::Value;
 
 use super::*;
 use crate::Attack;
-use crate::vec2text::Vec2Text;
+use crate::vec2text::{Precision, Vec2Text};
 
 const DIM: usize = 48;
 /// Words that the embedder reads: as many as fit, with the end token, into the longest text.
@@ -65,24 +65,39 @@ fn part(text: &str) -> Array1<f32> {
     values.collect()
 }
 
-/// All hypotheses that are kept, with their tokens and cosines, at each step, for each width.
 #[test]
 fn the_loop_equals_the_reference_token_for_token() {
+    let mut texts = HashSet::new();
+    for beams in BEAMS {
+        texts.extend(compared(&paper(beams), beams, &beams.to_string()));
+    }
+    assert!(texts.len() > 80, "{} texts are too few to tell anything", texts.len());
+}
+
+/// Texts that are cut, by both models, go on without an end token.
+#[test]
+fn the_loop_equals_the_reference_where_texts_are_cut() {
+    let mut attack = paper(2).paper_length(6);
+    attack.max_length = 6;
+    compared(&attack, 2, "cut");
+}
+
+/// Compares all hypotheses that are kept, with their tokens and cosines, at each step; returns the best texts.
+fn compared(attack: &Vec2Text, beams: usize, name: &str) -> HashSet<String> {
     let courses = courses();
     assert!(courses.len() >= 30);
     let targets = targets(&courses);
     let mut texts = HashSet::new();
-    for beams in BEAMS {
-        let attack = paper(beams);
+    {
         let oracle = |texts: &[&str]| Ok(embed(texts));
-        let mut search = Search { attack: &attack, oracle: &oracle, known: HashMap::new() };
+        let mut search = Search { attack, oracle: &oracle, known: HashMap::new() };
         let mut rows = begin(&mut search, targets.view(), targets.view()).unwrap();
         for step in 0..=STEPS {
             if step > 0 {
                 correct(&mut search, &mut rows, step == STEPS).unwrap();
             }
             for (row, course) in rows.iter().zip(&courses) {
-                let expected = &course["courses"][beams.to_string()][step];
+                let expected = &course["courses"][name][step];
                 let tokens: Vec<Vec<u32>> = row.hypotheses.iter().map(|it| fed_back(&it.candidate)).collect();
                 assert_eq!(serde_json::json!(tokens), expected["tokens"], "beams {beams}, step {step}");
                 for (ours, theirs) in row.hypotheses.iter().zip(expected["cosines"].as_array().unwrap()) {
@@ -93,10 +108,11 @@ fn the_loop_equals_the_reference_token_for_token() {
             }
         }
     }
-    assert!(texts.len() > 80, "{} texts are too few to tell anything", texts.len());
+    texts
 }
 
-/// On every vector a cosine that is at least the loop's, with at most half of its queries.
+/// On every vector a cosine that is at least the loop's; with a small budget for the local search, at most
+/// half of the loop's queries.
 #[test]
 fn the_default_mode_is_never_behind_the_loop() {
     let targets = targets(&courses());
@@ -107,9 +123,27 @@ fn the_default_mode_is_never_behind_the_loop() {
         assert_eq!(queries(&published), published.len() * (1 + beams + (STEPS - 1) * beams * beams));
         let ours = invert(attack(beams).local_queries(2));
         assert!(2 * queries(&ours) <= queries(&published), "beams {beams}: {} queries", queries(&ours));
-        for (row, (ours, published)) in ours.iter().zip(&published).enumerate() {
-            let (ours, published) = (ours.cosine, published.cosine);
-            assert!(ours >= published - 1e-6, "beams {beams}, row {row}: {ours} and {published}");
+        for ours in [ours, invert(attack(beams))] {
+            for (row, (ours, published)) in ours.iter().zip(&published).enumerate() {
+                let (ours, published) = (ours.cosine, published.cosine);
+                assert!(ours >= published - 1e-6, "beams {beams}, row {row}: {ours} and {published}");
+            }
         }
+    }
+}
+
+#[test]
+fn narrow_weights_recover_nearly_as_much() {
+    let targets = targets(&courses());
+    let mean = |attack: Vec2Text| {
+        let found = attack.invert(targets.view(), &|texts| Ok(embed(texts))).unwrap();
+        found.iter().map(|it| it.cosine).sum::<f32>() / found.len() as f32
+    };
+    let full = mean(paper(2));
+    for (precision, name) in [(Precision::Bf16, "bf16"), (Precision::Q8, "q8")] {
+        let narrow = paper(2).precision(precision).unwrap();
+        assert!(narrow.to_string().ends_with(&format!("paper, length=16, weights={name})")), "{narrow}");
+        let narrow = mean(narrow);
+        assert!((full - narrow).abs() < 0.03, "{name}: {narrow}, and {full} in full");
     }
 }
