@@ -3,7 +3,8 @@
 //! An [`Attack`] is given vectors and an [`Oracle`], the attacker's query access to an embedding
 //! function, and returns the texts it believes the vectors came from. [`alignment`] fits the maps
 //! with which an attacker who knows some pairs undoes a defense first; `vec2text` (feature
-//! `vec2text`) is the attack of Morris et al., EMNLP 2023 (arXiv 2310.06816).
+//! `vec2text`) is the attack of Morris et al., EMNLP 2023 (arXiv 2310.06816). Feature `hub` fetches
+//! models by their names.
 
 pub mod alignment;
 mod decomposition;

@@ -119,7 +119,7 @@ impl Weight {
     /// `[rows, depth]` to `[rows, columns]`, on plain values.
     pub(crate) fn product(&self, states: &[f32]) -> Result<Vec<f32>> {
         let (_, depth) = self.dims()?;
-        if depth == 0 || states.len() % depth != 0 {
+        if depth == 0 || !states.len().is_multiple_of(depth) {
             bail!("{} values of states meet weights of width {depth}", states.len());
         }
         match self {

@@ -37,10 +37,9 @@ impl Log {
     ) -> Result<Self, CliError> {
         let path = dir.join("log.csv");
         let (mut lowest, mut scores) = (patient.then_some(f64::INFINITY), None);
-        if let (true, true, Ok(log)) = (resume, patient, fs::read_to_string(&path)) {
-            if let Some((loss, of_it)) = best(&log) {
-                (lowest, scores) = (Some(loss), Some(of_it));
-            }
+        let log = if resume && patient { fs::read_to_string(&path).ok() } else { None };
+        if let Some((loss, of_it)) = log.as_deref().and_then(best) {
+            (lowest, scores) = (Some(loss), Some(of_it));
         }
         if !resume || !path.exists() {
             write(
