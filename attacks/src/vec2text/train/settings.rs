@@ -3,6 +3,8 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use candle_core::Device;
+
 use crate::Error;
 use crate::vec2text::config::Preset;
 
@@ -58,6 +60,8 @@ pub struct Settings {
     pub held_out_every: usize,
     /// Whether to go on from the checkpoint in the output folder.
     pub resume: bool,
+    /// Where the model is trained.
+    pub device: Device,
 }
 
 /// How the learning rate falls to zero after warm-up.
@@ -150,6 +154,7 @@ impl Default for Settings {
             checkpoint_every: Duration::from_secs(60),
             held_out_every: 200,
             resume: false,
+            device: Device::Cpu,
         }
     }
 }
