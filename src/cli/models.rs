@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use candle_core::Device;
 use embosk::Stack;
 use embosk::attacks::hub::Hub;
 use embosk::attacks::vec2text::{LOCAL_QUERIES, Vec2Text};
@@ -12,6 +13,11 @@ use super::{CliError, progress, warn};
 
 /// What `--embedder` names.
 pub(crate) fn embedder(name: &str) -> Result<SentenceTransformer, CliError> {
+    embedder_on(name, &Device::Cpu)
+}
+
+/// What `--embedder` or `--teacher` names, to run on a device.
+pub(crate) fn embedder_on(name: &str, device: &Device) -> Result<SentenceTransformer, CliError> {
     let folder = local(name, Hub::embedder)?;
     if name == "reference" && folder.is_none() {
         return Err(CliError::new(
@@ -30,7 +36,7 @@ pub(crate) fn embedder(name: &str) -> Result<SentenceTransformer, CliError> {
              hub (owner/model)"
         ))
     })?;
-    Ok(SentenceTransformer::load(folder)?)
+    Ok(SentenceTransformer::load_on(folder, device)?)
 }
 
 /// The folder that a name stands for: itself, or that of a model on the hub, from the cache or fetched.

@@ -23,9 +23,9 @@ pub(crate) const PAD: u32 = 0;
 /// The token that ends a text.
 pub(crate) const EOS: u32 = 1;
 
-const EPSILON: f32 = 1e-6;
+pub(crate) const EPSILON: f32 = 1e-6;
 /// Distances from here on share the last bucket of the position bias.
-const MAX_DISTANCE: usize = 128;
+pub(crate) const MAX_DISTANCE: usize = 128;
 const MASKED: f64 = -1e9;
 
 /// An encoder-decoder.

@@ -24,10 +24,7 @@ pub(super) struct Course {
     /// Gradients of a larger norm are scaled down to this one.
     #[arg(long, default_value_t = 1.0, value_name = "NORM")]
     clip: f64,
-    /// The share of a token's probability that is spread over all tokens.
-    #[arg(long, default_value_t = 0.0, value_name = "SHARE")]
-    label_smoothing: f64,
-    /// Steps between decodings of held-out texts.
+    /// Steps between looks at the held-out texts.
     #[arg(long, default_value_t = 200, value_name = "N")]
     held_out_every: usize,
     /// Stop after so many of these without a lower loss, and keep the model of the lowest.
@@ -65,7 +62,6 @@ impl Course {
                 Schedule::Linear => train::Schedule::Linear,
             },
             clip: self.clip,
-            label_smoothing: self.label_smoothing,
             held_out_every: self.held_out_every,
             patience: self.patience,
             ..settings

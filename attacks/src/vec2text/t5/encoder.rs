@@ -37,17 +37,24 @@ impl T5Encoder {
     /// # Errors
     /// [`Error::File`] where a file is missing, damaged, not a T5's, or contradicts `config.json`.
     pub fn load(dir: &Path) -> std::result::Result<Self, Error> {
+        Self::load_on(dir, &Device::Cpu)
+    }
+
+    /// Loads a folder as [`load`](Self::load) does, to run on a device.
+    ///
+    /// # Errors
+    /// As [`load`](Self::load), and where the device cannot hold it.
+    pub fn load_on(dir: &Path, device: &Device) -> std::result::Result<Self, Error> {
         let (file, tensors) = checkpoint::encoder(dir)?;
-        let vb = VarBuilder::from_tensors(tensors, DType::F32, &Device::Cpu);
-        Self::from_tensors(&vb).map_err(|error| Error::File {
+        let vb = VarBuilder::from_tensors(tensors, DType::F32, device);
+        Self::from_tensors(&vb.pp("encoder_decoder")).map_err(|error| Error::File {
             path: file,
             message: format!("the tensors are not those of a T5 encoder: {error}"),
         })
     }
 
-    fn from_tensors(vb: &VarBuilder<'_>) -> Result<Self> {
-        let vb = vb.pp("encoder_decoder");
-        let (shared, encoder) = (tensor(&vb, "shared.weight")?, vb.pp("encoder"));
+    pub(crate) fn from_tensors(vb: &VarBuilder<'_>) -> Result<Self> {
+        let (shared, encoder) = (tensor(vb, "shared.weight")?, vb.pp("encoder"));
         let table = tensor(&encoder, "block.0.layer.0.SelfAttention.relative_attention_bias.weight")?;
         let (heads, width) = (table.dim(1)?, shared.dim(1)?);
         if heads == 0 || width == 0 {

@@ -15,19 +15,20 @@ use super::super::threads::{in_parallel, threads};
 use super::super::{model_error, pad, to_tensor, vocabulary};
 use super::examples::Lesson;
 use super::settings::Settings;
+use super::trainable::Trainable;
 use crate::Error;
 
-/// Examples that are decoded together.
-const CHUNK: usize = 64;
+/// Held-out examples that run through a model together.
+pub(super) const CHUNK: usize = 64;
 
-/// What the inverter's and the corrector's training differ in.
-pub(super) trait Trainable: Sized + Sync {
+/// A model that writes texts: what the inverter's and the corrector's training differ in.
+pub(super) trait LanguageModel: Sized + Sync {
     fn load(vb: &VarBuilder<'_>) -> candle_core::Result<Self>;
     fn t5(&self) -> &T5;
     fn encode_rows(&self, lesson: Lesson<'_>, rows: &[usize]) -> candle_core::Result<Memory>;
 }
 
-impl Trainable for Inverter {
+impl LanguageModel for Inverter {
     fn load(vb: &VarBuilder<'_>) -> candle_core::Result<Self> {
         Inverter::load(vb)
     }
@@ -41,7 +42,7 @@ impl Trainable for Inverter {
     }
 }
 
-impl Trainable for Corrector {
+impl LanguageModel for Corrector {
     fn load(vb: &VarBuilder<'_>) -> candle_core::Result<Self> {
         Corrector::load(vb)
     }
@@ -60,7 +61,7 @@ impl Trainable for Corrector {
     }
 }
 
-/// The mean loss of a token over `rows`, and its gradients by name.
+/// The mean loss over `rows`, and its gradients by name.
 ///
 /// A batch is cut into parts, and parts are added up in their order, so that neither memory nor a sum
 /// depends on how many threads there are or how large the batch is.
@@ -71,13 +72,13 @@ pub(super) fn gradients<M: Trainable>(
     lesson: Lesson<'_>,
     rows: &[usize],
 ) -> Result<(f32, BTreeMap<String, Tensor>), Error> {
-    let total: usize = rows.iter().map(|&row| lesson.data.tokens[row].len()).sum();
+    let total = M::terms(lesson, rows);
     let parts: Vec<&[usize]> = rows.chunks(settings.micro_batch).rev().collect();
     let mut sum: BTreeMap<String, Tensor> = BTreeMap::new();
     let mut mean = 0.0;
     for parts in parts.chunks(threads()) {
         let results = in_parallel(parts, |rows| {
-            let loss = (loss(model, lesson, rows, settings.label_smoothing)? / total as f64)?;
+            let loss = (model.loss(lesson, rows, settings.label_smoothing)? / total as f64)?;
             let gradients = loss.backward()?;
             let own = vars.iter().filter_map(|(name, var)| Some((name, gradients.get(var)?.clone())));
             Ok::<_, candle_core::Error>((loss.to_scalar::<f32>()?, own.collect::<Vec<_>>()))
@@ -98,7 +99,7 @@ pub(super) fn gradients<M: Trainable>(
 }
 
 /// The summed negative log-likelihood of the rows' tokens.
-fn loss<M: Trainable>(
+pub(super) fn loss<M: LanguageModel>(
     model: &M,
     lesson: Lesson<'_>,
     rows: &[usize],
@@ -129,18 +130,18 @@ fn smoothed(logits: &Tensor, targets: &Tensor, share: f64) -> candle_core::Resul
     losses + ((of_target - logits.mean(D::Minus1)?)? * share)?
 }
 
-/// The mean loss of a token over all examples, without smoothing.
+/// The mean loss over all examples, without smoothing.
 pub(super) fn held_out_loss<M: Trainable>(model: &M, lesson: Lesson<'_>) -> Result<f32, Error> {
     let rows: Vec<usize> = (0..lesson.data.len()).collect();
     let parts: Vec<&[usize]> = rows.chunks(CHUNK).collect();
-    let losses = in_parallel(&parts, |rows| loss(model, lesson, rows, 0.0)?.to_scalar::<f32>())
-        .map_err(model_error)?;
-    let tokens: usize = lesson.data.tokens.iter().map(Vec::len).sum();
-    Ok((losses.iter().copied().map(f64::from).sum::<f64>() / tokens.max(1) as f64) as f32)
+    let losses =
+        in_parallel(&parts, |rows| model.loss(lesson, rows, 0.0)?.to_scalar::<f32>()).map_err(model_error)?;
+    let terms = M::terms(lesson, &rows);
+    Ok((losses.iter().copied().map(f64::from).sum::<f64>() / terms.max(1) as f64) as f32)
 }
 
 /// Greedy decodings of rows. Where `go_on` says no, there are none.
-pub(super) fn decode<M: Trainable>(
+pub(super) fn decode<M: LanguageModel>(
     model: &M,
     lesson: Lesson<'_>,
     rows: &[usize],
