@@ -116,7 +116,7 @@ impl Source<'_> {
     /// The corrector's own hypotheses for a round, by these weights.
     fn corrected<M: Trainable>(&self, number: usize, weights: &Weights) -> Result<Later, Error> {
         let Some(embed) = self.embed else { return Ok(Later::new()) };
-        let model: M = load(weights)?;
+        let model: M = load(weights, &self.settings.device)?;
         let plan = self.plan(number);
         let mut later = Later::new();
         let go_on = || !self.over.load(Ordering::Relaxed);

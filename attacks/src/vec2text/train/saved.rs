@@ -134,8 +134,10 @@ impl Saved {
     }
 
     /// The weights, ready to be trained.
-    pub(super) fn vars(&self) -> Result<BTreeMap<String, Var>, Error> {
-        let var = |(name, tensor): (&String, &Tensor)| Ok((name.clone(), Var::from_tensor(tensor)?));
+    pub(super) fn vars(&self, device: &Device) -> Result<BTreeMap<String, Var>, Error> {
+        let var = |(name, tensor): (&String, &Tensor)| {
+            Ok((name.clone(), Var::from_tensor(&tensor.to_device(device)?)?))
+        };
         self.tensors.iter().map(var).collect::<candle_core::Result<_>>().map_err(model_error)
     }
 
@@ -158,7 +160,7 @@ impl Saved {
             vars.iter().map(|(name, var)| (name.clone(), var.as_tensor().clone())).collect();
         let half: candle_core::Result<HashMap<String, Tensor>> =
             all.iter().map(|(name, tensor)| Ok((name.clone(), tensor.to_dtype(DType::F16)?))).collect();
-        for (name, (first, second)) in optimizer.moments() {
+        for (name, (first, second)) in optimizer.moments()? {
             for (which, values) in [("first", first), ("second", second)] {
                 let length = values.len();
                 let tensor = Tensor::from_vec(values, length, &Device::Cpu).map_err(model_error)?;
