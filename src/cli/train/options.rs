@@ -1,6 +1,7 @@
 //! How a model learns: the options of `train` that say it.
 
 use clap::ValueEnum;
+use embosk::attacks::vec2text::Stored;
 use embosk::attacks::vec2text::train::{self, Settings};
 use serde_json::{Value, json};
 
@@ -33,6 +34,15 @@ pub(super) struct Course {
     /// Stop after so many of these without a lower loss, and keep the model of the lowest.
     #[arg(long, value_name = "N")]
     patience: Option<usize>,
+    /// How the model's weights are stored: in 16 bits, or matrices in 8 with a scale for each 32 values.
+    #[arg(long, value_enum, default_value_t = Store::F16)]
+    store: Store,
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum Store {
+    F16,
+    Q8,
 }
 
 #[derive(Debug, Clone, Copy, ValueEnum)]
@@ -68,6 +78,10 @@ impl Course {
             label_smoothing: self.label_smoothing,
             held_out_every: self.held_out_every,
             patience: self.patience,
+            stored: match self.store {
+                Store::F16 => Stored::F16,
+                Store::Q8 => Stored::Q8,
+            },
             ..settings
         }
     }
@@ -91,6 +105,7 @@ pub(super) fn listed(settings: &Settings) -> Value {
         "label_smoothing": settings.label_smoothing,
         "held_out_every": settings.held_out_every,
         "patience": settings.patience,
+        "store": format!("{:?}", settings.stored).to_lowercase(),
         "depths": settings.depths,
         "refresh_every": (settings.depths > 1).then_some(settings.refresh_every),
     })

@@ -277,7 +277,8 @@ impl<M: Trainable> Run<'_, M> {
         // with patience, the model that is kept is the best
         let (patient, last) = (settings.patience.is_some(), over && moved);
         if last || self.last_saved.elapsed() > settings.checkpoint_every || (better && patient) {
-            self.saved.write(&self.vars, &self.optimizer, step, elapsed, better || !patient)?;
+            let model = (better || !patient).then_some(settings.stored);
+            self.saved.write(&self.vars, &self.optimizer, step, elapsed, model)?;
             self.source.forget(self.source.round_of(step));
             self.last_saved = Instant::now();
             on_event(Event::Saved { step });

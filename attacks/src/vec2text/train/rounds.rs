@@ -244,8 +244,7 @@ impl<'scope, 'env> Rounds<'scope, 'env> {
             .map(|(name, var)| Ok((name.clone(), var.as_tensor().detach().copy()?)))
             .collect::<candle_core::Result<_>>()
             .map_err(model_error)?;
-        let tensors = weights.iter().map(|(name, tensor)| (name.clone(), tensor.clone())).collect();
-        saved::write_tensors(&self.source.file(number), &tensors, None)?;
+        saved::write_tensors(&self.source.file(number), &weights, None)?;
         Ok(weights)
     }
 

@@ -1,16 +1,19 @@
 //! The output folder of a training: the model for use, and what resuming needs.
 
 use std::collections::{BTreeMap, HashMap};
+use std::fmt::Display;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use candle_core::{DType, Device, Tensor, Var};
+use candle_core::{Device, Tensor, Var};
+use safetensors::View;
 use serde::{Deserialize, Serialize};
 use tokenizers::Tokenizer;
 
 use super::super::config::Config;
 use super::super::model_error;
+use super::super::stored::Stored;
 use super::adamw::{AdamW, Moments};
 use super::settings::{Budget, Schedule, Settings};
 use crate::Error;
@@ -146,7 +149,7 @@ impl Saved {
         (std::mem::take(&mut self.moments), self.step)
     }
 
-    /// Writes the checkpoint, and where the model is to be `kept` that too, in half precision. Each file is
+    /// Writes the checkpoint, and where a `model` is to be kept that too, stored in that way. Each file is
     /// whole or not there.
     pub(super) fn write(
         &mut self,
@@ -154,12 +157,10 @@ impl Saved {
         optimizer: &AdamW,
         step: usize,
         elapsed: Duration,
-        kept: bool,
+        model: Option<Stored>,
     ) -> Result<(), Error> {
         let mut all: HashMap<String, Tensor> =
             vars.iter().map(|(name, var)| (name.clone(), var.as_tensor().clone())).collect();
-        let half: candle_core::Result<HashMap<String, Tensor>> =
-            all.iter().map(|(name, tensor)| Ok((name.clone(), tensor.to_dtype(DType::F16)?))).collect();
         for (name, (first, second)) in optimizer.moments()? {
             for (which, values) in [("first", first), ("second", second)] {
                 let length = values.len();
@@ -173,8 +174,10 @@ impl Saved {
         let metadata = HashMap::from([("state".to_owned(), state)]);
         // a model without a checkpoint could not be resumed
         write_tensors(&self.dir.join(CHECKPOINT), &all, Some(metadata))?;
-        if kept {
-            write_tensors(&self.dir.join(MODEL), &half.map_err(model_error)?, None)?;
+        if let Some(stored) = model {
+            let parts = vars.iter().map(|(name, var)| stored.parts(name, var.as_tensor()));
+            let parts = parts.collect::<candle_core::Result<Vec<_>>>().map_err(model_error)?;
+            write_tensors(&self.dir.join(MODEL), parts.into_iter().flatten(), None)?;
         }
         Ok(())
     }
@@ -245,9 +248,9 @@ fn fingerprint(settings: &Settings) -> String {
     text
 }
 
-pub(super) fn write_tensors(
+pub(super) fn write_tensors<N: AsRef<str> + Ord + Display, V: View>(
     path: &Path,
-    tensors: &HashMap<String, Tensor>,
+    tensors: impl IntoIterator<Item = (N, V)>,
     metadata: Option<HashMap<String, String>>,
 ) -> Result<(), Error> {
     let bytes = safetensors::serialize(tensors, metadata).map_err(|error| file(path, error))?;
