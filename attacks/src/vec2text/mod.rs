@@ -13,6 +13,7 @@ mod kernels;
 pub mod pooling;
 mod product;
 mod search;
+mod stored;
 mod t5;
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
@@ -35,6 +36,7 @@ pub use self::checkpoint::Weights;
 pub use self::config::{Config, Preset};
 use self::corrector::Corrector;
 use self::inverter::Inverter;
+pub use self::stored::Stored;
 pub use self::t5::T5Encoder;
 use self::threads::{in_parallel, threads};
 pub use self::weight::Precision;

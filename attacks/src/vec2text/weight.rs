@@ -162,12 +162,22 @@ impl CustomOp1 for Narrow {
 fn in_eight_bits(full: &[f32], depth: usize) -> NarrowValues {
     let (mut values, mut scales) = (Vec::with_capacity(full.len()), Vec::new());
     for block in full.chunks(depth.max(1)).flat_map(|row| row.chunks(BLOCK)) {
-        let scale = block.iter().fold(0f32, |most, value| most.max(value.abs())) / 127.0;
-        let inverse = if scale > 0.0 { scale.recip() } else { 0.0 };
-        values.extend(block.iter().map(|value| (value * inverse).round() as i8));
+        let scale = step(block);
+        values.extend(in_steps(block, scale));
         scales.push(scale);
     }
     NarrowValues::Q8 { values, scales }
+}
+
+/// The largest value's 127th part.
+pub(super) fn step(block: &[f32]) -> f32 {
+    block.iter().fold(0f32, |most, value| most.max(value.abs())) / 127.0
+}
+
+/// The values in whole steps of `scale`, halves away from zero.
+pub(super) fn in_steps(block: &[f32], scale: f32) -> impl Iterator<Item = i8> {
+    let inverse = if scale > 0.0 { scale.recip() } else { 0.0 };
+    block.iter().map(move |value| (value * inverse).round() as i8)
 }
 
 #[cfg(test)]

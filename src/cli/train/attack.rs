@@ -9,14 +9,14 @@ use embosk::attacks::vec2text::train::{self as training, Embed, Event, Examples,
 use embosk::attacks::vec2text::{Config, Preset, Vec2Text};
 use embosk::embedder::{EmbeddingCache, SentenceTransformer};
 use embosk::{Embedder, Stack};
-use ndarray::{Array2, ArrayView1};
+use ndarray::{Array2, ArrayView1, s};
 use serde_json::json;
 
 use super::super::progress::bar;
 use super::super::{models, remark};
 use super::common::{Common, embed};
 use super::held_out::HeldOut;
-use super::options::Correcting;
+use super::options::{Correcting, Writing};
 use super::{CliError, defended, hash, manifest, write};
 
 #[derive(Debug, clap::Args)]
@@ -35,9 +35,8 @@ pub(super) struct Attacking {
     /// then the texts take the defenses in turn. Where one needs a key, the attacker draws his own.
     #[arg(long, value_name = "SPEC")]
     defense: Vec<String>,
-    /// The share of a token's probability that is spread over all tokens.
-    #[arg(long, default_value_t = 0.0, value_name = "SHARE")]
-    label_smoothing: f64,
+    #[command(flatten)]
+    writing: Writing,
     #[command(flatten)]
     common: Common,
 }
@@ -72,11 +71,9 @@ pub(super) fn run(
     defended::protect(&stacks, &mut examples.vectors, common.seed, common.seed)?;
     defended::protect(&stacks, &mut held_out.vectors, common.seed, u64::MAX - common.seed)?;
     if let Some(inverter) = &inverter {
-        let inverter = Vec2Text::new(inverter, None)?;
-        models::fit(&inverter, &embedder)?;
+        let guesser = Guesser { inverter, device: &device, embedder: &embedder, cache: &cache };
         for part in [&mut examples, &mut held_out] {
-            part.hypotheses =
-                Some(hypotheses(&inverter, &embedder, &cache, part, &common.cache.hypotheses())?);
+            part.hypotheses = Some(guesser.hypotheses(part, &common.cache.hypotheses())?);
         }
     }
     let mut log = common.log(&settings, HeldOut::Texts(held_out.texts.clone()))?;
@@ -119,12 +116,12 @@ impl Attacking {
             Size::Small => Preset::SMALL,
             Size::Base => Preset::BASE,
         };
-        let settings = Settings {
-            init: self.init.clone(),
-            label_smoothing: self.label_smoothing,
-            ..self.common.settings(preset, device)?
-        };
-        Ok(correcting.map_or(settings.clone(), |correcting| correcting.apply(settings)))
+        let settings = Settings { init: self.init.clone(), ..self.common.settings(preset, device)? };
+        let settings = self.writing.apply(settings);
+        Ok(match correcting {
+            Some(correcting) => correcting.apply(settings),
+            None => settings,
+        })
     }
 }
 
@@ -138,37 +135,54 @@ fn examples(
     Ok(Examples { texts, vectors, hypotheses: None })
 }
 
-/// The inverter's guesses and their vectors, from the cache where they are there.
-fn hypotheses(
-    inverter: &Vec2Text,
-    embedder: &SentenceTransformer,
-    cache: &EmbeddingCache,
-    examples: &Examples,
-    dir: &Path,
-) -> Result<(Vec<String>, Array2<f32>), CliError> {
-    fs::create_dir_all(dir).map_err(|error| CliError::new(format!("{}: {error}", dir.display())))?;
-    let bar = bar("guessing", examples.texts.len());
-    let mut texts = Vec::with_capacity(examples.texts.len());
-    let starts = (0..examples.texts.len()).step_by(4096);
-    for start in starts {
-        let end = (start + 4096).min(examples.texts.len());
-        let vectors = examples.vectors.slice(ndarray::s![start..end, ..]);
-        // protected vectors of a text differ from clean ones, and so do the guesses
-        let bytes = |row: ArrayView1<'_, f32>| row.iter().flat_map(|value| value.to_le_bytes()).collect();
-        let guessed_from = hash(vectors.rows().into_iter().map(|row| -> Vec<u8> { bytes(row) }));
-        let models = [inverter.hash(), embedder.hash(), guessed_from.as_str()].into_iter();
-        let key = hash(models.chain(examples.texts[start..end].iter().map(String::as_str)));
-        let path = dir.join(format!("{}.txt", &key[..32]));
-        let known = fs::read_to_string(&path).unwrap_or_default();
-        let mut chunk: Vec<String> = known.lines().map(String::from).collect();
-        if chunk.len() != end - start {
-            chunk = inverter.hypotheses(vectors)?;
-            write(&path, &(chunk.join("\n") + "\n"))?;
+/// Makes the hypotheses that a corrector learns from.
+struct Guesser<'a> {
+    inverter: &'a Path,
+    device: &'a candle_core::Device,
+    embedder: &'a SentenceTransformer,
+    cache: &'a EmbeddingCache,
+}
+
+impl Guesser<'_> {
+    /// The inverter's guesses and their vectors, from the cache where they are there.
+    fn hypotheses(&self, examples: &Examples, dir: &Path) -> Result<(Vec<String>, Array2<f32>), CliError> {
+        let inverter = Vec2Text::new(self.inverter, None)?;
+        models::fit(&inverter, self.embedder)?;
+        fs::create_dir_all(dir).map_err(|error| CliError::new(format!("{}: {error}", dir.display())))?;
+        let bar = bar("guessing", examples.texts.len());
+        let mut texts = Vec::with_capacity(examples.texts.len());
+        for start in (0..examples.texts.len()).step_by(4096) {
+            let end = (start + 4096).min(examples.texts.len());
+            let part = Examples {
+                texts: examples.texts[start..end].to_vec(),
+                vectors: examples.vectors.slice(s![start..end, ..]).to_owned(),
+                hypotheses: None,
+            };
+            // protected vectors of a text differ from clean ones, and so do the guesses
+            let bytes = |row: ArrayView1<'_, f32>| row.iter().flat_map(|value| value.to_le_bytes()).collect();
+            let guessed_from = hash(part.vectors.rows().into_iter().map(|row| -> Vec<u8> { bytes(row) }));
+            let models = [inverter.hash(), self.embedder.hash(), guessed_from.as_str()].into_iter();
+            let key = hash(models.chain(part.texts.iter().map(String::as_str)));
+            let path = dir.join(format!("{}.txt", &key[..32]));
+            let known = fs::read_to_string(&path).unwrap_or_default();
+            let mut chunk: Vec<String> = known.lines().map(String::from).collect();
+            if chunk.len() != end - start {
+                chunk = self.guess(&inverter, &part)?;
+                write(&path, &(chunk.join("\n") + "\n"))?;
+            }
+            texts.extend(chunk);
+            bar.set_position(end as u64);
         }
-        texts.extend(chunk);
-        bar.set_position(end as u64);
+        bar.finish_and_clear();
+        let vectors = embed(self.embedder, self.cache, &texts)?;
+        Ok((texts, vectors))
     }
-    bar.finish_and_clear();
-    let vectors = embed(embedder, cache, &texts)?;
-    Ok((texts, vectors))
+
+    fn guess(&self, inverter: &Vec2Text, part: &Examples) -> Result<Vec<String>, CliError> {
+        Ok(if self.device.is_cpu() {
+            inverter.hypotheses(part.vectors.view())?
+        } else {
+            training::hypotheses(self.inverter, part, self.device)?
+        })
+    }
 }

@@ -87,27 +87,32 @@ impl Common {
         }))
     }
 
-    /// The texts to train on, and those that are held out: of records the held-out split, of files
-    /// every hundredth line that is not trained on as well.
+    /// The texts to train on, and those that are held out, as many of each corpus: of records the held-out
+    /// split, of files every hundredth line that is not trained on as well.
     pub(super) fn texts(&self) -> Result<(Vec<String>, Vec<String>), CliError> {
         let (mut train, mut held_out) = (Vec::new(), Vec::new());
         for name in &self.corpus {
+            let mut apart = Vec::new();
             if let Some(count) = models::records(name)? {
                 train.extend(generate(Split::Train, self.seed).take(count).map(|record| record.text));
                 // far from the seeds that evaluations draw their records from
                 let seed = u64::MAX - self.seed;
-                held_out.extend(generate(Split::HeldOut, seed).take(HELD_OUT).map(|record| record.text));
-                continue;
+                apart.extend(generate(Split::HeldOut, seed).take(HELD_OUT).map(|record| record.text));
+            } else {
+                let texts = read_texts(Path::new(name))?;
+                let texts = texts.into_iter().enumerate().filter(|(_, text)| !text.trim().is_empty());
+                for (index, text) in texts {
+                    let target = if index % 100 == 99 { &mut apart } else { &mut train };
+                    target.push(text);
+                }
             }
-            let texts = read_texts(Path::new(name))?;
-            for (index, text) in texts.into_iter().enumerate().filter(|(_, text)| !text.trim().is_empty()) {
-                let target = if index % 100 == 99 { &mut held_out } else { &mut train };
-                target.push(text);
-            }
+            held_out.push(apart);
         }
         let known: HashSet<String> = train.iter().map(|text| text.to_lowercase()).collect();
-        held_out.retain(|text| !known.contains(&text.to_lowercase()));
-        held_out.truncate(HELD_OUT);
+        let share = HELD_OUT.div_ceil(held_out.len());
+        let unknown = |text: &String| !known.contains(&text.to_lowercase());
+        let held_out: Vec<String> =
+            held_out.into_iter().flat_map(|apart| apart.into_iter().filter(unknown).take(share)).collect();
         if train.is_empty() || held_out.is_empty() {
             return Err(CliError::new("the corpus is too small: at least 100 texts are needed"));
         }

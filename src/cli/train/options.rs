@@ -1,6 +1,7 @@
 //! How a model learns: the options of `train` that say it.
 
 use clap::ValueEnum;
+use embosk::attacks::vec2text::Stored;
 use embosk::attacks::vec2text::train::{self, Settings};
 use serde_json::{Value, json};
 
@@ -38,6 +39,23 @@ enum Schedule {
     Linear,
 }
 
+/// What models that write texts have.
+#[derive(Debug, clap::Args)]
+pub(super) struct Writing {
+    /// The share of a token's probability that is spread over all tokens.
+    #[arg(long, default_value_t = 0.0, value_name = "SHARE")]
+    label_smoothing: f64,
+    /// How the model's weights are stored: in 16 bits, or matrices in 8 with a scale for each 32 values.
+    #[arg(long, value_enum, default_value_t = Store::F16)]
+    store: Store,
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum Store {
+    F16,
+    Q8,
+}
+
 /// What a corrector alone has.
 #[derive(Debug, clap::Args)]
 pub(super) struct Correcting {
@@ -69,6 +87,16 @@ impl Course {
     }
 }
 
+impl Writing {
+    pub(super) fn apply(&self, settings: Settings) -> Settings {
+        let stored = match self.store {
+            Store::F16 => Stored::F16,
+            Store::Q8 => Stored::Q8,
+        };
+        Settings { label_smoothing: self.label_smoothing, stored, ..settings }
+    }
+}
+
 impl Correcting {
     pub(super) fn apply(&self, settings: Settings) -> Settings {
         Settings { depths: self.depths, refresh_every: self.refresh_every, ..settings }
@@ -87,6 +115,7 @@ pub(super) fn listed(settings: &Settings) -> Value {
         "label_smoothing": settings.label_smoothing,
         "held_out_every": settings.held_out_every,
         "patience": settings.patience,
+        "store": format!("{:?}", settings.stored).to_lowercase(),
         "depths": settings.depths,
         "refresh_every": (settings.depths > 1).then_some(settings.refresh_every),
     })

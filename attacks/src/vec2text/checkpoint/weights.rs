@@ -6,22 +6,26 @@ use std::io::{Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 
 use candle_core::{DType, Device, Tensor};
+use safetensors::Dtype;
 use safetensors::tensor::{Metadata, TensorInfo};
 use sha2::{Digest, Sha256};
 
 use super::hex;
 use super::pickle::Pickle;
 use crate::Error;
+use crate::vec2text::stored::{SCALES, scales_of, widened};
 
 /// The files that weights may be in, the ones that are read first in front.
 const WHOLE: [&str; 2] = ["model.safetensors", "pytorch_model.bin"];
 const LARGEST_HEADER: u64 = 1 << 27;
+const NONE: &str = "there is no such tensor";
 
 /// A folder's weights, found but not yet read.
 ///
 /// A folder has `model.safetensors` or `pytorch_model.bin`, or either in shards, which
 /// `model.safetensors.index.json` or `pytorch_model.bin.index.json` names. Where there are several,
-/// safetensors are taken.
+/// safetensors are taken. Matrices of safetensors may be in 8 bits, as [`Stored::Q8`](super::super::Stored::Q8)
+/// has them.
 pub struct Weights {
     shards: Vec<Shard>,
     /// Which shard has a tensor.
@@ -79,9 +83,10 @@ impl Weights {
         Ok(Self { shards, places })
     }
 
-    /// The names of all tensors, sorted.
+    /// The names of all tensors, sorted. Scales of matrices in 8 bits are part of these.
     pub fn names(&self) -> impl Iterator<Item = &str> {
-        self.places.keys().map(String::as_str)
+        let matrix = |name: &str| name.strip_suffix(SCALES).and_then(|of| self.dtype(of));
+        self.places.keys().map(String::as_str).filter(move |name| matrix(name) != Some(Dtype::I8))
     }
 
     /// Whether there is a tensor of that name.
@@ -104,20 +109,43 @@ impl Weights {
     /// Reads a tensor, in `f32`. Nothing else of the file is read.
     ///
     /// # Errors
-    /// [`Error::File`] for a tensor that is missing, damaged, or holds a value that is not finite.
+    /// [`Error::File`] for a tensor that is missing, damaged, or holds a value that is not finite, and for a
+    /// matrix in 8 bits whose scales are.
     pub fn tensor(&mut self, name: &str) -> Result<Tensor, Error> {
         let Some(&place) = self.places.get(name) else {
             return Err(damaged(self.path(), format!("there is no tensor {name}")));
         };
-        let shard = &mut self.shards[place];
-        let refuse = |path: &Path, error: &dyn std::fmt::Display| damaged(path, format!("{name}: {error}"));
-        let stored = shard.tensor(name).map_err(|error| refuse(&shard.path, &error))?;
-        let read = stored.to_dtype(DType::F32).and_then(|tensor| {
-            let sum = tensor.sum_all()?.to_scalar::<f32>()?;
-            Ok((tensor, sum))
-        });
-        let (tensor, sum) = read.map_err(|error| refuse(&shard.path, &error))?;
-        if sum.is_finite() { Ok(tensor) } else { Err(refuse(&shard.path, &"a weight is not finite")) }
+        let read = match self.dtype(name) {
+            Some(Dtype::I8) => {
+                let scales = self.scales(place, name)?;
+                let stored = self.shards[place].bytes(name);
+                stored.and_then(|(shape, bytes)| widened(&shape, &bytes, &scales))
+            }
+            _ => self.shards[place].tensor(name),
+        };
+        read.and_then(finite).map_err(|error| damaged(&self.shards[place].path, format!("{name}: {error}")))
+    }
+
+    /// The scales of a matrix in 8 bits, which is in the shard at that place.
+    fn scales(&mut self, place: usize, name: &str) -> Result<Tensor, Error> {
+        let scales = scales_of(name);
+        let refuse = |weights: &Self, what: &str| {
+            let message = format!("{name} is in 8 bits, and {scales}, its scales, {what}");
+            Err(damaged(&weights.shards[place].path, message))
+        };
+        match self.dtype(&scales) {
+            Some(Dtype::F16 | Dtype::F32) => self.tensor(&scales),
+            Some(_) => refuse(self, "are neither F16 nor F32"),
+            None => refuse(self, "are missing"),
+        }
+    }
+
+    /// What a tensor of a safetensors file is stored in.
+    fn dtype(&self, name: &str) -> Option<Dtype> {
+        match &self.shards[*self.places.get(name)?].content {
+            Content::Safetensors { tensors, .. } => Some(tensors.get(name)?.dtype),
+            Content::Pickle(_) => None,
+        }
     }
 
     /// The SHA-256 of all files, one after the other in the order of their names, in hexadecimal.
@@ -208,21 +236,44 @@ impl Shard {
     }
 
     fn tensor(&mut self, name: &str) -> Result<Tensor, String> {
-        match &mut self.content {
-            Content::Pickle(pickle) => pickle.tensor(name),
-            Content::Safetensors { file, start, tensors } => {
-                let info = tensors.get(name).ok_or("there is no such tensor")?;
-                let (from, to) = info.data_offsets;
-                // the header was checked against the file's length
-                let mut bytes = vec![0; to - from];
-                file.seek(SeekFrom::Start(*start + from as u64))
-                    .and_then(|_| file.read_exact(&mut bytes))
-                    .map_err(|error| error.to_string())?;
-                let dtype = DType::try_from(info.dtype).map_err(|error| error.to_string())?;
-                Tensor::from_raw_buffer(&bytes, dtype, &info.shape, &Device::Cpu)
-                    .map_err(|error| error.to_string())
-            }
+        if let Content::Pickle(pickle) = &mut self.content {
+            return pickle.tensor(name);
         }
+        let dtype = self.info(name)?.dtype;
+        let (shape, bytes) = self.bytes(name)?;
+        let dtype = DType::try_from(dtype).map_err(|error| error.to_string())?;
+        Tensor::from_raw_buffer(&bytes, dtype, &shape, &Device::Cpu).map_err(|error| error.to_string())
+    }
+
+    /// Shape and bytes of a tensor of a safetensors file.
+    fn bytes(&mut self, name: &str) -> Result<(Vec<usize>, Vec<u8>), String> {
+        let info = self.info(name)?;
+        let (from, to) = info.data_offsets;
+        let Content::Safetensors { file, start, .. } = &mut self.content else { return Err(NONE.into()) };
+        // the header was checked against the file's length
+        let mut bytes = vec![0; to - from];
+        file.seek(SeekFrom::Start(*start + from as u64))
+            .and_then(|_| file.read_exact(&mut bytes))
+            .map_err(|error| error.to_string())?;
+        Ok((info.shape, bytes))
+    }
+
+    fn info(&self, name: &str) -> Result<TensorInfo, String> {
+        match &self.content {
+            Content::Safetensors { tensors, .. } => tensors.get(name).cloned().ok_or_else(|| NONE.into()),
+            Content::Pickle(_) => Err(NONE.into()),
+        }
+    }
+}
+
+/// The tensor in `f32`, whose values must be finite.
+fn finite(tensor: Tensor) -> Result<Tensor, String> {
+    let sum = |tensor: &Tensor| tensor.sum_all()?.to_scalar::<f32>();
+    let tensor = tensor.to_dtype(DType::F32).map_err(|error| error.to_string())?;
+    match sum(&tensor) {
+        Ok(sum) if sum.is_finite() => Ok(tensor),
+        Ok(_) => Err("a weight is not finite".into()),
+        Err(error) => Err(error.to_string()),
     }
 }
 

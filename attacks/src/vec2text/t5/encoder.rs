@@ -6,7 +6,7 @@ use candle_core::{DType, Device, Result, Tensor};
 use candle_nn::VarBuilder;
 
 use super::super::checkpoint;
-use super::{EPSILON, EncoderBlock, PositionBias, additive_mask, blocks, norm, rms_norm, tensor};
+use super::{EPSILON, EncoderBlock, PositionBias, additive_mask, blocks, embedding, norm, rms_norm, tensor};
 use crate::Error;
 
 /// A T5 encoder, run as Hugging Face's `T5EncoderModel`, with padding masked.
@@ -87,7 +87,7 @@ impl T5Encoder {
     pub fn states(&self, ids: &Tensor, mask: &Tensor) -> Result<Tensor> {
         let (batch, length) = ids.dims2()?;
         let bias = self.bias.forward(0..length, length)?.broadcast_add(&additive_mask(mask)?)?;
-        let tokens = self.shared.index_select(&ids.flatten_all()?, 0)?;
+        let tokens = embedding(&self.shared, &ids.flatten_all()?)?;
         let mut states = tokens.reshape((batch, length, ()))?;
         for block in &self.blocks {
             states = block.forward(&states, &bias)?;

@@ -10,6 +10,7 @@ use ndarray::Array2;
 use tokenizers::Tokenizer;
 
 use super::super::product::linear;
+use super::super::stored::Stored;
 use super::super::t5::{T5Encoder, tensor};
 use super::super::threads::in_parallel;
 use super::super::{model_error, pad, pooling, vocabulary};
@@ -41,7 +42,7 @@ use crate::Error;
 /// ```
 ///
 /// # Errors
-/// Settings out of their range or without a meaning here (`init`, `label_smoothing`), empty or mismatched
+/// Settings out of their range or without a meaning here (`init`, `stored`, `label_smoothing`), empty or mismatched
 /// examples, files that cannot be written, a checkpoint that does not fit.
 pub fn embedder(
     settings: &Settings,
@@ -53,6 +54,9 @@ pub fn embedder(
     check(settings, examples, held_out)?;
     if settings.init.is_some() {
         return Err(Error::Setting("an embedder begins with random weights; leave `init` out".into()));
+    }
+    if settings.stored != Stored::F16 {
+        return Err(Error::Setting("an embedder's weights are for Python too, and stored in 16 bits".into()));
     }
     if settings.label_smoothing > 0.0 {
         return Err(Error::Setting(
@@ -89,7 +93,7 @@ impl Student {
     /// Vectors of norm 1, `[rows, dim]`.
     fn vectors(&self, lesson: Lesson<'_>, rows: &[usize]) -> Result<Tensor> {
         let tokens: Vec<&[u32]> = rows.iter().map(|&row| lesson.data.tokens[row].as_slice()).collect();
-        let device = self.dense.device();
+        let device = self.device();
         let ids = pad(&tokens)?.to_device(device)?;
         let mask = mask(&tokens, ids.dim(1)?, device)?;
         let pooled = pooling::mean(&self.encoder.states(&ids, &mask)?, &mask)?;
@@ -105,12 +109,16 @@ impl Trainable for Student {
         Ok(Self { encoder: T5Encoder::from_tensors(vb)?, dense: tensor(vb, "linear.weight")? })
     }
 
+    fn device(&self) -> &Device {
+        self.dense.device()
+    }
+
     fn terms(_: Lesson<'_>, rows: &[usize]) -> usize {
         rows.len()
     }
 
     fn loss(&self, lesson: Lesson<'_>, rows: &[usize], _: f64) -> Result<Tensor> {
-        let teacher = pooling::unit(&lesson.targets(rows)?.to_device(self.dense.device())?)?;
+        let teacher = pooling::unit(&lesson.targets(rows)?.to_device(self.device())?)?;
         let cosines = (self.vectors(lesson, rows)? * teacher)?.sum(1)?;
         (1.0 - cosines)?.sum_all()
     }

@@ -32,7 +32,7 @@ use self::examples::{Data, Later, Lesson};
 use self::rounds::{Rounds, Source};
 use self::saved::{Files, Saved, files, vacant};
 pub use self::settings::{Budget, Event, Outcome, Outputs, Schedule, Settings};
-use self::step::{gradients, held_out_loss};
+use self::step::{decode, gradients, held_out_loss};
 use self::trainable::Trainable;
 use super::checkpoint::Checkpoint;
 use super::config::Config;
@@ -43,6 +43,23 @@ use crate::BoxError;
 
 /// Turns texts into vectors, `[texts, dim]`, from any thread.
 pub type Embed<'a> = dyn Fn(&[&str]) -> Result<Array2<f32>, BoxError> + Sync + 'a;
+
+/// Greedy zero-step hypotheses of the inverter in a folder for the vectors of `examples`: what a corrector
+/// learns from. On a GPU they are decoded there.
+///
+/// # Errors
+/// [`Error::File`] where no inverter is, [`Error::Dimension`] where it takes other vectors.
+pub fn hypotheses(inverter: &Path, examples: &Examples, device: &Device) -> Result<Vec<String>, Error> {
+    examples.check()?;
+    let from = Checkpoint::read(inverter, &Device::Cpu)?;
+    from.takes(from.model(Inverter::load)?.dimension().map_err(model_error)?, examples.vectors.ncols())?;
+    let max_length = from.config.max_seq_length;
+    let data = Data::new(examples, &from.tokenizer, max_length)?;
+    let model: Inverter = load(&from.tensors.into_iter().collect(), device)?;
+    let (rows, later): (Vec<usize>, _) = ((0..data.len()).collect(), Later::new());
+    let lesson = Lesson { data: &data, later: &later };
+    decode(&model, lesson, &rows, &from.tokenizer, max_length, &|| true)
+}
 
 /// Whether a training can begin in `out`, before the work of making its examples.
 ///
@@ -172,14 +189,14 @@ fn run<M: Trainable>(
     let Start { files, max_length, tokenizer, fresh } = start;
     let began = Instant::now();
     let mut saved = Saved::open(settings, out, &files, fresh, M::FOLDER_OF, &examples.hash())?;
-    let vars = saved.vars()?;
+    let vars = saved.vars(&settings.device)?;
     let data = Data::new(examples, tokenizer, max_length)?;
     let (held_out, first_hypotheses) = (Data::new(held_out, tokenizer, max_length)?, Later::new());
     let source =
         Source { settings, data: &data, tokenizer, max_length, embed, out, over: AtomicBool::new(false) };
     let mut run: Run<'_, M> = Run {
-        model: load(&tensors(&vars))?,
-        optimizer: AdamW::new(&vars, saved.moments(), settings.clip),
+        model: load(&tensors(&vars), &settings.device)?,
+        optimizer: AdamW::new(&vars, saved.moments(), settings.clip)?,
         source: &source,
         held_out: Lesson { data: &held_out, later: &first_hypotheses },
         began,
@@ -267,7 +284,8 @@ impl<M: Trainable> Run<'_, M> {
         // with patience, the model that is kept is the best
         let (patient, last) = (settings.patience.is_some(), over && moved);
         if last || self.last_saved.elapsed() > settings.checkpoint_every || (better && patient) {
-            self.saved.write(&self.vars, &self.optimizer, step, elapsed, better || !patient)?;
+            let model = (better || !patient).then_some(settings.stored);
+            self.saved.write(&self.vars, &self.optimizer, step, elapsed, model)?;
             self.source.forget(self.source.round_of(step));
             self.last_saved = Instant::now();
             on_event(Event::Saved { step });
@@ -290,8 +308,8 @@ fn tensors(vars: &BTreeMap<String, Var>) -> BTreeMap<String, Tensor> {
     vars.iter().map(|(name, var)| (name.clone(), var.as_tensor().clone())).collect()
 }
 
-fn load<M: Trainable>(tensors: &BTreeMap<String, Tensor>) -> Result<M, Error> {
+fn load<M: Trainable>(tensors: &BTreeMap<String, Tensor>, device: &Device) -> Result<M, Error> {
     let tensors: HashMap<String, Tensor> =
         tensors.iter().map(|(name, tensor)| (name.clone(), tensor.clone())).collect();
-    M::load(&VarBuilder::from_tensors(tensors, DType::F32, &Device::Cpu)).map_err(model_error)
+    M::load(&VarBuilder::from_tensors(tensors, DType::F32, device)).map_err(model_error)
 }

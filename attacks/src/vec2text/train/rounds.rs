@@ -116,7 +116,7 @@ impl Source<'_> {
     /// The corrector's own hypotheses for a round, by these weights.
     fn corrected<M: Trainable>(&self, number: usize, weights: &Weights) -> Result<Later, Error> {
         let Some(embed) = self.embed else { return Ok(Later::new()) };
-        let model: M = load(weights)?;
+        let model: M = load(weights, &self.settings.device)?;
         let plan = self.plan(number);
         let mut later = Later::new();
         let go_on = || !self.over.load(Ordering::Relaxed);
@@ -245,8 +245,7 @@ impl<'scope, 'env> Rounds<'scope, 'env> {
             .map(|(name, var)| Ok((name.clone(), var.as_tensor().detach().copy()?)))
             .collect::<candle_core::Result<_>>()
             .map_err(model_error)?;
-        let tensors = weights.iter().map(|(name, tensor)| (name.clone(), tensor.clone())).collect();
-        saved::write_tensors(&self.source.file(number), &tensors, None)?;
+        saved::write_tensors(&self.source.file(number), &weights, None)?;
         Ok(weights)
     }
 

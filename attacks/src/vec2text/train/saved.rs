@@ -1,16 +1,19 @@
 //! The output folder of a training: the model for use, and what resuming needs.
 
 use std::collections::{BTreeMap, HashMap};
+use std::fmt::Display;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use candle_core::{DType, Device, Tensor, Var};
+use candle_core::{Device, Tensor, Var};
+use safetensors::View;
 use serde::{Deserialize, Serialize};
 use tokenizers::Tokenizer;
 
 use super::super::config::Config;
 use super::super::model_error;
+use super::super::stored::Stored;
 use super::adamw::{AdamW, Moments};
 use super::settings::{Budget, Schedule, Settings};
 use crate::Error;
@@ -153,8 +156,10 @@ impl Saved {
     }
 
     /// The weights, ready to be trained.
-    pub(super) fn vars(&self) -> Result<BTreeMap<String, Var>, Error> {
-        let var = |(name, tensor): (&String, &Tensor)| Ok((name.clone(), Var::from_tensor(tensor)?));
+    pub(super) fn vars(&self, device: &Device) -> Result<BTreeMap<String, Var>, Error> {
+        let var = |(name, tensor): (&String, &Tensor)| {
+            Ok((name.clone(), Var::from_tensor(&tensor.to_device(device)?)?))
+        };
         self.tensors.iter().map(var).collect::<candle_core::Result<_>>().map_err(model_error)
     }
 
@@ -163,7 +168,7 @@ impl Saved {
         (std::mem::take(&mut self.moments), self.step)
     }
 
-    /// Writes the checkpoint, and where the model is to be `kept` that too, in half precision. Each file is
+    /// Writes the checkpoint, and where a `model` is to be kept that too, stored in that way. Each file is
     /// whole or not there.
     pub(super) fn write(
         &mut self,
@@ -171,13 +176,11 @@ impl Saved {
         optimizer: &AdamW,
         step: usize,
         elapsed: Duration,
-        kept: bool,
+        model: Option<Stored>,
     ) -> Result<(), Error> {
         let mut all: HashMap<String, Tensor> =
             vars.iter().map(|(name, var)| (name.clone(), var.as_tensor().clone())).collect();
-        let half: candle_core::Result<HashMap<String, Tensor>> =
-            all.iter().map(|(name, tensor)| Ok((name.clone(), tensor.to_dtype(DType::F16)?))).collect();
-        for (name, (first, second)) in optimizer.moments() {
+        for (name, (first, second)) in optimizer.moments()? {
             for (which, values) in [("first", first), ("second", second)] {
                 let length = values.len();
                 let tensor = Tensor::from_vec(values, length, &Device::Cpu).map_err(model_error)?;
@@ -190,15 +193,16 @@ impl Saved {
         let metadata = HashMap::from([("state".to_owned(), state)]);
         // a model without a checkpoint could not be resumed
         write_tensors(&self.dir.join(CHECKPOINT), &all, Some(metadata))?;
-        if kept {
-            let mut folders: BTreeMap<&str, HashMap<String, Tensor>> = BTreeMap::new();
-            for (name, tensor) in half.map_err(model_error)? {
-                folders.entry((self.folder_of)(&name)).or_default().insert(name, tensor);
+        if let Some(stored) = model {
+            let mut folders: BTreeMap<&str, Vec<_>> = BTreeMap::new();
+            for (name, var) in vars {
+                let parts = stored.parts(name, var.as_tensor()).map_err(model_error)?;
+                folders.entry((self.folder_of)(name)).or_default().extend(parts);
             }
             // Hugging Face's tools ask for it
             let format = HashMap::from([("format".to_owned(), "pt".to_owned())]);
-            for (folder, tensors) in folders {
-                write_tensors(&self.dir.join(folder).join(MODEL), &tensors, Some(format.clone()))?;
+            for (folder, parts) in folders {
+                write_tensors(&self.dir.join(folder).join(MODEL), parts, Some(format.clone()))?;
             }
         }
         Ok(())
@@ -272,9 +276,9 @@ fn fingerprint(settings: &Settings) -> String {
     text
 }
 
-pub(super) fn write_tensors(
+pub(super) fn write_tensors<N: AsRef<str> + Ord + Display, V: View>(
     path: &Path,
-    tensors: &HashMap<String, Tensor>,
+    tensors: impl IntoIterator<Item = (N, V)>,
     metadata: Option<HashMap<String, String>>,
 ) -> Result<(), Error> {
     let bytes = safetensors::serialize(tensors, metadata).map_err(|error| file(path, error))?;

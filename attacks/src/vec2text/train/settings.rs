@@ -7,6 +7,7 @@ use candle_core::Device;
 use ndarray::Array2;
 
 use crate::Error;
+use crate::vec2text::Stored;
 use crate::vec2text::config::Preset;
 
 /// How to train.
@@ -61,6 +62,8 @@ pub struct Settings {
     pub held_out_every: usize,
     /// Whether to go on from the checkpoint in the output folder.
     pub resume: bool,
+    /// How the model's weights are stored. A resumed run may store them in another way.
+    pub stored: Stored,
     /// Where the model is trained.
     pub device: Device,
 }
@@ -165,6 +168,7 @@ impl Default for Settings {
             checkpoint_every: Duration::from_secs(60),
             held_out_every: 200,
             resume: false,
+            stored: Stored::F16,
             device: Device::Cpu,
         }
     }

@@ -7,7 +7,7 @@ use candle_nn::VarBuilder;
 use tokenizers::Tokenizer;
 
 use super::super::corrector::Corrector;
-use super::super::generate::greedy;
+use super::super::generate::{greedy, greedy_together};
 use super::super::inverter::Inverter;
 use super::super::kernels::cross_entropy;
 use super::super::t5::{Memory, PAD, T5};
@@ -20,6 +20,8 @@ use crate::Error;
 
 /// Held-out examples that run through a model together.
 pub(super) const CHUNK: usize = 64;
+/// The same on a GPU.
+const CHUNK_ON_GPU: usize = 2048;
 
 /// A model that writes texts: what the inverter's and the corrector's training differ in.
 pub(super) trait LanguageModel: Sized + Sync {
@@ -38,7 +40,7 @@ impl LanguageModel for Inverter {
     }
 
     fn encode_rows(&self, lesson: Lesson<'_>, rows: &[usize]) -> candle_core::Result<Memory> {
-        self.encode(&lesson.targets(rows)?)
+        self.encode(&lesson.targets(rows)?.to_device(self.t5.device())?)
     }
 }
 
@@ -57,7 +59,8 @@ impl LanguageModel for Corrector {
         let (tokens, vectors): (Vec<&[u32]>, Vec<_>) = hypotheses.into_iter().unzip();
         let vectors = ndarray::stack(ndarray::Axis(0), &vectors)
             .map_err(|_| candle_core::Error::Msg("a hypothesis' vector has another dimension".into()))?;
-        self.encode(&lesson.targets(rows)?, &to_tensor(vectors.view())?, &pad(&tokens)?)
+        let here = |tensor: Tensor| tensor.to_device(self.t5.device());
+        self.encode(&here(lesson.targets(rows)?)?, &here(to_tensor(vectors.view())?)?, &here(pad(&tokens)?)?)
     }
 }
 
@@ -76,7 +79,9 @@ pub(super) fn gradients<M: Trainable>(
     let parts: Vec<&[usize]> = rows.chunks(settings.micro_batch).rev().collect();
     let mut sum: BTreeMap<String, Tensor> = BTreeMap::new();
     let mut mean = 0.0;
-    for parts in parts.chunks(threads()) {
+    // a GPU takes one part after the other
+    let side_by_side = if model.device().is_cpu() { threads() } else { 1 };
+    for parts in parts.chunks(side_by_side) {
         let results = in_parallel(parts, |rows| {
             let loss = (model.loss(lesson, rows, settings.label_smoothing)? / total as f64)?;
             let gradients = loss.backward()?;
@@ -107,7 +112,7 @@ pub(super) fn loss<M: LanguageModel>(
 ) -> candle_core::Result<Tensor> {
     let memory = model.encode_rows(lesson, rows)?;
     let targets: Vec<&[u32]> = rows.iter().map(|&row| lesson.data.tokens[row].as_slice()).collect();
-    let targets = pad(&targets)?;
+    let targets = pad(&targets)?.to_device(model.t5().device())?;
     let (batch, length) = targets.dims2()?;
     let start = Tensor::full(PAD, (batch, 1), targets.device())?;
     let inputs = Tensor::cat(&[&start, &targets.narrow(1, 0, length - 1)?], 1)?;
@@ -149,6 +154,9 @@ pub(super) fn decode<M: LanguageModel>(
     max_length: usize,
     go_on: &(dyn Fn() -> bool + Sync),
 ) -> Result<Vec<String>, Error> {
+    if !model.t5().device().is_cpu() {
+        return decode_together(model, lesson, rows, tokenizer, max_length, go_on);
+    }
     let parts: Vec<&[usize]> = rows.chunks(CHUNK).collect();
     let tokens = in_parallel(&parts, |rows| {
         if !go_on() {
@@ -158,6 +166,32 @@ pub(super) fn decode<M: LanguageModel>(
     })
     .map_err(model_error)?;
     tokens.into_iter().flatten().map(|tokens| vocabulary::decode(tokenizer, &tokens)).collect()
+}
+
+/// The same on a GPU: many rows at once, of like length.
+fn decode_together<M: LanguageModel>(
+    model: &M,
+    lesson: Lesson<'_>,
+    rows: &[usize],
+    tokenizer: &Tokenizer,
+    max_length: usize,
+    go_on: &(dyn Fn() -> bool + Sync),
+) -> Result<Vec<String>, Error> {
+    let mut order: Vec<usize> = (0..rows.len()).collect();
+    order.sort_by_key(|&place| lesson.data.tokens[rows[place]].len());
+    let mut texts = vec![String::new(); rows.len()];
+    for places in order.chunks(CHUNK_ON_GPU) {
+        if !go_on() {
+            return Ok(Vec::new());
+        }
+        let rows: Vec<usize> = places.iter().map(|&place| rows[place]).collect();
+        let memory = model.encode_rows(lesson, &rows).map_err(model_error)?;
+        let tokens = greedy_together(model.t5(), &memory, rows.len(), max_length).map_err(model_error)?;
+        for (&place, tokens) in places.iter().zip(tokens) {
+            texts[place] = vocabulary::decode(tokenizer, &tokens)?;
+        }
+    }
+    Ok(texts)
 }
 
 #[cfg(test)]

@@ -12,7 +12,9 @@ use ndarray::Array2;
 use tempfile::TempDir;
 
 use super::*;
+use crate::Attack;
 use crate::vec2text::config::Preset;
+use crate::vec2text::{Stored, Vec2Text};
 
 const PRESET: Preset = Preset {
     name: "test",
@@ -184,6 +186,49 @@ fn a_run_that_was_killed_in_any_round_goes_on_as_one_that_was_not() {
     }
     let other = Settings { resume: true, depths: 2, ..straight };
     assert!(correct(&other, place.path(), "killed-2").is_err());
+}
+
+/// Half the size, nearly the same weights, and an attack like any other.
+#[test]
+fn a_model_in_8_bits_is_near_the_one_in_16_and_inverts() {
+    let place = tempfile::tempdir().unwrap();
+    let wide = Preset { width: 64, feed_forward: 96, ..PRESET };
+    let (given, held_out) = (examples(0, 60), examples(60, 10));
+    let train = |stored| {
+        let place = place.path().join(format!("{stored:?}"));
+        let settings = Settings { preset: wide, stored, ..settings(60) };
+        inverter(&settings, &given, &held_out, &place.join("inverter"), &mut |_| {}).unwrap();
+        let (from, to) = (place.join("inverter"), place.join("corrector"));
+        corrector(&settings, &from, &given, &held_out, Some(&embed), &to, &mut |_| {}).unwrap();
+        place
+    };
+    let (full, small) = (train(Stored::F16), train(Stored::Q8));
+    let size = |place: &Path| fs::metadata(place.join("inverter/model.safetensors")).unwrap().len() as f64;
+    assert!(size(&small) < 0.65 * size(&full), "{} of {}", size(&small), size(&full));
+    let read = |place: &Path| Checkpoint::read(&place.join("inverter"), &Device::Cpu).unwrap().tensors;
+    let near = read(&small);
+    for (name, exact) in read(&full) {
+        let far = (&exact - &near[&name]).unwrap().abs().unwrap().flatten_all().unwrap();
+        let most = exact.abs().unwrap().flatten_all().unwrap().max(0).unwrap().to_scalar::<f32>().unwrap();
+        let far = far.max(0).unwrap().to_scalar::<f32>().unwrap();
+        assert!(far <= most / 250.0 + 1e-7, "{name}: {far} of {most}");
+    }
+    let cosine = |place: &Path| {
+        let attack = Vec2Text::load(place).unwrap().steps(2).beam_width(2).local_queries(0);
+        let inversions = attack.invert(held_out.vectors.view(), &|texts: &[&str]| embed(texts)).unwrap();
+        inversions.iter().map(|inversion| inversion.cosine).sum::<f32>() / inversions.len() as f32
+    };
+    let (full, small) = (cosine(&full), cosine(&small));
+    assert!(small > 0.4 && (small - full).abs() < 0.1, "{small} in 8 bits, {full} in 16");
+
+    // how it is stored is no part of the course
+    let straight = Settings { checkpoint_every: Duration::ZERO, ..settings(6) };
+    an_inverter(place.path());
+    correct(&straight, place.path(), "straight").unwrap();
+    killed_after(&Settings { stored: Stored::Q8, ..straight.clone() }, place.path(), "killed", 3);
+    correct(&Settings { resume: true, ..straight }, place.path(), "killed").unwrap();
+    let bytes = |out: &str| fs::read(place.path().join(out).join("model.safetensors")).unwrap();
+    assert_eq!(bytes("straight"), bytes("killed"));
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! What the loop asks of a model.
 
-use candle_core::{Result, Tensor};
+use candle_core::{Device, Result, Tensor};
 use candle_nn::VarBuilder;
 use tokenizers::Tokenizer;
 
@@ -15,6 +15,9 @@ pub(super) trait Trainable: Sized + Sync {
     const FOLDER_OF: fn(&str) -> &'static str = |_| "";
 
     fn load(vb: &VarBuilder<'_>) -> Result<Self>;
+
+    /// Where its weights are.
+    fn device(&self) -> &Device;
 
     /// Of how many terms the loss of rows is the sum: of tokens, or of texts.
     fn terms(lesson: Lesson<'_>, rows: &[usize]) -> usize;
@@ -36,6 +39,10 @@ pub(super) trait Trainable: Sized + Sync {
 impl<M: LanguageModel> Trainable for M {
     fn load(vb: &VarBuilder<'_>) -> Result<Self> {
         <M as LanguageModel>::load(vb)
+    }
+
+    fn device(&self) -> &Device {
+        self.t5().device()
     }
 
     fn terms(lesson: Lesson<'_>, rows: &[usize]) -> usize {

@@ -102,6 +102,8 @@ fn what_no_embedder_can_be_made_of_is_refused() {
     assert!(refused(&begun, &good, &good).contains("init"));
     let smooth = Settings { label_smoothing: 0.1, ..settings.clone() };
     assert!(refused(&smooth, &good, &good).contains("smoothed"));
+    let in_8_bits = Settings { stored: Stored::Q8, ..settings.clone() };
+    assert!(refused(&in_8_bits, &good, &good).contains("16 bits"));
     let few = Examples { vectors: Array2::ones((19, DIM)), ..good.clone() };
     assert!(refused(&settings, &few, &good).contains("19 vectors"));
 
