@@ -22,7 +22,7 @@ __device__ static float inverse_rms(const float *x, int width, float epsilon) {
 
 // The largest of a row, and the logarithm of the sum of exponentials less than it.
 __device__ static float2 log_sum_exp(const float *x, int width) {
-    float largest = -INFINITY, sum = 0;
+    float largest = __int_as_float(0xff800000), sum = 0;
     for (int at = threadIdx.x; at < width; at += 32) largest = fmaxf(largest, x[at]);
     largest = max_of_lanes(largest);
     for (int at = threadIdx.x; at < width; at += 32) sum += __expf(x[at] - largest);
