@@ -96,7 +96,7 @@ fn embed_to(
         pieces.push(rows);
         progress(texts.len().min(pieces.len() * PIECE));
     }
-    let views: Vec<_> = pieces.iter().map(Array2::view).collect();
+    let views: Vec<_> = pieces.iter().map(|piece| piece.view()).collect();
     let rows = ndarray::concatenate(Axis(0), &views)
         .map_err(|_| Error::Embedder("it returned vectors of different dimensions".into()))?;
     if rows.iter().any(|value| !value.is_finite()) {
