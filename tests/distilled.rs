@@ -20,7 +20,7 @@ fn examples(from: usize, count: usize) -> Examples {
                  (3/8) Größe hyphen-ated literally 🙂";
     let words: Vec<&str> = words.split_whitespace().collect();
     let text = |n: usize| -> String {
-        (0..1 + n % 17)
+        (0..=n % 17)
             .map(|place| words[(n * 7 + place * (5 + n % 3)) % words.len()].to_owned() + " ")
             .collect()
     };
