@@ -16,11 +16,12 @@ const GOLDEN: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/data/distilled"
 
 /// Texts of different lengths, and vectors that texts of like words share something of.
 fn examples(from: usize, count: usize) -> Examples {
-    let words =
-        ["Zoë", "pays", "the", "RENT", "café,", "naïve", "in", "May", "4.50", "东京", "don't", "again"];
+    let words = "Zoë pays the RENT café, naïve in May 4.50 东京 don't again quick boxing Jove landlord whose key 1976 \
+                 (3/8) Größe hyphen-ated literally 🙂";
+    let words: Vec<&str> = words.split_whitespace().collect();
     let text = |n: usize| -> String {
-        (0..1 + n % 17)
-            .map(|place| words[(n * 7 + place * (3 + n % 5)) % words.len()].to_owned() + " ")
+        (0..=n % 17)
+            .map(|place| words[(n * 7 + place * (5 + n % 3)) % words.len()].to_owned() + " ")
             .collect()
     };
     let texts: Vec<String> = (from..from + count).map(text).collect();

@@ -33,7 +33,9 @@ fn ranks(values: &[f64]) -> Vec<f64> {
     let mut first = 0;
     for equal in order.chunk_by(|&a, &b| values[a].total_cmp(&values[b]).is_eq()) {
         let rank = first as f64 + (equal.len() as f64 - 1.0) / 2.0;
-        equal.iter().for_each(|&place| ranks[place] = rank);
+        for &place in equal {
+            ranks[place] = rank;
+        }
         first += equal.len();
     }
     ranks
@@ -69,11 +71,11 @@ mod tests {
 
     use super::*;
 
-    /// scipy.stats.spearmanr of SciPy 1.16.3, with ties.
+    /// scipy.stats.spearmanr of SciPy 1.17.1, with ties.
     #[test]
     fn equal_values_share_their_ranks() {
         let (x, y) = ([1.0, 2.0, 2.0, 3.0, 9.0], [0.0, 1.0, 0.0, -1.0, 1.0]);
-        assert!((spearman(&x, &y) - 0.135_967_307_410_811_52).abs() < 1e-12, "{}", spearman(&x, &y));
+        assert!((spearman(&x, &y) - 0.162_221_421_130_762_54).abs() < 1e-12, "{}", spearman(&x, &y));
         assert!(spearman(&x, &[1.0; 5]).is_nan() && spearman(&[], &[]).is_nan());
     }
 
@@ -82,7 +84,9 @@ mod tests {
         let a = Array2::from_shape_fn((40, 6), |(row, column)| ((row * 7 + column * 5) as f32 * 0.61).sin());
         let mut turned = a.clone();
         for (row, mut to) in a.rows().into_iter().zip(turned.rows_mut()) {
-            (0..6).for_each(|place| to[place] = -2.0 * row[5 - place]);
+            for place in 0..6 {
+                to[place] = -2.0 * row[5 - place];
+            }
         }
         assert!(similarity_correlation(a.view(), turned.view(), 1) > 0.999);
         let other = Array2::from_shape_fn((40, 6), |(row, column)| ((row * 3 + column) as f32).cos());

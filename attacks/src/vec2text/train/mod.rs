@@ -241,7 +241,9 @@ impl<M: Trainable> Run<'_, M> {
             if round.as_ref().is_none_or(|(of, _)| *of != number) {
                 let entered = rounds.enter::<M>(step, &self.vars)?;
                 let (examples, own) = entered.sizes();
-                on_event(Event::Refreshed { step, examples, own });
+                if self.source.data.has_hypotheses() {
+                    on_event(Event::Refreshed { step, examples, own });
+                }
                 round = Some((number, entered));
             }
             let Some((_, current)) = &mut round else { continue };

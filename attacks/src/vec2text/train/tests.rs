@@ -211,7 +211,8 @@ fn a_model_in_8_bits_is_near_the_one_in_16_and_inverts() {
         let far = (&exact - &near[&name]).unwrap().abs().unwrap().flatten_all().unwrap();
         let most = exact.abs().unwrap().flatten_all().unwrap().max(0).unwrap().to_scalar::<f32>().unwrap();
         let far = far.max(0).unwrap().to_scalar::<f32>().unwrap();
-        assert!(far <= most / 250.0 + 1e-7, "{name}: {far} of {most}");
+        // half a step of a scale that is rounded up, and what half precision takes from the exact one
+        assert!(far <= 1.001 * most / 254.0 + most / 2048.0 + 1e-7, "{name}: {far} of {most}");
     }
     let cosine = |place: &Path| {
         let attack = Vec2Text::load(place).unwrap().steps(2).beam_width(2).local_queries(0);
