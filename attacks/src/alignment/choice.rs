@@ -109,7 +109,7 @@ pub(super) fn choose(evidence: &Evidence<'_>, with_network: bool) -> Result<Choi
     let Evidence { protected, clean, clouds, denoiser, .. } = evidence.clone();
     let another_space = evidence.is_between_spaces();
     if protected.nrows() < FEW {
-        return of_few(&widen(protected), &widen(clean), another_space);
+        return of_few(evidence);
     }
     let mut split = Split::of(protected, clean, another_space);
     let mut best = split.best_prior()?;
@@ -310,29 +310,50 @@ fn network(
     Denoiser::around(around, part(protected).view(), None, part(clean).view(), SEED)
 }
 
-/// Where there are too few pairs to hold some out: a map that cannot fit by chance does, or Procrustes.
-fn of_few(protected: &Mat<f64>, clean: &Mat<f64>, another_space: bool) -> Result<Choice, Error> {
-    let choice = |prior, restored: &Mat<f64>| Choice {
-        prior,
-        scale: scale(restored, clean),
-        then: Then::Nothing,
-        clouds: None,
+/// Where there are too few pairs to hold some out: a map that cannot fit by chance does; or that of the
+/// clouds, unless it failed; or Procrustes. The denoiser was chosen on pairs of its own.
+fn of_few(evidence: &Evidence<'_>) -> Result<Choice, Error> {
+    let (protected, clean) = (widen(evidence.protected), widen(evidence.clean));
+    let (prior, clouds) = prior_of_few(evidence, &protected, &clean)?;
+    let restored = prior.map(&protected, &clean, clouds.as_ref())?.apply(protected.as_ref());
+    let is_exact = 1.0 - mean_cosine(restored.as_ref(), clean.as_ref()) < ROUNDING;
+    let then = match evidence.denoiser {
+        Some(denoiser) if !is_exact && !denoiser.is_identity() => Then::Denoiser(Box::new(denoiser.clone())),
+        _ => Then::Nothing,
     };
-    let dimension = protected.ncols();
-    if !another_space {
-        // the cosine of unrelated vectors has a standard deviation of 1 / √dimension
-        if mean_cosine(protected.as_ref(), clean.as_ref()) * (dimension as f64).sqrt() > CHANCE {
-            return Ok(choice(Prior::Identity, protected));
-        }
-        for prior in [Prior::Permutation, Prior::SignedPermutation] {
-            let restored = prior.map(protected, clean, None)?.apply(protected.as_ref());
-            if 1.0 - mean_cosine(restored.as_ref(), clean.as_ref()) < ROUNDING {
-                return Ok(choice(prior, &restored));
-            }
+    Ok(Choice { prior, scale: scale(&restored, &clean), then, clouds })
+}
+
+fn prior_of_few(
+    evidence: &Evidence<'_>,
+    protected: &Mat<f64>,
+    clean: &Mat<f64>,
+) -> Result<(Prior, Option<Mat<f64>>), Error> {
+    if evidence.is_between_spaces() {
+        return Ok((Prior::Procrustes, None));
+    }
+    // the cosine of unrelated vectors has a standard deviation of 1 / √dimension
+    let is_chance = |restored: &Mat<f64>| {
+        mean_cosine(restored.as_ref(), clean.as_ref()) * (protected.ncols() as f64).sqrt() <= CHANCE
+    };
+    if !is_chance(protected) {
+        return Ok((Prior::Identity, None));
+    }
+    for prior in [Prior::Permutation, Prior::SignedPermutation] {
+        let restored = prior.map(protected, clean, None)?.apply(protected.as_ref());
+        if 1.0 - mean_cosine(restored.as_ref(), clean.as_ref()) < ROUNDING {
+            return Ok((prior, None));
         }
     }
-    let restored = Prior::Procrustes.map(protected, clean, None)?.apply(protected.as_ref());
-    Ok(choice(Prior::Procrustes, &restored))
+    if let Some((stored, own)) = evidence.clouds {
+        let pairs = (evidence.protected, evidence.clean);
+        let found = Unpaired::fit_with(stored, own, pairs, &mut ChaCha8Rng::seed_from_u64(SEED))?;
+        // the pairs were a start among many, so they tell of a map that is right in part, too
+        if found.is_close() || !is_chance(&(protected * found.matrix())) {
+            return Ok((Prior::Clouds, Some(found.matrix())));
+        }
+    }
+    Ok((Prior::Procrustes, None))
 }
 
 /// What `restored` must be multiplied by to have the norms of `clean`, where that is not 1 within the

@@ -56,7 +56,9 @@ use crate::Error;
 ///
 /// Every fifth pair is held out to choose by, of fewer than 15 every third; the error is 1 − the mean cosine, and a gain smaller than its
 /// standard error is none. The map that is chosen is fitted again on all pairs, save the network and the
-/// clouds. Fewer than six pairs give 1 or 2 where these fit beyond chance, and else 3.
+/// clouds. Fewer than six pairs, of which none can be held out, give 1 or 2 where these fit beyond chance, else
+/// the map of the clouds where [`Unpaired::score`] or the pairs say that it was found, and else 3; behind it
+/// 6, as it is.
 ///
 /// ```
 /// use embosk_attacks::alignment::Alignment;
@@ -182,6 +184,11 @@ impl Alignment {
             Then::Denoiser(denoiser) => denoiser.observed(self.turned(vectors).view()),
             _ => Ok(self.turned(vectors)),
         }
+    }
+
+    /// Whether it leaves vectors as they are.
+    fn is_identity(&self) -> bool {
+        self.prior == Prior::Identity && !self.scaled && matches!(self.then, Then::Nothing)
     }
 
     fn turned(&self, vectors: ArrayView2<'_, f32>) -> Array2<f32> {
