@@ -9,7 +9,7 @@ use rand_chacha::rand_core::SeedableRng;
 
 use super::affine::Affine;
 use super::denoiser::Denoiser;
-use super::procrustes::on_the_span;
+use super::procrustes::{SHRINKAGES, Shrunk, on_the_span};
 use super::ridge::{Ridge, STRENGTHS};
 use super::{Alignment, Evidence, Unpaired, narrow, widen};
 use crate::Error;
@@ -56,6 +56,8 @@ pub(super) enum Then {
     Nothing,
     /// Regression of what the prior leaves; see [`STRENGTHS`].
     Ridge(f64),
+    /// In place of the prior map, Procrustes with shrinkage; see [`SHRINKAGES`].
+    Shrinkage(f64),
     /// Trained already, as that takes long; it is of the vectors before the prior map.
     Network(Box<Denoiser>),
     Denoiser(Box<Alignment>),
@@ -118,7 +120,7 @@ pub(super) fn choose(evidence: &Evidence<'_>, with_network: bool) -> Result<Choi
         best = split.best_of_clouds(clouds, best)?;
     }
     let prior = best.clone();
-    best = split.best_ridge(best)?;
+    best = split.best_shrunk(&prior, split.best_ridge(best)?)?;
     if let Some(denoiser) = denoiser.filter(|_| prior.error() > ROUNDING) {
         let restored = prior.map.apply(split.unseen.as_ref());
         let restored = widen(denoiser.apply(narrow(&restored).view())?.view());
@@ -266,6 +268,23 @@ impl Split {
         };
         let (map, errors) = (map.times(scale.unwrap_or(1.0)), self.errors(&restored));
         Ok(Candidate { prior, scale, then: Then::Nothing, map, errors })
+    }
+
+    /// `best`, or Procrustes with shrinkage where that is what `pure` is and one is better.
+    fn best_shrunk(&self, pure: &Candidate, mut best: Candidate) -> Result<Candidate, Error> {
+        if pure.prior != Prior::Procrustes || pure.error() <= ROUNDING {
+            return Ok(best);
+        }
+        let shrunk = Shrunk::fit(self.seen.as_ref(), self.target.as_ref())?;
+        for strength in SHRINKAGES {
+            let map = shrunk.by(strength);
+            let errors = self.errors(&map.apply(self.unseen.as_ref()));
+            let candidate = Candidate { then: Then::Shrinkage(strength), map, errors, ..pure.clone() };
+            if candidate.is_better_than(&best) {
+                best = candidate;
+            }
+        }
+        Ok(best)
     }
 
     /// The best regression around `pure` or, between spaces, around zero, where one is better than `pure`

@@ -135,7 +135,8 @@ fn a_rotation_and_noise_are_undone_together() {
     let (protected, clean) = noisy(rng);
     let fitted = Alignment::fit(protected.view(), clean.view()).unwrap();
     let turned = Procrustes::fit(protected.view(), clean.view()).unwrap();
-    assert!(fitted.to_string().starts_with("ridge("), "{fitted}");
+    let name = fitted.to_string();
+    assert!(name.starts_with("ridge(") || name.starts_with("shrunk procrustes("), "{name}");
     let (protected, clean) = noisy(rng);
     let of = |restored: Array2<f32>| error(&restored, &clean);
     let (ridge, procrustes) =
@@ -230,6 +231,28 @@ fn few_pairs_are_used_on_their_span_alone() {
     // 24 of 64 dimensions hold three eighths of the energy
     assert!((span - (24_f64 / 64.0).sqrt()).abs() < 0.06, "{span}");
     assert!(span > all + 0.1, "{span} and {all}");
+}
+
+/// Of the weak directions such pairs say least, and most of the noise is there.
+#[test]
+fn noisy_pairs_about_as_many_as_dimensions_are_used_with_shrinkage() {
+    let rng = &mut ChaCha8Rng::seed_from_u64(17);
+    let deviations: Vec<f32> = (0..64).map(|place| 2.0 / (1 + place) as f32).collect();
+    let map = rotation(64, rng);
+    let mut noisy = |rows: usize| {
+        let (clean, noise) = spread(rows, &deviations, rng);
+        ((&clean + &(noise * 0.1)).dot(&map), clean)
+    };
+    let ((known, clean), (unseen, truth)) = (noisy(70), noisy(500));
+    let fitted = Alignment::fit(known.view(), clean.view()).unwrap();
+    assert!(fitted.to_string().starts_with("shrunk procrustes(lambda="), "{fitted}");
+    let left = |restored: Array2<f32>| {
+        1.0 - super::choice::mean_cosine(widen(restored.view()).as_ref(), widen(truth.view()).as_ref())
+    };
+    // what is observed is the map as it is
+    let (shrunk, plain) =
+        (left(fitted.apply(unseen.view()).unwrap()), left(fitted.observed(unseen.view()).unwrap()));
+    assert!(shrunk < 0.8 * plain, "{shrunk} {plain}");
 }
 
 /// Points on four short curves in 16 dimensions, and the same with noise.
