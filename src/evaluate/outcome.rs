@@ -163,7 +163,7 @@ mod tests {
         let below = baseline.leak(&[0.0; 4], &floor, 0).unwrap();
         assert!(below.value < 0.0);
         // words that any text has are no leak
-        assert_eq!(baseline.leak(&[3.0; 4], &[3.0; 4], 0).unwrap().value, 0.0);
+        assert_eq!(baseline.leak(&[3.0; 4], &[3.0; 4], 0), Some(Score { value: 0.0, low: 0.0, high: 0.0 }));
     }
 
     #[test]

@@ -326,7 +326,7 @@ fn network(
     let pairs = protected.nrows();
     let fitted: Vec<usize> = (0..pairs).filter(|&pair| !is_held_out(pair, pairs)).collect();
     let part = |vectors: ArrayView2<'_, f32>| -> Array2<f32> { vectors.select(Axis(0), &fitted) };
-    Denoiser::around(around, part(protected).view(), None, part(clean).view(), SEED)
+    Denoiser::around(around, part(protected).view(), part(clean).view(), SEED)
 }
 
 /// Where there are too few pairs to hold some out: a map that cannot fit by chance does; or that of the
