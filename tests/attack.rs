@@ -55,8 +55,8 @@ fn the_shipped_attack_recovers_records_and_a_rotation_stops_it_until_pairs_leak(
 }
 
 /// Who adapts, on few texts of the same small store: noise is denoised by pairs of his own and worn off by
-/// releases, and 900 vectors on each side say something of a rotation, but not enough (`src/manual/worth.md`
-/// has the larger stores in which it is found).
+/// releases, and 900 vectors on each side are too few to find a rotation by (`src/manual/worth.md` has the larger
+/// stores in which it is found), which his own score tells.
 #[test]
 fn adversaries_who_adapt_do_better_than_the_naive() {
     let line = "evaluate --corpus records:900 --attacker-corpus records:900 --samples 16 --beam-width 1 --local-queries 0 \
@@ -79,8 +79,10 @@ fn adversaries_who_adapt_do_better_than_the_naive() {
     assert!(naive < 0.4 && informed > naive && averaging > 0.7, "{naive} {informed} {averaging}");
     let [blind, unpaired] =
         ["naive", "unpaired"].map(|adversary| value("rotation", adversary, "restored_cosine"));
-    assert!(blind.abs() < 0.1 && unpaired > 0.2, "{blind} {unpaired}");
-    assert!(row("rotation", "unpaired")["map"].as_str().unwrap().starts_with("unpaired(score="));
+    assert!(blind.abs() < 0.2 && unpaired < 0.5, "{blind} {unpaired}");
+    let map = row("rotation", "unpaired")["map"].as_str().unwrap().to_owned();
+    let numbers: Vec<f64> = map.split(['=', ' ', ')']).filter_map(|part| part.parse().ok()).collect();
+    assert!(map.starts_with("unpaired(score=") && numbers[0] < numbers[1] - 0.05, "{map}");
 }
 
 #[test]
