@@ -10,10 +10,11 @@ use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use embosk::attacks::{self, Attack, Inversion, Oracle};
 use embosk::evaluate::records::{Split, generate};
-use embosk::evaluate::{Adversary, Corpus, Evaluation, Report, TextScores};
-use embosk::{BoxError, Embedder, GaussianNoise, Key, Rotation, Stack};
-use ndarray::{Array2, Axis};
+use embosk::evaluate::{Adversary, Corpus, Evaluation, Report, TextScores, Undoing, training_imitation};
+use embosk::{BoxError, Defense, Embedder, GaussianNoise, Key, Rng, Role, Rotation, Stack};
+use ndarray::{Array2, ArrayView2, Axis};
 use serde_json::Value;
 
 use self::lookup::Lookup;
@@ -168,6 +169,30 @@ fn behind_a_key_noise_is_worth_what_it_is_worth_without() {
     assert!(averaged > leaked + 0.15, "{averaged} {leaked}");
 }
 
+/// Without a pair, the clouds undo the key: of averaged vectors, where there are several releases.
+#[test]
+fn behind_a_key_averaged_vectors_are_laid_by_clouds() {
+    let corpus = Corpus::records(1500, 1);
+    let noise = || GaussianNoise::new(0.06).unwrap();
+    let keyed =
+        Stack::new().with(GaussianNoise::keyed(0.06, &Key::from_bytes([3; 32])).unwrap()).with(noise());
+    let report = attacked(&corpus)
+        .attacker_texts("own", own(1500))
+        .defense(rotation().with(noise()))
+        .defense(keyed)
+        .adversary(Adversary::Unpaired(1500))
+        .adversary(Adversary::Averaging { releases: 8, leaked: 0 })
+        .run()
+        .unwrap();
+    let restored = |row: usize| report.rows[row].restored_cosine.unwrap().value;
+    let map = |row: usize| report.rows[row].map.as_deref().unwrap();
+    assert!(map(1).starts_with("unpaired("), "{}", map(1));
+    assert!(restored(1) > 0.9 && restored(1) > restored(0), "{} {}", restored(0), restored(1));
+    assert!(report.rows[1].leak.unwrap().value > 0.8);
+    // a key that does not turn the space leaves nothing to lay on anything
+    assert!(!map(3).contains("unpaired"), "{}", map(3));
+}
+
 /// The attack is for `Words`; the defended embedder is another one, of more dimensions.
 #[test]
 fn pairs_carry_the_attack_to_another_embedder() {
@@ -223,6 +248,70 @@ fn a_retrained_attack_takes_the_protected_vectors() {
     assert!(message.contains("trained on protected vectors"), "{message}");
 }
 
+/// Knows texts by their vectors under a stack with a key of the attacker's own, and no other vectors.
+#[derive(Debug)]
+struct Trained(Lookup, Stack);
+
+impl std::fmt::Display for Trained {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "trained({})", self.0)
+    }
+}
+
+impl Attack for Trained {
+    fn invert(
+        &self,
+        vectors: ArrayView2<'_, f32>,
+        oracle: &Oracle<'_>,
+    ) -> Result<Vec<Inversion>, attacks::Error> {
+        let protected = |texts: &[&str]| -> Result<Array2<f32>, BoxError> {
+            let mut vectors = oracle(texts)?;
+            let imitation = training_imitation(&self.1).unwrap();
+            imitation.protect(Role::Document, vectors.view_mut(), &mut Rng::seeded(1))?;
+            Ok(vectors)
+        };
+        self.0.invert(vectors, &protected)
+    }
+}
+
+/// It fails under another key than its own, and undefended; that says something of the key all the same.
+#[test]
+fn an_attack_that_works_under_its_own_key_is_alive() {
+    let corpus = Corpus::records(300, 1);
+    let trained = || Trained(knowing(&corpus), rotation());
+    let report = |defense: Stack| {
+        let evaluation = attacked(&corpus).defense(defense).retrained(trained());
+        evaluation.adversary(Adversary::Retrained).run().unwrap()
+    };
+    let keyed = report(rotation());
+    assert!(keyed.conclusive, "{:?}", keyed.reason);
+    assert!(keyed.rows[0].leak.unwrap().value.abs() < 0.1);
+    // for a stack without a key it has not shown that it works
+    let other = report("gaussian(sigma=0.01)".parse().unwrap());
+    assert!(!other.conclusive && other.reason.unwrap().contains("gaussian(sigma=0.01)"));
+}
+
+/// Pairs undo the key, and what was trained on noise is left with noise.
+#[test]
+fn a_retrained_attack_follows_the_map_of_another() {
+    let corpus = Corpus::records(300, 1);
+    let report = attacked(&corpus)
+        .defense(rotation().with(GaussianNoise::new(0.05).unwrap()))
+        .retrained(knowing(&corpus))
+        .adversary(Adversary::Retrained)
+        .adversary(Adversary::RetrainedAfter(Undoing::Leaked(100)))
+        .adversary(Adversary::Leaked(100))
+        .run()
+        .unwrap();
+    let leak = |row: usize| report.rows[row].leak.unwrap().value;
+    assert!(leak(0).abs() < 0.1 && leak(1) > 0.8, "{} {}", leak(0), leak(1));
+    let row = &report.rows[1];
+    assert_eq!((row.adversary.as_str(), row.map.as_deref()), ("retrained(leaked(100))", Some("procrustes")));
+    // what he reads has its noise still
+    let restored = |row: usize| report.rows[row].restored_cosine.unwrap().value;
+    assert!(restored(1) < restored(2), "{} {}", restored(1), restored(2));
+}
+
 #[test]
 fn every_adversary_that_the_corpus_has_room_for_is_run() {
     let corpus = Corpus::records(300, 1);
@@ -264,7 +353,7 @@ fn the_json_has_the_fields_that_scripts_read() {
     let row = &report["rows"][0];
     assert_eq!((&row["defense"], &row["n"]), (&Value::from("none"), &Value::from(40)));
     for score in
-        "exact_match bleu token_f1 rouge_l entity_recall cosine restored_cosine leak ndcg_at_10 recall_at_10 mrr_at_10"
+        "exact_match bleu token_f1 rouge_l entity_recall cosine restored_cosine floor leak ndcg_at_10 recall_at_10 mrr_at_10"
             .split(' ')
     {
         let [value, low, high] = ["value", "low", "high"].map(|end| row[score][end].as_f64().unwrap());
@@ -382,6 +471,10 @@ fn scores_text_by_text_are_what_the_means_are_of() {
         let of = |score: fn(&TextScores) -> f64| row.texts.iter().map(score).collect::<Vec<_>>();
         close(row.attack.exact_match, of(|text| f64::from(u8::from(text.exact_match))));
         close(row.attack.bleu, of(|text| text.bleu));
+        close(row.floor, row.unrelated.clone());
+        let mean_of = |score: Option<embosk::evaluate::statistics::Score>| score.unwrap().value;
+        let [bleu, floor, ceiling] = [row.attack.bleu, row.floor, report.ceiling.unwrap().bleu].map(mean_of);
+        assert!((mean_of(row.leak) - (bleu - floor) / (ceiling - floor)).abs() < 1e-9);
         close(row.attack.cosine, of(|text| text.cosine));
         close(row.attack.entity_recall, row.texts.iter().filter_map(|text| text.entity_recall).collect());
         close(row.retrieval.ndcg_at_10, row.queries.iter().map(|query| query.ndcg_at_10).collect());

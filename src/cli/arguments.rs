@@ -27,8 +27,8 @@ pub(crate) struct Arguments {
     /// What the attacker has: `naive`, `informed(N)` (the defense without its key, and N pairs that he
     /// makes himself), `leaked(K)` (K real pairs), `unpaired(N)` (N stored vectors and at least as many
     /// texts of his own), `averaging(R)` (R releases of each text) or `averaging(R, K)` (and K real pairs),
-    /// `retrained`, or `all`; may be given again.
-    /// Without any: naive, informed(10000), and leaked with twice as many pairs as dimensions.
+    /// `retrained` or `retrained(leaked(K))` (behind the map of that adversary), or `all`; may be given
+    /// again. Without any: naive, informed(10000), and leaked with twice as many pairs as dimensions.
     #[arg(long, value_name = "A")]
     adversary: Vec<Choice>,
     /// The attacker's own texts: `records[:N]` (of the training split), a BEIR folder or a text file.

@@ -13,6 +13,7 @@ mod keygen;
 mod models;
 mod progress;
 mod protect;
+mod retrained;
 mod score;
 mod settings;
 mod table;

@@ -9,9 +9,10 @@ use embosk::evaluate::records::{Split, generate};
 use embosk::evaluate::{Adversary, Corpus, Evaluation};
 use embosk::{GaussianNoise, Key, Quantization, Rng, Rotation, Stack};
 use rand_chacha::rand_core::Rng as _;
+use serde_json::json;
 
-use super::CliError;
 use super::models::{self, Cache, Search};
+use super::{CliError, retrained, warn};
 
 /// The settings of an evaluation, as they are named; nothing is loaded yet.
 #[derive(Debug)]
@@ -90,8 +91,7 @@ impl Settings {
         if all && self.adversaries.len() > 1 {
             return Err(CliError::new("`all` has all adversaries; name no other beside it"));
         }
-        let retrained = all || self.adversaries.contains(&Choice::One(Adversary::Retrained));
-        if self.retrained.is_some() && !retrained {
+        if self.retrained.is_some() && !all && self.retrained_adversaries().is_empty() {
             return Err(CliError::new(
                 "a retrained attack is named, but not the adversary who has it; add the adversary `retrained`, or leave \
                  the attack out",
@@ -108,6 +108,15 @@ impl Settings {
             }
             None => Ok(()),
         }
+    }
+
+    /// Those named who run the retrained attack; of `all` the one who does so as it is.
+    fn retrained_adversaries(&self) -> Vec<Adversary> {
+        let one = |choice: &Choice| match choice {
+            Choice::All => Adversary::Retrained,
+            Choice::One(adversary) => *adversary,
+        };
+        self.adversaries.iter().map(one).filter(|adversary| adversary.is_retrained()).collect()
     }
 
     fn stacks_or_usual(&self, dimension: usize) -> Result<Vec<Stack>, CliError> {
@@ -135,9 +144,17 @@ impl Settings {
             evaluation = evaluation.attacker_texts(&title, texts);
         }
         if let Some(name) = &self.retrained {
-            let retrained = self.search.apply(models::attack(name)?);
-            models::fit(&retrained, embedder)?;
-            evaluation = evaluation.note("retrained_sha256", retrained.hash()).retrained(retrained);
+            let attack = self.search.apply(models::attack(name)?);
+            models::fit(&attack, embedder)?;
+            let trained_on = retrained::trained_on(name)?;
+            let stacks = self.stacks_or_usual(embedder.dimension())?;
+            if let Some(warning) = retrained::warning(&trained_on, &self.retrained_adversaries(), &stacks) {
+                warn(&warning);
+            }
+            evaluation = evaluation
+                .note("retrained_sha256", attack.hash())
+                .note("retrained_on", json!(trained_on))
+                .retrained(attack);
         }
         let attack = self.search.apply(models::attack(&self.attack)?);
         models::fit(&attack, attacked)?;

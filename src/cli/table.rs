@@ -43,7 +43,7 @@ impl Column {
     }
 }
 
-const COLUMNS: [Column; 12] = [
+const COLUMNS: [Column; 13] = [
     Column::new("exact", "exact_match", 2, |row| row.attack.exact_match),
     Column::new("BLEU", "bleu", 1, |row| row.attack.bleu),
     Column::new("token F1", "token_f1", 2, |row| row.attack.token_f1),
@@ -51,6 +51,7 @@ const COLUMNS: [Column; 12] = [
     Column::new("entities", "entity_recall", 2, |row| row.attack.entity_recall),
     Column::new("cosine", "cosine", 2, |row| row.attack.cosine),
     Column::new("restored", "restored_cosine", 2, |row| row.restored_cosine).not_in_terminal(),
+    Column::new("floor", "floor", 1, |row| row.floor).not_in_terminal(),
     Column::new("leak", "leak", 2, |row| row.leak),
     Column::new("nDCG@10", "ndcg_at_10", 3, |row| row.retrieval.ndcg_at_10).of_defense(),
     Column::new("recall@10", "recall_at_10", 3, |row| row.retrieval.recall_at_10)
@@ -60,19 +61,21 @@ const COLUMNS: [Column; 12] = [
     Column::new("linkage", "linkage_recall_at_1", 3, |row| row.linkage).of_defense().not_in_terminal(),
 ];
 
-/// For the terminal: a block for each defense, in it each score above its interval.
+/// For the terminal: a block for each defense, in it each score above its interval, and each adversary above
+/// the map that he took.
 pub(crate) fn terminal(report: &Report) -> String {
     let columns: Vec<&Column> = COLUMNS.iter().filter(|column| column.in_terminal).collect();
     let mut table = Table::new();
     table.load_style(UTF8_HORIZONTAL_ONLY).set_header(headings(&columns));
     for block in report.rows.chunk_by(|a, b| a.defense == b.defense) {
-        let adversaries = block.iter().map(|row| format!("{}\n", row.adversary)).collect::<Vec<_>>();
+        let adversaries = block.iter().map(|row| format!("{}\n{}", row.adversary, short_map(row)));
         let scores = columns.iter().map(|column| {
             let rows = if column.of_defense { &block[..1] } else { block };
             let scores = rows.iter().map(|row| stacked((column.score)(row), column.decimals));
             number(scores.collect::<Vec<_>>().join("\n"))
         });
-        let names = [Cell::new(broken(&block[0].defense)), Cell::new(adversaries.join("\n"))];
+        let names =
+            [Cell::new(broken(&block[0].defense)), Cell::new(adversaries.collect::<Vec<_>>().join("\n"))];
         table.add_row(names.into_iter().chain(scores));
     }
     format!("{}\n{}", lines(&table), notes(report))
@@ -81,11 +84,13 @@ pub(crate) fn terminal(report: &Report) -> String {
 /// All scores, for a document.
 pub(crate) fn markdown(report: &Report) -> String {
     let mut table = Table::new();
-    table.load_style(ASCII_MARKDOWN).set_header(headings(&COLUMNS.iter().collect::<Vec<_>>()));
+    let headings = headings(&COLUMNS.iter().collect::<Vec<_>>()).into_iter();
+    table.load_style(ASCII_MARKDOWN).set_header(headings.chain([Cell::new("map")]));
     for row in &report.rows {
         let scores = COLUMNS.iter().map(|column| number(long((column.score)(row), column.decimals)));
         let defense = Cell::new(row.defense.replace('|', "\\|"));
-        table.add_row([defense, Cell::new(&row.adversary)].into_iter().chain(scores));
+        let map = [Cell::new(row.map.as_deref().unwrap_or("–"))];
+        table.add_row([defense, Cell::new(&row.adversary)].into_iter().chain(scores).chain(map));
     }
     format!("{}\n\n{}", lines(&table), notes(report))
 }
@@ -100,7 +105,7 @@ pub(crate) fn csv(report: &Report) -> String {
 
 fn csv_head() -> String {
     let scores = COLUMNS.iter().map(|Column { name, .. }| format!("{name},{name}_low,{name}_high"));
-    format!("defense,adversary,n,{},signature\n", scores.collect::<Vec<_>>().join(","))
+    format!("defense,adversary,n,{},map,signature\n", scores.collect::<Vec<_>>().join(","))
 }
 
 fn csv_line(row: &Row, signature: &str) -> String {
@@ -110,9 +115,18 @@ fn csv_line(row: &Row, signature: &str) -> String {
     });
     // a spec and `averaging(16, 768)` hold commas
     let quoted = |text: &str| text.replace('"', "\"\"");
-    let [defense, adversary, signature] = [row.defense.as_str(), &row.adversary, signature].map(quoted);
+    let map = row.map.as_deref().unwrap_or_default();
+    let [defense, adversary, map, signature] =
+        [row.defense.as_str(), &row.adversary, map, signature].map(quoted);
     let scores: String = scores.collect();
-    format!("\"{defense}\",\"{adversary}\",{}{scores},\"{signature}\"\n", row.n)
+    format!("\"{defense}\",\"{adversary}\",{}{scores},\"{map}\",\"{signature}\"\n", row.n)
+}
+
+/// The map without its numbers: `  clouds, then ridge`.
+fn short_map(row: &Row) -> String {
+    let Some(map) = &row.map else { return String::new() };
+    let steps = map.split(", then ").map(|step| step.split('(').next().unwrap_or_default());
+    format!("  {}", steps.collect::<Vec<_>>().join(", then "))
 }
 
 /// `0.83 [0.77, 0.88]`.
@@ -191,9 +205,10 @@ fn notes(report: &Report) -> String {
         let bleu = |score: Option<Score>| long(score, 1);
         let _ = writeln!(
             text,
-            "leak = (BLEU − floor) / (ceiling − floor); floor {} (unrelated texts), ceiling {} (undefended).",
-            bleu(floor.bleu),
-            bleu(ceiling.bleu)
+            "leak = (BLEU − floor) / (ceiling − floor); ceiling {} (undefended), floor {} (its outputs against unrelated \
+             texts; each row has its own).",
+            bleu(ceiling.bleu),
+            bleu(floor.bleu)
         );
     }
     let _ = writeln!(text, "signature: {}", signature(report));
@@ -236,12 +251,27 @@ mod tests {
     #[test]
     fn a_line_of_csv_has_as_many_fields_as_its_head() {
         let row = serde_json::json!({
-            "defense": "gaussian(sigma=1, on=queries)", "adversary": "averaging(16, 768)", "n": 2
+            "defense": "gaussian(sigma=1, on=queries)", "adversary": "averaging(16, 768)", "n": 2,
+            "map": "clouds, then ridge(identity, lambda=0.1)"
         });
         let line = csv_line(&serde_json::from_value(row).expect("a row"), "seed:0|metrics:\"a,b\"");
         let fields =
             |line: &str| line.split('"').step_by(2).map(|part| part.matches(',').count()).sum::<usize>();
         assert_eq!(fields(&line), fields(&csv_head()), "{line}");
+    }
+
+    #[test]
+    fn a_map_is_short_in_a_terminal() {
+        let short = |map: Option<&str>| {
+            let row = serde_json::json!({ "defense": "none", "adversary": "naive", "n": 2, "map": map });
+            short_map(&serde_json::from_value(row).expect("a row"))
+        };
+        assert_eq!(
+            short(Some("unpaired(score=0.671 of 0.671), then ridge(identity, lambda=1)")),
+            "  unpaired, then ridge"
+        );
+        assert_eq!(short(Some("scaled procrustes")), "  scaled procrustes");
+        assert_eq!(short(None), "");
     }
 
     #[test]

@@ -45,15 +45,39 @@ pub enum Adversary {
         /// How many.
         releases: usize,
         /// As many pairs leaked; he goes on as [`Leaked`](Self::Leaked), or without any as
-        /// [`Informed`](Self::Informed), with pairs that he averaged in the same way.
+        /// [`Informed`](Self::Informed), and where the key turns the space as [`Unpaired`](Self::Unpaired), with
+        /// clouds and pairs that he averaged in the same way.
         leaked: usize,
     },
     /// An attack that was trained on vectors which he protected himself; see
     /// [`Evaluation::retrained`](super::Evaluation::retrained).
     Retrained,
+    /// The same attack behind a map: he undoes the key as another adversary does, and leaves the noise to the
+    /// attack, which was trained on it. Written `retrained(leaked(768))`.
+    RetrainedAfter(Undoing),
 }
 
-use Adversary::{Averaging, Informed, Leaked, Naive, Retrained, Unpaired};
+/// How the key is undone before a retrained attack.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Undoing {
+    /// As [`Adversary::Leaked`] does.
+    Leaked(usize),
+    /// As [`Adversary::Unpaired`] does.
+    Unpaired(usize),
+}
+
+use Adversary::{Averaging, Informed, Leaked, Naive, Retrained, RetrainedAfter, Unpaired};
+
+impl Undoing {
+    /// Whose map it is.
+    pub(super) fn adversary(self) -> Adversary {
+        match self {
+            Self::Leaked(pairs) => Leaked(pairs),
+            Self::Unpaired(vectors) => Unpaired(vectors),
+        }
+    }
+}
 
 impl Adversary {
     /// Those that an evaluation runs where none is named, by the vectors' dimension, the documents that
@@ -85,7 +109,11 @@ impl Adversary {
             let pairs = Some(spare.min(2 * dimension)).filter(|&pairs| pairs > 0);
             every.extend(pairs.map(|leaked| Averaging { releases: 16, leaked }));
         }
-        every.extend(retrained.then_some(Retrained));
+        if retrained {
+            let pairs = Some(spare.min(2 * dimension)).filter(|&pairs| pairs > 0);
+            every.push(Retrained);
+            every.extend(pairs.map(|pairs| RetrainedAfter(Undoing::Leaked(pairs))));
+        }
         every
     }
 
@@ -93,6 +121,7 @@ impl Adversary {
     pub(super) fn documents(self) -> usize {
         match self {
             Leaked(pairs) | Averaging { leaked: pairs, .. } => pairs,
+            RetrainedAfter(undoing) => undoing.adversary().documents(),
             _ => 0,
         }
     }
@@ -102,6 +131,7 @@ impl Adversary {
         match self {
             Informed(texts) | Unpaired(texts) => texts,
             Averaging { leaked: 0, .. } => 1,
+            RetrainedAfter(undoing) => undoing.adversary().own_texts_needed(),
             Averaging { .. } | Naive | Leaked(_) | Retrained => 0,
         }
     }
@@ -111,6 +141,7 @@ impl Adversary {
         match self {
             Averaging { .. } | Leaked(_) => OWN_PAIRS,
             Unpaired(_) => OWN_PAIRS.max(self.own_texts_needed()),
+            RetrainedAfter(undoing) => undoing.adversary().own_texts_wanted(),
             _ => self.own_texts_needed(),
         }
     }
@@ -118,7 +149,12 @@ impl Adversary {
     /// Whether his attack takes the protected vectors as they are, or as his map turns them within
     /// their space, so that it must not be a surrogate's.
     pub(super) fn stays_in_the_space(self) -> bool {
-        matches!(self, Naive | Unpaired(_) | Retrained)
+        matches!(self, Naive | Unpaired(_)) || self.is_retrained()
+    }
+
+    /// Whether his attack is the [retrained](super::Evaluation::retrained) one.
+    pub fn is_retrained(self) -> bool {
+        matches!(self, Retrained | RetrainedAfter(_))
     }
 }
 
@@ -126,7 +162,7 @@ impl FromStr for Adversary {
     type Err = Error;
 
     /// # Errors
-    /// When the name is unknown, or its number is missing, not a number, or 0.
+    /// When the name is unknown, or what it takes in parentheses is missing or nothing that it takes.
     fn from_str(text: &str) -> Result<Self, Error> {
         let text = text.trim();
         let (name, argument) = match text.strip_suffix(')').and_then(|text| text.split_once('(')) {
@@ -147,13 +183,26 @@ impl FromStr for Adversary {
             "leaked" => numbered(Leaked, "pairs"),
             "unpaired" => numbered(Unpaired, "vectors"),
             "averaging" => averaging(argument.unwrap_or_default()),
-            "retrained" => plain(Retrained),
+            "retrained" => argument.map_or(Ok(Retrained), retrained),
             _ => Err(Error::Setting(
                 "there is no such adversary; there are naive, informed(n), leaked(k), unpaired(n), averaging(r) and \
                  retrained"
                     .into(),
             )),
         }
+    }
+}
+
+/// Behind the map of another adversary.
+fn retrained(argument: &str) -> Result<Adversary, Error> {
+    match argument.parse() {
+        Ok(Leaked(pairs)) => Ok(RetrainedAfter(Undoing::Leaked(pairs))),
+        Ok(Unpaired(vectors)) => Ok(RetrainedAfter(Undoing::Unpaired(vectors))),
+        _ => Err(Error::Setting(
+            "`retrained` takes nothing in parentheses, or who undoes the key for it: retrained(leaked(768)) or \
+             retrained(unpaired(10000))"
+                .into(),
+        )),
     }
 }
 
@@ -184,6 +233,7 @@ impl fmt::Display for Adversary {
             Averaging { releases, leaked: 0 } => write!(f, "averaging({releases})"),
             Averaging { releases, leaked } => write!(f, "averaging({releases}, {leaked})"),
             Retrained => f.write_str("retrained"),
+            RetrainedAfter(undoing) => write!(f, "retrained({})", undoing.adversary()),
         }
     }
 }
@@ -199,6 +249,10 @@ mod tests {
             assert_eq!(adversary.to_string().parse::<Adversary>().unwrap(), adversary);
         }
         assert_eq!(" leaked ( 5 ) ".parse::<Adversary>().unwrap(), Leaked(5));
+        let after = RetrainedAfter(Undoing::Unpaired(60));
+        assert_eq!("retrained( unpaired(60) )".parse::<Adversary>().unwrap(), after);
+        let needs = (after.documents(), after.own_texts_needed(), after.stays_in_the_space());
+        assert_eq!(needs, (0, 60, true));
     }
 
     #[test]
@@ -235,6 +289,8 @@ mod tests {
             ("", "no such adversary"),
             ("naive(3)", "`naive` takes nothing in parentheses"),
             ("retrained(3)", "nothing in parentheses"),
+            ("retrained(informed(3))", "who undoes the key"),
+            ("retrained(leaked(0))", "retrained(leaked(768))"),
             ("leaked", "number of pairs"),
             ("leaked(0)", "1 or more"),
             ("informed", "`informed` takes its number of pairs"),

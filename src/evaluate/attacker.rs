@@ -30,8 +30,9 @@ pub(super) struct Restored {
     pub(super) estimate: Array2<f32>,
     /// What he observed, in the clean vectors' space and with all noise, to rank by.
     pub(super) observed: Array2<f32>,
-    /// The map that he chose.
+    /// The map that he chose, and the part of it that the observed vectors went through.
     pub(super) map: Option<String>,
+    turn: Option<String>,
 }
 
 /// What he learnt from pairs that he made himself.
@@ -42,9 +43,32 @@ struct OwnPairs {
     norm: Option<f32>,
 }
 
+/// Vectors of his own making.
+struct Made {
+    vectors: Array2<f32>,
+    /// Whether a key was needed, and whether it turned the space.
+    is_keyed: bool,
+    is_turned: bool,
+}
+
+/// Two clouds of one shape.
+struct Clouds {
+    stored: Array2<f32>,
+    /// The vectors that are attacked; of those that are stored too, the same.
+    attacked: Array2<f32>,
+    own: Array2<f32>,
+}
+
+/// Pairs of his own that show him whether a key turns the space.
+const TURNED: usize = 2_000;
+
 impl<'a> Attacker<'a> {
     pub(super) fn new(clean: &'a Clean, attacked: Vec<usize>, spare: Vec<usize>, seed: u64) -> Self {
         Self { clean, attacked, spare, seed, denoisers: HashMap::new() }
+    }
+
+    pub(super) fn seed(&self) -> u64 {
+        self.seed
     }
 
     pub(super) fn attacked(&self) -> &[usize] {
@@ -61,10 +85,13 @@ impl<'a> Attacker<'a> {
         let attacked = protected.select(Axis(0), &self.attacked);
         match adversary {
             Adversary::Naive | Adversary::Retrained => {
-                Ok(Restored { estimate: attacked.clone(), observed: attacked, map: None })
+                Ok(Restored { estimate: attacked.clone(), observed: attacked, map: None, turn: None })
             }
             Adversary::Informed(pairs) => self.informed(stack, &attacked, pairs, 1),
             Adversary::Averaging { releases, leaked: 0 } => {
+                if self.room_for_cloud(OWN_PAIRS) >= CLOUD && self.is_turned(stack)? {
+                    return self.unpaired(stack, protected, OWN_PAIRS, releases);
+                }
                 let attacked = self.averaged(stack, &self.attacked, attacked, releases)?;
                 self.informed(stack, &attacked, self.own_pairs(), releases)
             }
@@ -73,7 +100,11 @@ impl<'a> Attacker<'a> {
                 self.leaked(stack, &attacked, protected, leaked, releases)
             }
             Adversary::Leaked(pairs) => self.leaked(stack, &attacked, protected, pairs, 1),
-            Adversary::Unpaired(vectors) => self.unpaired(stack, &attacked, protected, vectors),
+            Adversary::Unpaired(vectors) => self.unpaired(stack, protected, vectors, 1),
+            Adversary::RetrainedAfter(undoing) => {
+                let Restored { observed, turn, .. } = self.restore(stack, undoing.adversary(), protected)?;
+                Ok(Restored { estimate: observed.clone(), observed, map: turn.clone(), turn })
+            }
         }
     }
 
@@ -82,7 +113,7 @@ impl<'a> Attacker<'a> {
     pub(super) fn can_gain(&self, stack: &Stack, adversary: Adversary) -> Result<bool, Error> {
         let keyed = || stack.imitation(&mut Rng::seeded(self.seed)).is_some();
         match adversary {
-            Adversary::Unpaired(_) => Ok(keyed()),
+            Adversary::Unpaired(_) | Adversary::RetrainedAfter(_) => Ok(keyed()),
             Adversary::Averaging { leaked, .. } => {
                 let clean = self.clean.documents.stored.select(Axis(0), &self.attacked);
                 let mut rng = Rng::seeded(self.seed);
@@ -124,11 +155,11 @@ impl<'a> Attacker<'a> {
             _ => None,
         };
         let clouds = (own.is_some() && stack.imitation(&mut Rng::seeded(self.seed)).is_some())
-            .then(|| self.clouds(stack, protected, OWN_PAIRS))
+            .then(|| self.clouds(stack, protected, OWN_PAIRS, 1))
             .transpose()?
-            .filter(|(stored, own)| stored.nrows().min(own.nrows()) >= CLOUD);
+            .filter(|Clouds { stored, own, .. }| stored.nrows().min(own.nrows()) >= CLOUD);
         let map = Alignment::fit_on(&Evidence {
-            clouds: clouds.as_ref().map(|(stored, own)| (stored.view(), own.view())),
+            clouds: clouds.as_ref().map(|Clouds { stored, own, .. }| (stored.view(), own.view())),
             denoiser: own.as_ref().map(|own| &own.denoiser),
             between_spaces,
             ..Evidence::pairs(known.view(), clean.view())
@@ -137,22 +168,23 @@ impl<'a> Attacker<'a> {
             estimate: map.apply(attacked.view())?,
             observed: map.observed(attacked.view())?,
             map: Some(map.to_string()),
+            turn: Some(map.turn_name()),
         })
     }
 
     /// Lays the cloud of the stored vectors on that of his own, and undoes the rest by pairs that he makes
-    /// himself.
+    /// himself; all of them the means of as many releases as he has.
     fn unpaired(
         &mut self,
         stack: &Stack,
-        attacked: &Array2<f32>,
         protected: &Array2<f32>,
         vectors: usize,
+        releases: usize,
     ) -> Result<Restored, Error> {
-        let (stored, own) = self.clouds(stack, protected, vectors)?;
+        let Clouds { stored, attacked, own } = self.clouds(stack, protected, vectors, releases)?;
         let mut rng = ChaCha8Rng::seed_from_u64(self.seed);
         let map = Unpaired::fit(stored.view(), own.view(), &mut rng)?;
-        let own = self.own(stack, self.own_pairs(), 1)?;
+        let own = self.own(stack, self.own_pairs(), releases)?;
         denoised(&own, &map.apply(attacked.view())?, Some(map.to_string()))
     }
 
@@ -162,34 +194,55 @@ impl<'a> Attacker<'a> {
         stack: &Stack,
         protected: &Array2<f32>,
         vectors: usize,
-    ) -> Result<(Array2<f32>, Array2<f32>), Error> {
+        releases: usize,
+    ) -> Result<Clouds, Error> {
+        let (vectors, attacked) = (self.room_for_cloud(vectors), self.attacked.len());
+        let documents = self.attacked.iter().chain(&self.spare).copied();
+        let documents: Vec<usize> = documents.take(vectors.max(attacked)).collect();
+        let first = protected.select(Axis(0), &documents);
+        let seen = self.averaged(stack, &documents, first, releases)?;
+        let first = if self.clean.own_is_spare { vectors.saturating_sub(attacked) } else { 0 };
+        let own = self.made(stack, s![first.., ..], releases)?.vectors;
+        Ok(Clouds {
+            stored: seen.slice(s![..vectors, ..]).to_owned(),
+            attacked: seen.slice(s![..attacked, ..]).to_owned(),
+            own,
+        })
+    }
+
+    /// How many stored vectors he can read of so many: where his texts are spare documents, none of them is
+    /// both stored and his own.
+    fn room_for_cloud(&self, vectors: usize) -> usize {
         let documents = self.attacked.len() + self.spare.len();
-        // where his texts are spare documents, none of them is both stored and his own
-        let most = if self.clean.own_is_spare { documents / 2 } else { usize::MAX };
-        let vectors = vectors.min(most);
-        let stored: Vec<usize> = self.attacked.iter().chain(&self.spare).copied().take(vectors).collect();
-        let first = if self.clean.own_is_spare { vectors.saturating_sub(self.attacked.len()) } else { 0 };
-        let own = self.made(stack, s![first.., ..], 1)?.0;
-        Ok((protected.select(Axis(0), &stored), own))
+        vectors.min(if self.clean.own_is_spare { documents / 2 } else { documents })
+    }
+
+    /// Whether the key turns the space, so that pairs or clouds are needed: he sees it on vectors that he
+    /// makes under a key of his own.
+    fn is_turned(&self, stack: &Stack) -> Result<bool, Error> {
+        let enough = self.own_pairs().min(TURNED);
+        Ok(enough >= CLOUD && self.made(stack, s![..enough, ..], 1)?.is_turned)
     }
 
     /// Vectors of texts of his own, protected by himself as often as `releases` says and averaged; under a
-    /// key of his own where one is needed, which he then undoes. Says whether one was.
+    /// key of his own where one is needed, which he then undoes.
     fn made(
         &self,
         stack: &Stack,
         rows: SliceInfo<[SliceInfoElem; 2], Ix2, Ix2>,
         releases: usize,
-    ) -> Result<(Array2<f32>, bool), Error> {
+    ) -> Result<Made, Error> {
         let mut rng = Rng::seeded(!self.seed);
         let imitation = stack.imitation(&mut rng);
         let defense: &dyn Defense = imitation.as_deref().unwrap_or(stack);
         let stored = self.clean.own.stored.slice(rows).to_owned();
-        let mut made = mean_release(defense, &stored, releases, &mut rng)?;
-        if imitation.is_some() && !self.clean.own.has_surrogate() {
-            made = Alignment::fit_linear(made.view(), stored.view())?.observed(made.view())?;
+        let vectors = mean_release(defense, &stored, releases, &mut rng)?;
+        let mut made = Made { vectors, is_keyed: imitation.is_some(), is_turned: false };
+        if made.is_keyed && !self.clean.own.has_surrogate() {
+            let map = Alignment::fit_linear(made.vectors.view(), stored.view())?;
+            made = Made { vectors: map.observed(made.vectors.view())?, is_turned: map.is_turn(), ..made };
         }
-        Ok((made, imitation.is_some()))
+        Ok(made)
     }
 
     /// What estimates must be multiplied by to be as long, on average, as clean vectors of his own texts.
@@ -211,12 +264,12 @@ impl<'a> Attacker<'a> {
             return Ok(Rc::clone(known));
         }
         let part = s![..pairs, ..];
-        let (made, keyed) = self.made(stack, part, releases)?;
+        let Made { vectors: made, is_keyed, .. } = self.made(stack, part, releases)?;
         let clean = self.clean.own.attackable().slice(part);
         let between_spaces = self.clean.own.has_surrogate();
         let denoiser =
             Alignment::fit_on(&Evidence { between_spaces, ..Evidence::pairs(made.view(), clean) })?;
-        let own = Rc::new(OwnPairs { denoiser, norm: keyed.then(|| mean_norm(&made)) });
+        let own = Rc::new(OwnPairs { denoiser, norm: is_keyed.then(|| mean_norm(&made)) });
         self.denoisers.insert(name, Rc::clone(&own));
         Ok(own)
     }
@@ -247,15 +300,16 @@ fn denoised(own: &OwnPairs, attacked: &Array2<f32>, map: Option<String>) -> Resu
     let longer = own.norm.map_or(1.0, |norm| norm / mean_norm(attacked));
     let attacked = if longer.is_finite() { attacked * longer } else { attacked.clone() };
     let denoiser = own.denoiser.to_string();
-    let map = match map {
-        Some(map) if denoiser == "identity" => map,
+    let whole = match &map {
+        Some(map) if denoiser == "identity" => map.clone(),
         Some(map) => format!("{map}, then {denoiser}"),
         None => denoiser,
     };
     Ok(Restored {
         estimate: own.denoiser.apply(attacked.view())?,
         observed: own.denoiser.observed(attacked.view())?,
-        map: Some(map),
+        map: Some(whole),
+        turn: map,
     })
 }
 

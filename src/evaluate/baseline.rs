@@ -197,11 +197,11 @@ fn column(report: &Report, row: &Row, metric: Metric) -> Vec<Option<f64>> {
         return row.texts.iter().map(|text| score_of_text(text, metric)).collect();
     }
     // their mean is the leak
-    let range = undefended.texts.iter().zip(&undefended.unrelated);
-    let range = range.map(|(ceiling, floor)| ceiling.bleu - floor.bleu).sum::<f64>();
+    let range = undefended.texts.iter().zip(&row.unrelated);
+    let range = range.map(|(ceiling, floor)| ceiling.bleu - floor).sum::<f64>();
     let share = range / row.texts.len().max(1) as f64;
-    let texts = row.texts.iter().zip(&undefended.unrelated);
-    texts.map(|(text, floor)| (share > 0.0).then(|| (text.bleu - floor.bleu) / share)).collect()
+    let texts = row.texts.iter().zip(&row.unrelated);
+    texts.map(|(text, floor)| (share > 0.0).then(|| (text.bleu - floor) / share)).collect()
 }
 
 /// Lists are the same in any order.

@@ -3,7 +3,7 @@
 //! [`Evaluation`] embeds a [`Corpus`] once. Under each defense it protects all documents and queries,
 //! searches the protected documents, and lets each [`Adversary`] attack a sample *of those very
 //! vectors*. The attack on the undefended vectors is the ceiling; its outputs held against other texts
-//! are the floor; a defense's `leak` is where the attack on it lies between the two.
+//! are the floor, for each row anew; a defense's `leak` is where the attack on it lies between the two.
 
 mod adversary;
 mod attacker;
@@ -34,11 +34,12 @@ use embosk_attacks::Attack;
 use embosk_defenses::Stack;
 use serde_json::{Map, Value};
 
-pub use adversary::Adversary;
+pub use adversary::{Adversary, Undoing};
 pub use baseline::Baseline;
 pub use budget::{Budget, CANARY_BLEU, CONFIDENCE, Finding, Kind, Metric, Outcome, TOLERANCES, Verdict};
 pub use corpus::Corpus;
 pub use journal::Journal;
+pub use privacy::training_imitation;
 pub use report::{AttackScores, Example, QueryScores, Report, RetrievalScores, Row, TextScores, Undefended};
 pub use sweep::Sweep;
 

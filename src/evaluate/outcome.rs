@@ -88,7 +88,7 @@ fn bleu(texts: &[TextScores]) -> Vec<f64> {
     texts.iter().map(|text| text.bleu).collect()
 }
 
-/// What the attack gets without a defense, and what it gets on unrelated texts: BLEU, text by text.
+/// What the attack gets without a defense, and what its outputs get on unrelated texts: BLEU, text by text.
 pub(super) struct Baseline {
     ceiling: Vec<f64>,
     floor: Vec<f64>,
@@ -104,23 +104,24 @@ impl Baseline {
         paired_difference(&self.ceiling, &self.floor, seed).map_or(0.0, |gap| gap.low)
     }
 
-    /// `(bleu − floor) / (ceiling − floor)`, with the percentile bootstrap over texts: a resample takes
-    /// the same texts for all three. Neither the value nor the interval is held within 0 and 1.
-    pub(super) fn leak(&self, bleu: &[f64], seed: u64) -> Option<Score> {
+    /// `(bleu − floor) / (ceiling − floor)`, where `floor` is what the outputs scored by `bleu` get on
+    /// unrelated texts, with the percentile bootstrap over texts: a resample takes the same texts for all
+    /// three. Neither the value nor the interval is held within 0 and 1.
+    pub(super) fn leak(&self, bleu: &[f64], floor: &[f64], seed: u64) -> Option<Score> {
         let all: Vec<usize> = (0..bleu.len()).collect();
-        let value = self.ratio(bleu, &all)?;
+        let value = self.ratio(bleu, floor, &all)?;
         let mut rng = ChaCha8Rng::seed_from_u64(seed);
         let mut resample = || resampled(bleu.len(), &mut rng);
-        let mut ratios: Vec<f64> = (0..RESAMPLES).filter_map(|_| self.ratio(bleu, &resample())).collect();
+        let mut ratios: Vec<f64> =
+            (0..RESAMPLES).filter_map(|_| self.ratio(bleu, floor, &resample())).collect();
         ratios.sort_unstable_by(f64::total_cmp);
         let tail = ratios.len() / 40;
         Some(Score { value, low: *ratios.get(tail)?, high: *ratios.get(ratios.len() - 1 - tail)? })
     }
 
     /// `None` where the ceiling of these texts is not above their floor.
-    fn ratio(&self, bleu: &[f64], texts: &[usize]) -> Option<f64> {
-        let over_floor =
-            |scores: &[f64]| texts.iter().map(|&text| scores[text] - self.floor[text]).sum::<f64>();
+    fn ratio(&self, bleu: &[f64], floor: &[f64], texts: &[usize]) -> Option<f64> {
+        let over_floor = |scores: &[f64]| texts.iter().map(|&text| scores[text] - floor[text]).sum::<f64>();
         let range = over_floor(&self.ceiling);
         (range > 0.0).then(|| over_floor(bleu) / range)
     }
@@ -155,18 +156,20 @@ mod tests {
         let (ceiling, floor) = ([90.0, 100.0, 80.0, 95.0], [4.0, 6.0, 5.0, 3.0]);
         let baseline = Baseline { ceiling: ceiling.to_vec(), floor: floor.to_vec() };
         assert!(baseline.gap(0) < 86.75 && baseline.gap(0) > 10.0);
-        assert_eq!(baseline.leak(&ceiling, 0), Some(Score { value: 1.0, low: 1.0, high: 1.0 }));
-        assert_eq!(baseline.leak(&floor, 0), Some(Score { value: 0.0, low: 0.0, high: 0.0 }));
-        let beyond = baseline.leak(&[100.0; 4], 0).unwrap();
+        assert_eq!(baseline.leak(&ceiling, &floor, 0), Some(Score { value: 1.0, low: 1.0, high: 1.0 }));
+        assert_eq!(baseline.leak(&floor, &floor, 0), Some(Score { value: 0.0, low: 0.0, high: 0.0 }));
+        let beyond = baseline.leak(&[100.0; 4], &floor, 0).unwrap();
         assert!(beyond.value > 1.0 && beyond.low <= beyond.value && beyond.value <= beyond.high);
-        let below = baseline.leak(&[0.0; 4], 0).unwrap();
+        let below = baseline.leak(&[0.0; 4], &floor, 0).unwrap();
         assert!(below.value < 0.0);
+        // words that any text has are no leak
+        assert_eq!(baseline.leak(&[3.0; 4], &[3.0; 4], 0), Some(Score { value: 0.0, low: 0.0, high: 0.0 }));
     }
 
     #[test]
     fn no_range_has_no_leak() {
         let flat = Baseline { ceiling: vec![5.0, 5.0], floor: vec![5.0, 5.0] };
-        assert_eq!(flat.leak(&[5.0, 5.0], 0), None);
-        assert_eq!(Baseline { ceiling: vec![], floor: vec![] }.leak(&[], 0), None);
+        assert_eq!(flat.leak(&[5.0, 5.0], &[5.0, 5.0], 0), None);
+        assert_eq!(Baseline { ceiling: vec![], floor: vec![] }.leak(&[], &[], 0), None);
     }
 }

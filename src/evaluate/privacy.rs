@@ -2,9 +2,10 @@
 
 use std::collections::HashSet;
 use std::rc::Rc;
+use std::sync::Arc;
 
 use embosk_attacks::Attack;
-use embosk_defenses::Stack;
+use embosk_defenses::{Defense, Rng, Role, Stack};
 use ndarray::Array2;
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{Rng as _, SeedableRng};
@@ -36,6 +37,8 @@ pub(super) struct Trials<'a> {
 /// What an adversary did with one defense.
 pub(super) struct Trial {
     pub(super) outcome: Rc<Outcome>,
+    /// The BLEU of its outputs, each held against another sample's text: what chance gives.
+    pub(super) unrelated: Vec<f64>,
     /// The cosine of each restored vector to the clean one.
     pub(super) restored: Vec<f64>,
     /// The map that he chose.
@@ -77,16 +80,28 @@ impl<'a> Trials<'a> {
         let sum = |outcome: &Rc<Outcome>| outcome.bleu().iter().sum::<f64>();
         let best = outcomes.into_iter().max_by(|a, b| sum(a).total_cmp(&sum(b)));
         let ceiling = best.ok_or(Error::Empty("the list of adversaries"))?;
-        let mut others = self.truths.clone();
-        others.rotate_left(1);
-        let floor = Outcome::new(ceiling.recovered.clone(), &others);
+        let floor = self.unrelated(&ceiling);
         Ok((ceiling, floor))
     }
 
-    /// The retrained attack on the undefended vectors.
-    pub(super) fn retrained_undefended(&mut self) -> Result<Rc<Outcome>, Error> {
+    /// The same outputs, each held against the next sample's text.
+    fn unrelated(&self, outcome: &Outcome) -> Outcome {
+        let mut others = self.truths.clone();
+        others.rotate_left(1);
+        Outcome::new(outcome.recovered.clone(), &others)
+    }
+
+    /// The retrained attack where it must work if it works at all: on undefended vectors or, where `stack`
+    /// has a key, on vectors under the one that attacks are trained under, whichever it does better on.
+    pub(super) fn retrained_at_its_best(&mut self, stack: &Stack) -> Result<Rc<Outcome>, Error> {
         let clean = &self.attacker.clean.documents.stored;
-        Ok(self.run(&Stack::new(), Adversary::Retrained, clean)?.outcome)
+        let undefended = self.run(&Stack::new(), Adversary::Retrained, clean)?.outcome;
+        let Some(imitation) = training_imitation(stack) else { return Ok(undefended) };
+        let mut protected = clean.clone();
+        imitation.protect(Role::Document, protected.view_mut(), &mut Rng::seeded(self.attacker.seed()))?;
+        let imitated = self.run(stack, Adversary::Retrained, &protected)?.outcome;
+        let sum = |outcome: &Outcome| outcome.bleu().iter().sum::<f64>();
+        Ok(if sum(&imitated) > sum(&undefended) { imitated } else { undefended })
     }
 
     /// The first `n` attacked texts, and what came back of them.
@@ -102,7 +117,7 @@ impl<'a> Trials<'a> {
         protected: &Array2<f32>,
     ) -> Result<Trial, Error> {
         self.oracle.label(format!("{stack}, {adversary}"));
-        let Restored { mut estimate, mut observed, map } =
+        let Restored { mut estimate, mut observed, map, .. } =
             self.attacker.restore(stack, adversary, protected)?;
         if self.unit_norm {
             normalize_rows(estimate.view_mut());
@@ -111,27 +126,28 @@ impl<'a> Trials<'a> {
             estimate *= self.attacker.lengthening(&estimate);
         }
         let vectors = [estimate, observed];
-        let retrained = adversary == Adversary::Retrained;
+        let retrained = adversary.is_retrained();
         let same = |(by, done, _): &&(bool, [Array2<f32>; 2], _)| {
             *by == retrained && done.iter().zip(&vectors).all(|(a, b)| same_bits(a, b))
         };
         if let Some((_, _, outcome)) = self.done.iter().find(same) {
-            return Ok(Trial { outcome: Rc::clone(outcome), restored: self.restored(&vectors[0]), map });
+            return Ok(self.trial(Rc::clone(outcome), &vectors[0], map));
         }
         let attack = self.retrained.filter(|_| retrained).unwrap_or(self.attack);
         let outcome = Rc::new(self.invert(attack, &vectors)?);
-        let restored = self.restored(&vectors[0]);
-        self.done.push((retrained, vectors, Rc::clone(&outcome)));
-        Ok(Trial { outcome, restored, map })
+        let trial = self.trial(Rc::clone(&outcome), &vectors[0], map);
+        self.done.push((retrained, vectors, outcome));
+        Ok(trial)
+    }
+
+    fn trial(&self, outcome: Rc<Outcome>, estimate: &Array2<f32>, map: Option<String>) -> Trial {
+        let restored = self.truths.iter().zip(estimate.rows()).map(|(truth, row)| truth.cosine(row));
+        Trial { unrelated: self.unrelated(&outcome).bleu(), restored: restored.collect(), outcome, map }
     }
 
     /// Whether an adversary of all there are is worth running on `stack`.
     pub(super) fn can_gain(&self, stack: &Stack, adversary: Adversary) -> Result<bool, Error> {
         self.attacker.can_gain(stack, adversary)
-    }
-
-    fn restored(&self, estimate: &Array2<f32>) -> Vec<f64> {
-        self.truths.iter().zip(estimate.rows()).map(|(truth, row)| truth.cosine(row)).collect()
     }
 
     fn invert(
@@ -155,6 +171,15 @@ impl<'a> Trials<'a> {
         Ok(Outcome::new(recovered.collect(), &self.truths))
     }
 }
+
+/// `stack` under the key that an attacker trains under, who has none: one of his own, which is the same in every
+/// training, so that an inverter and its corrector learn the same map. `None` where no key is needed.
+pub fn training_imitation(stack: &Stack) -> Option<Arc<dyn Defense>> {
+    stack.imitation(&mut Rng::seeded(TRAINING_KEY))
+}
+
+/// What that key is drawn from.
+const TRAINING_KEY: u64 = u64::MAX;
 
 /// The documents in an order drawn by `seed`, of equal texts only the first: no text is attacked twice,
 /// nor both attacked and known.

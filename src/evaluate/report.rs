@@ -14,7 +14,8 @@ pub struct Report {
     /// The attack on undefended vectors; with a surrogate, as the best of the adversaries carries it over.
     /// `None` where there was no attack.
     pub ceiling: Option<AttackScores>,
-    /// The ceiling's outputs held against other texts. `None` where there was no attack.
+    /// The ceiling's outputs held against other texts; each row has a floor of its own. `None` where there was
+    /// no attack.
     pub floor: Option<AttackScores>,
     /// Whether the undefended attack works, so that its failing under a defense says something.
     pub conclusive: bool,
@@ -48,6 +49,8 @@ pub struct Row {
     /// What came back of them.
     #[serde(flatten)]
     pub attack: AttackScores,
+    /// The BLEU of the row's outputs, each held against another text: what chance gives.
+    pub floor: Option<Score>,
     /// `(bleu − floor) / (ceiling − floor)`: 1 is as much as without a defense, 0 what chance gives.
     pub leak: Option<Score>,
     /// What is left of retrieval.
@@ -70,6 +73,9 @@ pub struct Row {
     /// What came back of each attacked text, in the same order in every row. Not in the JSON.
     #[serde(skip)]
     pub texts: Vec<TextScores>,
+    /// The BLEU of each of these outputs, held against another text. Not in the JSON.
+    #[serde(skip)]
+    pub unrelated: Vec<f64>,
     /// Retrieval of each judged query, in the same order in every row. Not in the JSON.
     #[serde(skip)]
     pub queries: Vec<QueryScores>,

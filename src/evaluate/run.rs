@@ -125,6 +125,7 @@ fn searched<E>(
             adversary: "none".into(),
             n: 0,
             attack: AttackScores::default(),
+            floor: None,
             leak: None,
             retrieval: RetrievalScores::of(&queries, evaluation.seed),
             linkage: linkage(&clean.documents.stored, &stack, evaluation.seed)?,
@@ -133,6 +134,7 @@ fn searched<E>(
             oracle_queries: None,
             examples: Vec::new(),
             texts: Vec::new(),
+            unrelated: Vec::new(),
             queries,
         };
         journal.finished(&row)?;
@@ -173,12 +175,15 @@ fn attacked<E: Embedder>(
     let [ceiling, floor] = [&undefended.texts, &undefended.unrelated];
     let baseline = Baseline::new(ceiling, floor);
     let conclusive = baseline.gap(seed) >= LEAST_GAP;
-    let leak = |outcome: &Outcome| if conclusive { baseline.leak(&outcome.bleu(), seed) } else { None };
+    let leak = |outcome: &Outcome, floor: &[f64]| {
+        conclusive.then(|| baseline.leak(&outcome.bleu(), floor, seed)).flatten()
+    };
     let every = matches!(evaluation.adversaries, Adversaries::Every);
-    let mut rows = Vec::new();
+    let (mut rows, mut stacks) = (Vec::new(), Vec::new());
     let mut queue = Queue::new(&evaluation.stacks);
     while let Some((number, stack)) = queue.next(journal, &rows)? {
         let mut measured = None;
+        stacks.push(stack.clone());
         for &adversary in adversaries {
             if every && !trials.can_gain(&stack, adversary)? {
                 continue;
@@ -194,13 +199,15 @@ fn attacked<E: Embedder>(
                 measured = Some((protected, queries, linkage));
             }
             let Some((protected, queries, linkage)) = &measured else { continue };
-            let Trial { outcome, restored, map } = trials.run(&stack, adversary, &protected.documents)?;
+            let Trial { outcome, unrelated, restored, map } =
+                trials.run(&stack, adversary, &protected.documents)?;
             let row = Row {
                 defense: stack.to_string(),
                 adversary: adversary.to_string(),
                 n: outcome.texts.len(),
                 attack: AttackScores::of(&outcome.texts, seed),
-                leak: leak(&outcome),
+                floor: mean(&unrelated, seed),
+                leak: leak(&outcome, &unrelated),
                 retrieval: RetrievalScores::of(queries, seed),
                 linkage: *linkage,
                 restored_cosine: mean(&restored, seed),
@@ -208,6 +215,7 @@ fn attacked<E: Embedder>(
                 oracle_queries: Some(outcome.queries()),
                 examples: trials.examples(&outcome, evaluation.examples),
                 texts: outcome.texts.clone(),
+                unrelated,
                 queries: queries.clone(),
             };
             journal.finished(&row)?;
@@ -218,7 +226,7 @@ fn attacked<E: Embedder>(
     signature.insert("adversaries".into(), adversaries.iter().map(ToString::to_string).collect());
     signature.insert("oracle_queries_undefended".into(), json!(undefended.oracle_queries));
     let reason = if conclusive {
-        retrained_in_vain(&rows, floor, &mut trials, seed)?
+        retrained_in_vain(&rows, &stacks, floor, &mut trials, seed)?
     } else {
         Some(broken(baseline.gap(seed)))
     };
@@ -251,28 +259,34 @@ fn undefended<E>(
     Ok(undefended)
 }
 
-/// Why rows of the retrained attack say nothing: it is near chance on protected vectors, and on undefended
-/// ones too.
+/// Why rows of the retrained attack say nothing: it is near chance on protected vectors, and also on undefended
+/// ones and under the key that it was trained under.
 fn retrained_in_vain(
     rows: &[Row],
+    stacks: &[Stack],
     floor: &[TextScores],
     trials: &mut Trials<'_>,
     seed: u64,
 ) -> Result<Option<String>, Error> {
     let low = |scores: &AttackScores| scores.bleu.map_or(0.0, |bleu| bleu.low);
     let least = AttackScores::of(floor, seed).bleu.map_or(0.0, |bleu| bleu.value) + LEAST_GAP;
-    let retrained = Adversary::Retrained.to_string();
-    let Some(row) = rows.iter().find(|row| row.adversary == retrained && low(&row.attack) < least) else {
-        return Ok(None);
-    };
-    let undefended = AttackScores::of(&trials.retrained_undefended()?.texts, seed);
-    Ok((low(&undefended) < least).then(|| {
-        format!(
-            "the retrained attack is not shown to be {LEAST_GAP} BLEU points above chance under {}, nor on undefended \
-             vectors: it is damaged, or was not trained for this defense, and its failing says nothing",
-            row.defense
-        )
-    }))
+    let is_retrained = |row: &Row| row.adversary.parse().is_ok_and(Adversary::is_retrained);
+    for stack in stacks {
+        let name = stack.to_string();
+        let failed = |row: &Row| row.defense == name && is_retrained(row) && low(&row.attack) < least;
+        if !rows.iter().any(failed) {
+            continue;
+        }
+        let best = AttackScores::of(&trials.retrained_at_its_best(stack)?.texts, seed);
+        if low(&best) < least {
+            return Ok(Some(format!(
+                "the retrained attack is not shown to be {LEAST_GAP} BLEU points above chance under {name}, nor on \
+                 undefended vectors, nor under a key of its own: it is damaged, or was not trained for this defense, \
+                 and its failing says nothing"
+            )));
+        }
+    }
+    Ok(None)
 }
 
 fn broken(gap: f64) -> String {
@@ -335,7 +349,7 @@ fn metrics() -> Value {
         "entity_recall": "whole-words",
         "cosine": "clean-embedding(output)~clean-embedding(text)",
         "restored_cosine": "restored~clean-embedding(text)",
-        "floor": "outputs~next-sample",
+        "floor": "row's-outputs~next-sample",
         "linkage_recall_at_1": "two-keys|documents:first-1000",
         "leak": "(bleu-floor)/(ceiling-floor)",
     })

@@ -76,11 +76,14 @@ def leaks(stacks):
 
 
 def worst(stacks):
-    lines = ["| defense | worst adversary | leak | exact match | BLEU | entities | nDCG@10 |", "|---" * 7 + "|"]
+    lines = ["| defense | worst adversary | leak | exact match | BLEU | entities | nDCG@10 | linkage |",
+             "|---" * 8 + "|"]
     for defense, rows in stacks.items():
         row = max(rows.values(), key=lambda row: row["leak"]["value"])
         scores = [interval(row[name], places) for name, places in
                   [("leak", 2), ("exact_match", 2), ("bleu", 1), ("entity_recall", 2), ("ndcg_at_10", 3)]]
+        linkage = row["linkage_recall_at_1"]
+        scores.append(two(linkage["value"]) if linkage else "")
         lines.append(f"| {named(defense)} | {row['adversary']} | " + " | ".join(scores) + " |")
     return lines
 

@@ -9,7 +9,7 @@ use rand_chacha::rand_core::SeedableRng;
 
 use super::affine::Affine;
 use super::denoiser::Denoiser;
-use super::procrustes::on_the_span;
+use super::procrustes::{SHRINKAGES, Shrunk, on_the_span};
 use super::ridge::{Ridge, STRENGTHS};
 use super::{Alignment, Evidence, Unpaired, narrow, widen};
 use crate::Error;
@@ -56,6 +56,8 @@ pub(super) enum Then {
     Nothing,
     /// Regression of what the prior leaves; see [`STRENGTHS`].
     Ridge(f64),
+    /// In place of the prior map, Procrustes with shrinkage; see [`SHRINKAGES`].
+    Shrinkage(f64),
     /// Trained already, as that takes long; it is of the vectors before the prior map.
     Network(Box<Denoiser>),
     Denoiser(Box<Alignment>),
@@ -109,7 +111,7 @@ pub(super) fn choose(evidence: &Evidence<'_>, with_network: bool) -> Result<Choi
     let Evidence { protected, clean, clouds, denoiser, .. } = evidence.clone();
     let another_space = evidence.is_between_spaces();
     if protected.nrows() < FEW {
-        return of_few(&widen(protected), &widen(clean), another_space);
+        return of_few(evidence);
     }
     let mut split = Split::of(protected, clean, another_space);
     let mut best = split.best_prior()?;
@@ -118,7 +120,7 @@ pub(super) fn choose(evidence: &Evidence<'_>, with_network: bool) -> Result<Choi
         best = split.best_of_clouds(clouds, best)?;
     }
     let prior = best.clone();
-    best = split.best_ridge(best)?;
+    best = split.best_shrunk(&prior, split.best_ridge(best)?)?;
     if let Some(denoiser) = denoiser.filter(|_| prior.error() > ROUNDING) {
         let restored = prior.map.apply(split.unseen.as_ref());
         let restored = widen(denoiser.apply(narrow(&restored).view())?.view());
@@ -268,6 +270,23 @@ impl Split {
         Ok(Candidate { prior, scale, then: Then::Nothing, map, errors })
     }
 
+    /// `best`, or Procrustes with shrinkage where that is what `pure` is and one is better.
+    fn best_shrunk(&self, pure: &Candidate, mut best: Candidate) -> Result<Candidate, Error> {
+        if pure.prior != Prior::Procrustes || pure.error() <= ROUNDING {
+            return Ok(best);
+        }
+        let shrunk = Shrunk::fit(self.seen.as_ref(), self.target.as_ref())?;
+        for strength in SHRINKAGES {
+            let map = shrunk.by(strength);
+            let errors = self.errors(&map.apply(self.unseen.as_ref()));
+            let candidate = Candidate { then: Then::Shrinkage(strength), map, errors, ..pure.clone() };
+            if candidate.is_better_than(&best) {
+                best = candidate;
+            }
+        }
+        Ok(best)
+    }
+
     /// The best regression around `pure` or, between spaces, around zero, where one is better than `pure`
     /// itself.
     fn best_ridge(&self, pure: Candidate) -> Result<Candidate, Error> {
@@ -307,32 +326,53 @@ fn network(
     let pairs = protected.nrows();
     let fitted: Vec<usize> = (0..pairs).filter(|&pair| !is_held_out(pair, pairs)).collect();
     let part = |vectors: ArrayView2<'_, f32>| -> Array2<f32> { vectors.select(Axis(0), &fitted) };
-    Denoiser::around(around, part(protected).view(), None, part(clean).view(), SEED)
+    Denoiser::around(around, part(protected).view(), part(clean).view(), SEED)
 }
 
-/// Where there are too few pairs to hold some out: a map that cannot fit by chance does, or Procrustes.
-fn of_few(protected: &Mat<f64>, clean: &Mat<f64>, another_space: bool) -> Result<Choice, Error> {
-    let choice = |prior, restored: &Mat<f64>| Choice {
-        prior,
-        scale: scale(restored, clean),
-        then: Then::Nothing,
-        clouds: None,
+/// Where there are too few pairs to hold some out: a map that cannot fit by chance does; or that of the
+/// clouds, unless it failed; or Procrustes. The denoiser was chosen on pairs of its own.
+fn of_few(evidence: &Evidence<'_>) -> Result<Choice, Error> {
+    let (protected, clean) = (widen(evidence.protected), widen(evidence.clean));
+    let (prior, clouds) = prior_of_few(evidence, &protected, &clean)?;
+    let restored = prior.map(&protected, &clean, clouds.as_ref())?.apply(protected.as_ref());
+    let is_exact = 1.0 - mean_cosine(restored.as_ref(), clean.as_ref()) < ROUNDING;
+    let then = match evidence.denoiser {
+        Some(denoiser) if !is_exact && !denoiser.is_identity() => Then::Denoiser(Box::new(denoiser.clone())),
+        _ => Then::Nothing,
     };
-    let dimension = protected.ncols();
-    if !another_space {
-        // the cosine of unrelated vectors has a standard deviation of 1 / √dimension
-        if mean_cosine(protected.as_ref(), clean.as_ref()) * (dimension as f64).sqrt() > CHANCE {
-            return Ok(choice(Prior::Identity, protected));
-        }
-        for prior in [Prior::Permutation, Prior::SignedPermutation] {
-            let restored = prior.map(protected, clean, None)?.apply(protected.as_ref());
-            if 1.0 - mean_cosine(restored.as_ref(), clean.as_ref()) < ROUNDING {
-                return Ok(choice(prior, &restored));
-            }
+    Ok(Choice { prior, scale: scale(&restored, &clean), then, clouds })
+}
+
+fn prior_of_few(
+    evidence: &Evidence<'_>,
+    protected: &Mat<f64>,
+    clean: &Mat<f64>,
+) -> Result<(Prior, Option<Mat<f64>>), Error> {
+    if evidence.is_between_spaces() {
+        return Ok((Prior::Procrustes, None));
+    }
+    // the cosine of unrelated vectors has a standard deviation of 1 / √dimension
+    let is_chance = |restored: &Mat<f64>| {
+        mean_cosine(restored.as_ref(), clean.as_ref()) * (protected.ncols() as f64).sqrt() <= CHANCE
+    };
+    if !is_chance(protected) {
+        return Ok((Prior::Identity, None));
+    }
+    for prior in [Prior::Permutation, Prior::SignedPermutation] {
+        let restored = prior.map(protected, clean, None)?.apply(protected.as_ref());
+        if 1.0 - mean_cosine(restored.as_ref(), clean.as_ref()) < ROUNDING {
+            return Ok((prior, None));
         }
     }
-    let restored = Prior::Procrustes.map(protected, clean, None)?.apply(protected.as_ref());
-    Ok(choice(Prior::Procrustes, &restored))
+    if let Some((stored, own)) = evidence.clouds {
+        let pairs = (evidence.protected, evidence.clean);
+        let found = Unpaired::fit_with(stored, own, pairs, &mut ChaCha8Rng::seed_from_u64(SEED))?;
+        // the pairs were a start among many, so they tell of a map that is right in part, too
+        if found.is_close() || !is_chance(&(protected * found.matrix())) {
+            return Ok((Prior::Clouds, Some(found.matrix())));
+        }
+    }
+    Ok((Prior::Procrustes, None))
 }
 
 /// What `restored` must be multiplied by to have the norms of `clean`, where that is not 1 within the

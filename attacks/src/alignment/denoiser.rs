@@ -1,7 +1,7 @@
 //! A small network that removes noise from vectors.
 
 use faer::Mat;
-use ndarray::{Array1, Array2, ArrayView1, ArrayView2, Axis};
+use ndarray::{Array1, Array2, ArrayView2, Axis};
 
 use super::{Affine, check, check_dimension, linear};
 use crate::Error;
@@ -55,8 +55,6 @@ pub struct Denoiser {
     /// Of the protected vectors that it was trained on, and the inverse of their standard deviation.
     mean: Array1<f32>,
     scale: f32,
-    /// The largest noise level, where levels are known.
-    level: Option<f32>,
     network: Network,
 }
 
@@ -68,39 +66,18 @@ impl Denoiser {
     /// When there are no pairs, their numbers differ, or a value is not finite.
     pub fn fit(protected: ArrayView2<'_, f32>, clean: ArrayView2<'_, f32>, seed: u64) -> Result<Self, Error> {
         check(protected, clean)?;
-        Self::around(&linear(protected, clean)?, protected, None, clean, seed)
-    }
-
-    /// Trains one network for several strengths of noise: `levels` has one number a pair, the noise's
-    /// strength in any unit, 0 or more. [`apply_at`](Self::apply_at) is told the strength again.
-    ///
-    /// # Errors
-    /// As [`fit`](Self::fit), and when there is not one level a pair or a level is below 0 or not finite.
-    pub fn fit_levels(
-        protected: ArrayView2<'_, f32>,
-        levels: ArrayView1<'_, f32>,
-        clean: ArrayView2<'_, f32>,
-        seed: u64,
-    ) -> Result<Self, Error> {
-        check(protected, clean)?;
-        if levels.len() != protected.nrows() || !levels.iter().all(|level| level.is_finite() && *level >= 0.0)
-        {
-            return Err(Error::Setting("a noise level is a number of 0 or more, one for each pair".into()));
-        }
-        Self::around(&linear(protected, clean)?, protected, Some(levels), clean, seed)
+        Self::around(&linear(protected, clean)?, protected, clean, seed)
     }
 
     pub(super) fn around(
         linear: &Affine,
         protected: ArrayView2<'_, f32>,
-        levels: Option<ArrayView1<'_, f32>>,
         clean: ArrayView2<'_, f32>,
         seed: u64,
     ) -> Result<Self, Error> {
         let mean = protected.mean_axis(Axis(0)).unwrap_or_default();
         let spread = (&protected - &mean).mapv(|value| f64::from(value).powi(2)).mean().unwrap_or(0.0).sqrt();
         let scale = if spread > 0.0 { spread.recip() as f32 } else { 0.0 };
-        let level = levels.map(|levels| levels.iter().copied().fold(f32::MIN_POSITIVE, f32::max));
         let norms = clean.rows().into_iter().map(|row| row.dot(&row).sqrt());
         let norm = (norms.sum::<f32>() / clean.nrows() as f32).max(f32::MIN_POSITIVE);
         let mut denoiser = Self {
@@ -111,43 +88,29 @@ impl Denoiser {
             norm,
             mean,
             scale,
-            level,
-            network: Network::new(protected.ncols() + 2 * usize::from(level.is_some()), clean.ncols(), seed),
+            network: Network::new(protected.ncols(), clean.ncols(), seed),
         };
         let (held_out, fitted): (Vec<usize>, Vec<usize>) =
             (0..protected.nrows()).partition(|pair| pair % HELD_OUT == HELD_OUT - 1);
-        let part = |rows: &[usize]| {
-            let levels = levels.map(|levels| levels.select(Axis(0), rows));
-            Examples::new(protected.select(Axis(0), rows), levels, clean.select(Axis(0), rows))
-        };
+        let part =
+            |rows: &[usize]| Examples::new(protected.select(Axis(0), rows), clean.select(Axis(0), rows));
         train(&mut denoiser, &part(&fitted), &part(&held_out), seed)?;
         Ok(denoiser)
     }
 
-    /// The restored vectors, `[batch, dim of clean]`. Where it was trained with noise levels, it takes the
-    /// noise to be as strong as the strongest.
+    /// The restored vectors, `[batch, dim of clean]`.
     ///
     /// # Errors
     /// When `vectors` do not have the dimension that it was trained for.
     pub fn apply(&self, vectors: ArrayView2<'_, f32>) -> Result<Array2<f32>, Error> {
-        self.apply_at(vectors, self.level.unwrap_or(0.0))
-    }
-
-    /// The restored vectors, `[batch, dim of clean]`, where the noise has this strength. Without levels in
-    /// training it makes no difference.
-    ///
-    /// # Errors
-    /// As [`apply`](Self::apply).
-    pub fn apply_at(&self, vectors: ArrayView2<'_, f32>, level: f32) -> Result<Array2<f32>, Error> {
         check_dimension(self.mean.len(), vectors)?;
-        let levels = Array1::from_elem(vectors.nrows(), level);
-        Ok(self.restored(vectors, levels.view()) * self.norm)
+        Ok(self.restored(vectors) * self.norm)
     }
 
     /// In units of `norm`.
-    fn restored(&self, vectors: ArrayView2<'_, f32>, levels: ArrayView1<'_, f32>) -> Array2<f32> {
+    fn restored(&self, vectors: ArrayView2<'_, f32>) -> Array2<f32> {
         let mut restored = self.linear_part(vectors);
-        let correction = self.network.output(self.input(vectors, levels).as_ref());
+        let correction = self.network.output(self.input(vectors).as_ref());
         for (mut row, column) in restored.rows_mut().into_iter().zip(correction.col_iter()) {
             row.iter_mut().zip(column.iter()).for_each(|(value, add)| *value += add);
         }
@@ -159,18 +122,9 @@ impl Denoiser {
     }
 
     /// What the network reads: one column a vector.
-    fn input(&self, vectors: ArrayView2<'_, f32>, levels: ArrayView1<'_, f32>) -> Mat<f32> {
-        let dimension = vectors.ncols();
-        Mat::from_fn(self.network.inputs(), vectors.nrows(), |feature, row| {
-            let level = || self.level.map_or(0.0, |largest| levels[row] / largest);
-            match feature.checked_sub(dimension) {
-                None => (vectors[(row, feature)] - self.mean[feature]) * self.scale,
-                Some(0) => LEVEL * level(),
-                Some(_) => LEVEL * level().powi(2),
-            }
+    fn input(&self, vectors: ArrayView2<'_, f32>) -> Mat<f32> {
+        Mat::from_fn(vectors.ncols(), vectors.nrows(), |feature, row| {
+            (vectors[(row, feature)] - self.mean[feature]) * self.scale
         })
     }
 }
-
-/// How much louder a noise level is than a coordinate, as there is only one of it.
-const LEVEL: f32 = 4.0;

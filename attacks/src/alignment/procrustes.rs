@@ -1,6 +1,7 @@
 use faer::{Mat, MatRef};
 use ndarray::{Array2, ArrayView2};
 
+use super::affine::Affine;
 use super::{check, check_dimension, narrow, widen};
 use crate::Error;
 use crate::decomposition::{Svd, svd};
@@ -69,8 +70,39 @@ const RANK: f64 = 1e-7;
 /// Of all partial isometries that are closest it is the one of minimum norm. Where the dimensions differ
 /// it is one too: it keeps lengths on the smaller side's whole space, as far as the pairs reach.
 pub(super) fn on_the_span(protected: MatRef<'_, f64>, clean: MatRef<'_, f64>) -> Result<Mat<f64>, Error> {
-    let Svd { u, weights, v } = svd((protected.transpose() * clean).as_ref())?;
-    let strongest = weights.iter().copied().fold(0.0, f64::max);
-    let rank = weights.iter().filter(|&&weight| weight > RANK * strongest).count().min(protected.nrows());
-    Ok(u.subcols(0, rank) * v.subcols(0, rank).transpose())
+    let Shrunk { u, v, .. } = Shrunk::fit(protected, clean)?;
+    Ok(u * v.transpose())
+}
+
+/// Strengths of the shrinkage that are tried, in units of the strongest direction's weight.
+pub(super) const SHRINKAGES: [f64; 4] = [1e-3, 0.01, 0.03, 0.1];
+
+/// The map on the span, direction by direction: rows `x` go to `x · u · vᵀ`.
+///
+/// A singular value of `protectedᵀ · clean` is what the pairs say of one direction. Noise adds to all of them
+/// alike, so the weakest are the worst known; shrunk by `weight / (weight + strength)` they harm less.
+pub(super) struct Shrunk {
+    u: Mat<f64>,
+    /// In units of the strongest.
+    weights: Vec<f64>,
+    v: Mat<f64>,
+}
+
+impl Shrunk {
+    pub(super) fn fit(protected: MatRef<'_, f64>, clean: MatRef<'_, f64>) -> Result<Self, Error> {
+        let Svd { u, weights, v } = svd((protected.transpose() * clean).as_ref())?;
+        let strongest = weights.iter().copied().fold(0.0, f64::max);
+        let weights = weights.iter().filter(|&&weight| weight > RANK * strongest).take(protected.nrows());
+        let weights: Vec<f64> = weights.map(|weight| weight / strongest).collect();
+        let [u, v] = [u, v].map(|side| side.subcols(0, weights.len()).to_owned());
+        Ok(Self { u, weights, v })
+    }
+
+    pub(super) fn by(&self, strength: f64) -> Affine {
+        let mut u = self.u.clone();
+        for (mut column, weight) in u.col_iter_mut().zip(&self.weights) {
+            column *= faer::Scale(weight / (weight + strength));
+        }
+        Affine::linear(u * self.v.transpose())
+    }
 }

@@ -32,7 +32,8 @@ pub(super) struct Attacking {
     #[arg(long)]
     init: Option<PathBuf>,
     /// Train on protected vectors, as an attacker does who knows the defense; may be given again, and
-    /// then the texts take the defenses in turn. Where one needs a key, the attacker draws his own.
+    /// then the texts take the defenses in turn. Where one needs a key, the attacker has one of his own, the same
+    /// in every training.
     #[arg(long, value_name = "SPEC")]
     defense: Vec<String>,
     #[command(flatten)]
@@ -68,8 +69,8 @@ pub(super) fn run(
     let settings = Settings { embedder: embedder.to_string(), ..settings };
     let mut examples = examples(&embedder, &cache, &texts)?;
     let mut held_out = self::examples(&embedder, &cache, &held_out)?;
-    defended::protect(&stacks, &mut examples.vectors, common.seed, common.seed)?;
-    defended::protect(&stacks, &mut held_out.vectors, common.seed, u64::MAX - common.seed)?;
+    defended::protect(&stacks, &mut examples.vectors, common.seed)?;
+    defended::protect(&stacks, &mut held_out.vectors, u64::MAX - common.seed)?;
     if let Some(inverter) = &inverter {
         let guesser = Guesser { inverter, device: &device, embedder: &embedder, cache: &cache };
         for part in [&mut examples, &mut held_out] {

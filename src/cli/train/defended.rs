@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use embosk::evaluate::retrieval::{is_unit_norm, normalize_rows};
+use embosk::evaluate::training_imitation;
 use embosk::{Defense, Rng, Role, Stack};
 use ndarray::{Array2, Axis};
 
@@ -12,22 +13,17 @@ use crate::cli::CliError;
 /// attack can be trained on several strengths at once. Rows of norm 1 have norm 1 again afterwards, as
 /// an evaluation hands them to the attack. Without a stack nothing changes.
 ///
-/// The attacker has no key: where a stack needs one, he draws his own, by `keys`.
-pub(super) fn protect(
-    stacks: &[Stack],
-    vectors: &mut Array2<f32>,
-    keys: u64,
-    seed: u64,
-) -> Result<(), CliError> {
+/// The attacker has no key: where a stack needs one, he takes [`training_imitation`]'s.
+pub(super) fn protect(stacks: &[Stack], vectors: &mut Array2<f32>, seed: u64) -> Result<(), CliError> {
     if stacks.is_empty() {
         return Ok(());
     }
     let unit_norm = is_unit_norm(vectors.view());
-    let (mut keys, mut rng) = (Rng::seeded(!keys), Rng::seeded(seed));
+    let mut rng = Rng::seeded(seed);
     for (turn, stack) in stacks.iter().enumerate() {
         let rows: Vec<usize> = (turn..vectors.nrows()).step_by(stacks.len()).collect();
         let mut part = vectors.select(Axis(0), &rows);
-        let stack: Arc<dyn Defense> = stack.imitation(&mut keys).unwrap_or_else(|| Arc::new(stack.clone()));
+        let stack: Arc<dyn Defense> = training_imitation(stack).unwrap_or_else(|| Arc::new(stack.clone()));
         stack.protect(Role::Document, part.view_mut(), &mut rng)?;
         for (&row, protected) in rows.iter().zip(part.rows()) {
             vectors.row_mut(row).assign(&protected);

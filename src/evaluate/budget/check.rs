@@ -77,7 +77,7 @@ fn measured(report: &Report, row: &Row, metric: Metric, seed: u64) -> Result<Evi
         let pairs = report.undefended.queries.iter().zip(&row.queries);
         Evidence::paired(pairs.map(|(before, after)| metric.lost(before, after)).collect(), seed)
     } else if metric == Metric::Leak {
-        Evidence::ratio(over_floor(report, &row.texts), ((-100.0, 0.0), (100.0, 0.0)), seed)
+        Evidence::ratio(over_floor(report, row), ((-100.0, 0.0), (100.0, 0.0)), seed)
     } else {
         of_texts(&row.texts, metric, seed)
     };
@@ -103,12 +103,11 @@ fn of_texts(texts: &[TextScores], metric: Metric, seed: u64) -> Evidence {
 }
 
 /// Text by text, how far the BLEU lies above the floor, and the ceiling above it.
-fn over_floor(report: &Report, texts: &[TextScores]) -> Vec<Term> {
-    let undefended = report.undefended.texts.iter().zip(&report.undefended.unrelated);
-    let term = |(text, (ceiling, floor)): (&TextScores, (&TextScores, &TextScores))| {
-        (text.bleu - floor.bleu, ceiling.bleu - floor.bleu)
+fn over_floor(report: &Report, row: &Row) -> Vec<Term> {
+    let term = |((text, floor), ceiling): ((&TextScores, &f64), &TextScores)| {
+        (text.bleu - floor, ceiling.bleu - floor)
     };
-    texts.iter().zip(undefended).map(term).collect()
+    row.texts.iter().zip(&row.unrelated).zip(&report.undefended.texts).map(term).collect()
 }
 
 /// All limits at once. A limit is kept where every adversary is proved to stay below it, which takes no

@@ -47,10 +47,6 @@ impl Network {
         Self { hidden, output: Mat::zeros(outputs, units + 1) }
     }
 
-    pub(super) fn inputs(&self) -> usize {
-        self.hidden.ncols() - 1
-    }
-
     pub(super) fn output(&self, input: MatRef<'_, f32>) -> Mat<f32> {
         self.pass(input.to_owned()).output
     }

@@ -27,18 +27,16 @@ const WARM_UP: f32 = 0.03;
 /// Pairs, the clean vectors at norm 1.
 pub(super) struct Examples {
     protected: Array2<f32>,
-    levels: Array1<f32>,
     clean: Array2<f32>,
 }
 
 impl Examples {
-    pub(super) fn new(protected: Array2<f32>, levels: Option<Array1<f32>>, mut clean: Array2<f32>) -> Self {
-        let levels = levels.unwrap_or_else(|| Array1::zeros(protected.nrows()));
+    pub(super) fn new(protected: Array2<f32>, mut clean: Array2<f32>) -> Self {
         for mut row in clean.rows_mut() {
             let norm = row.dot(&row).sqrt();
             row.mapv_inplace(|value| if norm > 0.0 { value / norm } else { value });
         }
-        Self { protected, levels, clean }
+        Self { protected, clean }
     }
 }
 
@@ -74,14 +72,7 @@ pub(super) fn train(
             } else {
                 pairs.protected.select(Axis(0), rows)
             };
-            let levels = pairs.levels.select(Axis(0), sources);
-            descend(
-                denoiser,
-                &mut adam,
-                (&vectors, levels.view()),
-                pairs.clean.select(Axis(0), rows).view(),
-                rate,
-            );
+            descend(denoiser, &mut adam, &vectors, pairs.clean.select(Axis(0), rows).view(), rate);
             step += 1;
         }
         let now = error(denoiser, held_out);
@@ -107,11 +98,11 @@ fn schedule(way: f32) -> f32 {
 fn descend(
     denoiser: &mut Denoiser,
     adam: &mut Adam,
-    (vectors, levels): (&Array2<f32>, ArrayView1<'_, f32>),
+    vectors: &Array2<f32>,
     clean: ArrayView2<'_, f32>,
     rate: f32,
 ) {
-    let pass = denoiser.network.pass(denoiser.input(vectors.view(), levels));
+    let pass = denoiser.network.pass(denoiser.input(vectors.view()));
     let linear = denoiser.linear_part(vectors.view());
     let share = 1.0 / vectors.nrows() as f32;
     let error = Mat::from_fn(clean.ncols(), clean.nrows(), |column, row| {
@@ -123,7 +114,7 @@ fn descend(
 
 /// 1 − the mean cosine.
 fn error(denoiser: &Denoiser, examples: &Examples) -> f32 {
-    let restored = denoiser.restored(examples.protected.view(), examples.levels.view());
+    let restored = denoiser.restored(examples.protected.view());
     let cosine = |(a, b): (ArrayView1<'_, f32>, ArrayView1<'_, f32>)| {
         let norm = a.dot(&a).sqrt();
         if norm > 0.0 { a.dot(&b) / norm } else { 0.0 }

@@ -176,6 +176,11 @@ impl Unpaired {
     pub fn expected(&self) -> f64 {
         self.expected
     }
+
+    /// Whether the clouds lie as close as two of one kind do.
+    pub(super) fn is_close(&self) -> bool {
+        self.score >= self.expected - CLOSE
+    }
 }
 
 /// The best map that any of the starts is refined to.

@@ -1,0 +1,99 @@
+//! What the attack of `retrained` was trained on, and whether that is what it is run on.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::Path;
+
+use embosk::Stack;
+use embosk::attacks::vec2text::Vec2Text;
+use embosk::evaluate::Adversary;
+use serde_json::Value;
+
+use super::CliError;
+
+/// For each model of the attack, the stacks that it was trained on, as its `manifest.json` names them; none
+/// where there is no such file.
+pub(super) fn trained_on(name: &str) -> Result<BTreeMap<&'static str, Vec<String>>, CliError> {
+    let path = Path::new(name);
+    let folder = if path.is_dir() { path.to_owned() } else { Vec2Text::shipped_folder(name)? };
+    Ok(["inverter", "corrector"]
+        .into_iter()
+        .filter_map(|part| Some((part, read(&folder.join(part))?)))
+        .collect())
+}
+
+fn read(model: &Path) -> Option<Vec<String>> {
+    let manifest: Value = serde_json::from_slice(&fs::read(model.join("manifest.json")).ok()?).ok()?;
+    let stacks = manifest["settings"]["defenses"].as_array()?;
+    Some(stacks.iter().filter_map(|stack| stack.as_str().map(str::to_owned)).collect())
+}
+
+/// What the user is warned of: stacks that the attack was not trained on, though `adversaries` run it on them.
+/// Under another key is the same: nobody could train it under the right one.
+pub(super) fn warning(
+    trained_on: &BTreeMap<&'static str, Vec<String>>,
+    adversaries: &[Adversary],
+    stacks: &[Stack],
+) -> Option<String> {
+    let Some(inverter) = trained_on.get("inverter") else {
+        return Some("warning: the retrained attack does not say which defenses it was trained on".into());
+    };
+    let known: Vec<String> = inverter.iter().map(|stack| without_keys(stack)).collect();
+    let seen = |stack: &Stack, adversary: &Adversary| {
+        let stack = without_keys(&stack.to_string());
+        let left = if *adversary == Adversary::Retrained { stack } else { without_maps(&stack) };
+        left == "none" || known.contains(&left)
+    };
+    let unseen = stacks.iter().filter(|stack| adversaries.iter().any(|adversary| !seen(stack, adversary)));
+    let unseen: Vec<String> = unseen.map(ToString::to_string).collect();
+    let known = if inverter.is_empty() { "undefended vectors".into() } else { inverter.join(", ") };
+    (!unseen.is_empty()).then(|| {
+        format!("warning: the retrained attack was trained on {known}, and not on {}", unseen.join(", "))
+    })
+}
+
+/// A spec without the fingerprints of its keys.
+fn without_keys(spec: &str) -> String {
+    let mut parts = spec.split("fingerprint:");
+    let first = parts.next().unwrap_or_default().to_owned();
+    parts.fold(first, |text, part| text + part.trim_start_matches(|symbol: char| symbol.is_ascii_hexdigit()))
+}
+
+/// A spec without what pairs and clouds undo.
+fn without_maps(spec: &str) -> String {
+    let undone =
+        |part: &&str| ["rotation", "permutation", "scaling"].iter().any(|name| part.starts_with(name));
+    let left: Vec<&str> = spec.split(" | ").filter(|part| !undone(part)).collect();
+    if left.is_empty() { "none".into() } else { left.join(" | ") }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use embosk::{GaussianNoise, Key, Rotation};
+
+    use super::*;
+
+    #[test]
+    fn stacks_that_the_attack_was_not_trained_on_are_named() {
+        let noise = |sigma| GaussianNoise::new(sigma).unwrap();
+        let turned = |key| Stack::new().with(Rotation::new(&Key::from_bytes([key; 32]), 8).unwrap());
+        let stacks = [Stack::new(), Stack::new().with(noise(0.1)), turned(1).with(noise(0.1))];
+        let after = ["retrained(leaked(9))".parse().unwrap()];
+        let warned = |trained: &[String], adversaries: &[Adversary]| {
+            warning(&BTreeMap::from([("inverter", trained.to_vec())]), adversaries, &stacks)
+                .unwrap_or_default()
+        };
+        let on_noise = ["none".to_owned(), "gaussian(sigma=0.1)".to_owned()];
+        let warning_of = warned(&on_noise, &[Adversary::Retrained]);
+        assert!(warning_of.ends_with(&format!("not on {}", stacks[2])), "{warning_of}");
+        assert_eq!(warned(&on_noise, &after), "");
+        // another key, and nobody has the right one
+        let on_both = [on_noise[1].clone(), turned(2).with(noise(0.1)).to_string()];
+        assert_eq!(warned(&on_both, &[Adversary::Retrained]), "");
+        assert!(
+            warned(&[], &after).contains("trained on undefended vectors, and not on gaussian(sigma=0.1), ")
+        );
+        assert!(warning(&BTreeMap::new(), &after, &stacks).unwrap().contains("does not say"));
+    }
+}
