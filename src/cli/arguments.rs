@@ -9,13 +9,14 @@ use super::settings::{Choice, Prepared, Settings};
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Arguments {
-    /// A sentence-transformers folder.
-    #[arg(long, default_value = "reference", value_name = "E")]
+    /// A sentence-transformers folder, its name on the hub, or the embedder that is shipped.
+    #[arg(long, default_value = models::REFERENCE, value_name = "E")]
     embedder: String,
-    /// The attack: a folder with an inverter and a corrector, the name of a shipped pair, or `none` to
-    /// measure retrieval alone.
-    #[arg(long, default_value = "minilm", value_name = "DIR")]
-    pub(crate) attack: String,
+    /// The attack: a folder with an inverter and a corrector, the name of a shipped pair (reference or
+    /// minilm), or `none` to measure retrieval alone. Without it: the shipped pair that was trained on the
+    /// embedder (with --surrogate, on that one), else minilm.
+    #[arg(long, value_name = "DIR")]
+    pub(crate) attack: Option<String>,
     /// The corpus: `records` or `records:N` (built in), a BEIR folder, or a text file of one passage a
     /// line (attack only).
     #[arg(long, default_value = "records", value_name = "C")]

@@ -45,7 +45,8 @@ enum Model {
     Inverter(Common),
     /// Train the model that corrects a guess.
     Corrector {
-        /// The inverter whose guesses are corrected: a folder, its name on the hub, or the name of a shipped one.
+        /// The inverter whose guesses are corrected: a folder, its name on the hub, or the name of a shipped one
+        /// (reference or minilm).
         #[arg(long)]
         inverter: String,
         #[command(flatten)]
@@ -57,8 +58,8 @@ enum Model {
 
 #[derive(Debug, clap::Args)]
 struct Common {
-    /// The embedder to attack: a sentence-transformers folder, or its name on the hub.
-    #[arg(long, default_value = "reference")]
+    /// The embedder to attack: a sentence-transformers folder, its name on the hub, or the one that is shipped.
+    #[arg(long, default_value = models::REFERENCE)]
     embedder: String,
     /// Text files of one text a line, or `records[:N]` for N built-in records of the training split.
     #[arg(long, required = true, num_args = 1..)]

@@ -35,7 +35,7 @@ use super::config::Config;
 use super::corrector::Corrector;
 use super::inverter::Inverter;
 use super::{Error, model_error, vocabulary};
-use crate::BoxError;
+use crate::{BoxError, Location};
 
 /// Turns texts into vectors, `[texts, dim]`, from any thread.
 pub type Embed<'a> = dyn Fn(&[&str]) -> Result<Array2<f32>, BoxError> + Sync + 'a;
@@ -107,7 +107,7 @@ pub fn inverter(
 /// As [`inverter`], and when the examples have no hypotheses, or none that is wrong.
 pub fn corrector(
     settings: &Settings,
-    inverter: &Path,
+    inverter: impl Into<Location>,
     examples: &Examples,
     held_out: &Examples,
     embed: Option<&Embed<'_>>,
