@@ -4,9 +4,11 @@
 #![allow(clippy::unwrap_used)]
 
 use std::fs;
+use std::io::{Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
+use embosk::attacks::Location;
 use embosk::attacks::vec2text::{SHIPPED, Vec2Text, shipped, shipped_for};
 use embosk::embedder::SentenceTransformer;
 use serde_json::Value;
@@ -110,5 +112,31 @@ fn the_reference_is_a_surrogate() {
         [("embedder", "sentence-t5"), ("surrogate", "reference"), ("attack_name", "reference")]
     {
         assert_eq!(report["signature"][name], value);
+    }
+}
+
+/// Whoever reads a folder cannot tell where it lies.
+#[test]
+fn files_in_the_program_are_as_files_on_disk() {
+    let folder = tempfile::tempdir().unwrap();
+    fs::create_dir_all(folder.path().join("a/b")).unwrap();
+    fs::write(folder.path().join("a/b/c.txt"), "0123456789").unwrap();
+    fs::write(folder.path().join("a/d"), "").unwrap();
+    let on_disk = Location::from(folder.path());
+    let embedded = Location::embedded(&[("a/b/c.txt", b"0123456789"), ("a/d", b"")]);
+    for name in ["", "a", "a/b", "a/b/c.txt", "a/d", "a/b/c", "b", "c.txt", "a/b/c.txt/d"] {
+        let (here, there) = (on_disk.join(name), embedded.join(name));
+        assert_eq!((here.exists(), here.is_dir()), (there.exists(), there.is_dir()), "{name}");
+        if !here.is_dir() {
+            assert_eq!(here.read().ok(), there.read().ok(), "{name}");
+        }
+    }
+    for location in [on_disk, embedded] {
+        let mut file = location.join("a").join("b/c.txt").open().unwrap();
+        assert_eq!(file.size().unwrap(), 10);
+        let mut part = [0; 3];
+        file.seek(SeekFrom::Start(4)).unwrap();
+        file.read_exact(&mut part).unwrap();
+        assert_eq!(&part, b"456");
     }
 }

@@ -89,7 +89,7 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode, CliError> {
     if let (Some(path), Some(vectors)) = (&args.vectors, &vectors) {
         embosk::defenses::check_finite(vectors).map_err(|error| files::bad(path, error))?;
     }
-    let (attack, embedder) = models(args)?;
+    let (attack, embedder) = load(args)?;
     let attack = args.search.apply(attack).paper(args.paper).precision(args.weights)?;
     let attack = match args.batch_size {
         BatchSize::Hypotheses(count) => attack.batch_size(count),
@@ -104,7 +104,7 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode, CliError> {
     invert(args.format, &attack, &embedder, texts.as_deref(), &vectors)
 }
 
-fn models(args: &Args) -> Result<(Vec2Text, SentenceTransformer), CliError> {
+fn load(args: &Args) -> Result<(Vec2Text, SentenceTransformer), CliError> {
     let named = args.inverter.as_deref().map(|inverter| models::pair(inverter, args.corrector.as_deref()));
     let named = named.transpose()?;
     let embedder = models::embedder(&args.embedder)?;
