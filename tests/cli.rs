@@ -202,7 +202,12 @@ fn texts_and_models_that_are_missing_are_named() {
             "train inverter --embedder model --corpus texts.txt --out o --minutes 0",
             "--minutes must be more than 0",
         ),
-        ("train inverter --embedder model --corpus texts.txt --out o --device cuda", "cpu"),
+        ("train inverter --embedder model --corpus texts.txt --out o --device metal", "cpu and cuda"),
+        #[cfg(not(feature = "cuda"))]
+        (
+            "train embedder --teacher model --corpus texts.txt --out o --device cuda",
+            "build it with --features cuda",
+        ),
         ("train corrector --inverter none --embedder model --corpus texts.txt --out o", "none"),
         (
             "train inverter --corpus texts.txt --out o --init model",
@@ -250,6 +255,9 @@ fn arguments_that_cannot_be_understood_exit_with_2() {
         "protect --defense none --role both clean.npy out.npy",
         "protect --defense none clean.npy out.npy",
         "score",
+        "train embedder --corpus texts.txt --out o",
+        "train embedder --teacher model --corpus texts.txt --out o --vocabulary 8",
+        "train embedder --teacher model --corpus texts.txt --out o --label-smoothing 0.1",
     ] {
         let output = embosk(&folder, line);
         assert_eq!(output.status.code(), Some(2), "{line}");

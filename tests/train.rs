@@ -141,6 +141,45 @@ fn a_killed_training_resumes_and_its_models_attack() {
     damaged_weights_are_named(folder);
 }
 
+#[test]
+fn a_killed_embedder_resumes_and_is_attacked_like_any_other() {
+    let place = TempDir::new().unwrap();
+    let folder = place.path();
+    let distil = |out: &str, more: &str| {
+        format!(
+            "train embedder --teacher reference --corpus records:300 --vocabulary 600 --out {out} --steps {STEPS} \
+             --batch-size 32 --checkpoint-every 0 --held-out-every 6 --warmup 4 {more}"
+        )
+    };
+    succeeds(folder, &distil("straight", ""));
+    kill_after(folder, &distil("resumed", ""), "resumed", 5);
+    refused(folder, &distil("resumed", "--resume --learning-rate 0.1"), "other settings");
+    succeeds(folder, &distil("resumed", "--resume"));
+    same_course(folder, "straight", "resumed");
+
+    let log = fs::read_to_string(folder.join("straight/log.csv")).unwrap();
+    let head = "step,loss,samples_per_second,held_out_cosine,held_out_spearman,held_out_loss,learning_rate\n";
+    assert!(log.starts_with(head), "{log}");
+    let of = |step: &str| {
+        let mut looks = log.lines().filter(|line| line.starts_with(&format!("{step},,,")));
+        let fields: Vec<f64> = looks.next().unwrap().split(',').flat_map(str::parse).collect();
+        (fields[1], fields[2], fields[3])
+    };
+    let (first, last) = (of("6"), of("12"));
+    assert!(last.0 > first.0 && (1.0 - last.0 - last.2).abs() < 1e-4, "{log}");
+    assert!((-1.0..=1.0).contains(&last.1) && fs::read_to_string(folder.join("straight/log.svg")).is_ok());
+    let manifest = manifest(folder, "straight");
+    assert_eq!([&manifest["model"], &manifest["settings"]["preset"]], ["embedder", "embedder"]);
+    assert_eq!([&manifest["teacher"]["dimension"], &manifest["settings"]["vocabulary"]], [384, 600]);
+    assert!((manifest["held_out"]["cosine"].as_f64().unwrap() - last.0).abs() < 1e-4, "{manifest}");
+
+    let line =
+        "train inverter --corpus records:300 --embedder straight --out inverter --steps 1 --batch-size 8";
+    succeeds(folder, line);
+    refused(folder, &distil("new", "--label-smoothing 0.1").replace("--steps 12", ""), "--label-smoothing");
+    refused(folder, &distil("new", "").replace("--teacher reference", "--teacher nowhere"), "nowhere");
+}
+
 /// An attack that fails without a defense must not make a defense look good.
 fn a_bad_attack_proves_nothing(folder: &Path) {
     let line = "evaluate --attack straight --retrained noisy --corpus records:40 --samples 3 \

@@ -2,6 +2,7 @@
 
 mod arguments;
 mod curve;
+mod device;
 mod embed;
 mod error;
 mod evaluate;

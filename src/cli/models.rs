@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use candle_core::Device;
 use embosk::Stack;
 use embosk::attacks::Location;
 use embosk::attacks::hub::Hub;
@@ -16,9 +17,14 @@ pub(crate) const REFERENCE: &str = "reference";
 
 /// What `--embedder` names.
 pub(crate) fn embedder(name: &str) -> Result<SentenceTransformer, CliError> {
+    embedder_on(name, &Device::Cpu)
+}
+
+/// What `--embedder` or `--teacher` names, to run on a device.
+pub(crate) fn embedder_on(name: &str, device: &Device) -> Result<SentenceTransformer, CliError> {
     let folder = local(name, Hub::embedder)?;
     if name == REFERENCE && folder.is_none() {
-        return Ok(SentenceTransformer::reference()?);
+        return Ok(SentenceTransformer::reference_on(device)?);
     }
     if name.starts_with("http://") || name.starts_with("https://") {
         return Err(CliError::new(
@@ -31,7 +37,7 @@ pub(crate) fn embedder(name: &str) -> Result<SentenceTransformer, CliError> {
              of one on the hub (owner/model)"
         ))
     })?;
-    Ok(SentenceTransformer::load(folder)?)
+    Ok(SentenceTransformer::load_on(folder, device)?)
 }
 
 /// The folder that a name stands for: itself, or that of a model on the hub, from the cache or fetched.

@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use ndarray::{Array2, ArrayViewMut2, s};
+use ndarray::{Array2, ArrayViewMut2, Axis, s};
 use sha2::{Digest, Sha256};
 
 use super::Embedder;
@@ -11,6 +11,8 @@ use crate::Error;
 
 /// Texts a file: a killed run loses at most this much work.
 const CHUNK: usize = 4096;
+/// Texts that are embedded before progress is told of.
+const PIECE: usize = 1024;
 
 /// A folder of embeddings, a file for every 4,096 texts, named by what it holds.
 ///
@@ -34,8 +36,8 @@ impl EmbeddingCache {
         Ok(Self { dir, identity: identity.into() })
     }
 
-    /// Embeds `texts`, `[texts, dim]`, reading from disk what is there; `progress` is told after
-    /// each file how many texts are done.
+    /// Embeds `texts`, `[texts, dim]`, reading from disk what is there; `progress` is told again and again
+    /// how many texts are done.
     ///
     /// # Errors
     /// What the embedder fails with, and files that cannot be written.
@@ -50,7 +52,7 @@ impl EmbeddingCache {
             let path = self.dir.join(self.file_name(chunk));
             let rows = match read(&path, chunk.len()) {
                 Some(rows) => rows,
-                None => embed_to(&path, embedder, chunk)?,
+                None => embed_to(&path, embedder, chunk, |done| progress(index * CHUNK + done))?,
             };
             let all = vectors.get_or_insert_with(|| Array2::zeros((texts.len(), rows.ncols())));
             let start = index * CHUNK;
@@ -79,19 +81,33 @@ fn assign(mut target: ArrayViewMut2<'_, f32>, rows: &Array2<f32>, path: &Path) -
     Ok(())
 }
 
-fn embed_to(path: &Path, embedder: &dyn Embedder, texts: &[&str]) -> Result<Array2<f32>, Error> {
-    let rows = embedder.embed(texts).map_err(Error::Embedder)?;
-    if rows.nrows() != texts.len() {
-        return Err(Error::Rows { texts: texts.len(), rows: rows.nrows() });
+fn embed_to(
+    path: &Path,
+    embedder: &dyn Embedder,
+    texts: &[&str],
+    mut progress: impl FnMut(usize),
+) -> Result<Array2<f32>, Error> {
+    let mut pieces = Vec::new();
+    for piece in texts.chunks(PIECE) {
+        let rows = embedder.embed(piece).map_err(Error::Embedder)?;
+        if rows.nrows() != piece.len() {
+            return Err(Error::Rows { texts: piece.len(), rows: rows.nrows() });
+        }
+        pieces.push(rows);
+        progress(texts.len().min(pieces.len() * PIECE));
     }
+    let views: Vec<_> = pieces.iter().map(|piece| piece.view()).collect();
+    let rows = ndarray::concatenate(Axis(0), &views)
+        .map_err(|_| Error::Embedder("it returned vectors of different dimensions".into()))?;
     if rows.iter().any(|value| !value.is_finite()) {
         return Err(Error::Embedder("a vector holds a value that is not finite".into()));
     }
     let bytes: Vec<u8> = rows.iter().flat_map(|value| value.to_le_bytes()).collect();
     let partial = path.with_extension(format!("{}.partial", std::process::id()));
-    fs::write(&partial, bytes)
-        .and_then(|()| fs::rename(&partial, path))
-        .map_err(|error| Error::file(path, error))?;
+    fs::write(&partial, bytes).and_then(|()| fs::rename(&partial, path)).map_err(|error| {
+        let _ = fs::remove_file(&partial);
+        Error::file(path, error)
+    })?;
     Ok(rows)
 }
 
@@ -104,4 +120,43 @@ fn read(path: &Path, rows: usize) -> Option<Array2<f32>> {
     let values =
         bytes.chunks_exact(4).map(|value| f32::from_le_bytes([value[0], value[1], value[2], value[3]]));
     Array2::from_shape_vec((rows, bytes.len() / 4 / rows), values.collect()).ok()
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use super::*;
+    use crate::BoxError;
+
+    #[test]
+    fn no_text_is_embedded_twice_and_a_damaged_file_is_made_again() {
+        let asked = AtomicUsize::new(0);
+        let embedder = |texts: &[&str]| -> Result<Array2<f32>, BoxError> {
+            asked.fetch_add(texts.len(), Ordering::Relaxed);
+            Ok(Array2::from_shape_fn((texts.len(), 2), |(row, at)| (texts[row].len() + at) as f32))
+        };
+        let texts: Vec<String> = (0..CHUNK + 10).map(|n| "x".repeat(n % 50)).collect();
+        let texts: Vec<&str> = texts.iter().map(String::as_str).collect();
+        let place = tempfile::tempdir().unwrap();
+        let cache = EmbeddingCache::new(place.path(), "lengths").unwrap();
+        let embed = |cache: &EmbeddingCache| {
+            asked.store(0, Ordering::Relaxed);
+            let mut told = Vec::new();
+            let vectors = cache.embed(&embedder, &texts, |done| told.push(done)).unwrap();
+            assert!(told.is_sorted() && told.last() == Some(&texts.len()));
+            (vectors, asked.load(Ordering::Relaxed))
+        };
+        let (first, count) = embed(&cache);
+        assert_eq!(count, texts.len());
+        assert_eq!(first[[CHUNK + 3, 1]], (texts[CHUNK + 3].len() + 1) as f32);
+        assert_eq!(embed(&cache), (first.clone(), 0));
+        let file = cache.file_name(&texts[..CHUNK]);
+        let whole = fs::read(place.path().join(&file)).unwrap();
+        fs::write(place.path().join(&file), &whole[..100]).unwrap();
+        assert_eq!(embed(&cache), (first.clone(), CHUNK));
+        // another embedder shares nothing
+        assert_eq!(embed(&EmbeddingCache::new(place.path(), "others").unwrap()).1, texts.len());
+    }
 }

@@ -27,11 +27,14 @@ const HINT: &str = "an embedder's folder is one of sentence-transformers, with m
 
 /// Texts that run through the model together; more gains nothing on a CPU.
 const BATCH: usize = 32;
+/// As many on a GPU.
+const LARGE_BATCH: usize = 256;
 
 /// A BERT model or a T5 encoder in a sentence-transformers folder, such as all-MiniLM-L6-v2 and GTR.
 ///
 /// Pooling, dense layers, normalization and the length limit are what the folder's own files say. Texts beyond
-/// the limit are truncated; batches are sorted by length and spread over the cores.
+/// the limit are truncated; batches are sorted by length and spread over the cores, or run one after the other on
+/// a GPU.
 ///
 /// ```no_run
 /// use embosk::Embedder;
@@ -45,6 +48,7 @@ pub struct SentenceTransformer {
     encoder: Encoder,
     tokenizer: Tokenizer,
     modules: Modules,
+    device: Device,
     lower_case: bool,
     dimension: usize,
     name: String,
@@ -59,12 +63,21 @@ impl SentenceTransformer {
     /// [`Error::File`] when a file is missing, damaged, or asks for something other than BERT or a T5
     /// encoder with pooling, dense layers and normalization.
     pub fn load(dir: impl Into<Location>) -> Result<Self, Error> {
+        Self::load_on(dir, &Device::Cpu)
+    }
+
+    /// Loads a folder as [`load`](Self::load) does, to run on a device. The hash does not depend on it; the last
+    /// bits of the vectors do.
+    ///
+    /// # Errors
+    /// As [`load`](Self::load), and where the device cannot hold the model.
+    pub fn load_on(dir: impl Into<Location>, device: &Device) -> Result<Self, Error> {
         let dir = &dir.into();
-        let modules = Modules::read(dir)?;
+        let modules = Modules::read(dir, device)?;
         let own = |name: &str| modules.transformer.join(name);
         let files = ["config.json", "sentence_bert_config.json", "tokenizer.json"].map(own);
         let limits: Limits = read_json(&files[1])?;
-        let loaded = Encoder::load(&modules.transformer)?;
+        let loaded = Encoder::load(&modules.transformer, device)?;
         let max_length = loaded.max_length(limits.max_seq_length);
         let dimension = modules.dimension(loaded.width)?;
         // pooling first, so that embedders without dense layers keep the hash that they had before
@@ -78,6 +91,7 @@ impl SentenceTransformer {
             name: name(dir.path()),
             hash,
             modules,
+            device: device.clone(),
         })
     }
 
@@ -95,8 +109,16 @@ impl SentenceTransformer {
     /// # Errors
     /// As [`shipped`](embosk_attacks::vec2text::shipped), where the crate was built without feature `reference`.
     pub fn reference() -> Result<Self, Error> {
+        Self::reference_on(&Device::Cpu)
+    }
+
+    /// The embedder that ships with the crate, to run on a device.
+    ///
+    /// # Errors
+    /// As [`reference`](Self::reference), and where the device cannot hold the model.
+    pub fn reference_on(device: &Device) -> Result<Self, Error> {
         let folder = embosk_attacks::vec2text::shipped("reference")?;
-        Ok(Self { name: "reference".into(), ..Self::load(folder.join("embedder"))? })
+        Ok(Self { name: "reference".into(), ..Self::load_on(folder.join("embedder"), device)? })
     }
 
     /// Cuts texts to so many tokens, the special ones among them, where the folder allows more.
@@ -165,7 +187,7 @@ impl SentenceTransformer {
         let padded = |value: &dyn Fn(&[u32], usize) -> u32| -> candle_core::Result<Tensor> {
             let values: Vec<u32> =
                 pieces.iter().flat_map(|ids| (0..length).map(move |at| value(ids, at))).collect();
-            Tensor::from_vec(values, shape, &Device::Cpu)
+            Tensor::from_vec(values, shape, &self.device)
         };
         let ids = padded(&|ids, at| ids.get(at).copied().unwrap_or(0))?;
         let mask = padded(&|ids, at| u32::from(at < ids.len()))?;
@@ -180,12 +202,16 @@ impl Embedder for SentenceTransformer {
         let pieces = self.tokenize(texts)?;
         let mut order: Vec<usize> = (0..texts.len()).collect();
         order.sort_by_key(|&row| pieces[row].len());
-        let size = BATCH.min(texts.len().div_ceil(threads())).max(1);
-        let batches: Vec<&[usize]> = order.chunks(size).collect();
-        let vectors = in_parallel(&batches, |rows| {
+        let embed = |rows: &&[usize]| {
             let batch: Vec<&[u32]> = rows.iter().map(|&row| pieces[row].as_slice()).collect();
             self.forward(&batch)?.to_vec2::<f32>()
-        })?;
+        };
+        let vectors: Vec<Vec<Vec<f32>>> = if self.device.is_cpu() {
+            let size = BATCH.min(texts.len().div_ceil(threads())).max(1);
+            in_parallel(&order.chunks(size).collect::<Vec<_>>(), embed)?
+        } else {
+            order.chunks(LARGE_BATCH).map(|rows| embed(&rows)).collect::<Result<_, _>>()?
+        };
         let mut result = Array2::zeros((texts.len(), self.dimension));
         for (&row, vector) in order.iter().zip(vectors.into_iter().flatten()) {
             result.row_mut(row).assign(&ndarray::ArrayView1::from(&vector));

@@ -9,6 +9,7 @@ mod beta;
 mod bootstrap;
 mod bounds;
 mod holm;
+mod spearman;
 
 pub(super) use bounds::normal_quantile;
 pub use bounds::{
@@ -16,6 +17,7 @@ pub use bounds::{
     proportion_p_values,
 };
 pub use holm::holm;
+pub use spearman::{SIMILARITY_PAIRS, similarity_correlation, spearman};
 
 use beta::beta_quantile;
 use bootstrap::{resampled_means, resampled_scores};

@@ -102,6 +102,13 @@ pub struct Preset {
 }
 
 impl Preset {
+    /// Whether it has not as many word pieces as the preset of its name.
+    pub(crate) fn has_another_vocabulary(&self) -> bool {
+        [Self::TINY, Self::SMALL, Self::BASE, Self::EMBEDDER]
+            .iter()
+            .any(|preset| preset.name == self.name && preset.vocabulary != self.vocabulary)
+    }
+
     /// About 8 million parameters: trains on two cores within hours, on a GPU within minutes.
     pub const TINY: Self = Self {
         name: "tiny",
@@ -113,6 +120,18 @@ impl Preset {
         pseudo_tokens: 8,
         vocabulary: 4096,
         max_length: 64,
+    };
+    /// About 5 million parameters: an embedder, which is an encoder alone and reads passages.
+    pub const EMBEDDER: Self = Self {
+        name: "embedder",
+        width: 256,
+        feed_forward: 1024,
+        heads: 4,
+        encoder_layers: 4,
+        decoder_layers: 0,
+        pseudo_tokens: 0,
+        vocabulary: 8192,
+        max_length: 256,
     };
     /// About 40 million parameters.
     pub const SMALL: Self = Self {

@@ -2,7 +2,7 @@
 
 use std::cmp::Ordering;
 
-use candle_core::{Result, bail};
+use candle_core::{D, Result, Tensor, bail};
 
 use super::t5::{Decoding, EOS, Memory, PAD, T5};
 use super::wide;
@@ -55,6 +55,33 @@ pub(crate) fn greedy(t5: &T5, memory: &Memory, rows: usize, max_length: usize) -
         bail!("{} rows are encoded, and {rows} were asked for", found.len());
     }
     Ok(found.into_iter().map(|candidate| candidate.tokens).collect())
+}
+
+/// As [`greedy`], on any device and for many rows: what was decoded is read again for every token, and
+/// nothing but the likeliest tokens leaves the device.
+pub(crate) fn greedy_together(
+    t5: &T5,
+    memory: &Memory,
+    rows: usize,
+    max_length: usize,
+) -> Result<Vec<Vec<u32>>> {
+    let mut ids = Tensor::full(PAD, (rows, 1), t5.device())?;
+    let mut found = vec![Vec::new(); rows];
+    let mut open = vec![true; rows];
+    for _ in 0..max_length {
+        let next = t5.decode_next(&ids, memory)?.argmax(D::Minus1)?;
+        for ((tokens, open), token) in found.iter_mut().zip(&mut open).zip(next.to_vec1::<u32>()?) {
+            *open &= token != EOS;
+            if *open {
+                tokens.push(token);
+            }
+        }
+        if !open.contains(&true) {
+            break;
+        }
+        ids = Tensor::cat(&[&ids, &next.unsqueeze(1)?], 1)?;
+    }
+    Ok(found)
 }
 
 /// The likeliest next token, again and again, for each row of `memory`: `num_beams` 1.

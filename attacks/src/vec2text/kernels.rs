@@ -1,17 +1,29 @@
-//! The three row-wise operations that training spends its time in, each one pass with a gradient.
+//! The row-wise operations that training spends its time in, each one pass with a gradient, on a CPU and
+//! with CUDA.
 //!
 //! candle's fused softmax and RMS norm have no backward pass, and composed from single operations
-//! they dominate a small model's training on a CPU. On other devices they are composed.
+//! they dominate a small model's training. Its gradient of an embedding takes one token after the other
+//! on a GPU. On other devices they are candle's.
 
+#[cfg(feature = "cuda")]
+mod cuda;
+mod embedding;
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests;
+
+#[cfg(feature = "cuda")]
+use candle_core::CudaStorage;
 use candle_core::{
     CpuStorage, CustomOp1, CustomOp2, CustomOp3, D, DType, Layout, Result, Shape, Tensor, bail,
 };
 
+pub(crate) use self::embedding::embedding;
 use super::wide;
 
 /// `x / rms(x) · weight` over the last dimension: T5's layer norm, without mean and bias.
 pub(crate) fn rms_norm(x: &Tensor, weight: &Tensor, epsilon: f32) -> Result<Tensor> {
-    if on_cpu(x) {
+    if is_ours(x) {
         return x.contiguous()?.apply_op2(weight, RmsNorm { epsilon });
     }
     let variance = x.sqr()?.mean_keepdim(D::Minus1)?;
@@ -20,12 +32,12 @@ pub(crate) fn rms_norm(x: &Tensor, weight: &Tensor, epsilon: f32) -> Result<Tens
 
 /// Softmax over the last dimension.
 pub(crate) fn softmax(x: &Tensor) -> Result<Tensor> {
-    if on_cpu(x) { x.contiguous()?.apply_op1(Softmax) } else { candle_nn::ops::softmax(x, D::Minus1) }
+    if is_ours(x) { x.contiguous()?.apply_op1(Softmax) } else { candle_nn::ops::softmax(x, D::Minus1) }
 }
 
 /// The negative log-likelihood of each target, `[rows]`, from logits `[rows, classes]`.
 pub(crate) fn cross_entropy(logits: &Tensor, targets: &Tensor) -> Result<Tensor> {
-    if on_cpu(logits) {
+    if is_ours(logits) {
         return logits.contiguous()?.apply_op2(targets, CrossEntropy);
     }
     candle_nn::ops::log_softmax(logits, D::Minus1)?.gather(&targets.unsqueeze(1)?, 1)?.squeeze(1)?.neg()
@@ -45,6 +57,14 @@ pub(crate) fn rms_norm_into(x: &[f32], weight: &[f32], epsilon: f32, out: &mut [
 
 pub(crate) fn on_cpu(x: &Tensor) -> bool {
     x.device().is_cpu() && x.dtype() == DType::F32
+}
+
+fn with_cuda(x: &Tensor) -> bool {
+    cfg!(feature = "cuda") && x.device().is_cuda() && x.dtype() == DType::F32
+}
+
+fn is_ours(x: &Tensor) -> bool {
+    on_cpu(x) || with_cuda(x)
 }
 
 struct RmsNorm {
@@ -69,6 +89,27 @@ impl CustomOp2 for RmsNorm {
         Ok((CpuStorage::F32(out), x_layout.shape().clone()))
     }
 
+    #[cfg(feature = "cuda")]
+    fn cuda_fwd(
+        &self,
+        x: &CudaStorage,
+        x_layout: &Layout,
+        weight: &CudaStorage,
+        weight_layout: &Layout,
+    ) -> Result<(CudaStorage, Shape)> {
+        let width = last(x_layout)?;
+        let launch = cuda::Launch {
+            kernel: "rms_norm",
+            values: &[(x, x_layout), (weight, weight_layout)],
+            indices: None,
+            out: x_layout.shape().clone(),
+            rows: x_layout.shape().elem_count() / width.max(1),
+            width,
+            parameter: self.epsilon,
+            adds: cuda::Adds::Nothing,
+        };
+        launch.run(cuda::device(x))
+    }
     fn bwd(
         &self,
         x: &Tensor,
@@ -116,6 +157,30 @@ impl CustomOp3 for RmsNormOfInput {
         }
         Ok((CpuStorage::F32(out), x_layout.shape().clone()))
     }
+
+    #[cfg(feature = "cuda")]
+    fn cuda_fwd(
+        &self,
+        x: &CudaStorage,
+        x_layout: &Layout,
+        weight: &CudaStorage,
+        weight_layout: &Layout,
+        grad: &CudaStorage,
+        grad_layout: &Layout,
+    ) -> Result<(CudaStorage, Shape)> {
+        let width = last(x_layout)?;
+        let launch = cuda::Launch {
+            kernel: "rms_norm_of_input",
+            values: &[(x, x_layout), (weight, weight_layout), (grad, grad_layout)],
+            indices: None,
+            out: x_layout.shape().clone(),
+            rows: x_layout.shape().elem_count() / width.max(1),
+            width,
+            parameter: self.epsilon,
+            adds: cuda::Adds::Nothing,
+        };
+        launch.run(cuda::device(x))
+    }
 }
 
 struct RmsNormOfWeight {
@@ -147,6 +212,30 @@ impl CustomOp3 for RmsNormOfWeight {
         }
         Ok((CpuStorage::F32(out), w_layout.shape().clone()))
     }
+
+    #[cfg(feature = "cuda")]
+    fn cuda_fwd(
+        &self,
+        x: &CudaStorage,
+        x_layout: &Layout,
+        _: &CudaStorage,
+        weight_layout: &Layout,
+        grad: &CudaStorage,
+        grad_layout: &Layout,
+    ) -> Result<(CudaStorage, Shape)> {
+        let width = last(x_layout)?;
+        let launch = cuda::Launch {
+            kernel: "rms_norm_of_weight",
+            values: &[(x, x_layout), (grad, grad_layout)],
+            indices: None,
+            out: weight_layout.shape().clone(),
+            rows: x_layout.shape().elem_count() / width.max(1),
+            width,
+            parameter: self.epsilon,
+            adds: cuda::Adds::Columns,
+        };
+        launch.run(cuda::device(x))
+    }
 }
 
 struct Softmax;
@@ -163,6 +252,21 @@ impl CustomOp1 for Softmax {
         Ok((CpuStorage::F32(out), layout.shape().clone()))
     }
 
+    #[cfg(feature = "cuda")]
+    fn cuda_fwd(&self, x: &CudaStorage, x_layout: &Layout) -> Result<(CudaStorage, Shape)> {
+        let width = last(x_layout)?;
+        let launch = cuda::Launch {
+            kernel: "softmax",
+            values: &[(x, x_layout)],
+            indices: None,
+            out: x_layout.shape().clone(),
+            rows: x_layout.shape().elem_count() / width.max(1),
+            width,
+            parameter: 0.0,
+            adds: cuda::Adds::Nothing,
+        };
+        launch.run(cuda::device(x))
+    }
     fn bwd(&self, _: &Tensor, result: &Tensor, grad: &Tensor) -> Result<Option<Tensor>> {
         result.apply_op2_no_bwd(&grad.contiguous()?, &SoftmaxBackward).map(Some)
     }
@@ -197,6 +301,28 @@ impl CustomOp2 for SoftmaxBackward {
         });
         Ok((CpuStorage::F32(out), layout.shape().clone()))
     }
+
+    #[cfg(feature = "cuda")]
+    fn cuda_fwd(
+        &self,
+        y: &CudaStorage,
+        y_layout: &Layout,
+        grad: &CudaStorage,
+        grad_layout: &Layout,
+    ) -> Result<(CudaStorage, Shape)> {
+        let width = last(y_layout)?;
+        let launch = cuda::Launch {
+            kernel: "softmax_backward",
+            values: &[(y, y_layout), (grad, grad_layout)],
+            indices: None,
+            out: y_layout.shape().clone(),
+            rows: y_layout.shape().elem_count() / width.max(1),
+            width,
+            parameter: 0.0,
+            adds: cuda::Adds::Nothing,
+        };
+        launch.run(cuda::device(y))
+    }
 }
 
 struct CrossEntropy;
@@ -227,6 +353,27 @@ impl CustomOp2 for CrossEntropy {
         Ok((CpuStorage::F32(losses), Shape::from(rows)))
     }
 
+    #[cfg(feature = "cuda")]
+    fn cuda_fwd(
+        &self,
+        logits: &CudaStorage,
+        logits_layout: &Layout,
+        targets: &CudaStorage,
+        targets_layout: &Layout,
+    ) -> Result<(CudaStorage, Shape)> {
+        let width = last(logits_layout)?;
+        let launch = cuda::Launch {
+            kernel: "cross_entropy",
+            values: &[(logits, logits_layout)],
+            indices: Some((targets, targets_layout)),
+            out: targets_layout.shape().clone(),
+            rows: logits_layout.shape().elem_count() / width.max(1),
+            width,
+            parameter: 0.0,
+            adds: cuda::Adds::Nothing,
+        };
+        launch.run(cuda::device(logits))
+    }
     fn bwd(
         &self,
         logits: &Tensor,
@@ -273,6 +420,30 @@ impl CustomOp3 for CrossEntropyBackward {
             row[target as usize] -= grad;
         }
         Ok((CpuStorage::F32(out), layout.shape().clone()))
+    }
+
+    #[cfg(feature = "cuda")]
+    fn cuda_fwd(
+        &self,
+        logits: &CudaStorage,
+        logits_layout: &Layout,
+        targets: &CudaStorage,
+        targets_layout: &Layout,
+        grad: &CudaStorage,
+        grad_layout: &Layout,
+    ) -> Result<(CudaStorage, Shape)> {
+        let width = last(logits_layout)?;
+        let launch = cuda::Launch {
+            kernel: "cross_entropy_backward",
+            values: &[(logits, logits_layout), (grad, grad_layout)],
+            indices: Some((targets, targets_layout)),
+            out: logits_layout.shape().clone(),
+            rows: logits_layout.shape().elem_count() / width.max(1),
+            width,
+            parameter: 0.0,
+            adds: cuda::Adds::Nothing,
+        };
+        launch.run(cuda::device(logits))
     }
 }
 

@@ -10,6 +10,7 @@ mod corrector;
 mod generate;
 mod inverter;
 mod kernels;
+pub mod pooling;
 mod product;
 mod search;
 mod shipped;

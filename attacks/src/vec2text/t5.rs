@@ -15,7 +15,7 @@ use candle_nn::VarBuilder;
 
 pub(crate) use self::decoding::Decoding;
 pub use self::encoder::T5Encoder;
-use super::kernels::{rms_norm, softmax};
+use super::kernels::{embedding, rms_norm, softmax};
 use super::weight::{Precision, Weight};
 
 /// The token that pads, and that decoding starts from.
@@ -23,9 +23,9 @@ pub(crate) const PAD: u32 = 0;
 /// The token that ends a text.
 pub(crate) const EOS: u32 = 1;
 
-const EPSILON: f32 = 1e-6;
+pub(crate) const EPSILON: f32 = 1e-6;
 /// Distances from here on share the last bucket of the position bias.
-const MAX_DISTANCE: usize = 128;
+pub(crate) const MAX_DISTANCE: usize = 128;
 const MASKED: f64 = -1e9;
 
 /// An encoder-decoder.
@@ -93,6 +93,11 @@ impl T5 {
         Ok(self)
     }
 
+    /// Where its weights are.
+    pub(crate) fn device(&self) -> &Device {
+        self.shared.device()
+    }
+
     /// The width of the model's states.
     pub(crate) fn width(&self) -> Result<usize> {
         self.shared.dim(1)
@@ -130,7 +135,7 @@ impl T5 {
     /// Token ids `[batch, length]` to their vectors `[batch, length, width]`.
     pub(crate) fn embed(&self, ids: &Tensor) -> Result<Tensor> {
         let (batch, length) = ids.dims2()?;
-        self.shared.index_select(&ids.flatten_all()?, 0)?.reshape((batch, length, ()))
+        embedding(&self.shared, &ids.flatten_all()?)?.reshape((batch, length, ()))
     }
 
     /// Encoder states `[batch, length, width]` of input vectors of the same shape. `mask` is
@@ -152,6 +157,16 @@ impl T5 {
     /// Logits `[batch, length, vocabulary]` at every position of `ids` (`[batch, length]`), which
     /// begin with the start token: teacher forcing.
     pub(crate) fn decode(&self, ids: &Tensor, memory: &Memory) -> Result<Tensor> {
+        self.logits(&self.decoder_states(ids, memory)?)
+    }
+
+    /// Logits `[batch, vocabulary]` of the token after `ids`.
+    pub(crate) fn decode_next(&self, ids: &Tensor, memory: &Memory) -> Result<Tensor> {
+        let states = self.decoder_states(ids, memory)?;
+        self.logits(&states.narrow(1, ids.dim(1)? - 1, 1)?.contiguous()?)?.squeeze(1)
+    }
+
+    fn decoder_states(&self, ids: &Tensor, memory: &Memory) -> Result<Tensor> {
         let length = ids.dim(1)?;
         let bias =
             self.decoder_bias.forward(0..length, length)?.broadcast_add(&causal(length, ids.device())?)?;
@@ -160,7 +175,7 @@ impl T5 {
         for block in &self.decoder {
             states = block.forward(&states, &bias, &memory.states, mask.as_ref())?;
         }
-        self.logits(&states)
+        Ok(states)
     }
 
     fn logits(&self, states: &Tensor) -> Result<Tensor> {
@@ -408,8 +423,7 @@ impl PositionBias {
             .map(|(query, key)| bucket(query, key, buckets, self.bidirectional) as u32)
             .collect();
         let ids = Tensor::from_vec(ids, rows * keys, self.table.device())?;
-        self.table
-            .index_select(&ids, 0)?
+        embedding(&self.table, &ids)?
             .reshape((rows, keys, heads))?
             .permute((2, 0, 1))?
             .contiguous()?

@@ -2,14 +2,13 @@
 
 use std::collections::BTreeMap;
 
-use candle_core::{D, DType, Device, IndexOp, Tensor, Var};
+use candle_core::{D, DType, Device, IndexOp, Tensor};
 use candle_nn::VarBuilder;
 
 use super::config::Preset;
 use super::corrector::Corrector;
 use super::generate::{Length, beams, greedy, top};
 use super::inverter::Inverter;
-use super::kernels::{cross_entropy, rms_norm, softmax};
 use super::t5::{Decoding, EOS, PAD};
 use super::train::initial;
 
@@ -49,51 +48,6 @@ fn values(shape: &[usize], seed: f64) -> Tensor {
 fn furthest(a: &Tensor, b: &Tensor) -> f32 {
     assert_eq!(a.dims(), b.dims());
     (a - b).unwrap().abs().unwrap().flatten_all().unwrap().max(0).unwrap().to_scalar().unwrap()
-}
-
-/// Output and gradients of `f`, with the output weighted so that no gradient is trivial.
-fn with_gradients(inputs: &[Tensor], f: impl Fn(&[Tensor]) -> Tensor) -> (Tensor, Vec<Tensor>) {
-    let vars: Vec<Var> = inputs.iter().map(|input| Var::from_tensor(input).unwrap()).collect();
-    let tensors: Vec<Tensor> = vars.iter().map(|var| var.as_tensor().clone()).collect();
-    let output = f(&tensors);
-    let weights = values(output.dims(), 7.0);
-    let gradients = (&output * weights).unwrap().sum_all().unwrap().backward().unwrap();
-    (output, vars.iter().map(|var| gradients.get(var).unwrap().clone()).collect())
-}
-
-fn assert_same(inputs: &[Tensor], ours: impl Fn(&[Tensor]) -> Tensor, plain: impl Fn(&[Tensor]) -> Tensor) {
-    let (ours, plain) = (with_gradients(inputs, ours), with_gradients(inputs, plain));
-    assert!(furthest(&ours.0, &plain.0) < 1e-5);
-    for (ours, plain) in ours.1.iter().zip(&plain.1) {
-        assert!(furthest(ours, plain) < 1e-5);
-    }
-}
-
-#[test]
-fn kernels_equal_their_compositions_and_so_do_their_gradients() {
-    assert_same(
-        &[values(&[2, 3, 8], 1.0), values(&[8], 2.0)],
-        |x| rms_norm(&x[0], &x[1], 1e-6).unwrap(),
-        |x| {
-            let mean = x[0].sqr().unwrap().mean_keepdim(D::Minus1).unwrap();
-            let scaled = x[0].broadcast_div(&(mean + 1e-6).unwrap().sqrt().unwrap()).unwrap();
-            scaled.broadcast_mul(&x[1]).unwrap()
-        },
-    );
-    assert_same(
-        &[values(&[4, 2, 9], 3.0)],
-        |x| softmax(&x[0]).unwrap(),
-        |x| candle_nn::ops::softmax(&x[0], D::Minus1).unwrap(),
-    );
-    let targets = Tensor::new(&[3u32, 0, 9, 9, 4], &Device::Cpu).unwrap();
-    assert_same(
-        &[values(&[5, 10], 4.0)],
-        |x| cross_entropy(&x[0], &targets).unwrap(),
-        |x| {
-            let all = candle_nn::ops::log_softmax(&x[0], D::Minus1).unwrap();
-            all.gather(&targets.unsqueeze(1).unwrap(), 1).unwrap().squeeze(1).unwrap().neg().unwrap()
-        },
-    );
 }
 
 #[test]

@@ -1,5 +1,7 @@
 //! The attack's own word pieces, and the way from texts to tokens and back.
 
+mod uncased;
+
 use std::collections::BTreeSet;
 
 use tokenizers::decoders::wordpiece::WordPiece as Decoder;
@@ -10,6 +12,7 @@ use tokenizers::{
     TokenizerImpl, Trainer,
 };
 
+pub(crate) use self::uncased::uncased;
 use super::t5::{EOS, PAD};
 use crate::{BoxError, Error};
 
@@ -23,8 +26,7 @@ const BEGINS: &str = "\u{2581}";
 pub(crate) fn train(texts: &[String], size: usize) -> Result<Tokenizer, BoxError> {
     type Assembled =
         TokenizerImpl<WordPiece, NormalizerWrapper, WhitespaceSplit, PostProcessorWrapper, Decoder>;
-    let special = |text: &str| AddedToken::from(text, true);
-    let specials = vec![special("<pad>"), special("</s>"), special("[UNK]")];
+    let specials = specials();
     // The trainer would number letters within words in the order of a hash map, and number decides
     // between pieces that are equally frequent. What it takes for special tokens is numbered first.
     let letters: BTreeSet<char> =
@@ -48,6 +50,15 @@ pub(crate) fn train(texts: &[String], size: usize) -> Result<Tokenizer, BoxError
     tokenizer.add_special_tokens(specials)?;
     debug_assert_eq!(tokenizer.get_model().token_to_id("</s>"), Some(EOS));
     Tokenizer::from_bytes(tokenizer.to_string(false)?)
+}
+
+/// The tokens that every vocabulary begins with, in the order of their numbers.
+fn specials() -> Vec<AddedToken> {
+    ["<pad>", "</s>", "[UNK]"].map(special).to_vec()
+}
+
+fn special(text: &str) -> AddedToken {
+    AddedToken::from(text, true)
 }
 
 /// Which tokens continue a word: those that begin with `##`, or where word beginnings are marked as

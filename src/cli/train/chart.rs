@@ -16,15 +16,22 @@ struct Curve {
     points: Vec<(f64, f64)>,
 }
 
-/// The picture of a log: loss in training and on held-out texts, and how many of these come back.
+/// The picture of a log: loss in training and on held-out texts, and how many of these come back, or how near
+/// they are to the teacher's vectors.
 pub(super) fn draw(log: &str) -> String {
     let columns = Columns::read(log);
     let loss = Curve { name: "training", class: "a0", points: thinned(&columns.of("loss")) };
     let held_out = Curve { name: "held-out", class: "a1", points: columns.of("held_out_loss") };
     let bleu = Curve { name: "BLEU / 100", class: "a2", points: scaled(columns.of("held_out_bleu"), 0.01) };
     let exact = Curve { name: "exact match", class: "a3", points: columns.of("held_out_exact_match") };
-    let charts =
-        [("loss of a token, in nats", [loss, held_out]), ("held-out texts, one greedy pass", [bleu, exact])];
+    let cosine = Curve { name: "cosine", class: "a2", points: columns.of("held_out_cosine") };
+    let spearman = Curve { name: "Spearman", class: "a3", points: columns.of("held_out_spearman") };
+    let of_loss = if cosine.points.is_empty() { "loss of a token, in nats" } else { "1 − cosine" };
+    let charts = [
+        (of_loss, [loss, held_out]),
+        ("held-out texts, one greedy pass", [bleu, exact]),
+        ("held-out texts and the teacher", [cosine, spearman]),
+    ];
     let mut body = String::new();
     let mut top = MARGIN;
     for (name, curves) in &charts {

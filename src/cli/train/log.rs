@@ -6,20 +6,20 @@ use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use embosk::attacks::vec2text::train::Event;
-use embosk::evaluate::text::{bleu, exact_match};
 use indicatif::{ProgressBar, ProgressStyle};
 
 use super::super::CliError;
 use super::super::progress::{Level, level, shown};
 use super::super::warn;
+use super::held_out::HeldOut;
 use super::{chart, write};
 
 /// `log.csv` in the output folder, and the progress bar.
 pub(super) struct Log {
     path: PathBuf,
     pub(super) bar: ProgressBar,
-    pub(super) held_out: Vec<String>,
-    /// Exact match and BLEU of the model that is kept: the last, or with patience the one of the lowest loss.
+    pub(super) held_out: HeldOut,
+    /// The two scores of the model that is kept: the last, or with patience the one of the lowest loss.
     pub(super) scores: Option<(f64, f64)>,
     /// With patience, the lowest loss on the held-out texts.
     lowest: Option<f64>,
@@ -29,23 +29,17 @@ pub(super) struct Log {
 }
 
 impl Log {
-    pub(super) fn open(
-        dir: &Path,
-        resume: bool,
-        patient: bool,
-        held_out: &[String],
-    ) -> Result<Self, CliError> {
+    pub(super) fn open(dir: &Path, resume: bool, patient: bool, held_out: HeldOut) -> Result<Self, CliError> {
         let path = dir.join("log.csv");
         let (mut lowest, mut scores) = (patient.then_some(f64::INFINITY), None);
         let log = if resume && patient { fs::read_to_string(&path).ok() } else { None };
-        if let Some((loss, of_it)) = log.as_deref().and_then(best) {
+        if let Some((loss, of_it)) = log.as_deref().and_then(|log| best(log, held_out.columns())) {
             (lowest, scores) = (Some(loss), Some(of_it));
         }
         if !resume || !path.exists() {
-            write(
-                &path,
-                "step,loss,samples_per_second,held_out_exact_match,held_out_bleu,held_out_loss,learning_rate\n",
-            )?;
+            let [first, second] = held_out.columns();
+            let head = format!("step,loss,samples_per_second,{first},{second},held_out_loss,learning_rate\n");
+            write(&path, &head)?;
         }
         let bar = shown(ProgressBar::new(1000));
         if let Ok(style) =
@@ -53,8 +47,7 @@ impl Log {
         {
             bar.set_style(style);
         }
-        let (held_out, began) = (held_out.to_vec(), Instant::now());
-        Ok(Self { path, bar, held_out, scores, lowest, loss: f32::NAN, began })
+        Ok(Self { path, bar, held_out, scores, lowest, loss: f32::NAN, began: Instant::now() })
     }
 
     pub(super) fn record(&mut self, event: &Event<'_>) {
@@ -65,25 +58,20 @@ impl Log {
                 }
                 self.loss = *loss;
                 self.bar.set_position((1000.0 * progress) as u64);
-                let held_out = self.scores.map_or_else(String::new, |(exact, bleu)| {
-                    format!(" · held-out BLEU {bleu:.1}, exact {:.0} %", 100.0 * exact)
-                });
+                let told = |scores| format!(" · {}", self.held_out.told(scores));
+                let held_out = self.scores.map_or_else(String::new, told);
                 self.bar
                     .set_message(format!("step {step}, loss {loss:.3}, {samples_per_second:.0}/s{held_out}"));
                 self.line(&format!("{step},{loss},{samples_per_second:.1},,,,{learning_rate:.6e}"));
             }
             Event::HeldOut { step, loss, outputs } => {
-                let pairs = outputs.iter().zip(&self.held_out);
-                let exact = pairs.clone().filter(|(output, text)| exact_match(output, text)).count();
-                let total: f64 = pairs.map(|(output, text)| bleu(output, text)).sum();
-                let count = outputs.len().max(1) as f64;
-                let (exact, bleu) = (exact as f64 / count, total / count);
+                let Some(scores) = self.held_out.scores(outputs) else { return };
                 let loss_now = f64::from(*loss);
                 if self.lowest.is_none_or(|lowest| loss_now < lowest) {
-                    self.scores = Some((exact, bleu));
+                    self.scores = Some(scores);
                     self.lowest = self.lowest.map(|_| loss_now);
                 }
-                self.line(&format!("{step},,,{exact:.4},{bleu:.2},{loss},"));
+                self.line(&format!("{step},,,{},{loss},", self.held_out.fields(scores)));
                 self.picture();
             }
             Event::Refreshed { step, examples, own } => {
@@ -121,15 +109,15 @@ impl Log {
     }
 }
 
-/// The lowest loss on held-out texts in a log, and exact match and BLEU then.
-fn best(log: &str) -> Option<(f64, (f64, f64))> {
+/// The lowest loss on held-out texts in a log, and the scores of these names then.
+fn best(log: &str, [first, second]: [&str; 2]) -> Option<(f64, (f64, f64))> {
     let columns = chart::Columns::read(log);
     let of = |name: &str, step: f64| {
         let (_, value) = columns.of(name).into_iter().rfind(|(at, _)| at.total_cmp(&step).is_eq())?;
         Some(value)
     };
     let (step, loss) = columns.of("held_out_loss").into_iter().min_by(|a, b| a.1.total_cmp(&b.1))?;
-    Some((loss, (of("held_out_exact_match", step)?, of("held_out_bleu", step)?)))
+    Some((loss, (of(first, step)?, of(second, step)?)))
 }
 
 fn verbose(text: &str) {
@@ -146,7 +134,8 @@ mod tests {
     fn the_scores_of_the_lowest_loss_are_found() {
         let log = "step,loss,samples_per_second,held_out_exact_match,held_out_bleu,held_out_loss,learning_rate\n\
                    1,3.0,10,,,,0.1\n200,,,0.1,30.5,0.9,\n400,,,0.2,41.0,0.7,\n600,,,0.3,40.0,0.8,\n601,2.0,";
-        assert_eq!(best(log), Some((0.7, (0.2, 41.0))));
-        assert_eq!(best("step,loss\n1,2.0\n"), None);
+        let columns = ["held_out_exact_match", "held_out_bleu"];
+        assert_eq!(best(log, columns), Some((0.7, (0.2, 41.0))));
+        assert_eq!(best("step,loss\n1,2.0\n", columns), None);
     }
 }

@@ -25,15 +25,26 @@ pub(super) struct Course {
     /// Gradients of a larger norm are scaled down to this one.
     #[arg(long, default_value_t = 1.0, value_name = "NORM")]
     clip: f64,
-    /// The share of a token's probability that is spread over all tokens.
-    #[arg(long, default_value_t = 0.0, value_name = "SHARE")]
-    label_smoothing: f64,
-    /// Steps between decodings of held-out texts.
+    /// Steps between looks at the held-out texts.
     #[arg(long, default_value_t = 200, value_name = "N")]
     held_out_every: usize,
     /// Stop after so many of these without a lower loss, and keep the model of the lowest.
     #[arg(long, value_name = "N")]
     patience: Option<usize>,
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum Schedule {
+    Cosine,
+    Linear,
+}
+
+/// What models that write texts have.
+#[derive(Debug, clap::Args)]
+pub(super) struct Writing {
+    /// The share of a token's probability that is spread over all tokens.
+    #[arg(long, default_value_t = 0.0, value_name = "SHARE")]
+    label_smoothing: f64,
     /// How the model's weights are stored: in 16 bits, or matrices in 8 with a scale for each 32 values.
     #[arg(long, value_enum, default_value_t = Store::F16)]
     store: Store,
@@ -43,12 +54,6 @@ pub(super) struct Course {
 enum Store {
     F16,
     Q8,
-}
-
-#[derive(Debug, Clone, Copy, ValueEnum)]
-enum Schedule {
-    Cosine,
-    Linear,
 }
 
 /// What a corrector alone has.
@@ -75,15 +80,20 @@ impl Course {
                 Schedule::Linear => train::Schedule::Linear,
             },
             clip: self.clip,
-            label_smoothing: self.label_smoothing,
             held_out_every: self.held_out_every,
             patience: self.patience,
-            stored: match self.store {
-                Store::F16 => Stored::F16,
-                Store::Q8 => Stored::Q8,
-            },
             ..settings
         }
+    }
+}
+
+impl Writing {
+    pub(super) fn apply(&self, settings: Settings) -> Settings {
+        let stored = match self.store {
+            Store::F16 => Stored::F16,
+            Store::Q8 => Stored::Q8,
+        };
+        Settings { label_smoothing: self.label_smoothing, stored, ..settings }
     }
 }
 

@@ -34,7 +34,7 @@ pub(super) struct Loaded {
 
 impl Encoder {
     /// Loads the transformer that `config.json` of the folder names.
-    pub(super) fn load(dir: &Location) -> Result<Loaded, Error> {
+    pub(super) fn load(dir: &Location, device: &Device) -> Result<Loaded, Error> {
         #[derive(Deserialize)]
         struct Kind {
             model_type: Option<String>,
@@ -42,8 +42,8 @@ impl Encoder {
         let path = dir.join("config.json");
         let kind: Kind = read_json(&path)?;
         match kind.model_type.as_deref() {
-            Some("bert") | None => bert(dir, &path),
-            Some("t5") => t5(dir),
+            Some("bert") | None => bert(dir, &path, device),
+            Some("t5") => t5(dir, device),
             Some(other) => {
                 Err(Error::file(path.path(), format!("model_type is {other}; bert and t5 can be run")))
             }
@@ -69,7 +69,7 @@ impl Encoder {
     }
 }
 
-fn bert(dir: &Location, path: &Location) -> Result<Loaded, Error> {
+fn bert(dir: &Location, path: &Location, device: &Device) -> Result<Loaded, Error> {
     let config: Config = read_json(path)?;
     if config.num_attention_heads == 0 || !config.hidden_size.is_multiple_of(config.num_attention_heads) {
         return Err(Error::file(path.path(), "hidden_size is no multiple of num_attention_heads"));
@@ -80,7 +80,7 @@ fn bert(dir: &Location, path: &Location) -> Result<Loaded, Error> {
         .into_iter()
         .map(|name| Ok((name.clone(), weights.tensor(&name)?)))
         .collect::<Result<_, Error>>()?;
-    let tensors = VarBuilder::from_tensors(tensors, DType::F32, &Device::Cpu);
+    let tensors = VarBuilder::from_tensors(tensors, DType::F32, device);
     let model = BertModel::load(tensors, &config).map_err(|error| damaged(weights.path(), error))?;
     Ok(Loaded {
         encoder: Encoder::Bert(Box::new(model)),
@@ -90,9 +90,9 @@ fn bert(dir: &Location, path: &Location) -> Result<Loaded, Error> {
     })
 }
 
-fn t5(dir: &Location) -> Result<Loaded, Error> {
+fn t5(dir: &Location, device: &Device) -> Result<Loaded, Error> {
     let weights = Weights::find(dir)?.files().into_iter().cloned().collect();
-    let encoder = T5Encoder::load(dir)?;
+    let encoder = T5Encoder::load_on(dir, device)?;
     // positions are relative, so a text may be as long as one likes; the folder says how long
     Ok(Loaded { width: encoder.width(), encoder: Encoder::T5(encoder), longest: usize::MAX, weights })
 }

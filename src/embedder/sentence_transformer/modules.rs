@@ -2,9 +2,9 @@
 
 use std::path::PathBuf;
 
-use candle_core::{D, Tensor};
+use candle_core::{D, Device, Tensor};
 use embosk_attacks::Location;
-use embosk_attacks::vec2text::Weights;
+use embosk_attacks::vec2text::{Weights, pooling};
 use serde::Deserialize;
 
 use super::read_json;
@@ -22,7 +22,7 @@ pub(super) struct Modules {
 }
 
 impl Modules {
-    pub(super) fn read(dir: &Location) -> Result<Self, Error> {
+    pub(super) fn read(dir: &Location, device: &Device) -> Result<Self, Error> {
         let path = dir.join("modules.json");
         let entries: Vec<ModuleEntry> = read_json(&path)?;
         let kinds: Vec<&str> =
@@ -45,7 +45,7 @@ impl Modules {
         for (kind, entry) in after.iter().zip(&entries[2..]) {
             stages.push(match *kind {
                 "Normalize" => Stage::Normalize,
-                "Dense" => Stage::Dense(Dense::read(&dir.join(&entry.path), &mut files)?),
+                "Dense" => Stage::Dense(Dense::read(&dir.join(&entry.path), device, &mut files)?),
                 _ => return Err(refuse()),
             });
         }
@@ -87,10 +87,7 @@ impl Stage {
     fn apply(&self, vectors: &Tensor) -> candle_core::Result<Tensor> {
         match self {
             Self::Dense(dense) => dense.apply(vectors),
-            Self::Normalize => {
-                let norms = vectors.sqr()?.sum_keepdim(D::Minus1)?.sqrt()?.maximum(1e-12)?;
-                vectors.broadcast_div(&norms)
-            }
+            Self::Normalize => pooling::unit(vectors),
         }
     }
 }
@@ -114,7 +111,7 @@ enum Activation {
 }
 
 impl Dense {
-    fn read(dir: &Location, files: &mut Vec<Location>) -> Result<Self, Error> {
+    fn read(dir: &Location, device: &Device, files: &mut Vec<Location>) -> Result<Self, Error> {
         let path = dir.join("config.json");
         let config: DenseConfig = read_json(&path)?;
         let name = config.activation_function.as_deref().unwrap_or("torch.nn.modules.activation.Tanh");
@@ -131,9 +128,11 @@ impl Dense {
         let mut weights = Weights::find(dir)?;
         files.push(path);
         files.extend(weights.files().into_iter().cloned());
-        let file = weights.path().to_owned();
-        let weight = weights.tensor("linear.weight")?;
-        let bias = weights.has("linear.bias").then(|| weights.tensor("linear.bias")).transpose()?;
+        let (file, biased) = (weights.path().to_owned(), weights.has("linear.bias"));
+        let mut tensor =
+            |name: &str| weights.tensor(name)?.to_device(device).map_err(|error| Error::file(&file, error));
+        let weight = tensor("linear.weight")?;
+        let bias = biased.then(|| tensor("linear.bias")).transpose()?;
         let out = weight.dims().first().copied().unwrap_or(0);
         if weight.rank() != 2 || out == 0 || bias.as_ref().is_some_and(|bias| bias.dims() != [out]) {
             return Err(Error::file(file, "the tensors are not those of a linear layer"));
@@ -184,14 +183,10 @@ impl Pooling {
 
     /// `[batch, length, dim]` to `[batch, dim]`, over the positions where `mask` is 1.
     fn apply(self, states: &Tensor, mask: &Tensor) -> candle_core::Result<Tensor> {
-        let weights = mask.unsqueeze(D::Minus1)?;
         match self {
             Self::Cls => states.narrow(1, 0, 1)?.squeeze(1),
-            Self::Mean => {
-                let count = weights.sum(1)?.maximum(1e-9)?;
-                states.broadcast_mul(&weights)?.sum(1)?.broadcast_div(&count)
-            }
-            Self::Max => states.broadcast_add(&((weights - 1.0)? * 1e9)?)?.max(1),
+            Self::Mean => pooling::mean(states, mask),
+            Self::Max => states.broadcast_add(&((mask.unsqueeze(D::Minus1)? - 1.0)? * 1e9)?)?.max(1),
         }
     }
 }

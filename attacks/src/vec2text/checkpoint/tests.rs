@@ -305,3 +305,31 @@ fn a_language_model_alone_is_no_attack() {
     let place = rewritten(DType::F32, |all| all.retain(|name, _| name.starts_with("embedding")));
     refused(place.path(), &["no token embeddings"]);
 }
+
+/// Vectors of any dimension: those of small embedders and of the largest ones behind addresses.
+#[test]
+fn models_take_vectors_of_384_to_3072_dimensions() {
+    use crate::vec2text::config::Preset;
+    use crate::vec2text::train::initial;
+
+    let preset = Preset { width: 16, feed_forward: 24, heads: 2, vocabulary: 60, ..Preset::TINY };
+    for dim in [384, 768, 1024, 1536, 3072] {
+        let inverter = initial::inverter(&preset, 60, dim, 1).unwrap().into_iter().collect();
+        let corrector = initial::corrector(&inverter).unwrap().into_iter().collect();
+        let place = tempfile::tempdir().unwrap();
+        for (part, tensors) in [("inverter", &inverter), ("corrector", &corrector)] {
+            let dir = place.path().join(part);
+            fs::create_dir(&dir).unwrap();
+            for file in ["config.json", "tokenizer.json"] {
+                let from = if file == "config.json" { data().join("inverter") } else { data() };
+                fs::copy(from.join(file), dir.join(file)).unwrap();
+            }
+            let mut config: Value =
+                serde_json::from_slice(&fs::read(dir.join("config.json")).unwrap()).unwrap();
+            config = json!({ "max_seq_length": config["max_seq_length"], "num_repeat_tokens": 8 });
+            fs::write(dir.join("config.json"), config.to_string()).unwrap();
+            save(&dir, "model.safetensors", tensors, DType::F16);
+        }
+        assert_eq!(Vec2Text::load(place.path()).unwrap().dimension(), dim);
+    }
+}

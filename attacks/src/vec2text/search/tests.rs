@@ -157,3 +157,16 @@ fn an_oracle_that_answers_wrongly_is_an_error() {
     let failing = attack().invert(embed_all(&TEXTS).view(), &|_| Err("offline".into()));
     assert!(matches!(failing, Err(Error::Oracle(_))));
 }
+
+/// What a GPU decodes for many rows at once is what a CPU decodes with its keys and values kept.
+#[test]
+fn rows_decoded_together_are_those_decoded_one_by_one() {
+    use super::super::generate::{greedy, greedy_together};
+
+    let attack = attack();
+    let vectors = embed_all(&TEXTS);
+    let memory = attack.inverter.encode(&to_tensor(vectors.view()).unwrap()).unwrap();
+    let one_by_one = greedy(&attack.inverter.t5, &memory, TEXTS.len(), 10).unwrap();
+    assert!(one_by_one.iter().any(|tokens| !tokens.is_empty()));
+    assert_eq!(greedy_together(&attack.inverter.t5, &memory, TEXTS.len(), 10).unwrap(), one_by_one);
+}

@@ -4,7 +4,7 @@ use candle_core::{DType, Device, Result, Tensor};
 use candle_nn::VarBuilder;
 
 use super::super::checkpoint;
-use super::{EPSILON, EncoderBlock, PositionBias, additive_mask, blocks, norm, rms_norm, tensor};
+use super::{EPSILON, EncoderBlock, PositionBias, additive_mask, blocks, embedding, norm, rms_norm, tensor};
 use crate::Error;
 use crate::location::Location;
 
@@ -34,17 +34,24 @@ impl T5Encoder {
     /// # Errors
     /// [`Error::File`] where a file is missing, damaged, not a T5's, or contradicts `config.json`.
     pub fn load(dir: impl Into<Location>) -> std::result::Result<Self, Error> {
+        Self::load_on(dir, &Device::Cpu)
+    }
+
+    /// Loads a folder as [`load`](Self::load) does, to run on a device.
+    ///
+    /// # Errors
+    /// As [`load`](Self::load), and where the device cannot hold it.
+    pub fn load_on(dir: impl Into<Location>, device: &Device) -> std::result::Result<Self, Error> {
         let (file, tensors) = checkpoint::encoder(&dir.into())?;
-        let vb = VarBuilder::from_tensors(tensors, DType::F32, &Device::Cpu);
-        Self::from_tensors(&vb).map_err(|error| Error::File {
+        let vb = VarBuilder::from_tensors(tensors, DType::F32, device);
+        Self::from_tensors(&vb.pp("encoder_decoder")).map_err(|error| Error::File {
             path: file,
             message: format!("the tensors are not those of a T5 encoder: {error}"),
         })
     }
 
-    fn from_tensors(vb: &VarBuilder<'_>) -> Result<Self> {
-        let vb = vb.pp("encoder_decoder");
-        let (shared, encoder) = (tensor(&vb, "shared.weight")?, vb.pp("encoder"));
+    pub(crate) fn from_tensors(vb: &VarBuilder<'_>) -> Result<Self> {
+        let (shared, encoder) = (tensor(vb, "shared.weight")?, vb.pp("encoder"));
         let table = tensor(&encoder, "block.0.layer.0.SelfAttention.relative_attention_bias.weight")?;
         let (heads, width) = (table.dim(1)?, shared.dim(1)?);
         if heads == 0 || width == 0 {
@@ -77,7 +84,7 @@ impl T5Encoder {
     pub fn states(&self, ids: &Tensor, mask: &Tensor) -> Result<Tensor> {
         let (batch, length) = ids.dims2()?;
         let bias = self.bias.forward(0..length, length)?.broadcast_add(&additive_mask(mask)?)?;
-        let tokens = self.shared.index_select(&ids.flatten_all()?, 0)?;
+        let tokens = embedding(&self.shared, &ids.flatten_all()?)?;
         let mut states = tokens.reshape((batch, length, ()))?;
         for block in &self.blocks {
             states = block.forward(&states, &bias)?;

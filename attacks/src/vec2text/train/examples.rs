@@ -7,8 +7,12 @@ use sha2::{Digest, Sha256};
 use tokenizers::Tokenizer;
 
 use super::super::checkpoint::hex;
+use super::super::threads::in_parallel;
 use super::super::{to_tensor, vocabulary};
 use crate::Error;
+
+/// Texts that a thread turns into tokens at a time.
+const CHUNK: usize = 1024;
 
 /// What to learn from: texts, normalized as the embedder sees them, and their vectors.
 #[derive(Debug, Clone)]
@@ -93,7 +97,10 @@ impl<'a> Data<'a> {
         max_length: usize,
     ) -> Result<Self, Error> {
         let tokens = |texts: &[String]| -> Result<Vec<Vec<u32>>, Error> {
-            texts.iter().map(|text| vocabulary::encode(tokenizer, text, max_length)).collect()
+            let parts: Vec<&[String]> = texts.chunks(CHUNK).collect();
+            let encode = |text: &String| vocabulary::encode(tokenizer, text, max_length);
+            let parts = in_parallel(&parts, |part| part.iter().map(encode).collect::<Result<Vec<_>, _>>())?;
+            Ok(parts.into_iter().flatten().collect())
         };
         let hypotheses = match &examples.hypotheses {
             Some((texts, vectors)) => Some((tokens(texts)?, vectors)),

@@ -11,7 +11,7 @@ use super::super::model_error;
 use crate::Error;
 
 /// Buckets of T5's position bias.
-const BUCKETS: usize = 32;
+pub(super) const BUCKETS: usize = 32;
 
 /// A fresh inverter: T5 as its authors initialize it, and an embedding transform that turns unit
 /// vectors into pseudo-tokens of the token embeddings' scale.
@@ -25,6 +25,22 @@ pub(in super::super) fn inverter(
     weights.t5(preset, vocabulary).map_err(model_error)?;
     let out = preset.pseudo_tokens * preset.width;
     weights.transform("embedding_transform", dim, out).map_err(model_error)?;
+    Ok(weights.tensors)
+}
+
+/// A fresh embedder: a T5's encoder, under the names that it has alone, and a dense layer to vectors of
+/// dimension `dim`.
+pub(in super::super) fn embedder(
+    preset: &Preset,
+    vocabulary: usize,
+    dim: usize,
+    seed: u64,
+) -> std::result::Result<BTreeMap<String, Tensor>, Error> {
+    let mut weights = Weights { tensors: BTreeMap::new(), rng: ChaCha12Rng::seed_from_u64(seed) };
+    let width = preset.width;
+    weights.normal("shared.weight", (vocabulary, width), 1.0).map_err(model_error)?;
+    weights.side("encoder", preset.encoder_layers, &["SelfAttention"], preset).map_err(model_error)?;
+    weights.normal("linear.weight", (dim, width), (width as f64).powf(-0.5)).map_err(model_error)?;
     Ok(weights.tensors)
 }
 
@@ -81,31 +97,31 @@ struct Weights {
 
 impl Weights {
     fn t5(&mut self, preset: &Preset, vocabulary: usize) -> Result<()> {
+        self.normal("encoder_decoder.shared.weight", (vocabulary, preset.width), 1.0)?;
+        self.side("encoder_decoder.encoder", preset.encoder_layers, &["SelfAttention"], preset)?;
+        let kinds = ["SelfAttention", "EncDecAttention"];
+        self.side("encoder_decoder.decoder", preset.decoder_layers, &kinds, preset)
+    }
+
+    /// An encoder or a decoder, whose blocks have these kinds of attention.
+    fn side(&mut self, side: &str, layers: usize, kinds: &[&str], preset: &Preset) -> Result<()> {
         let width = preset.width;
-        self.normal("encoder_decoder.shared.weight", (vocabulary, width), 1.0)?;
-        for (side, layers, kinds) in [
-            ("encoder", preset.encoder_layers, &["SelfAttention"][..]),
-            ("decoder", preset.decoder_layers, &["SelfAttention", "EncDecAttention"][..]),
-        ] {
-            let side = format!("encoder_decoder.{side}");
-            let bias = format!("{side}.block.0.layer.0.SelfAttention.relative_attention_bias.weight");
-            self.normal(&bias, (BUCKETS, preset.heads), (width as f64).powf(-0.5))?;
-            for layer in 0..layers {
-                let block = format!("{side}.block.{layer}.layer");
-                for (index, kind) in kinds.iter().enumerate() {
-                    self.attention(&format!("{block}.{index}.{kind}"), preset)?;
-                    self.ones(&format!("{block}.{index}.layer_norm.weight"), width)?;
-                }
-                let feed_forward = format!("{block}.{}", kinds.len());
-                self.ones(&format!("{feed_forward}.layer_norm.weight"), width)?;
-                let inner = preset.feed_forward;
-                let name = format!("{feed_forward}.DenseReluDense");
-                self.normal(&format!("{name}.wi.weight"), (inner, width), (width as f64).powf(-0.5))?;
-                self.normal(&format!("{name}.wo.weight"), (width, inner), (inner as f64).powf(-0.5))?;
+        let bias = format!("{side}.block.0.layer.0.SelfAttention.relative_attention_bias.weight");
+        self.normal(&bias, (BUCKETS, preset.heads), (width as f64).powf(-0.5))?;
+        for layer in 0..layers {
+            let block = format!("{side}.block.{layer}.layer");
+            for (index, kind) in kinds.iter().enumerate() {
+                self.attention(&format!("{block}.{index}.{kind}"), preset)?;
+                self.ones(&format!("{block}.{index}.layer_norm.weight"), width)?;
             }
-            self.ones(&format!("{side}.final_layer_norm.weight"), width)?;
+            let feed_forward = format!("{block}.{}", kinds.len());
+            self.ones(&format!("{feed_forward}.layer_norm.weight"), width)?;
+            let inner = preset.feed_forward;
+            let name = format!("{feed_forward}.DenseReluDense");
+            self.normal(&format!("{name}.wi.weight"), (inner, width), (width as f64).powf(-0.5))?;
+            self.normal(&format!("{name}.wo.weight"), (width, inner), (inner as f64).powf(-0.5))?;
         }
-        Ok(())
+        self.ones(&format!("{side}.final_layer_norm.weight"), width)
     }
 
     fn attention(&mut self, name: &str, preset: &Preset) -> Result<()> {

@@ -1,7 +1,8 @@
-//! Training of inverters and correctors.
+//! Training of inverters, of correctors, and of embedders.
 
 mod adamw;
 mod batches;
+mod embedder;
 mod examples;
 pub(super) mod initial;
 mod rounds;
@@ -11,6 +12,7 @@ mod step;
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests;
+mod trainable;
 
 use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
@@ -24,12 +26,14 @@ use ndarray::Array2;
 use tokenizers::Tokenizer;
 
 use self::adamw::AdamW;
+pub use self::embedder::embedder;
 pub use self::examples::Examples;
 use self::examples::{Data, Later, Lesson};
 use self::rounds::{Rounds, Source};
-use self::saved::{Saved, vacant};
-pub use self::settings::{Budget, Event, Outcome, Schedule, Settings};
-use self::step::{Trainable, decode, gradients, held_out_loss};
+use self::saved::{Files, Saved, files, vacant};
+pub use self::settings::{Budget, Event, Outcome, Outputs, Schedule, Settings};
+use self::step::{decode, gradients, held_out_loss};
+use self::trainable::Trainable;
 use super::checkpoint::Checkpoint;
 use super::config::Config;
 use super::corrector::Corrector;
@@ -39,6 +43,27 @@ use crate::{BoxError, Location};
 
 /// Turns texts into vectors, `[texts, dim]`, from any thread.
 pub type Embed<'a> = dyn Fn(&[&str]) -> Result<Array2<f32>, BoxError> + Sync + 'a;
+
+/// Greedy zero-step hypotheses of the inverter in a folder for the vectors of `examples`: what a corrector
+/// learns from. On a GPU they are decoded there.
+///
+/// # Errors
+/// [`Error::File`] where no inverter is, [`Error::Dimension`] where it takes other vectors.
+pub fn hypotheses(
+    inverter: impl Into<Location>,
+    examples: &Examples,
+    device: &Device,
+) -> Result<Vec<String>, Error> {
+    examples.check()?;
+    let from = Checkpoint::read(inverter, &Device::Cpu)?;
+    from.takes(from.model(Inverter::load)?.dimension().map_err(model_error)?, examples.vectors.ncols())?;
+    let max_length = from.config.max_seq_length;
+    let data = Data::new(examples, &from.tokenizer, max_length)?;
+    let model: Inverter = load(&from.tensors.into_iter().collect(), device)?;
+    let (rows, later): (Vec<usize>, _) = ((0..data.len()).collect(), Later::new());
+    let lesson = Lesson { data: &data, later: &later };
+    decode(&model, lesson, &rows, &from.tokenizer, max_length, &|| true)
+}
 
 /// Whether a training can begin in `out`, before the work of making its examples.
 ///
@@ -93,7 +118,8 @@ pub fn inverter(
             (own(preset.name.into()), tokenizer, fresh)
         }
     };
-    let start = Start { config: &config, tokenizer: &tokenizer, fresh };
+    let (files, max_length) = (files(&config, &tokenizer)?, config.max_seq_length);
+    let start = Start { files, max_length, tokenizer: &tokenizer, fresh };
     run::<Inverter>(settings, start, examples, held_out, None, out, on_event)
 }
 
@@ -135,7 +161,8 @@ pub fn corrector(
         }
         None => initial::corrector(&from.tensors).map_err(model_error)?,
     };
-    let start = Start { config: &from.config, tokenizer: &from.tokenizer, fresh };
+    let (files, max_length) = (files(&from.config, &from.tokenizer)?, from.config.max_seq_length);
+    let start = Start { files, max_length, tokenizer: &from.tokenizer, fresh };
     run::<Corrector>(settings, start, examples, held_out, embed, out, on_event)
 }
 
@@ -147,7 +174,9 @@ fn check(settings: &Settings, examples: &Examples, held_out: &Examples) -> Resul
 
 /// What a run begins with.
 struct Start<'a> {
-    config: &'a Config,
+    files: Files,
+    /// Tokens of the longest text.
+    max_length: usize,
     tokenizer: &'a Tokenizer,
     fresh: BTreeMap<String, Tensor>,
 }
@@ -161,18 +190,17 @@ fn run<M: Trainable>(
     out: &Path,
     on_event: &mut dyn FnMut(Event<'_>),
 ) -> Result<Outcome, Error> {
-    let Start { config, tokenizer, fresh } = start;
+    let Start { files, max_length, tokenizer, fresh } = start;
     let began = Instant::now();
-    let mut saved = Saved::open(settings, out, config, tokenizer, fresh, &examples.hash())?;
-    let vars = saved.vars()?;
-    let max_length = config.max_seq_length;
+    let mut saved = Saved::open(settings, out, &files, fresh, M::FOLDER_OF, &examples.hash())?;
+    let vars = saved.vars(&settings.device)?;
     let data = Data::new(examples, tokenizer, max_length)?;
     let (held_out, first_hypotheses) = (Data::new(held_out, tokenizer, max_length)?, Later::new());
     let source =
         Source { settings, data: &data, tokenizer, max_length, embed, out, over: AtomicBool::new(false) };
     let mut run: Run<'_, M> = Run {
-        model: load(&tensors(&vars))?,
-        optimizer: AdamW::new(&vars, saved.moments(), settings.clip),
+        model: load(&tensors(&vars), &settings.device)?,
+        optimizer: AdamW::new(&vars, saved.moments(), settings.clip)?,
         source: &source,
         held_out: Lesson { data: &held_out, later: &first_hypotheses },
         began,
@@ -269,11 +297,11 @@ impl<M: Trainable> Run<'_, M> {
         Ok(over)
     }
 
-    /// Decodes the held-out texts, and returns the loss on them.
+    /// Decodes or embeds the held-out texts, and returns the loss on them.
     fn look(&self, step: usize, on_event: &mut dyn FnMut(Event<'_>)) -> Result<f32, Error> {
         let Source { tokenizer, max_length, .. } = *self.source;
         let rows: Vec<usize> = (0..self.held_out.data.len()).collect();
-        let outputs = decode(&self.model, self.held_out, &rows, tokenizer, max_length, &|| true)?;
+        let outputs = self.model.outputs(self.held_out, &rows, tokenizer, max_length, &|| true)?;
         let loss = held_out_loss(&self.model, self.held_out)?;
         on_event(Event::HeldOut { step, loss, outputs: &outputs });
         Ok(loss)
@@ -284,8 +312,8 @@ fn tensors(vars: &BTreeMap<String, Var>) -> BTreeMap<String, Tensor> {
     vars.iter().map(|(name, var)| (name.clone(), var.as_tensor().clone())).collect()
 }
 
-fn load<M: Trainable>(tensors: &BTreeMap<String, Tensor>) -> Result<M, Error> {
+fn load<M: Trainable>(tensors: &BTreeMap<String, Tensor>, device: &Device) -> Result<M, Error> {
     let tensors: HashMap<String, Tensor> =
         tensors.iter().map(|(name, tensor)| (name.clone(), tensor.clone())).collect();
-    M::load(&VarBuilder::from_tensors(tensors, DType::F32, &Device::Cpu)).map_err(model_error)
+    M::load(&VarBuilder::from_tensors(tensors, DType::F32, device)).map_err(model_error)
 }

@@ -26,8 +26,8 @@ use super::super::{model_error, vocabulary};
 use super::batches::Batches;
 use super::examples::{Data, Hypothesis, Later, Lesson};
 use super::saved;
-use super::settings::{Budget, Settings};
-use super::step::{Trainable, decode};
+use super::settings::{Budget, Outputs, Settings};
+use super::trainable::Trainable;
 use super::{Embed, load};
 use crate::Error;
 
@@ -116,7 +116,7 @@ impl Source<'_> {
     /// The corrector's own hypotheses for a round, by these weights.
     fn corrected<M: Trainable>(&self, number: usize, weights: &Weights) -> Result<Later, Error> {
         let Some(embed) = self.embed else { return Ok(Later::new()) };
-        let model: M = load(weights)?;
+        let model: M = load(weights, &self.settings.device)?;
         let plan = self.plan(number);
         let mut later = Later::new();
         let go_on = || !self.over.load(Ordering::Relaxed);
@@ -127,7 +127,8 @@ impl Source<'_> {
                 .filter(|(row, depths)| *depths >= depth && !lesson.is_solved(*row))
                 .map(|(row, _)| *row)
                 .collect();
-            let texts = decode(&model, lesson, &rows, self.tokenizer, self.max_length, &go_on)?;
+            let made = model.outputs(lesson, &rows, self.tokenizer, self.max_length, &go_on)?;
+            let Outputs::Texts(texts) = made else { break };
             if rows.is_empty() || !go_on() {
                 break;
             }

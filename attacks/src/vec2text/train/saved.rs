@@ -22,6 +22,8 @@ use crate::Error;
 pub(super) struct Saved {
     dir: PathBuf,
     fingerprint: String,
+    /// The folder within this one that the model's file with a weight is in.
+    folder_of: fn(&str) -> &'static str,
     tensors: BTreeMap<String, Tensor>,
     moments: Moments,
     pub(super) step: usize,
@@ -61,6 +63,16 @@ struct State {
     stopping: Stopping,
 }
 
+/// Files of a model beside its weights: their names and what is in them.
+pub(super) type Files = Vec<(&'static str, Vec<u8>)>;
+
+/// What an inverter's or a corrector's folder has beside weights.
+pub(super) fn files(config: &Config, tokenizer: &Tokenizer) -> Result<Files, Error> {
+    let config = serde_json::to_vec_pretty(config).map_err(|error| Error::Model(error.into()))?;
+    let tokenizer = tokenizer.to_string(false).map_err(Error::Model)?;
+    Ok(vec![("config.json", config), ("tokenizer.json", tokenizer.into_bytes())])
+}
+
 const CHECKPOINT: &str = "training.safetensors";
 const MODEL: &str = "model.safetensors";
 
@@ -74,14 +86,14 @@ impl Saved {
         Tokenizer::from_file(&path).map(Some).map_err(|error| file(&path, error))
     }
 
-    /// Opens the folder: with the checkpoint in it when resuming, else with the `fresh` weights.
-    /// `examples` is the hash of what is trained on.
+    /// Opens the folder: with the checkpoint in it when resuming, else with the `fresh` weights and the
+    /// `files` beside them. `examples` is the hash of what is trained on.
     pub(super) fn open(
         settings: &Settings,
         dir: &Path,
-        config: &Config,
-        tokenizer: &Tokenizer,
+        files: &Files,
         fresh: BTreeMap<String, Tensor>,
+        folder_of: fn(&str) -> &'static str,
         examples: &str,
     ) -> Result<Self, Error> {
         vacant(dir, settings.resume)?;
@@ -89,23 +101,29 @@ impl Saved {
         let fingerprint = format!("{} examples {examples}", fingerprint(settings));
         let path = dir.join(CHECKPOINT);
         let mut saved = if settings.resume {
-            Self::read(dir, &path, &fingerprint)?
+            Self::read(dir, &path, &fingerprint, folder_of)?
         } else {
             let (moments, step, elapsed) = (Moments::new(), 0, Duration::ZERO);
             let (tensors, stopping) = (BTreeMap::new(), Stopping::default());
-            Self { dir: dir.to_owned(), fingerprint, tensors, moments, step, elapsed, stopping }
+            Self { dir: dir.to_owned(), fingerprint, folder_of, tensors, moments, step, elapsed, stopping }
         };
         if saved.tensors.is_empty() {
             saved.tensors = fresh;
-            let config = serde_json::to_vec_pretty(config).map_err(|error| file(dir, error))?;
-            write(&dir.join("config.json"), &config)?;
-            let tokenizer = tokenizer.to_string(false).map_err(Error::Model)?;
-            write(&dir.join("tokenizer.json"), tokenizer.as_bytes())?;
+            for (name, bytes) in files {
+                let path = dir.join(name);
+                fs::create_dir_all(path.parent().unwrap_or(dir)).map_err(|error| file(&path, error))?;
+                write(&path, bytes)?;
+            }
         }
         Ok(saved)
     }
 
-    fn read(dir: &Path, path: &Path, fingerprint: &str) -> Result<Self, Error> {
+    fn read(
+        dir: &Path,
+        path: &Path,
+        fingerprint: &str,
+        folder_of: fn(&str) -> &'static str,
+    ) -> Result<Self, Error> {
         let damaged = |error: &dyn std::fmt::Display| {
             file(path, format!("the checkpoint cannot be read ({error}); train anew in another folder"))
         };
@@ -128,6 +146,7 @@ impl Saved {
         Ok(Self {
             dir: dir.to_owned(),
             fingerprint: state.fingerprint,
+            folder_of,
             tensors,
             moments,
             step: state.step,
@@ -137,8 +156,10 @@ impl Saved {
     }
 
     /// The weights, ready to be trained.
-    pub(super) fn vars(&self) -> Result<BTreeMap<String, Var>, Error> {
-        let var = |(name, tensor): (&String, &Tensor)| Ok((name.clone(), Var::from_tensor(tensor)?));
+    pub(super) fn vars(&self, device: &Device) -> Result<BTreeMap<String, Var>, Error> {
+        let var = |(name, tensor): (&String, &Tensor)| {
+            Ok((name.clone(), Var::from_tensor(&tensor.to_device(device)?)?))
+        };
         self.tensors.iter().map(var).collect::<candle_core::Result<_>>().map_err(model_error)
     }
 
@@ -159,7 +180,7 @@ impl Saved {
     ) -> Result<(), Error> {
         let mut all: HashMap<String, Tensor> =
             vars.iter().map(|(name, var)| (name.clone(), var.as_tensor().clone())).collect();
-        for (name, (first, second)) in optimizer.moments() {
+        for (name, (first, second)) in optimizer.moments()? {
             for (which, values) in [("first", first), ("second", second)] {
                 let length = values.len();
                 let tensor = Tensor::from_vec(values, length, &Device::Cpu).map_err(model_error)?;
@@ -173,9 +194,16 @@ impl Saved {
         // a model without a checkpoint could not be resumed
         write_tensors(&self.dir.join(CHECKPOINT), &all, Some(metadata))?;
         if let Some(stored) = model {
-            let parts = vars.iter().map(|(name, var)| stored.parts(name, var.as_tensor()));
-            let parts = parts.collect::<candle_core::Result<Vec<_>>>().map_err(model_error)?;
-            write_tensors(&self.dir.join(MODEL), parts.into_iter().flatten(), None)?;
+            let mut folders: BTreeMap<&str, Vec<_>> = BTreeMap::new();
+            for (name, var) in vars {
+                let parts = stored.parts(name, var.as_tensor()).map_err(model_error)?;
+                folders.entry((self.folder_of)(name)).or_default().extend(parts);
+            }
+            // Hugging Face's tools ask for it
+            let format = HashMap::from([("format".to_owned(), "pt".to_owned())]);
+            for (folder, parts) in folders {
+                write_tensors(&self.dir.join(folder).join(MODEL), parts, Some(format.clone()))?;
+            }
         }
         Ok(())
     }
@@ -238,6 +266,8 @@ fn fingerprint(settings: &Settings) -> String {
     unusual(settings.clip.to_bits() != usual.clip.to_bits(), format!("clip {}", settings.clip));
     unusual(settings.label_smoothing > 0.0, format!("smoothing {}", settings.label_smoothing));
     unusual(settings.depths > 1, format!("depths {} every {}", settings.depths, settings.refresh_every));
+    let vocabulary = settings.preset.vocabulary;
+    unusual(settings.preset.has_another_vocabulary(), format!("vocabulary {vocabulary}"));
     unusual(settings.patience.is_some(), format!("patience {:?}", settings.patience));
     unusual(
         settings.patience.is_some() && settings.held_out_every != usual.held_out_every,

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use candle_core::Device;
+use ndarray::Array2;
 
 use crate::Error;
 use crate::vec2text::Stored;
@@ -93,7 +94,8 @@ pub enum Event<'a> {
     Step {
         /// Steps so far.
         step: usize,
-        /// The mean loss of a token: its negative log-likelihood, smoothed where the settings say so.
+        /// The mean loss of a token: its negative log-likelihood, smoothed where the settings say so. Of an
+        /// embedder, the mean of 1 less the cosine to the teacher's vector.
         loss: f32,
         /// The learning rate of the step.
         learning_rate: f64,
@@ -102,14 +104,14 @@ pub enum Event<'a> {
         /// Examples a second since this run began.
         samples_per_second: f64,
     },
-    /// The held-out texts were decoded greedily.
+    /// The held-out texts were decoded greedily, or embedded.
     HeldOut {
         /// Steps so far.
         step: usize,
-        /// The mean negative log-likelihood of their tokens.
+        /// The mean negative log-likelihood of their tokens; of an embedder the mean of 1 less the cosine.
         loss: f32,
-        /// The decoded texts, in the order of the held-out ones.
-        outputs: &'a [String],
+        /// What the model made of them.
+        outputs: &'a Outputs,
     },
     /// A corrector goes on with new hypotheses.
     Refreshed {
@@ -125,6 +127,15 @@ pub enum Event<'a> {
         /// Steps so far.
         step: usize,
     },
+}
+
+/// What a model makes of the held-out texts, in their order.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Outputs {
+    /// An inverter or a corrector: the decoded texts.
+    Texts(Vec<String>),
+    /// An embedder: their vectors, `[texts, dim]`.
+    Vectors(Array2<f32>),
 }
 
 /// What a training came to.

@@ -7,7 +7,7 @@ use candle_nn::VarBuilder;
 use tokenizers::Tokenizer;
 
 use super::super::corrector::Corrector;
-use super::super::generate::greedy;
+use super::super::generate::{greedy, greedy_together};
 use super::super::inverter::Inverter;
 use super::super::kernels::cross_entropy;
 use super::super::t5::{Memory, PAD, T5};
@@ -15,19 +15,22 @@ use super::super::threads::{in_parallel, threads};
 use super::super::{model_error, pad, to_tensor, vocabulary};
 use super::examples::Lesson;
 use super::settings::Settings;
+use super::trainable::Trainable;
 use crate::Error;
 
-/// Examples that are decoded together.
-const CHUNK: usize = 64;
+/// Held-out examples that run through a model together.
+pub(super) const CHUNK: usize = 64;
+/// The same on a GPU.
+const CHUNK_ON_GPU: usize = 2048;
 
-/// What the inverter's and the corrector's training differ in.
-pub(super) trait Trainable: Sized + Sync {
+/// A model that writes texts: what the inverter's and the corrector's training differ in.
+pub(super) trait LanguageModel: Sized + Sync {
     fn load(vb: &VarBuilder<'_>) -> candle_core::Result<Self>;
     fn t5(&self) -> &T5;
     fn encode_rows(&self, lesson: Lesson<'_>, rows: &[usize]) -> candle_core::Result<Memory>;
 }
 
-impl Trainable for Inverter {
+impl LanguageModel for Inverter {
     fn load(vb: &VarBuilder<'_>) -> candle_core::Result<Self> {
         Inverter::load(vb)
     }
@@ -37,11 +40,11 @@ impl Trainable for Inverter {
     }
 
     fn encode_rows(&self, lesson: Lesson<'_>, rows: &[usize]) -> candle_core::Result<Memory> {
-        self.encode(&lesson.targets(rows)?)
+        self.encode(&lesson.targets(rows)?.to_device(self.t5.device())?)
     }
 }
 
-impl Trainable for Corrector {
+impl LanguageModel for Corrector {
     fn load(vb: &VarBuilder<'_>) -> candle_core::Result<Self> {
         Corrector::load(vb)
     }
@@ -56,11 +59,12 @@ impl Trainable for Corrector {
         let (tokens, vectors): (Vec<&[u32]>, Vec<_>) = hypotheses.into_iter().unzip();
         let vectors = ndarray::stack(ndarray::Axis(0), &vectors)
             .map_err(|_| candle_core::Error::Msg("a hypothesis' vector has another dimension".into()))?;
-        self.encode(&lesson.targets(rows)?, &to_tensor(vectors.view())?, &pad(&tokens)?)
+        let here = |tensor: Tensor| tensor.to_device(self.t5.device());
+        self.encode(&here(lesson.targets(rows)?)?, &here(to_tensor(vectors.view())?)?, &here(pad(&tokens)?)?)
     }
 }
 
-/// The mean loss of a token over `rows`, and its gradients by name.
+/// The mean loss over `rows`, and its gradients by name.
 ///
 /// A batch is cut into parts, and parts are added up in their order, so that neither memory nor a sum
 /// depends on how many threads there are or how large the batch is.
@@ -71,13 +75,15 @@ pub(super) fn gradients<M: Trainable>(
     lesson: Lesson<'_>,
     rows: &[usize],
 ) -> Result<(f32, BTreeMap<String, Tensor>), Error> {
-    let total: usize = rows.iter().map(|&row| lesson.data.tokens[row].len()).sum();
+    let total = M::terms(lesson, rows);
     let parts: Vec<&[usize]> = rows.chunks(settings.micro_batch).rev().collect();
     let mut sum: BTreeMap<String, Tensor> = BTreeMap::new();
     let mut mean = 0.0;
-    for parts in parts.chunks(threads()) {
+    // a GPU takes one part after the other
+    let side_by_side = if model.device().is_cpu() { threads() } else { 1 };
+    for parts in parts.chunks(side_by_side) {
         let results = in_parallel(parts, |rows| {
-            let loss = (loss(model, lesson, rows, settings.label_smoothing)? / total as f64)?;
+            let loss = (model.loss(lesson, rows, settings.label_smoothing)? / total as f64)?;
             let gradients = loss.backward()?;
             let own = vars.iter().filter_map(|(name, var)| Some((name, gradients.get(var)?.clone())));
             Ok::<_, candle_core::Error>((loss.to_scalar::<f32>()?, own.collect::<Vec<_>>()))
@@ -98,7 +104,7 @@ pub(super) fn gradients<M: Trainable>(
 }
 
 /// The summed negative log-likelihood of the rows' tokens.
-fn loss<M: Trainable>(
+pub(super) fn loss<M: LanguageModel>(
     model: &M,
     lesson: Lesson<'_>,
     rows: &[usize],
@@ -106,7 +112,7 @@ fn loss<M: Trainable>(
 ) -> candle_core::Result<Tensor> {
     let memory = model.encode_rows(lesson, rows)?;
     let targets: Vec<&[u32]> = rows.iter().map(|&row| lesson.data.tokens[row].as_slice()).collect();
-    let targets = pad(&targets)?;
+    let targets = pad(&targets)?.to_device(model.t5().device())?;
     let (batch, length) = targets.dims2()?;
     let start = Tensor::full(PAD, (batch, 1), targets.device())?;
     let inputs = Tensor::cat(&[&start, &targets.narrow(1, 0, length - 1)?], 1)?;
@@ -129,18 +135,18 @@ fn smoothed(logits: &Tensor, targets: &Tensor, share: f64) -> candle_core::Resul
     losses + ((of_target - logits.mean(D::Minus1)?)? * share)?
 }
 
-/// The mean loss of a token over all examples, without smoothing.
+/// The mean loss over all examples, without smoothing.
 pub(super) fn held_out_loss<M: Trainable>(model: &M, lesson: Lesson<'_>) -> Result<f32, Error> {
     let rows: Vec<usize> = (0..lesson.data.len()).collect();
     let parts: Vec<&[usize]> = rows.chunks(CHUNK).collect();
-    let losses = in_parallel(&parts, |rows| loss(model, lesson, rows, 0.0)?.to_scalar::<f32>())
-        .map_err(model_error)?;
-    let tokens: usize = lesson.data.tokens.iter().map(Vec::len).sum();
-    Ok((losses.iter().copied().map(f64::from).sum::<f64>() / tokens.max(1) as f64) as f32)
+    let losses =
+        in_parallel(&parts, |rows| model.loss(lesson, rows, 0.0)?.to_scalar::<f32>()).map_err(model_error)?;
+    let terms = M::terms(lesson, &rows);
+    Ok((losses.iter().copied().map(f64::from).sum::<f64>() / terms.max(1) as f64) as f32)
 }
 
 /// Greedy decodings of rows. Where `go_on` says no, there are none.
-pub(super) fn decode<M: Trainable>(
+pub(super) fn decode<M: LanguageModel>(
     model: &M,
     lesson: Lesson<'_>,
     rows: &[usize],
@@ -148,6 +154,9 @@ pub(super) fn decode<M: Trainable>(
     max_length: usize,
     go_on: &(dyn Fn() -> bool + Sync),
 ) -> Result<Vec<String>, Error> {
+    if !model.t5().device().is_cpu() {
+        return decode_together(model, lesson, rows, tokenizer, max_length, go_on);
+    }
     let parts: Vec<&[usize]> = rows.chunks(CHUNK).collect();
     let tokens = in_parallel(&parts, |rows| {
         if !go_on() {
@@ -157,6 +166,32 @@ pub(super) fn decode<M: Trainable>(
     })
     .map_err(model_error)?;
     tokens.into_iter().flatten().map(|tokens| vocabulary::decode(tokenizer, &tokens)).collect()
+}
+
+/// The same on a GPU: many rows at once, of like length.
+fn decode_together<M: LanguageModel>(
+    model: &M,
+    lesson: Lesson<'_>,
+    rows: &[usize],
+    tokenizer: &Tokenizer,
+    max_length: usize,
+    go_on: &(dyn Fn() -> bool + Sync),
+) -> Result<Vec<String>, Error> {
+    let mut order: Vec<usize> = (0..rows.len()).collect();
+    order.sort_by_key(|&place| lesson.data.tokens[rows[place]].len());
+    let mut texts = vec![String::new(); rows.len()];
+    for places in order.chunks(CHUNK_ON_GPU) {
+        if !go_on() {
+            return Ok(Vec::new());
+        }
+        let rows: Vec<usize> = places.iter().map(|&place| rows[place]).collect();
+        let memory = model.encode_rows(lesson, &rows).map_err(model_error)?;
+        let tokens = greedy_together(model.t5(), &memory, rows.len(), max_length).map_err(model_error)?;
+        for (&place, tokens) in places.iter().zip(tokens) {
+            texts[place] = vocabulary::decode(tokenizer, &tokens)?;
+        }
+    }
+    Ok(texts)
 }
 
 #[cfg(test)]

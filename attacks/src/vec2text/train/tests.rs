@@ -1,5 +1,7 @@
 //! Training as a whole, on texts and vectors that are made up: what each setting does, and resuming.
 
+mod embedder;
+
 use std::collections::{BTreeMap, HashMap};
 use std::fs;
 use std::path::Path;

@@ -1,0 +1,150 @@
+//! Distillation of an embedder: a small one learns the vectors that another gives.
+
+mod folder;
+
+use std::path::Path;
+
+use candle_core::{DType, Device, Result, Tensor};
+use candle_nn::VarBuilder;
+use ndarray::Array2;
+use tokenizers::Tokenizer;
+
+use super::super::product::linear;
+use super::super::stored::Stored;
+use super::super::t5::{T5Encoder, tensor};
+use super::super::threads::in_parallel;
+use super::super::{model_error, pad, pooling, vocabulary};
+use super::examples::{Examples, Lesson};
+use super::saved::Saved;
+use super::settings::{Event, Outcome, Outputs, Settings};
+use super::step::CHUNK;
+use super::trainable::Trainable;
+use super::{Start, check, initial, run};
+use crate::Error;
+
+/// Trains an embedder on texts and a teacher's vectors of them, and writes it to `out`: a folder of
+/// sentence-transformers, which Python's `SentenceTransformer(path)` loads as well.
+///
+/// The model is a T5 encoder, mean pooling, a dense layer to the teacher's dimension, and normalization. Its
+/// loss is 1 less the cosine to the teacher's vector, averaged over the batch. Word pieces are its own, of texts
+/// that are lower-cased and freed of accents as BERT's are.
+///
+/// ```no_run
+/// use std::path::Path;
+///
+/// use embosk_attacks::vec2text::Preset;
+/// use embosk_attacks::vec2text::train::{self, Examples, Settings};
+/// # fn examples() -> Examples { unimplemented!() }
+///
+/// let settings = Settings { preset: Preset::EMBEDDER, ..Settings::default() };
+/// train::embedder(&settings, &examples(), &examples(), Path::new("small"), &mut |_| {})?;
+/// # Ok::<(), embosk_attacks::Error>(())
+/// ```
+///
+/// # Errors
+/// Settings out of their range or without a meaning here (`init`, `stored`, `label_smoothing`), empty or mismatched
+/// examples, files that cannot be written, a checkpoint that does not fit.
+pub fn embedder(
+    settings: &Settings,
+    examples: &Examples,
+    held_out: &Examples,
+    out: &Path,
+    on_event: &mut dyn FnMut(Event<'_>),
+) -> std::result::Result<Outcome, Error> {
+    check(settings, examples, held_out)?;
+    if settings.init.is_some() {
+        return Err(Error::Setting("an embedder begins with random weights; leave `init` out".into()));
+    }
+    if settings.stored != Stored::F16 {
+        return Err(Error::Setting("an embedder's weights are for Python too, and stored in 16 bits".into()));
+    }
+    if settings.label_smoothing > 0.0 {
+        return Err(Error::Setting(
+            "an embedder writes no tokens whose probability could be smoothed".into(),
+        ));
+    }
+    let dim = examples.vectors.ncols();
+    if held_out.vectors.ncols() != dim {
+        return Err(Error::Dimension { expected: dim, found: held_out.vectors.ncols() });
+    }
+    let preset = &settings.preset;
+    let tokenizer = match Saved::tokenizer(settings, out)? {
+        Some(tokenizer) => tokenizer,
+        None => vocabulary::uncased(&examples.texts, preset.vocabulary).map_err(Error::Model)?,
+    };
+    let size = vocabulary::size(&tokenizer);
+    let start = Start {
+        files: folder::files(preset, size, dim, &tokenizer)?,
+        max_length: preset.max_length,
+        fresh: initial::embedder(preset, size, dim, settings.seed)?,
+        tokenizer: &tokenizer,
+    };
+    run::<Student>(settings, start, examples, held_out, None, out, on_event)
+}
+
+/// The embedder that is trained.
+struct Student {
+    encoder: T5Encoder,
+    /// `[dim, width]`
+    dense: Tensor,
+}
+
+impl Student {
+    /// Vectors of norm 1, `[rows, dim]`.
+    fn vectors(&self, lesson: Lesson<'_>, rows: &[usize]) -> Result<Tensor> {
+        let tokens: Vec<&[u32]> = rows.iter().map(|&row| lesson.data.tokens[row].as_slice()).collect();
+        let device = self.device();
+        let ids = pad(&tokens)?.to_device(device)?;
+        let mask = mask(&tokens, ids.dim(1)?, device)?;
+        let pooled = pooling::mean(&self.encoder.states(&ids, &mask)?, &mask)?;
+        pooling::unit(&linear(&pooled, &self.dense)?)
+    }
+}
+
+impl Trainable for Student {
+    const FOLDER_OF: fn(&str) -> &'static str =
+        |name| if name.starts_with("linear.") { folder::DENSE } else { "" };
+
+    fn load(vb: &VarBuilder<'_>) -> Result<Self> {
+        Ok(Self { encoder: T5Encoder::from_tensors(vb)?, dense: tensor(vb, "linear.weight")? })
+    }
+
+    fn device(&self) -> &Device {
+        self.dense.device()
+    }
+
+    fn terms(_: Lesson<'_>, rows: &[usize]) -> usize {
+        rows.len()
+    }
+
+    fn loss(&self, lesson: Lesson<'_>, rows: &[usize], _: f64) -> Result<Tensor> {
+        let teacher = pooling::unit(&lesson.targets(rows)?.to_device(self.device())?)?;
+        let cosines = (self.vectors(lesson, rows)? * teacher)?.sum(1)?;
+        (1.0 - cosines)?.sum_all()
+    }
+
+    fn outputs(
+        &self,
+        lesson: Lesson<'_>,
+        rows: &[usize],
+        _: &Tokenizer,
+        _: usize,
+        go_on: &(dyn Fn() -> bool + Sync),
+    ) -> std::result::Result<Outputs, Error> {
+        let parts: Vec<&[usize]> = if go_on() { rows.chunks(CHUNK).collect() } else { Vec::new() };
+        let vectors = in_parallel(&parts, |rows| self.vectors(lesson, rows)?.to_vec2::<f32>())
+            .map_err(model_error)?
+            .concat();
+        let shape = (vectors.len(), lesson.data.vectors.ncols());
+        let vectors = Array2::from_shape_vec(shape, vectors.concat());
+        vectors.map(Outputs::Vectors).map_err(|error| Error::Model(error.into()))
+    }
+}
+
+/// 1 where a text has a token, 0 behind it. By length, as a text may hold what is taken for padding.
+fn mask(tokens: &[&[u32]], length: usize, device: &Device) -> Result<Tensor> {
+    let lengths: Vec<u32> = tokens.iter().map(|ids| ids.len() as u32).collect();
+    let lengths = Tensor::from_vec(lengths, (tokens.len(), 1), device)?;
+    let places = Tensor::arange(0, length as u32, device)?.unsqueeze(0)?;
+    places.broadcast_lt(&lengths)?.to_dtype(DType::F32)
+}

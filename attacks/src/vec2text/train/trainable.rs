@@ -1,0 +1,66 @@
+//! What the loop asks of a model.
+
+use candle_core::{Device, Result, Tensor};
+use candle_nn::VarBuilder;
+use tokenizers::Tokenizer;
+
+use super::examples::Lesson;
+use super::settings::Outputs;
+use super::step::{self, LanguageModel, decode};
+use crate::Error;
+
+/// A model that can be trained.
+pub(super) trait Trainable: Sized + Sync {
+    /// The folder within the output folder that the model's file with a weight is in.
+    const FOLDER_OF: fn(&str) -> &'static str = |_| "";
+
+    fn load(vb: &VarBuilder<'_>) -> Result<Self>;
+
+    /// Where its weights are.
+    fn device(&self) -> &Device;
+
+    /// Of how many terms the loss of rows is the sum: of tokens, or of texts.
+    fn terms(lesson: Lesson<'_>, rows: &[usize]) -> usize;
+
+    /// The summed loss of rows; tokens' probabilities are smoothed.
+    fn loss(&self, lesson: Lesson<'_>, rows: &[usize], smoothing: f64) -> Result<Tensor>;
+
+    /// What the model makes of rows. Where `go_on` says no, nothing.
+    fn outputs(
+        &self,
+        lesson: Lesson<'_>,
+        rows: &[usize],
+        tokenizer: &Tokenizer,
+        max_length: usize,
+        go_on: &(dyn Fn() -> bool + Sync),
+    ) -> std::result::Result<Outputs, Error>;
+}
+
+impl<M: LanguageModel> Trainable for M {
+    fn load(vb: &VarBuilder<'_>) -> Result<Self> {
+        <M as LanguageModel>::load(vb)
+    }
+
+    fn device(&self) -> &Device {
+        self.t5().device()
+    }
+
+    fn terms(lesson: Lesson<'_>, rows: &[usize]) -> usize {
+        rows.iter().map(|&row| lesson.data.tokens[row].len()).sum()
+    }
+
+    fn loss(&self, lesson: Lesson<'_>, rows: &[usize], smoothing: f64) -> Result<Tensor> {
+        step::loss(self, lesson, rows, smoothing)
+    }
+
+    fn outputs(
+        &self,
+        lesson: Lesson<'_>,
+        rows: &[usize],
+        tokenizer: &Tokenizer,
+        max_length: usize,
+        go_on: &(dyn Fn() -> bool + Sync),
+    ) -> std::result::Result<Outputs, Error> {
+        decode(self, lesson, rows, tokenizer, max_length, go_on).map(Outputs::Texts)
+    }
+}

@@ -1,0 +1,28 @@
+//! Where models run: `--device`.
+
+use clap::ValueEnum;
+
+use super::CliError;
+
+#[derive(Debug, Clone, Copy, PartialEq, ValueEnum)]
+pub(crate) enum Device {
+    Cpu,
+    Cuda,
+    Metal,
+}
+
+impl Device {
+    /// The device, to be opened once: tensors of two openings do not mix.
+    pub(crate) fn open(self) -> Result<candle_core::Device, CliError> {
+        match self {
+            Self::Cpu => Ok(candle_core::Device::Cpu),
+            Self::Cuda if !cfg!(feature = "cuda") => Err(CliError::new(
+                "this embosk was built without CUDA; build it with --features cuda, or leave --device out",
+            )),
+            Self::Cuda => candle_core::Device::new_cuda(0).map_err(|error| {
+                CliError::new(format!("there is no CUDA GPU that can be used ({error}); leave --device out"))
+            }),
+            Self::Metal => Err(CliError::new("models run on cpu and cuda for now; leave --device out")),
+        }
+    }
+}

@@ -1,0 +1,140 @@
+//! What every training is told, and the texts that it learns from.
+
+use std::collections::HashSet;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use embosk::attacks::vec2text::Preset;
+use embosk::attacks::vec2text::train::{Budget, Settings};
+use embosk::embedder::{EmbeddingCache, SentenceTransformer};
+use embosk::evaluate::corpus::read_texts;
+use embosk::evaluate::records::{Split, generate};
+use ndarray::Array2;
+
+use super::super::device::Device;
+use super::super::models::{self, Cache};
+use super::super::progress::bar;
+use super::CliError;
+use super::held_out::HeldOut;
+use super::log::Log;
+use super::options::Course;
+
+/// Texts that are held out to watch the training by.
+const HELD_OUT: usize = 256;
+
+#[derive(Debug, clap::Args)]
+pub(super) struct Common {
+    /// Text files of one text a line, or `records[:N]` for N built-in records of the training split.
+    #[arg(long, required = true, num_args = 1..)]
+    pub(super) corpus: Vec<String>,
+    /// The folder for the model, its checkpoint, `log.csv`, `log.svg` and `manifest.json`.
+    #[arg(long)]
+    pub(super) out: PathBuf,
+    /// Word pieces of a new model, where it is not to have its preset's; a corrector has its inverter's.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(512..=65_536))]
+    pub(super) vocabulary: Option<u32>,
+    /// Where models run.
+    #[arg(long, default_value = "cpu")]
+    pub(super) device: Device,
+    /// Stop after so many steps.
+    #[arg(long, conflicts_with = "minutes")]
+    pub(super) steps: Option<usize>,
+    /// Stop after so many minutes of training; 60 when neither is given.
+    #[arg(long)]
+    pub(super) minutes: Option<f64>,
+    /// Go on from the checkpoint in the output folder.
+    #[arg(long)]
+    pub(super) resume: bool,
+    /// Fixes the weights to begin with, the order of the texts, and the records.
+    #[arg(long, default_value_t = 1)]
+    pub(super) seed: u64,
+    /// Seconds between checkpoints.
+    #[arg(long, default_value_t = 60)]
+    checkpoint_every: u64,
+    #[command(flatten)]
+    course: Course,
+    #[command(flatten)]
+    pub(super) cache: Cache,
+}
+
+impl Common {
+    pub(super) fn settings(
+        &self,
+        preset: Preset,
+        device: &candle_core::Device,
+    ) -> Result<Settings, CliError> {
+        let positive = |value: f64, what: &str| {
+            if value > 0.0 && value.is_finite() {
+                Ok(())
+            } else {
+                Err(CliError::new(format!("--{what} must be more than 0")))
+            }
+        };
+        positive(self.minutes.unwrap_or(1.0), "minutes")?;
+        positive(self.steps.unwrap_or(1) as f64, "steps")?;
+        let minutes = Duration::try_from_secs_f64(60.0 * self.minutes.unwrap_or(60.0))
+            .map_err(|_| CliError::new("--minutes is too large"))?;
+        let vocabulary = self.vocabulary.map_or(preset.vocabulary, |pieces| pieces as usize);
+        Ok(self.course.apply(Settings {
+            preset: Preset { vocabulary, ..preset },
+            budget: self.steps.map_or(Budget::Time(minutes), Budget::Steps),
+            seed: self.seed,
+            checkpoint_every: Duration::from_secs(self.checkpoint_every),
+            resume: self.resume,
+            device: device.clone(),
+            ..Settings::default()
+        }))
+    }
+
+    /// The texts to train on, and those that are held out, as many of each corpus: of records the held-out
+    /// split, of files every hundredth line that is not trained on as well.
+    pub(super) fn texts(&self) -> Result<(Vec<String>, Vec<String>), CliError> {
+        let (mut train, mut held_out) = (Vec::new(), Vec::new());
+        for name in &self.corpus {
+            let mut apart = Vec::new();
+            if let Some(count) = models::records(name)? {
+                train.extend(generate(Split::Train, self.seed).take(count).map(|record| record.text));
+                // far from the seeds that evaluations draw their records from
+                let seed = u64::MAX - self.seed;
+                apart.extend(generate(Split::HeldOut, seed).take(HELD_OUT).map(|record| record.text));
+            } else {
+                let texts = read_texts(Path::new(name))?;
+                let texts = texts.into_iter().enumerate().filter(|(_, text)| !text.trim().is_empty());
+                for (index, text) in texts {
+                    let target = if index % 100 == 99 { &mut apart } else { &mut train };
+                    target.push(text);
+                }
+            }
+            held_out.push(apart);
+        }
+        let known: HashSet<String> = train.iter().map(|text| text.to_lowercase()).collect();
+        let share = HELD_OUT.div_ceil(held_out.len());
+        let unknown = |text: &String| !known.contains(&text.to_lowercase());
+        let held_out: Vec<String> =
+            held_out.into_iter().flat_map(|apart| apart.into_iter().filter(unknown).take(share)).collect();
+        if train.is_empty() || held_out.is_empty() {
+            return Err(CliError::new("the corpus is too small: at least 100 texts are needed"));
+        }
+        Ok((train, held_out))
+    }
+
+    /// Opens the log in the output folder.
+    pub(super) fn log(&self, settings: &Settings, held_out: HeldOut) -> Result<Log, CliError> {
+        fs::create_dir_all(&self.out)
+            .map_err(|error| CliError::new(format!("{}: {error}", self.out.display())))?;
+        Log::open(&self.out, self.resume, settings.patience.is_some(), held_out)
+    }
+}
+
+pub(super) fn embed(
+    embedder: &SentenceTransformer,
+    cache: &EmbeddingCache,
+    texts: &[String],
+) -> Result<Array2<f32>, CliError> {
+    let bar = bar("embedding", texts.len());
+    let texts: Vec<&str> = texts.iter().map(String::as_str).collect();
+    let vectors = cache.embed(embedder, &texts, |done| bar.set_position(done as u64))?;
+    bar.finish_and_clear();
+    Ok(vectors)
+}

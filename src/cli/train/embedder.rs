@@ -1,0 +1,49 @@
+//! Training of embedders.
+
+use std::process::ExitCode;
+
+use embosk::attacks::vec2text::Preset;
+use embosk::attacks::vec2text::train::{self as training, Event, Examples};
+use serde_json::json;
+
+use super::super::{models, remark};
+use super::common::{Common, embed};
+use super::held_out::HeldOut;
+use super::{CliError, manifest};
+
+#[derive(Debug, clap::Args)]
+pub(super) struct Distilling {
+    /// The embedder whose vectors are learned: a sentence-transformers folder, or its name on the hub.
+    #[arg(long)]
+    teacher: String,
+    #[command(flatten)]
+    common: Common,
+}
+
+pub(super) fn run(distilling: &Distilling) -> Result<ExitCode, CliError> {
+    let common = &distilling.common;
+    let preset = Preset::EMBEDDER;
+    let device = common.device.open()?;
+    let settings = common.settings(preset, &device)?;
+    training::can_begin(&settings, &common.out)?;
+    let teacher = models::embedder_on(&distilling.teacher, &device)?;
+    let cache = common.cache.embeddings(&teacher)?;
+    let (texts, held_out) = common.texts()?;
+    let examples = |texts: Vec<String>| -> Result<Examples, CliError> {
+        let vectors = embed(&teacher, &cache, &texts)?;
+        Ok(Examples { texts, vectors, hypotheses: None })
+    };
+    let (examples, held_out) = (examples(texts)?, examples(held_out)?);
+    let mut log = common.log(&settings, HeldOut::Vectors(held_out.vectors.clone()))?;
+    let mut on_event = |event: Event<'_>| log.record(&event);
+    let outcome = training::embedder(&settings, &examples, &held_out, &common.out, &mut on_event)?;
+    log.bar.finish_and_clear();
+    // a run that had nothing left to do knows no loss
+    if !log.loss.is_nan() {
+        let own = [("preset", json!(preset.name))];
+        let teacher = ("teacher", &teacher);
+        manifest::write("embedder", common, &settings, own, teacher, &examples.texts, &outcome, &log)?;
+    }
+    remark(&format!("{} steps; the embedder is in {}", outcome.steps, common.out.display()));
+    Ok(ExitCode::SUCCESS)
+}
