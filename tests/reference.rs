@@ -27,7 +27,7 @@ fn bytes(folder: &Path) -> u64 {
 #[test]
 fn what_is_in_the_program_is_what_lies_in_the_source() {
     for name in SHIPPED {
-        let folder = Vec2Text::load(&source(name)).unwrap();
+        let folder = Vec2Text::load(source(name)).unwrap();
         let embedded = Vec2Text::shipped(name).unwrap();
         assert_eq!((embedded.hash(), embedded.embedder_hash()), (folder.hash(), folder.embedder_hash()));
         for part in ["inverter", "corrector"] {
@@ -38,7 +38,7 @@ fn what_is_in_the_program_is_what_lies_in_the_source() {
             }
         }
     }
-    let folder = SentenceTransformer::load(&source("reference/embedder")).unwrap();
+    let folder = SentenceTransformer::load(source("reference/embedder")).unwrap();
     let embedded = SentenceTransformer::reference().unwrap();
     assert_eq!((embedded.hash(), embedded.dimension()), (folder.hash(), folder.dimension()));
     assert_eq!(embedded.to_string(), "reference");

@@ -205,7 +205,7 @@ fn a_model_in_8_bits_is_near_the_one_in_16_and_inverts() {
     let (full, small) = (train(Stored::F16), train(Stored::Q8));
     let size = |place: &Path| fs::metadata(place.join("inverter/model.safetensors")).unwrap().len() as f64;
     assert!(size(&small) < 0.65 * size(&full), "{} of {}", size(&small), size(&full));
-    let read = |place: &Path| Checkpoint::read(&place.join("inverter"), &Device::Cpu).unwrap().tensors;
+    let read = |place: &Path| Checkpoint::read(place.join("inverter"), &Device::Cpu).unwrap().tensors;
     let near = read(&small);
     for (name, exact) in read(&full) {
         let far = (&exact - &near[&name]).unwrap().abs().unwrap().flatten_all().unwrap();
