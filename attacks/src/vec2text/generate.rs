@@ -58,28 +58,36 @@ pub(crate) fn greedy(t5: &T5, memory: &Memory, rows: usize, max_length: usize) -
 }
 
 /// As [`greedy`], on any device and for many rows: what was decoded is read again for every token, and
-/// nothing but the likeliest tokens leaves the device.
+/// nothing but the likeliest tokens leaves the device. Where half of the rows have ended they are left out.
 pub(crate) fn greedy_together(
     t5: &T5,
     memory: &Memory,
     rows: usize,
     max_length: usize,
 ) -> Result<Vec<Vec<u32>>> {
-    let mut ids = Tensor::full(PAD, (rows, 1), t5.device())?;
+    let (mut memory, mut ids) = (memory.clone(), Tensor::full(PAD, (rows, 1), t5.device())?);
     let mut found = vec![Vec::new(); rows];
-    let mut open = vec![true; rows];
+    // of each row that is still read, its number while its text goes on
+    let mut open: Vec<Option<usize>> = (0..rows).map(Some).collect();
     for _ in 0..max_length {
-        let next = t5.decode_next(&ids, memory)?.argmax(D::Minus1)?;
-        for ((tokens, open), token) in found.iter_mut().zip(&mut open).zip(next.to_vec1::<u32>()?) {
-            *open &= token != EOS;
-            if *open {
-                tokens.push(token);
+        let next = t5.decode_next(&ids, &memory)?.argmax(D::Minus1)?;
+        for (row, token) in open.iter_mut().zip(next.to_vec1::<u32>()?) {
+            *row = row.filter(|_| token != EOS);
+            if let Some(row) = *row {
+                found[row].push(token);
             }
         }
-        if !open.contains(&true) {
+        ids = Tensor::cat(&[&ids, &next.unsqueeze(1)?], 1)?;
+        let going_on: Vec<u32> =
+            (0..).zip(&open).filter(|(_, row)| row.is_some()).map(|(place, _)| place).collect();
+        if going_on.is_empty() {
             break;
         }
-        ids = Tensor::cat(&[&ids, &next.unsqueeze(1)?], 1)?;
+        if going_on.len() * 2 <= open.len() {
+            let places = Tensor::new(going_on, t5.device())?;
+            (ids, memory) = (ids.index_select(&places, 0)?, memory.select(&places)?);
+            open.retain(Option::is_some);
+        }
     }
     Ok(found)
 }

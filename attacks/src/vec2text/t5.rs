@@ -194,6 +194,14 @@ pub(crate) struct Memory {
     mask: Option<Tensor>,
 }
 
+impl Memory {
+    /// What is read for these rows alone.
+    pub(crate) fn select(&self, rows: &Tensor) -> Result<Self> {
+        let mask = self.mask.as_ref().map(|mask| mask.index_select(rows, 0)).transpose()?;
+        Ok(Self { states: self.states.index_select(rows, 0)?, mask })
+    }
+}
+
 /// Keys and values, each `[rows, heads, length, width of a head]`.
 struct KeysValues {
     keys: Tensor,
