@@ -22,7 +22,7 @@ fn one_text_and_one_vector(criterion: &mut Criterion) {
     group.sample_size(50).measurement_time(Duration::from_secs(3));
 
     let folder = std::env::var("EMBOSK_MINILM").expect("EMBOSK_MINILM names the folder of all-MiniLM-L6-v2");
-    let model = SentenceTransformer::load(folder).expect("a model that can be read");
+    let model = SentenceTransformer::load(&folder).expect("a model that can be read");
     group.bench_function("all-MiniLM-L6-v2, 20 words", |bencher| bencher.iter(|| model.embed(&[TEXT])));
 
     let key = Key::from_bytes([1; 32]);

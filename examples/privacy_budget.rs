@@ -1,7 +1,7 @@
 //! A privacy regression test of your own: copy the test below into your project's `tests/` and put your
 //! embedder, your stack, your corpus and your limits into it.
 //!
-//! Here it measures all-MiniLM-L6-v2, which `scripts/fetch-minilm` fetches; run it with
+//! Here it measures the embedder that is shipped; run it with
 //! `cargo test --release --features cli --example privacy_budget`, or print its verdict with
 //! `cargo run --release --features cli --example privacy_budget`.
 
@@ -19,14 +19,13 @@ fn main() -> Result<(), BoxError> {
 
 /// What the stack keeps back of 60 records, and what retrieval loses by it.
 fn verdict(stack: Stack) -> Result<Verdict, BoxError> {
-    let folder = std::env::var("EMBOSK_MINILM").unwrap_or_else(|_| "models/all-MiniLM-L6-v2".into());
     // few steps and no local search: enough for the canary, and quick
-    let attack = Vec2Text::shipped("minilm")?.steps(5).beam_width(2).local_queries(0);
-    let embedder = Arc::new(SentenceTransformer::load(&folder)?);
+    let attack = Vec2Text::shipped("reference")?.steps(5).beam_width(2).local_queries(0);
+    let embedder = Arc::new(SentenceTransformer::reference()?);
     let normalizing = Arc::clone(&embedder);
     let report = Evaluation::new(Arc::clone(&embedder))
         .corpus(Corpus::records(500, 0))
-        // MiniLM drops case, so none can come back
+        // the embedder drops case, so none can come back
         .normalizer(&embedder.normalizer_name(), move |text| normalizing.normalize(text))
         .attack(attack)
         // those who know the defense, not the naive one alone

@@ -9,7 +9,8 @@
 //!
 //! Without features the crate holds the defenses and [`Protected`], which puts them behind any
 //! embedding function. Feature `evaluate` adds the evaluation, `vec2text` the attack and
-//! sentence-transformers embedders, `hub` their download by name, and `cli` the `embosk` command.
+//! sentence-transformers embedders, `reference` an embedder and an attack of our own that need no download,
+//! `hub` the download of others by name, and `cli` the `embosk` command.
 
 pub mod embedder;
 mod error;

@@ -189,7 +189,6 @@ fn texts_and_models_that_are_missing_are_named() {
             "model/modules.json: there is no such file; an embedder's folder is one of sentence-transformers",
         ),
         ("embed --embedder nowhere --input texts.txt --output out.npy", "nowhere: there is no such folder"),
-        ("embed --embedder reference --input texts.txt --output out.npy", "scripts/fetch-minilm"),
         ("embed --embedder http://localhost/v1 --input texts.txt --output out.npy", "later version"),
         ("invert --inverter model --embedder model --input nothing.txt", "nothing.txt: it is empty"),
         ("invert --inverter model --embedder model --vectors empty.npy", "empty.npy: it has no rows"),
@@ -232,7 +231,6 @@ fn texts_and_models_that_are_missing_are_named() {
         ("evaluate --embedder model --output no/folder/report.json", "report.json: there is no folder"),
         ("embed --embedder model --input texts.txt --output model", "model: it is a folder"),
         ("evaluate --embedder model", "model"),
-        ("evaluate", "scripts/fetch-minilm"),
     ] {
         refused(&folder, line, part);
     }
@@ -252,6 +250,7 @@ fn arguments_that_cannot_be_understood_exit_with_2() {
         "evaluate --beam-width 100000",
         "evaluate --format xml",
         "invert --inverter model --embedder model",
+        "invert --corrector model --input texts.txt",
         "invert --inverter model --embedder model --input texts.txt --vectors clean.npy",
         "protect --defense none --role both clean.npy out.npy",
         "protect --defense none clean.npy out.npy",

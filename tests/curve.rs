@@ -3,7 +3,6 @@
 #![cfg(feature = "cli")]
 #![allow(clippy::unwrap_used, clippy::float_cmp, clippy::case_sensitive_file_extension_comparisons)]
 
-mod common;
 #[path = "common/lookup.rs"]
 mod lookup;
 
@@ -321,17 +320,15 @@ fn refused(folder: &Path, line: &str, part: &str) {
 }
 
 fn workplace() -> TempDir {
-    let place = TempDir::new().unwrap();
-    std::os::unix::fs::symlink(common::minilm(), place.path().join("embedder")).unwrap();
-    place
+    TempDir::new().unwrap()
 }
 
 /// Retrieval alone: quick.
-const SEARCHED: &str = "curve --embedder embedder --attack none --corpus records:150 \
+const SEARCHED: &str = "curve --attack none --corpus records:150 \
                         --defense gaussian(sigma=0.01..0.2/5log) --defense quantization(bits=1..8)";
 
 /// With the shipped attack, on few texts and with a short search.
-const ATTACKED: &str = "curve --embedder embedder --corpus records:60 --samples 6 --steps 0 --beam-width 1 --local-queries 0 \
+const ATTACKED: &str = "curve --corpus records:60 --samples 6 --steps 0 --beam-width 1 --local-queries 0 \
                         --adversary naive --adversary leaked(40) --attacker-corpus records:300";
 
 fn files(folder: &Path) -> BTreeMap<String, Vec<u8>> {
@@ -511,7 +508,7 @@ fn another_program_measures_again() {
     let place = workplace();
     let folder = place.path();
     let points = folder.join("out/points");
-    let line = "curve --embedder embedder --attack none --corpus records:60 --defense none --output out";
+    let line = "curve --attack none --corpus records:60 --defense none --output out";
     exits(folder, line, 0);
     let before = files(&points);
     // as one that was built from other code: a byte more does not keep it from running

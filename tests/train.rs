@@ -1,8 +1,6 @@
-//! `embosk train` on the real embedder, small: killed and resumed, then used and damaged.
+//! `embosk train` on the reference embedder, small: killed and resumed, then used and damaged.
 #![cfg(feature = "cli")]
 #![allow(clippy::unwrap_used)]
-
-mod common;
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -29,7 +27,7 @@ fn embosk(folder: &Path, line: &str) -> Command {
 
 fn train(model: &str, out: &str, more: &str) -> String {
     format!(
-        "train {model} --corpus records:300 --embedder embedder --out {out} --steps {STEPS} --batch-size 32 \
+        "train {model} --corpus records:300 --out {out} --steps {STEPS} --batch-size 32 \
          --checkpoint-every 0 --held-out-every 1000 {more}"
     )
 }
@@ -93,7 +91,6 @@ fn manifest(folder: &Path, out: &str) -> Value {
 fn a_killed_training_resumes_and_its_models_attack() {
     let place = TempDir::new().unwrap();
     let folder = place.path();
-    std::os::unix::fs::symlink(common::minilm(), folder.join("embedder")).unwrap();
 
     succeeds(folder, &train("inverter", "straight/inverter", ""));
     let resumed = train("inverter", "resumed/inverter", "");
@@ -103,8 +100,12 @@ fn a_killed_training_resumes_and_its_models_attack() {
     succeeds(folder, &format!("{resumed} --resume"));
     same_course(folder, "straight/inverter", "resumed/inverter");
 
-    succeeds(folder, &train("inverter", "further/inverter", "--init straight/inverter"));
+    succeeds(folder, &train("inverter", "further/inverter", "--init straight/inverter --store q8"));
     assert!(losses(folder, "further/inverter")[&1] < losses(folder, "straight/inverter")[&1]);
+
+    let size = |out: &str| fs::metadata(folder.join(out).join("model.safetensors")).unwrap().len();
+    assert!(10 * size("further/inverter") < 6 * size("straight/inverter"), "8 bits and scales for 16");
+    assert_eq!(manifest(folder, "further/inverter")["settings"]["store"], "q8");
 
     let noisy = train("inverter", "noisy/inverter", "--defense none --defense gaussian(sigma=0.1)");
     succeeds(folder, &noisy);
@@ -121,7 +122,7 @@ fn a_killed_training_resumes_and_its_models_attack() {
 
     // three rounds, the last with hypotheses of the corrector's own
     let corrector =
-        |out: &str| train("corrector", out, "--inverter straight/inverter --depths 2 --refresh-every 4");
+        |out: &str| train("corrector", out, "--inverter further/inverter --depths 2 --refresh-every 4");
     succeeds(folder, &corrector("straight/corrector"));
     kill_after(folder, &corrector("resumed/corrector"), "resumed/corrector", 5);
     succeeds(folder, &format!("{} --resume", corrector("resumed/corrector")));
@@ -144,10 +145,9 @@ fn a_killed_training_resumes_and_its_models_attack() {
 fn a_killed_embedder_resumes_and_is_attacked_like_any_other() {
     let place = TempDir::new().unwrap();
     let folder = place.path();
-    std::os::unix::fs::symlink(common::minilm(), folder.join("embedder")).unwrap();
     let distil = |out: &str, more: &str| {
         format!(
-            "train embedder --teacher embedder --corpus records:300 --vocabulary 600 --out {out} --steps {STEPS} \
+            "train embedder --teacher reference --corpus records:300 --vocabulary 600 --out {out} --steps {STEPS} \
              --batch-size 32 --checkpoint-every 0 --held-out-every 6 --warmup 4 {more}"
         )
     };
@@ -177,12 +177,12 @@ fn a_killed_embedder_resumes_and_is_attacked_like_any_other() {
         "train inverter --corpus records:300 --embedder straight --out inverter --steps 1 --batch-size 8";
     succeeds(folder, line);
     refused(folder, &distil("new", "--label-smoothing 0.1").replace("--steps 12", ""), "--label-smoothing");
-    refused(folder, &distil("new", "").replace("--teacher embedder", "--teacher nowhere"), "nowhere");
+    refused(folder, &distil("new", "").replace("--teacher reference", "--teacher nowhere"), "nowhere");
 }
 
 /// An attack that fails without a defense must not make a defense look good.
 fn a_bad_attack_proves_nothing(folder: &Path) {
-    let line = "evaluate --embedder embedder --attack straight --retrained noisy --corpus records:40 --samples 3 \
+    let line = "evaluate --attack straight --retrained noisy --corpus records:40 --samples 3 \
                 --steps 1 --beam-width 1 --defense gaussian(sigma=0.1) --adversary naive --adversary retrained \
                 --format json";
     let output = embosk(folder, line).output().unwrap();
@@ -200,8 +200,8 @@ fn damaged_weights_are_named(folder: &Path) {
     refused(folder, &train("inverter", "straight/inverter", "--resume"), "no checkpoint to resume from");
     let weights = folder.join("straight/inverter/model.safetensors");
     let whole = fs::read(&weights).unwrap();
-    let evaluate = "evaluate --embedder embedder --attack straight --corpus records:40 --samples 3";
-    let invert = "invert --inverter straight/inverter --embedder embedder --input texts.txt";
+    let evaluate = "evaluate --attack straight --corpus records:40 --samples 3";
+    let invert = "invert --inverter straight/inverter --input texts.txt";
     fs::write(folder.join("texts.txt"), "one text\n").unwrap();
     for damaged in [&whole[..whole.len() - 1], &whole[..100], &[]] {
         fs::write(&weights, damaged).unwrap();

@@ -1,21 +1,24 @@
 //! What `evaluate` and `curve` have in common: what is measured, on what, and by whom.
 
 use embosk::Stack;
-use embosk::evaluate::SAMPLES;
 
 use super::CliError;
 use super::models::{self, Cache, Search};
 use super::settings::{Choice, Prepared, Settings};
 
+/// So few that an evaluation without arguments takes less than three minutes on two cores.
+const SAMPLES: usize = 50;
+
 #[derive(Debug, clap::Args)]
 pub(crate) struct Arguments {
-    /// A sentence-transformers folder.
-    #[arg(long, default_value = "reference", value_name = "E")]
+    /// A sentence-transformers folder, its name on the hub, or the embedder that is shipped.
+    #[arg(long, default_value = models::REFERENCE, value_name = "E")]
     embedder: String,
-    /// The attack: a folder with an inverter and a corrector, the name of a shipped pair, or `none` to
-    /// measure retrieval alone.
-    #[arg(long, default_value = "minilm", value_name = "DIR")]
-    pub(crate) attack: String,
+    /// The attack: a folder with an inverter and a corrector, the name of a shipped pair (reference or
+    /// minilm), or `none` to measure retrieval alone. Without it: the shipped pair that was trained on the
+    /// embedder (with --surrogate, on that one), else minilm.
+    #[arg(long, value_name = "DIR")]
+    pub(crate) attack: Option<String>,
     /// The corpus: `records` or `records:N` (built in), a BEIR folder, or a text file of one passage a
     /// line (attack only).
     #[arg(long, default_value = "records", value_name = "C")]
@@ -44,7 +47,7 @@ pub(crate) struct Arguments {
     surrogate: Option<String>,
     #[command(flatten)]
     cache: Cache,
-    /// How many documents are attacked.
+    /// How many documents are attacked: few show what a defense does, 200 or more give numbers to rely on.
     #[arg(long, default_value_t = SAMPLES, value_name = "N")]
     samples: usize,
     #[command(flatten)]

@@ -51,7 +51,8 @@ pub(crate) struct Args {
 
 pub(crate) fn run(args: &Args) -> Result<ExitCode, CliError> {
     let sweeps: Vec<Sweep> = args.common.defense.iter().map(|spec| spec.parse()).collect::<Result<_, _>>()?;
-    let search = args.find.map(|limit| Search::new(limit, &sweeps, &args.common.attack)).transpose()?;
+    let search =
+        args.find.map(|limit| Search::new(limit, &sweeps, args.common.attack.as_deref())).transpose()?;
     if args.output.exists() && !args.output.is_dir() {
         return Err(files::bad(&args.output, "it is a file; name a folder for the curve"));
     }
@@ -180,10 +181,10 @@ struct Search {
 }
 
 impl Search {
-    fn new(limit: Limit, sweeps: &[Sweep], attack: &str) -> Result<Self, CliError> {
+    fn new(limit: Limit, sweeps: &[Sweep], attack: Option<&str>) -> Result<Self, CliError> {
         let mut ranged = sweeps.iter().filter(|sweep| !sweep.ranges().is_empty());
         match (ranged.next(), ranged.next()) {
-            _ if attack == "none" => {
+            _ if attack == Some("none") => {
                 Err(CliError::new("--find measures what an attack recovers; name an attack"))
             }
             (Some(sweep), None) if sweep.ranges().len() == 1 => Ok(Self { limit, sweep: sweep.clone() }),

@@ -14,8 +14,8 @@ const BATCH: usize = 1024;
 /// Embed texts, one a line.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// A sentence-transformers folder.
-    #[arg(long, value_name = "E")]
+    /// A sentence-transformers folder, its name on the hub, or the embedder that is shipped.
+    #[arg(long, default_value = models::REFERENCE, value_name = "E")]
     embedder: String,
     /// The texts, one a line; an empty line is an empty text.
     #[arg(long, value_name = "TEXTS.txt")]

@@ -20,14 +20,16 @@ const BATCH: usize = 64;
 #[derive(Debug, clap::Args)]
 #[command(group = clap::ArgGroup::new("source").required(true))]
 pub(crate) struct Args {
-    /// An inverter's folder, its name on the hub (owner/model), or the name of a shipped pair: minilm.
+    /// An inverter's folder, its name on the hub (owner/model), or the name of a shipped pair: reference or
+    /// minilm. Without it: the shipped pair that was trained on the embedder, else minilm.
     #[arg(long, value_name = "DIR")]
-    inverter: String,
+    inverter: Option<String>,
     /// A corrector's folder, its name on the hub, or the name of a shipped one. A shipped inverter brings its own.
-    #[arg(long, value_name = "DIR")]
+    #[arg(long, requires = "inverter", value_name = "DIR")]
     corrector: Option<String>,
-    /// The embedder that the vectors are from: a sentence-transformers folder, or its name on the hub.
-    #[arg(long, value_name = "E")]
+    /// The embedder that the vectors are from: a sentence-transformers folder, its name on the hub, or the one
+    /// that is shipped.
+    #[arg(long, default_value = models::REFERENCE, value_name = "E")]
     embedder: String,
     /// Texts to embed and recover, one a line.
     #[arg(long, group = "source", value_name = "TEXTS.txt")]
@@ -87,13 +89,12 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode, CliError> {
     if let (Some(path), Some(vectors)) = (&args.vectors, &vectors) {
         embosk::defenses::check_finite(vectors).map_err(|error| files::bad(path, error))?;
     }
-    let attack = models::pair(&args.inverter, args.corrector.as_deref())?;
+    let (attack, embedder) = load(args)?;
     let attack = args.search.apply(attack).paper(args.paper).precision(args.weights)?;
     let attack = match args.batch_size {
         BatchSize::Hypotheses(count) => attack.batch_size(count),
         BatchSize::Mebibytes(size) => attack.batch_size_within(size << 20),
     };
-    let embedder = models::embedder(&args.embedder)?;
     models::fit(&attack, &embedder)?;
     let embedder = if args.paper { embedder.max_length(attack.max_length())? } else { embedder };
     let vectors = match (vectors, &texts) {
@@ -101,6 +102,14 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode, CliError> {
         (None, texts) => embed::embed(&embedder, texts.as_deref().unwrap_or_default())?,
     };
     invert(args.format, &attack, &embedder, texts.as_deref(), &vectors)
+}
+
+fn load(args: &Args) -> Result<(Vec2Text, SentenceTransformer), CliError> {
+    let named = args.inverter.as_deref().map(|inverter| models::pair(inverter, args.corrector.as_deref()));
+    let named = named.transpose()?;
+    let embedder = models::embedder(&args.embedder)?;
+    let attack = named.map_or_else(|| models::attack(models::usual_attack(&embedder)), Ok)?;
+    Ok((attack, embedder))
 }
 
 /// Prints batch by batch, and ends early when nobody reads any more.

@@ -4,12 +4,16 @@ use std::path::{Path, PathBuf};
 
 use candle_core::Device;
 use embosk::Stack;
+use embosk::attacks::Location;
 use embosk::attacks::hub::Hub;
-use embosk::attacks::vec2text::{LOCAL_QUERIES, Vec2Text};
+use embosk::attacks::vec2text::{LOCAL_QUERIES, Vec2Text, shipped, shipped_for};
 use embosk::embedder::{EmbeddingCache, SentenceTransformer};
 use embosk::evaluate::Sweep;
 
 use super::{CliError, progress, warn};
+
+/// The embedder where none is named.
+pub(crate) const REFERENCE: &str = "reference";
 
 /// What `--embedder` names.
 pub(crate) fn embedder(name: &str) -> Result<SentenceTransformer, CliError> {
@@ -19,11 +23,8 @@ pub(crate) fn embedder(name: &str) -> Result<SentenceTransformer, CliError> {
 /// What `--embedder` or `--teacher` names, to run on a device.
 pub(crate) fn embedder_on(name: &str, device: &Device) -> Result<SentenceTransformer, CliError> {
     let folder = local(name, Hub::embedder)?;
-    if name == "reference" && folder.is_none() {
-        return Err(CliError::new(
-            "no reference embedder is shipped yet; run scripts/fetch-minilm and name the folder that it prints: \
-             --embedder \"$(scripts/fetch-minilm)\"",
-        ));
+    if name == REFERENCE && folder.is_none() {
+        return Ok(SentenceTransformer::reference_on(device)?);
     }
     if name.starts_with("http://") || name.starts_with("https://") {
         return Err(CliError::new(
@@ -32,8 +33,8 @@ pub(crate) fn embedder_on(name: &str, device: &Device) -> Result<SentenceTransfo
     }
     let folder = folder.ok_or_else(|| {
         CliError::new(format!(
-            "{name}: there is no such folder; an embedder is a sentence-transformers folder, or the name of one on the \
-             hub (owner/model)"
+            "{name}: there is no such folder; an embedder is `{REFERENCE}`, a sentence-transformers folder, or the name \
+             of one on the hub (owner/model)"
         ))
     })?;
     Ok(SentenceTransformer::load_on(folder, device)?)
@@ -128,20 +129,25 @@ pub(crate) fn attack(name: &str) -> Result<Vec2Text, CliError> {
     Ok(if path.is_dir() { Vec2Text::load(path)? } else { Vec2Text::shipped(name)? })
 }
 
+/// The attack where none is named: the shipped one that was trained on the embedder, else that for MiniLM.
+pub(crate) fn usual_attack(embedder: &SentenceTransformer) -> &'static str {
+    shipped_for(embedder.hash()).unwrap_or("minilm")
+}
+
 /// What `--inverter` and `--corrector` name together. A shipped inverter comes with its corrector.
 pub(crate) fn pair(inverter: &str, corrector: Option<&str>) -> Result<Vec2Text, CliError> {
     if corrector.is_none() && !Path::new(inverter).is_dir() && !Hub::is_name(inverter) {
         return attack(inverter);
     }
     let corrector = corrector.map(|name| folder(name, "corrector")).transpose()?;
-    Ok(Vec2Text::new(&folder(inverter, "inverter")?, corrector.as_deref())?)
+    Ok(Vec2Text::new(folder(inverter, "inverter")?, corrector)?)
 }
 
 /// The folder of a model: the one named, on disk or on the hub, or the `part` of a shipped attack.
-pub(crate) fn folder(name: &str, part: &str) -> Result<PathBuf, CliError> {
+pub(crate) fn folder(name: &str, part: &str) -> Result<Location, CliError> {
     match local(name, Hub::model)? {
-        Some(folder) => Ok(folder),
-        None => Ok(Vec2Text::shipped_folder(name)?.join(part)),
+        Some(folder) => Ok(folder.into()),
+        None => Ok(shipped(name)?.join(part)),
     }
 }
 

@@ -19,8 +19,8 @@ use super::{CliError, retrained, warn};
 pub(crate) struct Settings {
     pub(crate) embedder: String,
     pub(crate) corpus: String,
-    /// `none` where retrieval alone is measured.
-    pub(crate) attack: String,
+    /// `none` where retrieval alone is measured; the one for the embedder where none is named.
+    pub(crate) attack: Option<String>,
     pub(crate) search: Search,
     /// Where there are none, the usual ones are measured.
     pub(crate) stacks: Vec<Stack>,
@@ -102,7 +102,7 @@ impl Settings {
             ("an attacker's corpus", self.attacker_corpus.is_some()),
             ("a surrogate", self.surrogate.is_some()),
         ];
-        match idle.iter().find(|(_, named)| *named && self.attack == "none") {
+        match idle.iter().find(|(_, named)| *named && self.is_without_attack()) {
             Some((what, _)) => {
                 Err(CliError::new(format!("{what} is named, but no attack; name one, or leave it out")))
             }
@@ -119,6 +119,10 @@ impl Settings {
         self.adversaries.iter().map(one).filter(|adversary| adversary.is_retrained()).collect()
     }
 
+    fn is_without_attack(&self) -> bool {
+        self.attack.as_deref() == Some("none")
+    }
+
     fn stacks_or_usual(&self, dimension: usize) -> Result<Vec<Stack>, CliError> {
         if self.stacks.is_empty() { usual_stacks(self.seed, dimension) } else { Ok(self.stacks.clone()) }
     }
@@ -130,9 +134,10 @@ impl Settings {
         embedder: &SentenceTransformer,
         attacked: &SentenceTransformer,
     ) -> Result<Prepared, CliError> {
-        if self.attack == "none" {
+        if self.is_without_attack() {
             return Ok(evaluation);
         }
+        let name = self.attack.as_deref().unwrap_or_else(|| models::usual_attack(attacked));
         for choice in &self.adversaries {
             evaluation = match choice {
                 Choice::All => evaluation.every_adversary(),
@@ -156,10 +161,10 @@ impl Settings {
                 .note("retrained_on", json!(trained_on))
                 .retrained(attack);
         }
-        let attack = self.search.apply(models::attack(&self.attack)?);
+        let attack = self.search.apply(models::attack(name)?);
         models::fit(&attack, attacked)?;
         Ok(evaluation
-            .note("attack_name", title(&self.attack))
+            .note("attack_name", title(name))
             .note("attack_sha256", attack.hash())
             .note("steps", self.search.steps)
             .note("beam_width", self.search.beam_width)
@@ -203,7 +208,7 @@ mod tests {
         Settings {
             embedder: "reference".into(),
             corpus: "records".into(),
-            attack: attack.into(),
+            attack: Some(attack.into()),
             search: Search::default(),
             stacks: Vec::new(),
             adversaries: adversaries.iter().map(|name| name.parse().unwrap()).collect(),

@@ -34,7 +34,8 @@ enum Model {
     Inverter(Attacking),
     /// Train the model that corrects a guess.
     Corrector {
-        /// The inverter whose guesses are corrected: a folder, its name on the hub, or the name of a shipped one.
+        /// The inverter whose guesses are corrected: a folder, its name on the hub, or the name of a shipped one
+        /// (reference or minilm).
         #[arg(long)]
         inverter: String,
         #[command(flatten)]

@@ -5,9 +5,10 @@ mod modules;
 
 use std::fmt;
 use std::io::Read;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use candle_core::{DType, Device, Tensor};
+use embosk_attacks::Location;
 use embosk_attacks::vec2text::threads::{in_parallel, threads};
 use ndarray::Array2;
 use serde::Deserialize;
@@ -61,7 +62,7 @@ impl SentenceTransformer {
     /// # Errors
     /// [`Error::File`] when a file is missing, damaged, or asks for something other than BERT or a T5
     /// encoder with pooling, dense layers and normalization.
-    pub fn load(dir: impl AsRef<Path>) -> Result<Self, Error> {
+    pub fn load(dir: impl Into<Location>) -> Result<Self, Error> {
         Self::load_on(dir, &Device::Cpu)
     }
 
@@ -70,8 +71,8 @@ impl SentenceTransformer {
     ///
     /// # Errors
     /// As [`load`](Self::load), and where the device cannot hold the model.
-    pub fn load_on(dir: impl AsRef<Path>, device: &Device) -> Result<Self, Error> {
-        let dir = dir.as_ref();
+    pub fn load_on(dir: impl Into<Location>, device: &Device) -> Result<Self, Error> {
+        let dir = &dir.into();
         let modules = Modules::read(dir, device)?;
         let own = |name: &str| modules.transformer.join(name);
         let files = ["config.json", "sentence_bert_config.json", "tokenizer.json"].map(own);
@@ -87,11 +88,37 @@ impl SentenceTransformer {
             tokenizer: tokenizer(&files[2], max_length)?,
             lower_case: limits.do_lower_case,
             dimension,
-            name: name(dir),
+            name: name(dir.path()),
             hash,
             modules,
             device: device.clone(),
         })
+    }
+
+    /// The embedder that ships with the crate: a small T5 encoder, distilled from all-MiniLM-L6-v2.
+    ///
+    /// ```
+    /// use embosk::Embedder;
+    /// use embosk::embedder::SentenceTransformer;
+    ///
+    /// let embedder = SentenceTransformer::reference()?;
+    /// assert_eq!(embedder.embed(&["two", "texts"])?.dim(), (2, embedder.dimension()));
+    /// # Ok::<(), Box<dyn std::error::Error + Send + Sync>>(())
+    /// ```
+    ///
+    /// # Errors
+    /// As [`shipped`](embosk_attacks::vec2text::shipped), where the crate was built without feature `reference`.
+    pub fn reference() -> Result<Self, Error> {
+        Self::reference_on(&Device::Cpu)
+    }
+
+    /// The embedder that ships with the crate, to run on a device.
+    ///
+    /// # Errors
+    /// As [`reference`](Self::reference), and where the device cannot hold the model.
+    pub fn reference_on(device: &Device) -> Result<Self, Error> {
+        let folder = embosk_attacks::vec2text::shipped("reference")?;
+        Ok(Self { name: "reference".into(), ..Self::load_on(folder.join("embedder"), device)? })
     }
 
     /// Cuts texts to so many tokens, the special ones among them, where the folder allows more.
@@ -226,15 +253,15 @@ fn name(dir: &Path) -> String {
 }
 
 /// The SHA-256 of all that decides what comes out, each file after its length.
-fn hash<'a>(files: impl Iterator<Item = &'a PathBuf>) -> Result<String, Error> {
+fn hash<'a>(files: impl Iterator<Item = &'a Location>) -> Result<String, Error> {
     let mut hash = Sha256::new();
     let mut buffer = vec![0; 1 << 20];
     for path in files {
-        let mut file = std::fs::File::open(path).map_err(|error| Error::unreadable(path, &error, HINT))?;
-        let length = file.metadata().map_err(|error| Error::file(path, error))?.len();
+        let mut file = path.open().map_err(|error| Error::unreadable(path.path(), &error, HINT))?;
+        let length = file.size().map_err(|error| Error::file(path.path(), error))?;
         hash.update(length.to_le_bytes());
         loop {
-            match file.read(&mut buffer).map_err(|error| Error::file(path, error))? {
+            match file.read(&mut buffer).map_err(|error| Error::file(path.path(), error))? {
                 0 => break,
                 count => hash.update(&buffer[..count]),
             }
@@ -250,8 +277,9 @@ struct Limits {
     do_lower_case: bool,
 }
 
-fn tokenizer(path: &Path, max_length: usize) -> Result<Tokenizer, Error> {
+fn tokenizer(path: &Location, max_length: usize) -> Result<Tokenizer, Error> {
     let bytes = read(path)?;
+    let path = path.path();
     let mut tokenizer = Tokenizer::from_bytes(bytes).map_err(|error| Error::file(path, error))?;
     if max_length < 3 {
         return Err(Error::file(path, "a text may have no token beside the first and the last"));
@@ -263,11 +291,11 @@ fn tokenizer(path: &Path, max_length: usize) -> Result<Tokenizer, Error> {
     Ok(tokenizer)
 }
 
-fn read_json<T: DeserializeOwned>(path: &Path) -> Result<T, Error> {
+fn read_json<T: DeserializeOwned>(path: &Location) -> Result<T, Error> {
     let bytes = read(path)?;
-    serde_json::from_slice(&bytes).map_err(|error| Error::file(path, error))
+    serde_json::from_slice(&bytes).map_err(|error| Error::file(path.path(), error))
 }
 
-fn read(path: &Path) -> Result<Vec<u8>, Error> {
-    std::fs::read(path).map_err(|error| Error::unreadable(path, &error, HINT))
+fn read(path: &Location) -> Result<Vec<u8>, Error> {
+    path.read().map_err(|error| Error::unreadable(path.path(), &error, HINT))
 }

@@ -9,7 +9,6 @@ mod tokenizer;
 mod weights;
 
 use std::collections::HashMap;
-use std::fs;
 use std::path::{Path, PathBuf};
 
 use candle_core::{DType, Device, Tensor};
@@ -22,6 +21,7 @@ use super::config::{Claims, Config};
 use super::train::Settings;
 use super::vocabulary;
 use crate::Error;
+use crate::location::Location;
 
 /// What a folder without weights lacks.
 const MISSING: &str = "there is no such file; a model's folder has config.json, weights (model.safetensors or \
@@ -29,7 +29,7 @@ const MISSING: &str = "there is no such file; a model's folder has config.json, 
 
 /// A model's files, read and checked but not yet made into a model.
 pub(crate) struct Checkpoint {
-    pub(crate) path: PathBuf,
+    pub(crate) path: Location,
     /// The file that the weights are from, for messages.
     weights: PathBuf,
     pub(crate) config: Config,
@@ -43,8 +43,8 @@ pub(crate) struct Checkpoint {
 
 impl Checkpoint {
     /// Reads the folder of an inverter or a corrector.
-    pub(crate) fn read(dir: &Path, device: &Device) -> Result<Self, Error> {
-        let read = Self::any(dir, device)?;
+    pub(crate) fn read(dir: impl Into<Location>, device: &Device) -> Result<Self, Error> {
+        let read = Self::any(dir.into(), device)?;
         if read.is_language_model_alone() {
             let message =
                 "it is a language model alone, no inverter and no corrector; train one from it with --init";
@@ -55,13 +55,12 @@ impl Checkpoint {
 
     /// Reads the folder of a model, or of a T5 alone, whose tensors then get the names that they have in
     /// a model. An embedder's weights in the same file are not read.
-    fn any(dir: &Path, device: &Device) -> Result<Self, Error> {
-        let path = dir.join("config.json");
-        let config = fs::read(&path).map_err(|error| Error::File { path, message: explain(&error) })?;
-        let mut weights = Weights::find(dir)?;
+    fn any(dir: Location, device: &Device) -> Result<Self, Error> {
+        let config = read(&dir.join("config.json"))?;
+        let mut weights = Weights::find(&dir)?;
         let file = weights.path().to_owned();
         let (config, claims) = Config::parse(&config)
-            .map_err(|error| damaged(&dir.join("config.json"), &format!("damaged ({error})")))?;
+            .map_err(|error| damaged(dir.join("config.json").path(), &format!("damaged ({error})")))?;
         let mut tensors = HashMap::new();
         for (stored, name) in language_model::wanted(&weights) {
             let tensor =
@@ -69,16 +68,16 @@ impl Checkpoint {
             tensors.insert(name, tensor);
         }
         language_model::settle(&mut tensors, &claims).map_err(|error| damaged(&file, &error))?;
-        let tokenizer = tokenizer::of(dir, &config, &claims)?;
+        let tokenizer = tokenizer::of(&dir, &config, &claims)?;
         let embedded = tensors.get(&format!("{PREFIX}shared.weight")).map_or(0, |shared| shared.dims()[0]);
         if vocabulary::size(&tokenizer) > embedded {
             let path = dir.join("tokenizer.json");
-            return Err(damaged(&path, &"the tokenizer has more tokens than the weights"));
+            return Err(damaged(path.path(), &"the tokenizer has more tokens than the weights"));
         }
-        let manifest = fs::read(dir.join("manifest.json")).unwrap_or_default();
+        let manifest = dir.join("manifest.json").read().unwrap_or_default();
         let manifest: Option<serde_json::Value> = serde_json::from_slice(&manifest).ok();
         Ok(Self {
-            path: dir.to_owned(),
+            path: dir,
             weights: file,
             config,
             tokenizer,
@@ -90,7 +89,7 @@ impl Checkpoint {
 
     /// The model that a training is told to begin with: of its own kind, or a T5 alone.
     pub(crate) fn init(settings: &Settings) -> Result<Option<Self>, Error> {
-        settings.init.as_ref().map(|dir| Self::any(dir, &Device::Cpu)).transpose()
+        settings.init.as_ref().map(|dir| Self::any(dir.into(), &Device::Cpu)).transpose()
     }
 
     /// Whether it is a T5, without the transforms that an inverter or a corrector has beside it.
@@ -100,7 +99,7 @@ impl Checkpoint {
 
     /// What to call a language model that a training began with: its folder.
     pub(crate) fn name(&self) -> String {
-        self.path.file_name().map_or_else(String::new, |name| name.to_string_lossy().into_owned())
+        self.path.path().file_name().map_or_else(String::new, |name| name.to_string_lossy().into_owned())
     }
 
     /// What the new model's `config.json` says.
@@ -125,8 +124,8 @@ impl Checkpoint {
         if text(self)? == text(other)? {
             return Ok(());
         }
-        let message = format!("its word pieces are not those of {}", other.path.display());
-        Err(Error::File { path: self.path.join("tokenizer.json"), message })
+        let message = format!("its word pieces are not those of {}", other.path.path().display());
+        Err(Error::File { path: self.path.path().join("tokenizer.json"), message })
     }
 
     /// # Errors
@@ -140,7 +139,7 @@ impl Checkpoint {
                 message: format!(
                     "its states are {} wide, and those of {} are {}; a corrector is as wide as its inverter",
                     ours.unwrap_or(0),
-                    other.path.display(),
+                    other.path.path().display(),
                     theirs.unwrap_or(0)
                 ),
             }),
@@ -161,11 +160,10 @@ impl Checkpoint {
 }
 
 /// The tensors of a T5's encoder alone, under their names in a model, and the file that they are from.
-pub(crate) fn encoder(dir: &Path) -> Result<(PathBuf, HashMap<String, Tensor>), Error> {
+pub(crate) fn encoder(dir: &Location) -> Result<(PathBuf, HashMap<String, Tensor>), Error> {
     let path = dir.join("config.json");
-    let config =
-        fs::read(&path).map_err(|error| Error::File { path: path.clone(), message: explain(&error) })?;
-    let claims: Claims = serde_json::from_slice(&config).map_err(|error| damaged(&path, &error))?;
+    let claims: Claims =
+        serde_json::from_slice(&read(&path)?).map_err(|error| damaged(path.path(), &error))?;
     let claims = Claims { num_decoder_layers: None, tie_word_embeddings: None, ..claims };
     let mut weights = Weights::find(dir)?;
     let file = weights.path().to_owned();
@@ -184,11 +182,12 @@ fn damaged(path: &Path, error: &dyn std::fmt::Display) -> Error {
     Error::File { path: path.to_owned(), message }
 }
 
-fn explain(error: &std::io::Error) -> String {
-    match error.kind() {
-        std::io::ErrorKind::NotFound => MISSING.into(),
-        _ => error.to_string(),
-    }
+fn read(path: &Location) -> Result<Vec<u8>, Error> {
+    path.read().map_err(|error| {
+        let missing = error.kind() == std::io::ErrorKind::NotFound;
+        let message = if missing { MISSING.into() } else { error.to_string() };
+        Error::File { path: path.path().to_owned(), message }
+    })
 }
 
 pub(crate) fn hex(bytes: &[u8]) -> String {

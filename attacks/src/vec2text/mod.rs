@@ -13,6 +13,7 @@ mod kernels;
 pub mod pooling;
 mod product;
 mod search;
+mod shipped;
 mod stored;
 mod t5;
 #[cfg(test)]
@@ -24,11 +25,9 @@ mod vocabulary;
 mod weight;
 mod wide;
 
-use std::fmt;
-use std::path::{Path, PathBuf};
-
 use candle_core::{Device, Tensor};
 use ndarray::ArrayView2;
+use std::fmt;
 use tokenizers::Tokenizer;
 
 use self::checkpoint::Checkpoint;
@@ -36,10 +35,12 @@ pub use self::checkpoint::Weights;
 pub use self::config::{Config, Preset};
 use self::corrector::Corrector;
 use self::inverter::Inverter;
+pub use self::shipped::{SHIPPED, shipped, shipped_for};
 pub use self::stored::Stored;
 pub use self::t5::T5Encoder;
 use self::threads::{in_parallel, threads};
 pub use self::weight::Precision;
+use crate::location::Location;
 use crate::{Attack, Error, Inversion, Oracle, check_pairs};
 
 /// Oracle queries a text that the local search may use where nothing else is said.
@@ -54,11 +55,9 @@ const PAPER_LENGTH: usize = 128;
 /// The attack: an inverter, perhaps a corrector, and how to search with them.
 ///
 /// ```no_run
-/// use std::path::Path;
-///
 /// use embosk_attacks::vec2text::Vec2Text;
 ///
-/// let attack = Vec2Text::load(Path::new("my-attack"))?.steps(20).beam_width(4);
+/// let attack = Vec2Text::load("my-attack")?.steps(20).beam_width(4);
 /// # Ok::<(), embosk_attacks::Error>(())
 /// ```
 pub struct Vec2Text {
@@ -83,45 +82,33 @@ impl Vec2Text {
     ///
     /// # Errors
     /// [`Error::File`] for folders or files that are missing or damaged.
-    pub fn load(dir: &Path) -> Result<Self, Error> {
+    pub fn load(dir: impl Into<Location>) -> Result<Self, Error> {
+        let dir = dir.into();
         if !dir.join("inverter").is_dir() {
             let message = "there is no folder `inverter` in it; an attack is a folder with `inverter` and perhaps \
                            `corrector`, each a model's folder as `embosk train` writes it";
-            return Err(Error::File { path: dir.to_owned(), message: message.into() });
+            return Err(Error::File { path: dir.path().to_owned(), message: message.into() });
         }
         let corrector = dir.join("corrector");
-        Self::new(&dir.join("inverter"), corrector.is_dir().then_some(corrector.as_path()))
+        Self::new(dir.join("inverter"), corrector.is_dir().then_some(corrector))
     }
 
     /// Loads an inverter and perhaps a corrector, each from its folder.
     ///
     /// # Errors
     /// [`Error::File`] for files that are missing or damaged, or models of different embedders.
-    pub fn new(inverter: &Path, corrector: Option<&Path>) -> Result<Self, Error> {
+    pub fn new(inverter: impl Into<Location>, corrector: Option<Location>) -> Result<Self, Error> {
         let corrector = corrector.map(|dir| Checkpoint::read(dir, &Device::Cpu)).transpose()?;
         Self::from_checkpoints(&Checkpoint::read(inverter, &Device::Cpu)?, corrector.as_ref())
     }
 
-    /// An attack that ships with the crate, by name.
+    /// An attack that ships with the crate, by name: `reference`, for the embedder of that name, or `minilm`,
+    /// for all-MiniLM-L6-v2.
     ///
     /// # Errors
-    /// [`Error::Setting`] for a name that is not known.
+    /// As [`shipped`].
     pub fn shipped(name: &str) -> Result<Self, Error> {
-        Self::load(&Self::shipped_folder(name)?)
-    }
-
-    /// The folder of an attack that ships with the crate.
-    ///
-    /// # Errors
-    /// As [`Vec2Text::shipped`].
-    pub fn shipped_folder(name: &str) -> Result<PathBuf, Error> {
-        match name {
-            "minilm" => Ok(Path::new(env!("CARGO_MANIFEST_DIR")).join("models").join(name)),
-            _ => Err(Error::Setting(format!(
-                "no attack named {name} is shipped, and there is no such folder; name minilm, or a folder that \
-                 `embosk train` made"
-            ))),
-        }
+        Self::load(shipped(name)?)
     }
 
     fn from_checkpoints(from: &Checkpoint, correcting: Option<&Checkpoint>) -> Result<Self, Error> {

@@ -153,7 +153,7 @@ impl Source<'_> {
         let of_an_attack =
             |(table, metric, _): &&(Table, Metric, usize)| *table != Table::Canary && !metric.is_retrieval();
         if let Some((_, metric, line)) =
-            lines.iter().find(of_an_attack).filter(|_| written.attack.model == "none")
+            lines.iter().find(of_an_attack).filter(|_| written.attack.model.as_deref() == Some("none"))
         {
             return Err(self.error_in(*line, format!("{metric} is limited, but attack is \"none\"")));
         }
@@ -170,9 +170,9 @@ impl Source<'_> {
         let folder = |name: &Option<String>| name.as_deref().map(|name| self.existing(name));
         let corpus = |name: &Option<String>| name.as_deref().map(|name| self.corpus(name));
         Ok(Settings {
-            embedder: folder(&written.embedder).unwrap_or_else(|| "reference".into()),
+            embedder: folder(&written.embedder).unwrap_or_else(|| models::REFERENCE.into()),
             corpus: corpus(&written.corpus).unwrap_or_else(|| "records".into()),
-            attack: self.existing(model),
+            attack: folder(model),
             search: Search { steps: *steps, beam_width: width, local_queries: *local_queries },
             stacks,
             adversaries: written.adversaries.iter().map(adversary).collect::<Result<_, _>>()?,
@@ -265,7 +265,7 @@ mod tests {
         let Settings { embedder, corpus, attack, search, stacks, .. } = &file.settings;
         assert!(embedder.ends_with("model") && Path::new(embedder).is_absolute());
         assert_eq!((file.settings.samples, search.local_queries, search.steps), (300, 0, 20));
-        assert_eq!((corpus.as_str(), attack.as_str()), ("records", "minilm"));
+        assert_eq!((corpus.as_str(), attack.as_deref()), ("records", None));
         let names: Vec<String> = stacks.iter().map(ToString::to_string).collect();
         assert!(names[1].starts_with("rotation(key=fingerprint:"), "{names:?}");
         let stack = Table::Stack("gaussian(sigma=0.1)".into());
@@ -294,12 +294,12 @@ mod tests {
             file.unwrap().settings;
         assert_eq!(adversaries, [Choice::All]);
         let own = attacker_corpus.unwrap();
-        for (path, name) in [(attack, "model"), (own, "own.txt"), (retrained.unwrap(), "model")] {
+        for (path, name) in [(attack.unwrap(), "model"), (own, "own.txt"), (retrained.unwrap(), "model")] {
             assert!(Path::new(&path).is_absolute() && path.ends_with(name), "{path}");
         }
         assert_eq!((surrogate.is_some(), search.steps), (true, Search::default().steps));
         let file = read(&format!("attack = \"none\"\nattacker_corpus = \"records:9\"\n{rest}")).unwrap();
-        assert_eq!((file.settings.attack.as_str(), file.settings.adversaries.len()), ("none", 0));
+        assert_eq!((file.settings.attack.as_deref(), file.settings.adversaries.len()), (Some("none"), 0));
         assert_eq!(file.settings.attacker_corpus.as_deref(), Some("records:9"));
     }
 

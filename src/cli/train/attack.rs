@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::ValueEnum;
+use embosk::attacks::Location;
 use embosk::attacks::vec2text::train::{self as training, Embed, Event, Examples, Settings};
 use embosk::attacks::vec2text::{Config, Preset, Vec2Text};
 use embosk::embedder::{EmbeddingCache, SentenceTransformer};
@@ -21,8 +22,8 @@ use super::{CliError, defended, hash, manifest, write};
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Attacking {
-    /// The embedder to attack: a sentence-transformers folder, or its name on the hub.
-    #[arg(long, default_value = "reference")]
+    /// The embedder to attack: a sentence-transformers folder, its name on the hub, or the one that is shipped.
+    #[arg(long, default_value = models::REFERENCE)]
     embedder: String,
     /// The size of the model; a corrector has its inverter's.
     #[arg(long, default_value = "tiny")]
@@ -138,7 +139,7 @@ fn examples(
 
 /// Makes the hypotheses that a corrector learns from.
 struct Guesser<'a> {
-    inverter: &'a Path,
+    inverter: &'a Location,
     device: &'a candle_core::Device,
     embedder: &'a SentenceTransformer,
     cache: &'a EmbeddingCache,

@@ -1,11 +1,12 @@
 //! The transformers that an embedder can have.
 
 use std::fmt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use candle_core::{DType, Device, Tensor};
 use candle_nn::VarBuilder;
 use candle_transformers::models::bert::{BertModel, Config};
+use embosk_attacks::Location;
 use embosk_attacks::vec2text::{T5Encoder, Weights};
 use serde::Deserialize;
 
@@ -28,12 +29,12 @@ pub(super) struct Loaded {
     /// Tokens of the longest text it can read.
     pub(super) longest: usize,
     /// The files of its weights.
-    pub(super) weights: Vec<PathBuf>,
+    pub(super) weights: Vec<Location>,
 }
 
 impl Encoder {
     /// Loads the transformer that `config.json` of the folder names.
-    pub(super) fn load(dir: &Path, device: &Device) -> Result<Loaded, Error> {
+    pub(super) fn load(dir: &Location, device: &Device) -> Result<Loaded, Error> {
         #[derive(Deserialize)]
         struct Kind {
             model_type: Option<String>,
@@ -43,7 +44,9 @@ impl Encoder {
         match kind.model_type.as_deref() {
             Some("bert") | None => bert(dir, &path, device),
             Some("t5") => t5(dir, device),
-            Some(other) => Err(Error::file(path, format!("model_type is {other}; bert and t5 can be run"))),
+            Some(other) => {
+                Err(Error::file(path.path(), format!("model_type is {other}; bert and t5 can be run")))
+            }
         }
     }
 
@@ -66,10 +69,10 @@ impl Encoder {
     }
 }
 
-fn bert(dir: &Path, path: &Path, device: &Device) -> Result<Loaded, Error> {
+fn bert(dir: &Location, path: &Location, device: &Device) -> Result<Loaded, Error> {
     let config: Config = read_json(path)?;
     if config.num_attention_heads == 0 || !config.hidden_size.is_multiple_of(config.num_attention_heads) {
-        return Err(Error::file(path, "hidden_size is no multiple of num_attention_heads"));
+        return Err(Error::file(path.path(), "hidden_size is no multiple of num_attention_heads"));
     }
     let mut weights = Weights::find(dir)?;
     let names: Vec<String> = weights.names().map(String::from).collect();
@@ -83,12 +86,12 @@ fn bert(dir: &Path, path: &Path, device: &Device) -> Result<Loaded, Error> {
         encoder: Encoder::Bert(Box::new(model)),
         width: config.hidden_size,
         longest: config.max_position_embeddings,
-        weights: weights.files().into_iter().map(PathBuf::from).collect(),
+        weights: weights.files().into_iter().cloned().collect(),
     })
 }
 
-fn t5(dir: &Path, device: &Device) -> Result<Loaded, Error> {
-    let weights = Weights::find(dir)?.files().into_iter().map(PathBuf::from).collect();
+fn t5(dir: &Location, device: &Device) -> Result<Loaded, Error> {
+    let weights = Weights::find(dir)?.files().into_iter().cloned().collect();
     let encoder = T5Encoder::load_on(dir, device)?;
     // positions are relative, so a text may be as long as one likes; the folder says how long
     Ok(Loaded { width: encoder.width(), encoder: Encoder::T5(encoder), longest: usize::MAX, weights })

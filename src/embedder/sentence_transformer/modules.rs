@@ -1,8 +1,9 @@
 //! What is done with a model's states, one module after the other, as `modules.json` says.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use candle_core::{D, Device, Tensor};
+use embosk_attacks::Location;
 use embosk_attacks::vec2text::{Weights, pooling};
 use serde::Deserialize;
 
@@ -13,15 +14,15 @@ use crate::Error;
 #[derive(Debug)]
 pub(super) struct Modules {
     /// The transformer's folder.
-    pub(super) transformer: PathBuf,
+    pub(super) transformer: Location,
     pub(super) pooling: Pooling,
     pub(super) stages: Vec<Stage>,
     /// The files that pooling and stages are read from.
-    pub(super) files: Vec<PathBuf>,
+    pub(super) files: Vec<Location>,
 }
 
 impl Modules {
-    pub(super) fn read(dir: &Path, device: &Device) -> Result<Self, Error> {
+    pub(super) fn read(dir: &Location, device: &Device) -> Result<Self, Error> {
         let path = dir.join("modules.json");
         let entries: Vec<ModuleEntry> = read_json(&path)?;
         let kinds: Vec<&str> =
@@ -29,7 +30,7 @@ impl Modules {
         let refuse = || {
             let kinds = kinds.join(", ");
             Error::file(
-                &path,
+                path.path(),
                 format!(
                     "the modules are {kinds}; Transformer, Pooling, and then Dense and Normalize can be run"
                 ),
@@ -110,7 +111,7 @@ enum Activation {
 }
 
 impl Dense {
-    fn read(dir: &Path, device: &Device, files: &mut Vec<PathBuf>) -> Result<Self, Error> {
+    fn read(dir: &Location, device: &Device, files: &mut Vec<Location>) -> Result<Self, Error> {
         let path = dir.join("config.json");
         let config: DenseConfig = read_json(&path)?;
         let name = config.activation_function.as_deref().unwrap_or("torch.nn.modules.activation.Tanh");
@@ -121,12 +122,12 @@ impl Dense {
             "GELU" => Activation::Gelu,
             _ => {
                 let message = format!("the activation is {name}; Identity, Tanh, ReLU and GELU can be run");
-                return Err(Error::file(&path, message));
+                return Err(Error::file(path.path(), message));
             }
         };
         let mut weights = Weights::find(dir)?;
         files.push(path);
-        files.extend(weights.files().into_iter().map(PathBuf::from));
+        files.extend(weights.files().into_iter().cloned());
         let (file, biased) = (weights.path().to_owned(), weights.has("linear.bias"));
         let mut tensor =
             |name: &str| weights.tensor(name)?.to_device(device).map_err(|error| Error::file(&file, error));
@@ -162,8 +163,9 @@ pub(super) enum Pooling {
 }
 
 impl Pooling {
-    fn read(path: &Path) -> Result<Self, Error> {
+    fn read(path: &Location) -> Result<Self, Error> {
         let config: PoolingConfig = read_json(path)?;
+        let path = path.path();
         let others = config.pooling_mode_mean_sqrt_len_tokens
             || config.pooling_mode_weightedmean_tokens
             || config.pooling_mode_lasttoken;

@@ -6,30 +6,29 @@
 
 mod machine;
 
-use std::fs::File;
 use std::io::{BufReader, Read};
-use std::path::Path;
 use std::rc::Rc;
 
 use candle_core::{DType, Device, Tensor};
 use zip::ZipArchive;
 
 use self::machine::{Dictionary, Machine};
+use crate::location::{Location, Opened};
 
 /// A dictionary takes some hundred bytes a tensor, and what is made of it some hundred bytes a byte at most.
 const LARGEST_DICTIONARY: u64 = 1 << 22;
 
 /// An open file of weights.
 pub(super) struct Pickle {
-    archive: ZipArchive<BufReader<File>>,
+    archive: ZipArchive<BufReader<Opened>>,
     /// The archive's one folder.
     folder: String,
     entries: Dictionary,
 }
 
 impl Pickle {
-    pub(super) fn open(path: &Path) -> Result<Self, String> {
-        let file = File::open(path).map_err(|error| error.to_string())?;
+    pub(super) fn open(path: &Location) -> Result<Self, String> {
+        let file = path.open().map_err(|error| error.to_string())?;
         let mut archive = ZipArchive::new(BufReader::new(file)).map_err(|error| {
             format!("{error}; files of PyTorch 1.6 or later, which are zip archives, can be read")
         })?;
@@ -79,7 +78,7 @@ impl Pickle {
 }
 
 /// A whole file of the archive, of at most so many bytes.
-fn entry(archive: &mut ZipArchive<BufReader<File>>, name: &str, most: u64) -> Result<Vec<u8>, String> {
+fn entry(archive: &mut ZipArchive<BufReader<Opened>>, name: &str, most: u64) -> Result<Vec<u8>, String> {
     let file = archive.by_name(name).map_err(|error| error.to_string())?;
     let mut bytes = Vec::new();
     file.take(most + 1).read_to_end(&mut bytes).map_err(|error| error.to_string())?;

@@ -1,12 +1,12 @@
 //! A model's tokenizer: its own, or that of the language model it was started from.
 
-use std::fs;
 use std::path::{Path, PathBuf};
 
 use tokenizers::Tokenizer;
 
 use crate::Error;
 use crate::hub::Hub;
+use crate::location::Location;
 use crate::vec2text::config::{Claims, Config};
 use crate::vec2text::t5::{EOS, PAD};
 
@@ -23,7 +23,7 @@ const WITHOUT_OWNER: [(&str, &str); 5] = [
 
 /// `tokenizer.json` of the folder, else of the language model that `config` names: a folder, or a model
 /// in the cache or on the hub.
-pub(super) fn of(dir: &Path, config: &Config, claims: &Claims) -> Result<Tokenizer, Error> {
+pub(super) fn of(dir: &Location, config: &Config, claims: &Claims) -> Result<Tokenizer, Error> {
     let own = dir.join(NAME);
     if own.exists() {
         return read(&own);
@@ -33,7 +33,7 @@ pub(super) fn of(dir: &Path, config: &Config, claims: &Claims) -> Result<Tokeniz
     let mut failure = None;
     for name in names.into_iter().flat_map(|name| candidates(name)) {
         match find(&name) {
-            Ok(path) => return read(&path),
+            Ok(path) => return read(&path.into()),
             Err(error) => failure = failure.or(Some(error)),
         }
     }
@@ -51,29 +51,29 @@ fn find(name: &str) -> Result<PathBuf, Error> {
     if local.exists() { Ok(local) } else { Hub::from_env().file(name, NAME) }
 }
 
-fn missing(own: &Path, config: &Config, failure: Option<Error>) -> Error {
+fn missing(own: &Location, config: &Config, failure: Option<Error>) -> Error {
     let from = &config.model_name_or_path;
     let mut message = format!(
         "there is no such file, and none of the language model that it was started from ({from}); put that model's \
          tokenizer.json beside config.json"
     );
-    if own.with_file_name("spiece.model").exists() {
+    if own.path().with_file_name("spiece.model").exists() {
         message += " (there is spiece.model alone: Hugging Face's AutoTokenizer.from_pretrained(…).save_pretrained(…) \
                     writes the other)";
     }
     if let Some(error) = failure {
         message = format!("{message}; {error}");
     }
-    Error::File { path: own.to_owned(), message }
+    Error::File { path: own.path().to_owned(), message }
 }
 
 /// Reads a tokenizer, without the truncation and padding that a file may ask for.
-fn read(path: &Path) -> Result<Tokenizer, Error> {
+fn read(path: &Location) -> Result<Tokenizer, Error> {
     let refuse = |error: &dyn std::fmt::Display| Error::File {
-        path: path.to_owned(),
+        path: path.path().to_owned(),
         message: format!("damaged or not what it should be ({error}); get it anew"),
     };
-    let bytes = fs::read(path).map_err(|error| refuse(&error))?;
+    let bytes = path.read().map_err(|error| refuse(&error))?;
     let mut tokenizer = Tokenizer::from_bytes(bytes).map_err(|error| refuse(&error))?;
     tokenizer.with_truncation(None).map_err(|error| refuse(&error))?;
     tokenizer.with_padding(None);

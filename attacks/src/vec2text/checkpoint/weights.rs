@@ -1,9 +1,8 @@
 //! Files of weights: safetensors or PyTorch's pickles, whole or in shards.
 
 use std::collections::{BTreeMap, HashMap};
-use std::fs::{self, File};
 use std::io::{Read, Seek, SeekFrom};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use candle_core::{DType, Device, Tensor};
 use safetensors::Dtype;
@@ -13,6 +12,7 @@ use sha2::{Digest, Sha256};
 use super::hex;
 use super::pickle::Pickle;
 use crate::Error;
+use crate::location::{Location, Opened};
 use crate::vec2text::stored::{SCALES, scales_of, widened};
 
 /// The files that weights may be in, the ones that are read first in front.
@@ -37,7 +37,8 @@ impl Weights {
     ///
     /// # Errors
     /// [`Error::File`] where there are none, a shard is missing, or a file is not what it should be.
-    pub fn find(dir: &Path) -> Result<Self, Error> {
+    pub fn find(dir: impl Into<Location>) -> Result<Self, Error> {
+        let dir = &dir.into();
         for name in WHOLE {
             let (whole, index) = (dir.join(name), dir.join(format!("{name}.index.json")));
             if whole.exists() {
@@ -51,7 +52,8 @@ impl Weights {
     }
 
     /// Whether all files are there. They are not read.
-    pub fn exist(dir: &Path) -> bool {
+    pub fn exist(dir: impl Into<Location>) -> bool {
+        let dir = dir.into();
         WHOLE.iter().any(|name| {
             let index = dir.join(format!("{name}.index.json"));
             dir.join(name).exists()
@@ -59,13 +61,13 @@ impl Weights {
         })
     }
 
-    fn whole(path: PathBuf) -> Result<Self, Error> {
+    fn whole(path: Location) -> Result<Self, Error> {
         let shard = Shard::open(path)?;
         let places = shard.names().map(|name| (name.to_owned(), 0)).collect();
         Ok(Self { shards: vec![shard], places })
     }
 
-    fn sharded(dir: &Path, index: &Path) -> Result<Self, Error> {
+    fn sharded(dir: &Location, index: &Location) -> Result<Self, Error> {
         let map = shards_of(index)?;
         let (mut shards, mut numbers) = (Vec::new(), HashMap::new());
         let mut places = BTreeMap::new();
@@ -96,13 +98,13 @@ impl Weights {
 
     /// The file that tensors are in, the first one where there are several: for messages.
     pub fn path(&self) -> &Path {
-        self.shards.first().map_or(Path::new(""), |shard| shard.path.as_path())
+        self.shards.first().map_or(Path::new(""), |shard| shard.path.path())
     }
 
     /// All files that the tensors are in, sorted.
-    pub fn files(&self) -> Vec<&Path> {
-        let mut files: Vec<&Path> = self.shards.iter().map(|shard| shard.path.as_path()).collect();
-        files.sort_unstable();
+    pub fn files(&self) -> Vec<&Location> {
+        let mut files: Vec<&Location> = self.shards.iter().map(|shard| &shard.path).collect();
+        files.sort_unstable_by_key(|file| file.path());
         files
     }
 
@@ -113,7 +115,7 @@ impl Weights {
     /// matrix in 8 bits whose scales are.
     pub fn tensor(&mut self, name: &str) -> Result<Tensor, Error> {
         let Some(&place) = self.places.get(name) else {
-            return Err(damaged(self.path(), format!("there is no tensor {name}")));
+            return Err(refuse(self.path(), format!("there is no tensor {name}")));
         };
         let read = match self.dtype(name) {
             Some(Dtype::I8) => {
@@ -155,7 +157,7 @@ impl Weights {
     pub fn hash(&self) -> Result<String, Error> {
         let mut hash = Sha256::new();
         for path in self.files() {
-            let mut file = File::open(path).map_err(|error| damaged(path, error))?;
+            let mut file = path.open().map_err(|error| damaged(path, error))?;
             let mut buffer = vec![0; 1 << 20];
             loop {
                 let count = file.read(&mut buffer).map_err(|error| damaged(path, error))?;
@@ -179,12 +181,12 @@ impl std::fmt::Debug for Weights {
 }
 
 /// Which shard an index says each tensor is in.
-fn shards_of(index: &Path) -> Result<BTreeMap<String, String>, Error> {
+fn shards_of(index: &Location) -> Result<BTreeMap<String, String>, Error> {
     #[derive(serde::Deserialize)]
     struct Index {
         weight_map: BTreeMap<String, String>,
     }
-    let bytes = fs::read(index).map_err(|error| file(index, error))?;
+    let bytes = index.read().map_err(|error| file(index, error))?;
     let Index { weight_map } = serde_json::from_slice(&bytes).map_err(|error| damaged(index, error))?;
     // a shard stands beside its index; no index leads out of the folder
     let plain = |name: &String| Path::new(name).file_name().is_some_and(|file| *file == **name);
@@ -196,13 +198,13 @@ fn shards_of(index: &Path) -> Result<BTreeMap<String, String>, Error> {
 }
 
 struct Shard {
-    path: PathBuf,
+    path: Location,
     content: Content,
 }
 
 enum Content {
     Safetensors {
-        file: File,
+        file: Opened,
         /// Where the numbers begin.
         start: u64,
         tensors: HashMap<String, TensorInfo>,
@@ -211,11 +213,11 @@ enum Content {
 }
 
 impl Shard {
-    fn open(path: PathBuf) -> Result<Self, Error> {
+    fn open(path: Location) -> Result<Self, Error> {
         if !path.exists() {
             return Err(file(&path, "the index names it, and there is no such file; fetch it too"));
         }
-        let content = if path.extension().is_some_and(|extension| extension == "safetensors") {
+        let content = if path.path().extension().is_some_and(|extension| extension == "safetensors") {
             Content::safetensors(&path)
         } else {
             Pickle::open(&path).map(|pickle| Content::Pickle(Box::new(pickle)))
@@ -278,9 +280,9 @@ fn finite(tensor: Tensor) -> Result<Tensor, String> {
 }
 
 impl Content {
-    fn safetensors(path: &Path) -> Result<Self, String> {
-        let mut file = File::open(path).map_err(|error| error.to_string())?;
-        let length = file.metadata().map_err(|error| error.to_string())?.len();
+    fn safetensors(path: &Location) -> Result<Self, String> {
+        let mut file = path.open().map_err(|error| error.to_string())?;
+        let length = file.size().map_err(|error| error.to_string())?;
         let mut header = vec![0; 8];
         file.read_exact(&mut header).map_err(|_| "it is cut off")?;
         let size = header.iter().rev().fold(0u64, |number, byte| number << 8 | u64::from(*byte));
@@ -299,10 +301,15 @@ impl Content {
     }
 }
 
-fn damaged(path: &Path, error: impl std::fmt::Display) -> Error {
-    file(path, format!("damaged or not what it should be ({error}); get it anew"))
+fn damaged(path: &Location, error: impl std::fmt::Display) -> Error {
+    refuse(path.path(), error)
 }
 
-fn file(path: &Path, message: impl std::fmt::Display) -> Error {
-    Error::File { path: path.to_owned(), message: message.to_string() }
+fn refuse(path: &Path, error: impl std::fmt::Display) -> Error {
+    let message = format!("damaged or not what it should be ({error}); get it anew");
+    Error::File { path: path.to_owned(), message }
+}
+
+fn file(path: &Location, message: impl std::fmt::Display) -> Error {
+    Error::File { path: path.path().to_owned(), message: message.to_string() }
 }

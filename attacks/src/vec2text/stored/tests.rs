@@ -49,7 +49,7 @@ fn a_file_has_the_bytes_that_the_format_says() {
 
 #[test]
 fn what_is_read_is_what_the_format_says() {
-    let mut weights = Weights::find(&data("")).unwrap();
+    let mut weights = Weights::find(data("")).unwrap();
     let read = tensors("read.safetensors");
     let names: Vec<String> = weights.names().map(String::from).collect();
     assert_eq!(names, ["cube.weight", "matrix.weight", "narrow.weight", "vector.weight"]);

@@ -1,23 +1,20 @@
 //! The encoder of a T5 alone, which sentence encoders such as Sentence-T5 and GTR are made of.
 
-use std::path::Path;
-
 use candle_core::{DType, Device, Result, Tensor};
 use candle_nn::VarBuilder;
 
 use super::super::checkpoint;
 use super::{EPSILON, EncoderBlock, PositionBias, additive_mask, blocks, embedding, norm, rms_norm, tensor};
 use crate::Error;
+use crate::location::Location;
 
 /// A T5 encoder, run as Hugging Face's `T5EncoderModel`, with padding masked.
 ///
 /// ```no_run
-/// use std::path::Path;
-///
 /// use candle_core::{Device, Tensor};
 /// use embosk_attacks::vec2text::T5Encoder;
 ///
-/// let encoder = T5Encoder::load(Path::new("models/gtr-t5-base"))?;
+/// let encoder = T5Encoder::load("models/gtr-t5-base")?;
 /// let ids = Tensor::new(&[[100u32, 1, 0]], &Device::Cpu)?;
 /// let mask = Tensor::new(&[[1f32, 1.0, 0.0]], &Device::Cpu)?;
 /// assert_eq!(encoder.states(&ids, &mask)?.dims(), [1, 3, encoder.width()]);
@@ -36,7 +33,7 @@ impl T5Encoder {
     ///
     /// # Errors
     /// [`Error::File`] where a file is missing, damaged, not a T5's, or contradicts `config.json`.
-    pub fn load(dir: &Path) -> std::result::Result<Self, Error> {
+    pub fn load(dir: impl Into<Location>) -> std::result::Result<Self, Error> {
         Self::load_on(dir, &Device::Cpu)
     }
 
@@ -44,8 +41,8 @@ impl T5Encoder {
     ///
     /// # Errors
     /// As [`load`](Self::load), and where the device cannot hold it.
-    pub fn load_on(dir: &Path, device: &Device) -> std::result::Result<Self, Error> {
-        let (file, tensors) = checkpoint::encoder(dir)?;
+    pub fn load_on(dir: impl Into<Location>, device: &Device) -> std::result::Result<Self, Error> {
+        let (file, tensors) = checkpoint::encoder(&dir.into())?;
         let vb = VarBuilder::from_tensors(tensors, DType::F32, device);
         Self::from_tensors(&vb.pp("encoder_decoder")).map_err(|error| Error::File {
             path: file,

@@ -39,7 +39,7 @@ use super::config::Config;
 use super::corrector::Corrector;
 use super::inverter::Inverter;
 use super::{Error, model_error, vocabulary};
-use crate::BoxError;
+use crate::{BoxError, Location};
 
 /// Turns texts into vectors, `[texts, dim]`, from any thread.
 pub type Embed<'a> = dyn Fn(&[&str]) -> Result<Array2<f32>, BoxError> + Sync + 'a;
@@ -49,7 +49,11 @@ pub type Embed<'a> = dyn Fn(&[&str]) -> Result<Array2<f32>, BoxError> + Sync + '
 ///
 /// # Errors
 /// [`Error::File`] where no inverter is, [`Error::Dimension`] where it takes other vectors.
-pub fn hypotheses(inverter: &Path, examples: &Examples, device: &Device) -> Result<Vec<String>, Error> {
+pub fn hypotheses(
+    inverter: impl Into<Location>,
+    examples: &Examples,
+    device: &Device,
+) -> Result<Vec<String>, Error> {
     examples.check()?;
     let from = Checkpoint::read(inverter, &Device::Cpu)?;
     from.takes(from.model(Inverter::load)?.dimension().map_err(model_error)?, examples.vectors.ncols())?;
@@ -129,7 +133,7 @@ pub fn inverter(
 /// As [`inverter`], and when the examples have no hypotheses, or none that is wrong.
 pub fn corrector(
     settings: &Settings,
-    inverter: &Path,
+    inverter: impl Into<Location>,
     examples: &Examples,
     held_out: &Examples,
     embed: Option<&Embed<'_>>,

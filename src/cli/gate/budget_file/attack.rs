@@ -12,7 +12,8 @@ use crate::cli::models::Search;
 #[derive(Debug, serde::Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub(super) struct AttackTable {
-    pub(super) model: String,
+    /// Without it, the one for the embedder.
+    pub(super) model: Option<String>,
     pub(super) steps: usize,
     pub(super) beam_width: Spanned<usize>,
     pub(super) local_queries: usize,
@@ -22,7 +23,7 @@ pub(super) struct AttackTable {
 impl Default for AttackTable {
     fn default() -> Self {
         let Search { steps, beam_width, local_queries } = Search::default();
-        Self { model: "minilm".into(), steps, beam_width: Spanned::new(0..0, beam_width), local_queries }
+        Self { model: None, steps, beam_width: Spanned::new(0..0, beam_width), local_queries }
     }
 }
 
@@ -41,7 +42,7 @@ impl<'de> Visitor<'de> for NameOrTable {
     }
 
     fn visit_str<E>(self, name: &str) -> Result<AttackTable, E> {
-        Ok(AttackTable { model: name.to_owned(), ..AttackTable::default() })
+        Ok(AttackTable { model: Some(name.to_owned()), ..AttackTable::default() })
     }
 
     fn visit_map<A: MapAccess<'de>>(self, table: A) -> Result<AttackTable, A::Error> {

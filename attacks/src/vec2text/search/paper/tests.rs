@@ -23,7 +23,7 @@ fn data() -> PathBuf {
 }
 
 fn attack(beams: usize) -> Vec2Text {
-    Vec2Text::load(&data()).unwrap().steps(STEPS).beam_width(beams)
+    Vec2Text::load(data()).unwrap().steps(STEPS).beam_width(beams)
 }
 
 fn paper(beams: usize) -> Vec2Text {
