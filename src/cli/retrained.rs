@@ -1,11 +1,11 @@
 //! What the attack of `retrained` was trained on, and whether that is what it is run on.
 
 use std::collections::BTreeMap;
-use std::fs;
 use std::path::Path;
 
 use embosk::Stack;
-use embosk::attacks::vec2text::Vec2Text;
+use embosk::attacks::Location;
+use embosk::attacks::vec2text::shipped;
 use embosk::evaluate::Adversary;
 use serde_json::Value;
 
@@ -15,15 +15,15 @@ use super::CliError;
 /// where there is no such file.
 pub(super) fn trained_on(name: &str) -> Result<BTreeMap<&'static str, Vec<String>>, CliError> {
     let path = Path::new(name);
-    let folder = if path.is_dir() { path.to_owned() } else { Vec2Text::shipped_folder(name)? };
+    let folder = if path.is_dir() { Location::from(path) } else { shipped(name)? };
     Ok(["inverter", "corrector"]
         .into_iter()
         .filter_map(|part| Some((part, read(&folder.join(part))?)))
         .collect())
 }
 
-fn read(model: &Path) -> Option<Vec<String>> {
-    let manifest: Value = serde_json::from_slice(&fs::read(model.join("manifest.json")).ok()?).ok()?;
+fn read(model: &Location) -> Option<Vec<String>> {
+    let manifest: Value = serde_json::from_slice(&model.join("manifest.json").read().ok()?).ok()?;
     let stacks = manifest["settings"]["defenses"].as_array()?;
     Some(stacks.iter().filter_map(|stack| stack.as_str().map(str::to_owned)).collect())
 }

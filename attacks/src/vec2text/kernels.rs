@@ -8,6 +8,7 @@
 #[cfg(feature = "cuda")]
 mod cuda;
 mod embedding;
+mod permute;
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests;
@@ -19,6 +20,7 @@ use candle_core::{
 };
 
 pub(crate) use self::embedding::embedding;
+pub(crate) use self::permute::{permuted, transposed};
 use super::wide;
 
 /// `x / rms(x) · weight` over the last dimension: T5's layer norm, without mean and bias.
@@ -33,6 +35,11 @@ pub(crate) fn rms_norm(x: &Tensor, weight: &Tensor, epsilon: f32) -> Result<Tens
 /// Softmax over the last dimension.
 pub(crate) fn softmax(x: &Tensor) -> Result<Tensor> {
     if is_ours(x) { x.contiguous()?.apply_op1(Softmax) } else { candle_nn::ops::softmax(x, D::Minus1) }
+}
+
+/// `max(x, 0)`. On a CPU candle's is one pass, and so is its gradient's.
+pub(crate) fn relu(x: &Tensor) -> Result<Tensor> {
+    if with_cuda(x) { x.contiguous()?.apply_op1(Relu) } else { x.relu() }
 }
 
 /// The negative log-likelihood of each target, `[rows]`, from logits `[rows, classes]`.
@@ -313,6 +320,81 @@ impl CustomOp2 for SoftmaxBackward {
         let width = last(y_layout)?;
         let launch = cuda::Launch {
             kernel: "softmax_backward",
+            values: &[(y, y_layout), (grad, grad_layout)],
+            indices: None,
+            out: y_layout.shape().clone(),
+            rows: y_layout.shape().elem_count() / width.max(1),
+            width,
+            parameter: 0.0,
+            adds: cuda::Adds::Nothing,
+        };
+        launch.run(cuda::device(y))
+    }
+}
+
+struct Relu;
+
+impl CustomOp1 for Relu {
+    fn name(&self) -> &'static str {
+        "relu"
+    }
+
+    fn cpu_fwd(&self, x: &CpuStorage, layout: &Layout) -> Result<(CpuStorage, Shape)> {
+        let out = values(x, layout)?.iter().map(|x| x.max(0.0)).collect();
+        Ok((CpuStorage::F32(out), layout.shape().clone()))
+    }
+
+    #[cfg(feature = "cuda")]
+    fn cuda_fwd(&self, x: &CudaStorage, x_layout: &Layout) -> Result<(CudaStorage, Shape)> {
+        let width = last(x_layout)?;
+        let launch = cuda::Launch {
+            kernel: "relu",
+            values: &[(x, x_layout)],
+            indices: None,
+            out: x_layout.shape().clone(),
+            rows: x_layout.shape().elem_count() / width.max(1),
+            width,
+            parameter: 0.0,
+            adds: cuda::Adds::Nothing,
+        };
+        launch.run(cuda::device(x))
+    }
+
+    fn bwd(&self, _: &Tensor, result: &Tensor, grad: &Tensor) -> Result<Option<Tensor>> {
+        result.apply_op2_no_bwd(&grad.contiguous()?, &ReluBackward).map(Some)
+    }
+}
+
+struct ReluBackward;
+
+impl CustomOp2 for ReluBackward {
+    fn name(&self) -> &'static str {
+        "relu-backward"
+    }
+
+    fn cpu_fwd(
+        &self,
+        y: &CpuStorage,
+        layout: &Layout,
+        g: &CpuStorage,
+        g_layout: &Layout,
+    ) -> Result<(CpuStorage, Shape)> {
+        let (y, grad) = (values(y, layout)?, values(g, g_layout)?);
+        let out = y.iter().zip(grad).map(|(y, grad)| if *y > 0.0 { *grad } else { 0.0 }).collect();
+        Ok((CpuStorage::F32(out), layout.shape().clone()))
+    }
+
+    #[cfg(feature = "cuda")]
+    fn cuda_fwd(
+        &self,
+        y: &CudaStorage,
+        y_layout: &Layout,
+        grad: &CudaStorage,
+        grad_layout: &Layout,
+    ) -> Result<(CudaStorage, Shape)> {
+        let width = last(y_layout)?;
+        let launch = cuda::Launch {
+            kernel: "relu_backward",
             values: &[(y, y_layout), (grad, grad_layout)],
             indices: None,
             out: y_layout.shape().clone(),

@@ -8,9 +8,8 @@ use candle_core::{D, Result, Tensor};
 /// # Errors
 /// For shapes that do not fit.
 pub fn mean(states: &Tensor, mask: &Tensor) -> Result<Tensor> {
-    let weights = mask.unsqueeze(D::Minus1)?;
-    let count = weights.sum(1)?.maximum(1e-9)?;
-    states.broadcast_mul(&weights)?.sum(1)?.broadcast_div(&count)
+    let count = mask.sum_keepdim(1)?.maximum(1e-9)?;
+    mask.unsqueeze(1)?.contiguous()?.matmul(&states.contiguous()?)?.squeeze(1)?.broadcast_div(&count)
 }
 
 /// Vectors `[batch, dim]` brought to norm 1; a vector of zeros stays one.

@@ -15,7 +15,7 @@ use candle_nn::VarBuilder;
 
 pub(crate) use self::decoding::Decoding;
 pub use self::encoder::T5Encoder;
-use super::kernels::{embedding, rms_norm, softmax};
+use super::kernels::{embedding, permuted, relu, rms_norm, softmax, transposed};
 use super::weight::{Precision, Weight};
 
 /// The token that pads, and that decoding starts from.
@@ -172,6 +172,15 @@ impl T5 {
             self.decoder_bias.forward(0..length, length)?.broadcast_add(&causal(length, ids.device())?)?;
         let mask = memory.mask.as_ref().map(additive_mask).transpose()?;
         let mut states = self.embed(ids)?;
+        // once for all layers, where a GPU would go through the rows again for each of them
+        let spread = |mask: Tensor| -> Result<Tensor> {
+            if mask.device().is_cpu() {
+                return Ok(mask);
+            }
+            let shape = (ids.dim(0)?, self.decoder_bias.table.dim(1)?, length, mask.dim(3)?);
+            mask.broadcast_as(shape)?.contiguous()
+        };
+        let (bias, mask) = (spread(bias)?, mask.map(spread).transpose()?);
         for block in &self.decoder {
             states = block.forward(&states, &bias, &memory.states, mask.as_ref())?;
         }
@@ -340,18 +349,18 @@ impl Attention {
     fn forward(&self, states: &Tensor, memory: &KeysValues, bias: Option<&Tensor>) -> Result<Tensor> {
         let (batch, length, _) = states.dims3()?;
         let queries = self.split(&self.q.forward(states)?)?;
-        let mut scores = queries.matmul(&memory.keys.t()?)?;
+        let mut scores = queries.matmul(&transposed(&memory.keys)?)?;
         if let Some(bias) = bias {
             scores = scores.broadcast_add(bias)?;
         }
         let mixed = softmax(&scores)?.matmul(&memory.values)?;
-        self.o.forward(&mixed.transpose(1, 2)?.reshape((batch, length, ()))?)
+        self.o.forward(&permuted(&mixed, [0, 2, 1, 3])?.reshape((batch, length, ()))?)
     }
 
     /// `[batch, length, width]` to `[batch, heads, length, width / heads]`.
     fn split(&self, states: &Tensor) -> Result<Tensor> {
         let (batch, length, width) = states.dims3()?;
-        states.reshape((batch, length, self.heads, width / self.heads))?.transpose(1, 2)?.contiguous()
+        permuted(&states.reshape((batch, length, self.heads, width / self.heads))?, [0, 2, 1, 3])
     }
 }
 
@@ -407,7 +416,7 @@ impl FeedForward {
     fn forward(&self, states: &Tensor) -> Result<Tensor> {
         let normed = rms_norm(states, &self.norm, EPSILON)?;
         let inner = match &self.inner {
-            Inner::Relu(wi) => wi.forward(&normed)?.relu()?,
+            Inner::Relu(wi) => relu(&wi.forward(&normed)?)?,
             Inner::GatedGelu(gate, wi) => (gate.forward(&normed)?.gelu()? * wi.forward(&normed)?)?,
         };
         states + self.wo.forward(&inner)?

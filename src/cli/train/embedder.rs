@@ -1,9 +1,11 @@
 //! Training of embedders.
 
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use embosk::attacks::vec2text::Preset;
-use embosk::attacks::vec2text::train::{self as training, Event, Examples};
+use embosk::attacks::vec2text::train::{self as training, Event, Examples, Settings};
+use embosk::embedder::SentenceTransformer;
 use serde_json::json;
 
 use super::super::{models, remark};
@@ -16,6 +18,9 @@ pub(super) struct Distilling {
     /// The embedder whose vectors are learned: a sentence-transformers folder, or its name on the hub.
     #[arg(long)]
     teacher: String,
+    /// A folder that a former `train embedder` wrote, whose weights and word pieces to begin with.
+    #[arg(long)]
+    init: Option<PathBuf>,
     #[command(flatten)]
     common: Common,
 }
@@ -26,6 +31,9 @@ pub(super) fn run(distilling: &Distilling) -> Result<ExitCode, CliError> {
     let device = common.device.open()?;
     let settings = common.settings(preset, &device)?;
     training::can_begin(&settings, &common.out)?;
+    // what is no embedder's folder is refused before the texts are embedded
+    distilling.init.as_ref().map(SentenceTransformer::load).transpose()?;
+    let settings = Settings { init: distilling.init.clone(), ..settings };
     let teacher = models::embedder_on(&distilling.teacher, &device)?;
     let cache = common.cache.embeddings(&teacher)?;
     let (texts, held_out) = common.texts()?;
@@ -40,7 +48,7 @@ pub(super) fn run(distilling: &Distilling) -> Result<ExitCode, CliError> {
     log.bar.finish_and_clear();
     // a run that had nothing left to do knows no loss
     if !log.loss.is_nan() {
-        let own = [("preset", json!(preset.name))];
+        let own = [("preset", json!(preset.name)), ("init", json!(distilling.init))];
         let teacher = ("teacher", &teacher);
         manifest::write("embedder", common, &settings, own, teacher, &examples.texts, &outcome, &log)?;
     }

@@ -81,6 +81,46 @@ impl Launch<'_> {
     }
 }
 
+/// Values in another order: `dims` of the result, and the steps in the source along each.
+pub(super) fn permute(
+    x: (&CudaStorage, &Layout),
+    dims: [usize; 4],
+    strides: [usize; 4],
+) -> Result<CudaStorage> {
+    const BLOCK: u32 = 256;
+
+    let device = x.0.device();
+    let length: usize = dims.iter().product();
+    // SAFETY: the kernel writes all of it.
+    #[allow(unsafe_code)]
+    let out = unsafe { device.alloc::<f32>(length)? };
+    let unsigned = |value: usize| {
+        u32::try_from(value).map_err(|_| candle_core::Error::Msg("a batch is too large for the GPU".into()))
+    };
+    if length > 0 {
+        let count = unsigned(length)?;
+        let sizes = [dims[1], dims[2], dims[3], strides[0], strides[1], strides[2], strides[3]];
+        let sizes = sizes.into_iter().map(unsigned).collect::<Result<Vec<u32>>>()?;
+        let function = device.get_or_load_custom_func("permute", "embosk", ptx()?)?;
+        let x = values(x)?;
+        let mut builder = function.builder();
+        builder.arg(&x).arg(&out).arg(&count);
+        for size in &sizes {
+            builder.arg(size);
+        }
+        let grid = LaunchConfig {
+            grid_dim: (count.div_ceil(BLOCK), 1, 1),
+            block_dim: (BLOCK, 1, 1),
+            shared_mem_bytes: 0,
+        };
+        // SAFETY: there are as many values as `dims` say, in the source and in the result, and every
+        // combination of steps stays within the source.
+        #[allow(unsafe_code)]
+        unsafe { builder.launch(grid) }.w()?;
+    }
+    Ok(CudaStorage::wrap_cuda_slice(out, device.clone()))
+}
+
 /// Compiled for the GPU at hand, once a process.
 fn ptx() -> Result<&'static str> {
     static PTX: OnceLock<std::result::Result<String, String>> = OnceLock::new();

@@ -112,3 +112,25 @@ extern "C" __global__ void embedding_backward(const float *grad, const unsigned 
     for (int at = threadIdx.x; at < width; at += 32)
         if (grad[first + at] != 0) atomicAdd(to + at, grad[first + at]);
 }
+
+extern "C" __global__ void relu(const float *x, float *out, int rows, int width, float) {
+    ROW;
+    for (int at = threadIdx.x; at < width; at += 32) out[first + at] = fmaxf(x[first + at], 0);
+}
+
+extern "C" __global__ void relu_backward(const float *y, const float *grad, float *out, int rows, int width, float) {
+    ROW;
+    for (int at = threadIdx.x; at < width; at += 32) out[first + at] = y[first + at] > 0 ? grad[first + at] : 0;
+}
+
+// Four dimensions in another order: `out` is [d0, d1, d2, d3], and a step along each is `s` values of `x`.
+extern "C" __global__ void permute(const float *x, float *out, unsigned count, unsigned d1, unsigned d2, unsigned d3,
+                                   unsigned s0, unsigned s1, unsigned s2, unsigned s3) {
+    unsigned at = blockIdx.x * blockDim.x + threadIdx.x;
+    if (at >= count) return;
+    unsigned i3 = at % d3, rest = at / d3;
+    unsigned i2 = rest % d2;
+    rest /= d2;
+    unsigned i1 = rest % d1, i0 = rest / d1;
+    out[at] = x[i0 * s0 + i1 * s1 + i2 * s2 + i3 * s3];
+}

@@ -1,6 +1,7 @@
 use candle_core::{Device, Tensor, Var};
 
 use super::embedding::Embedding;
+use super::permute::Permute;
 use super::*;
 
 /// The GPU where this was built for one, and otherwise the CPU.
@@ -63,6 +64,21 @@ fn operations_and_their_gradients_are_candles() {
             logs.gather(&targets(x).unsqueeze(1).unwrap(), 1).unwrap().squeeze(1).unwrap().neg().unwrap()
         },
     );
+}
+
+#[test]
+fn what_is_permuted_and_what_is_above_zero_have_candles_gradients() {
+    for order in [[0, 2, 1, 3], [0, 1, 3, 2], [1, 3, 0, 2], [0, 2, 3, 1]] {
+        let shape = |x: &Tensor| x.reshape((2, 5, 4, 7)).unwrap();
+        let theirs = |x: &Tensor, _: &Tensor| shape(x).permute(order).unwrap().contiguous().unwrap();
+        agrees([(10, 28), (1, 1)], |x, _| shape(x).apply_op1(Permute { order }).unwrap(), theirs);
+        agrees([(10, 28), (1, 1)], |x, _| permuted(&shape(x), order).unwrap(), theirs);
+    }
+    // at 0 itself the gradient is a matter of taste
+    let off = |x: &Tensor| (x + 0.01).unwrap();
+    let theirs = |x: &Tensor, _: &Tensor| off(x).relu().unwrap();
+    agrees([(10, 28), (1, 1)], |x, _| off(x).apply_op1(Relu).unwrap(), theirs);
+    agrees([(10, 28), (1, 1)], |x, _| relu(&off(x)).unwrap(), theirs);
 }
 
 /// Ids come again, so that their gradients are added up.

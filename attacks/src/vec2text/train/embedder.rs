@@ -42,8 +42,8 @@ use crate::Error;
 /// ```
 ///
 /// # Errors
-/// Settings out of their range or without a meaning here (`init`, `stored`, `label_smoothing`), empty or mismatched
-/// examples, files that cannot be written, a checkpoint that does not fit.
+/// Settings out of their range or without a meaning here (`stored`, `label_smoothing`), a `settings.init` that is no
+/// embedder of this shape, empty or mismatched examples, files that cannot be written, a checkpoint that does not fit.
 pub fn embedder(
     settings: &Settings,
     examples: &Examples,
@@ -52,9 +52,6 @@ pub fn embedder(
     on_event: &mut dyn FnMut(Event<'_>),
 ) -> std::result::Result<Outcome, Error> {
     check(settings, examples, held_out)?;
-    if settings.init.is_some() {
-        return Err(Error::Setting("an embedder begins with random weights; leave `init` out".into()));
-    }
     if settings.stored != Stored::F16 {
         return Err(Error::Setting("an embedder's weights are for Python too, and stored in 16 bits".into()));
     }
@@ -68,15 +65,20 @@ pub fn embedder(
         return Err(Error::Dimension { expected: dim, found: held_out.vectors.ncols() });
     }
     let preset = &settings.preset;
-    let tokenizer = match Saved::tokenizer(settings, out)? {
-        Some(tokenizer) => tokenizer,
-        None => vocabulary::uncased(&examples.texts, preset.vocabulary).map_err(Error::Model)?,
+    let tokenizer = match (Saved::tokenizer(settings, out)?, &settings.init) {
+        (Some(tokenizer), _) => tokenizer,
+        (None, Some(init)) => folder::tokenizer(init)?,
+        (None, None) => vocabulary::uncased(&examples.texts, preset.vocabulary).map_err(Error::Model)?,
     };
     let size = vocabulary::size(&tokenizer);
+    let random = initial::embedder(preset, size, dim, settings.seed)?;
     let start = Start {
         files: folder::files(preset, size, dim, &tokenizer)?,
         max_length: preset.max_length,
-        fresh: initial::embedder(preset, size, dim, settings.seed)?,
+        fresh: match &settings.init {
+            Some(init) => folder::weights(init, &random)?,
+            None => random,
+        },
         tokenizer: &tokenizer,
     };
     run::<Student>(settings, start, examples, held_out, None, out, on_event)

@@ -1,8 +1,13 @@
 //! The files of a sentence-transformers folder beside its weights.
 
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use candle_core::Tensor;
 use serde_json::{Value, json};
 use tokenizers::Tokenizer;
 
+use super::super::super::checkpoint::Weights;
 use super::super::super::config::Preset;
 use super::super::super::t5::{EOS, EPSILON, MAX_DISTANCE, PAD};
 use super::super::initial::BUCKETS;
@@ -39,6 +44,32 @@ pub(super) fn files(
     }
     files.push(("tokenizer.json", tokenizer.to_string(false).map_err(Error::Model)?.into_bytes()));
     Ok(files)
+}
+
+/// The word pieces of an embedder that was trained before.
+pub(super) fn tokenizer(dir: &Path) -> Result<Tokenizer, Error> {
+    let path = dir.join("tokenizer.json");
+    Tokenizer::from_file(&path).map_err(|error| Error::File { path, message: error.to_string() })
+}
+
+/// The weights of an embedder that was trained before: those that `wanted` has, in these shapes.
+pub(super) fn weights(
+    dir: &Path,
+    wanted: &BTreeMap<String, Tensor>,
+) -> Result<BTreeMap<String, Tensor>, Error> {
+    let (mut encoder, mut dense) = (Weights::find(dir)?, Weights::find(dir.join(DENSE))?);
+    let mut found = BTreeMap::new();
+    for (name, like) in wanted {
+        let from = if encoder.has(name) { &mut encoder } else { &mut dense };
+        let tensor = from.tensor(name)?;
+        if tensor.dims() != like.dims() {
+            let (path, dims) = (from.path().to_owned(), tensor.dims());
+            let message = format!("{name} is {dims:?}, and a new embedder's {:?}", like.dims());
+            return Err(Error::File { path, message });
+        }
+        found.insert(name.clone(), tensor);
+    }
+    Ok(found)
 }
 
 fn modules() -> Value {

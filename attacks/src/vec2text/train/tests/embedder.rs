@@ -98,8 +98,8 @@ fn what_no_embedder_can_be_made_of_is_refused() {
     let narrow = Examples { vectors: Array2::ones((20, 3)), ..good.clone() };
     let settings = distilling(2);
     assert!(refused(&settings, &good, &narrow).contains('3'));
-    let begun = Settings { init: Some("model".into()), ..settings.clone() };
-    assert!(refused(&begun, &good, &good).contains("init"));
+    let begun = Settings { init: Some("nowhere".into()), ..settings.clone() };
+    assert!(refused(&begun, &good, &good).contains("nowhere"));
     let smooth = Settings { label_smoothing: 0.1, ..settings.clone() };
     assert!(refused(&smooth, &good, &good).contains("smoothed"));
     let in_8_bits = Settings { stored: Stored::Q8, ..settings.clone() };
@@ -110,4 +110,22 @@ fn what_no_embedder_can_be_made_of_is_refused() {
     distil(&settings, &place.path().join("taken"), None).unwrap();
     let again = distil(&settings, &place.path().join("taken"), None).err().unwrap();
     assert!(again.to_string().contains("a trained model is here already"));
+}
+
+/// What was learned before is where a new training begins, and an embedder of another shape is refused.
+#[test]
+fn a_training_begins_with_a_former_embedder() {
+    let place = tempfile::tempdir().unwrap();
+    let before = place.path().join("before");
+    let first = distil(&distilling(14), &before, None).unwrap().losses;
+    let begun = Settings { init: Some(before.clone()), ..distilling(3) };
+    let after = place.path().join("after");
+    let losses = distil(&begun, &after, None).unwrap().losses;
+    assert!(losses[&1] < 0.9 * first[&1], "{} {}", losses[&1], first[&1]);
+    assert!(
+        fs::read(before.join("tokenizer.json")).unwrap() == fs::read(after.join("tokenizer.json")).unwrap()
+    );
+    let wide = Preset { feed_forward: 2 * begun.preset.feed_forward, ..begun.preset };
+    let error = distil(&Settings { preset: wide, ..begun }, &place.path().join("wide"), None).err().unwrap();
+    assert!(error.to_string().contains("a new embedder's"), "{error}");
 }
