@@ -17,6 +17,8 @@ mod error;
 #[cfg(feature = "evaluate")]
 pub mod evaluate;
 pub mod manual;
+#[cfg(feature = "evaluate")]
+mod partial;
 mod protected;
 
 pub use embedder::Embedder;

@@ -415,39 +415,58 @@ fn chromium() -> Option<PathBuf> {
         .find(|path| path.is_file())
 }
 
-/// The page once more as a browser has read it, at the width of a desk and of a phone.
+/// The page once more as a browser has read it, at the width of a desk and of a phone, in light and in dark.
 fn check_in_browser(page: &Path, marks: usize, rows: usize) {
     let Some(browser) = chromium() else {
         eprintln!("NOT RUN: no Chromium on the PATH nor in EMBOSK_CHROMIUM; the page was read as text alone");
         return;
     };
     for width in [1280, 390] {
-        // a copy that says how wide it is laid out
-        let profile = TempDir::new().unwrap();
-        let measuring = "<script>document.documentElement.dataset.fits = \
-                         document.documentElement.scrollWidth <= window.innerWidth</script></body>";
-        let copy = profile.path().join("page.html");
-        fs::write(&copy, fs::read_to_string(page).unwrap().replace("</body>", measuring)).unwrap();
-        let output = Command::new(&browser)
-            .args([
-                "--headless",
-                "--no-sandbox",
-                "--disable-gpu",
-                "--dump-dom",
-                &format!("--window-size={width},900"),
-            ])
-            .arg(format!("--user-data-dir={}", profile.path().display()))
-            .arg(format!("file://{}", copy.display()))
-            .stderr(Stdio::null())
-            .output()
-            .unwrap();
-        let document = String::from_utf8(output.stdout).unwrap();
-        assert!(output.status.success() && document.contains("<h1>Privacy against utility</h1>"), "{width}");
-        assert_eq!(document.matches("<g class=\"mark ").count(), 2 * marks, "{width}");
-        assert_eq!(document.matches("<tr").count(), rows + 1, "{width}");
-        assert!(document.contains("data-fits=\"true\""), "nothing is wider than the window: {width}");
-        assert!(document.contains("class=\"axes\"") && document.contains("</table>"), "{width}");
+        let [light, dark] = [false, true].map(|dark| {
+            let document = laid_out(&browser, page, width, dark);
+            assert!(document.contains("<h1>Privacy against utility</h1>"), "{width}: {document}");
+            assert_eq!(document.matches("<g class=\"mark ").count(), 2 * marks, "{width}");
+            assert_eq!(document.matches("<tr").count(), rows + 1, "{width}");
+            assert!(document.contains(&format!("data-width=\"{width}\"")), "it is as wide as told: {width}");
+            assert!(document.contains("data-fits=\"true\""), "nothing is wider than the window: {width}");
+            assert!(document.contains(&format!("data-dark=\"{dark}\"")), "{width}");
+            assert!(document.contains("class=\"axes\"") && document.contains("</table>"), "{width}");
+            let colours = document.split_once("data-colours=\"").unwrap().1;
+            colours.split_once('"').unwrap().0.to_owned()
+        });
+        assert_ne!(light, dark, "the page has colours of its own for the dark: {width}");
     }
+}
+
+/// The document as a browser has it, with what it says of itself as attributes. It is in a frame, as a
+/// window has a least width of its own, which is wider than a phone.
+fn laid_out(browser: &Path, page: &Path, width: u32, dark: bool) -> String {
+    let measuring = "<script>const root = document.documentElement, style = getComputedStyle(document.body);\
+                     root.dataset.width = innerWidth; root.dataset.fits = root.scrollWidth <= innerWidth;\
+                     root.dataset.dark = matchMedia('(prefers-color-scheme: dark)').matches;\
+                     root.dataset.colours = style.color + ' on ' + style.backgroundColor;</script></body>";
+    let framed = fs::read_to_string(page).unwrap().replace("</body>", measuring);
+    let framed = framed.replace('&', "&amp;").replace('"', "&quot;");
+    let unpacking = "const it = document.importNode(this.contentDocument.documentElement, true);\
+                     document.documentElement.replaceWith(it)";
+    let wrapper = format!(
+        "<!doctype html><iframe style='width:{width}px;height:900px;border:0' onload=\"{unpacking}\" \
+         srcdoc=\"{framed}\"></iframe>"
+    );
+    let profile = TempDir::new().unwrap();
+    let copy = profile.path().join("page.html");
+    fs::write(&copy, wrapper).unwrap();
+    let scheme = if dark { 0 } else { 1 };
+    let output = Command::new(browser)
+        .args(["--headless", "--no-sandbox", "--disable-gpu", "--hide-scrollbars", "--dump-dom"])
+        .args(["--window-size=1400,1000", &format!("--blink-settings=preferredColorScheme={scheme}")])
+        .arg(format!("--user-data-dir={}", profile.path().display()))
+        .arg(format!("file://{}", copy.display()))
+        .stderr(Stdio::null())
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{width}");
+    String::from_utf8(output.stdout).unwrap()
 }
 
 #[test]

@@ -265,8 +265,9 @@ fn equal_seeds_give_equal_verdicts() {
 #[cfg(feature = "cli")]
 mod command {
     use std::fs;
+    use std::io::{BufRead, BufReader};
     use std::path::Path;
-    use std::process::{Command, Output};
+    use std::process::{Command, Output, Stdio};
 
     use embosk::evaluate::records::{Split, generate};
     use serde_json::Value;
@@ -445,8 +446,12 @@ defense = "gaussian(sigma=0.3)"
         budget(&folder, "budget.toml", |text| text.replace("samples = 24", "samples = 180"));
         let arguments =
             "--budget budget.toml --output out --junit out.xml --baseline base.json --update-baseline";
-        let mut child = gate(folder.path(), arguments).spawn().unwrap();
-        std::thread::sleep(std::time::Duration::from_millis(700));
+        let arguments = format!("{arguments} --verbose");
+        let mut child = gate(folder.path(), &arguments).stderr(Stdio::piped()).spawn().unwrap();
+        // it says what is finished, line by line: then it is in the midst of it
+        let mut said = String::new();
+        BufReader::new(child.stderr.as_mut().unwrap()).read_line(&mut said).unwrap();
+        assert!(!said.is_empty() && child.try_wait().unwrap().is_none(), "{said}");
         // as Ctrl-C does; but that one a shell's background jobs ignore, and their children
         let killed = Command::new("kill").args(["-TERM", &child.id().to_string()]).status().unwrap();
         assert!(killed.success() && !child.wait().unwrap().success());

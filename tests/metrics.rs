@@ -94,6 +94,34 @@ fn retrieval_scores_equal_trec_eval() {
     }
 }
 
+/// Scores and grades of an evaluation of Cranfield, of which the golden file has 40 queries.
+#[test]
+fn a_real_run_scores_as_trec_eval_has_it() {
+    let queries: Vec<Value> = serde_json::from_str(&golden("cranfield-run.json")).unwrap();
+    assert_eq!(queries.len(), 40);
+    for query in &queries {
+        let run: HashMap<String, f32> = serde_json::from_value(query["run"].clone()).unwrap();
+        let grades: HashMap<String, i32> = serde_json::from_value(query["grades"].clone()).unwrap();
+        let unranked = grades.keys().filter(|id| !run.contains_key(*id));
+        let ids: Vec<String> = run.keys().chain(unranked).cloned().collect();
+        // a cosine is above -2, so what was not ranked stays behind
+        let score = |(document, _): (usize, usize)| run.get(&ids[document]).copied().unwrap_or(-2.0);
+        let documents = Array2::from_shape_fn((ids.len(), 1), score);
+        let ranking = search(documents.view(), Array2::eye(1).view(), run.len(), &ids).unwrap().remove(0);
+        let judged: Judged =
+            ids.iter().enumerate().filter_map(|(at, id)| Some((at, *grades.get(id)?))).collect();
+        let found = judged.graded(ranking.iter().map(|&(document, _)| document));
+        for (name, score) in [
+            ("ndcg_cut_10", ndcg(&found, 10)),
+            ("recall_10", recall(&found, 10)),
+            ("recip_rank", mrr(&found, run.len())),
+            ("map", average_precision(&found, run.len())),
+        ] {
+            assert_close(score.unwrap(), &query["expected"][name], &format!("{name}, {}", query["query"]));
+        }
+    }
+}
+
 /// trec_eval counts 0 where there are no judgements at all, and we have no score.
 fn assert_equals_trec_eval(found: &Graded<'_>, depth: usize, expected: &Value, number: usize) {
     for k in [5, 10, 100] {

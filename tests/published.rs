@@ -45,8 +45,8 @@ fn cache(place: &Path) {
 
 fn invert(place: &Path, inverter: &str, embedder: &str, more: &[&str]) -> Output {
     fs::write(place.join("texts.txt"), "a cab bed.\na\n").unwrap();
-    Command::new(env!("CARGO_BIN_EXE_embosk"))
-        .current_dir(place)
+    let width = if more.contains(&"--beam-width") { &[][..] } else { &["--beam-width", "2"] };
+    embosk(place)
         .args([
             "invert",
             "--inverter",
@@ -56,12 +56,61 @@ fn invert(place: &Path, inverter: &str, embedder: &str, more: &[&str]) -> Output
             "--embedder",
             embedder,
         ])
-        .args(["--input", "texts.txt", "--steps", "2", "--beam-width", "2", "--local-queries", "5"])
+        .args(["--input", "texts.txt", "--steps", "2", "--local-queries", "5"])
+        .args(width)
         .args(more)
-        .env("HF_HUB_CACHE", place.join("hub"))
-        .env("HF_HUB_OFFLINE", "1")
         .output()
         .unwrap()
+}
+
+fn embosk(place: &Path) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_embosk"));
+    command.current_dir(place).env("HF_HUB_CACHE", place.join("hub")).env("HF_HUB_OFFLINE", "1");
+    command
+}
+
+/// A published pair in place of an attack's folder, for the corpus of `corpus.txt`.
+fn evaluate(place: &Path, attack: &str) -> Output {
+    fs::write(place.join("corpus.txt"), "a cab bed.\na bad cab.\na dead bee.\n").unwrap();
+    embosk(place)
+        .args(["evaluate", "--attack", attack, "--embedder", "acme/embedder", "--corpus", "corpus.txt"])
+        .args(["--defense", "none", "--adversary", "naive", "--samples", "2", "--format", "json"])
+        .args(["--steps", "1", "--beam-width", "2", "--local-queries", "0", "--cache", "cache"])
+        .output()
+        .unwrap()
+}
+
+#[test]
+fn a_published_pair_is_an_attack() {
+    let place = tempfile::tempdir().unwrap();
+    cache(&place.path().join("hub"));
+    let report = |attack: &str| -> Value {
+        let output = evaluate(place.path(), attack);
+        assert!(output.status.success(), "{attack}: {}", String::from_utf8_lossy(&output.stderr));
+        serde_json::from_slice(&output.stdout).unwrap()
+    };
+    let named = report("acme/inverter+acme/corrector@main");
+    assert!(named.to_string().contains("inverter+corrector@main"), "the report says which: {named}");
+    // the same two in one folder are the same attack
+    let published = Path::new(env!("CARGO_MANIFEST_DIR")).join("attacks/tests/data/published");
+    for (part, from) in [("inverter", "sharded"), ("corrector", "corrector")] {
+        copy(&published.join(from), &place.path().join("pair").join(part));
+        fs::copy(
+            published.join("tokenizer.json"),
+            place.path().join("pair").join(part).join("tokenizer.json"),
+        )
+        .unwrap();
+    }
+    assert_eq!(named["rows"], report("pair")["rows"]);
+
+    for (attack, part) in [
+        ("acme/inverter+acme/none", "acme/none is not in the cache"),
+        ("acme/none+acme/corrector", "acme/none is not in the cache"),
+    ] {
+        let output = evaluate(place.path(), attack);
+        let stderr = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.code() == Some(2) && stderr.contains(part), "{attack}: {stderr}");
+    }
 }
 
 #[test]
@@ -87,6 +136,15 @@ fn names_of_the_hub_are_read_from_its_cache() {
     // batches change nothing, and the published loop makes every step: 1 + 2 + 2·2 queries
     assert_eq!(objects(&["--batch-size", "1"]), inversions);
     assert_eq!(objects(&["--batch-size", "auto:1"]), inversions);
+    assert_eq!(objects(&["--batch-size", "auto"]), inversions);
+    // a bound that a single hypothesis exceeds is not kept in silence
+    for (bound, exceeded) in [("auto", false), ("auto:1", true)] {
+        let wide = ["--batch-size", bound, "--beam-width", "256", "--steps", "0"];
+        let output = invert(place.path(), "acme/inverter", "acme/embedder", &wide);
+        let stderr = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "{stderr}");
+        assert_eq!(stderr.contains("even batches of one hypothesis may take"), exceeded, "{bound}: {stderr}");
+    }
     for more in [&["--paper"][..], &["--paper", "--weights", "bf16"], &["--paper", "--weights", "q8"]] {
         for found in objects(more) {
             assert_eq!((found["steps"].as_array().unwrap().len(), found["queries"].as_u64()), (3, Some(7)));

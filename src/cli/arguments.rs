@@ -15,7 +15,8 @@ pub(crate) struct Arguments {
     #[arg(long, default_value = models::REFERENCE, value_name = "E")]
     embedder: String,
     /// The attack: a folder with an inverter and a corrector, the name of a shipped pair (reference or
-    /// minilm), or `none` to measure retrieval alone. Without it: the shipped pair that was trained on the
+    /// minilm), INVERTER+CORRECTOR, each a folder or the name of a model on the hub (owner/model), or `none`
+    /// to measure retrieval alone. Without it: the shipped pair that was trained on the
     /// embedder (with --surrogate, on that one), else minilm.
     #[arg(long, value_name = "DIR")]
     pub(crate) attack: Option<String>,

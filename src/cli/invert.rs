@@ -3,6 +3,7 @@ use std::process::ExitCode;
 
 use clap::ValueEnum;
 use embosk::Embedder;
+use embosk::attacks::vec2text::threads::threads;
 use embosk::attacks::vec2text::{Precision, Vec2Text};
 use embosk::attacks::{Attack, Inversion};
 use embosk::embedder::SentenceTransformer;
@@ -11,10 +12,12 @@ use ndarray::{Array2, Axis};
 use serde_json::json;
 
 use super::models::{self, Search};
-use super::{CliError, embed, files, print, progress, remark};
+use super::{CliError, embed, files, print, progress, remark, warn};
 
 /// Vectors that are attacked together, and then printed.
 const BATCH: usize = 64;
+/// Mebibytes that `--batch-size auto` stays within.
+const BOUND: usize = 1024;
 
 /// Turn vectors back into text with vec2text.
 #[derive(Debug, clap::Args)]
@@ -44,8 +47,8 @@ pub(crate) struct Args {
     #[arg(long)]
     paper: bool,
     /// Hypotheses that each thread decodes together; or auto:MIB, as many as stay within so much memory
-    /// beside the weights.
-    #[arg(long, value_name = "N|auto:MIB", default_value = "16", value_parser = batch_size)]
+    /// beside the weights; auto is auto:1024.
+    #[arg(long, value_name = "N|auto[:MIB]", default_value = "16", value_parser = batch_size)]
     batch_size: BatchSize,
     /// How the models' weights are held: f32, bf16 (half the memory) or q8 (a quarter; 8 bits, with a scale
     /// for 32 values).
@@ -70,11 +73,24 @@ enum BatchSize {
 
 fn batch_size(text: &str) -> Result<BatchSize, &'static str> {
     let number = |text: &str| text.parse().ok().filter(|number| (1..=1 << 20).contains(number));
-    let size = match text.strip_prefix("auto:") {
-        Some(size) => number(size).map(BatchSize::Mebibytes),
-        None => number(text).map(BatchSize::Hypotheses),
+    let size = match (text, text.strip_prefix("auto:")) {
+        ("auto", _) => Some(BatchSize::Mebibytes(BOUND)),
+        (_, Some(size)) => number(size).map(BatchSize::Mebibytes),
+        _ => number(text).map(BatchSize::Hypotheses),
     };
-    size.ok_or("a batch size is a whole number above 0, or auto:MIB, such as auto:2000")
+    size.ok_or("a batch size is a whole number above 0, auto, or auto:MIB, such as auto:2000")
+}
+
+/// The batch size that stays within so much memory. Where none does, that is said.
+fn within(attack: Vec2Text, mebibytes: usize) -> Vec2Text {
+    let least = (attack.batch_memory() * threads()).div_ceil(1 << 20);
+    if least > mebibytes {
+        warn(&format!(
+            "warning: even batches of one hypothesis may take {least} MiB on all threads, more than the \
+             {mebibytes} MiB of --batch-size; a narrower --beam-width takes less"
+        ));
+    }
+    attack.batch_size_within(mebibytes << 20)
 }
 
 pub(crate) fn run(args: &Args) -> Result<ExitCode, CliError> {
@@ -93,7 +109,7 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode, CliError> {
     let attack = args.search.apply(attack).paper(args.paper).precision(args.weights)?;
     let attack = match args.batch_size {
         BatchSize::Hypotheses(count) => attack.batch_size(count),
-        BatchSize::Mebibytes(size) => attack.batch_size_within(size << 20),
+        BatchSize::Mebibytes(size) => within(attack, size),
     };
     models::fit(&attack, &embedder)?;
     let embedder = if args.paper { embedder.max_length(attack.max_length())? } else { embedder };

@@ -123,10 +123,19 @@ impl Search {
     }
 }
 
-/// What `--attack` names: a folder with `inverter` and perhaps `corrector`, or a shipped pair.
+/// What `--attack` names: a folder with `inverter` and perhaps `corrector`, a shipped pair, or
+/// `INVERTER+CORRECTOR`, each as [`pair`] takes it.
 pub(crate) fn attack(name: &str) -> Result<Vec2Text, CliError> {
-    let path = Path::new(name);
-    Ok(if path.is_dir() { Vec2Text::load(path)? } else { Vec2Text::shipped(name)? })
+    match (Path::new(name), two(name)) {
+        (path, _) if path.is_dir() => Ok(Vec2Text::load(path)?),
+        (_, Some((inverter, corrector))) => pair(inverter, Some(corrector)),
+        _ => Ok(Vec2Text::shipped(name)?),
+    }
+}
+
+/// The models of `INVERTER+CORRECTOR`; none where the whole is a folder's name.
+pub(crate) fn two(name: &str) -> Option<(&str, &str)> {
+    name.split_once('+').filter(|_| !Path::new(name).is_dir())
 }
 
 /// The attack where none is named: the shipped one that was trained on the embedder, else that for MiniLM.

@@ -9,17 +9,23 @@ use embosk::attacks::vec2text::shipped;
 use embosk::evaluate::Adversary;
 use serde_json::Value;
 
-use super::CliError;
+use super::{CliError, models};
 
 /// For each model of the attack, the stacks that it was trained on, as its `manifest.json` names them; none
 /// where there is no such file.
 pub(super) fn trained_on(name: &str) -> Result<BTreeMap<&'static str, Vec<String>>, CliError> {
-    let path = Path::new(name);
-    let folder = if path.is_dir() { Location::from(path) } else { shipped(name)? };
-    Ok(["inverter", "corrector"]
-        .into_iter()
-        .filter_map(|part| Some((part, read(&folder.join(part))?)))
-        .collect())
+    let parts = match (Path::new(name), models::two(name)) {
+        (path, _) if path.is_dir() => ["inverter", "corrector"].map(|part| Location::from(path).join(part)),
+        (_, Some((inverter, corrector))) => {
+            [models::folder(inverter, "inverter")?, models::folder(corrector, "corrector")?]
+        }
+        _ => {
+            let folder = shipped(name)?;
+            ["inverter", "corrector"].map(|part| folder.join(part))
+        }
+    };
+    let named = ["inverter", "corrector"].into_iter().zip(parts);
+    Ok(named.filter_map(|(part, model)| Some((part, read(&model)?))).collect())
 }
 
 fn read(model: &Location) -> Option<Vec<String>> {

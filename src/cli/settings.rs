@@ -172,8 +172,12 @@ impl Settings {
     }
 }
 
-/// What a report calls a folder: its own name, as the way to it differs between machines.
+/// What a report calls a folder: its own name, as the way to it differs between machines. Two models are
+/// called by both.
 fn title(name: &str) -> String {
+    if let Some((inverter, corrector)) = models::two(name) {
+        return format!("{}+{}", title(inverter), title(corrector));
+    }
     Path::new(name).file_name().map_or_else(|| name.to_owned(), |name| name.to_string_lossy().into_owned())
 }
 
@@ -245,5 +249,6 @@ mod tests {
         assert_eq!(title("minilm"), "minilm");
         assert_eq!(title("/home/ann/../my-attack/"), "my-attack");
         assert_eq!(title(".."), "..");
+        assert_eq!(title("/home/ann/inverter+owner/corrector@main"), "inverter+corrector@main");
     }
 }

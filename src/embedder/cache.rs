@@ -7,7 +7,7 @@ use ndarray::{Array2, ArrayViewMut2, Axis, s};
 use sha2::{Digest, Sha256};
 
 use super::Embedder;
-use crate::Error;
+use crate::{Error, partial};
 
 /// Texts a file: a killed run loses at most this much work.
 const CHUNK: usize = 4096;
@@ -17,7 +17,9 @@ const PIECE: usize = 1024;
 /// A folder of embeddings, a file for every 4,096 texts, named by what it holds.
 ///
 /// A file's name is the SHA-256 of the embedder's identity and the texts, its content the vectors
-/// as little-endian `f32`, row after row. Files are written whole or not at all.
+/// as little-endian `f32`, row after row. Files are written whole or not at all; what killed processes left
+/// half written is removed when the folder is opened: at once where Linux tells that they are gone, else
+/// after an hour.
 #[derive(Debug, Clone)]
 pub struct EmbeddingCache {
     dir: PathBuf,
@@ -33,6 +35,7 @@ impl EmbeddingCache {
     pub fn new(dir: impl Into<PathBuf>, identity: impl Into<String>) -> Result<Self, Error> {
         let dir = dir.into();
         fs::create_dir_all(&dir).map_err(|error| Error::file(&dir, error))?;
+        partial::remove_stale(&dir);
         Ok(Self { dir, identity: identity.into() })
     }
 
@@ -103,11 +106,7 @@ fn embed_to(
         return Err(Error::Embedder("a vector holds a value that is not finite".into()));
     }
     let bytes: Vec<u8> = rows.iter().flat_map(|value| value.to_le_bytes()).collect();
-    let partial = path.with_extension(format!("{}.partial", std::process::id()));
-    fs::write(&partial, bytes).and_then(|()| fs::rename(&partial, path)).map_err(|error| {
-        let _ = fs::remove_file(&partial);
-        Error::file(path, error)
-    })?;
+    partial::write(path, &bytes)?;
     Ok(rows)
 }
 

@@ -7,7 +7,7 @@ use embosk_defenses::Stack;
 
 use super::Corpus;
 use super::retrieval::{Ranking, run_file};
-use crate::Error;
+use crate::{Error, partial};
 
 /// How many documents a run file has for a query.
 pub(super) const DEPTH: usize = 100;
@@ -21,11 +21,9 @@ pub(super) fn write(
 ) -> Result<(), Error> {
     let name = format!("{number}-{}", file_name(&stack.to_string()));
     let run = run_file("embosk", corpus.query_ids(), corpus.ids(), rankings)?;
-    let (path, partial) =
-        (folder.join(format!("{name}.run")), folder.join(format!("{name}.{}.partial", std::process::id())));
     fs::create_dir_all(folder).map_err(|error| Error::file(folder, error))?;
-    fs::write(&partial, run).map_err(|error| Error::file(&partial, error))?;
-    fs::rename(&partial, &path).map_err(|error| Error::file(&path, error))
+    partial::remove_stale(folder);
+    partial::write(&folder.join(format!("{name}.run")), run.as_bytes())
 }
 
 /// A spec as part of a file's name: `gaussian-sigma-0.01`. The number before it tells apart what is cut off.

@@ -196,10 +196,16 @@ impl Source<'_> {
         models::stack(&found).map_err(|error| self.error(spec.span(), error))
     }
 
-    /// A path where there is one, and else a name.
+    /// A path where there is one, and else a name; of `INVERTER+CORRECTOR` each by itself.
     fn existing(&self, name: &str) -> String {
         let path = self.beside(name);
-        if path.is_dir() { path.display().to_string() } else { name.to_owned() }
+        match name.split_once('+') {
+            _ if path.is_dir() => path.display().to_string(),
+            Some((inverter, corrector)) => {
+                format!("{}+{}", self.existing(inverter), self.existing(corrector))
+            }
+            None => name.to_owned(),
+        }
     }
 
     fn corpus(&self, spec: &str) -> String {
@@ -263,6 +269,8 @@ mod tests {
         )
         .unwrap();
         let Settings { embedder, corpus, attack, search, stacks, .. } = &file.settings;
+        let pair = file.existing("model+owner/corrector");
+        assert!(Path::new(&pair).is_absolute() && pair.ends_with("model+owner/corrector"));
         assert!(embedder.ends_with("model") && Path::new(embedder).is_absolute());
         assert_eq!((file.settings.samples, search.local_queries, search.steps), (300, 0, 20));
         assert_eq!((corpus.as_str(), attack.as_deref()), ("records", None));

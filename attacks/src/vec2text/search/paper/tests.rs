@@ -111,8 +111,8 @@ fn compared(attack: &Vec2Text, beams: usize, name: &str) -> HashSet<String> {
     texts
 }
 
-/// On every vector a cosine that is at least the loop's; with a small budget for the local search, at most
-/// half of the loop's queries.
+/// On every vector a cosine that is at least the loop's; with the local search bounded to two queries, at
+/// most half of the loop's queries over all vectors.
 #[test]
 fn the_default_mode_is_never_behind_the_loop() {
     let targets = targets(&courses());
