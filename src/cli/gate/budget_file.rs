@@ -269,8 +269,6 @@ mod tests {
         )
         .unwrap();
         let Settings { embedder, corpus, attack, search, stacks, .. } = &file.settings;
-        let pair = file.existing("model+owner/corrector");
-        assert!(Path::new(&pair).is_absolute() && pair.ends_with("model+owner/corrector"));
         assert!(embedder.ends_with("model") && Path::new(embedder).is_absolute());
         assert_eq!((file.settings.samples, search.local_queries, search.steps), (300, 0, 20));
         assert_eq!((corpus.as_str(), attack.as_deref()), ("records", None));
