@@ -456,7 +456,7 @@ fn laid_out(browser: &Path, page: &Path, width: u32, dark: bool) -> String {
     let profile = TempDir::new().unwrap();
     let copy = profile.path().join("page.html");
     fs::write(&copy, wrapper).unwrap();
-    let scheme = if dark { 0 } else { 1 };
+    let scheme = i32::from(!dark);
     let output = Command::new(browser)
         .args(["--headless", "--no-sandbox", "--disable-gpu", "--hide-scrollbars", "--dump-dom"])
         .args(["--window-size=1400,1000", &format!("--blink-settings=preferredColorScheme={scheme}")])

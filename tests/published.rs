@@ -45,7 +45,6 @@ fn cache(place: &Path) {
 
 fn invert(place: &Path, inverter: &str, embedder: &str, more: &[&str]) -> Output {
     fs::write(place.join("texts.txt"), "a cab bed.\na\n").unwrap();
-    let width = if more.contains(&"--beam-width") { &[][..] } else { &["--beam-width", "2"] };
     embosk(place)
         .args([
             "invert",
@@ -56,8 +55,7 @@ fn invert(place: &Path, inverter: &str, embedder: &str, more: &[&str]) -> Output
             "--embedder",
             embedder,
         ])
-        .args(["--input", "texts.txt", "--steps", "2", "--local-queries", "5"])
-        .args(width)
+        .args(["--input", "texts.txt", "--steps", "2", "--beam-width", "2", "--local-queries", "5"])
         .args(more)
         .output()
         .unwrap()
@@ -86,7 +84,8 @@ fn a_published_pair_is_an_attack() {
     cache(&place.path().join("hub"));
     let report = |attack: &str| -> Value {
         let output = evaluate(place.path(), attack);
-        assert!(output.status.success(), "{attack}: {}", String::from_utf8_lossy(&output.stderr));
+        // random weights bring nothing back, and the report that says so is whole
+        assert_eq!(output.status.code(), Some(3), "{attack}: {}", String::from_utf8_lossy(&output.stderr));
         serde_json::from_slice(&output.stdout).unwrap()
     };
     let named = report("acme/inverter+acme/corrector@main");
@@ -137,14 +136,6 @@ fn names_of_the_hub_are_read_from_its_cache() {
     assert_eq!(objects(&["--batch-size", "1"]), inversions);
     assert_eq!(objects(&["--batch-size", "auto:1"]), inversions);
     assert_eq!(objects(&["--batch-size", "auto"]), inversions);
-    // a bound that a single hypothesis exceeds is not kept in silence
-    for (bound, exceeded) in [("auto", false), ("auto:1", true)] {
-        let wide = ["--batch-size", bound, "--beam-width", "256", "--steps", "0"];
-        let output = invert(place.path(), "acme/inverter", "acme/embedder", &wide);
-        let stderr = String::from_utf8_lossy(&output.stderr);
-        assert!(output.status.success(), "{stderr}");
-        assert_eq!(stderr.contains("even batches of one hypothesis may take"), exceeded, "{bound}: {stderr}");
-    }
     for more in [&["--paper"][..], &["--paper", "--weights", "bf16"], &["--paper", "--weights", "q8"]] {
         for found in objects(more) {
             assert_eq!((found["steps"].as_array().unwrap().len(), found["queries"].as_u64()), (3, Some(7)));

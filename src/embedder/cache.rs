@@ -149,7 +149,7 @@ mod tests {
         };
         let (first, count) = embed(&cache);
         assert_eq!(count, texts.len());
-        assert_eq!(first[[CHUNK + 3, 1]], (texts[CHUNK + 3].len() + 1) as f32);
+        assert_eq!(first[[CHUNK + 3, 1]] as usize, texts[CHUNK + 3].len() + 1);
         assert_eq!(embed(&cache), (first.clone(), 0));
         let file = cache.file_name(&texts[..CHUNK]);
         let whole = fs::read(place.path().join(&file)).unwrap();
