@@ -1,7 +1,7 @@
 //! Downloads into the cache.
 
 use std::env;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use hf_hub::api::sync::{ApiBuilder, ApiRepo};
 use hf_hub::{Cache, Repo, RepoType};
@@ -62,7 +62,8 @@ fn needed<'a>(all: &[&'a str]) -> Vec<&'a str> {
         let place = u8::from(folder.is_empty() || folder.ends_with("_Transformer"));
         if !module(folder) {
             continue;
-        } else if name.ends_with(".json") {
+        }
+        if Path::new(name).extension().is_some_and(|ending| ending == "json") {
             if !name.contains("bin.index") || !safe(folder) {
                 needed.push((0, file));
             }
