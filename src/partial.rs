@@ -8,6 +8,9 @@ use crate::Error;
 
 /// What is longer in the writing belongs to nobody any more.
 const STALE: Duration = Duration::from_secs(60 * 60);
+/// No living process takes so long to write a file; one of another machine or container cannot be told from
+/// a dead one before.
+const WRITTEN: Duration = Duration::from_secs(60);
 
 /// Writes `path` whole or not at all: first to `path.<process>.partial`.
 pub(crate) fn write(path: &Path, bytes: &[u8]) -> Result<(), Error> {
@@ -25,7 +28,9 @@ pub(crate) fn remove_stale(folder: &Path) {
     let Ok(entries) = fs::read_dir(folder) else { return };
     for entry in entries.flatten() {
         let path = entry.path();
-        if process(&path).is_some_and(|process| is_dead(process) || is_old(&path)) {
+        if process(&path)
+            .is_some_and(|process| is_older(&path, if is_dead(process) { WRITTEN } else { STALE }))
+        {
             let _ = fs::remove_file(path);
         }
     }
@@ -42,9 +47,9 @@ fn is_dead(process: u32) -> bool {
     Path::new("/proc/self").exists() && !Path::new("/proc").join(process.to_string()).exists()
 }
 
-fn is_old(path: &Path) -> bool {
+fn is_older(path: &Path, than: Duration) -> bool {
     let written = fs::metadata(path).and_then(|it| it.modified());
-    written.is_ok_and(|at| SystemTime::now().duration_since(at).is_ok_and(|age| age > STALE))
+    written.is_ok_and(|at| SystemTime::now().duration_since(at).is_ok_and(|age| age > than))
 }
 
 #[cfg(test)]
@@ -62,13 +67,18 @@ mod tests {
         for name in [&living, &dead, "b.f32.partial", "c.partial", "d.f32.17"] {
             fs::write(path(name), "half").unwrap();
         }
-        let old = format!("e.{}.partial", std::process::id());
-        let file = fs::File::create(path(&old)).unwrap();
-        file.set_modified(SystemTime::now() - 2 * STALE).unwrap();
+        let (old, elsewhere) =
+            (format!("e.{}.partial", std::process::id()), format!("f.{}.partial", u32::MAX));
+        let written = |name: &str, before: Duration| {
+            fs::File::create(path(name)).unwrap().set_modified(SystemTime::now() - before).unwrap();
+        };
+        written(&old, 2 * STALE);
+        written(&dead, 2 * WRITTEN);
+        written(&elsewhere, Duration::ZERO);
         remove_stale(folder.path());
         assert_eq!(path(&dead).exists(), !Path::new("/proc/self").exists());
         assert!(!path(&old).exists());
-        for name in [&living, "b.f32.partial", "c.partial", "d.f32.17"] {
+        for name in [&living, &elsewhere, "b.f32.partial", "c.partial", "d.f32.17"] {
             assert!(path(name).exists(), "{name}");
         }
         write(&path("a.f32"), b"whole").unwrap();

@@ -312,6 +312,20 @@ fn a_retrained_attack_follows_the_map_of_another() {
     assert!(restored(1) < restored(2), "{} {}", restored(1), restored(2));
 }
 
+/// Else the ordinary attack would be run under his name.
+#[test]
+fn who_follows_a_map_needs_a_retrained_attack_and_the_vectors_for_it() {
+    let corpus = Corpus::records(300, 1);
+    let refused = |spec: &str, evaluation: Evaluation<Arc<Words>>| {
+        evaluation.defense(rotation()).adversary(spec.parse().unwrap()).run().unwrap_err().to_string()
+    };
+    let without = refused("retrained(leaked(100))", attacked(&corpus));
+    assert!(without.contains("`retrained(leaked(100))` needs an attack that was trained"), "{without}");
+    let too_few = refused("retrained(unpaired(5))", attacked(&corpus).retrained(knowing(&corpus)));
+    assert!(too_few.contains("`unpaired(5)` needs"), "{too_few}");
+    assert!("retrained(retrained(leaked(5)))".parse::<Adversary>().is_err());
+}
+
 #[test]
 fn every_adversary_that_the_corpus_has_room_for_is_run() {
     let corpus = Corpus::records(300, 1);

@@ -79,7 +79,12 @@ pub(crate) struct Cache {
 
 impl Cache {
     pub(crate) fn embeddings(&self, embedder: &SentenceTransformer) -> Result<EmbeddingCache, CliError> {
-        Ok(EmbeddingCache::new(self.cache.join("embeddings"), embedder.hash())?)
+        // a GPU's products are less exact
+        let identity = match embedder.device().is_cpu() {
+            true => embedder.hash().to_owned(),
+            false => format!("{} on a GPU", embedder.hash()),
+        };
+        Ok(EmbeddingCache::new(self.cache.join("embeddings"), identity)?)
     }
 
     /// The folder of hypotheses.

@@ -18,8 +18,8 @@ const PIECE: usize = 1024;
 ///
 /// A file's name is the SHA-256 of the embedder's identity and the texts, its content the vectors
 /// as little-endian `f32`, row after row. Files are written whole or not at all; what killed processes left
-/// half written is removed when the folder is opened: at once where Linux tells that they are gone, else
-/// after an hour.
+/// half written is removed when the folder is opened: after a minute where Linux tells that they are gone,
+/// else after an hour.
 #[derive(Debug, Clone)]
 pub struct EmbeddingCache {
     dir: PathBuf,

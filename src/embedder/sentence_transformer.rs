@@ -66,8 +66,8 @@ impl SentenceTransformer {
         Self::load_on(dir, &Device::Cpu)
     }
 
-    /// Loads a folder as [`load`](Self::load) does, to run on a device. The hash does not depend on it; the last
-    /// bits of the vectors do.
+    /// Loads a folder as [`load`](Self::load) does, to run on a device. The hash does not depend on it; the vectors'
+    /// last bits do, and with products in TF32 those from the tenth on.
     ///
     /// # Errors
     /// As [`load`](Self::load), and where the device cannot hold the model.
@@ -144,6 +144,11 @@ impl SentenceTransformer {
     /// The vectors' dimension.
     pub fn dimension(&self) -> usize {
         self.dimension
+    }
+
+    /// Where it runs.
+    pub fn device(&self) -> &Device {
+        &self.device
     }
 
     /// The SHA-256 of all files that the vectors depend on, in hexadecimal; another one where texts are cut

@@ -195,9 +195,11 @@ impl FromStr for Adversary {
 
 /// Behind the map of another adversary.
 fn retrained(argument: &str) -> Result<Adversary, Error> {
-    match argument.parse() {
-        Ok(Leaked(pairs)) => Ok(RetrainedAfter(Undoing::Leaked(pairs))),
-        Ok(Unpaired(vectors)) => Ok(RetrainedAfter(Undoing::Unpaired(vectors))),
+    // not read again and again where somebody nests it a million times
+    let undoing = (!argument.trim_start().starts_with("retrained")).then(|| argument.parse());
+    match undoing {
+        Some(Ok(Leaked(pairs))) => Ok(RetrainedAfter(Undoing::Leaked(pairs))),
+        Some(Ok(Unpaired(vectors))) => Ok(RetrainedAfter(Undoing::Unpaired(vectors))),
         _ => Err(Error::Setting(
             "`retrained` takes nothing in parentheses, or who undoes the key for it: retrained(leaked(768)) or \
              retrained(unpaired(10000))"

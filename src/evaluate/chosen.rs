@@ -61,11 +61,13 @@ fn possible<E>(
         ));
     }
     match adversary {
-        Adversary::Retrained if evaluation.retrained.is_none() || evaluation.surrogate.is_some() => refuse(
-            "`retrained` needs an attack that was trained on protected vectors of the embedder itself: `embosk train \
-             --defense` makes one, `--retrained` names it"
-                .into(),
-        ),
+        it if it.is_retrained() && (evaluation.retrained.is_none() || evaluation.surrogate.is_some()) => {
+            refuse(format!(
+                "`{it}` needs an attack that was trained on protected vectors of the embedder itself: `embosk train \
+                 --defense` makes one, `--retrained` names it"
+            ))
+        }
+        Adversary::RetrainedAfter(undoing) => possible(evaluation, undoing.adversary(), own, texts, spare),
         Adversary::Unpaired(vectors) if vectors < CLOUD => {
             refuse(format!("`{adversary}` needs {CLOUD} vectors at least: the shape of fewer says nothing"))
         }

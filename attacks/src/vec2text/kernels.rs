@@ -104,18 +104,9 @@ impl CustomOp2 for RmsNorm {
         weight: &CudaStorage,
         weight_layout: &Layout,
     ) -> Result<(CudaStorage, Shape)> {
-        let width = last(x_layout)?;
-        let launch = cuda::Launch {
-            kernel: "rms_norm",
-            values: &[(x, x_layout), (weight, weight_layout)],
-            indices: None,
-            out: x_layout.shape().clone(),
-            rows: x_layout.shape().elem_count() / width.max(1),
-            width,
-            parameter: self.epsilon,
-            adds: cuda::Adds::Nothing,
-        };
-        launch.run(cuda::device(x))
+        cuda::Launch::new("rms_norm", &[(x, x_layout), (weight, weight_layout)], x_layout.shape())?
+            .parameter(self.epsilon)
+            .run()
     }
     fn bwd(
         &self,
@@ -175,18 +166,13 @@ impl CustomOp3 for RmsNormOfInput {
         grad: &CudaStorage,
         grad_layout: &Layout,
     ) -> Result<(CudaStorage, Shape)> {
-        let width = last(x_layout)?;
-        let launch = cuda::Launch {
-            kernel: "rms_norm_of_input",
-            values: &[(x, x_layout), (weight, weight_layout), (grad, grad_layout)],
-            indices: None,
-            out: x_layout.shape().clone(),
-            rows: x_layout.shape().elem_count() / width.max(1),
-            width,
-            parameter: self.epsilon,
-            adds: cuda::Adds::Nothing,
-        };
-        launch.run(cuda::device(x))
+        cuda::Launch::new(
+            "rms_norm_of_input",
+            &[(x, x_layout), (weight, weight_layout), (grad, grad_layout)],
+            x_layout.shape(),
+        )?
+        .parameter(self.epsilon)
+        .run()
     }
 }
 
@@ -230,18 +216,10 @@ impl CustomOp3 for RmsNormOfWeight {
         grad: &CudaStorage,
         grad_layout: &Layout,
     ) -> Result<(CudaStorage, Shape)> {
-        let width = last(x_layout)?;
-        let launch = cuda::Launch {
-            kernel: "rms_norm_of_weight",
-            values: &[(x, x_layout), (grad, grad_layout)],
-            indices: None,
-            out: weight_layout.shape().clone(),
-            rows: x_layout.shape().elem_count() / width.max(1),
-            width,
-            parameter: self.epsilon,
-            adds: cuda::Adds::Columns,
-        };
-        launch.run(cuda::device(x))
+        cuda::Launch::new("rms_norm_of_weight", &[(x, x_layout), (grad, grad_layout)], weight_layout.shape())?
+            .parameter(self.epsilon)
+            .adds(cuda::Adds::Columns)
+            .run()
     }
 }
 
@@ -261,18 +239,7 @@ impl CustomOp1 for Softmax {
 
     #[cfg(feature = "cuda")]
     fn cuda_fwd(&self, x: &CudaStorage, x_layout: &Layout) -> Result<(CudaStorage, Shape)> {
-        let width = last(x_layout)?;
-        let launch = cuda::Launch {
-            kernel: "softmax",
-            values: &[(x, x_layout)],
-            indices: None,
-            out: x_layout.shape().clone(),
-            rows: x_layout.shape().elem_count() / width.max(1),
-            width,
-            parameter: 0.0,
-            adds: cuda::Adds::Nothing,
-        };
-        launch.run(cuda::device(x))
+        cuda::Launch::new("softmax", &[(x, x_layout)], x_layout.shape())?.run()
     }
     fn bwd(&self, _: &Tensor, result: &Tensor, grad: &Tensor) -> Result<Option<Tensor>> {
         result.apply_op2_no_bwd(&grad.contiguous()?, &SoftmaxBackward).map(Some)
@@ -317,18 +284,7 @@ impl CustomOp2 for SoftmaxBackward {
         grad: &CudaStorage,
         grad_layout: &Layout,
     ) -> Result<(CudaStorage, Shape)> {
-        let width = last(y_layout)?;
-        let launch = cuda::Launch {
-            kernel: "softmax_backward",
-            values: &[(y, y_layout), (grad, grad_layout)],
-            indices: None,
-            out: y_layout.shape().clone(),
-            rows: y_layout.shape().elem_count() / width.max(1),
-            width,
-            parameter: 0.0,
-            adds: cuda::Adds::Nothing,
-        };
-        launch.run(cuda::device(y))
+        cuda::Launch::new("softmax_backward", &[(y, y_layout), (grad, grad_layout)], y_layout.shape())?.run()
     }
 }
 
@@ -346,18 +302,7 @@ impl CustomOp1 for Relu {
 
     #[cfg(feature = "cuda")]
     fn cuda_fwd(&self, x: &CudaStorage, x_layout: &Layout) -> Result<(CudaStorage, Shape)> {
-        let width = last(x_layout)?;
-        let launch = cuda::Launch {
-            kernel: "relu",
-            values: &[(x, x_layout)],
-            indices: None,
-            out: x_layout.shape().clone(),
-            rows: x_layout.shape().elem_count() / width.max(1),
-            width,
-            parameter: 0.0,
-            adds: cuda::Adds::Nothing,
-        };
-        launch.run(cuda::device(x))
+        cuda::Launch::new("relu", &[(x, x_layout)], x_layout.shape())?.run()
     }
 
     fn bwd(&self, _: &Tensor, result: &Tensor, grad: &Tensor) -> Result<Option<Tensor>> {
@@ -392,18 +337,7 @@ impl CustomOp2 for ReluBackward {
         grad: &CudaStorage,
         grad_layout: &Layout,
     ) -> Result<(CudaStorage, Shape)> {
-        let width = last(y_layout)?;
-        let launch = cuda::Launch {
-            kernel: "relu_backward",
-            values: &[(y, y_layout), (grad, grad_layout)],
-            indices: None,
-            out: y_layout.shape().clone(),
-            rows: y_layout.shape().elem_count() / width.max(1),
-            width,
-            parameter: 0.0,
-            adds: cuda::Adds::Nothing,
-        };
-        launch.run(cuda::device(y))
+        cuda::Launch::new("relu_backward", &[(y, y_layout), (grad, grad_layout)], y_layout.shape())?.run()
     }
 }
 
@@ -443,18 +377,9 @@ impl CustomOp2 for CrossEntropy {
         targets: &CudaStorage,
         targets_layout: &Layout,
     ) -> Result<(CudaStorage, Shape)> {
-        let width = last(logits_layout)?;
-        let launch = cuda::Launch {
-            kernel: "cross_entropy",
-            values: &[(logits, logits_layout)],
-            indices: Some((targets, targets_layout)),
-            out: targets_layout.shape().clone(),
-            rows: logits_layout.shape().elem_count() / width.max(1),
-            width,
-            parameter: 0.0,
-            adds: cuda::Adds::Nothing,
-        };
-        launch.run(cuda::device(logits))
+        cuda::Launch::new("cross_entropy", &[(logits, logits_layout)], targets_layout.shape())?
+            .indices(targets, targets_layout)
+            .run()
     }
     fn bwd(
         &self,
@@ -514,18 +439,13 @@ impl CustomOp3 for CrossEntropyBackward {
         grad: &CudaStorage,
         grad_layout: &Layout,
     ) -> Result<(CudaStorage, Shape)> {
-        let width = last(logits_layout)?;
-        let launch = cuda::Launch {
-            kernel: "cross_entropy_backward",
-            values: &[(logits, logits_layout), (grad, grad_layout)],
-            indices: Some((targets, targets_layout)),
-            out: logits_layout.shape().clone(),
-            rows: logits_layout.shape().elem_count() / width.max(1),
-            width,
-            parameter: 0.0,
-            adds: cuda::Adds::Nothing,
-        };
-        launch.run(cuda::device(logits))
+        cuda::Launch::new(
+            "cross_entropy_backward",
+            &[(logits, logits_layout), (grad, grad_layout)],
+            logits_layout.shape(),
+        )?
+        .indices(targets, targets_layout)
+        .run()
     }
 }
 

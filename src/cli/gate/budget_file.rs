@@ -260,6 +260,15 @@ mod tests {
     }
 
     #[test]
+    fn each_model_of_a_pair_is_looked_for_by_itself() {
+        let folder = tempfile::tempdir().unwrap();
+        fs::create_dir(folder.path().join("model")).unwrap();
+        let source = Source { path: &folder.path().join("budget.toml"), text: "" };
+        let expected = format!("{}+owner/corrector", folder.path().join("model").display());
+        assert_eq!(source.existing("model+owner/corrector"), expected);
+    }
+
+    #[test]
     fn a_budget_is_read_with_its_paths_and_lines() {
         let file = read(
             "embedder = \"model\"\nsamples = 300\nadversaries = [\"naive\", \"leaked(768)\"]\n\

@@ -6,24 +6,29 @@ use candle_core::backend::BackendStorage;
 use candle_core::cuda_backend::cudarc::driver::{CudaView, LaunchConfig, PushKernelArg};
 use candle_core::cuda_backend::cudarc::nvrtc::compile_ptx;
 use candle_core::cuda_backend::{CudaStorage, WrapErr};
-use candle_core::{CudaDevice, Layout, Result, Shape, bail};
+use candle_core::{Layout, Result, Shape, bail};
+
+use super::last;
 
 /// Rows that a block works on: a warp each.
 const WARPS: usize = 8;
 /// Blocks that add up rows, each of many.
 const ADDING_BLOCKS: usize = 264;
 
-/// What a kernel is given: values, perhaps indices, then what it writes.
+/// What a kernel is given: values, perhaps indices, then what it writes. The first values say how many rows
+/// there are, and how wide they are.
 pub(super) struct Launch<'a> {
-    pub(super) kernel: &'a str,
-    pub(super) values: &'a [(&'a CudaStorage, &'a Layout)],
-    pub(super) indices: Option<(&'a CudaStorage, &'a Layout)>,
-    pub(super) out: Shape,
-    pub(super) rows: usize,
-    pub(super) width: usize,
-    pub(super) parameter: f32,
-    pub(super) adds: Adds,
+    kernel: &'a str,
+    values: &'a [Values<'a>],
+    indices: Option<Values<'a>>,
+    out: Shape,
+    rows: usize,
+    width: usize,
+    parameter: f32,
+    adds: Adds,
 }
+
+type Values<'a> = (&'a CudaStorage, &'a Layout);
 
 /// Whether a kernel writes every value once, or adds to zeros.
 #[derive(Clone, Copy, PartialEq)]
@@ -34,8 +39,39 @@ pub(super) enum Adds {
     Columns,
 }
 
-impl Launch<'_> {
-    pub(super) fn run(self, device: &CudaDevice) -> Result<(CudaStorage, Shape)> {
+impl<'a> Launch<'a> {
+    pub(super) fn new(kernel: &'a str, values: &'a [Values<'a>], out: &Shape) -> Result<Self> {
+        let (_, layout) = values[0];
+        let width = last(layout)?;
+        Ok(Self {
+            kernel,
+            values,
+            indices: None,
+            out: out.clone(),
+            rows: layout.shape().elem_count() / width.max(1),
+            width,
+            parameter: 0.0,
+            adds: Adds::Nothing,
+        })
+    }
+
+    pub(super) fn indices(mut self, storage: &'a CudaStorage, layout: &'a Layout) -> Self {
+        self.indices = Some((storage, layout));
+        self
+    }
+
+    pub(super) fn parameter(mut self, parameter: f32) -> Self {
+        self.parameter = parameter;
+        self
+    }
+
+    pub(super) fn adds(mut self, adds: Adds) -> Self {
+        self.adds = adds;
+        self
+    }
+
+    pub(super) fn run(self) -> Result<(CudaStorage, Shape)> {
+        let device = self.values[0].0.device();
         let (rows, width) = (count(self.rows)?, count(self.width)?);
         let length = self.out.elem_count();
         let out = if self.adds == Adds::Nothing {
@@ -82,11 +118,7 @@ impl Launch<'_> {
 }
 
 /// Values in another order: `dims` of the result, and the steps in the source along each.
-pub(super) fn permute(
-    x: (&CudaStorage, &Layout),
-    dims: [usize; 4],
-    strides: [usize; 4],
-) -> Result<CudaStorage> {
+pub(super) fn permute(x: Values<'_>, dims: [usize; 4], strides: [usize; 4]) -> Result<CudaStorage> {
     const BLOCK: u32 = 256;
 
     let device = x.0.device();
@@ -145,9 +177,4 @@ fn indices<'a>((storage, layout): (&'a CudaStorage, &Layout)) -> Result<CudaView
 
 fn count(value: usize) -> Result<i32> {
     i32::try_from(value).map_err(|_| candle_core::Error::Msg("a batch is too large for the GPU".into()))
-}
-
-/// The device of a storage.
-pub(super) fn device(storage: &CudaStorage) -> &CudaDevice {
-    storage.device()
 }

@@ -102,17 +102,9 @@ impl CustomOp3 for EmbeddingBackward {
         _: &CudaStorage,
         table_layout: &Layout,
     ) -> Result<(CudaStorage, Shape)> {
-        let width = last(grad_layout)?;
-        let launch = cuda::Launch {
-            kernel: "embedding_backward",
-            values: &[(grad, grad_layout)],
-            indices: Some((ids, ids_layout)),
-            out: table_layout.shape().clone(),
-            rows: grad_layout.shape().elem_count() / width.max(1),
-            width,
-            parameter: 0.0,
-            adds: cuda::Adds::Scattered,
-        };
-        launch.run(cuda::device(grad))
+        cuda::Launch::new("embedding_backward", &[(grad, grad_layout)], table_layout.shape())?
+            .indices(ids, ids_layout)
+            .adds(cuda::Adds::Scattered)
+            .run()
     }
 }
