@@ -80,10 +80,8 @@ pub(crate) struct Cache {
 impl Cache {
     pub(crate) fn embeddings(&self, embedder: &SentenceTransformer) -> Result<EmbeddingCache, CliError> {
         // a GPU's products are less exact
-        let identity = match embedder.device().is_cpu() {
-            true => embedder.hash().to_owned(),
-            false => format!("{} on a GPU", embedder.hash()),
-        };
+        let device = if embedder.device().is_cpu() { "" } else { " on a GPU" };
+        let identity = format!("{}{device}", embedder.hash());
         Ok(EmbeddingCache::new(self.cache.join("embeddings"), identity)?)
     }
 
