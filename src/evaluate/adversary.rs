@@ -26,8 +26,9 @@ pub(super) const CLOUD: usize = 50;
 pub enum Adversary {
     /// An attack trained on clean vectors, and nothing else: he knows nothing of the defense.
     Naive,
-    /// He knows the defense and its settings, not its key, and makes this many pairs himself, from
-    /// texts of his own and under a key of his own where one is needed. He fits maps from protected to
+    /// He knows the defense and its settings, not its key, and makes pairs of this many texts of his own
+    /// himself: three of each where they come out differently, and under keys of his own where one is
+    /// needed. He fits maps from protected to
     /// clean vectors on them ([`Alignment`](embosk_attacks::alignment::Alignment)), takes the one that
     /// does best on pairs that he holds out, and attacks what it restores.
     Informed(usize),

@@ -5,7 +5,7 @@ use std::rc::Rc;
 
 use embosk_attacks::alignment::{Alignment, Evidence, Unpaired};
 use embosk_defenses::{Defense, Rng, Role, Stack};
-use ndarray::{Array2, Axis, Ix2, SliceInfo, SliceInfoElem, s};
+use ndarray::{Array2, ArrayBase, Axis, Data, Ix2, SliceInfo, SliceInfoElem, concatenate, s};
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::SeedableRng;
 
@@ -61,6 +61,12 @@ struct Clouds {
 
 /// Pairs of his own that show him whether a key turns the space.
 const TURNED: usize = 2_000;
+/// How often he protects each text of his own where it comes out differently: more noise to learn from.
+const DRAWS: u64 = 3;
+/// A map holds out every fifth or tenth pair, and must hold out all draws of a text.
+const TENTH: usize = 10;
+/// Differences to clean vectors below this are rounding.
+const ROUNDING: f32 = 1e-4;
 
 impl<'a> Attacker<'a> {
     pub(super) fn new(clean: &'a Clean, attacked: Vec<usize>, spare: Vec<usize>, seed: u64) -> Self {
@@ -202,7 +208,7 @@ impl<'a> Attacker<'a> {
         let first = protected.select(Axis(0), &documents);
         let seen = self.averaged(stack, &documents, first, releases)?;
         let first = if self.clean.own_is_spare { vectors.saturating_sub(attacked) } else { 0 };
-        let own = self.made(stack, s![first.., ..], releases)?.vectors;
+        let own = self.made(stack, s![first.., ..], releases, 0)?.vectors;
         Ok(Clouds {
             stored: seen.slice(s![..vectors, ..]).to_owned(),
             attacked: seen.slice(s![..attacked, ..]).to_owned(),
@@ -221,18 +227,19 @@ impl<'a> Attacker<'a> {
     /// makes under a key of his own.
     fn is_turned(&self, stack: &Stack) -> Result<bool, Error> {
         let enough = self.own_pairs().min(TURNED);
-        Ok(enough >= CLOUD && self.made(stack, s![..enough, ..], 1)?.is_turned)
+        Ok(enough >= CLOUD && self.made(stack, s![..enough, ..], 1, 0)?.is_turned)
     }
 
     /// Vectors of texts of his own, protected by himself as often as `releases` says and averaged; under a
-    /// key of his own where one is needed, which he then undoes.
+    /// key of his own where one is needed, which he then undoes. Each draw has other noise and another key.
     fn made(
         &self,
         stack: &Stack,
         rows: SliceInfo<[SliceInfoElem; 2], Ix2, Ix2>,
         releases: usize,
+        draw: u64,
     ) -> Result<Made, Error> {
-        let mut rng = Rng::seeded(!self.seed);
+        let mut rng = Rng::seeded(!self.seed ^ draw.rotate_right(8));
         let imitation = stack.imitation(&mut rng);
         let defense: &dyn Defense = imitation.as_deref().unwrap_or(stack);
         let stored = self.clean.own.stored.slice(rows).to_owned();
@@ -256,19 +263,34 @@ impl<'a> Attacker<'a> {
         self.clean.own.stored.nrows().min(OWN_PAIRS)
     }
 
-    /// Makes pairs, each the mean of as many releases as he has of what he attacks, and fits what brings
-    /// them closer to the clean vectors.
-    fn own(&mut self, stack: &Stack, pairs: usize, releases: usize) -> Result<Rc<OwnPairs>, Error> {
-        let name = (stack.to_string(), pairs, releases);
+    /// Makes pairs of so many texts, each the mean of as many releases as he has of what he attacks, and
+    /// fits what brings them closer to the clean vectors.
+    fn own(&mut self, stack: &Stack, texts: usize, releases: usize) -> Result<Rc<OwnPairs>, Error> {
+        let name = (stack.to_string(), texts, releases);
         if let Some(known) = self.denoisers.get(&name) {
             return Ok(Rc::clone(known));
         }
-        let part = s![..pairs, ..];
-        let Made { vectors: made, is_keyed, .. } = self.made(stack, part, releases)?;
-        let clean = self.clean.own.attackable().slice(part);
+        let Made { vectors: first, is_keyed, .. } = self.made(stack, s![..texts, ..], releases, 0)?;
+        let clean = self.clean.own.attackable().slice(s![..texts, ..]);
+        let stored = self.clean.own.stored.slice(s![..texts, ..]);
+        let is_changed = first.iter().zip(&stored).any(|(made, clean)| (made - clean).abs() > ROUNDING);
+        // those of the last few texts go without, so that each text's draws are held out together
+        let tens = s![..texts - texts % TENTH, ..];
+        let mut draws = Vec::new();
+        for draw in 1..if is_changed { DRAWS } else { 1 } {
+            let another = self.made(stack, tens, releases, draw)?.vectors;
+            if another == first.slice(tens) {
+                break;
+            }
+            draws.push(another);
+        }
+        let mut cleans = vec![clean.slice(tens); draws.len()];
+        draws.push(first);
+        cleans.push(clean);
+        let (made, clean) = (together(&draws)?, together(&cleans)?);
         let between_spaces = self.clean.own.has_surrogate();
         let denoiser =
-            Alignment::fit_on(&Evidence { between_spaces, ..Evidence::pairs(made.view(), clean) })?;
+            Alignment::fit_on(&Evidence { between_spaces, ..Evidence::pairs(made.view(), clean.view()) })?;
         let own = Rc::new(OwnPairs { denoiser, norm: is_keyed.then(|| mean_norm(&made)) });
         self.denoisers.insert(name, Rc::clone(&own));
         Ok(own)
@@ -311,6 +333,11 @@ fn denoised(own: &OwnPairs, attacked: &Array2<f32>, map: Option<String>) -> Resu
         map: Some(whole),
         turn: map,
     })
+}
+
+fn together<S: Data<Elem = f32>>(parts: &[ArrayBase<S, Ix2>]) -> Result<Array2<f32>, Error> {
+    let views: Vec<_> = parts.iter().map(|part| part.view()).collect();
+    concatenate(Axis(0), &views).map_err(|_| Error::Setting("draws of one text differ in dimension".into()))
 }
 
 fn mean_norm(rows: &Array2<f32>) -> f32 {

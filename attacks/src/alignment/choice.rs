@@ -122,11 +122,17 @@ pub(super) fn choose(evidence: &Evidence<'_>, with_network: bool) -> Result<Choi
     let prior = best.clone();
     best = split.best_shrunk(&prior, split.best_ridge(best)?)?;
     if let Some(denoiser) = denoiser.filter(|_| prior.error() > ROUNDING) {
-        let restored = prior.map.apply(split.unseen.as_ref());
-        let restored = widen(denoiser.apply(narrow(&restored).view())?.view());
-        let errors = split.errors(&restored);
-        let candidate = Candidate { then: Then::Denoiser(Box::new(denoiser.clone())), errors, ..prior };
-        best = if candidate.is_better_than(&best) { candidate } else { best };
+        // where clean vectors span a part of the space, Procrustes takes noise away and so beats identity,
+        // though nothing was turned
+        let unturned =
+            (prior.prior != Prior::Identity && !another_space).then(|| split.prior(Prior::Identity));
+        for before in unturned.transpose()?.into_iter().chain([prior]) {
+            let restored = before.map.apply(split.unseen.as_ref());
+            let restored = widen(denoiser.apply(narrow(&restored).view())?.view());
+            let errors = split.errors(&restored);
+            let candidate = Candidate { then: Then::Denoiser(Box::new(denoiser.clone())), errors, ..before };
+            best = if candidate.is_better_than(&best) { candidate } else { best };
+        }
     }
     let many = protected.nrows() >= NETWORK && best.error() > SOLVED;
     if with_network && many && !matches!(best.then, Then::Denoiser(_)) {

@@ -49,7 +49,7 @@ use crate::Error;
 ///    linear map can: with many pairs it is the least-mean-square-error estimate;
 /// 6. where 3 was taken, the same map with shrinkage: a direction counts the less, the less the pairs say of
 ///    it. With noise and few pairs for each dimension this does better than regression;
-/// 7. [`Evidence::denoiser`], where there is one, behind the map;
+/// 7. [`Evidence::denoiser`], where there is one, behind the map or behind none;
 /// 8. the network of [`Denoiser`], from 2,000 pairs on. It takes most of a minute for 20,000 pairs of
 ///    384 dimensions, on two cores; [`fit_linear`](Self::fit_linear) goes without.
 ///

@@ -324,6 +324,26 @@ fn a_denoiser_follows_the_map_that_undoes_the_key() {
     assert!(cosine(&observed, &truth) < estimate - 0.02);
 }
 
+/// Where clean vectors span a part of the space, Procrustes removes the noise beside it, so that it does
+/// better than the vectors as they are; a denoiser that was fitted on vectors as they are goes before it.
+#[test]
+fn a_denoiser_needs_no_turn_where_nothing_was_turned() {
+    let rng = &mut ChaCha8Rng::seed_from_u64(20);
+    let deviations: Vec<f32> = (0..24).map(|place| if place < 8 { 1.0 } else { 0.0 }).collect();
+    let mut noisy = |rows: usize| {
+        let (clean, noise) = spread(rows, &deviations, rng);
+        (&clean + &(noise * 0.6), clean)
+    };
+    let ((made, own), (known, clean), (unseen, truth)) = (noisy(4000), noisy(60), noisy(500));
+    let denoiser = Alignment::fit_linear(made.view(), own.view()).unwrap();
+    let pairs = Evidence::pairs(known.view(), clean.view());
+    let fitted = Alignment::fit_on(&Evidence { denoiser: Some(&denoiser), ..pairs.clone() }).unwrap();
+    assert_eq!(fitted.to_string(), denoiser.to_string());
+    assert!(Alignment::fit_linear(known.view(), clean.view()).unwrap().to_string().contains("procrustes"));
+    let [with, best] = [fitted.apply(unseen.view()), denoiser.apply(unseen.view())].map(Result::unwrap);
+    assert!(error(&with, &truth) <= error(&best, &truth));
+}
+
 /// Two clouds of one kind in 16 dimensions: what is stored, with noise and turned, and its clean vectors; the
 /// attacker's own with as much noise, and their clean vectors.
 fn two_clouds(sigma: f32) -> [Array2<f32>; 4] {
