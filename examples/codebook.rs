@@ -1,28 +1,32 @@
-//! Fits product quantization on an embedder's vectors of a corpus, or of records where none is named, and
-//! writes the codebook for a spec.
+//! Fits product quantization, or the scales of each dimension, on an embedder's vectors of a corpus, or of
+//! records where none is named, and writes the file for a spec.
 //!
 //! cargo run --release --features cli --example codebook -- EMBEDDER SUBSPACES FILE [CORPUS]
 //! cargo embosk evaluate --defense "product_quantization(codebook=file:FILE)" …
+//! cargo run --release --features cli --example codebook -- EMBEDDER bits=4 FILE [CORPUS]
+//! cargo embosk evaluate --defense "quantization(bits=4, scale=file:FILE)" …
 
 use std::path::Path;
 
 use embosk::embedder::{EmbeddingCache, SentenceTransformer};
 use embosk::evaluate::Corpus;
 use embosk::evaluate::records::{Split, generate};
-use embosk::{BoxError, ProductQuantization};
+use embosk::{BoxError, ProductQuantization, Quantization};
 
 /// Records of the training split, of a seed that evaluations do not draw from.
 const RECORDS: usize = 10_000;
 const SEED: u64 = 11;
 /// Centroids of a subspace: what a byte can number.
 const CENTROIDS: usize = 256;
+/// The share of a dimension's coordinates that its scale covers.
+const QUANTILE: f64 = 0.999;
 
 fn main() -> Result<(), BoxError> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
-    let (embedder, subspaces, file, corpus) = match &arguments[..] {
-        [embedder, subspaces, file] => (embedder, subspaces, file, None),
-        [embedder, subspaces, file, corpus] => (embedder, subspaces, file, Some(corpus)),
-        _ => return Err("usage: codebook EMBEDDER SUBSPACES FILE [CORPUS]".into()),
+    let (embedder, what, file, corpus) = match &arguments[..] {
+        [embedder, what, file] => (embedder, what, file, None),
+        [embedder, what, file, corpus] => (embedder, what, file, Some(corpus)),
+        _ => return Err("usage: codebook EMBEDDER SUBSPACES|bits=N FILE [CORPUS]".into()),
     };
     let texts = match corpus {
         Some(corpus) => Corpus::load(corpus, SEED)?.texts().to_vec(),
@@ -33,8 +37,11 @@ fn main() -> Result<(), BoxError> {
     let cache = std::env::var("EMBOSK_CACHE").unwrap_or_else(|_| ".cache/embosk".into());
     let cache = EmbeddingCache::new(Path::new(&cache).join("embeddings"), embedder.hash())?;
     let vectors = cache.embed(&embedder, &texts, |_| ())?;
-    let fitted = ProductQuantization::fit(vectors.view(), subspaces.parse()?, CENTROIDS, SEED)?;
-    std::fs::write(file, fitted.to_bytes())?;
-    println!("{file}: {subspaces} bytes a vector");
+    let fitted = match what.strip_prefix("bits=") {
+        Some(bits) => Quantization::fit(bits.parse()?, vectors.view(), QUANTILE)?.to_bytes(),
+        None => Some(ProductQuantization::fit(vectors.view(), what.parse()?, CENTROIDS, SEED)?.to_bytes()),
+    };
+    std::fs::write(file, fitted.ok_or("nothing was fitted")?)?;
+    println!("{file}: {what} fitted on {} vectors", texts.len());
     Ok(())
 }

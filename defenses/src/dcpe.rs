@@ -6,7 +6,7 @@ use zeroize::Zeroizing;
 
 use crate::parallel::for_pieces;
 use crate::rows::{each_as_slice, with_scratch};
-use crate::scaling::factor;
+use crate::scaling::{divide, factor};
 use crate::{Defense, Error, Guarantee, Key, Rng, Role, check_finite};
 
 /// Names the defense and the version of its format: another factor needs another label.
@@ -120,6 +120,10 @@ impl Defense for Dcpe {
 
     fn guarantee(&self) -> Guarantee {
         Guarantee::None
+    }
+
+    fn undo_key(&self, vectors: ArrayViewMut2<'_, f32>) -> Result<bool, Error> {
+        divide(vectors, *self.factor).map(|()| true)
     }
 
     fn imitation(&self, rng: &mut Rng) -> Option<Arc<dyn Defense>> {

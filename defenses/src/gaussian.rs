@@ -199,6 +199,11 @@ impl Defense for GaussianNoise {
         }
     }
 
+    /// The key is in the noise alone.
+    fn undo_key(&self, _: ArrayViewMut2<'_, f32>) -> Result<bool, Error> {
+        Ok(self.key.is_some())
+    }
+
     fn imitation(&self, rng: &mut Rng) -> Option<Arc<dyn Defense>> {
         self.key.as_ref()?;
         let noise = KeyedNoise::new(&Key::draw(rng), self.sigma);

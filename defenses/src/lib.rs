@@ -152,6 +152,19 @@ pub trait Defense: Debug + Display + Send + Sync + 'static {
     fn imitation(&self, _rng: &mut Rng) -> Option<Arc<dyn Defense>> {
         None
     }
+
+    /// Takes back what the key did to the space of `vectors`, `[batch, dim]`, which this defense protected: a
+    /// rotation, an order of the coordinates, a factor. Noise and rounding stay. An adversary does so under
+    /// a key of his own.
+    ///
+    /// `Ok(false)`, the default, where there is no key or the defense does not know how; the vectors are
+    /// then of no use.
+    ///
+    /// # Errors
+    /// As [`protect`](Self::protect).
+    fn undo_key(&self, _vectors: ArrayViewMut2<'_, f32>) -> Result<bool, Error> {
+        Ok(false)
+    }
 }
 
 /// The README's example, compiled.
@@ -173,6 +186,10 @@ macro_rules! defense_behind {
 
             fn guarantee(&self) -> Guarantee {
                 (**self).guarantee()
+            }
+
+            fn undo_key(&self, vectors: ArrayViewMut2<'_, f32>) -> Result<bool, Error> {
+                (**self).undo_key(vectors)
             }
 
             fn imitation(&self, rng: &mut Rng) -> Option<Arc<dyn Defense>> {

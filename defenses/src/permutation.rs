@@ -122,6 +122,10 @@ impl Defense for Permutation {
         Guarantee::Isometry
     }
 
+    fn undo_key(&self, vectors: ArrayViewMut2<'_, f32>) -> Result<bool, Error> {
+        self.restore(vectors).map(|()| true)
+    }
+
     fn imitation(&self, rng: &mut Rng) -> Option<Arc<dyn Defense>> {
         Some(Arc::new(Self::deferred(Key::draw(rng))))
     }

@@ -397,6 +397,11 @@ impl Defense for Quantization {
         Guarantee::None
     }
 
+    /// The key is in the rounding alone.
+    fn undo_key(&self, _: ArrayViewMut2<'_, f32>) -> Result<bool, Error> {
+        Ok(self.dither.is_some())
+    }
+
     fn imitation(&self, rng: &mut Rng) -> Option<Arc<dyn Defense>> {
         self.dither.as_ref()?;
         Some(Arc::new(Self { dither: Some(Dither::new(Key::draw(rng))), ..self.clone() }))

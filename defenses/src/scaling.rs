@@ -63,16 +63,19 @@ impl Scaling {
     ///
     /// # Errors
     /// As `protect`, and [`Error::NotFinite`] for a row that is too large to come from it.
-    pub fn restore(&self, mut vectors: ArrayViewMut2<'_, f32>) -> Result<(), Error> {
-        check_finite(&vectors)?;
-        let restored = |value: f32| value / *self.factor;
-        let mut rows = vectors.rows().into_iter();
-        if let Some(row) = rows.position(|row| row.iter().any(|x| !restored(*x).is_finite())) {
-            return Err(Error::NotFinite { row });
-        }
-        vectors.mapv_inplace(restored);
-        Ok(())
+    pub fn restore(&self, vectors: ArrayViewMut2<'_, f32>) -> Result<(), Error> {
+        divide(vectors, *self.factor)
     }
+}
+
+pub(crate) fn divide(mut vectors: ArrayViewMut2<'_, f32>, factor: f32) -> Result<(), Error> {
+    check_finite(&vectors)?;
+    let mut rows = vectors.rows().into_iter();
+    if let Some(row) = rows.position(|row| row.iter().any(|value| !(value / factor).is_finite())) {
+        return Err(Error::NotFinite { row });
+    }
+    vectors.mapv_inplace(|value| value / factor);
+    Ok(())
 }
 
 /// A factor from 1/256 to 1, uniform in its logarithm: never above 1, so that no value leaves the range of
@@ -91,6 +94,10 @@ impl Defense for Scaling {
 
     fn guarantee(&self) -> Guarantee {
         Guarantee::None
+    }
+
+    fn undo_key(&self, vectors: ArrayViewMut2<'_, f32>) -> Result<bool, Error> {
+        self.restore(vectors).map(|()| true)
     }
 
     fn imitation(&self, rng: &mut Rng) -> Option<Arc<dyn Defense>> {

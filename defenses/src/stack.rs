@@ -132,6 +132,18 @@ impl Defense for Stack {
         let parts = own.into_iter().zip(&self.0).map(|(own, part)| own.unwrap_or_else(|| Arc::clone(part)));
         keyed.then(|| Arc::new(Self(parts.collect())) as Arc<dyn Defense>)
     }
+
+    fn undo_key(&self, mut vectors: ArrayViewMut2<'_, f32>) -> Result<bool, Error> {
+        let mut any = false;
+        for part in self.0.iter().rev() {
+            match part.undo_key(vectors.view_mut())? {
+                true => any = true,
+                false if part.imitation(&mut Rng::seeded(0)).is_some() => return Ok(false),
+                false => {}
+            }
+        }
+        Ok(any)
+    }
 }
 
 fn assign(to: ArrayViewMut2<'_, f32>, from: ArrayView2<'_, f32>) {

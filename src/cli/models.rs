@@ -138,7 +138,17 @@ pub(crate) fn attack(name: &str) -> Result<Vec2Text, CliError> {
 
 /// The models of `INVERTER+CORRECTOR`; none where the whole is a folder's name.
 pub(crate) fn two(name: &str) -> Option<(&str, &str)> {
-    name.split_once('+').filter(|_| !Path::new(name).is_dir())
+    two_where(name, |part| Path::new(part).is_dir())
+}
+
+/// The same where `is_folder` says what is one. Folders may have a `+` in their names, too.
+pub(crate) fn two_where(name: &str, is_folder: impl Fn(&str) -> bool) -> Option<(&str, &str)> {
+    if is_folder(name) {
+        return None;
+    }
+    let mut pairs = name.match_indices('+').map(|(at, _)| (&name[..at], &name[at + 1..]));
+    let both = pairs.clone().find(|(inverter, corrector)| is_folder(inverter) && is_folder(corrector));
+    both.or_else(|| pairs.next())
 }
 
 /// The attack where none is named: the shipped one that was trained on the embedder, else that for MiniLM.
@@ -189,5 +199,20 @@ pub(crate) fn records(name: &str) -> Result<Option<usize>, CliError> {
             Ok(count) => Ok(Some(count)),
         },
         _ => Ok(None),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn folders_may_have_a_plus_in_their_names() {
+        let two = |name| two_where(name, |part| ["a+b/inverter", "c+", "d"].contains(&part));
+        assert_eq!(two("a+b/inverter"), None);
+        assert_eq!(two("a+b/inverter+c+"), Some(("a+b/inverter", "c+")));
+        assert_eq!(two("d+a+b/inverter"), Some(("d", "a+b/inverter")));
+        assert_eq!(two("owner/inverter+owner/corrector"), Some(("owner/inverter", "owner/corrector")));
+        assert_eq!(two("minilm"), None);
     }
 }

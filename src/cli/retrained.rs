@@ -41,10 +41,22 @@ pub(super) fn warning(
     adversaries: &[Adversary],
     stacks: &[Stack],
 ) -> Option<String> {
-    let Some(inverter) = trained_on.get("inverter") else {
+    if trained_on.is_empty() {
         return Some("warning: the retrained attack does not say which defenses it was trained on".into());
-    };
-    let known: Vec<String> = inverter.iter().map(|stack| without_keys(stack)).collect();
+    }
+    let of_each = trained_on.iter().filter_map(|(model, on)| warning_of(model, on, adversaries, stacks));
+    let warnings: Vec<String> = of_each.collect();
+    (!warnings.is_empty()).then(|| warnings.join("\n"))
+}
+
+/// The same of the inverter or the corrector.
+fn warning_of(
+    model: &str,
+    trained_on: &[String],
+    adversaries: &[Adversary],
+    stacks: &[Stack],
+) -> Option<String> {
+    let known: Vec<String> = trained_on.iter().map(|stack| without_keys(stack)).collect();
     let seen = |stack: &Stack, adversary: &Adversary| {
         let stack = without_keys(&stack.to_string());
         let left = if *adversary == Adversary::Retrained { stack } else { without_maps(&stack) };
@@ -52,9 +64,9 @@ pub(super) fn warning(
     };
     let unseen = stacks.iter().filter(|stack| adversaries.iter().any(|adversary| !seen(stack, adversary)));
     let unseen: Vec<String> = unseen.map(ToString::to_string).collect();
-    let known = if inverter.is_empty() { "undefended vectors".into() } else { inverter.join(", ") };
+    let known = if trained_on.is_empty() { "undefended vectors".into() } else { trained_on.join(", ") };
     (!unseen.is_empty()).then(|| {
-        format!("warning: the retrained attack was trained on {known}, and not on {}", unseen.join(", "))
+        format!("warning: the retrained {model} was trained on {known}, and not on {}", unseen.join(", "))
     })
 }
 

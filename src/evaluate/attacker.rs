@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::rc::Rc;
 
-use embosk_attacks::alignment::{Alignment, Evidence, Unpaired};
+use embosk_attacks::alignment::{Alignment, DETERMINED, Evidence, Unpaired};
 use embosk_defenses::{Defense, Rng, Role, Stack};
 use ndarray::{Array2, ArrayBase, Axis, Data, Ix2, SliceInfo, SliceInfoElem, concatenate, s};
 use rand_chacha::ChaCha8Rng;
@@ -41,6 +41,8 @@ struct OwnPairs {
     denoiser: Alignment,
     /// The mean norm of such vectors, where a key that he does not know may have changed it.
     norm: Option<f32>,
+    /// Whether that key turns the space.
+    is_turned: bool,
 }
 
 /// Vectors of his own making.
@@ -59,12 +61,15 @@ struct Clouds {
     own: Array2<f32>,
 }
 
-/// Pairs of his own that show him whether a key turns the space.
-const TURNED: usize = 2_000;
+/// Texts of his own that show him whether a key turns the space.
+const TURNED: usize = 200;
 /// How often he protects each text of his own where it comes out differently: more noise to learn from.
 const DRAWS: u64 = 3;
-/// A map holds out every fifth or tenth pair, and must hold out all draws of a text.
-const TENTH: usize = 10;
+/// A map holds out every fifth pair, a network every tenth of the rest: all draws of a text together where
+/// they lie a multiple of this apart.
+const APART: usize = 50;
+/// Below this cosine of vectors to the same with the key taken back, the key turned them.
+const TURNED_COSINE: f32 = 0.999;
 /// Differences to clean vectors below this are rounding.
 const ROUNDING: f32 = 1e-4;
 
@@ -160,8 +165,11 @@ impl<'a> Attacker<'a> {
             pairs if pairs >= CLOUD && !between_spaces => Some(self.own(stack, pairs, releases)?),
             _ => None,
         };
-        let clouds = (own.is_some() && stack.imitation(&mut Rng::seeded(self.seed)).is_some())
-            .then(|| self.clouds(stack, protected, OWN_PAIRS, 1))
+        // of a space that was not turned the clouds tell nothing, nor beside pairs that determine the map
+        let is_needed =
+            pairs < DETERMINED * protected.ncols() && own.as_ref().is_some_and(|own| own.is_turned);
+        let clouds = is_needed
+            .then(|| self.clouds(stack, protected, OWN_PAIRS, releases))
             .transpose()?
             .filter(|Clouds { stored, own, .. }| stored.nrows().min(own.nrows()) >= CLOUD);
         let map = Alignment::fit_on(&Evidence {
@@ -244,12 +252,17 @@ impl<'a> Attacker<'a> {
         let defense: &dyn Defense = imitation.as_deref().unwrap_or(stack);
         let stored = self.clean.own.stored.slice(rows).to_owned();
         let vectors = mean_release(defense, &stored, releases, &mut rng)?;
-        let mut made = Made { vectors, is_keyed: imitation.is_some(), is_turned: false };
-        if made.is_keyed && !self.clean.own.has_surrogate() {
-            let map = Alignment::fit_linear(made.vectors.view(), stored.view())?;
-            made = Made { vectors: map.observed(made.vectors.view())?, is_turned: map.is_turn(), ..made };
+        if imitation.is_none() {
+            return Ok(Made { vectors, is_keyed: false, is_turned: false });
         }
-        Ok(made)
+        let mut undone = vectors.clone();
+        if defense.undo_key(undone.view_mut())? {
+            let is_turned = mean_cosine(&vectors, &undone) < TURNED_COSINE;
+            return Ok(Made { vectors: undone, is_keyed: true, is_turned });
+        }
+        // a defense that does not say how: by pairs
+        let map = Alignment::fit_linear(vectors.view(), stored.view())?;
+        Ok(Made { vectors: map.observed(vectors.view())?, is_keyed: true, is_turned: map.is_turn() })
     }
 
     /// What estimates must be multiplied by to be as long, on average, as clean vectors of his own texts.
@@ -270,28 +283,28 @@ impl<'a> Attacker<'a> {
         if let Some(known) = self.denoisers.get(&name) {
             return Ok(Rc::clone(known));
         }
-        let Made { vectors: first, is_keyed, .. } = self.made(stack, s![..texts, ..], releases, 0)?;
+        let Made { vectors: first, is_keyed, is_turned } = self.made(stack, s![..texts, ..], releases, 0)?;
         let clean = self.clean.own.attackable().slice(s![..texts, ..]);
         let stored = self.clean.own.stored.slice(s![..texts, ..]);
         let is_changed = first.iter().zip(&stored).any(|(made, clean)| (made - clean).abs() > ROUNDING);
-        // those of the last few texts go without, so that each text's draws are held out together
-        let tens = s![..texts - texts % TENTH, ..];
+        // the last few texts go without, so that each text's draws are held out together
+        let again = s![..texts - texts % APART, ..];
         let mut draws = Vec::new();
-        for draw in 1..if is_changed { DRAWS } else { 1 } {
-            let another = self.made(stack, tens, releases, draw)?.vectors;
-            if another == first.slice(tens) {
+        for draw in 1..if is_changed && texts >= APART { DRAWS } else { 1 } {
+            let another = self.made(stack, again, releases, draw)?.vectors;
+            if another == first.slice(again) {
                 break;
             }
             draws.push(another);
         }
-        let mut cleans = vec![clean.slice(tens); draws.len()];
+        let mut cleans = vec![clean.slice(again); draws.len()];
         draws.push(first);
         cleans.push(clean);
         let (made, clean) = (together(&draws)?, together(&cleans)?);
         let between_spaces = self.clean.own.has_surrogate();
         let denoiser =
             Alignment::fit_on(&Evidence { between_spaces, ..Evidence::pairs(made.view(), clean.view()) })?;
-        let own = Rc::new(OwnPairs { denoiser, norm: is_keyed.then(|| mean_norm(&made)) });
+        let own = Rc::new(OwnPairs { denoiser, norm: is_keyed.then(|| mean_norm(&made)), is_turned });
         self.denoisers.insert(name, Rc::clone(&own));
         Ok(own)
     }
@@ -338,6 +351,15 @@ fn denoised(own: &OwnPairs, attacked: &Array2<f32>, map: Option<String>) -> Resu
 fn together<S: Data<Elem = f32>>(parts: &[ArrayBase<S, Ix2>]) -> Result<Array2<f32>, Error> {
     let views: Vec<_> = parts.iter().map(|part| part.view()).collect();
     concatenate(Axis(0), &views).map_err(|_| Error::Setting("draws of one text differ in dimension".into()))
+}
+
+fn mean_cosine(a: &Array2<f32>, b: &Array2<f32>) -> f32 {
+    let cosines = a.rows().into_iter().zip(b.rows()).filter_map(|(a, b)| {
+        let norms = (a.dot(&a) * b.dot(&b)).sqrt();
+        (norms > 0.0).then(|| a.dot(&b) / norms)
+    });
+    let (sum, count) = cosines.fold((0.0, 0), |(sum, count), cosine| (sum + cosine, count + 1));
+    if count > 0 { sum / count as f32 } else { 1.0 }
 }
 
 fn mean_norm(rows: &Array2<f32>) -> f32 {

@@ -11,7 +11,7 @@ use crate::Error;
 const DOCUMENTS: usize = 1000;
 
 /// The share of documents, of the first thousand, whose vector under one key is most similar to their
-/// own vector under another key, by norm and neighbourhood. `None` for a stack without a key.
+/// own vector under another key, by norm and neighbourhood, or by direction. `None` for a stack without a key.
 pub(super) fn linkage(documents: &Array2<f32>, stack: &Stack, seed: u64) -> Result<Option<Score>, Error> {
     let documents = documents.slice(s![..documents.nrows().min(DOCUMENTS), ..]);
     if documents.nrows() < 2 {

@@ -1,7 +1,6 @@
-"""Writes the tables of worth.md and the plots beside it, from reports of `embosk evaluate --format json`.
+"""Writes the tables of worth.md and the plots beside it, from the reports that worth.sh made.
 
-Run by hand: pip install matplotlib==3.10.7; python src/manual/worth.py REPORT.json…
-The commands that make the reports are in worth.md.
+Run by worth.sh, or by hand: pip install matplotlib==3.10.7; python3 src/manual/worth.py FOLDER
 """
 
 import json
@@ -17,31 +16,54 @@ import matplotlib.pyplot as plt
 
 HERE = Path(__file__).parent
 COLOURS = ["#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#000000", "#999999"]
+PARTS = ["keys", "noise", "keyed-noise", "turned-noise", "dcpe", "rounding", "codebooks"]
 
 
 def main():
-    stores = {}
-    for report in (json.loads(Path(name).read_text()) for name in sys.argv[1:]):
-        stacks = stores.setdefault(report["signature"]["documents"], {})
-        for row in report["rows"]:
-            stacks.setdefault(label(row["defense"]), {})[row["adversary"]] = row
-    stores = dict(sorted(stores.items()))
-    stacks = stores[max(stores)]
+    reports = {path.stem: json.loads(path.read_text()) for path in sorted(Path(sys.argv[1]).glob("*.json"))}
+    minilm, reference = (together(reports, name) for name in ["minilm", "reference"])
+    pairs = {name: rows(reports[f"pairs-{key}"])["rotation(key)"] for key, name in [
+        ("820", "820"), ("2000", "2,000"), ("10000", "10,000"), ("sentences", "10,000; his own texts are other sentences")]}
     page = HERE / "worth.md"
     text = page.read_text()
-    text = between(text, "leaks", leaks(stacks))
-    text = between(text, "worst", worst(stacks))
-    text = between(text, "stores", sizes(stores))
+    for mark, lines in {
+        "leaks": leaks(minilm),
+        "worst": worst(minilm, reference),
+        "pairs": few_pairs(pairs),
+        "clouds": clouds(reports),
+        "surrogate": surrogate(rows(reports["surrogate"])["none"]),
+        "seeds": seeds(minilm, rows(reports["seed-2"])),
+        "retrained": retrained(rows(reports["retrained"])),
+    }.items():
+        text = between(text, mark, lines)
     page.write_text(text)
-    others = {f"{name}, {documents:,} stored": rows for documents, of_store in list(stores.items())[:-1]
-              for name, rows in of_store.items()}
-    plot(stacks | others, "leaked", "pairs.svg", "leaked pairs k", keyed)
-    plot(stacks, "averaging", "releases.svg", "releases r", lambda defense: "gaussian" in defense)
+    lines = {name: row for name, row in minilm.items() if is_keyed(name)}
+    lines |= {f"rotation(key), {name} stored": row for name, row in pairs.items() if "10,000" not in name}
+    plot(lines, "leaked", "pairs.svg", "leaked pairs k")
+    fresh = {name: row for name, row in minilm.items() if re.search(r"gaussian\(sigma=[\d.]+\)|dcpe", name)}
+    plot(fresh, "averaging", "releases.svg", "releases r")
+
+
+def together(reports, embedder):
+    stacks = {}
+    for part in PARTS:
+        stacks |= rows(reports[f"{embedder}-{part}"])
+    return stacks
+
+
+def rows(report):
+    """By defense and adversary."""
+    assert report["conclusive"], report["reason"]
+    stacks = {}
+    for row in report["rows"]:
+        stacks.setdefault(label(row["defense"]), {})[row["adversary"]] = row
+    return stacks
 
 
 def label(defense):
-    """Fingerprints of keys and codebooks say nothing here."""
-    return re.sub(r", codebook=fit:\w+", "", re.sub(r"key=fingerprint:\w+", "key", defense))
+    """Fingerprints of keys and fits say nothing here."""
+    defense = re.sub(r", codebook=fit:\w+", "", re.sub(r"key=fingerprint:\w+", "key", defense))
+    return re.sub(r"dither=fingerprint:\w+", "dither", re.sub(r"scale=fit:\w+", "scale=fitted", defense))
 
 
 def named(defense):
@@ -49,54 +71,105 @@ def named(defense):
     return "`" + defense.replace("|", "\\|") + "`"
 
 
-def keyed(defense):
-    return any(name in defense for name in ["rotation", "permutation", "scaling", "dcpe"])
+def is_keyed(defense):
+    return any(name in defense for name in ["rotation", "permutation", "scaling"])
 
 
-def numbered(rows, adversary):
+def numbered(row, adversary):
     """The rows of `adversary(n)`, by n."""
-    found = {name: re.fullmatch(adversary + r"\((\d+)\)", name) for name in rows}
-    return {int(match.group(1)): rows[name] for name, match in found.items() if match}
-
-
-def columns(stacks):
-    """The adversaries, in the order in which they are first met."""
-    seen = {adversary: None for rows in stacks.values() for adversary in rows}
-    return list(seen)
+    found = {name: re.fullmatch(adversary + r"\((\d+)\)", name) for name in row}
+    return {int(match.group(1)): row[name] for name, match in found.items() if match}
 
 
 def leaks(stacks):
-    names = columns(stacks)
-    lines = ["| defense | nDCG@10 | " + " | ".join(names) + " |", "|---" * (len(names) + 2) + "|"]
-    for defense, rows in stacks.items():
-        ndcg = next(iter(rows.values()))["ndcg_at_10"]["value"]
-        cells = [two(rows[name]["leak"]["value"]) if name in rows else "" for name in names]
-        lines.append(f"| {named(defense)} | {ndcg:.3f} | " + " | ".join(cells) + " |")
+    names = list({adversary: None for row in stacks.values() for adversary in row})
+    lines = table("defense", "nDCG@10", *names)
+    for defense, row in stacks.items():
+        ndcg = next(iter(row.values()))["ndcg_at_10"]["value"]
+        cells = [two(row[name]["leak"]["value"]) if name in row else "" for name in names]
+        lines.append(cells_of(named(defense), f"{ndcg:.3f}", *cells))
     return lines
 
 
-def worst(stacks):
-    lines = ["| defense | worst adversary | leak | exact match | BLEU | entities | nDCG@10 | linkage |",
-             "|---" * 8 + "|"]
-    for defense, rows in stacks.items():
-        row = max(rows.values(), key=lambda row: row["leak"]["value"])
-        scores = [interval(row[name], places) for name, places in
+def worst_of(row):
+    return max(row.values(), key=lambda of: of["leak"]["value"])
+
+
+def worst(stacks, others):
+    lines = table("defense", "worst adversary", "leak", "exact match", "BLEU", "entities", "nDCG@10", "linkage",
+                  "on the reference: worst", "leak", "nDCG@10")
+    for defense, row in stacks.items():
+        of, other = worst_of(row), worst_of(others[defense])
+        scores = [interval(of[name], places) for name, places in
                   [("leak", 2), ("exact_match", 2), ("bleu", 1), ("entity_recall", 2), ("ndcg_at_10", 3)]]
-        linkage = row["linkage_recall_at_1"]
+        linkage = of["linkage_recall_at_1"]
         scores.append(two(linkage["value"]) if linkage else "")
-        lines.append(f"| {named(defense)} | {row['adversary']} | " + " | ".join(scores) + " |")
+        scores += [other["adversary"], interval(other["leak"], 2), f"{other['ndcg_at_10']['value']:.3f}"]
+        lines.append(cells_of(named(defense), of["adversary"], *scores))
     return lines
 
 
-def sizes(stores):
-    """A rotation under leaked pairs, in stores of different sizes."""
-    rows = {documents: numbered(stacks["rotation(key)"], "leaked") for documents, stacks in stores.items()}
-    pairs = [n for n in rows[min(rows)] if all(n in row for row in rows.values())]
-    lines = ["| stored vectors | " + " | ".join(f"leaked({n})" for n in pairs) + " |", "|---" * (len(pairs) + 1) + "|"]
-    for documents, row in rows.items():
+def few_pairs(stores):
+    by_pairs = {name: numbered(row, "leaked") for name, row in stores.items()}
+    pairs = sorted(next(iter(by_pairs.values())))
+    lines = table("stored vectors", *map(str, pairs), "0.5 is crossed")
+    for name, row in by_pairs.items():
         cells = [two(row[n]["leak"]["value"]) for n in pairs]
-        lines.append(f"| {documents:,} | " + " | ".join(cells) + " |")
+        above = [row[n]["leak"]["value"] >= 0.5 for n in pairs]
+        first = next((place for place in range(len(pairs)) if all(above[place:])), None)
+        crossing = "never" if first is None else "before the first pair" if first == 0 \
+            else f"between {pairs[first - 1]} and {pairs[first]}"
+        lines.append(cells_of(name, *cells, crossing))
     return lines
+
+
+def clouds(reports):
+    kinds = {"same": "the same kinds of record", "five-kinds": "five of the ten kinds of record", "sentences": "other sentences"}
+    lines = table("his own texts", "stored vectors", "his own", "restored", "leak", "exact match", "BLEU", "score, of expected")
+    for key, kind in kinds.items():
+        found = {int(name.rsplit("-", 1)[1]): report for name, report in reports.items() if name.startswith(f"clouds-{key}-")}
+        for stored, report in sorted(found.items()):
+            row = rows(report)["rotation(key)"][f"unpaired({stored})"]
+            own = int(report["signature"]["attacker_texts"].rsplit(":", 1)[1])
+            score = re.search(r"score=(\S+ of [\d.]+)", row["map"])
+            lines.append(cells_of(kind, f"{stored:,}", f"{own:,}", two(row["restored_cosine"]["value"]),
+                                  interval(row["leak"], 2), two(row["exact_match"]["value"]),
+                                  interval(row["bleu"], 1), score.group(1) if score else ""))
+    return lines
+
+
+def surrogate(row):
+    lines = table("pairs", "restored", "BLEU", "floor", "token F1", "exact match")
+    for adversary, of in row.items():
+        lines.append(cells_of(adversary, two(of["restored_cosine"]["value"]), interval(of["bleu"], 1),
+                              f"{of['floor']['value']:.1f}", interval(of["token_f1"], 2), two(of["exact_match"]["value"])))
+    return lines
+
+
+def seeds(first, second):
+    names = [name for name in next(iter(second.values())) if any(name in row for row in first.values())]
+    lines = table("defense", "seed", *names)
+    for defense, row in second.items():
+        for seed, of in [(0, first[defense]), (1, row)]:
+            lines.append(cells_of(named(defense), str(seed), *(two(of[name]["leak"]["value"]) if name in of else "" for name in names)))
+    return lines
+
+
+def retrained(stacks):
+    names = list(next(iter(stacks.values())))
+    lines = table("defense", *(f"{name}: {what}" for name in names for what in ["leak", "BLEU"]))
+    for defense, row in stacks.items():
+        cells = [cell for name in names for cell in [interval(row[name]["leak"], 2), f"{row[name]['bleu']['value']:.1f}"]]
+        lines.append(cells_of(named(defense), *cells))
+    return lines
+
+
+def table(*names):
+    return [cells_of(*names), "|---" * len(names) + "|"]
+
+
+def cells_of(*cells):
+    return "| " + " | ".join(cells) + " |"
 
 
 def two(value):
@@ -107,24 +180,24 @@ def interval(score, places):
     return f"{score['value']:.{places}f} [{score['low']:.{places}f}, {score['high']:.{places}f}]"
 
 
-def plot(stacks, adversary, name, axis, chosen):
+def plot(stacks, adversary, name, axis):
     figure, axes = plt.subplots(figsize=(7, 4.2))
-    lines = 0
-    for defense, rows in stacks.items():
-        points = sorted((n, row["leak"]) for n, row in numbered(rows, adversary).items())
-        if points and adversary == "averaging":
-            # one release is what `informed` has
-            points.insert(0, (1, numbered(rows, "informed")[10000]["leak"]))
-        if len(points) < 2 or not chosen(defense):
-            continue
+    drawn = {}
+    for defense, row in stacks.items():
+        points = {n: of["leak"] for n, of in numbered(row, adversary).items()}
+        if adversary == "averaging" and points:
+            # one release is what `informed` has, or where a key turns the space `unpaired`
+            points[1] = max((of["leak"] for n in ["informed", "unpaired"] for of in numbered(row, n).values()),
+                            key=lambda leak: leak["value"])
+        if len(points) > 1:
+            drawn[defense] = sorted(points.items())
+    for line, (defense, points) in enumerate(drawn.items()):
         x, y = [k for k, _ in points], [leak["value"] for _, leak in points]
         low, high = ([abs(leak["value"] - leak[end]) for _, leak in points] for end in ["low", "high"])
-        style = dict(color=COLOURS[lines % len(COLOURS)], marker="osD^v"[lines % 5], linestyle=["-", "--", ":"][lines // len(COLOURS)])
+        style = dict(color=COLOURS[line % len(COLOURS)], marker="osD^v"[line % 5], linestyle=["-", "--", ":"][line // len(COLOURS)])
         axes.errorbar(x, y, yerr=[low, high], label=defense, capsize=2, linewidth=1.4, markersize=4, **style)
-        lines += 1
     axes.set_xscale("log", base=2)
-    ticks = sorted({n for rows in stacks.values() for n in numbered(rows, adversary)})
-    ticks = [1] + ticks if adversary == "averaging" else ticks
+    ticks = sorted({n for points in drawn.values() for n, _ in points if n in [1, 2, 4, 8, 16, 32, 64, 128, 384, 768, 2048]})
     axes.set_xticks(ticks, [str(tick) for tick in ticks])
     axes.set_ylim(-0.05, 1.05)
     axes.set_xlabel(axis)

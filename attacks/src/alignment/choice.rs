@@ -33,7 +33,7 @@ const UNIT: f64 = 1e-3;
 const PERMUTED: usize = 4;
 const MANY: usize = 1000;
 /// With this many pairs a dimension the clouds add nothing to Procrustes.
-const DETERMINED: usize = 2;
+pub const DETERMINED: usize = 2;
 /// Pairs from which a network is worth its time, and the error below which none is needed.
 const NETWORK: usize = 2000;
 const SOLVED: f64 = 1e-4;

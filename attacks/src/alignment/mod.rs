@@ -20,6 +20,7 @@ use faer::Mat;
 use ndarray::{Array2, ArrayView2, Axis};
 
 use self::affine::Affine;
+pub use self::choice::DETERMINED;
 use self::choice::{Choice, Prior, Then, choose};
 pub use self::denoiser::Denoiser;
 pub use self::procrustes::Procrustes;

@@ -86,6 +86,17 @@ fn rotated_copies_are_linked_and_strangers_are_not() {
 }
 
 #[test]
+fn copies_with_other_noise_are_linked_by_their_directions() {
+    let rng = &mut ChaCha8Rng::seed_from_u64(4);
+    let rows = normals(300, 64, rng);
+    let mut noisy = || &rows + &(normals(300, 64, rng) * 0.7);
+    let (a, b) = (noisy(), noisy());
+    let by_shape = linkage::link(a.view(), b.view()).unwrap();
+    assert!(by_shape.iter().enumerate().filter(|(row, linked)| row == *linked).count() < 60);
+    assert!(linkage::recall_at_1(a.view(), b.view()).unwrap() > 0.99);
+}
+
+#[test]
 fn what_cannot_be_fitted_is_refused() {
     let (zeros, two, three) = (array![[0.0, 0.0]], array![[1.0, 2.0]], array![[1.0, 2.0, 3.0]]);
     assert!(matches!(Scaling::fit(zeros.view(), two.view()), Err(Error::Setting(_))));

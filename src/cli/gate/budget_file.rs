@@ -198,13 +198,14 @@ impl Source<'_> {
 
     /// A path where there is one, and else a name; of `INVERTER+CORRECTOR` each by itself.
     fn existing(&self, name: &str) -> String {
-        let path = self.beside(name);
-        match name.split_once('+') {
-            _ if path.is_dir() => path.display().to_string(),
-            Some((inverter, corrector)) => {
-                format!("{}+{}", self.existing(inverter), self.existing(corrector))
-            }
-            None => name.to_owned(),
+        let folder = |name: &str| {
+            let path = self.beside(name);
+            path.is_dir().then(|| path.display().to_string())
+        };
+        let part = |name: &str| folder(name).unwrap_or_else(|| name.to_owned());
+        match models::two_where(name, |part| folder(part).is_some()) {
+            Some((inverter, corrector)) => format!("{}+{}", part(inverter), part(corrector)),
+            None => part(name),
         }
     }
 

@@ -33,13 +33,13 @@ pub(super) fn finished(
     theirs: ArrayView2<'_, f32>,
     mine: ArrayView2<'_, f32>,
 ) -> Result<Mat<f32>, Error> {
-    let mut before = f64::NEG_INFINITY;
+    let (mut last, mut before) = (map.clone(), f64::NEG_INFINITY);
     for _ in 0..LAST_ROUNDS {
         let (next, score) = round(&map, theirs, mine)?;
         if score < before + GAIN {
-            break;
+            return Ok(if score < before { last } else { map });
         }
-        (map, before) = (next, score);
+        (last, map, before) = (map, next, score);
     }
     Ok(map)
 }

@@ -1,0 +1,145 @@
+#!/usr/bin/env bash
+# Measures what worth.md shows: src/manual/worth.sh FOLDER SENTENCES
+#
+# FOLDER gets a report for each part, and what is there already is not measured again; delete a report to
+# have it anew. SENTENCES has 30,000 lines or more that are no records. It takes about two hours on two cores.
+set -euo pipefail
+cd "$(CDPATH= cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd -P)"
+
+out=$1
+sentences=$2
+mkdir -p "$out"
+
+minilm=$(scripts/fetch-minilm)
+reference=attacks/models/reference/embedder
+five_kinds=clinical,prescription,employment,finance,legal
+[ -e "$out/key" ] || cargo embosk keygen --output "$out/key"
+[ -e "$out/key-2" ] || cargo embosk keygen --output "$out/key-2"
+key="key=file:$out/key"
+
+main() {
+    head -n 30000 "$sentences" >"$out/sentences.txt"
+    records 30000 8 --split train --families "$five_kinds" >"$out/five-kinds.txt"
+    local name
+    for name in minilm reference; do
+        fits "$name" "${!name}"
+    done
+    defenses minilm "$minilm" "$key" 0
+    pairs
+    clouds
+    surrogate
+    defenses reference reference "$key" 0
+    second_seed
+    retrained
+    python3 src/manual/worth.py "$out"
+}
+
+records() { cargo run --quiet --release --features cli --example records -- "$@"; }
+
+# What quantization is fitted on: records that no evaluation draws.
+fits() {
+    local name=$1 embedder=$2 what
+    for what in 96 48 24 bits=8 bits=4 bits=1; do
+        [ -e "$out/fit-$name-${what/=/-}" ] ||
+            cargo run --quiet --release --features cli --example codebook -- "$embedder" "$what" "$out/fit-$name-${what/=/-}"
+    done
+}
+
+# measure NAME ARGUMENTS…: one report
+measure() {
+    local report=$out/$1.json
+    shift
+    [ -e "$report" ] && return
+    echo "$(date +%H:%M:%S) $report" >&2
+    cargo embosk evaluate --samples 40 --local-queries 20 --format json --output "$report.part" "$@" >/dev/null
+    mv "$report.part" "$report"
+}
+
+# Every defense, at three strengths where it has one, under every adversary.
+defenses() {
+    local name=$1 embedder=$2 key=$3 seed=$4
+    local all=(--embedder "$embedder" --seed "$seed" --corpus records:10000 --adversary all)
+    measure "$name-keys" "${all[@]}" --defense none \
+        --defense "rotation($key)" --defense "rotation($key,kind=hadamard)" \
+        --defense "permutation($key)" --defense "scaling($key)"
+    measure "$name-noise" "${all[@]}" --defense "gaussian(sigma=0.03)" \
+        --defense "gaussian(sigma=0.07)" --defense "gaussian(sigma=0.1)"
+    measure "$name-keyed-noise" "${all[@]}" --defense "gaussian(sigma=0.03,$key)" \
+        --defense "gaussian(sigma=0.07,$key)" --defense "gaussian(sigma=0.1,$key)"
+    measure "$name-turned-noise" "${all[@]}" --defense "rotation($key) | gaussian(sigma=0.03)" \
+        --defense "rotation($key) | gaussian(sigma=0.07)" --defense "rotation($key) | gaussian(sigma=0.1)"
+    measure "$name-dcpe" "${all[@]}" --defense "dcpe($key,beta=1)" \
+        --defense "dcpe($key,beta=4)" --defense "dcpe($key,beta=8)"
+    measure "$name-rounding" "${all[@]}" --defense "quantization(bits=8)" \
+        --defense "quantization(bits=4)" --defense "quantization(bits=1)" \
+        --defense "quantization(bits=8,scale=file:$out/fit-$name-bits-8)" \
+        --defense "quantization(bits=4,scale=file:$out/fit-$name-bits-4)" \
+        --defense "quantization(bits=1,scale=file:$out/fit-$name-bits-1)" \
+        --defense "quantization(bits=8,scale=0.2,dither=${key#key=})" \
+        --defense "quantization(bits=4,scale=0.2,dither=${key#key=})" \
+        --defense "quantization(bits=1,scale=0.05,dither=${key#key=})"
+    measure "$name-codebooks" "${all[@]}" \
+        --defense "product_quantization(codebook=file:$out/fit-$name-96)" \
+        --defense "product_quantization(codebook=file:$out/fit-$name-48)" \
+        --defense "product_quantization(codebook=file:$out/fit-$name-24)"
+}
+
+# A rotation under few pairs, by the size of the store, and where the attacker's own texts are of another kind.
+pairs() {
+    local k leaked=() stored
+    for k in 1 2 3 4 5 6 8 16 32 48 64 80 96 128 384 768; do
+        leaked+=(--adversary "leaked($k)")
+    done
+    for stored in 820 2000 10000; do
+        measure "pairs-$stored" --embedder "$minilm" --corpus "records:$stored" --defense "rotation($key)" "${leaked[@]}"
+    done
+    measure pairs-sentences --embedder "$minilm" --corpus records:10000 --attacker-corpus "$out/sentences.txt" \
+        --defense "rotation($key)" "${leaked[@]}"
+}
+
+# A rotation without any pair, by how much of the store he reads and what his own texts are.
+clouds() {
+    local own n
+    for n in 1000 3000 10000 15000 30000; do
+        measure "clouds-same-$n" --embedder "$minilm" --corpus "records:$n" --defense "rotation($key)" \
+            --adversary "unpaired($n)"
+    done
+    for own in five-kinds sentences; do
+        for n in 1000 3000 10000 30000; do
+            head -n "$((n > 10000 ? n : 10000))" "$out/$own.txt" >"$out/$own-$n.txt"
+            measure "clouds-$own-$n" --embedder "$minilm" --corpus "records:$n" --defense "rotation($key)" \
+                --attacker-corpus "$out/$own-$n.txt" --adversary "unpaired($n)"
+        done
+    done
+}
+
+# The reference's attack on all-MiniLM-L6-v2, which it was not trained for.
+surrogate() {
+    measure surrogate --embedder "$minilm" --surrogate reference --corpus records:4000 --defense none \
+        --adversary "leaked(100)" --adversary "leaked(500)" --adversary "leaked(2000)" --adversary "informed(10000)"
+}
+
+# Other texts, other keys: how far the figures are chance.
+second_seed() {
+    local other="key=file:$out/key-2"
+    measure seed-2 --embedder "$minilm" --seed 1 --corpus records:10000 --adversary all --defense none \
+        --defense "rotation($other)" --defense "rotation($other,kind=hadamard)" \
+        --defense "gaussian(sigma=0.07)" --defense "quantization(bits=1)"
+}
+
+# An attack on the reference that was trained on noise, inverter and corrector both.
+retrained() {
+    local noisy=(--corpus records:60000 --batch-size 256 --learning-rate 7e-4 --warmup 40 --defense none
+        --defense "gaussian(sigma=0.03)" --defense "gaussian(sigma=0.07)" --defense "gaussian(sigma=0.1)")
+    [ -e "$out/retrained/inverter/manifest.json" ] ||
+        cargo embosk train inverter --init attacks/models/reference/inverter --out "$out/retrained/inverter" \
+            --steps 400 "${noisy[@]}"
+    [ -e "$out/retrained/corrector/manifest.json" ] ||
+        cargo embosk train corrector --init attacks/models/reference/corrector --seed 2 \
+            --inverter "$out/retrained/inverter" --out "$out/retrained/corrector" --steps 300 "${noisy[@]}"
+    measure retrained --corpus records:10000 --retrained "$out/retrained" --adversary naive \
+        --adversary "informed(10000)" --adversary retrained --defense "gaussian(sigma=0.03)" \
+        --defense "gaussian(sigma=0.07)" --defense "gaussian(sigma=0.1)"
+}
+
+main
