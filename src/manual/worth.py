@@ -23,7 +23,7 @@ def main():
     reports = {path.stem: json.loads(path.read_text()) for path in sorted(Path(sys.argv[1]).glob("*.json"))}
     minilm, reference = (together(reports, name) for name in ["minilm", "reference"])
     pairs = {name: rows(reports[f"pairs-{key}"])["rotation(key)"] for key, name in [
-        ("820", "820"), ("2000", "2,000"), ("10000", "10,000"), ("sentences", "10,000; his own texts are other sentences")]}
+        ("820", "820"), ("2000", "2,000"), ("10000", "10,000"), ("sentences", "2,000; his own texts are other sentences")]}
     page = HERE / "worth.md"
     text = page.read_text()
     for mark, lines in {
@@ -111,14 +111,15 @@ def worst(stacks, others):
 
 def few_pairs(stores):
     by_pairs = {name: numbered(row, "leaked") for name, row in stores.items()}
-    pairs = sorted(next(iter(by_pairs.values())))
+    pairs = sorted({n for row in by_pairs.values() for n in row})
     lines = table("stored vectors", *map(str, pairs), "0.5 is crossed")
     for name, row in by_pairs.items():
-        cells = [two(row[n]["leak"]["value"]) for n in pairs]
-        above = [row[n]["leak"]["value"] >= 0.5 for n in pairs]
-        first = next((place for place in range(len(pairs)) if all(above[place:])), None)
+        cells = [two(row[n]["leak"]["value"]) if n in row else "" for n in pairs]
+        tried = sorted(row)
+        above = [row[n]["leak"]["value"] >= 0.5 for n in tried]
+        first = next((place for place in range(len(tried)) if all(above[place:])), None)
         crossing = "never" if first is None else "before the first pair" if first == 0 \
-            else f"between {pairs[first - 1]} and {pairs[first]}"
+            else f"between {tried[first - 1]} and {tried[first]}"
         lines.append(cells_of(name, *cells, crossing))
     return lines
 

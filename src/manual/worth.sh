@@ -21,9 +21,10 @@ five_kinds=clinical,prescription,employment,finance,legal
 key="key=file:$out/key"
 
 main() {
-    head -n 30000 "$sentences" >"$out/sentences.txt"
-    records 30000 8 --split train --families "$five_kinds" >"$out/five-kinds.txt"
-    local name
+    local name n
+    records 30000 8 --split train --families "$five_kinds" >"$out/five-kinds-30000.txt"
+    head -n 10000 "$out/five-kinds-30000.txt" >"$out/five-kinds-10000.txt"
+    for n in 10000 30000; do head -n "$n" "$sentences" >"$out/sentences-$n.txt"; done
     for name in minilm reference; do
         fits "$name" "${!name}"
     done
@@ -59,60 +60,68 @@ measure() {
     mv "$report.part" "$report"
 }
 
-# Every defense, at three strengths where it has one, under every adversary.
+# Every defense, at three strengths where it has one: defenses NAME EMBEDDER
 defenses() {
-    local name=$1 embedder=$2
-    local all=(--embedder "$embedder" --corpus records:10000 --adversary all)
-    measure "$name-keys" "${all[@]}" --defense none \
-        --defense "rotation($key)" --defense "rotation($key,kind=hadamard)" \
-        --defense "permutation($key)" --defense "scaling($key)"
-    measure "$name-noise" "${all[@]}" --defense "gaussian(sigma=0.03)" \
-        --defense "gaussian(sigma=0.07)" --defense "gaussian(sigma=0.1)"
-    measure "$name-keyed-noise" "${all[@]}" --defense "gaussian(sigma=0.03,$key)" \
-        --defense "gaussian(sigma=0.07,$key)" --defense "gaussian(sigma=0.1,$key)"
-    measure "$name-turned-noise" "${all[@]}" --defense "rotation($key) | gaussian(sigma=0.03)" \
-        --defense "rotation($key) | gaussian(sigma=0.07)" --defense "rotation($key) | gaussian(sigma=0.1)"
-    measure "$name-dcpe" "${all[@]}" --defense "dcpe($key,beta=1)" \
-        --defense "dcpe($key,beta=4)" --defense "dcpe($key,beta=8)"
-    measure "$name-rounding" "${all[@]}" --defense "quantization(bits=8)" \
-        --defense "quantization(bits=4)" --defense "quantization(bits=1)" \
-        --defense "quantization(bits=8,scale=file:$out/fit-$name-bits-8)" \
-        --defense "quantization(bits=4,scale=file:$out/fit-$name-bits-4)" \
-        --defense "quantization(bits=1,scale=file:$out/fit-$name-bits-1)" \
-        --defense "quantization(bits=8,scale=0.2,dither=${key#key=})" \
-        --defense "quantization(bits=4,scale=0.2,dither=${key#key=})" \
-        --defense "quantization(bits=1,scale=0.05,dither=${key#key=})"
-    measure "$name-codebooks" "${all[@]}" \
-        --defense "product_quantization(codebook=file:$out/fit-$name-96)" \
-        --defense "product_quantization(codebook=file:$out/fit-$name-48)" \
-        --defense "product_quantization(codebook=file:$out/fit-$name-24)"
+    part "$@" keys "unpaired(10000)" none "rotation($key)" "rotation($key,kind=hadamard)" "permutation($key)" \
+        "scaling($key)"
+    part "$@" noise "averaging(16)" "gaussian(sigma=0.03)" "gaussian(sigma=0.07)" "gaussian(sigma=0.1)"
+    part "$@" rounding "" "quantization(bits=8)" "quantization(bits=4)" "quantization(bits=1)" \
+        "quantization(bits=8,scale=file:$out/fit-$1-bits-8)" \
+        "quantization(bits=4,scale=file:$out/fit-$1-bits-4)" \
+        "quantization(bits=1,scale=file:$out/fit-$1-bits-1)" \
+        "quantization(bits=8,scale=0.2,dither=${key#key=})" \
+        "quantization(bits=4,scale=0.2,dither=${key#key=})" \
+        "quantization(bits=1,scale=0.05,dither=${key#key=})"
+    part "$@" codebooks "" "product_quantization(codebook=file:$out/fit-$1-96)" \
+        "product_quantization(codebook=file:$out/fit-$1-48)" \
+        "product_quantization(codebook=file:$out/fit-$1-24)"
+    part "$@" dcpe "averaging(16)" "dcpe($key,beta=1)" "dcpe($key,beta=4)" "dcpe($key,beta=8)"
+    part "$@" keyed-noise "averaging(16)" "gaussian(sigma=0.03,$key)" "gaussian(sigma=0.07,$key)" \
+        "gaussian(sigma=0.1,$key)"
+    part "$@" turned-noise "averaging(16)" "rotation($key) | gaussian(sigma=0.03)" \
+        "rotation($key) | gaussian(sigma=0.07)" "rotation($key) | gaussian(sigma=0.1)"
+}
+
+# part NAME EMBEDDER PART ADVERSARY DEFENSE…: under every adversary on all-MiniLM-L6-v2, elsewhere under those that
+# are the worst there, with ADVERSARY.
+part() {
+    local name=$1 embedder=$2 part=$3 adversaries=(naive "informed(10000)" "leaked(768)" $4)
+    [ "$name" = minilm ] && adversaries=(all)
+    shift 4
+    local specs=() spec
+    for spec in "${adversaries[@]}"; do specs+=(--adversary "$spec"); done
+    for spec in "$@"; do specs+=(--defense "$spec"); done
+    measure "$name-$part" --embedder "$embedder" --corpus records:10000 "${specs[@]}"
 }
 
 # A rotation under few pairs, by the size of the store, and where the attacker's own texts are of another kind.
 pairs() {
-    local k leaked=() stored
-    for k in 1 2 3 4 5 6 8 16 32 48 64 80 96 128 384 768; do
-        leaked+=(--adversary "leaked($k)")
+    under_pairs pairs-820 records:820 1 2 4 6 8 16 32 48 64 96 128 384 768
+    under_pairs pairs-2000 records:2000 1 2 4 6 8 32 128 384 768
+    under_pairs pairs-10000 records:10000 1 2 4 6 8 32 128 384 768
+    under_pairs pairs-sentences records:2000 8 32 48 64 96 128 384 768 --attacker-corpus "$out/sentences-10000.txt"
+}
+
+# under_pairs REPORT CORPUS PAIRS… [OPTIONS…]
+under_pairs() {
+    local report=$1 corpus=$2 specs=()
+    shift 2
+    while [[ ${1:-} =~ ^[0-9]+$ ]]; do
+        specs+=(--adversary "leaked($1)")
+        shift
     done
-    for stored in 820 2000 10000; do
-        measure "pairs-$stored" --embedder "$minilm" --corpus "records:$stored" --defense "rotation($key)" "${leaked[@]}"
-    done
-    measure pairs-sentences --embedder "$minilm" --corpus records:10000 --attacker-corpus "$out/sentences.txt" \
-        --defense "rotation($key)" "${leaked[@]}"
+    measure "$report" --embedder "$minilm" --corpus "$corpus" --defense "rotation($key)" "${specs[@]}" "$@"
 }
 
 # A rotation without any pair, by how much of the store he reads and what his own texts are.
 clouds() {
     local own n
-    for n in 1000 3000 10000 15000 30000; do
+    for n in 1000 3000 10000 30000; do
         measure "clouds-same-$n" --embedder "$minilm" --corpus "records:$n" --defense "rotation($key)" \
             --adversary "unpaired($n)"
-    done
-    for own in five-kinds sentences; do
-        for n in 1000 3000 10000 30000; do
-            head -n "$((n > 10000 ? n : 10000))" "$out/$own.txt" >"$out/$own-$n.txt"
+        for own in five-kinds sentences; do
             measure "clouds-$own-$n" --embedder "$minilm" --corpus "records:$n" --defense "rotation($key)" \
-                --attacker-corpus "$out/$own-$n.txt" --adversary "unpaired($n)"
+                --attacker-corpus "$out/$own-$((n > 10000 ? n : 10000)).txt" --adversary "unpaired($n)"
         done
     done
 }
