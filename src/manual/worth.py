@@ -16,14 +16,16 @@ import matplotlib.pyplot as plt
 
 HERE = Path(__file__).parent
 COLOURS = ["#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#000000", "#999999"]
-PARTS = ["keys", "noise", "keyed-noise", "turned-noise", "dcpe", "rounding", "codebooks"]
+PARTS = ["keys", "turned-noise", "noise", "keyed-noise", "dcpe", "rounding", "codebooks"]
 
 
 def main():
     reports = {path.stem: json.loads(path.read_text()) for path in sorted(Path(sys.argv[1]).glob("*.json"))}
     minilm, reference = (together(reports, name) for name in ["minilm", "reference"])
     pairs = {name: rows(reports[f"pairs-{key}"])["rotation(key)"] for key, name in [
-        ("820", "820"), ("2000", "2,000"), ("10000", "10,000"), ("sentences", "2,000; his own texts are other sentences")]}
+        ("820", "820"), ("10000", "10,000"), ("sentences", "820; his own texts are other sentences")]}
+    # of the largest store the other numbers of pairs are above already
+    pairs["10,000"] |= minilm["rotation(key)"]
     page = HERE / "worth.md"
     text = page.read_text()
     tables = {
@@ -49,7 +51,8 @@ def main():
 def together(reports, embedder):
     stacks = {}
     for part in PARTS:
-        stacks |= rows(reports[f"{embedder}-{part}"])
+        if f"{embedder}-{part}" in reports:
+            stacks |= rows(reports[f"{embedder}-{part}"])
     return stacks
 
 
@@ -101,12 +104,16 @@ def worst(stacks, others):
     lines = table("defense", "worst adversary", "leak", "exact match", "BLEU", "entities", "nDCG@10", "linkage",
                   "on the reference: worst", "leak", "nDCG@10")
     for defense, row in stacks.items():
-        of, other = worst_of(row), worst_of(others[defense])
+        of = worst_of(row)
         scores = [interval(of[name], places) for name, places in
                   [("leak", 2), ("exact_match", 2), ("bleu", 1), ("entity_recall", 2), ("ndcg_at_10", 3)]]
         linkage = of["linkage_recall_at_1"]
         scores.append(two(linkage["value"]) if linkage else "")
-        scores += [other["adversary"], interval(other["leak"], 2), f"{other['ndcg_at_10']['value']:.3f}"]
+        if defense in others:
+            other = worst_of(others[defense])
+            scores += [other["adversary"], interval(other["leak"], 2), f"{other['ndcg_at_10']['value']:.3f}"]
+        else:
+            scores += [""] * 3
         lines.append(cells_of(named(defense), of["adversary"], *scores))
     return lines
 

@@ -14,7 +14,6 @@ python3 -c 'import matplotlib' || { echo "the plots need matplotlib: pip install
 mkdir -p "$out"
 
 minilm=$(scripts/fetch-minilm)
-reference=attacks/models/reference/embedder
 five_kinds=clinical,prescription,employment,finance,legal
 [ -e "$out/key" ] || cargo embosk keygen --output "$out/key"
 [ -e "$out/key-2" ] || cargo embosk keygen --output "$out/key-2"
@@ -25,16 +24,13 @@ main() {
     records 30000 8 --split train --families "$five_kinds" >"$out/five-kinds-30000.txt"
     head -n 10000 "$out/five-kinds-30000.txt" >"$out/five-kinds-10000.txt"
     for n in 10000 30000; do head -n "$n" "$sentences" >"$out/sentences-$n.txt"; done
-    for name in minilm reference; do
-        fits "$name" "${!name}"
-    done
+    fits minilm "$minilm"
+    fits reference attacks/models/reference/embedder
     for name in ${PARTS:-minilm reference pairs clouds surrogate second_seed retrained page}; do
         "$name"
     done
 }
 
-minilm() { defenses minilm "$minilm"; }
-reference() { defenses reference reference; }
 page() { python3 src/manual/worth.py "$out"; }
 
 records() { cargo run --quiet --release --features cli --example records -- "$@"; }
@@ -60,46 +56,62 @@ measure() {
     mv "$report.part" "$report"
 }
 
-# Every defense, at three strengths where it has one: defenses NAME EMBEDDER
-defenses() {
-    part "$@" keys "unpaired(10000)" none "rotation($key)" "rotation($key,kind=hadamard)" "permutation($key)" \
-        "scaling($key)"
-    part "$@" noise "averaging(16)" "gaussian(sigma=0.03)" "gaussian(sigma=0.07)" "gaussian(sigma=0.1)"
-    part "$@" rounding "" "quantization(bits=8)" "quantization(bits=4)" "quantization(bits=1)" \
-        "quantization(bits=8,scale=file:$out/fit-$1-bits-8)" \
-        "quantization(bits=4,scale=file:$out/fit-$1-bits-4)" \
-        "quantization(bits=1,scale=file:$out/fit-$1-bits-1)" \
+# Every defense, at three strengths where it has one, on all-MiniLM-L6-v2.
+minilm() {
+    part minilm keys none "rotation($key)" "rotation($key,kind=hadamard)" "permutation($key)" "scaling($key)"
+    part minilm noise "${noise[@]}"
+    part minilm dcpe "dcpe($key,beta=1)" "dcpe($key,beta=4)" "dcpe($key,beta=8)"
+    part minilm rounding "quantization(bits=8)" "quantization(bits=4)" "quantization(bits=1)" \
+        "quantization(bits=8,scale=file:$out/fit-minilm-bits-8)" \
+        "quantization(bits=4,scale=file:$out/fit-minilm-bits-4)" \
+        "quantization(bits=1,scale=file:$out/fit-minilm-bits-1)" \
         "quantization(bits=8,scale=0.2,dither=${key#key=})" \
         "quantization(bits=4,scale=0.2,dither=${key#key=})" \
         "quantization(bits=1,scale=0.05,dither=${key#key=})"
-    part "$@" codebooks "" "product_quantization(codebook=file:$out/fit-$1-96)" \
-        "product_quantization(codebook=file:$out/fit-$1-48)" \
-        "product_quantization(codebook=file:$out/fit-$1-24)"
-    part "$@" dcpe "averaging(16)" "dcpe($key,beta=1)" "dcpe($key,beta=4)" "dcpe($key,beta=8)"
-    part "$@" keyed-noise "averaging(16)" "gaussian(sigma=0.03,$key)" "gaussian(sigma=0.07,$key)" \
-        "gaussian(sigma=0.1,$key)"
-    part "$@" turned-noise "averaging(16)" "rotation($key) | gaussian(sigma=0.03)" \
-        "rotation($key) | gaussian(sigma=0.07)" "rotation($key) | gaussian(sigma=0.1)"
+    part minilm codebooks "product_quantization(codebook=file:$out/fit-minilm-96)" \
+        "product_quantization(codebook=file:$out/fit-minilm-48)" \
+        "product_quantization(codebook=file:$out/fit-minilm-24)"
+    part minilm keyed-noise "gaussian(sigma=0.03,$key)" "gaussian(sigma=0.07,$key)" "gaussian(sigma=0.1,$key)"
+    # the clouds take long where there is noise as well, so not every k
+    adversaries=(naive "informed(10000)" "leaked(8)" "leaked(128)" "leaked(768)" "unpaired(10000)"
+        "averaging(16)" "averaging(16, 768)")
+    part minilm turned-noise "rotation($key) | gaussian(sigma=0.03)" "rotation($key) | gaussian(sigma=0.07)" \
+        "rotation($key) | gaussian(sigma=0.1)"
 }
 
-# part NAME EMBEDDER PART ADVERSARY DEFENSE…: under every adversary on all-MiniLM-L6-v2, elsewhere under those that
-# are the worst there, with ADVERSARY.
+# The other embedder, under those that are the worst on the first.
+reference() {
+    adversaries=(naive "informed(10000)" "leaked(768)" "averaging(16)")
+    part reference noise none "${noise[@]}"
+    adversaries=(naive "informed(10000)" "leaked(768)" "unpaired(10000)")
+    part reference keys "rotation($key)" "rotation($key) | gaussian(sigma=0.03)" "gaussian(sigma=0.03,$key)" \
+        "gaussian(sigma=0.07,$key)"
+    adversaries=(naive "informed(10000)" "leaked(768)")
+    part reference rounding "permutation($key)" "dcpe($key,beta=1)" "dcpe($key,beta=4)" "quantization(bits=8)" \
+        "quantization(bits=4)" "quantization(bits=1)" \
+        "product_quantization(codebook=file:$out/fit-reference-48)" \
+        "product_quantization(codebook=file:$out/fit-reference-24)"
+}
+
+noise=("gaussian(sigma=0.03)" "gaussian(sigma=0.07)" "gaussian(sigma=0.1)")
+adversaries=(all)
+
+# part EMBEDDER NAME DEFENSE…: one report, under `adversaries`
 part() {
-    local name=$1 embedder=$2 part=$3 adversaries=(naive "informed(10000)" "leaked(768)" $4)
-    [ "$name" = minilm ] && adversaries=(all)
-    shift 4
-    local specs=() spec
+    local embedder=$1 name=$2 folder=$minilm specs=() spec
+    [ "$embedder" = minilm ] || folder=$embedder
+    shift 2
     for spec in "${adversaries[@]}"; do specs+=(--adversary "$spec"); done
     for spec in "$@"; do specs+=(--defense "$spec"); done
-    measure "$name-$part" --embedder "$embedder" --corpus records:10000 "${specs[@]}"
+    measure "$embedder-$name" --embedder "$folder" --corpus records:10000 "${specs[@]}"
+    adversaries=(all)
 }
 
 # A rotation under few pairs, by the size of the store, and where the attacker's own texts are of another kind.
 pairs() {
-    under_pairs pairs-820 records:820 1 2 4 6 8 16 32 48 64 96 128 384 768
-    under_pairs pairs-2000 records:2000 1 2 4 6 8 32 128 384 768
-    under_pairs pairs-10000 records:10000 1 2 4 6 8 32 128 384 768
-    under_pairs pairs-sentences records:2000 8 32 48 64 96 128 384 768 --attacker-corpus "$out/sentences-10000.txt"
+    under_pairs pairs-820 records:820 1 2 4 8 16 32 64 128 384 768
+    under_pairs pairs-10000 records:10000 1 2 4
+    under_pairs pairs-sentences records:820 32 48 64 96 128 384 --attacker-corpus "$out/sentences-10000.txt"
 }
 
 # under_pairs REPORT CORPUS PAIRS… [OPTIONS…]
@@ -135,7 +147,8 @@ surrogate() {
 # Other texts, other keys: how far the figures are chance.
 second_seed() {
     local other="key=file:$out/key-2"
-    measure seed-2 --embedder "$minilm" --seed 1 --corpus records:10000 --adversary all --defense none \
+    measure seed-2 --embedder "$minilm" --seed 1 --corpus records:10000 --defense none \
+        --adversary naive --adversary "informed(10000)" --adversary "leaked(768)" \
         --defense "rotation($other)" --defense "rotation($other,kind=hadamard)" \
         --defense "gaussian(sigma=0.07)" --defense "quantization(bits=1)"
 }
