@@ -34,8 +34,9 @@ def main():
         "pairs": few_pairs(pairs),
         "clouds": clouds(reports),
         "surrogate": surrogate(rows(reports["surrogate"])["none"]),
-        "seeds": seeds(minilm, rows(reports["seed-2"])),
     }
+    if "seed-2" in reports:
+        tables["seeds"] = seeds(minilm, rows(reports["seed-2"]))
     if "retrained" in reports:
         tables["retrained"] = retrained(rows(reports["retrained"]))
     for mark, lines in tables.items():
@@ -101,8 +102,8 @@ def worst_of(row):
 
 
 def worst(stacks, others):
-    lines = table("defense", "worst adversary", "leak", "exact match", "BLEU", "entities", "nDCG@10", "linkage",
-                  "on the reference: worst", "leak", "nDCG@10")
+    of_others = ["on the reference: worst", "leak", "nDCG@10"] if others else []
+    lines = table("defense", "worst adversary", "leak", "exact match", "BLEU", "entities", "nDCG@10", "linkage", *of_others)
     for defense, row in stacks.items():
         of = worst_of(row)
         scores = [interval(of[name], places) for name, places in
@@ -113,7 +114,7 @@ def worst(stacks, others):
             other = worst_of(others[defense])
             scores += [other["adversary"], interval(other["leak"], 2), f"{other['ndcg_at_10']['value']:.3f}"]
         else:
-            scores += [""] * 3
+            scores += [""] * len(of_others)
         lines.append(cells_of(named(defense), of["adversary"], *scores))
     return lines
 
