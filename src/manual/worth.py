@@ -43,7 +43,7 @@ def main():
         text = between(text, mark, lines)
     page.write_text(text)
     lines = {name: row for name, row in minilm.items() if is_keyed(name)}
-    lines |= {f"rotation(key), {name} stored": row for name, row in pairs.items() if "10,000" not in name}
+    lines |= {f"rotation(key), stored: {name}": row for name, row in pairs.items() if "10,000" not in name}
     plot(lines, "leaked", "pairs.svg", "leaked pairs k")
     fresh = {name: row for name, row in minilm.items() if re.search(r"gaussian\(sigma=[\d.]+\)|dcpe", name)}
     plot(fresh, "averaging", "releases.svg", "releases r")
