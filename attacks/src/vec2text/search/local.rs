@@ -1,7 +1,9 @@
-//! The local search: edits of single tokens of the best hypothesis, then of pairs.
+//! The local search: edits of single tokens of the best hypothesis and exchanges of words, then pairs of these.
 //!
-//! Correction leaves names and figures that are a piece off. The models say what else is likely at
-//! each position, the embedder which of it fits.
+//! Correction leaves names and figures that are a piece off, and names that stand in each other's place. The
+//! models say what else is likely at each position, the embedder which of it fits.
+
+use std::ops::Range;
 
 use candle_core::D;
 
@@ -69,6 +71,18 @@ enum Kind {
     /// Before the position. Only pieces that continue a word: figures differ in how many they have.
     Insert(u32),
     Delete,
+    /// As many words, from the position to `first`, change places with those from `second` to `last`.
+    Swap { first: usize, second: usize, last: usize },
+}
+
+impl Edit {
+    /// The positions that no other edit may touch.
+    fn reach(&self) -> Range<usize> {
+        match self.kind {
+            Kind::Swap { last, .. } => self.position..last,
+            _ => self.position..self.position + 1,
+        }
+    }
 }
 
 struct State {
@@ -101,7 +115,8 @@ impl State {
                 let mut pairs = Vec::new();
                 for (index, (first, _)) in self.promising.iter().enumerate() {
                     for (second, _) in &self.promising[..index] {
-                        if first.position != second.position {
+                        let (a, b) = (first.reach(), second.reach());
+                        if a.end <= b.start || b.end <= a.start {
                             pairs.push(edited(best, &[*first, *second]));
                         }
                     }
@@ -144,7 +159,7 @@ impl State {
     }
 }
 
-/// The tokens with edits at different positions, which are those of `tokens`.
+/// The tokens with edits that do not reach into each other, at positions of `tokens`.
 fn edited(tokens: &[u32], edits: &[Edit]) -> Vec<u32> {
     let mut edits = edits.to_vec();
     edits.sort_by_key(|edit| std::cmp::Reverse(edit.position));
@@ -155,6 +170,12 @@ fn edited(tokens: &[u32], edits: &[Edit]) -> Vec<u32> {
             Kind::Insert(token) => tokens.insert(edit.position, token),
             Kind::Delete => {
                 tokens.remove(edit.position);
+            }
+            Kind::Swap { first, second, last } => {
+                tokens[edit.position..last].rotate_left(second - edit.position);
+                // the later words are in front now, the earlier ones before what stood between
+                let start = edit.position + last - second;
+                tokens[start..last].rotate_left(first - edit.position);
             }
         }
     }
@@ -230,6 +251,28 @@ fn of_scores(tokens: &[u32], scores: &[Vec<f32>], continuing: &[bool]) -> Vec<Ed
             edits.push(Edit { position, kind: Kind::Delete, score: scores[next as usize] });
         }
     }
+    edits.extend(swaps(tokens, scores, continuing));
+    edits
+}
+
+/// Exchanges of a word with a word, and of two with two: as likely as the later ones begin in the place of the
+/// earlier. What stands in the later place was read after the earlier, so it says less.
+fn swaps(tokens: &[u32], scores: &[Vec<f32>], continuing: &[bool]) -> Vec<Edit> {
+    let begins = |&place: &usize| !continuing.get(tokens[place] as usize).copied().unwrap_or(false);
+    let mut bounds: Vec<usize> = (0..tokens.len()).filter(begins).collect();
+    bounds.push(tokens.len());
+    let mut edits = Vec::new();
+    for words in [1, 2] {
+        let spans: Vec<(usize, usize)> = bounds.iter().copied().zip(bounds.iter().skip(words).copied()).collect();
+        for (place, &(position, first)) in spans.iter().enumerate() {
+            for &(second, last) in spans.iter().skip(place + words) {
+                if tokens[position..first] != tokens[second..last] {
+                    let score = scores[position][tokens[second] as usize];
+                    edits.push(Edit { position, kind: Kind::Swap { first, second, last }, score });
+                }
+            }
+        }
+    }
     edits
 }
 
@@ -264,7 +307,11 @@ mod tests {
     #[test]
     fn edits_of_several_positions_do_not_shift_each_other() {
         let edit = |position, kind| Edit { position, kind, score: 0.0 };
-        let cases: [(&[Edit], &[u32]); 6] = [
+        let swap = |position, first, second, last| edit(position, Kind::Swap { first, second, last });
+        let cases: [(&[Edit], &[u32]); 9] = [
+            (&[swap(0, 1, 3, 4)], &[8, 6, 7, 5]),
+            (&[swap(0, 2, 3, 4)], &[8, 7, 5, 6]),
+            (&[swap(0, 1, 1, 3), edit(3, Kind::Replace(9))], &[6, 7, 5, 9]),
             (&[edit(1, Kind::Replace(9))], &[5, 9, 7, 8]),
             (&[edit(1, Kind::Insert(9))], &[5, 9, 6, 7, 8]),
             (&[edit(4, Kind::Insert(9))], &[5, 6, 7, 8, 9]),
@@ -302,6 +349,24 @@ mod tests {
         assert!(
             edits.iter().all(|it| !matches!(it.kind, Kind::Replace(PAD | EOS) | Kind::Insert(PAD | EOS)))
         );
+    }
+
+    #[test]
+    fn words_change_places_whole_and_as_likely_as_the_later_is_in_the_place_of_the_earlier() {
+        // 2 and 3 begin words, 4 continues one
+        let continuing = [false, false, false, false, true];
+        let mut scores = vec![vec![-9.0; 5]; 6];
+        scores[0][3] = -1.0;
+        // the words 2 4, 3, 3 and 2
+        let edits = swaps(&[2, 4, 3, 3, 2], &scores, &continuing);
+        let swap = |position, first, second, last| (position, Kind::Swap { first, second, last });
+        let found: Vec<_> = edits.iter().map(|edit| (edit.position, edit.kind)).collect();
+        let ones = [swap(0, 2, 2, 3), swap(0, 2, 3, 4), swap(0, 2, 4, 5), swap(2, 3, 4, 5), swap(3, 4, 4, 5)];
+        assert_eq!(found, [ones.as_slice(), &[swap(0, 3, 3, 5)]].concat(), "3 and 3 are the same");
+        let likely: Vec<_> = edits.iter().filter(|edit| edit.score > -2.0).map(|edit| edit.kind).collect();
+        assert_eq!(likely.len(), 3, "{likely:?}");
+        let reach: Vec<_> = edits.iter().map(Edit::reach).collect();
+        assert_eq!((reach[2].clone(), reach[5].clone()), (0..5, 0..5));
     }
 
     #[test]
