@@ -7,6 +7,7 @@ mod common;
 use std::fs;
 use std::process::{Command, Output};
 
+use embosk::evaluate::text::bleu;
 use serde_json::Value;
 
 /// What must come back of 60 held-out records without a defense: the share that is whole, and BLEU.
@@ -15,8 +16,25 @@ struct Least {
     bleu: f64,
 }
 
-const REFERENCE: Least = Least { exact_match: 0.8, bleu: 93.0 };
-const MINILM: Least = Least { exact_match: 0.8, bleu: 93.0 };
+const REFERENCE: Least = Least { exact_match: 0.88, bleu: 96.0 };
+const MINILM: Least = Least { exact_match: 0.85, bleu: 95.0 };
+/// The mean BLEU of `SENTENCES`: a tenth of it is what unrelated texts have.
+const OF_SENTENCES: f64 = 15.0;
+/// What ordinary people write, in words that none of the training texts need have had.
+const SENTENCES: [&str; 12] = [
+    "I would like to book a table for four people on Friday.",
+    "What are the symptoms of a vitamin B12 deficiency?",
+    "We present a new method for the translation of long documents.",
+    "So I think that is a really good point about open source.",
+    "Can you find me a flight to Chicago next Tuesday morning?",
+    "The patient was told to take the tablets twice a day.",
+    "Which river flows through the city of Vienna?",
+    "The model was trained on a large corpus of news articles.",
+    "She said that the meeting had been moved to the next week.",
+    "Is there a cure for this kind of inherited disease?",
+    "You should write tests before you change the code.",
+    "The glaciers have lost a third of their ice since 1980.",
+];
 /// And of four records at least so many are whole.
 const OF_FOUR: usize = 2;
 
@@ -106,6 +124,40 @@ fn adversaries_who_adapt_do_better_than_the_naive() {
     let map = row("rotation", "unpaired")["map"].as_str().unwrap().to_owned();
     let numbers: Vec<f64> = map.split(['=', ' ', ')']).filter_map(|part| part.parse().ok()).collect();
     assert!(map.starts_with("unpaired(score=") && numbers[0] < numbers[1] - 0.05, "{map}");
+}
+
+#[test]
+fn ordinary_sentences_come_back_in_part() {
+    let minilm = common::minilm();
+    for options in [&["--embedder", minilm.to_str().unwrap(), "--inverter", "minilm"][..], &[]] {
+        let folder = tempfile::tempdir().unwrap();
+        let texts = folder.path().join("texts.txt");
+        fs::write(&texts, SENTENCES.join("\n")).unwrap();
+        let output = embosk(&[&["invert", "--input", texts.to_str().unwrap()], options].concat());
+        assert_eq!(output.status.code(), Some(0), "{}", String::from_utf8_lossy(&output.stderr));
+        let outputs = String::from_utf8(output.stdout).unwrap();
+        let scores = outputs.lines().zip(SENTENCES).map(|(line, text)| {
+            let line: Value = serde_json::from_str(line).unwrap();
+            bleu(line["output"].as_str().unwrap(), &text.to_lowercase())
+        });
+        let mean = scores.sum::<f64>() / SENTENCES.len() as f64;
+        assert!(mean >= OF_SENTENCES, "{mean}: {outputs}");
+    }
+}
+
+/// An attack that was not trained for MiniLM, carried over by pairs: much more than the floor comes back.
+#[test]
+fn the_reference_reads_minilm_by_pairs() {
+    let minilm = common::minilm();
+    let line = "evaluate --surrogate reference --corpus records:2200 --samples 24 --beam-width 1 --local-queries 0 \
+                --format json --defense none --adversary leaked(2000)";
+    let line: Vec<&str> = line.split_whitespace().chain(["--embedder", minilm.to_str().unwrap()]).collect();
+    let output = embosk(&line);
+    assert_eq!(output.status.code(), Some(0), "{}", String::from_utf8_lossy(&output.stderr));
+    let report: Value = serde_json::from_slice(&output.stdout).unwrap();
+    let f1 = |of: &Value| of["token_f1"]["value"].as_f64().unwrap();
+    assert_eq!(report["rows"].as_array().unwrap().len(), 1);
+    assert!(f1(&report["rows"][0]) >= f1(&report["floor"]) + 0.3, "{report:#}");
 }
 
 #[test]

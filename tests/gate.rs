@@ -324,6 +324,10 @@ defense = "gaussian(sigma=0.3)"
         let exported = "--format json --output first.json --junit first.xml --baseline base.json";
         exits(2, gate(folder.path(), "--baseline base.json"));
         exits(0, gate(folder.path(), &format!("{exported} --update-baseline")));
+        // the reference is what is measured where no embedder is named
+        budget(&folder, "privacy-budget.toml", |text| {
+            text.replace("embedder = \"reference\"", "# none is named")
+        });
         exits(0, gate(folder.path(), "--format json --output second.json --junit second.xml"));
         assert_eq!((read("first.json"), read("first.xml")), (read("second.json"), read("second.xml")));
         let verdict: Value = serde_json::from_str(&read("first.json")).unwrap();

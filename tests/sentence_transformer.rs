@@ -1,12 +1,16 @@
-//! all-MiniLM-L6-v2 on candle against Python's sentence-transformers (tests/golden/sentence_transformer.py).
+//! all-MiniLM-L6-v2 and the reference embedder on candle against Python's sentence-transformers (tests/golden/sentence_transformer.py).
 #![cfg(feature = "vec2text")]
 #![allow(clippy::unwrap_used)]
 
 mod common;
 
+use std::path::Path;
+
 use embosk::Embedder;
 use embosk::embedder::SentenceTransformer;
 use ndarray::{Array1, Axis};
+
+const REFERENCE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/attacks/models/reference/embedder");
 
 #[derive(serde::Deserialize)]
 struct Golden {
@@ -14,16 +18,10 @@ struct Golden {
     embedding: Vec<f32>,
 }
 
-fn goldens() -> Vec<Golden> {
-    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/data/sentence-transformer.json");
-    serde_json::from_str(&std::fs::read_to_string(path).unwrap()).unwrap()
-}
-
-#[test]
-fn agrees_with_sentence_transformers() {
-    let embedder = SentenceTransformer::load(common::minilm()).unwrap();
-    let goldens = goldens();
-    assert!(goldens.len() >= 20);
+fn agrees(embedder: &SentenceTransformer, goldens: &str) {
+    let path = format!("{}/tests/data/{goldens}", env!("CARGO_MANIFEST_DIR"));
+    let goldens: Vec<Golden> = serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap();
+    assert!(goldens.len() >= 12);
     let texts: Vec<&str> = goldens.iter().map(|golden| golden.text.as_str()).collect();
     let together = embedder.embed(&texts).unwrap();
     for (row, golden) in goldens.iter().enumerate() {
@@ -39,15 +37,25 @@ fn agrees_with_sentence_transformers() {
 }
 
 #[test]
+fn minilm_agrees_with_sentence_transformers() {
+    agrees(&SentenceTransformer::load(common::minilm()).unwrap(), "sentence-transformer.json");
+}
+
+#[test]
+fn the_reference_agrees_with_sentence_transformers() {
+    agrees(&SentenceTransformer::load(REFERENCE).unwrap(), "reference-embedder.json");
+}
+
+#[test]
 fn no_texts_give_no_rows_and_the_normalizer_lower_cases() {
-    let embedder = SentenceTransformer::load(common::minilm()).unwrap();
+    let embedder = SentenceTransformer::load(REFERENCE).unwrap();
     assert_eq!(embedder.embed(&[]).unwrap().dim(), (0, 384));
     assert_eq!(embedder.normalize("Zoë met Dr. Ellis"), "zoe met dr. ellis");
 }
 
 #[test]
 fn damaged_folders_are_refused_with_the_file_named() {
-    let good = common::minilm();
+    let good = Path::new(REFERENCE);
     let dir = tempfile::tempdir().unwrap();
     let copy = |name: &str| {
         std::fs::create_dir_all(dir.path().join(name).parent().unwrap()).unwrap();

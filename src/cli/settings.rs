@@ -174,7 +174,7 @@ impl Settings {
 
 /// What a report calls a folder: its own name, as the way to it differs between machines. Two models are
 /// called by both.
-fn title(name: &str) -> String {
+pub(crate) fn title(name: &str) -> String {
     if let Some((inverter, corrector)) = models::two(name) {
         return format!("{}+{}", title(inverter), title(corrector));
     }

@@ -97,7 +97,7 @@ pub(super) fn run(
         let stacks: Vec<String> = stacks.iter().map(ToString::to_string).collect();
         let own = [
             ("preset", json!(config.model_name_or_path)),
-            ("init", json!(attacking.init)),
+            ("init", json!(attacking.init.as_deref().map(manifest::named))),
             ("defenses", json!(stacks)),
         ];
         let embedder = ("embedder", &embedder);

@@ -48,7 +48,10 @@ pub(super) fn run(distilling: &Distilling) -> Result<ExitCode, CliError> {
     log.bar.finish_and_clear();
     // a run that had nothing left to do knows no loss
     if !log.loss.is_nan() {
-        let own = [("preset", json!(preset.name)), ("init", json!(distilling.init))];
+        let own = [
+            ("preset", json!(preset.name)),
+            ("init", json!(distilling.init.as_deref().map(manifest::named))),
+        ];
         let teacher = ("teacher", &teacher);
         manifest::write("embedder", common, &settings, own, teacher, &examples.texts, &outcome, &log)?;
     }

@@ -1,9 +1,12 @@
 //! `manifest.json`: what a model was trained on and how, and how good it is.
 
+use std::path::Path;
+
 use embosk::attacks::vec2text::train::{Outcome, Settings};
 use embosk::embedder::SentenceTransformer;
 use serde_json::{Value, json};
 
+use super::super::settings::title;
 use super::common::Common;
 use super::log::Log;
 use super::{CliError, hash, options};
@@ -41,7 +44,7 @@ pub(super) fn write(
         "version": env!("CARGO_PKG_VERSION"),
         role: { "name": embedder.to_string(), "hash": embedder.hash(), "dimension": embedder.dimension() },
         "corpus": {
-            "names": common.corpus,
+            "names": common.corpus.iter().map(|name| title(name)).collect::<Vec<_>>(),
             "texts": texts.len(),
             "hash": hash(texts.iter().map(String::as_str)),
         },
@@ -52,4 +55,9 @@ pub(super) fn write(
         "wall_seconds_of_this_run": log.began.elapsed().as_secs(),
     });
     super::write(&common.out.join("manifest.json"), &(serde_json::to_string_pretty(&manifest)? + "\n"))
+}
+
+/// A folder by its own name, as the way to it is that of one machine.
+pub(super) fn named(folder: &Path) -> String {
+    title(&folder.to_string_lossy())
 }

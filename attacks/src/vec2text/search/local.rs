@@ -72,7 +72,11 @@ enum Kind {
     Insert(u32),
     Delete,
     /// As many words, from the position to `first`, change places with those from `second` to `last`.
-    Swap { first: usize, second: usize, last: usize },
+    Swap {
+        first: usize,
+        second: usize,
+        last: usize,
+    },
 }
 
 impl Edit {
@@ -263,7 +267,8 @@ fn swaps(tokens: &[u32], scores: &[Vec<f32>], continuing: &[bool]) -> Vec<Edit> 
     bounds.push(tokens.len());
     let mut edits = Vec::new();
     for words in [1, 2] {
-        let spans: Vec<(usize, usize)> = bounds.iter().copied().zip(bounds.iter().skip(words).copied()).collect();
+        let spans: Vec<(usize, usize)> =
+            bounds.iter().copied().zip(bounds.iter().skip(words).copied()).collect();
         for (place, &(position, first)) in spans.iter().enumerate() {
             for &(second, last) in spans.iter().skip(place + words) {
                 if tokens[position..first] != tokens[second..last] {
