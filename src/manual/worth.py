@@ -59,7 +59,8 @@ def together(reports, embedder):
 
 def rows(report):
     """By defense and adversary."""
-    assert report["conclusive"], report["reason"]
+    if not report["conclusive"]:
+        sys.exit(f"a report concludes nothing: {report['reason']}")
     stacks = {}
     for row in report["rows"]:
         stacks.setdefault(label(row["defense"]), {})[row["adversary"]] = row
@@ -135,7 +136,8 @@ def few_pairs(stores):
 
 
 def clouds(reports):
-    kinds = {"same": "the same kinds of record", "five-kinds": "five of the ten kinds of record", "sentences": "other sentences"}
+    kinds = {"same": "the same kinds of record", "five-kinds": "five of the ten kinds of record", "sentences": "other sentences",
+             "among-sentences": "sentences, as all that are stored are"}
     lines = table("his own texts", "stored vectors", "his own", "restored", "leak", "exact match", "BLEU", "score, of expected")
     for key, kind in kinds.items():
         found = {int(name.rsplit("-", 1)[1]): report for name, report in reports.items() if name.startswith(f"clouds-{key}-")}

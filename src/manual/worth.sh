@@ -24,6 +24,7 @@ main() {
     records 30000 8 --split train --families "$five_kinds" >"$out/five-kinds-30000.txt"
     head -n 10000 "$out/five-kinds-30000.txt" >"$out/five-kinds-10000.txt"
     for n in 10000 30000; do head -n "$n" "$sentences" >"$out/sentences-$n.txt"; done
+    sed -n 10001,20000p "$sentences" >"$out/sentences-more.txt"
     fits minilm "$minilm"
     fits reference attacks/models/reference/embedder
     for name in ${PARTS:-minilm reference pairs clouds surrogate second_seed retrained page}; do
@@ -50,7 +51,7 @@ measure() {
     shift
     [ -e "$report" ] && return
     echo "$(date +%H:%M:%S) $report" >&2
-    # 3 is an inconclusive report, which the page says
+    # 3 is an inconclusive report, of which worth.py makes no page
     cargo embosk evaluate --samples 40 --local-queries 20 --format json --output "$report.part" "$@" >/dev/null ||
         [ $? = 3 ]
     mv "$report.part" "$report"
@@ -136,6 +137,9 @@ clouds() {
                 --attacker-corpus "$out/$own-$((n > 10000 ? n : 10000)).txt" --adversary "unpaired($n)"
         done
     done
+    # what is stored are sentences too: no clumps of one shape, as records are
+    measure clouds-among-sentences-10000 --embedder "$minilm" --corpus "$out/sentences-10000.txt" \
+        --defense "rotation($key)" --attacker-corpus "$out/sentences-more.txt" --adversary "unpaired(10000)"
 }
 
 # The reference's attack on all-MiniLM-L6-v2, which it was not trained for.
