@@ -10,10 +10,10 @@ use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use embosk::attacks::{self, Attack, Inversion, Oracle};
+use embosk::attacks::{self, Attack, Inversion, Oracle, Ranking};
 use embosk::evaluate::records::{Split, generate};
 use embosk::evaluate::{Adversary, Corpus, Evaluation, Report, TextScores, Undoing, training_imitation};
-use embosk::{BoxError, Defense, Embedder, GaussianNoise, Key, Rng, Role, Rotation, Stack};
+use embosk::{BoxError, Defense, Embedder, GaussianNoise, Key, Quantization, Rng, Role, Rotation, Stack};
 use ndarray::{Array2, ArrayView2, Axis, concatenate};
 use serde_json::Value;
 
@@ -399,6 +399,86 @@ fn every_adversary_that_the_corpus_has_room_for_is_run() {
         assert_eq!(linked, row.defense.starts_with("rotation").then_some(!row.defense.contains("gaussian")));
     }
     assert_eq!(report.signature["attacker_texts"], "few:200");
+}
+
+/// Knows texts, and takes the one that ranks best.
+#[derive(Debug)]
+struct Ranked(Vec<String>);
+
+impl std::fmt::Display for Ranked {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "ranked({})", self.0.len())
+    }
+}
+
+impl Attack for Ranked {
+    fn invert(
+        &self,
+        vectors: ArrayView2<'_, f32>,
+        oracle: &Oracle<'_>,
+    ) -> Result<Vec<Inversion>, attacks::Error> {
+        self.invert_ranked_by(vectors, &Ranking { targets: vectors, image: None }, oracle)
+    }
+
+    fn invert_ranked_by(
+        &self,
+        _: ArrayView2<'_, f32>,
+        &Ranking { targets, image }: &Ranking<'_>,
+        oracle: &Oracle<'_>,
+    ) -> Result<Vec<Inversion>, attacks::Error> {
+        let texts: Vec<&str> = self.0.iter().map(String::as_str).collect();
+        let vectors = oracle(&texts).map_err(attacks::Error::Oracle)?;
+        let images = image.map(|image| image(vectors.view())).transpose().map_err(attacks::Error::Oracle)?;
+        let best = targets.rows().into_iter().map(|target| {
+            let likeness = |text: usize| {
+                let image = images.as_ref().map(|images| images.row(text));
+                Ranking::likeness(target, vectors.row(text), image)
+            };
+            let cosines: Vec<f32> = (0..texts.len()).map(likeness).collect();
+            let best = (0..texts.len()).max_by(|&a, &b| cosines[a].total_cmp(&cosines[b])).unwrap_or(0);
+            let (output, queries) = (texts[best].to_owned(), texts.len());
+            Inversion { steps: vec![], output, cosine: cosines[best], queries, local_gain: 0.0 }
+        });
+        Ok(best.collect())
+    }
+}
+
+/// Rounding has no key: of texts that differ in a word he takes one that is rounded to what is stored.
+#[test]
+fn who_knows_the_rounding_ranks_by_what_it_makes_of_a_text() {
+    let corpus = Corpus::records(100, 1);
+    let variants = |text: &String| {
+        let words: Vec<&str> = text.split(' ').collect();
+        let without = |left: usize| [&words[..left], &words[left + 1..]].concat().join(" ");
+        std::iter::once(text.clone()).chain((0..words.len()).map(without)).collect::<Vec<_>>()
+    };
+    // no coordinate is 0, whose sign would be anybody's guess
+    let dense = |texts: &[&str]| -> Result<Array2<f32>, BoxError> {
+        let mut vectors = Words::default().embed(texts)?;
+        let turn = Rotation::new(&Key::from_bytes([8; 32]), DIM)?;
+        turn.protect(Role::Document, vectors.view_mut(), &mut Rng::seeded(0))?;
+        Ok(vectors)
+    };
+    let rounding = || Quantization::new(1).unwrap();
+    let report = Evaluation::new(dense)
+        .corpus(corpus.clone())
+        .samples(40)
+        .attack(Ranked(corpus.texts().iter().flat_map(variants).collect()))
+        .defense(Stack::new().with(rounding()))
+        .defense(rotation().with(rounding()))
+        .adversary(Adversary::Naive)
+        .adversary(Adversary::Informed(200))
+        .attacker_texts("own", own(200))
+        .examples(40)
+        .run()
+        .unwrap();
+    let code = |text: &str| dense(&[text]).unwrap().mapv(|value| value >= 0.0);
+    let explained = |row: &embosk::evaluate::Row| {
+        row.examples.iter().filter(|it| code(&it.text) == code(&it.recovered)).count()
+    };
+    let explained: Vec<usize> = report.rows.iter().map(explained).collect();
+    assert!(explained[0] < 30 && explained[1] == 40, "{explained:?}");
+    assert!(explained[2] < 5 && explained[3] < 5, "{explained:?}: he has no key");
 }
 
 /// Records of the training split.

@@ -153,6 +153,11 @@ impl Adversary {
         matches!(self, Naive | Unpaired(_)) || self.is_retrained()
     }
 
+    /// Whether he knows the defense, but for its key.
+    pub(super) fn knows_the_defense(self) -> bool {
+        self != Naive
+    }
+
     /// Whether his attack is the [retrained](super::Evaluation::retrained) one.
     pub fn is_retrained(self) -> bool {
         matches!(self, Retrained | RetrainedAfter(_))

@@ -70,6 +70,9 @@ const DRAWS: u64 = 3;
 const APART: usize = 50;
 /// Below this cosine of vectors to the same with the key taken back, the key turned them.
 const TURNED_COSINE: f32 = 0.999;
+/// Above this cosine to the clean vectors, what a public defense makes of hypotheses ranks them; a map must
+/// turn others back first.
+const NEAR: f32 = 0.5;
 /// Differences to clean vectors below this are rounding.
 const ROUNDING: f32 = 1e-4;
 
@@ -133,6 +136,21 @@ impl<'a> Attacker<'a> {
             }
             _ => Ok(true),
         }
+    }
+
+    /// Whether `adversary` can tell what would be stored of a hypothesis, and rank by it: he knows `stack`,
+    /// which has no key and draws nothing, and changes vectors but does not turn them away.
+    pub(super) fn ranks_through(&self, stack: &Stack, adversary: Adversary) -> Result<bool, Error> {
+        if !adversary.knows_the_defense() || self.clean.documents.has_surrogate() {
+            return Ok(false);
+        }
+        let clean = self.clean.documents.stored.select(Axis(0), &self.attacked);
+        let mut rng = Rng::seeded(self.seed);
+        let is_keyed = stack.imitation(&mut rng).is_some();
+        let mut release = || mean_release(stack, &clean, 1, &mut rng);
+        let first = release()?;
+        let is_near = first != clean && mean_cosine(&first, &clean) > NEAR;
+        Ok(!is_keyed && is_near && first == release()?)
     }
 
     /// Undoes what needs no key, by pairs that he makes himself.
@@ -257,7 +275,7 @@ impl<'a> Attacker<'a> {
         }
         let mut undone = vectors.clone();
         if defense.undo_key(undone.view_mut())? {
-            let is_turned = mean_cosine(&vectors, &undone) < TURNED_COSINE;
+            let is_turned = is_turned(&vectors, &undone);
             return Ok(Made { vectors: undone, is_keyed: true, is_turned });
         }
         // a defense that does not say how: by pairs
@@ -351,6 +369,11 @@ fn denoised(own: &OwnPairs, attacked: &Array2<f32>, map: Option<String>) -> Resu
 fn together<S: Data<Elem = f32>>(parts: &[ArrayBase<S, Ix2>]) -> Result<Array2<f32>, Error> {
     let views: Vec<_> = parts.iter().map(|part| part.view()).collect();
     concatenate(Axis(0), &views).map_err(|_| Error::Setting("draws of one text differ in dimension".into()))
+}
+
+/// Whether a key turned the space of `vectors`, of which `undone` are the same with it taken back.
+pub(super) fn is_turned(vectors: &Array2<f32>, undone: &Array2<f32>) -> bool {
+    mean_cosine(vectors, undone) < TURNED_COSINE
 }
 
 fn mean_cosine(a: &Array2<f32>, b: &Array2<f32>) -> f32 {

@@ -4,9 +4,9 @@ use std::collections::HashSet;
 use std::rc::Rc;
 use std::sync::Arc;
 
-use embosk_attacks::Attack;
+use embosk_attacks::{Attack, Image, Ranking};
 use embosk_defenses::{Defense, Rng, Role, Stack};
-use ndarray::Array2;
+use ndarray::{Array2, ArrayView2, Axis};
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{Rng as _, SeedableRng};
 
@@ -30,8 +30,17 @@ pub(super) struct Trials<'a> {
     attacker: Attacker<'a>,
     unit_norm: bool,
     truths: Vec<Truth>,
-    /// What was attacked already, and whether by the retrained attack: equal vectors have equal outcomes.
-    done: Vec<(bool, [Array2<f32>; 2], Rc<Outcome>)>,
+    /// What was attacked already: equal vectors have equal outcomes.
+    done: Vec<Done>,
+}
+
+/// An attack that was made, and what came of it.
+struct Done {
+    retrained: bool,
+    /// The stack that hypotheses were protected by, to be ranked.
+    ranked_through: Option<String>,
+    vectors: [Array2<f32>; 2],
+    outcome: Rc<Outcome>,
 }
 
 /// What an adversary did with one defense.
@@ -125,18 +134,23 @@ impl<'a> Trials<'a> {
         } else if map.is_some() {
             estimate *= self.attacker.lengthening(&estimate);
         }
-        let vectors = [estimate, observed];
+        let through = self.attacker.ranks_through(stack, adversary)?.then_some(stack);
+        if through.is_some() {
+            observed = protected.select(Axis(0), self.attacker.attacked());
+        }
+        let (vectors, ranked_through) = ([estimate, observed], through.map(ToString::to_string));
         let retrained = adversary.is_retrained();
-        let same = |(by, done, _): &&(bool, [Array2<f32>; 2], _)| {
-            *by == retrained && done.iter().zip(&vectors).all(|(a, b)| same_bits(a, b))
+        let same = |done: &&Done| {
+            (done.retrained, &done.ranked_through) == (retrained, &ranked_through)
+                && done.vectors.iter().zip(&vectors).all(|(a, b)| same_bits(a, b))
         };
-        if let Some((_, _, outcome)) = self.done.iter().find(same) {
+        if let Some(Done { outcome, .. }) = self.done.iter().find(same) {
             return Ok(self.trial(Rc::clone(outcome), &vectors[0], map));
         }
         let attack = self.retrained.filter(|_| retrained).unwrap_or(self.attack);
-        let outcome = Rc::new(self.invert(attack, &vectors)?);
+        let outcome = Rc::new(self.invert(attack, &vectors, through)?);
         let trial = self.trial(Rc::clone(&outcome), &vectors[0], map);
-        self.done.push((retrained, vectors, outcome));
+        self.done.push(Done { retrained, ranked_through, vectors, outcome });
         Ok(trial)
     }
 
@@ -154,9 +168,20 @@ impl<'a> Trials<'a> {
         &self,
         attack: &dyn Attack,
         [estimates, observed]: &[Array2<f32>; 2],
+        through: Option<&Stack>,
     ) -> Result<Outcome, Error> {
         let oracle = |texts: &[&str]| self.oracle.embed(texts);
-        let inversions = attack.invert_ranked_by(estimates.view(), observed.view(), &oracle)?;
+        let image = through.map(|stack| {
+            move |clean: ArrayView2<'_, f32>| {
+                let mut protected = clean.to_owned();
+                // it draws nothing, so that any seed will do
+                stack.protect(Role::Document, protected.view_mut(), &mut Rng::seeded(0))?;
+                Ok(protected)
+            }
+        });
+        let image = image.as_ref().map(|image| image as &Image<'_>);
+        let ranking = Ranking { targets: observed.view(), image };
+        let inversions = attack.invert_ranked_by(estimates.view(), &ranking, &oracle)?;
         if inversions.len() != estimates.nrows() {
             return Err(Error::Setting("the attack returned another number of texts than vectors".into()));
         }

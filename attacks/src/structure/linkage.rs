@@ -2,18 +2,22 @@
 //!
 //! A rotation hides directions and keeps shapes: how long a vector is, and how far from all others. Two
 //! copies of a store under two keys are linked where these agree, with no pair and no key. A key that does not
-//! turn the space, such as one of noise, leaves the directions themselves to compare.
+//! turn the space, such as one of noise, leaves the directions themselves to compare. Noise hides shapes; then
+//! one store as a whole can be laid on the other.
 
 use ndarray::{Array2, ArrayView2, Axis};
+use rand_chacha::rand_core::Rng;
 use rayon::prelude::*;
 
 use crate::Error;
-use crate::alignment::{check_dimension, check_finite};
+use crate::alignment::{Procrustes, Unpaired, check_dimension, check_finite};
 use crate::products::{mapped, matrix, nearest};
 
 /// How many of a vector's nearest neighbours, and how many quantiles over all others, describe it.
 const NEIGHBOURS: usize = 24;
 const QUANTILES: usize = 24;
+/// How often a rotation is found from the rows that the last one brought together.
+const ROUNDS: usize = 3;
 /// Rows that one thread describes at once.
 const PART: usize = 64;
 
@@ -47,10 +51,61 @@ pub fn recall_at_1(a: ArrayView2<'_, f32>, b: ArrayView2<'_, f32>) -> Result<f64
     if a.ncols() == b.ncols() {
         attacks.push(first_of(unit(a).view(), unit(b).view()));
     }
-    let right =
-        |linked: &Vec<usize>| linked.iter().enumerate().filter(|(row, linked)| row == *linked).count();
-    let most = attacks.iter().map(right).max().unwrap_or(0);
+    let most = attacks.iter().map(|linked| right(linked)).max().unwrap_or(0);
     Ok(most as f64 / a.nrows() as f64)
+}
+
+/// The same for the first `rows`, by an attack that takes all of both sets and far longer: a rotation is found
+/// that lays one cloud of vectors on the other ([`Unpaired`]), and again from the rows that are then nearest
+/// to each other, and the most similar row is the nearest one by cosine. It is for a key that turns the space behind or before noise, which hides shapes. The first rows
+/// are compared with one another alone, as in [`recall_at_1`].
+///
+/// ```no_run
+/// use embosk_attacks::structure::linkage::recall_at_1_aligned;
+/// use ndarray::Array2;
+/// use rand_chacha::{ChaCha8Rng, rand_core::SeedableRng};
+///
+/// # fn store(key: u8) -> Array2<f32> { Array2::zeros((10_000, 384)) }
+/// let (a, b) = (store(1), store(2));
+/// let share = recall_at_1_aligned(a.view(), b.view(), 1_000, &mut ChaCha8Rng::seed_from_u64(0))?;
+/// # Ok::<(), embosk_attacks::Error>(())
+/// ```
+///
+/// # Errors
+/// As [`Unpaired::fit`], and when there are no rows to link.
+pub fn recall_at_1_aligned(
+    a: ArrayView2<'_, f32>,
+    b: ArrayView2<'_, f32>,
+    rows: usize,
+    rng: &mut impl Rng,
+) -> Result<f64, Error> {
+    let rows = rows.min(a.nrows()).min(b.nrows());
+    if rows == 0 {
+        return Err(Error::Empty("the set of rows to link"));
+    }
+    let b = unit(b);
+    let mut a = unit(Unpaired::fit(a, b.view(), rng)?.apply(a)?.view());
+    for _ in 0..ROUNDS {
+        let (of_a, of_b) = mutual(a.view(), b.view());
+        if of_a.is_empty() {
+            break;
+        }
+        let pairs = (a.select(Axis(0), &of_a), b.select(Axis(0), &of_b));
+        a = Procrustes::fit(pairs.0.view(), pairs.1.view())?.apply(a.view())?;
+    }
+    let first = ndarray::s![..rows, ..];
+    Ok(right(&first_of(a.slice(first), b.slice(first))) as f64 / rows as f64)
+}
+
+/// Rows of either set that are nearest to each other.
+fn mutual(a: ArrayView2<'_, f32>, b: ArrayView2<'_, f32>) -> (Vec<usize>, Vec<usize>) {
+    let back = first_of(b, a);
+    first_of(a, b).into_iter().enumerate().filter(|&(a, b)| back[b] == a).unzip()
+}
+
+/// How many rows are linked to their own.
+fn right(linked: &[usize]) -> usize {
+    linked.iter().enumerate().filter(|(row, linked)| row == *linked).count()
 }
 
 /// For each row of `a`, `[n, dim]`, the row of `b`, `[m, dim]`, that is most similar to it, by what

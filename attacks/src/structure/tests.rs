@@ -96,6 +96,16 @@ fn copies_with_other_noise_are_linked_by_their_directions() {
     assert!(linkage::recall_at_1(a.view(), b.view()).unwrap() > 0.99);
 }
 
+/// That one store can be laid on another is no link between texts.
+#[test]
+fn strangers_are_not_linked_by_laying_them_on_each_other() {
+    let rng = &mut ChaCha8Rng::seed_from_u64(5);
+    let (a, b) = (normals(400, 8, rng), normals(400, 8, rng));
+    assert!(linkage::recall_at_1_aligned(a.view(), b.view(), 300, rng).unwrap() < 0.05);
+    assert!(linkage::recall_at_1_aligned(a.view(), b.slice(s![..9, ..]), 300, rng).is_err());
+    assert!(matches!(linkage::recall_at_1_aligned(a.view(), b.view(), 0, rng), Err(Error::Empty(_))));
+}
+
 #[test]
 fn what_cannot_be_fitted_is_refused() {
     let (zeros, two, three) = (array![[0.0, 0.0]], array![[1.0, 2.0]], array![[1.0, 2.0, 3.0]]);

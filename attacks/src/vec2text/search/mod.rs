@@ -18,7 +18,7 @@ use super::generate::{Candidate, Length, beams, likeliest};
 use super::t5::{Memory, T5};
 use super::threads::{in_parallel, threads};
 use super::{Vec2Text, model_error, pad, to_tensor, vocabulary};
-use crate::{Error, Inversion, Oracle};
+use crate::{Error, Image, Inversion, Oracle, Ranking};
 
 /// Rows that are searched together: enough for full batches, and a bound on what is remembered.
 const ROWS: usize = 256;
@@ -26,17 +26,17 @@ const ROWS: usize = 256;
 /// Beams that occupy a thread for longer than it takes to read a large model's weights.
 const ENOUGH: usize = 32;
 
-/// Inverts `estimates`, ranking by `targets`; both have been checked.
+/// Inverts `estimates`, ranking as said; both have been checked.
 pub(super) fn run(
     attack: &Vec2Text,
     estimates: ArrayView2<'_, f32>,
-    targets: ArrayView2<'_, f32>,
+    ranking: &Ranking<'_>,
     oracle: &Oracle<'_>,
 ) -> Result<Vec<Inversion>, Error> {
-    let mut inversions = Vec::with_capacity(targets.nrows());
-    let parts = estimates.axis_chunks_iter(Axis(0), ROWS).zip(targets.axis_chunks_iter(Axis(0), ROWS));
-    for (estimates, targets) in parts {
-        inversions.extend(invert(attack, estimates, targets, oracle)?);
+    let mut inversions = Vec::with_capacity(estimates.nrows());
+    let targets = ranking.targets.axis_chunks_iter(Axis(0), ROWS);
+    for (estimates, targets) in estimates.axis_chunks_iter(Axis(0), ROWS).zip(targets) {
+        inversions.extend(invert(attack, estimates, &Ranking { targets, ..*ranking }, oracle)?);
     }
     Ok(inversions)
 }
@@ -44,10 +44,10 @@ pub(super) fn run(
 fn invert(
     attack: &Vec2Text,
     estimates: ArrayView2<'_, f32>,
-    targets: ArrayView2<'_, f32>,
+    &Ranking { targets, image }: &Ranking<'_>,
     oracle: &Oracle<'_>,
 ) -> Result<Vec<Inversion>, Error> {
-    let mut search = Search { attack, oracle, known: HashMap::new() };
+    let mut search = Search { attack, oracle, image, known: HashMap::new() };
     if attack.paper {
         return paper::invert(&mut search, estimates, targets);
     }
@@ -70,8 +70,21 @@ fn invert(
 struct Search<'a> {
     attack: &'a Vec2Text,
     oracle: &'a Oracle<'a>,
+    image: Option<&'a Image<'a>>,
     /// Vectors of the texts that were embedded before, of whichever row.
-    known: HashMap<String, Array1<f32>>,
+    known: HashMap<String, Embedded>,
+}
+
+/// A text's vector, and what would have been observed of it, where that can be computed.
+struct Embedded {
+    vector: Array1<f32>,
+    image: Option<Array1<f32>>,
+}
+
+impl Embedded {
+    fn likeness(&self, target: ArrayView1<'_, f32>) -> f32 {
+        Ranking::likeness(target, self.vector.view(), self.image.as_ref().map(|image| image.view()))
+    }
 }
 
 impl Search<'_> {
@@ -190,8 +203,8 @@ impl Search<'_> {
         }
         self.embed(texts.iter().flatten().map(|(_, text)| text.as_str()))?;
         let hypothesis = |row: &Row, (tokens, text): (Vec<u32>, String)| {
-            let vector = self.known[&text].clone();
-            let cosine = cosine(row.target.view(), vector.view());
+            let known = &self.known[&text];
+            let (vector, cosine) = (known.vector.clone(), known.likeness(row.target.view()));
             Hypothesis { tokens, text, vector, cosine, corrected: false }
         };
         Ok(rows
@@ -221,8 +234,13 @@ impl Search<'_> {
         if vectors.iter().any(|value| !value.is_finite()) {
             return Err(Error::Oracle("the oracle returned a value that is not finite".into()));
         }
-        for (text, vector) in missing.into_iter().zip(vectors.rows()) {
-            self.known.insert(text.to_owned(), vector.to_owned());
+        let images = self.image.map(|image| image(vectors.view())).transpose().map_err(Error::Oracle)?;
+        if images.as_ref().is_some_and(|images| images.dim() != vectors.dim()) {
+            return Err(Error::Oracle("images have another shape than the vectors they are of".into()));
+        }
+        for (row, text) in missing.into_iter().enumerate() {
+            let image = images.as_ref().map(|images| images.row(row).to_owned());
+            self.known.insert(text.to_owned(), Embedded { vector: vectors.row(row).to_owned(), image });
         }
         Ok(())
     }
@@ -251,10 +269,4 @@ fn stack<'v>(vectors: impl Iterator<Item = ArrayView1<'v, f32>>) -> candle_core:
         Ok(stacked) => to_tensor(stacked.view()),
         Err(_) => Tensor::zeros((0, 0), DType::F32, &Device::Cpu),
     }
-}
-
-/// The cosine of the angle between two vectors; 0 where one of them is zero.
-fn cosine(a: ArrayView1<'_, f32>, b: ArrayView1<'_, f32>) -> f32 {
-    let norms = (a.dot(&a) * b.dot(&b)).sqrt();
-    if norms > 0.0 { a.dot(&b) / norms } else { 0.0 }
 }

@@ -10,7 +10,7 @@ use ndarray::{Array1, ArrayView2};
 use super::super::generate::{Candidate, Length, beams, likeliest};
 use super::super::t5::{EOS, PAD};
 use super::super::{model_error, pad, vocabulary};
-use super::{Search, cosine, stack};
+use super::{Search, stack};
 use crate::{Error, Inversion};
 
 /// One vector's hypotheses: one after the zero step, then as many as the beam is wide.
@@ -137,8 +137,8 @@ fn keep_best(
         row.queries += found.len();
         row.hypotheses.clear();
         for (text, candidate) in found {
-            let vector = search.known[&text].clone();
-            let cosine = cosine(row.target.view(), vector.view());
+            let known = &search.known[&text];
+            let (vector, cosine) = (known.vector.clone(), known.likeness(row.target.view()));
             let same = |other: &Hypothesis| {
                 (&other.candidate.tokens, other.candidate.ended) == (&candidate.tokens, candidate.ended)
             };

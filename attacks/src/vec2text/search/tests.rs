@@ -10,8 +10,8 @@ use super::super::config::Preset;
 use super::super::inverter::Inverter;
 use super::super::train::initial;
 use super::*;
-use crate::Attack;
 use crate::vec2text::Precision;
+use crate::{Attack, cosine};
 
 const DIM: usize = 6;
 const TEXTS: [&str; 3] = ["rent is due in may", "ana pays the rent", "the may rent of ana is paid in june"];
@@ -119,7 +119,8 @@ fn the_local_search_improves_within_its_budget() {
 fn what_is_read_and_what_is_ranked_by_may_differ() {
     let (targets, oracle) = (embed_all(&TEXTS), |texts: &[&str]| Ok(embed_all(texts)));
     let estimates = embed_all(&["may", "the rent", "ana in june"]);
-    let found = attack().invert_ranked_by(estimates.view(), targets.view(), &oracle).unwrap();
+    let ranking = Ranking { targets: targets.view(), image: None };
+    let found = attack().invert_ranked_by(estimates.view(), &ranking, &oracle).unwrap();
     for (row, found) in found.iter().enumerate() {
         let own = cosines(row, std::slice::from_ref(&found.output))[0];
         assert!((found.cosine - own).abs() < 1e-5, "the cosine is to what was ranked by");
@@ -127,7 +128,34 @@ fn what_is_read_and_what_is_ranked_by_may_differ() {
     }
     assert_ne!(found, invert(&attack()), "another first guess");
     let fewer = estimates.slice(ndarray::s![1.., ..]);
-    assert!(matches!(attack().invert_ranked_by(fewer, targets.view(), &oracle), Err(Error::Setting(_))));
+    assert!(matches!(attack().invert_ranked_by(fewer, &ranking, &oracle), Err(Error::Setting(_))));
+}
+
+/// Who can round a hypothesis himself asks that it be rounded to what he observed.
+#[test]
+fn hypotheses_are_ranked_by_their_images() {
+    let round = |vectors: ArrayView2<'_, f32>| Ok(vectors.mapv(|value| (value * 2.0).round() / 2.0));
+    let oracle = |texts: &[&str]| Ok(embed_all(texts));
+    let targets = round(embed_all(&TEXTS).view()).unwrap();
+    let ranked = |image| {
+        let attack = attack().local_queries(60);
+        attack.invert_ranked_by(targets.view(), &Ranking { targets: targets.view(), image }, &oracle).unwrap()
+    };
+    let likeness = |row: usize, text: &str| {
+        let vectors = embed_all(&[text]);
+        let image = round(vectors.view()).unwrap();
+        Ranking::likeness(targets.row(row), vectors.row(0), Some(image.row(0)))
+    };
+    let (through, directly) = (ranked(Some(&round)), ranked(None));
+    for (row, (found, other)) in through.iter().zip(&directly).enumerate() {
+        assert!((found.cosine - likeness(row, &found.output)).abs() < 1e-5);
+        assert!(found.cosine >= likeness(row, &other.output) - 1e-5, "{found:?} {other:?}");
+        assert!((likeness(row, TEXTS[row]) - 1.0).abs() < 1e-5);
+    }
+    assert_ne!(through, directly);
+    let narrow = |vectors: ArrayView2<'_, f32>| Ok(vectors.slice(ndarray::s![.., 1..]).to_owned());
+    let ranking = Ranking { targets: targets.view(), image: Some(&narrow) };
+    assert!(matches!(attack().invert_ranked_by(targets.view(), &ranking, &oracle), Err(Error::Oracle(_))));
 }
 
 #[test]

@@ -90,7 +90,7 @@ fn compared(attack: &Vec2Text, beams: usize, name: &str) -> HashSet<String> {
     let mut texts = HashSet::new();
     {
         let oracle = |texts: &[&str]| Ok(embed(texts));
-        let mut search = Search { attack, oracle: &oracle, known: HashMap::new() };
+        let mut search = Search { attack, oracle: &oracle, image: None, known: HashMap::new() };
         let mut rows = begin(&mut search, targets.view(), targets.view()).unwrap();
         for step in 0..=STEPS {
             if step > 0 {
