@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::rc::Rc;
 
-use embosk_attacks::alignment::{Alignment, DETERMINED, Evidence, Unpaired};
+use embosk_attacks::alignment::{Alignment, Denoising, Evidence, Unpaired};
 use embosk_defenses::{Defense, Rng, Role, Stack};
 use ndarray::{Array2, ArrayBase, Axis, Data, Ix2, SliceInfo, SliceInfoElem, concatenate, s};
 use rand_chacha::ChaCha8Rng;
@@ -39,10 +39,19 @@ pub(super) struct Restored {
 struct OwnPairs {
     /// Removes the noise of vectors that are in the clean space.
     denoiser: Alignment,
-    /// The mean norm of such vectors, where a key that he does not know may have changed it.
-    norm: Option<f32>,
+    /// The mean norm of such vectors, which a key that he does not know may have changed.
+    norm: f32,
+    is_keyed: bool,
+    /// Their error, 1 − the mean cosine to the clean ones.
+    error: f64,
     /// Whether that key turns the space.
     is_turned: bool,
+}
+
+impl OwnPairs {
+    fn denoising(&self) -> Denoising<'_> {
+        Denoising { map: &self.denoiser, norm: self.norm, error: self.error }
+    }
 }
 
 /// Vectors of his own making.
@@ -174,7 +183,8 @@ impl<'a> Attacker<'a> {
         pairs: usize,
         releases: usize,
     ) -> Result<Restored, Error> {
-        let documents = self.spare[..pairs].to_vec();
+        // the last ones, as the first may be the texts that he learns to denoise from
+        let documents = self.spare[self.spare.len() - pairs..].to_vec();
         let clean = self.clean.documents.attackable().select(Axis(0), &documents);
         let known = protected.select(Axis(0), &documents);
         let known = self.averaged(stack, &documents, known, releases)?;
@@ -183,16 +193,19 @@ impl<'a> Attacker<'a> {
             pairs if pairs >= CLOUD && !between_spaces => Some(self.own(stack, pairs, releases)?),
             _ => None,
         };
-        // of a space that was not turned the clouds tell nothing, nor beside pairs that determine the map
-        let is_needed =
-            pairs < DETERMINED * protected.ncols() && own.as_ref().is_some_and(|own| own.is_turned);
-        let clouds = is_needed
+        // where no key turns the space, as many pairs that he makes himself say all that leaked ones can
+        if let Some(own) = own.as_ref().filter(|own| !own.is_turned && pairs <= self.own_pairs()) {
+            return denoised(own, attacked, None);
+        }
+        let clouds = own
+            .is_some()
             .then(|| self.clouds(stack, protected, OWN_PAIRS, releases))
             .transpose()?
             .filter(|Clouds { stored, own, .. }| stored.nrows().min(own.nrows()) >= CLOUD);
+        let denoiser = own.as_deref().map(OwnPairs::denoising);
         let map = Alignment::fit_on(&Evidence {
             clouds: clouds.as_ref().map(|Clouds { stored, own, .. }| (stored.view(), own.view())),
-            denoiser: own.as_ref().map(|own| &own.denoiser),
+            denoiser,
             between_spaces,
             ..Evidence::pairs(known.view(), clean.view())
         })?;
@@ -322,7 +335,8 @@ impl<'a> Attacker<'a> {
         let between_spaces = self.clean.own.has_surrogate();
         let denoiser =
             Alignment::fit_on(&Evidence { between_spaces, ..Evidence::pairs(made.view(), clean.view()) })?;
-        let own = Rc::new(OwnPairs { denoiser, norm: is_keyed.then(|| mean_norm(&made)), is_turned });
+        let error = if between_spaces { 0.0 } else { 1.0 - f64::from(mean_cosine(&made, &clean)) };
+        let own = Rc::new(OwnPairs { denoiser, norm: mean_norm(&made), is_keyed, error, is_turned });
         self.denoisers.insert(name, Rc::clone(&own));
         Ok(own)
     }
@@ -350,7 +364,7 @@ impl<'a> Attacker<'a> {
 
 /// The attacked vectors, which are in the clean space but for their lengths, without their noise.
 fn denoised(own: &OwnPairs, attacked: &Array2<f32>, map: Option<String>) -> Result<Restored, Error> {
-    let longer = own.norm.map_or(1.0, |norm| norm / mean_norm(attacked));
+    let longer = if own.is_keyed { own.norm / mean_norm(attacked) } else { 1.0 };
     let attacked = if longer.is_finite() { attacked * longer } else { attacked.clone() };
     let denoiser = own.denoiser.to_string();
     let whole = match &map {

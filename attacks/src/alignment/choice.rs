@@ -11,7 +11,7 @@ use super::affine::Affine;
 use super::denoiser::Denoiser;
 use super::procrustes::{SHRINKAGES, Shrunk, on_the_span};
 use super::ridge::{Ridge, STRENGTHS};
-use super::{Alignment, Evidence, Unpaired, narrow, widen};
+use super::{Alignment, Denoising, Evidence, Unpaired, narrow, widen};
 use crate::Error;
 use crate::structure::{Permutation, order};
 
@@ -32,8 +32,10 @@ const UNIT: f64 = 1e-3;
 /// With more pairs a dimension than this, and more in all, Procrustes finds any permutation.
 const PERMUTED: usize = 4;
 const MANY: usize = 1000;
-/// With this many pairs a dimension the clouds add nothing to Procrustes.
-pub const DETERMINED: usize = 2;
+/// Where pairs leave less than this times the error of the noise alone, the clouds add nothing to them.
+const AS_GOOD: f64 = 1.05;
+/// How much a pair counts beside vectors of the clouds that are held against each other.
+const WEIGHTS: [f64; 4] = [1.0, 10.0, 100.0, 1000.0];
 /// Pairs from which a network is worth its time, and the error below which none is needed.
 const NETWORK: usize = 2000;
 const SOLVED: f64 = 1e-4;
@@ -115,7 +117,10 @@ pub(super) fn choose(evidence: &Evidence<'_>, with_network: bool) -> Result<Choi
     }
     let mut split = Split::of(protected, clean, another_space);
     let mut best = split.best_prior()?;
-    let is_short = protected.nrows() < DETERMINED * protected.ncols();
+    // fewer pairs than dimensions leave out what they do not span, noise too
+    let is_part = best.prior == Prior::Procrustes && protected.nrows() < protected.ncols();
+    let noise = denoiser.map_or(0.0, |denoiser| denoiser.error);
+    let is_short = best.error() > SOLVED && (is_part || best.error() > AS_GOOD * noise);
     if let Some(clouds) = clouds.filter(|_| is_short && !another_space) {
         best = split.best_of_clouds(clouds, best)?;
     }
@@ -127,10 +132,12 @@ pub(super) fn choose(evidence: &Evidence<'_>, with_network: bool) -> Result<Choi
         let unturned =
             (prior.prior != Prior::Identity && !another_space).then(|| split.prior(Prior::Identity));
         for before in unturned.transpose()?.into_iter().chain([prior]) {
+            let before = split.lengthened(before, denoiser);
             let restored = before.map.apply(split.unseen.as_ref());
-            let restored = widen(denoiser.apply(narrow(&restored).view())?.view());
+            let restored = widen(denoiser.map.apply(narrow(&restored).view())?.view());
             let errors = split.errors(&restored);
-            let candidate = Candidate { then: Then::Denoiser(Box::new(denoiser.clone())), errors, ..before };
+            let then = Then::Denoiser(Box::new(denoiser.map.clone()));
+            let candidate = Candidate { then, errors, ..before };
             best = if candidate.is_better_than(&best) { candidate } else { best };
         }
     }
@@ -211,25 +218,46 @@ impl Split {
         mut best: Candidate,
     ) -> Result<Candidate, Error> {
         let (seen, target) = (narrow(&self.seen), narrow(&self.target));
-        for is_order in [true, false] {
-            if best.error() <= SOLVED {
-                break;
-            }
-            let map = if is_order {
-                Permutation::fit_with(seen.view(), target.view(), stored, own)?.matrix()
-            } else {
-                let rng = &mut ChaCha8Rng::seed_from_u64(SEED);
-                Unpaired::fit_with(stored, own, (seen.view(), target.view()), rng)?.matrix()
-            };
-            let before = self.clouds.replace(map);
-            let found = self.prior(Prior::Clouds)?;
-            if found.is_better_than(&best) {
-                best = found;
-            } else {
-                self.clouds = before;
-            }
+        let order = Permutation::fit_with(seen.view(), target.view(), stored, own)?;
+        best = self.better_by_clouds(order.matrix(), best)?;
+        if best.error() <= SOLVED {
+            return Ok(best);
+        }
+        let pairs = (seen.view(), target.view());
+        let found = Unpaired::fit_with(stored, own, pairs, &mut ChaCha8Rng::seed_from_u64(SEED))?;
+        best = self.better_by_clouds(found.matrix(), best)?;
+        for weight in WEIGHTS {
+            best = self.better_by_clouds(found.matrix_with(pairs, weight)?, best)?;
         }
         Ok(best)
+    }
+
+    fn better_by_clouds(&mut self, map: Mat<f64>, best: Candidate) -> Result<Candidate, Error> {
+        let before = self.clouds.replace(map);
+        let found = self.prior(Prior::Clouds)?;
+        if found.is_better_than(&best) {
+            return Ok(found);
+        }
+        self.clouds = before;
+        Ok(best)
+    }
+
+    /// The map with the lengths that the denoiser knows, in place of those of clean vectors: what noise
+    /// remains is in proportion to them.
+    fn lengthened(&self, before: Candidate, denoiser: Denoising<'_>) -> Candidate {
+        let plain = before.map.times(1.0 / before.scale.unwrap_or(1.0));
+        let scale = longer(&plain.apply(self.measured(before.prior).0.as_ref()), denoiser);
+        Candidate { map: plain.times(scale.unwrap_or(1.0)), scale, ..before }
+    }
+
+    /// Pairs that show a map's lengths: outside of the span of the pairs a map of minimum norm loses some, which is
+    /// no scaling.
+    fn measured(&self, prior: Prior) -> (&Mat<f64>, &Mat<f64>) {
+        let is_short = self.seen.nrows() < self.seen.ncols().max(self.target.ncols());
+        match prior {
+            Prior::Procrustes if is_short => (&self.seen, &self.target),
+            _ => (&self.unseen, &self.truth),
+        }
     }
 
     fn errors(&self, restored: &Mat<f64>) -> Vec<f64> {
@@ -264,15 +292,10 @@ impl Split {
 
     fn prior(&self, prior: Prior) -> Result<Candidate, Error> {
         let map = prior.map(&self.seen, &self.target, self.clouds.as_ref())?;
-        let restored = map.apply(self.unseen.as_ref());
-        // outside the span of the pairs a map of minimum norm loses length, which is no scaling
-        let scale = match prior {
-            Prior::Procrustes if self.seen.nrows() < self.seen.ncols().max(self.target.ncols()) => {
-                scale(&map.apply(self.seen.as_ref()), &self.target)
-            }
-            _ => scale(&restored, &self.truth),
-        };
-        let (map, errors) = (map.times(scale.unwrap_or(1.0)), self.errors(&restored));
+        let errors = self.errors(&map.apply(self.unseen.as_ref()));
+        let (protected, clean) = self.measured(prior);
+        let scale = scale(&map.apply(protected.as_ref()), clean);
+        let map = map.times(scale.unwrap_or(1.0));
         Ok(Candidate { prior, scale, then: Then::Nothing, map, errors })
     }
 
@@ -342,11 +365,13 @@ fn of_few(evidence: &Evidence<'_>) -> Result<Choice, Error> {
     let (prior, clouds) = prior_of_few(evidence, &protected, &clean)?;
     let restored = prior.map(&protected, &clean, clouds.as_ref())?.apply(protected.as_ref());
     let is_exact = 1.0 - mean_cosine(restored.as_ref(), clean.as_ref()) < ROUNDING;
-    let then = match evidence.denoiser {
-        Some(denoiser) if !is_exact && !denoiser.is_identity() => Then::Denoiser(Box::new(denoiser.clone())),
-        _ => Then::Nothing,
+    let (then, scale) = match evidence.denoiser {
+        Some(denoiser) if !is_exact && !denoiser.map.is_identity() => {
+            (Then::Denoiser(Box::new(denoiser.map.clone())), longer(&restored, denoiser))
+        }
+        _ => (Then::Nothing, scale(&restored, &clean)),
     };
-    Ok(Choice { prior, scale: scale(&restored, &clean), then, clouds })
+    Ok(Choice { prior, scale, then, clouds })
 }
 
 fn prior_of_few(
@@ -390,10 +415,21 @@ fn scale(restored: &Mat<f64>, clean: &Mat<f64>) -> Option<f64> {
         let square = clean.squared_norm_l2();
         (square > 0.0).then(|| restored * clean.transpose() / square)
     });
-    let slopes: Vec<f64> = slopes.collect();
-    let count = slopes.len() as f64;
-    let mean = mean(&slopes);
-    let variance = slopes.iter().map(|slope| (slope - mean).powi(2)).sum::<f64>() / count;
+    factor(&slopes.collect::<Vec<_>>())
+}
+
+/// What `restored` must be multiplied by to be as long as what the denoiser was fitted on, where that is not 1
+/// within the error of the estimate.
+fn longer(restored: &Mat<f64>, denoiser: Denoising<'_>) -> Option<f64> {
+    let norms = restored.row_iter().map(|row| row.norm_l2() / f64::from(denoiser.norm));
+    factor(&norms.collect::<Vec<_>>())
+}
+
+/// What brings numbers to a mean of 1, where that is not 1 within the error of the estimate.
+fn factor(numbers: &[f64]) -> Option<f64> {
+    let count = numbers.len() as f64;
+    let mean = mean(numbers);
+    let variance = numbers.iter().map(|it| (it - mean).powi(2)).sum::<f64>() / count;
     let deviation = (mean - 1.0).abs();
     let is_clear = deviation > UNIT && deviation > CHANCE * (variance / count).sqrt();
     (is_clear && mean > 0.0 && mean.is_finite()).then(|| 1.0 / mean)

@@ -20,7 +20,6 @@ use faer::Mat;
 use ndarray::{Array2, ArrayView2, Axis};
 
 use self::affine::Affine;
-pub use self::choice::DETERMINED;
 use self::choice::{Choice, Prior, Then, choose};
 pub use self::denoiser::Denoiser;
 pub use self::procrustes::Procrustes;
@@ -39,10 +38,10 @@ use crate::Error;
 ///    signs;
 /// 3. the orthogonal map of [`Procrustes`], which undoes a rotation. With fewer pairs than dimensions it
 ///    is the one of minimum norm: what lies outside the span of the pairs becomes zero;
-/// 4. where there are clouds ([`Evidence::clouds`]) and less than two pairs a dimension, the order of the
-///    coordinates by pairs and distributions
-///    ([`Permutation::fit_with`](crate::structure::Permutation::fit_with)), and the map of [`Unpaired`], with
-///    the pairs for a start.
+/// 4. where there are clouds ([`Evidence::clouds`]) and the pairs alone leave more than the noise
+///    ([`Denoising::error`]), the order of the coordinates by pairs and distributions
+///    ([`Permutation::fit_with`](crate::structure::Permutation::fit_with)), and the map of [`Unpaired`] by pairs
+///    and clouds together, in several proportions.
 ///
 /// Each is scaled where the norms say so. Then what brings vectors closer to the clean ones:
 ///
@@ -50,7 +49,8 @@ use crate::Error;
 ///    linear map can: with many pairs it is the least-mean-square-error estimate;
 /// 6. where 3 was taken, the same map with shrinkage: a direction counts the less, the less the pairs say of
 ///    it. With noise and few pairs for each dimension this does better than regression;
-/// 7. [`Evidence::denoiser`], where there is one, behind the map or behind none;
+/// 7. [`Evidence::denoiser`], where there is one, behind the map or behind none, on vectors as long as it knows
+///    them;
 /// 8. the network of [`Denoiser`], from 2,000 pairs on. It takes most of a minute for 20,000 pairs of
 ///    384 dimensions, on two cores; [`fit_linear`](Self::fit_linear) goes without.
 ///
@@ -100,11 +100,22 @@ pub struct Evidence<'a> {
     /// Protected vectors and clean ones of other texts of the same kind, `[any number, dim]` both, where the
     /// dimensions agree.
     pub clouds: Option<(ArrayView2<'a, f32>, ArrayView2<'a, f32>)>,
-    /// What removes the noise of vectors in the clean space, fitted on pairs of his own making.
-    pub denoiser: Option<&'a Alignment>,
+    /// What he learnt of the noise from pairs of his own making.
+    pub denoiser: Option<Denoising<'a>>,
     /// Whether the clean vectors are another embedder's than the protected ones. Where the dimensions
     /// differ, they are.
     pub between_spaces: bool,
+}
+
+/// What removes the noise of vectors in the clean space.
+#[derive(Debug, Clone, Copy)]
+pub struct Denoising<'a> {
+    /// The map from such vectors to clean ones.
+    pub map: &'a Alignment,
+    /// The mean norm of the vectors that it was fitted on.
+    pub norm: f32,
+    /// Their error, 1 − the mean cosine to the clean ones: all that is left where the key is undone.
+    pub error: f64,
 }
 
 impl<'a> Evidence<'a> {

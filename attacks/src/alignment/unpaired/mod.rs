@@ -13,20 +13,24 @@ use faer::Mat;
 use ndarray::{Array2, ArrayView2};
 use rand_chacha::rand_core::Rng;
 
-use super::procrustes::on_the_span;
+use super::procrustes::{on_the_span, orthogonal};
 use super::{check, check_dimension, check_finite, widen};
 use crate::Error;
-use crate::products::mapped;
+use crate::products::{across, mapped};
 use axes::{Axes, start};
-use cloud::Cloud;
-use refinement::{closeness, finished, refined, score};
+use cloud::{Cloud, normalize};
+use refinement::{closeness, finished, matched, narrow, refined, score, wide};
 
 /// Starts of an attempt, and how many of them are gone on from.
 const STARTS: usize = 8;
 const PROMISING: usize = 2;
-/// Attempts, at most: another one is made where the score lies further below what is expected.
+/// Attempts, at most: another one is made where the score is less than this share of what is expected.
 const ATTEMPTS: usize = 3;
-const CLOSE: f64 = 2e-3;
+const CLOSE: f64 = 0.99;
+/// A known pair counts as so many vectors that are held against their neighbours.
+const PAIR: f64 = 10.0;
+/// With a pair for so many dimensions no other start is needed.
+const DIMENSIONS: usize = 2;
 /// Vectors of each side, and rounds of refinement, of a start.
 const START: usize = 2_000;
 const START_ROUNDS: usize = 8;
@@ -39,6 +43,9 @@ const LATER_ROUNDS: usize = 5;
 const LAST: usize = 30_000;
 /// Vectors below which a shape means nothing.
 const FEW: usize = 50;
+
+/// Protected and clean vectors of the same texts.
+type Pairs<'a> = (ArrayView2<'a, f32>, ArrayView2<'a, f32>);
 
 /// A rotation, found from the shapes of two clouds: protected vectors, and clean ones of other texts.
 ///
@@ -77,6 +84,8 @@ pub struct Unpaired {
     scale: f32,
     score: f64,
     expected: f64,
+    /// Where pairs are known, the products of the vectors that are held against each other at last.
+    products: Option<Mat<f64>>,
 }
 
 impl Unpaired {
@@ -91,12 +100,12 @@ impl Unpaired {
         own: ArrayView2<'_, f32>,
         rng: &mut impl Rng,
     ) -> Result<Self, Error> {
-        Self::from_starts(protected, own, Vec::new(), rng)
+        Self::of(protected, own, None, rng)
     }
 
     /// As [`fit`](Self::fit), for one who knows a few pairs beside: row `i` of `known`, protected, and row
     /// `i` of `clean` are of the same text. Far fewer than it takes to determine a rotation are one more
-    /// start, which the clouds complete.
+    /// start, which the clouds complete; and every round of refinement keeps to them.
     ///
     /// # Errors
     /// As [`fit`](Self::fit), and when the pairs do not fit together.
@@ -109,15 +118,13 @@ impl Unpaired {
         check(known, clean)?;
         check_dimension(own.ncols(), known)?;
         check_dimension(own.ncols(), clean)?;
-        let start = on_the_span(widen(known).as_ref(), widen(clean).as_ref())?;
-        let start = Mat::from_fn(start.nrows(), start.ncols(), |row, column| start[(row, column)] as f32);
-        Self::from_starts(protected, own, vec![start], rng)
+        Self::of(protected, own, Some((known, clean)), rng)
     }
 
-    fn from_starts(
+    fn of(
         protected: ArrayView2<'_, f32>,
         own: ArrayView2<'_, f32>,
-        mut starts: Vec<Mat<f32>>,
+        pairs: Option<Pairs<'_>>,
         rng: &mut impl Rng,
     ) -> Result<Self, Error> {
         check_dimension(own.ncols(), protected)?;
@@ -129,25 +136,35 @@ impl Unpaired {
         }
         let ((theirs, unseen), (mine, unseen_mine)) =
             (Cloud::new(protected).split(rng), Cloud::new(own).split(rng));
+        let mut starts = Vec::new();
+        let mut known = Mat::zeros(own.ncols(), own.ncols());
+        if let Some(pairs) = pairs {
+            known = products_of(pairs) * PAIR;
+            starts.push(narrow(&on_the_span(widen(pairs.0).as_ref(), widen(pairs.1).as_ref())?));
+        }
+        let by_pairs = pairs.is_some_and(|(known, _)| known.nrows() * DIMENSIONS >= known.ncols());
+        let (attempts, by_chance) = if by_pairs { (1, 0) } else { (ATTEMPTS, STARTS) };
         let (axes, others) = (Axes::of(&theirs)?, Axes::of(&mine)?);
         let references = mine.sample(LAST, rng);
         let near = |map: &Mat<f32>, rows: ArrayView2<'_, f32>| closeness(map, rows, references.view());
         let expected = near(&Mat::identity(own.ncols(), own.ncols()), unseen_mine.view());
         let mut best: Option<(f64, Mat<f32>)> = None;
-        for attempt in 0..ATTEMPTS {
-            starts.extend((0..STARTS).map(|number| start(&axes, &others, attempt * STARTS + number, rng)));
-            let map = attempt_from(std::mem::take(&mut starts), &theirs, &mine, rng)?;
+        for attempt in 0..attempts {
+            starts.extend((0..by_chance).map(|number| start(&axes, &others, attempt * STARTS + number, rng)));
+            let map = attempt_from(std::mem::take(&mut starts), &theirs, &mine, &known, rng)?;
             let score = near(&map, unseen.view());
             if best.as_ref().is_none_or(|best| score > best.0) {
                 best = Some((score, map));
             }
-            if best.as_ref().is_some_and(|best| best.0 >= expected - CLOSE) {
+            if best.as_ref().is_some_and(|best| best.0 >= expected * CLOSE) {
                 break;
             }
         }
         let Some((score, map)) = best else { return Err(Error::Empty("the set of starts")) };
         let scale = if theirs.norm > 0.0 { mine.norm / theirs.norm } else { 1.0 };
-        Ok(Self { map, scale, score, expected })
+        let products =
+            pairs.map(|_| matched(&map, theirs.sample(LAST, rng).view(), mine.sample(LAST, rng).view()).0);
+        Ok(Self { map, scale, score, expected, products })
     }
 
     /// The restored vectors, `[batch, dim]`.
@@ -161,7 +178,15 @@ impl Unpaired {
 
     /// The rotation, `[dim, dim]`, applied to rows from the right.
     pub(super) fn matrix(&self) -> Mat<f64> {
-        Mat::from_fn(self.map.nrows(), self.map.ncols(), |row, column| f64::from(self.map[(row, column)]))
+        wide(&self.map)
+    }
+
+    /// The rotation by clouds and pairs, of which each counts as `weight` vectors of the clouds.
+    pub(super) fn matrix_with(&self, pairs: Pairs<'_>, weight: f64) -> Result<Mat<f64>, Error> {
+        match &self.products {
+            Some(products) => orthogonal((products + products_of(pairs) * weight).as_ref()),
+            None => Ok(self.matrix()),
+        }
     }
 
     /// How close the clouds lie: the mean cosine, after centring, of protected vectors that the map was not
@@ -179,8 +204,16 @@ impl Unpaired {
 
     /// Whether the clouds lie as close as two of one kind do.
     pub(super) fn is_close(&self) -> bool {
-        self.score >= self.expected - CLOSE
+        self.score >= self.expected * CLOSE
     }
+}
+
+/// `protectedᵀ · clean` of pairs, their vectors brought to norm 1.
+fn products_of((protected, clean): Pairs<'_>) -> Mat<f64> {
+    let (mut protected, mut clean) = (protected.to_owned(), clean.to_owned());
+    normalize(&mut protected);
+    normalize(&mut clean);
+    wide(&across(protected.view(), clean.view()))
 }
 
 /// The best map that any of the starts is refined to.
@@ -188,17 +221,18 @@ fn attempt_from(
     starts: Vec<Mat<f32>>,
     theirs: &Cloud,
     mine: &Cloud,
+    known: &Mat<f64>,
     rng: &mut impl Rng,
 ) -> Result<Mat<f32>, Error> {
     let (few_theirs, few_mine) = (theirs.sample(START, rng), mine.sample(START, rng));
-    let mut maps = best_refined(starts, few_theirs.view(), few_mine.view(), START_ROUNDS)?;
+    let mut maps = best_refined(starts, few_theirs.view(), few_mine.view(), known, START_ROUNDS)?;
     maps.truncate(PROMISING);
     let (more_theirs, more_mine) = (theirs.sample(MIDDLE, rng), mine.sample(MIDDLE, rng));
-    let maps = best_refined(maps, more_theirs.view(), more_mine.view(), MIDDLE_ROUNDS)?;
+    let maps = best_refined(maps, more_theirs.view(), more_mine.view(), known, MIDDLE_ROUNDS)?;
     let Some(map) = maps.into_iter().next() else { return Err(Error::Empty("the set of starts")) };
     let (later_theirs, later_mine) = (theirs.sample(LATER, rng), mine.sample(LATER, rng));
-    let map = refined(map, later_theirs.view(), later_mine.view(), LATER_ROUNDS)?;
-    finished(map, theirs.sample(LAST, rng).view(), mine.sample(LAST, rng).view())
+    let map = refined(map, later_theirs.view(), later_mine.view(), known, LATER_ROUNDS)?;
+    finished(map, theirs.sample(LAST, rng).view(), mine.sample(LAST, rng).view(), known)
 }
 
 /// What each start is refined to, those under which the clouds lie closest first.
@@ -206,11 +240,12 @@ fn best_refined(
     starts: Vec<Mat<f32>>,
     theirs: ArrayView2<'_, f32>,
     mine: ArrayView2<'_, f32>,
+    known: &Mat<f64>,
     rounds: usize,
 ) -> Result<Vec<Mat<f32>>, Error> {
     let mut maps = Vec::with_capacity(starts.len());
     for start in starts {
-        let map = refined(start, theirs, mine, rounds)?;
+        let map = refined(start, theirs, mine, known, rounds)?;
         maps.push((score(&map, theirs, mine), map));
     }
     maps.sort_by(|a, b| b.0.total_cmp(&a.0));

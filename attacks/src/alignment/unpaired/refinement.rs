@@ -14,15 +14,16 @@ const NEIGHBOURS: usize = 5;
 const LAST_ROUNDS: usize = 6;
 const GAIN: f64 = 2e-4;
 
-/// The map after this many rounds on these vectors.
+/// The map after this many rounds on these vectors; `known` is `protectedᵀ · clean` of known pairs, or zero.
 pub(super) fn refined(
     mut map: Mat<f32>,
     theirs: ArrayView2<'_, f32>,
     mine: ArrayView2<'_, f32>,
+    known: &Mat<f64>,
     rounds: usize,
 ) -> Result<Mat<f32>, Error> {
     for _ in 0..rounds {
-        map = round(&map, theirs, mine)?.0;
+        map = round(&map, theirs, mine, known)?.0;
     }
     Ok(map)
 }
@@ -32,10 +33,11 @@ pub(super) fn finished(
     mut map: Mat<f32>,
     theirs: ArrayView2<'_, f32>,
     mine: ArrayView2<'_, f32>,
+    known: &Mat<f64>,
 ) -> Result<Mat<f32>, Error> {
     let (mut last, mut before) = (map.clone(), f64::NEG_INFINITY);
     for _ in 0..LAST_ROUNDS {
-        let (next, score) = round(&map, theirs, mine)?;
+        let (next, score) = round(&map, theirs, mine, known)?;
         if score < before + GAIN {
             return Ok(if score < before { last } else { map });
         }
@@ -72,15 +74,32 @@ fn round(
     map: &Mat<f32>,
     theirs: ArrayView2<'_, f32>,
     mine: ArrayView2<'_, f32>,
+    known: &Mat<f64>,
 ) -> Result<(Mat<f32>, f64), Error> {
+    let (products, score) = matched(map, theirs, mine);
+    Ok((narrow(&orthogonal((products + known).as_ref())?), score))
+}
+
+/// The products of the vectors of either side and the means of their nearest neighbours on the other, and the
+/// score of the map.
+pub(super) fn matched(
+    map: &Mat<f32>,
+    theirs: ArrayView2<'_, f32>,
+    mine: ArrayView2<'_, f32>,
+) -> (Mat<f64>, f64) {
     let turned = turned(map, theirs);
     let there = nearest(turned.view(), mine, NEIGHBOURS);
     let back = nearest(mine, turned.view(), NEIGHBOURS);
     let products = across(theirs, means(&there, mine).view()) + across(means(&back, theirs).view(), mine);
-    let products = Mat::from_fn(products.nrows(), products.ncols(), |i, j| f64::from(products[(i, j)]));
-    let next = orthogonal(products.as_ref())?;
-    let next = Mat::from_fn(next.nrows(), next.ncols(), |row, column| next[(row, column)] as f32);
-    Ok((next, 0.5 * (closest(&there) + closest(&back))))
+    (wide(&products), 0.5 * (closest(&there) + closest(&back)))
+}
+
+pub(super) fn narrow(matrix: &Mat<f64>) -> Mat<f32> {
+    Mat::from_fn(matrix.nrows(), matrix.ncols(), |row, column| matrix[(row, column)] as f32)
+}
+
+pub(super) fn wide(matrix: &Mat<f32>) -> Mat<f64> {
+    Mat::from_fn(matrix.nrows(), matrix.ncols(), |row, column| f64::from(matrix[(row, column)]))
 }
 
 /// The mean of the rows that were found for each.
