@@ -17,7 +17,7 @@ use embosk::{BoxError, Defense, Embedder, GaussianNoise, Key, Quantization, Rng,
 use ndarray::{Array2, ArrayView2, Axis, concatenate};
 use serde_json::Value;
 
-use self::lookup::Lookup;
+use self::lookup::{Lookup, best};
 
 const DIM: usize = 48;
 
@@ -431,14 +431,10 @@ impl Attack for Ranked {
         let vectors = oracle(&texts).map_err(attacks::Error::Oracle)?;
         let images = image.map(|image| image(vectors.view())).transpose().map_err(attacks::Error::Oracle)?;
         let best = targets.rows().into_iter().map(|target| {
-            let likeness = |text: usize| {
+            best(&texts, |text| {
                 let image = images.as_ref().map(|images| images.row(text));
                 Ranking::likeness(target, vectors.row(text), image)
-            };
-            let cosines: Vec<f32> = (0..texts.len()).map(likeness).collect();
-            let best = (0..texts.len()).max_by(|&a, &b| cosines[a].total_cmp(&cosines[b])).unwrap_or(0);
-            let (output, queries) = (texts[best].to_owned(), texts.len());
-            Inversion { steps: vec![], output, cosine: cosines[best], queries, local_gain: 0.0 }
+            })
         });
         Ok(best.collect())
     }

@@ -1,4 +1,5 @@
-//! all-MiniLM-L6-v2 and the reference embedder on candle against Python's sentence-transformers (tests/golden/sentence_transformer.py).
+//! all-MiniLM-L6-v2 and the reference embedder on candle against Python's sentence-transformers
+//! (tests/golden/sentence_transformer.py).
 #![cfg(feature = "vec2text")]
 #![allow(clippy::unwrap_used)]
 
@@ -18,10 +19,10 @@ struct Golden {
     embedding: Vec<f32>,
 }
 
-fn agrees(embedder: &SentenceTransformer, goldens: &str) {
+fn agrees(embedder: &SentenceTransformer, goldens: &str, least: usize) {
     let path = format!("{}/tests/data/{goldens}", env!("CARGO_MANIFEST_DIR"));
     let goldens: Vec<Golden> = serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap();
-    assert!(goldens.len() >= 12);
+    assert!(goldens.len() >= least);
     let texts: Vec<&str> = goldens.iter().map(|golden| golden.text.as_str()).collect();
     let together = embedder.embed(&texts).unwrap();
     for (row, golden) in goldens.iter().enumerate() {
@@ -38,12 +39,12 @@ fn agrees(embedder: &SentenceTransformer, goldens: &str) {
 
 #[test]
 fn minilm_agrees_with_sentence_transformers() {
-    agrees(&SentenceTransformer::load(common::minilm()).unwrap(), "sentence-transformer.json");
+    agrees(&SentenceTransformer::load(common::minilm()).unwrap(), "sentence-transformer.json", 20);
 }
 
 #[test]
 fn the_reference_agrees_with_sentence_transformers() {
-    agrees(&SentenceTransformer::load(REFERENCE).unwrap(), "reference-embedder.json");
+    agrees(&SentenceTransformer::load(REFERENCE).unwrap(), "reference-embedder.json", 12);
 }
 
 #[test]

@@ -38,20 +38,10 @@ pub(super) struct Restored {
 /// What he learnt from pairs that he made himself.
 struct OwnPairs {
     /// Removes the noise of vectors that are in the clean space.
-    denoiser: Alignment,
-    /// The mean norm of such vectors, which a key that he does not know may have changed.
-    norm: f32,
+    denoiser: Denoising,
+    /// Whether a key that he does not know may have changed their norms, and whether it turns the space.
     is_keyed: bool,
-    /// Their error, 1 − the mean cosine to the clean ones.
-    error: f64,
-    /// Whether that key turns the space.
     is_turned: bool,
-}
-
-impl OwnPairs {
-    fn denoising(&self) -> Denoising<'_> {
-        Denoising { map: &self.denoiser, norm: self.norm, error: self.error }
-    }
 }
 
 /// Vectors of his own making.
@@ -134,14 +124,11 @@ impl<'a> Attacker<'a> {
     /// Whether `adversary` can gain anything on `stack` over the others: without a key there is no map
     /// to be found from two clouds, and equal releases have no better mean.
     pub(super) fn can_gain(&self, stack: &Stack, adversary: Adversary) -> Result<bool, Error> {
-        let keyed = || stack.imitation(&mut Rng::seeded(self.seed)).is_some();
         match adversary {
-            Adversary::Unpaired(_) | Adversary::RetrainedAfter(_) => Ok(keyed()),
+            Adversary::Unpaired(_) | Adversary::RetrainedAfter(_) => Ok(self.is_keyed(stack)),
             Adversary::Averaging { leaked, .. } => {
-                let clean = self.clean.documents.stored.select(Axis(0), &self.attacked);
-                let mut rng = Rng::seeded(self.seed);
-                let mut release = || mean_release(stack, &clean, 1, &mut rng);
-                Ok(release()? != release()? && (leaked == 0 || keyed()))
+                let [first, second] = self.two_releases(stack)?;
+                Ok(first != second && (leaked == 0 || self.is_keyed(stack)))
             }
             _ => Ok(true),
         }
@@ -150,16 +137,25 @@ impl<'a> Attacker<'a> {
     /// Whether `adversary` can tell what would be stored of a hypothesis, and rank by it: he knows `stack`,
     /// which has no key and draws nothing, and changes vectors but does not turn them away.
     pub(super) fn ranks_through(&self, stack: &Stack, adversary: Adversary) -> Result<bool, Error> {
-        if !adversary.knows_the_defense() || self.clean.documents.has_surrogate() {
+        let is_known = adversary.knows_the_defense() && !self.is_keyed(stack);
+        if !is_known || self.clean.documents.has_surrogate() {
             return Ok(false);
         }
+        let [first, second] = self.two_releases(stack)?;
+        let clean = self.clean.documents.stored.select(Axis(0), &self.attacked);
+        Ok(first == second && first != clean && mean_cosine(&first, &clean) > NEAR)
+    }
+
+    fn is_keyed(&self, stack: &Stack) -> bool {
+        stack.imitation(&mut Rng::seeded(self.seed)).is_some()
+    }
+
+    /// Two releases of the attacked texts, which are equal where the stack draws nothing.
+    fn two_releases(&self, stack: &Stack) -> Result<[Array2<f32>; 2], Error> {
         let clean = self.clean.documents.stored.select(Axis(0), &self.attacked);
         let mut rng = Rng::seeded(self.seed);
-        let is_keyed = stack.imitation(&mut rng).is_some();
         let mut release = || mean_release(stack, &clean, 1, &mut rng);
-        let first = release()?;
-        let is_near = first != clean && mean_cosine(&first, &clean) > NEAR;
-        Ok(!is_keyed && is_near && first == release()?)
+        Ok([release()?, release()?])
     }
 
     /// Undoes what needs no key, by pairs that he makes himself.
@@ -202,10 +198,9 @@ impl<'a> Attacker<'a> {
             .then(|| self.clouds(stack, protected, OWN_PAIRS, releases))
             .transpose()?
             .filter(|Clouds { stored, own, .. }| stored.nrows().min(own.nrows()) >= CLOUD);
-        let denoiser = own.as_deref().map(OwnPairs::denoising);
         let map = Alignment::fit_on(&Evidence {
             clouds: clouds.as_ref().map(|Clouds { stored, own, .. }| (stored.view(), own.view())),
-            denoiser,
+            denoiser: own.as_ref().map(|own| &own.denoiser),
             between_spaces,
             ..Evidence::pairs(known.view(), clean.view())
         })?;
@@ -333,10 +328,9 @@ impl<'a> Attacker<'a> {
         cleans.push(clean);
         let (made, clean) = (together(&draws)?, together(&cleans)?);
         let between_spaces = self.clean.own.has_surrogate();
-        let denoiser =
-            Alignment::fit_on(&Evidence { between_spaces, ..Evidence::pairs(made.view(), clean.view()) })?;
-        let error = if between_spaces { 0.0 } else { 1.0 - f64::from(mean_cosine(&made, &clean)) };
-        let own = Rc::new(OwnPairs { denoiser, norm: mean_norm(&made), is_keyed, error, is_turned });
+        let pairs = Evidence { between_spaces, ..Evidence::pairs(made.view(), clean.view()) };
+        let denoiser = Denoising::new(Alignment::fit_on(&pairs)?, &pairs);
+        let own = Rc::new(OwnPairs { denoiser, is_keyed, is_turned });
         self.denoisers.insert(name, Rc::clone(&own));
         Ok(own)
     }
@@ -364,17 +358,17 @@ impl<'a> Attacker<'a> {
 
 /// The attacked vectors, which are in the clean space but for their lengths, without their noise.
 fn denoised(own: &OwnPairs, attacked: &Array2<f32>, map: Option<String>) -> Result<Restored, Error> {
-    let longer = if own.is_keyed { own.norm / mean_norm(attacked) } else { 1.0 };
+    let longer = if own.is_keyed { own.denoiser.norm / mean_norm(attacked) } else { 1.0 };
     let attacked = if longer.is_finite() { attacked * longer } else { attacked.clone() };
-    let denoiser = own.denoiser.to_string();
+    let denoiser = own.denoiser.map.to_string();
     let whole = match &map {
         Some(map) if denoiser == "identity" => map.clone(),
         Some(map) => format!("{map}, then {denoiser}"),
         None => denoiser,
     };
     Ok(Restored {
-        estimate: own.denoiser.apply(attacked.view())?,
-        observed: own.denoiser.observed(attacked.view())?,
+        estimate: own.denoiser.map.apply(attacked.view())?,
+        observed: own.denoiser.map.observed(attacked.view())?,
         map: Some(whole),
         turn: map,
     })

@@ -23,16 +23,19 @@ impl Attack for Lookup {
     ) -> Result<Vec<Inversion>, attacks::Error> {
         let texts: Vec<&str> = self.0.iter().map(String::as_str).collect();
         let cosines = vectors.dot(&oracle(&texts).map_err(attacks::Error::Oracle)?.t());
-        let nearest = cosines.rows().into_iter().map(|row| {
-            let best = (0..texts.len()).max_by(|&a, &b| row[a].total_cmp(&row[b])).unwrap_or(0);
-            Inversion {
-                steps: vec![],
-                output: texts[best].to_owned(),
-                cosine: row[best],
-                queries: texts.len(),
-                local_gain: 0.0,
-            }
-        });
-        Ok(nearest.collect())
+        Ok(cosines.rows().into_iter().map(|row| best(&texts, |text| row[text])).collect())
+    }
+}
+
+/// The text that scores best.
+pub(crate) fn best(texts: &[&str], score: impl Fn(usize) -> f32) -> Inversion {
+    let scores: Vec<f32> = (0..texts.len()).map(score).collect();
+    let best = (0..texts.len()).max_by(|&a, &b| scores[a].total_cmp(&scores[b])).unwrap_or(0);
+    Inversion {
+        steps: vec![],
+        output: texts[best].to_owned(),
+        cosine: scores[best],
+        queries: texts.len(),
+        local_gain: 0.0,
     }
 }

@@ -2,13 +2,14 @@
 
 use std::fmt;
 
-use faer::{Mat, MatRef};
+use faer::Mat;
 use ndarray::{Array2, ArrayView2, Axis};
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::SeedableRng;
 
 use super::affine::Affine;
 use super::denoiser::Denoiser;
+use super::lengths::{CHANCE, cosines, longer, mean, mean_cosine, scale};
 use super::procrustes::{SHRINKAGES, Shrunk, on_the_span};
 use super::ridge::{Ridge, STRENGTHS};
 use super::{Alignment, Denoising, Evidence, Unpaired, narrow, widen};
@@ -26,9 +27,6 @@ const HELD_OUT: usize = 1000;
 const BETTER: f64 = 0.99;
 /// An error below this is rounding.
 const ROUNDING: f64 = 1e-10;
-/// Standard deviations that chance does not reach, and how far from 1 a scale must be to be one.
-const CHANCE: f64 = 4.0;
-const UNIT: f64 = 1e-3;
 /// With more pairs a dimension than this, and more in all, Procrustes finds any permutation.
 const PERMUTED: usize = 4;
 const MANY: usize = 1000;
@@ -226,8 +224,8 @@ impl Split {
         let pairs = (seen.view(), target.view());
         let found = Unpaired::fit_with(stored, own, pairs, &mut ChaCha8Rng::seed_from_u64(SEED))?;
         best = self.better_by_clouds(found.matrix(), best)?;
-        for weight in WEIGHTS {
-            best = self.better_by_clouds(found.matrix_with(pairs, weight)?, best)?;
+        for map in found.matrices_by(&WEIGHTS) {
+            best = self.better_by_clouds(map?, best)?;
         }
         Ok(best)
     }
@@ -244,7 +242,7 @@ impl Split {
 
     /// The map with the lengths that the denoiser knows, in place of those of clean vectors: what noise
     /// remains is in proportion to them.
-    fn lengthened(&self, before: Candidate, denoiser: Denoising<'_>) -> Candidate {
+    fn lengthened(&self, before: Candidate, denoiser: &Denoising) -> Candidate {
         let plain = before.map.times(1.0 / before.scale.unwrap_or(1.0));
         let scale = longer(&plain.apply(self.measured(before.prior).0.as_ref()), denoiser);
         Candidate { map: plain.times(scale.unwrap_or(1.0)), scale, ..before }
@@ -404,48 +402,4 @@ fn prior_of_few(
         }
     }
     Ok((Prior::Procrustes, None))
-}
-
-/// What `restored` must be multiplied by to have the norms of `clean`, where that is not 1 within the
-/// error of the estimate.
-///
-/// It is the inverse of the slope of `restored` on `clean`, which noise in `restored` does not move.
-fn scale(restored: &Mat<f64>, clean: &Mat<f64>) -> Option<f64> {
-    let slopes = restored.row_iter().zip(clean.row_iter()).filter_map(|(restored, clean)| {
-        let square = clean.squared_norm_l2();
-        (square > 0.0).then(|| restored * clean.transpose() / square)
-    });
-    factor(&slopes.collect::<Vec<_>>())
-}
-
-/// What `restored` must be multiplied by to be as long as what the denoiser was fitted on, where that is not 1
-/// within the error of the estimate.
-fn longer(restored: &Mat<f64>, denoiser: Denoising<'_>) -> Option<f64> {
-    let norms = restored.row_iter().map(|row| row.norm_l2() / f64::from(denoiser.norm));
-    factor(&norms.collect::<Vec<_>>())
-}
-
-/// What brings numbers to a mean of 1, where that is not 1 within the error of the estimate.
-fn factor(numbers: &[f64]) -> Option<f64> {
-    let count = numbers.len() as f64;
-    let mean = mean(numbers);
-    let variance = numbers.iter().map(|it| (it - mean).powi(2)).sum::<f64>() / count;
-    let deviation = (mean - 1.0).abs();
-    let is_clear = deviation > UNIT && deviation > CHANCE * (variance / count).sqrt();
-    (is_clear && mean > 0.0 && mean.is_finite()).then(|| 1.0 / mean)
-}
-
-fn mean(values: &[f64]) -> f64 {
-    values.iter().sum::<f64>() / values.len() as f64
-}
-
-pub(super) fn mean_cosine(a: MatRef<'_, f64>, b: MatRef<'_, f64>) -> f64 {
-    cosines(a, b).sum::<f64>() / a.nrows() as f64
-}
-
-fn cosines(a: MatRef<'_, f64>, b: MatRef<'_, f64>) -> impl Iterator<Item = f64> {
-    a.row_iter().zip(b.row_iter()).map(|(a, b)| {
-        let norms = a.norm_l2() * b.norm_l2();
-        if norms > 0.0 { a * b.transpose() / norms } else { 0.0 }
-    })
 }

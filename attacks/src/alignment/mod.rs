@@ -7,6 +7,7 @@
 mod affine;
 mod choice;
 mod denoiser;
+mod lengths;
 mod procrustes;
 mod ridge;
 #[cfg(test)]
@@ -22,6 +23,7 @@ use ndarray::{Array2, ArrayView2, Axis};
 use self::affine::Affine;
 use self::choice::{Choice, Prior, Then, choose};
 pub use self::denoiser::Denoiser;
+use self::lengths::mean_cosine;
 pub use self::procrustes::Procrustes;
 use self::procrustes::Shrunk;
 use self::ridge::Ridge;
@@ -101,21 +103,36 @@ pub struct Evidence<'a> {
     /// dimensions agree.
     pub clouds: Option<(ArrayView2<'a, f32>, ArrayView2<'a, f32>)>,
     /// What he learnt of the noise from pairs of his own making.
-    pub denoiser: Option<Denoising<'a>>,
+    pub denoiser: Option<&'a Denoising>,
     /// Whether the clean vectors are another embedder's than the protected ones. Where the dimensions
     /// differ, they are.
     pub between_spaces: bool,
 }
 
 /// What removes the noise of vectors in the clean space.
-#[derive(Debug, Clone, Copy)]
-pub struct Denoising<'a> {
+#[derive(Debug, Clone)]
+pub struct Denoising {
     /// The map from such vectors to clean ones.
-    pub map: &'a Alignment,
+    pub map: Alignment,
     /// The mean norm of the vectors that it was fitted on.
     pub norm: f32,
-    /// Their error, 1 − the mean cosine to the clean ones: all that is left where the key is undone.
+    /// Their error, 1 − the mean cosine to the clean ones: all that is left where the key is undone. Between
+    /// spaces it means nothing.
     pub error: f64,
+}
+
+impl Denoising {
+    /// With a map that was fitted on these pairs, whose key was undone or never was.
+    pub fn new(map: Alignment, pairs: &Evidence<'_>) -> Self {
+        let norms = pairs.protected.rows().into_iter().map(|row| row.dot(&row).sqrt());
+        let norm = norms.sum::<f32>() / pairs.protected.nrows() as f32;
+        let error = if pairs.is_between_spaces() {
+            0.0
+        } else {
+            1.0 - mean_cosine(widen(pairs.protected).as_ref(), widen(pairs.clean).as_ref())
+        };
+        Self { map, norm, error }
+    }
 }
 
 impl<'a> Evidence<'a> {

@@ -221,9 +221,8 @@ fn few_pairs_are_used_on_their_span_alone() {
     let fitted = Alignment::fit(clean.dot(&map).view(), clean.view()).unwrap();
     let turned = Procrustes::fit(clean.dot(&map).view(), clean.view()).unwrap();
     assert!(fitted.to_string() == "procrustes" || fitted.to_string().starts_with("ridge("), "{fitted}");
-    let cosine = |restored: Array2<f32>| {
-        super::choice::mean_cosine(widen(restored.view()).as_ref(), widen(unseen.view()).as_ref())
-    };
+    let cosine =
+        |restored: Array2<f32>| mean_cosine(widen(restored.view()).as_ref(), widen(unseen.view()).as_ref());
     let (span, all) = (
         cosine(fitted.apply(unseen.dot(&map).view()).unwrap()),
         cosine(turned.apply(unseen.dot(&map).view()).unwrap()),
@@ -247,7 +246,7 @@ fn noisy_pairs_about_as_many_as_dimensions_are_used_with_shrinkage() {
     let fitted = Alignment::fit(known.view(), clean.view()).unwrap();
     assert!(fitted.to_string().starts_with("shrunk procrustes(lambda="), "{fitted}");
     let left = |restored: Array2<f32>| {
-        1.0 - super::choice::mean_cosine(widen(restored.view()).as_ref(), widen(truth.view()).as_ref())
+        1.0 - mean_cosine(widen(restored.view()).as_ref(), widen(truth.view()).as_ref())
     };
     // what is observed is the map as it is
     let (shrunk, plain) =
@@ -282,7 +281,7 @@ fn a_network_removes_more_noise_from_curves_than_a_linear_map() {
     assert_eq!(fitted.to_string(), "network");
     let left = |map: &Alignment| {
         let restored = map.apply(unseen.view()).unwrap();
-        1.0 - super::choice::mean_cosine(widen(restored.view()).as_ref(), widen(truth.view()).as_ref())
+        1.0 - mean_cosine(widen(restored.view()).as_ref(), widen(truth.view()).as_ref())
     };
     assert!(left(&fitted) < 0.8 * left(&linear), "{} of {}", left(&fitted), left(&linear));
 }
@@ -300,18 +299,18 @@ fn a_network_repeats() {
 fn a_denoiser_follows_the_map_that_undoes_the_key() {
     let rng = &mut ChaCha8Rng::seed_from_u64(12);
     let (made, own) = curves(1500, 0.2, rng);
-    let denoiser = Alignment::fit_linear(made.view(), own.view()).unwrap();
+    let denoiser = denoising(&made, &own);
     let map = rotation(16, rng);
     let (noisy, clean) = curves(60, 0.2, rng);
     let (unseen, truth) = curves(500, 0.2, rng);
     let known = noisy.dot(&map);
     let pairs = Evidence::pairs(known.view(), clean.view());
-    let [alone, together] = [None, Some(denoising(&denoiser, &made, &own))]
+    let [alone, together] = [None, Some(&denoiser)]
         .map(|denoiser| Alignment::fit_on(&Evidence { denoiser, ..pairs.clone() }).unwrap());
     let name = together.to_string();
     assert!(name.contains("procrustes, then ridge(identity"), "{name}");
     let cosine = |restored: &Array2<f32>, truth: &Array2<f32>| {
-        super::choice::mean_cosine(widen(restored.view()).as_ref(), widen(truth.view()).as_ref())
+        mean_cosine(widen(restored.view()).as_ref(), widen(truth.view()).as_ref())
     };
     let protected = unseen.dot(&map);
     let [alone, estimate] =
@@ -335,24 +334,20 @@ fn a_denoiser_needs_no_turn_where_nothing_was_turned() {
         (&clean + &(noise * 0.6), clean)
     };
     let ((made, own), (known, clean), (unseen, truth)) = (noisy(4000), noisy(60), noisy(500));
-    let denoiser = Alignment::fit_linear(made.view(), own.view()).unwrap();
-    let evidence = Evidence {
-        denoiser: Some(denoising(&denoiser, &made, &own)),
-        ..Evidence::pairs(known.view(), clean.view())
-    };
+    let denoiser = denoising(&made, &own);
+    let evidence = Evidence { denoiser: Some(&denoiser), ..Evidence::pairs(known.view(), clean.view()) };
     let fitted = Alignment::fit_on(&evidence).unwrap();
-    assert_eq!(fitted.to_string(), denoiser.to_string());
+    assert_eq!(fitted.to_string(), denoiser.map.to_string());
     let alone = Alignment::fit_linear(known.view(), clean.view()).unwrap();
     assert!(alone.to_string().contains("procrustes"));
     let [with, alone] = [fitted.apply(unseen.view()), alone.apply(unseen.view())].map(Result::unwrap);
     assert!(error(&with, &truth) < 0.95 * error(&alone, &truth));
 }
 
-fn denoising<'a>(map: &'a Alignment, made: &Array2<f32>, own: &Array2<f32>) -> Denoising<'a> {
-    let norms = made.rows().into_iter().map(|row| row.dot(&row).sqrt());
-    let norm = norms.sum::<f32>() / made.nrows() as f32;
-    let cosine = super::choice::mean_cosine(widen(made.view()).as_ref(), widen(own.view()).as_ref());
-    Denoising { map, norm, error: 1.0 - cosine }
+/// What is learnt by linear maps alone.
+fn denoising(made: &Array2<f32>, own: &Array2<f32>) -> Denoising {
+    let map = Alignment::fit_linear(made.view(), own.view()).unwrap();
+    Denoising::new(map, &Evidence::pairs(made.view(), own.view()))
 }
 
 /// Two clouds of one kind in 16 dimensions: what is stored, with noise and turned, and its clean vectors; the
@@ -386,7 +381,7 @@ fn clouds_complete_what_few_pairs_begin() {
         let [alone, together] = [pairs, clouds].map(|evidence| {
             let map = Alignment::fit_on(&evidence).unwrap();
             let restored = map.apply(protected.view()).unwrap();
-            super::choice::mean_cosine(widen(restored.view()).as_ref(), widen(stored.view()).as_ref())
+            mean_cosine(widen(restored.view()).as_ref(), widen(stored.view()).as_ref())
         });
         assert!(together > 0.95 && together > alone + 0.05, "{together} {alone}");
     }
@@ -397,20 +392,22 @@ fn clouds_complete_what_few_pairs_begin() {
 #[test]
 fn a_rotation_adds_little_to_noise_where_there_are_pairs_and_clouds() {
     let [protected, stored, made, own] = two_clouds(0.5);
-    let denoiser = Alignment::fit_linear(made.view(), own.view()).unwrap();
+    let denoiser = denoising(&made, &own);
     let known = ndarray::s![..40, ..];
     let alone = Evidence::pairs(protected.slice(known), stored.slice(known));
-    let noise = denoising(&denoiser, &made, &own);
-    let evidence =
-        Evidence { clouds: Some((protected.view(), made.view())), denoiser: Some(noise), ..alone.clone() };
+    let evidence = Evidence {
+        clouds: Some((protected.view(), made.view())),
+        denoiser: Some(&denoiser),
+        ..alone.clone()
+    };
     let [pairs, both] =
-        [Evidence { denoiser: Some(noise), ..alone }, evidence].map(|it| Alignment::fit_on(&it).unwrap());
+        [Evidence { denoiser: Some(&denoiser), ..alone }, evidence].map(|it| Alignment::fit_on(&it).unwrap());
     let left = |map: &Alignment, rows: &Array2<f32>, truth: &Array2<f32>| {
         let restored = map.apply(rows.view()).unwrap();
-        1.0 - super::choice::mean_cosine(widen(restored.view()).as_ref(), widen(truth.view()).as_ref())
+        1.0 - mean_cosine(widen(restored.view()).as_ref(), widen(truth.view()).as_ref())
     };
     let [pairs, both] = [&pairs, &both].map(|map| left(map, &protected, &stored));
-    let unturned = left(&denoiser, &made, &own);
+    let unturned = left(&denoiser.map, &made, &own);
     assert!(both < 0.9 * pairs && both < 1.15 * unturned, "{both} {pairs} {unturned}");
 }
 
@@ -418,17 +415,17 @@ fn a_rotation_adds_little_to_noise_where_there_are_pairs_and_clouds() {
 #[test]
 fn a_denoiser_follows_the_clouds_that_three_pairs_begin() {
     let [protected, stored, made, own] = two_clouds(0.3);
-    let denoiser = Alignment::fit_linear(made.view(), own.view()).unwrap();
+    let denoiser = denoising(&made, &own);
     let known = ndarray::s![..3, ..];
     let evidence = Evidence {
         clouds: Some((protected.view(), made.view())),
-        denoiser: Some(denoising(&denoiser, &made, &own)),
+        denoiser: Some(&denoiser),
         ..Evidence::pairs(protected.slice(known), stored.slice(known))
     };
     let map = Alignment::fit_on(&evidence).unwrap();
     assert!(map.to_string().contains("clouds, then ridge("), "{map}");
     let left = |restored: Array2<f32>| {
-        1.0 - super::choice::mean_cosine(widen(restored.view()).as_ref(), widen(stored.view()).as_ref())
+        1.0 - mean_cosine(widen(restored.view()).as_ref(), widen(stored.view()).as_ref())
     };
     let (estimate, observed) =
         (left(map.apply(protected.view()).unwrap()), left(map.observed(protected.view()).unwrap()));
@@ -466,7 +463,7 @@ fn a_space_of_the_same_dimension_can_be_another_one() {
     let [within, between] = [false, true]
         .map(|between_spaces| Alignment::fit_on(&Evidence { between_spaces, ..pairs.clone() }).unwrap());
     let left = |restored: Array2<f32>| {
-        1.0 - super::choice::mean_cosine(widen(restored.view()).as_ref(), widen(clean.view()).as_ref())
+        1.0 - mean_cosine(widen(restored.view()).as_ref(), widen(clean.view()).as_ref())
     };
     assert!(left(between.apply(protected.view()).unwrap()) < 1e-6, "{between}");
     assert!(left(between.observed(protected.view()).unwrap()) < 1e-6);
@@ -483,7 +480,7 @@ fn a_network_removes_noise_from_long_vectors_too() {
         let restored = map.apply((&unseen * factor).view()).unwrap();
         let norm = |rows: &Array2<f32>| rows.mapv(|value| value * value).sum().sqrt();
         assert!((norm(&restored) / norm(&truth) / factor - 1.0).abs() < 0.2);
-        1.0 - super::choice::mean_cosine(widen(restored.view()).as_ref(), widen(truth.view()).as_ref())
+        1.0 - mean_cosine(widen(restored.view()).as_ref(), widen(truth.view()).as_ref())
     };
     let (short, long) = (left(1.0), left(40.0));
     assert!((short - long).abs() < 0.1 * short, "{short} {long}");

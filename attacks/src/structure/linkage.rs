@@ -57,8 +57,9 @@ pub fn recall_at_1(a: ArrayView2<'_, f32>, b: ArrayView2<'_, f32>) -> Result<f64
 
 /// The same for the first `rows`, by an attack that takes all of both sets and far longer: a rotation is found
 /// that lays one cloud of vectors on the other ([`Unpaired`]), and again from the rows that are then nearest
-/// to each other, and the most similar row is the nearest one by cosine. It is for a key that turns the space behind or before noise, which hides shapes. The first rows
-/// are compared with one another alone, as in [`recall_at_1`].
+/// to each other, and the most similar row is the nearest one by cosine. It is for a key that turns the space
+/// behind or before noise, which hides shapes. The first rows are compared with one another alone, as in
+/// [`recall_at_1`].
 ///
 /// ```no_run
 /// use embosk_attacks::structure::linkage::recall_at_1_aligned;

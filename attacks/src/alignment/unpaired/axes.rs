@@ -5,6 +5,7 @@ use ndarray::Array2;
 use rand_chacha::rand_core::Rng;
 
 use super::cloud::Cloud;
+use super::refinement::wide;
 use crate::Error;
 use crate::decomposition::eigen;
 use crate::products::{across, mapped};
@@ -30,7 +31,7 @@ impl Axes {
     pub(super) fn of(cloud: &Cloud) -> Result<Self, Error> {
         let rows = cloud.vectors.view();
         let scatter = across(rows, rows);
-        let scatter = Mat::from_fn(scatter.nrows(), scatter.ncols(), |i, j| f64::from(scatter[(i, j)]));
+        let scatter = wide(&scatter);
         let (eigenvalues, eigenvectors) = eigen(scatter.as_ref())?;
         let count = AXES.iter().copied().max().unwrap_or(1).min(rows.ncols());
         let last = rows.ncols() - 1;

@@ -84,8 +84,9 @@ pub struct Unpaired {
     scale: f32,
     score: f64,
     expected: f64,
-    /// Where pairs are known, the products of the vectors that are held against each other at last.
-    products: Option<Mat<f64>>,
+    /// Where pairs are known, the products of the vectors that are held against each other at last, and those
+    /// of the pairs.
+    products: Option<[Mat<f64>; 2]>,
 }
 
 impl Unpaired {
@@ -137,11 +138,12 @@ impl Unpaired {
         let ((theirs, unseen), (mine, unseen_mine)) =
             (Cloud::new(protected).split(rng), Cloud::new(own).split(rng));
         let mut starts = Vec::new();
-        let mut known = Mat::zeros(own.ncols(), own.ncols());
+        let mut of_pairs = Mat::zeros(own.ncols(), own.ncols());
         if let Some(pairs) = pairs {
-            known = products_of(pairs) * PAIR;
+            of_pairs = products_of(pairs);
             starts.push(narrow(&on_the_span(widen(pairs.0).as_ref(), widen(pairs.1).as_ref())?));
         }
+        let known = &of_pairs * PAIR;
         let by_pairs = pairs.is_some_and(|(known, _)| known.nrows() * DIMENSIONS >= known.ncols());
         let (attempts, by_chance) = if by_pairs { (1, 0) } else { (ATTEMPTS, STARTS) };
         let (axes, others) = (Axes::of(&theirs)?, Axes::of(&mine)?);
@@ -162,8 +164,10 @@ impl Unpaired {
         }
         let Some((score, map)) = best else { return Err(Error::Empty("the set of starts")) };
         let scale = if theirs.norm > 0.0 { mine.norm / theirs.norm } else { 1.0 };
-        let products =
-            pairs.map(|_| matched(&map, theirs.sample(LAST, rng).view(), mine.sample(LAST, rng).view()).0);
+        let products = pairs.map(|_| {
+            let last = matched(&map, theirs.sample(LAST, rng).view(), mine.sample(LAST, rng).view());
+            [last.0, of_pairs]
+        });
         Ok(Self { map, scale, score, expected, products })
     }
 
@@ -181,12 +185,12 @@ impl Unpaired {
         wide(&self.map)
     }
 
-    /// The rotation by clouds and pairs, of which each counts as `weight` vectors of the clouds.
-    pub(super) fn matrix_with(&self, pairs: Pairs<'_>, weight: f64) -> Result<Mat<f64>, Error> {
-        match &self.products {
-            Some(products) => orthogonal((products + products_of(pairs) * weight).as_ref()),
-            None => Ok(self.matrix()),
-        }
+    /// The rotations by clouds and pairs together, where pairs are known: of these each counts as so many vectors
+    /// of the clouds.
+    pub(super) fn matrices_by(&self, weights: &[f64]) -> impl Iterator<Item = Result<Mat<f64>, Error>> {
+        let of =
+            |[clouds, pairs]: &[Mat<f64>; 2], weight: f64| orthogonal((clouds + pairs * weight).as_ref());
+        self.products.iter().flat_map(move |products| weights.iter().map(move |&weight| of(products, weight)))
     }
 
     /// How close the clouds lie: the mean cosine, after centring, of protected vectors that the map was not
