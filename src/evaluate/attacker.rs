@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::rc::Rc;
 
-use embosk_attacks::alignment::{Alignment, Denoising, Evidence, Unpaired};
+use embosk_attacks::alignment::{Alignment, Clouds, Denoising, Evidence, Unpaired};
 use embosk_defenses::{Defense, Rng, Role, Stack};
 use ndarray::{Array2, ArrayBase, Axis, Data, Ix2, SliceInfo, SliceInfoElem, concatenate, s};
 use rand_chacha::ChaCha8Rng;
@@ -52,12 +52,20 @@ struct Made {
     is_turned: bool,
 }
 
-/// Two clouds of one shape.
-struct Clouds {
+/// What he lays on each other.
+struct Laid {
     stored: Array2<f32>,
     /// The vectors that are attacked; of those that are stored too, the same.
     attacked: Array2<f32>,
+    /// Vectors of his own texts, with as much noise and without.
     own: Array2<f32>,
+    clean: Array2<f32>,
+}
+
+impl Laid {
+    fn clouds(&self) -> Clouds<'_> {
+        Clouds { protected: self.stored.view(), own: self.own.view(), clean: self.clean.view() }
+    }
 }
 
 /// Texts of his own that show him whether a key turns the space.
@@ -193,13 +201,13 @@ impl<'a> Attacker<'a> {
         if let Some(own) = own.as_ref().filter(|own| !own.is_turned && pairs <= self.own_pairs()) {
             return denoised(own, attacked, None);
         }
-        let clouds = own
+        let laid = own
             .is_some()
-            .then(|| self.clouds(stack, protected, OWN_PAIRS, releases))
+            .then(|| self.laid(stack, protected, OWN_PAIRS, releases))
             .transpose()?
-            .filter(|Clouds { stored, own, .. }| stored.nrows().min(own.nrows()) >= CLOUD);
+            .filter(|Laid { stored, own, .. }| stored.nrows().min(own.nrows()) >= CLOUD);
         let map = Alignment::fit_on(&Evidence {
-            clouds: clouds.as_ref().map(|Clouds { stored, own, .. }| (stored.view(), own.view())),
+            clouds: laid.as_ref().map(Laid::clouds),
             denoiser: own.as_ref().map(|own| &own.denoiser),
             between_spaces,
             ..Evidence::pairs(known.view(), clean.view())
@@ -221,21 +229,21 @@ impl<'a> Attacker<'a> {
         vectors: usize,
         releases: usize,
     ) -> Result<Restored, Error> {
-        let Clouds { stored, attacked, own } = self.clouds(stack, protected, vectors, releases)?;
+        let laid = self.laid(stack, protected, vectors, releases)?;
         let mut rng = ChaCha8Rng::seed_from_u64(self.seed);
-        let map = Unpaired::fit(stored.view(), own.view(), &mut rng)?;
+        let map = Unpaired::fit_on(&laid.clouds(), None, &mut rng)?;
         let own = self.own(stack, self.own_pairs(), releases)?;
-        denoised(&own, &map.apply(attacked.view())?, Some(map.to_string()))
+        denoised(&own, &map.apply(laid.attacked.view())?, Some(map.to_string()))
     }
 
     /// So many stored vectors, and those of all texts of his own in the clean space, with as much noise.
-    fn clouds(
+    fn laid(
         &self,
         stack: &Stack,
         protected: &Array2<f32>,
         vectors: usize,
         releases: usize,
-    ) -> Result<Clouds, Error> {
+    ) -> Result<Laid, Error> {
         let (vectors, attacked) = (self.room_for_cloud(vectors), self.attacked.len());
         let documents = self.attacked.iter().chain(&self.spare).copied();
         let documents: Vec<usize> = documents.take(vectors.max(attacked)).collect();
@@ -243,10 +251,11 @@ impl<'a> Attacker<'a> {
         let seen = self.averaged(stack, &documents, first, releases)?;
         let first = if self.clean.own_is_spare { vectors.saturating_sub(attacked) } else { 0 };
         let own = self.made(stack, s![first.., ..], releases, 0)?.vectors;
-        Ok(Clouds {
+        Ok(Laid {
             stored: seen.slice(s![..vectors, ..]).to_owned(),
             attacked: seen.slice(s![..attacked, ..]).to_owned(),
             own,
+            clean: self.clean.own.stored.slice(s![first.., ..]).to_owned(),
         })
     }
 

@@ -73,9 +73,6 @@ minilm() {
         "product_quantization(codebook=file:$out/fit-minilm-48)" \
         "product_quantization(codebook=file:$out/fit-minilm-24)"
     part minilm keyed-noise "gaussian(sigma=0.03,$key)" "gaussian(sigma=0.07,$key)" "gaussian(sigma=0.1,$key)"
-    # the clouds take long where there is noise as well, so not every k
-    adversaries=(naive "informed(10000)" "leaked(8)" "leaked(128)" "leaked(768)" "unpaired(10000)"
-        "averaging(16)" "averaging(16, 768)")
     part minilm turned-noise "rotation($key) | gaussian(sigma=0.03)" "rotation($key) | gaussian(sigma=0.07)" \
         "rotation($key) | gaussian(sigma=0.1)"
 }

@@ -12,7 +12,7 @@ use super::denoiser::Denoiser;
 use super::lengths::{CHANCE, cosines, longer, mean, mean_cosine, scale};
 use super::procrustes::{SHRINKAGES, Shrunk, on_the_span};
 use super::ridge::{Ridge, STRENGTHS};
-use super::{Alignment, Denoising, Evidence, Unpaired, narrow, widen};
+use super::{Alignment, Clouds, Denoising, Evidence, Unpaired, narrow, widen};
 use crate::Error;
 use crate::structure::{Permutation, order};
 
@@ -120,7 +120,7 @@ pub(super) fn choose(evidence: &Evidence<'_>, with_network: bool) -> Result<Choi
     let noise = denoiser.map_or(0.0, |denoiser| denoiser.error);
     let is_short = best.error() > SOLVED && (is_part || best.error() > AS_GOOD * noise);
     if let Some(clouds) = clouds.filter(|_| is_short && !another_space) {
-        best = split.best_of_clouds(clouds, best)?;
+        best = split.best_of_clouds(clouds, best, if is_part { noise } else { 0.0 })?;
     }
     let prior = best.clone();
     best = split.best_shrunk(&prior, split.best_ridge(best)?)?;
@@ -166,6 +166,12 @@ impl Candidate {
         mean(&self.errors)
     }
 
+    /// As if this much of the error, which a denoiser takes away, were not there.
+    fn without(&self, noise: f64) -> Self {
+        let errors = self.errors.iter().map(|error| 1.0 - (1.0 - error) / (1.0 - noise)).collect();
+        Self { errors, ..self.clone() }
+    }
+
     /// By more than its share and, as few pairs say little, by more than the standard error of the
     /// difference.
     fn is_better_than(&self, other: &Self) -> bool {
@@ -209,31 +215,39 @@ impl Split {
     }
 
     /// `best`, or what the clouds say where that is better: the order of the coordinates by how they are
-    /// distributed, or a rotation.
+    /// distributed, or a rotation. So much noise `best` leaves out, which a map of all directions keeps.
     fn best_of_clouds(
         &mut self,
-        (stored, own): (ArrayView2<'_, f32>, ArrayView2<'_, f32>),
+        clouds: Clouds<'_>,
         mut best: Candidate,
+        left_out: f64,
     ) -> Result<Candidate, Error> {
         let (seen, target) = (narrow(&self.seen), narrow(&self.target));
-        let order = Permutation::fit_with(seen.view(), target.view(), stored, own)?;
-        best = self.better_by_clouds(order.matrix(), best)?;
+        let order = Permutation::fit_with(seen.view(), target.view(), clouds.protected, clouds.own)?;
+        best = self.better_by_clouds(order.matrix(), best, left_out)?;
         if best.error() <= SOLVED {
             return Ok(best);
         }
         let pairs = (seen.view(), target.view());
-        let found = Unpaired::fit_with(stored, own, pairs, &mut ChaCha8Rng::seed_from_u64(SEED))?;
-        best = self.better_by_clouds(found.matrix(), best)?;
+        let found = Unpaired::fit_on(&clouds, Some(pairs), &mut ChaCha8Rng::seed_from_u64(SEED))?;
+        best = self.better_by_clouds(found.matrix(), best, left_out)?;
         for map in found.matrices_by(&WEIGHTS) {
-            best = self.better_by_clouds(map?, best)?;
+            best = self.better_by_clouds(map?, best, left_out)?;
         }
         Ok(best)
     }
 
-    fn better_by_clouds(&mut self, map: Mat<f64>, best: Candidate) -> Result<Candidate, Error> {
+    fn better_by_clouds(
+        &mut self,
+        map: Mat<f64>,
+        best: Candidate,
+        left_out: f64,
+    ) -> Result<Candidate, Error> {
         let before = self.clouds.replace(map);
         let found = self.prior(Prior::Clouds)?;
-        if found.is_better_than(&best) {
+        // both of the clouds keep the noise
+        let left_out = if best.prior == Prior::Clouds { 0.0 } else { left_out };
+        if found.without(left_out).is_better_than(&best) {
             return Ok(found);
         }
         self.clouds = before;
@@ -393,9 +407,9 @@ fn prior_of_few(
             return Ok((prior, None));
         }
     }
-    if let Some((stored, own)) = evidence.clouds {
+    if let Some(clouds) = evidence.clouds {
         let pairs = (evidence.protected, evidence.clean);
-        let found = Unpaired::fit_with(stored, own, pairs, &mut ChaCha8Rng::seed_from_u64(SEED))?;
+        let found = Unpaired::fit_on(&clouds, Some(pairs), &mut ChaCha8Rng::seed_from_u64(SEED))?;
         // the pairs were a start among many, so they tell of a map that is right in part, too
         if found.is_close() || !is_chance(&(protected * found.matrix())) {
             return Ok((Prior::Clouds, Some(found.matrix())));

@@ -27,7 +27,7 @@ use self::lengths::mean_cosine;
 pub use self::procrustes::Procrustes;
 use self::procrustes::Shrunk;
 use self::ridge::Ridge;
-pub use self::unpaired::Unpaired;
+pub use self::unpaired::{Clouds, Unpaired};
 use crate::Error;
 
 /// The map from protected to clean vectors that does best on pairs it was not fitted on.
@@ -43,7 +43,8 @@ use crate::Error;
 /// 4. where there are clouds ([`Evidence::clouds`]) and the pairs alone leave more than the noise
 ///    ([`Denoising::error`]), the order of the coordinates by pairs and distributions
 ///    ([`Permutation::fit_with`](crate::structure::Permutation::fit_with)), and the map of [`Unpaired`] by pairs
-///    and clouds together, in several proportions.
+///    and clouds together, in several proportions. Held against fewer pairs than dimensions, it is not charged
+///    with the noise that they leave out with all that they do not span.
 ///
 /// Each is scaled where the norms say so. Then what brings vectors closer to the clean ones:
 ///
@@ -99,9 +100,8 @@ pub struct Evidence<'a> {
     pub protected: ArrayView2<'a, f32>,
     /// `[pairs, dim of clean]`.
     pub clean: ArrayView2<'a, f32>,
-    /// Protected vectors and clean ones of other texts of the same kind, `[any number, dim]` both, where the
-    /// dimensions agree.
-    pub clouds: Option<(ArrayView2<'a, f32>, ArrayView2<'a, f32>)>,
+    /// Protected vectors and those of other texts of the same kind, where the dimensions agree.
+    pub clouds: Option<Clouds<'a>>,
     /// What he learnt of the noise from pairs of his own making.
     pub denoiser: Option<&'a Denoising>,
     /// Whether the clean vectors are another embedder's than the protected ones. Where the dimensions
@@ -168,7 +168,7 @@ impl Alignment {
     /// As [`fit`](Self::fit), with all that an attacker has.
     ///
     /// # Errors
-    /// As [`fit`](Self::fit) and [`Unpaired::fit_with`], and when the denoiser takes vectors of another
+    /// As [`fit`](Self::fit) and [`Unpaired::fit_on`], and when the denoiser takes vectors of another
     /// dimension than the clean ones'.
     pub fn fit_on(evidence: &Evidence<'_>) -> Result<Self, Error> {
         Self::of(evidence, true)

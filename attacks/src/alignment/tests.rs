@@ -377,7 +377,7 @@ fn clouds_complete_what_few_pairs_begin() {
     for known in [1, 3, 5, 8] {
         let known = ndarray::s![..known, ..];
         let pairs = Evidence::pairs(protected.slice(known), stored.slice(known));
-        let clouds = Evidence { clouds: Some((protected.view(), own.view())), ..pairs.clone() };
+        let clouds = Evidence { clouds: Some(Clouds::new(protected.view(), own.view())), ..pairs.clone() };
         let [alone, together] = [pairs, clouds].map(|evidence| {
             let map = Alignment::fit_on(&evidence).unwrap();
             let restored = map.apply(protected.view()).unwrap();
@@ -396,7 +396,7 @@ fn a_rotation_adds_little_to_noise_where_there_are_pairs_and_clouds() {
     let known = ndarray::s![..40, ..];
     let alone = Evidence::pairs(protected.slice(known), stored.slice(known));
     let evidence = Evidence {
-        clouds: Some((protected.view(), made.view())),
+        clouds: Some(Clouds { protected: protected.view(), own: made.view(), clean: own.view() }),
         denoiser: Some(&denoiser),
         ..alone.clone()
     };
@@ -411,6 +411,31 @@ fn a_rotation_adds_little_to_noise_where_there_are_pairs_and_clouds() {
     assert!(both < 0.9 * pairs && both < 1.15 * unturned, "{both} {pairs} {unturned}");
 }
 
+/// Fewer pairs than dimensions leave out what they do not span, and most of the noise with it, so that held
+/// against them the clouds look worse than they are.
+#[test]
+fn few_noisy_pairs_do_no_worse_than_none() {
+    let [protected, stored, made, own] = two_clouds(0.7);
+    let denoiser = denoising(&made, &own);
+    let clouds = Clouds { protected: protected.view(), own: made.view(), clean: own.view() };
+    let unpaired = Unpaired::fit_on(&clouds, None, &mut ChaCha8Rng::seed_from_u64(0)).unwrap();
+    let cosine =
+        |restored: Array2<f32>| mean_cosine(widen(restored.view()).as_ref(), widen(stored.view()).as_ref());
+    let none = unpaired.apply(protected.view()).unwrap();
+    let none = cosine(denoiser.map.apply(none.view()).unwrap());
+    for known in [8, 10, 14] {
+        let known = ndarray::s![..known, ..];
+        let map = Alignment::fit_on(&Evidence {
+            clouds: Some(clouds),
+            denoiser: Some(&denoiser),
+            ..Evidence::pairs(protected.slice(known), stored.slice(known))
+        })
+        .unwrap();
+        let few = cosine(map.apply(protected.view()).unwrap());
+        assert!(few > none - 0.01, "{few} {none} {map}");
+    }
+}
+
 /// Fewer pairs than can be held out say nothing of noise; the denoiser was chosen on pairs of its own.
 #[test]
 fn a_denoiser_follows_the_clouds_that_three_pairs_begin() {
@@ -418,7 +443,7 @@ fn a_denoiser_follows_the_clouds_that_three_pairs_begin() {
     let denoiser = denoising(&made, &own);
     let known = ndarray::s![..3, ..];
     let evidence = Evidence {
-        clouds: Some((protected.view(), made.view())),
+        clouds: Some(Clouds { protected: protected.view(), own: made.view(), clean: own.view() }),
         denoiser: Some(&denoiser),
         ..Evidence::pairs(protected.slice(known), stored.slice(known))
     };

@@ -32,13 +32,16 @@ impl Cloud {
         self.vectors.select(Axis(0), &rows)
     }
 
-    /// All but a tenth of the vectors, at most 1,000, and that tenth.
-    pub(super) fn split(mut self, rng: &mut impl Rng) -> (Self, Array2<f32>) {
-        let shuffled = self.sample(usize::MAX, rng);
-        let apart = (shuffled.nrows() / KEPT_OUT).min(MOST);
-        let (kept_out, rest) = shuffled.view().split_at(Axis(0), apart);
-        self.vectors = rest.to_owned();
-        (self, kept_out.to_owned())
+    /// The rows that are kept out, a tenth of them and at most 1,000, and all others.
+    pub(super) fn split(&self, rng: &mut impl Rng) -> (Vec<usize>, Vec<usize>) {
+        let mut kept_out: Vec<usize> = (0..self.vectors.nrows()).collect();
+        kept_out.shuffle(rng);
+        let rest = kept_out.split_off((kept_out.len() / KEPT_OUT).min(MOST));
+        (kept_out, rest)
+    }
+
+    pub(super) fn select(&self, rows: &[usize]) -> Self {
+        Self { vectors: self.vectors.select(Axis(0), rows), norm: self.norm }
     }
 }
 

@@ -2,6 +2,7 @@
 
 mod axes;
 mod cloud;
+mod noise;
 mod refinement;
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
@@ -19,14 +20,15 @@ use crate::Error;
 use crate::products::{across, mapped};
 use axes::{Axes, start};
 use cloud::{Cloud, normalize};
-use refinement::{closeness, finished, matched, narrow, refined, score, wide};
+use noise::Noise;
+use refinement::{Refinement, narrow, wide};
 
 /// Starts of an attempt, and how many of them are gone on from.
 const STARTS: usize = 8;
 const PROMISING: usize = 2;
 /// Attempts, at most: another one is made where the score is less than this share of what is expected.
 const ATTEMPTS: usize = 3;
-const CLOSE: f64 = 0.99;
+const CLOSE: f64 = 0.995;
 /// A known pair counts as so many vectors that are held against their neighbours.
 const PAIR: f64 = 10.0;
 /// With a pair for so many dimensions no other start is needed.
@@ -47,6 +49,38 @@ const FEW: usize = 50;
 /// Protected and clean vectors of the same texts.
 type Pairs<'a> = (ArrayView2<'a, f32>, ArrayView2<'a, f32>);
 
+/// Two clouds of vectors of different texts of one kind, which are laid on each other.
+#[derive(Debug, Clone, Copy)]
+pub struct Clouds<'a> {
+    /// `[n, dim]`.
+    pub protected: ArrayView2<'a, f32>,
+    /// Vectors of the attacker's own texts in the clean space, with as much noise as the protected ones have,
+    /// `[m, dim]`.
+    pub own: ArrayView2<'a, f32>,
+    /// The same without the noise: row `i` is of the same text as row `i` of `own`.
+    pub clean: ArrayView2<'a, f32>,
+}
+
+impl<'a> Clouds<'a> {
+    /// Of vectors without noise.
+    pub fn new(protected: ArrayView2<'a, f32>, own: ArrayView2<'a, f32>) -> Self {
+        Self { protected, own, clean: own }
+    }
+
+    fn check(&self) -> Result<(), Error> {
+        check(self.own, self.clean)?;
+        check_dimension(self.own.ncols(), self.clean)?;
+        check_dimension(self.own.ncols(), self.protected)?;
+        check_finite(self.protected)?;
+        match self.protected.nrows().min(self.own.nrows()) {
+            rows if rows < FEW || self.own.ncols() == 0 => {
+                Err(Error::Setting(format!("a cloud takes at least {FEW} vectors on each side")))
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
 /// A rotation, found from the shapes of two clouds: protected vectors, and clean ones of other texts.
 ///
 /// A rotation moves a cloud and keeps its shape. Whoever has texts of the same kind has a cloud of nearly
@@ -64,7 +98,9 @@ type Pairs<'a> = (ArrayView2<'a, f32>, ArrayView2<'a, f32>);
 ///    it, and [`score`](Self::score) shows it. Where that is not what two clouds of one kind have, it is
 ///    begun anew, twice at most.
 ///
-/// A permutation is a rotation too, and a scaling is taken back; noise makes it harder.
+/// A permutation is a rotation too, and a scaling is taken back. Noise makes it harder, the less so for one who
+/// knows what it does to his own texts ([`Clouds::clean`]): before protected vectors are held against clean ones,
+/// a linear filter removes what it can of it, and more neighbours are taken.
 ///
 /// ```no_run
 /// use embosk_attacks::alignment::Unpaired;
@@ -101,60 +137,51 @@ impl Unpaired {
         own: ArrayView2<'_, f32>,
         rng: &mut impl Rng,
     ) -> Result<Self, Error> {
-        Self::of(protected, own, None, rng)
+        Self::fit_on(&Clouds::new(protected, own), None, rng)
     }
 
-    /// As [`fit`](Self::fit), for one who knows a few pairs beside: row `i` of `known`, protected, and row
-    /// `i` of `clean` are of the same text. Far fewer than it takes to determine a rotation are one more
-    /// start, which the clouds complete; and every round of refinement keeps to them.
+    /// As [`fit`](Self::fit), for one who knows the noise or a few pairs beside: of these, row `i` of the first,
+    /// protected, and row `i` of the second, clean, are of the same text. Far fewer than it takes to determine a
+    /// rotation are one more start, which the clouds complete; and every round of refinement keeps to them.
     ///
     /// # Errors
-    /// As [`fit`](Self::fit), and when the pairs do not fit together.
-    pub fn fit_with(
-        protected: ArrayView2<'_, f32>,
-        own: ArrayView2<'_, f32>,
-        (known, clean): (ArrayView2<'_, f32>, ArrayView2<'_, f32>),
+    /// As [`fit`](Self::fit), and when `own` and `clean`, or the pairs, do not fit together.
+    pub fn fit_on(
+        clouds: &Clouds<'_>,
+        pairs: Option<(ArrayView2<'_, f32>, ArrayView2<'_, f32>)>,
         rng: &mut impl Rng,
     ) -> Result<Self, Error> {
-        check(known, clean)?;
-        check_dimension(own.ncols(), known)?;
-        check_dimension(own.ncols(), clean)?;
-        Self::of(protected, own, Some((known, clean)), rng)
-    }
-
-    fn of(
-        protected: ArrayView2<'_, f32>,
-        own: ArrayView2<'_, f32>,
-        pairs: Option<Pairs<'_>>,
-        rng: &mut impl Rng,
-    ) -> Result<Self, Error> {
-        check_dimension(own.ncols(), protected)?;
-        for vectors in [protected, own] {
-            check_finite(vectors)?;
-            if vectors.nrows() < FEW || vectors.ncols() == 0 {
-                return Err(Error::Setting(format!("a cloud takes at least {FEW} vectors on each side")));
-            }
-        }
-        let ((theirs, unseen), (mine, unseen_mine)) =
-            (Cloud::new(protected).split(rng), Cloud::new(own).split(rng));
+        clouds.check()?;
+        let dimension = clouds.own.ncols();
         let mut starts = Vec::new();
-        let mut of_pairs = Mat::zeros(own.ncols(), own.ncols());
-        if let Some(pairs) = pairs {
-            of_pairs = products_of(pairs);
-            starts.push(narrow(&on_the_span(widen(pairs.0).as_ref(), widen(pairs.1).as_ref())?));
+        let mut of_pairs = Mat::zeros(dimension, dimension);
+        if let Some((known, clean)) = pairs {
+            check(known, clean)?;
+            check_dimension(dimension, known)?;
+            check_dimension(dimension, clean)?;
+            of_pairs = products_of((known, clean));
+            starts.push(narrow(&on_the_span(widen(known).as_ref(), widen(clean).as_ref())?));
         }
-        let known = &of_pairs * PAIR;
-        let by_pairs = pairs.is_some_and(|(known, _)| known.nrows() * DIMENSIONS >= known.ncols());
+        let [theirs, noisy, clean] = [clouds.protected, clouds.own, clouds.clean].map(Cloud::new);
+        let refinement = Refinement { known: &of_pairs * PAIR, noise: Noise::between(&noisy, &clean)? };
+        let (unseen, rest) = theirs.split(rng);
+        let (unseen, theirs) = (theirs.select(&unseen), theirs.select(&rest));
+        let (unseen_mine, rest) = noisy.split(rng);
+        let (unseen_mine, noisy, mine) =
+            (noisy.select(&unseen_mine), noisy.select(&rest), clean.select(&rest));
+        let by_pairs = pairs.is_some_and(|(known, _)| known.nrows() * DIMENSIONS >= dimension);
         let (attempts, by_chance) = if by_pairs { (1, 0) } else { (ATTEMPTS, STARTS) };
-        let (axes, others) = (Axes::of(&theirs)?, Axes::of(&mine)?);
+        let (axes, others) = (Axes::of(&theirs)?, Axes::of(&noisy)?);
         let references = mine.sample(LAST, rng);
-        let near = |map: &Mat<f32>, rows: ArrayView2<'_, f32>| closeness(map, rows, references.view());
-        let expected = near(&Mat::identity(own.ncols(), own.ncols()), unseen_mine.view());
+        let near = |map: &Mat<f32>, cloud: &Cloud| {
+            refinement.closeness(map, cloud.vectors.view(), references.view())
+        };
+        let expected = near(&Mat::identity(dimension, dimension), &unseen_mine);
         let mut best: Option<(f64, Mat<f32>)> = None;
         for attempt in 0..attempts {
             starts.extend((0..by_chance).map(|number| start(&axes, &others, attempt * STARTS + number, rng)));
-            let map = attempt_from(std::mem::take(&mut starts), &theirs, &mine, &known, rng)?;
-            let score = near(&map, unseen.view());
+            let map = attempt_from(std::mem::take(&mut starts), &theirs, &mine, &refinement, rng)?;
+            let score = near(&map, &unseen);
             if best.as_ref().is_none_or(|best| score > best.0) {
                 best = Some((score, map));
             }
@@ -163,10 +190,10 @@ impl Unpaired {
             }
         }
         let Some((score, map)) = best else { return Err(Error::Empty("the set of starts")) };
-        let scale = if theirs.norm > 0.0 { mine.norm / theirs.norm } else { 1.0 };
+        let scale = if theirs.norm > 0.0 { noisy.norm / theirs.norm } else { 1.0 };
         let products = pairs.map(|_| {
-            let last = matched(&map, theirs.sample(LAST, rng).view(), mine.sample(LAST, rng).view());
-            [last.0, of_pairs]
+            let (theirs, mine) = (theirs.sample(LAST, rng), mine.sample(LAST, rng));
+            [refinement.matched(&map, theirs.view(), mine.view()).0, of_pairs]
         });
         Ok(Self { map, scale, score, expected, products })
     }
@@ -225,18 +252,18 @@ fn attempt_from(
     starts: Vec<Mat<f32>>,
     theirs: &Cloud,
     mine: &Cloud,
-    known: &Mat<f64>,
+    refinement: &Refinement,
     rng: &mut impl Rng,
 ) -> Result<Mat<f32>, Error> {
     let (few_theirs, few_mine) = (theirs.sample(START, rng), mine.sample(START, rng));
-    let mut maps = best_refined(starts, few_theirs.view(), few_mine.view(), known, START_ROUNDS)?;
+    let mut maps = best_refined(starts, few_theirs.view(), few_mine.view(), refinement, START_ROUNDS)?;
     maps.truncate(PROMISING);
     let (more_theirs, more_mine) = (theirs.sample(MIDDLE, rng), mine.sample(MIDDLE, rng));
-    let maps = best_refined(maps, more_theirs.view(), more_mine.view(), known, MIDDLE_ROUNDS)?;
+    let maps = best_refined(maps, more_theirs.view(), more_mine.view(), refinement, MIDDLE_ROUNDS)?;
     let Some(map) = maps.into_iter().next() else { return Err(Error::Empty("the set of starts")) };
     let (later_theirs, later_mine) = (theirs.sample(LATER, rng), mine.sample(LATER, rng));
-    let map = refined(map, later_theirs.view(), later_mine.view(), known, LATER_ROUNDS)?;
-    finished(map, theirs.sample(LAST, rng).view(), mine.sample(LAST, rng).view(), known)
+    let map = refinement.refined(map, later_theirs.view(), later_mine.view(), LATER_ROUNDS)?;
+    refinement.finished(map, theirs.sample(LAST, rng).view(), mine.sample(LAST, rng).view())
 }
 
 /// What each start is refined to, those under which the clouds lie closest first.
@@ -244,13 +271,13 @@ fn best_refined(
     starts: Vec<Mat<f32>>,
     theirs: ArrayView2<'_, f32>,
     mine: ArrayView2<'_, f32>,
-    known: &Mat<f64>,
+    refinement: &Refinement,
     rounds: usize,
 ) -> Result<Vec<Mat<f32>>, Error> {
     let mut maps = Vec::with_capacity(starts.len());
     for start in starts {
-        let map = refined(start, theirs, mine, known, rounds)?;
-        maps.push((score(&map, theirs, mine), map));
+        let map = refinement.refined(start, theirs, mine, rounds)?;
+        maps.push((refinement.score(&map, theirs, mine), map));
     }
     maps.sort_by(|a, b| b.0.total_cmp(&a.0));
     Ok(maps.into_iter().map(|(_, map)| map).collect())

@@ -62,8 +62,44 @@ fn few_pairs_and_the_clouds_determine_a_rotation_together() {
     let protected = stored.dot(&rotation(rng));
     let known = s![..6, ..];
     let pairs = (protected.slice(known), stored.slice(known));
-    let map = Unpaired::fit_with(protected.view(), own.view(), pairs, rng).unwrap();
+    let map = Unpaired::fit_on(&Clouds::new(protected.view(), own.view()), Some(pairs), rng).unwrap();
     assert!(cosine(&map.apply(protected.view()).unwrap(), &stored) > 0.98, "{map}");
+}
+
+/// Noise makes it harder to find; who knows what it does to texts of his own finds it better.
+#[test]
+fn a_rotation_is_found_behind_noise() {
+    let rng = &mut ChaCha8Rng::seed_from_u64(4);
+    let centres = normals(16, rng);
+    let (stored, clean) = (clumps(&centres, 1500, rng), clumps(&centres, 1500, rng));
+    let turn = rotation(rng);
+    let protected = (&stored + &(normals(1500, rng) * 0.8)).dot(&turn);
+    let own = &clean + &(normals(1500, rng) * 0.8);
+    let clouds = Clouds::new(protected.view(), own.view());
+    let [without, with] = [clouds, Clouds { clean: clean.view(), ..clouds }].map(|clouds| {
+        let map = Unpaired::fit_on(&clouds, None, &mut ChaCha8Rng::seed_from_u64(0)).unwrap();
+        cosine(&map.apply(stored.dot(&turn).view()).unwrap(), &stored)
+    });
+    assert!(with > 0.75 && with > without + 0.05, "{with} {without}");
+}
+
+#[test]
+fn noise_is_known_by_what_it_does_and_removed_as_far_as_a_linear_map_can() {
+    let rng = &mut ChaCha8Rng::seed_from_u64(5);
+    // along half of the axes there is next to nothing but noise
+    let clean = normals(4000, rng) * &Array2::from_shape_fn((1, DIM), |(_, axis)| [1.0, 0.05][axis % 2]);
+    let noisy = &clean + &(normals(4000, rng) * 0.6);
+    let [clean, noisy] = [clean, noisy].map(|rows| Cloud::new(rows.view()));
+    let noise = Noise::between(&noisy, &clean).unwrap();
+    let removed = noise.removed_after(&Mat::identity(DIM, DIM));
+    let removed = mapped(noisy.vectors.view(), removed.as_ref());
+    let mut known = noisy.vectors.clone();
+    known.columns_mut().into_iter().skip(1).step_by(2).for_each(|mut column| column.fill(0.0));
+    let [before, after, best] = [&noisy.vectors, &removed, &known].map(|rows| cosine(rows, &clean.vectors));
+    assert!(after > before + 0.05 && after > best - 0.005, "{before} {after} {best}");
+
+    let none = Noise::between(&clean, &clean).unwrap();
+    assert!(none.removed_after(&Mat::identity(DIM, DIM)) == Mat::<f32>::identity(DIM, DIM));
 }
 
 #[test]
@@ -80,6 +116,9 @@ fn clouds_that_cannot_be_compared_are_refused() {
     assert!(matches!(fit(&wide, &cloud), Err(Error::Dimension { .. })));
     assert!(matches!(fit(&cloud, &holed), Err(Error::NotFinite { row: 3 })));
     assert!(matches!(fit(&few, &cloud), Err(Error::Setting(_))));
+    let unlike = Clouds { clean: few.view(), ..Clouds::new(cloud.view(), cloud.view()) };
+    let fitted = Unpaired::fit_on(&unlike, None, &mut ChaCha8Rng::seed_from_u64(0));
+    assert!(matches!(fitted, Err(Error::Setting(_))));
     let zeros = Array2::zeros((60, DIM));
     assert!(fit(&zeros, &zeros).unwrap().apply(zeros.view()).unwrap().iter().all(|value| value.is_finite()));
 }
