@@ -64,7 +64,7 @@ pub enum Error {
         /// The variable's name.
         name: String,
     },
-    /// The file that should hold a key could not be read.
+    /// The file that should hold a key could not be read, or holds none.
     KeyFile {
         /// Where.
         path: PathBuf,
@@ -80,7 +80,7 @@ pub enum Error {
     },
     /// Bytes are not what was fitted on a sample.
     Fit(&'static str),
-    /// The file that should hold what was fitted on a sample could not be read.
+    /// The file that should hold what was fitted on a sample could not be read, or holds something else.
     FitFile {
         /// Where.
         path: PathBuf,

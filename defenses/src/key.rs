@@ -73,15 +73,15 @@ impl Key {
     /// The key that the file at `path` holds as text.
     ///
     /// # Errors
-    /// [`Error::KeyFile`] where it cannot be read, [`Error::KeyText`] where it holds no key, and on
-    /// Unix [`Error::KeyFileMode`] where its group or others have any access to it. A pipe that only its
+    /// [`Error::KeyFile`] where it cannot be read or holds no key, and on Unix [`Error::KeyFileMode`] where its group or others have any access to it. A pipe that only its
     /// owner can read is read; a device or a folder that others can read is no file, and no mode would help.
     pub fn from_file(path: impl AsRef<Path>) -> Result<Self, Error> {
         let path = path.as_ref();
         let failed = |source| Error::KeyFile { path: path.to_owned(), source };
         let file = File::open(path).map_err(failed)?;
         refuse_open_mode(&file, path)?;
-        read_short_text(file).map_err(failed)?.parse()
+        let text = read_short_text(file).map_err(failed)?;
+        text.parse().map_err(|error: Error| failed(io::Error::new(io::ErrorKind::InvalidData, error)))
     }
 
     /// The key of these bytes. The caller wipes what it still holds of them.

@@ -7,7 +7,7 @@ use ndarray::{Array2, Array3, ArrayView2, ArrayView3, ArrayViewMut2, Axis, s};
 
 use crate::codes::{Codes, FIT, digits_of_fit};
 use crate::parallel::for_pieces;
-use crate::stored::{Format, read_file};
+use crate::stored::{Format, load};
 use crate::{Defense, Error, Guarantee, Rng, Role, check_finite};
 use kmeans::Centroids;
 
@@ -150,9 +150,9 @@ impl ProductQuantization {
     /// A codebook from the file at `path`, which holds its [`to_bytes`](Self::to_bytes).
     ///
     /// # Errors
-    /// [`Error::FitFile`] where it cannot be read, and as [`from_bytes`](Self::from_bytes).
+    /// [`Error::FitFile`] where it cannot be read or holds no fit.
     pub fn load(path: impl AsRef<Path>) -> Result<Self, Error> {
-        Self::from_bytes(&read_file(path.as_ref())?)
+        load(path.as_ref(), Self::from_bytes)
     }
 
     /// The codebook as bytes, to be stored: with a version and a checksum, and to stay readable.

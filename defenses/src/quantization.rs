@@ -14,7 +14,7 @@ use crate::check::largest_magnitude;
 use crate::codes::{Codes, FIT, digits_of_fit};
 use crate::parallel::{by_pieces, for_pieces};
 use crate::rows::{each_as_slice, with_scratch};
-use crate::stored::{Format, read_file};
+use crate::stored::{Format, load};
 use crate::{Defense, Error, Guarantee, Key, Rng, Role, check_finite};
 use dither::{Dither, Offsets};
 use grid::{Grid, Scale};
@@ -179,9 +179,9 @@ impl Quantization {
     /// A fitted quantization from the file at `path`, which holds its [`to_bytes`](Self::to_bytes).
     ///
     /// # Errors
-    /// [`Error::FitFile`] where it cannot be read, and as [`from_bytes`](Self::from_bytes).
+    /// [`Error::FitFile`] where it cannot be read or holds no fit.
     pub fn load(path: impl AsRef<Path>) -> Result<Self, Error> {
-        Self::from_bytes(&read_file(path.as_ref())?)
+        load(path.as_ref(), Self::from_bytes)
     }
 
     /// One scale for all: where the outermost level lies, in the vectors' own unit. Behind a

@@ -7,6 +7,7 @@
 //! a checksum                     the first 8 bytes of SHA-256 of all that is before it
 //! ```
 
+use std::io;
 use std::path::Path;
 
 use sha2::{Digest as _, Sha256};
@@ -61,8 +62,11 @@ impl Format {
     }
 }
 
-pub(crate) fn read_file(path: &Path) -> Result<Vec<u8>, Error> {
-    std::fs::read(path).map_err(|source| Error::FitFile { path: path.to_owned(), source })
+/// What `read` makes of the bytes of a file.
+pub(crate) fn load<T>(path: &Path, read: impl Fn(&[u8]) -> Result<T, Error>) -> Result<T, Error> {
+    let failed = |source| Error::FitFile { path: path.to_owned(), source };
+    let bytes = std::fs::read(path).map_err(failed)?;
+    read(&bytes).map_err(|error| failed(io::Error::new(io::ErrorKind::InvalidData, error)))
 }
 
 fn checksum(bytes: &[u8]) -> [u8; CHECKSUM_BYTES] {

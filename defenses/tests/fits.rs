@@ -154,7 +154,9 @@ fn a_spec_names_the_file_of_a_fit() {
     }
     let wrong = [
         ("quantization(bits=4, scale=file:SCALES)", "fitted for 8 bits"),
+        ("quantization(bits=8, scale=file:CODEBOOK)", &*format!("{}", codebook.path().display())),
         ("quantization(bits=8, scale=file:CODEBOOK)", "fitted scales begin with"),
+        ("product_quantization(codebook=file:SCALES)", &*format!("{}", scales.path().display())),
         ("product_quantization(codebook=file:SCALES)", "a codebook begins with"),
         ("product_quantization(subspaces=3, codebook=file:CODEBOOK)", "the codebook has 2 subspaces"),
         ("product_quantization(centroids=2, codebook=file:CODEBOOK)", "the codebook has 3 centroids"),

@@ -93,6 +93,13 @@ fn a_key_is_read_from_a_file() {
     assert_eq!(Key::from_file(file.path()).unwrap(), counting_key());
     let missing = Key::from_file(file.path().with_extension("missing"));
     assert!(matches!(missing, Err(Error::KeyFile { .. })), "{missing:?}");
+
+    let mut short = tempfile::NamedTempFile::new().unwrap();
+    write!(short, "{}", &TEXT[..40]).unwrap();
+    let refusal = Key::from_file(short.path()).unwrap_err().to_string();
+    let path = short.path().display().to_string();
+    assert!(refusal.contains(&path) && refusal.contains("its checksum is missing"), "{refusal}");
+    assert!(!refusal.contains(&TEXT[8..16]), "{refusal}");
 }
 
 #[cfg(unix)]
