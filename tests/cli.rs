@@ -100,7 +100,7 @@ fn keys_differ_are_closed_to_others_and_are_not_overwritten() {
     refused(
         &folder,
         "evaluate --defense rotation(key=file:/dev/zero)",
-        "/dev/zero could not be read: it is no regular",
+        "/dev/zero cannot be used: it is no regular",
     );
 }
 

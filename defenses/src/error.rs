@@ -128,7 +128,7 @@ impl fmt::Display for Error {
                 write!(f, "the environment variable {name} should hold a key, but is not set or is not text")
             }
             Self::KeyFile { path, source } => {
-                write!(f, "the key file {} could not be read: {source}", path.display())
+                write!(f, "the key file {} cannot be used: {source}", path.display())
             }
             Self::KeyFileMode { path, mode } => write!(
                 f,
@@ -137,7 +137,7 @@ impl fmt::Display for Error {
             ),
             Self::Fit(problem) => write!(f, "not a fit that can be used: {problem}"),
             Self::FitFile { path, source } => {
-                write!(f, "the fitted file {} could not be read: {source}", path.display())
+                write!(f, "the fitted file {} cannot be used: {source}", path.display())
             }
             Self::OtherKey { stored, found } => {
                 write!(f, "the vectors were protected under the key {stored}, the stack has {found}")

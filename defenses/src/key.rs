@@ -73,8 +73,9 @@ impl Key {
     /// The key that the file at `path` holds as text.
     ///
     /// # Errors
-    /// [`Error::KeyFile`] where it cannot be read or holds no key, and on Unix [`Error::KeyFileMode`] where its group or others have any access to it. A pipe that only its
-    /// owner can read is read; a device or a folder that others can read is no file, and no mode would help.
+    /// [`Error::KeyFile`] where it cannot be read or holds no key, and on Unix [`Error::KeyFileMode`] where its
+    /// group or others have any access to it. A pipe that only its owner can read is read; a device or a folder
+    /// that others can read is no file, and no mode would help.
     pub fn from_file(path: impl AsRef<Path>) -> Result<Self, Error> {
         let path = path.as_ref();
         let failed = |source| Error::KeyFile { path: path.to_owned(), source };

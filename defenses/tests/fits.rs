@@ -162,7 +162,7 @@ fn a_spec_names_the_file_of_a_fit() {
         ("product_quantization(centroids=2, codebook=file:CODEBOOK)", "the codebook has 3 centroids"),
         ("product_quantization(subspaces=2)", "needs `codebook="),
         ("product_quantization(codebook=CODEBOOK)", "is named as `file:PATH`"),
-        ("quantization(bits=8, scale=file:SCALES-not)", "could not be read"),
+        ("quantization(bits=8, scale=file:SCALES-not)", "cannot be used"),
     ];
     for (spec, expected) in wrong {
         let error = read(spec).unwrap_err().to_string();

@@ -52,8 +52,8 @@ struct Made {
     is_turned: bool,
 }
 
-/// What he lays on each other.
-struct Laid {
+/// The vectors that he lays on each other.
+struct CloudVectors {
     stored: Array2<f32>,
     /// The vectors that are attacked; of those that are stored too, the same.
     attacked: Array2<f32>,
@@ -62,8 +62,8 @@ struct Laid {
     clean: Array2<f32>,
 }
 
-impl Laid {
-    fn clouds(&self) -> Clouds<'_> {
+impl CloudVectors {
+    fn view(&self) -> Clouds<'_> {
         Clouds { protected: self.stored.view(), own: self.own.view(), clean: self.clean.view() }
     }
 }
@@ -201,13 +201,13 @@ impl<'a> Attacker<'a> {
         if let Some(own) = own.as_ref().filter(|own| !own.is_turned && pairs <= self.own_pairs()) {
             return denoised(own, attacked, None);
         }
-        let laid = own
+        let clouds = own
             .is_some()
-            .then(|| self.laid(stack, protected, OWN_PAIRS, releases))
+            .then(|| self.clouds(stack, protected, OWN_PAIRS, releases))
             .transpose()?
-            .filter(|Laid { stored, own, .. }| stored.nrows().min(own.nrows()) >= CLOUD);
+            .filter(|CloudVectors { stored, own, .. }| stored.nrows().min(own.nrows()) >= CLOUD);
         let map = Alignment::fit_on(&Evidence {
-            clouds: laid.as_ref().map(Laid::clouds),
+            clouds: clouds.as_ref().map(CloudVectors::view),
             denoiser: own.as_ref().map(|own| &own.denoiser),
             between_spaces,
             ..Evidence::pairs(known.view(), clean.view())
@@ -229,21 +229,22 @@ impl<'a> Attacker<'a> {
         vectors: usize,
         releases: usize,
     ) -> Result<Restored, Error> {
-        let laid = self.laid(stack, protected, vectors, releases)?;
+        let clouds = self.clouds(stack, protected, vectors, releases)?;
         let mut rng = ChaCha8Rng::seed_from_u64(self.seed);
-        let map = Unpaired::fit_on(&laid.clouds(), None, &mut rng)?;
+        let map = Unpaired::fit_on(&clouds.view(), None, &mut rng)?;
         let own = self.own(stack, self.own_pairs(), releases)?;
-        denoised(&own, &map.apply(laid.attacked.view())?, Some(map.to_string()))
+        denoised(&own, &map.apply(clouds.attacked.view())?, Some(map.to_string()))
     }
 
-    /// So many stored vectors, and those of all texts of his own in the clean space, with as much noise.
-    fn laid(
+    /// So many stored vectors, and those of all texts of his own in the clean space, with as much noise and
+    /// without.
+    fn clouds(
         &self,
         stack: &Stack,
         protected: &Array2<f32>,
         vectors: usize,
         releases: usize,
-    ) -> Result<Laid, Error> {
+    ) -> Result<CloudVectors, Error> {
         let (vectors, attacked) = (self.room_for_cloud(vectors), self.attacked.len());
         let documents = self.attacked.iter().chain(&self.spare).copied();
         let documents: Vec<usize> = documents.take(vectors.max(attacked)).collect();
@@ -251,7 +252,7 @@ impl<'a> Attacker<'a> {
         let seen = self.averaged(stack, &documents, first, releases)?;
         let first = if self.clean.own_is_spare { vectors.saturating_sub(attacked) } else { 0 };
         let own = self.made(stack, s![first.., ..], releases, 0)?.vectors;
-        Ok(Laid {
+        Ok(CloudVectors {
             stored: seen.slice(s![..vectors, ..]).to_owned(),
             attacked: seen.slice(s![..attacked, ..]).to_owned(),
             own,

@@ -114,29 +114,34 @@ pub(super) fn choose(evidence: &Evidence<'_>, with_network: bool) -> Result<Choi
         return of_few(evidence);
     }
     let mut split = Split::of(protected, clean, another_space);
-    let mut best = split.best_prior()?;
+    let by_pairs = split.best_prior()?;
     // fewer pairs than dimensions leave out what they do not span, noise too
-    let is_part = best.prior == Prior::Procrustes && protected.nrows() < protected.ncols();
+    let is_part = by_pairs.prior == Prior::Procrustes && protected.nrows() < protected.ncols();
     let noise = denoiser.map_or(0.0, |denoiser| denoiser.error);
-    let is_short = best.error() > SOLVED && (is_part || best.error() > AS_GOOD * noise);
-    if let Some(clouds) = clouds.filter(|_| is_short && !another_space) {
-        best = split.best_of_clouds(clouds, best, if is_part { noise } else { 0.0 })?;
-    }
-    let prior = best.clone();
-    best = split.best_shrunk(&prior, split.best_ridge(best)?)?;
+    let is_short = by_pairs.error() > SOLVED && (is_part || by_pairs.error() > AS_GOOD * noise);
+    let by_clouds = match clouds.filter(|_| is_short && !another_space) {
+        Some(clouds) => Some(split.best_of_clouds(clouds)?),
+        None => None,
+    };
+    let prior = by_clouds.iter().find(|it| it.is_better_than(&by_pairs)).unwrap_or(&by_pairs).clone();
+    let mut best = split.best_shrunk(&prior, split.best_ridge(prior.clone())?)?;
     if let Some(denoiser) = denoiser.filter(|_| prior.error() > ROUNDING) {
         // where clean vectors span a part of the space, Procrustes takes noise away and so beats identity,
-        // though nothing was turned
+        // though nothing was turned; and so it beats the clouds, whose map keeps all noise
         let unturned =
-            (prior.prior != Prior::Identity && !another_space).then(|| split.prior(Prior::Identity));
-        for before in unturned.transpose()?.into_iter().chain([prior]) {
+            (by_pairs.prior != Prior::Identity && !another_space).then(|| split.prior(Prior::Identity));
+        for before in unturned.transpose()?.into_iter().chain([by_pairs]).chain(by_clouds) {
             let before = split.lengthened(before, denoiser);
             let restored = before.map.apply(split.unseen.as_ref());
             let restored = widen(denoiser.map.apply(narrow(&restored).view())?.view());
             let errors = split.errors(&restored);
             let then = Then::Denoiser(Box::new(denoiser.map.clone()));
             let candidate = Candidate { then, errors, ..before };
-            best = if candidate.is_better_than(&best) { candidate } else { best };
+            // the clouds complete what so few pairs begin, and too few are held out to say so
+            let completes = is_part && candidate.prior == Prior::Clouds;
+            if candidate.is_better_than(&best) || completes && !best.is_better_by(CHANCE, &candidate) {
+                best = candidate;
+            }
         }
     }
     let many = protected.nrows() >= NETWORK && best.error() > SOLVED;
@@ -166,19 +171,17 @@ impl Candidate {
         mean(&self.errors)
     }
 
-    /// As if this much of the error, which a denoiser takes away, were not there.
-    fn without(&self, noise: f64) -> Self {
-        let errors = self.errors.iter().map(|error| 1.0 - (1.0 - error) / (1.0 - noise)).collect();
-        Self { errors, ..self.clone() }
+    fn is_better_than(&self, other: &Self) -> bool {
+        self.is_better_by(1.0, other)
     }
 
-    /// By more than its share and, as few pairs say little, by more than the standard error of the
+    /// By more than its share and, as few pairs say little, by more than so many standard errors of the
     /// difference.
-    fn is_better_than(&self, other: &Self) -> bool {
+    fn is_better_by(&self, standard_errors: f64, other: &Self) -> bool {
         let gains: Vec<f64> = other.errors.iter().zip(&self.errors).map(|(other, own)| other - own).collect();
         let gain = mean(&gains);
         let variance = gains.iter().map(|it| (it - gain).powi(2)).sum::<f64>() / (gains.len() as f64 - 1.0);
-        let chance = (variance / gains.len() as f64).sqrt();
+        let chance = standard_errors * (variance / gains.len() as f64).sqrt();
         other.error() > ROUNDING && self.error() < BETTER * other.error() && gain > chance
     }
 }
@@ -214,44 +217,31 @@ impl Split {
         }
     }
 
-    /// `best`, or what the clouds say where that is better: the order of the coordinates by how they are
-    /// distributed, or a rotation. So much noise `best` leaves out, which a map of all directions keeps.
-    fn best_of_clouds(
-        &mut self,
-        clouds: Clouds<'_>,
-        mut best: Candidate,
-        left_out: f64,
-    ) -> Result<Candidate, Error> {
+    /// What the clouds say: the order of the coordinates by how they are distributed, or a rotation.
+    fn best_of_clouds(&mut self, clouds: Clouds<'_>) -> Result<Candidate, Error> {
         let (seen, target) = (narrow(&self.seen), narrow(&self.target));
         let order = Permutation::fit_with(seen.view(), target.view(), clouds.protected, clouds.own)?;
-        best = self.better_by_clouds(order.matrix(), best, left_out)?;
+        let mut best = self.by_clouds(order.matrix())?;
         if best.error() <= SOLVED {
             return Ok(best);
         }
         let pairs = (seen.view(), target.view());
         let found = Unpaired::fit_on(&clouds, Some(pairs), &mut ChaCha8Rng::seed_from_u64(SEED))?;
-        best = self.better_by_clouds(found.matrix(), best, left_out)?;
-        for map in found.matrices_by(&WEIGHTS) {
-            best = self.better_by_clouds(map?, best, left_out)?;
+        for map in std::iter::once(Ok(found.matrix())).chain(found.matrices_by(&WEIGHTS)) {
+            let before = self.clouds.take();
+            let candidate = self.by_clouds(map?)?;
+            if candidate.is_better_than(&best) {
+                best = candidate;
+            } else {
+                self.clouds = before;
+            }
         }
         Ok(best)
     }
 
-    fn better_by_clouds(
-        &mut self,
-        map: Mat<f64>,
-        best: Candidate,
-        left_out: f64,
-    ) -> Result<Candidate, Error> {
-        let before = self.clouds.replace(map);
-        let found = self.prior(Prior::Clouds)?;
-        // both of the clouds keep the noise
-        let left_out = if best.prior == Prior::Clouds { 0.0 } else { left_out };
-        if found.without(left_out).is_better_than(&best) {
-            return Ok(found);
-        }
-        self.clouds = before;
-        Ok(best)
+    fn by_clouds(&mut self, map: Mat<f64>) -> Result<Candidate, Error> {
+        self.clouds = Some(map);
+        self.prior(Prior::Clouds)
     }
 
     /// The map with the lengths that the denoiser knows, in place of those of clean vectors: what noise

@@ -43,8 +43,7 @@ use crate::Error;
 /// 4. where there are clouds ([`Evidence::clouds`]) and the pairs alone leave more than the noise
 ///    ([`Denoising::error`]), the order of the coordinates by pairs and distributions
 ///    ([`Permutation::fit_with`](crate::structure::Permutation::fit_with)), and the map of [`Unpaired`] by pairs
-///    and clouds together, in several proportions. Held against fewer pairs than dimensions, it is not charged
-///    with the noise that they leave out with all that they do not span.
+///    and clouds together, in several proportions.
 ///
 /// Each is scaled where the norms say so. Then what brings vectors closer to the clean ones:
 ///
@@ -52,8 +51,9 @@ use crate::Error;
 ///    linear map can: with many pairs it is the least-mean-square-error estimate;
 /// 6. where 3 was taken, the same map with shrinkage: a direction counts the less, the less the pairs say of
 ///    it. With noise and few pairs for each dimension this does better than regression;
-/// 7. [`Evidence::denoiser`], where there is one, behind the map or behind none, on vectors as long as it knows
-///    them;
+/// 7. [`Evidence::denoiser`], where there is one, on vectors as long as it knows them: behind no map, behind that
+///    of the pairs and behind that of the clouds. So the latter is not charged with the noise that fewer pairs than
+///    dimensions leave out with all that they do not span;
 /// 8. the network of [`Denoiser`], from 2,000 pairs on. It takes most of a minute for 20,000 pairs of
 ///    384 dimensions, on two cores; [`fit_linear`](Self::fit_linear) goes without.
 ///

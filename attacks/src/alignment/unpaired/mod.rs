@@ -68,16 +68,19 @@ impl<'a> Clouds<'a> {
     }
 
     fn check(&self) -> Result<(), Error> {
-        check(self.own, self.clean)?;
+        if self.protected.nrows().min(self.own.nrows()) < FEW {
+            return Err(Error::Setting(format!("a cloud takes at least {FEW} vectors on each side")));
+        }
+        if self.own.nrows() != self.clean.nrows() {
+            let (own, clean) = (self.own.nrows(), self.clean.nrows());
+            return Err(Error::Setting(format!("{own} vectors with noise do not go with {clean} without")));
+        }
+        if self.own.ncols() == 0 {
+            return Err(Error::Empty("the set of dimensions"));
+        }
         check_dimension(self.own.ncols(), self.clean)?;
         check_dimension(self.own.ncols(), self.protected)?;
-        check_finite(self.protected)?;
-        match self.protected.nrows().min(self.own.nrows()) {
-            rows if rows < FEW || self.own.ncols() == 0 => {
-                Err(Error::Setting(format!("a cloud takes at least {FEW} vectors on each side")))
-            }
-            _ => Ok(()),
-        }
+        [self.protected, self.own, self.clean].into_iter().try_for_each(check_finite)
     }
 }
 
@@ -163,12 +166,12 @@ impl Unpaired {
             starts.push(narrow(&on_the_span(widen(known).as_ref(), widen(clean).as_ref())?));
         }
         let [theirs, noisy, clean] = [clouds.protected, clouds.own, clouds.clean].map(Cloud::new);
-        let refinement = Refinement { known: &of_pairs * PAIR, noise: Noise::between(&noisy, &clean)? };
         let (unseen, rest) = theirs.split(rng);
         let (unseen, theirs) = (theirs.select(&unseen), theirs.select(&rest));
         let (unseen_mine, rest) = noisy.split(rng);
         let (unseen_mine, noisy, mine) =
             (noisy.select(&unseen_mine), noisy.select(&rest), clean.select(&rest));
+        let refinement = Refinement { known: &of_pairs * PAIR, noise: Noise::between(&noisy, &mine)? };
         let by_pairs = pairs.is_some_and(|(known, _)| known.nrows() * DIMENSIONS >= dimension);
         let (attempts, by_chance) = if by_pairs { (1, 0) } else { (ATTEMPTS, STARTS) };
         let (axes, others) = (Axes::of(&theirs)?, Axes::of(&noisy)?);
@@ -220,8 +223,9 @@ impl Unpaired {
         self.products.iter().flat_map(move |products| weights.iter().map(move |&weight| of(products, weight)))
     }
 
-    /// How close the clouds lie: the mean cosine, after centring, of protected vectors that the map was not
-    /// fitted on, a tenth of them, to the nearest of the attacker's own. He needs no pair to know it.
+    /// How close the clouds lie: the mean cosine, after centring and without the noise that the filter removes, of
+    /// protected vectors that the map was not fitted on, a tenth of them, to the nearest of the attacker's own,
+    /// which have none. He needs no pair to know it.
     pub fn score(&self) -> f64 {
         self.score
     }
@@ -235,7 +239,7 @@ impl Unpaired {
 
     /// Whether the clouds lie as close as two of one kind do.
     pub(super) fn is_close(&self) -> bool {
-        self.score >= self.expected * CLOSE
+        self.score > 0.0 && self.score >= self.expected * CLOSE
     }
 }
 

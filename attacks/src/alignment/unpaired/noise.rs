@@ -8,10 +8,11 @@ use crate::Error;
 use crate::decomposition::eigen;
 use crate::products::{across, product};
 
-/// Neighbours whose mean a vector is held against, and where there is noise: one of them is the less to be
-/// trusted.
+/// Neighbours whose mean a vector is held against.
 const NEIGHBOURS: usize = 5;
+/// The same where there is noise, as one of them is the less to be trusted: at most, and one for so many vectors.
 const NEIGHBOURS_IN_NOISE: usize = 20;
+const VECTORS: usize = 20;
 /// The share of a vector's square that is noise, from which it counts as such.
 const NOISE: f64 = 0.1;
 
@@ -23,29 +24,34 @@ pub(super) struct Noise {
 }
 
 impl Noise {
-    /// From vectors with the noise and the same ones without, row by row.
+    /// From vectors with the noise and the same ones without, row by row. The filter is made of the spread of
+    /// the latter: that of few noisy vectors is uneven by chance.
     pub(super) fn between(noisy: &Cloud, clean: &Cloud) -> Result<Self, Error> {
-        let cosines = noisy.vectors.rows().into_iter().zip(clean.vectors.rows());
-        let kept = cosines.map(|(noisy, clean)| f64::from(noisy.dot(&clean)).powi(2)).sum::<f64>();
-        let rows = noisy.vectors.nrows() as f64;
-        let share = 1.0 - kept / rows;
-        if share < NOISE {
+        let rows = || noisy.vectors.rows().into_iter().zip(clean.vectors.rows());
+        let count = rows().filter(|(noisy, clean)| noisy.dot(noisy) > 0.0 && clean.dot(clean) > 0.0).count();
+        let kept = rows().map(|(noisy, clean)| f64::from(noisy.dot(&clean)).powi(2)).sum::<f64>();
+        let share = 1.0 - kept / count.max(1) as f64;
+        if count == 0 || share < NOISE {
             return Ok(Self { filter: None });
         }
         let variance = share / noisy.vectors.ncols() as f64;
-        let covariance = across(noisy.vectors.view(), noisy.vectors.view());
-        let (eigenvalues, eigenvectors) = eigen((wide(&covariance) * (1.0 / rows)).as_ref())?;
+        let scatter = across(clean.vectors.view(), clean.vectors.view());
+        let (eigenvalues, eigenvectors) = eigen(wide(&scatter).as_ref())?;
         let mut shrunk = eigenvectors.clone();
         for (column, eigenvalue) in shrunk.col_iter_mut().zip(eigenvalues) {
-            let signal = (eigenvalue - variance).max(0.0) / eigenvalue.max(f64::MIN_POSITIVE);
-            column.iter_mut().for_each(|value| *value *= signal);
+            let signal = (1.0 - share) * eigenvalue.max(0.0) / count as f64;
+            column.iter_mut().for_each(|value| *value *= signal / (signal + variance));
         }
         let filter = product(narrow(&shrunk).as_ref(), narrow(&eigenvectors).transpose());
         Ok(Self { filter: Some(filter) })
     }
 
-    pub(super) fn neighbours(&self) -> usize {
-        if self.filter.is_some() { NEIGHBOURS_IN_NOISE } else { NEIGHBOURS }
+    /// How many neighbours of so many vectors one is held against.
+    pub(super) fn neighbours(&self, vectors: usize) -> usize {
+        match self.filter {
+            Some(_) => (vectors / VECTORS).clamp(NEIGHBOURS, NEIGHBOURS_IN_NOISE),
+            None => NEIGHBOURS,
+        }
     }
 
     /// The map, and after it the estimate.

@@ -96,8 +96,9 @@ impl Refinement {
         mine: ArrayView2<'_, f32>,
     ) -> (Mat<f64>, f64) {
         let turned = self.turned(map, theirs);
-        let there = nearest(turned.view(), mine, self.noise.neighbours());
-        let back = nearest(mine, turned.view(), self.noise.neighbours());
+        let neighbours = self.noise.neighbours(theirs.nrows().min(mine.nrows()));
+        let there = nearest(turned.view(), mine, neighbours);
+        let back = nearest(mine, turned.view(), neighbours);
         let products = across(theirs, means(&there, mine).view()) + across(means(&back, theirs).view(), mine);
         (wide(&products), 0.5 * (closest(&there) + closest(&back)))
     }
