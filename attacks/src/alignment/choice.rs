@@ -125,20 +125,22 @@ pub(super) fn choose(evidence: &Evidence<'_>, with_network: bool) -> Result<Choi
     };
     let prior = by_clouds.iter().find(|it| it.is_better_than(&by_pairs)).unwrap_or(&by_pairs).clone();
     let mut best = split.best_shrunk(&prior, split.best_ridge(prior.clone())?)?;
-    if let Some(denoiser) = denoiser.filter(|_| prior.error() > ROUNDING) {
+    if let Some(denoiser) = denoiser.filter(|it| prior.error() > ROUNDING && !it.map.is_identity()) {
         // where clean vectors span a part of the space, Procrustes takes noise away and so beats identity,
         // though nothing was turned; and so it beats the clouds, whose map keeps all noise
         let unturned =
             (by_pairs.prior != Prior::Identity && !another_space).then(|| split.prior(Prior::Identity));
-        for before in unturned.transpose()?.into_iter().chain([by_pairs]).chain(by_clouds) {
+        let unturned = unturned.transpose()?;
+        // so few pairs are completed by the clouds, and too few of them are held out to say so
+        let is_begun = is_part && unturned.as_ref().is_some_and(|it| it.error() > AS_GOOD * noise);
+        for before in unturned.into_iter().chain([by_pairs]).chain(by_clouds) {
             let before = split.lengthened(before, denoiser);
             let restored = before.map.apply(split.unseen.as_ref());
             let restored = widen(denoiser.map.apply(narrow(&restored).view())?.view());
             let errors = split.errors(&restored);
             let then = Then::Denoiser(Box::new(denoiser.map.clone()));
             let candidate = Candidate { then, errors, ..before };
-            // the clouds complete what so few pairs begin, and too few are held out to say so
-            let completes = is_part && candidate.prior == Prior::Clouds;
+            let completes = is_begun && candidate.prior == Prior::Clouds;
             if candidate.is_better_than(&best) || completes && !best.is_better_by(CHANCE, &candidate) {
                 best = candidate;
             }
@@ -221,13 +223,14 @@ impl Split {
     fn best_of_clouds(&mut self, clouds: Clouds<'_>) -> Result<Candidate, Error> {
         let (seen, target) = (narrow(&self.seen), narrow(&self.target));
         let order = Permutation::fit_with(seen.view(), target.view(), clouds.protected, clouds.own)?;
-        let mut best = self.by_clouds(order.matrix())?;
-        if best.error() <= SOLVED {
-            return Ok(best);
+        let of_order = self.by_clouds(order.matrix())?;
+        if of_order.error() <= SOLVED {
+            return Ok(of_order);
         }
         let pairs = (seen.view(), target.view());
         let found = Unpaired::fit_on(&clouds, Some(pairs), &mut ChaCha8Rng::seed_from_u64(SEED))?;
-        for map in std::iter::once(Ok(found.matrix())).chain(found.matrices_by(&WEIGHTS)) {
+        let mut best = self.by_clouds(found.matrix())?;
+        for map in std::iter::once(Ok(order.matrix())).chain(found.matrices_by(&WEIGHTS)) {
             let before = self.clouds.take();
             let candidate = self.by_clouds(map?)?;
             if candidate.is_better_than(&best) {

@@ -134,7 +134,7 @@ impl Unpaired {
     /// attempt succeeds.
     ///
     /// # Errors
-    /// When the dimensions differ, there are fewer than 50 vectors on a side, or a value is not finite.
+    /// When the dimensions differ or are none, there are fewer than 50 vectors on a side, or a value is not finite.
     pub fn fit(
         protected: ArrayView2<'_, f32>,
         own: ArrayView2<'_, f32>,
@@ -149,11 +149,7 @@ impl Unpaired {
     ///
     /// # Errors
     /// As [`fit`](Self::fit), and when `own` and `clean`, or the pairs, do not fit together.
-    pub fn fit_on(
-        clouds: &Clouds<'_>,
-        pairs: Option<(ArrayView2<'_, f32>, ArrayView2<'_, f32>)>,
-        rng: &mut impl Rng,
-    ) -> Result<Self, Error> {
+    pub fn fit_on(clouds: &Clouds<'_>, pairs: Option<Pairs<'_>>, rng: &mut impl Rng) -> Result<Self, Error> {
         clouds.check()?;
         let dimension = clouds.own.ncols();
         let mut starts = Vec::new();
