@@ -225,6 +225,25 @@ fn noise_under_a_key_is_learnt_as_well_as_fresh_noise() {
     assert!(restored[1] > restored[0] + 0.1 && restored[2] > restored[0] + 0.1, "{restored:?}");
 }
 
+/// What he learns from texts of another kind ruins what he reads, and real pairs show it.
+#[test]
+fn leaked_pairs_tell_him_that_his_own_texts_are_of_another_kind() {
+    let corpus = Corpus::records(300, 1);
+    let rents: Vec<String> =
+        (0..200).map(|n| format!("Tenant {n} paid a rent of {} euros", n * 37)).collect();
+    let report = attacked(&corpus)
+        .attacker_texts("rents", rents)
+        .defense(Stack::new().with(GaussianNoise::new(0.05).unwrap()))
+        .adversary(Adversary::Naive)
+        .adversary(Adversary::Informed(200))
+        .adversary(Adversary::Leaked(40))
+        .run()
+        .unwrap();
+    let report = json(&report);
+    let restored = [0, 1, 2].map(|row| report["rows"][row]["restored_cosine"]["value"].as_f64().unwrap());
+    assert!(restored[1] < restored[0] - 0.1 && restored[2] > restored[0] - 0.02, "{restored:?}");
+}
+
 /// With fewer texts of his own than he holds out apart, he has one draw of each.
 #[test]
 fn a_handful_of_own_texts_is_enough_to_try() {

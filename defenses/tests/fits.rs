@@ -163,6 +163,7 @@ fn a_spec_names_the_file_of_a_fit() {
         ("product_quantization(subspaces=2)", "needs `codebook="),
         ("product_quantization(codebook=CODEBOOK)", "is named as `file:PATH`"),
         ("quantization(bits=8, scale=file:SCALES-not)", "cannot be used"),
+        ("quantization(bits=8, scale=file:/)", "no regular file"),
     ];
     for (spec, expected) in wrong {
         let error = read(spec).unwrap_err().to_string();

@@ -80,6 +80,8 @@ const TURNED_COSINE: f32 = 0.999;
 /// Above this cosine to the clean vectors, what a public defense makes of hypotheses ranks them; a map must
 /// turn others back first.
 const NEAR: f32 = 0.5;
+/// A mean cosine to clean vectors that is lower by more than this is worse.
+const WORSE: f32 = 0.01;
 /// Differences to clean vectors below this are rounding.
 const ROUNDING: f32 = 1e-4;
 
@@ -197,9 +199,13 @@ impl<'a> Attacker<'a> {
             pairs if pairs >= CLOUD && !between_spaces => Some(self.own(stack, pairs, releases)?),
             _ => None,
         };
-        // where no key turns the space, as many pairs that he makes himself say all that leaked ones can
+        // where no key turns the space, as many pairs that he makes himself say all that leaked ones can, unless
+        // these show that his texts are of another kind
         if let Some(own) = own.as_ref().filter(|own| !own.is_turned && pairs <= self.own_pairs()) {
-            return denoised(own, attacked, None);
+            let restored = denoised(own, &known, None)?.estimate;
+            if mean_cosine(&restored, &clean) > mean_cosine(&known, &clean) - WORSE {
+                return denoised(own, attacked, None);
+            }
         }
         let clouds = own
             .is_some()
