@@ -119,10 +119,8 @@ pub(super) fn choose(evidence: &Evidence<'_>, with_network: bool) -> Result<Choi
     let is_part = by_pairs.prior == Prior::Procrustes && protected.nrows() < protected.ncols();
     let noise = denoiser.map_or(0.0, |denoiser| denoiser.error);
     let is_short = by_pairs.error() > SOLVED && (is_part || by_pairs.error() > AS_GOOD * noise);
-    let by_clouds = match clouds.filter(|_| is_short && !another_space) {
-        Some(clouds) => Some(split.best_of_clouds(clouds)?),
-        None => None,
-    };
+    let clouds = clouds.filter(|_| is_short && !another_space);
+    let by_clouds = clouds.map(|clouds| split.best_of_clouds(clouds)).transpose()?;
     let prior = by_clouds.iter().find(|it| it.is_better_than(&by_pairs)).unwrap_or(&by_pairs).clone();
     let mut best = split.best_shrunk(&prior, split.best_ridge(prior.clone())?)?;
     if let Some(denoiser) = denoiser.filter(|it| prior.error() > ROUNDING && !it.map.is_identity()) {
@@ -134,12 +132,7 @@ pub(super) fn choose(evidence: &Evidence<'_>, with_network: bool) -> Result<Choi
         // so few pairs are completed by the clouds, and too few of them are held out to say so
         let is_begun = is_part && unturned.as_ref().is_some_and(|it| it.error() > AS_GOOD * noise);
         for before in unturned.into_iter().chain([by_pairs]).chain(by_clouds) {
-            let before = split.lengthened(before, denoiser);
-            let restored = before.map.apply(split.unseen.as_ref());
-            let restored = widen(denoiser.map.apply(narrow(&restored).view())?.view());
-            let errors = split.errors(&restored);
-            let then = Then::Denoiser(Box::new(denoiser.map.clone()));
-            let candidate = Candidate { then, errors, ..before };
+            let candidate = split.denoised(before, denoiser)?;
             let completes = is_begun && candidate.prior == Prior::Clouds;
             if candidate.is_better_than(&best) || completes && !best.is_better_by(CHANCE, &candidate) {
                 best = candidate;
@@ -173,6 +166,7 @@ impl Candidate {
         mean(&self.errors)
     }
 
+    /// By as much as chance moves it.
     fn is_better_than(&self, other: &Self) -> bool {
         self.is_better_by(1.0, other)
     }
@@ -247,12 +241,16 @@ impl Split {
         self.prior(Prior::Clouds)
     }
 
-    /// The map with the lengths that the denoiser knows, in place of those of clean vectors: what noise
-    /// remains is in proportion to them.
-    fn lengthened(&self, before: Candidate, denoiser: &Denoising) -> Candidate {
+    /// The map, and behind it the denoiser: with the lengths that this knows, in place of those of clean vectors, as
+    /// what noise remains is in proportion to them.
+    fn denoised(&self, before: Candidate, denoiser: &Denoising) -> Result<Candidate, Error> {
         let plain = before.map.times(1.0 / before.scale.unwrap_or(1.0));
         let scale = longer(&plain.apply(self.measured(before.prior).0.as_ref()), denoiser);
-        Candidate { map: plain.times(scale.unwrap_or(1.0)), scale, ..before }
+        let map = plain.times(scale.unwrap_or(1.0));
+        let restored = denoiser.map.apply(narrow(&map.apply(self.unseen.as_ref())).view())?;
+        let errors = self.errors(&widen(restored.view()));
+        let then = Then::Denoiser(Box::new(denoiser.map.clone()));
+        Ok(Candidate { scale, then, map, errors, ..before })
     }
 
     /// Pairs that show a map's lengths: outside of the span of the pairs a map of minimum norm loses some, which is

@@ -66,19 +66,26 @@ fn few_pairs_and_the_clouds_determine_a_rotation_together() {
     assert!(cosine(&map.apply(protected.view()).unwrap(), &stored) > 0.98, "{map}");
 }
 
+/// Behind a rotation and noise: clean vectors, what the rotation makes of them, and that with the noise; and the
+/// attacker's own, with as much noise and without.
+fn noisy_clouds(rows: usize, sigma: f32, rng: &mut ChaCha8Rng) -> [Array2<f32>; 5] {
+    let centres = normals(16, rng);
+    let (stored, clean) = (clumps(&centres, rows, rng), clumps(&centres, rows, rng));
+    let turn = rotation(rng);
+    let protected = (&stored + &(normals(rows, rng) * sigma)).dot(&turn);
+    let own = &clean + &(normals(rows, rng) * sigma);
+    let turned = stored.dot(&turn);
+    [stored, turned, protected, own, clean]
+}
+
 /// Noise makes it harder to find; who knows what it does to texts of his own finds it better.
 #[test]
 fn a_rotation_is_found_behind_noise() {
-    let rng = &mut ChaCha8Rng::seed_from_u64(4);
-    let centres = normals(16, rng);
-    let (stored, clean) = (clumps(&centres, 1500, rng), clumps(&centres, 1500, rng));
-    let turn = rotation(rng);
-    let protected = (&stored + &(normals(1500, rng) * 0.8)).dot(&turn);
-    let own = &clean + &(normals(1500, rng) * 0.8);
+    let [stored, turned, protected, own, clean] = noisy_clouds(1500, 0.8, &mut ChaCha8Rng::seed_from_u64(4));
     let clouds = Clouds::new(protected.view(), own.view());
     let [without, with] = [clouds, Clouds { clean: clean.view(), ..clouds }].map(|clouds| {
         let map = Unpaired::fit_on(&clouds, None, &mut ChaCha8Rng::seed_from_u64(0)).unwrap();
-        cosine(&map.apply(stored.dot(&turn).view()).unwrap(), &stored)
+        cosine(&map.apply(turned.view()).unwrap(), &stored)
     });
     assert!(with > 0.75 && with > without + 0.05, "{with} {without}");
 }
@@ -110,15 +117,10 @@ fn noise_is_removed_as_far_as_a_linear_map_can() {
 #[test]
 fn what_is_expected_behind_noise_is_what_the_right_map_has() {
     let rng = &mut ChaCha8Rng::seed_from_u64(6);
-    let centres = normals(16, rng);
-    let (stored, clean) = (clumps(&centres, 400, rng), clumps(&centres, 400, rng));
-    let turn = rotation(rng);
-    let protected = (&stored + &(normals(400, rng) * 0.6)).dot(&turn);
-    let own = &clean + &(normals(400, rng) * 0.6);
+    let [stored, turned, protected, own, clean] = noisy_clouds(400, 0.6, rng);
     let clouds = Clouds { protected: protected.view(), own: own.view(), clean: clean.view() };
-    let known = stored.dot(&turn);
-    let map = Unpaired::fit_on(&clouds, Some((known.view(), stored.view())), rng).unwrap();
-    assert!(cosine(&map.apply(known.view()).unwrap(), &stored) > 0.99, "{map}");
+    let map = Unpaired::fit_on(&clouds, Some((turned.view(), stored.view())), rng).unwrap();
+    assert!(cosine(&map.apply(turned.view()).unwrap(), &stored) > 0.99, "{map}");
     assert!((map.score() / map.expected() - 1.0).abs() < 0.02, "{map}");
 }
 
