@@ -8,7 +8,7 @@
 use std::sync::Arc;
 
 use embosk::attacks::vec2text::Vec2Text;
-use embosk::embedder::SentenceTransformer;
+use embosk::embedder;
 use embosk::evaluate::{Adversary, Budget, Corpus, Evaluation, Metric, Verdict};
 use embosk::{BoxError, Stack};
 
@@ -21,7 +21,7 @@ fn main() -> Result<(), BoxError> {
 fn verdict(stack: Stack) -> Result<Verdict, BoxError> {
     // few steps and no local search: enough for the canary, and quick
     let attack = Vec2Text::shipped("reference")?.steps(5).beam_width(2).local_queries(0);
-    let embedder = Arc::new(SentenceTransformer::reference()?);
+    let embedder = Arc::new(embedder::reference()?);
     let normalizing = Arc::clone(&embedder);
     let report = Evaluation::new(Arc::clone(&embedder))
         .corpus(Corpus::records(500, 0))

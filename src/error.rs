@@ -99,3 +99,15 @@ impl From<embosk_attacks::Error> for Error {
         Self::Attack(error)
     }
 }
+
+#[cfg(feature = "vec2text")]
+impl From<embosk_models::Error> for Error {
+    fn from(error: embosk_models::Error) -> Self {
+        use embosk_models::Error as Of;
+        match error {
+            Of::File { path, message } => Self::File { path, line: None, message },
+            Of::Setting(message) => Self::Setting(message),
+            other => Self::Embedder(other.into()),
+        }
+    }
+}

@@ -29,6 +29,8 @@ pub use embosk_defenses::{
     Codes, Dcpe, Defense, GaussianNoise, Guarantee, Key, Permutation, ProductQuantization, Quantization, Rng,
     Role, Rotation, Scaling, Stack,
 };
+#[cfg(feature = "vec2text")]
+pub use embosk_models as models;
 pub use error::{BoxError, Error};
 #[cfg(feature = "evaluate")]
 pub use evaluate::Evaluation;

@@ -5,7 +5,6 @@
 use std::fs;
 use std::path::Path;
 
-use embosk::Embedder;
 use embosk::attacks::vec2text::Preset;
 use embosk::attacks::vec2text::train::{Budget, Event, Examples, Outputs, Settings, embedder};
 use embosk::embedder::SentenceTransformer;

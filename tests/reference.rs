@@ -8,9 +8,9 @@ use std::io::{Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
-use embosk::attacks::Location;
 use embosk::attacks::vec2text::{SHIPPED, Vec2Text, shipped, shipped_for};
-use embosk::embedder::SentenceTransformer;
+use embosk::embedder::{self, SentenceTransformer};
+use embosk::models::Location;
 use serde_json::Value;
 
 const EMBOSK: &str = env!("CARGO_BIN_EXE_embosk");
@@ -39,14 +39,14 @@ fn what_is_in_the_program_is_what_lies_in_the_source() {
         }
     }
     let folder = SentenceTransformer::load(source("reference/embedder")).unwrap();
-    let embedded = SentenceTransformer::reference().unwrap();
+    let embedded = embedder::reference().unwrap();
     assert_eq!((embedded.hash(), embedded.dimension()), (folder.hash(), folder.dimension()));
     assert_eq!(embedded.to_string(), "reference");
 }
 
 #[test]
 fn each_attack_is_for_one_embedder() {
-    assert_eq!(shipped_for(SentenceTransformer::reference().unwrap().hash()), Some("reference"));
+    assert_eq!(shipped_for(embedder::reference().unwrap().hash()), Some("reference"));
     let minilm = Vec2Text::shipped("minilm").unwrap();
     assert_eq!(shipped_for(minilm.embedder_hash().unwrap()), Some("minilm"));
     assert_eq!(shipped_for("another"), None);
@@ -83,7 +83,7 @@ fn a_program_that_was_moved_needs_nothing_else() {
     let report: Value = serde_json::from_slice(&output.stdout).unwrap();
     let said = |name: &str| report["signature"][name].as_str().unwrap().to_owned();
     assert_eq!(["embedder", "attack_name"].map(said), ["reference", "reference"]);
-    assert_eq!(said("embedder_sha256"), SentenceTransformer::reference().unwrap().hash());
+    assert_eq!(said("embedder_sha256"), embedder::reference().unwrap().hash());
     assert_eq!(said("attack_sha256"), Vec2Text::shipped("reference").unwrap().hash());
 
     fs::write(folder.path().join("texts.txt"), "one text\n").unwrap();

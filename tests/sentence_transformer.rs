@@ -7,7 +7,6 @@ mod common;
 
 use std::path::Path;
 
-use embosk::Embedder;
 use embosk::embedder::SentenceTransformer;
 use ndarray::{Array1, Axis};
 

@@ -47,7 +47,7 @@ impl fmt::Display for Error {
             Self::Empty(what) => write!(f, "{what} is empty"),
             Self::Setting(message) => f.write_str(message),
             Self::File { path, message } => write!(f, "{}: {message}", path.display()),
-            Self::Oracle(_) => f.write_str("the embedding function failed"),
+            Self::Oracle(error) => write!(f, "the embedding function failed: {error}"),
             Self::Model(error) => write!(f, "the model failed: {error}"),
         }
     }
@@ -56,8 +56,22 @@ impl fmt::Display for Error {
 impl std::error::Error for Error {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
-            Self::Oracle(error) | Self::Model(error) => Some(error.as_ref()),
+            // the message says what the error itself says
+            Self::Oracle(error) | Self::Model(error) => error.source(),
             _ => None,
+        }
+    }
+}
+
+#[cfg(feature = "vec2text")]
+impl From<embosk_models::Error> for Error {
+    fn from(error: embosk_models::Error) -> Self {
+        use embosk_models::Error as Of;
+        match error {
+            Of::File { path, message } => Self::File { path, message },
+            Of::Setting(message) => Self::Setting(message),
+            Of::Model(error) => Self::Model(error),
+            other => Self::Model(other.into()),
         }
     }
 }

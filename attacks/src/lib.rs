@@ -3,17 +3,13 @@
 //! An [`Attack`] is given vectors and an [`Oracle`], the attacker's query access to an embedding
 //! function, and returns the texts it believes the vectors came from. [`alignment`] fits the maps
 //! with which an attacker who knows some pairs undoes a defense first; `vec2text` (feature
-//! `vec2text`) is the attack of Morris et al., EMNLP 2023 (arXiv 2310.06816). Feature `hub` fetches
-//! models by their names, and with `reference` the shipped ones are in the program.
+//! `vec2text`) is the attack of Morris et al., EMNLP 2023 (arXiv 2310.06816). With feature `reference` the
+//! models that are shipped are in the program.
 
 pub mod alignment;
 mod decomposition;
 mod error;
-#[cfg(feature = "vec2text")]
-pub mod hub;
-#[cfg(feature = "vec2text")]
-mod location;
-mod products;
+mod matmul;
 pub mod structure;
 #[cfg(feature = "vec2text")]
 pub mod vec2text;
@@ -23,8 +19,6 @@ use std::fmt::{Debug, Display};
 use ndarray::{Array2, ArrayView1, ArrayView2};
 
 pub use error::{BoxError, Error};
-#[cfg(feature = "vec2text")]
-pub use location::{Embedded, Location, Opened};
 
 /// The attacker's query access to an embedding function: texts in, vectors `[texts, dim]` out.
 pub type Oracle<'a> = dyn Fn(&[&str]) -> Result<Array2<f32>, BoxError> + 'a;

@@ -1,7 +1,6 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use embosk::Embedder;
 use embosk::embedder::SentenceTransformer;
 use embosk::evaluate::corpus::read_texts;
 use ndarray::{Array2, s};
@@ -42,7 +41,7 @@ pub(crate) fn embed(embedder: &SentenceTransformer, texts: &[String]) -> Result<
     let mut vectors = Array2::zeros((texts.len(), embedder.dimension()));
     for (index, batch) in texts.chunks(BATCH).enumerate() {
         let batch: Vec<&str> = batch.iter().map(String::as_str).collect();
-        let rows = embedder.embed(&batch).map_err(embosk::Error::Embedder)?;
+        let rows = embedder.embed(&batch).map_err(|error| embosk::Error::Embedder(error.into()))?;
         vectors.slice_mut(s![index * BATCH..index * BATCH + batch.len(), ..]).assign(&rows);
         bar.inc(batch.len() as u64);
     }

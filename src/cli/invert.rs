@@ -2,12 +2,12 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::ValueEnum;
-use embosk::Embedder;
-use embosk::attacks::vec2text::threads::threads;
-use embosk::attacks::vec2text::{Precision, Vec2Text};
+use embosk::attacks::vec2text::Vec2Text;
 use embosk::attacks::{Attack, Inversion};
 use embosk::embedder::SentenceTransformer;
 use embosk::evaluate::corpus::read_texts;
+use embosk::models::linear::Precision;
+use embosk::models::threads::threads;
 use ndarray::{Array2, Axis};
 use serde_json::json;
 
@@ -139,7 +139,7 @@ fn invert(
     let bar = progress::bar("inverting", vectors.nrows());
     let (mut helped, mut gain) = (0, 0.0);
     for (index, batch) in vectors.axis_chunks_iter(Axis(0), BATCH).enumerate() {
-        let inversions = attack.invert(batch, &|texts| embedder.embed(texts))?;
+        let inversions = attack.invert(batch, &|texts| Ok(embedder.embed(texts)?))?;
         let text = |row: usize| texts.map(|texts| texts[index * BATCH + row].as_str());
         let lines: String =
             inversions.iter().enumerate().map(|(row, found)| line(format, text(row), found)).collect();

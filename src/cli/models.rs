@@ -4,11 +4,11 @@ use std::path::{Path, PathBuf};
 
 use candle_core::Device;
 use embosk::Stack;
-use embosk::attacks::Location;
-use embosk::attacks::hub::Hub;
 use embosk::attacks::vec2text::{LOCAL_QUERIES, Vec2Text, shipped, shipped_for};
 use embosk::embedder::{EmbeddingCache, SentenceTransformer};
 use embosk::evaluate::Sweep;
+use embosk::models::Location;
+use embosk::models::hub::Hub;
 
 use super::{CliError, progress, warn};
 
@@ -24,7 +24,7 @@ pub(crate) fn embedder(name: &str) -> Result<SentenceTransformer, CliError> {
 pub(crate) fn embedder_on(name: &str, device: &Device) -> Result<SentenceTransformer, CliError> {
     let folder = local(name, Hub::embedder)?;
     if name == REFERENCE && folder.is_none() {
-        return Ok(SentenceTransformer::reference_on(device)?);
+        return Ok(embosk::embedder::reference_on(device)?);
     }
     if name.starts_with("http://") || name.starts_with("https://") {
         return Err(CliError::new(
@@ -43,7 +43,7 @@ pub(crate) fn embedder_on(name: &str, device: &Device) -> Result<SentenceTransfo
 /// The folder that a name stands for: itself, or that of a model on the hub, from the cache or fetched.
 fn local(
     name: &str,
-    find: impl Fn(&Hub, &str) -> Result<PathBuf, embosk::attacks::Error>,
+    find: impl Fn(&Hub, &str) -> Result<PathBuf, embosk::models::Error>,
 ) -> Result<Option<PathBuf>, CliError> {
     let path = Path::new(name);
     if path.is_dir() {

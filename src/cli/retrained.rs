@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use embosk::Stack;
-use embosk::attacks::Location;
 use embosk::attacks::vec2text::shipped;
 use embosk::evaluate::Adversary;
+use embosk::models::Location;
 use serde_json::Value;
 
 use super::{CliError, models};

@@ -12,7 +12,9 @@ use ndarray::Array2;
 #[cfg(feature = "evaluate")]
 pub use cache::EmbeddingCache;
 #[cfg(feature = "vec2text")]
-pub use sentence_transformer::SentenceTransformer;
+pub use embosk_models::SentenceTransformer;
+#[cfg(feature = "vec2text")]
+pub use sentence_transformer::{reference, reference_on};
 
 use crate::BoxError;
 

@@ -5,7 +5,7 @@ use ndarray::{Array1, Array2, ArrayView2, Axis};
 
 use super::{Affine, check, check_dimension, linear};
 use crate::Error;
-use crate::products::mapped;
+use crate::matmul::mapped;
 use network::Network;
 use training::{Examples, train};
 

@@ -11,7 +11,7 @@ use rayon::prelude::*;
 
 use crate::Error;
 use crate::alignment::{Procrustes, Unpaired, check_dimension, check_finite};
-use crate::products::{mapped, matrix, nearest};
+use crate::matmul::{mapped, matrix, nearest};
 
 /// How many of a vector's nearest neighbours, and how many quantiles over all others, describe it.
 const NEIGHBOURS: usize = 24;

@@ -1,27 +1,24 @@
 //! Checkpoints: a folder with `config.json`, weights and perhaps a tokenizer, ours or published ones.
 
-mod language_model;
-mod pickle;
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests;
-mod tokenizer;
-mod weights;
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
-use candle_core::{DType, Device, Tensor};
+use candle_core::{DType, Device, Tensor, bail};
 use candle_nn::VarBuilder;
+use embosk_models::Location;
+use embosk_models::t5::{self, PREFIX};
+use embosk_models::weights::Weights;
+use serde::Deserialize;
 use tokenizers::Tokenizer;
 
-use self::language_model::PREFIX;
-pub use self::weights::Weights;
-use super::config::{Claims, Config};
+use super::config::Config;
 use super::train::Settings;
 use super::vocabulary;
 use crate::Error;
-use crate::location::Location;
 
 /// What a folder without weights lacks.
 const MISSING: &str = "there is no such file; a model's folder has config.json, weights (model.safetensors or \
@@ -56,19 +53,24 @@ impl Checkpoint {
     /// Reads the folder of a model, or of a T5 alone, whose tensors then get the names that they have in
     /// a model. An embedder's weights in the same file are not read.
     fn any(dir: Location, device: &Device) -> Result<Self, Error> {
-        let config = read(&dir.join("config.json"))?;
+        let json = read(&dir.join("config.json"))?;
         let mut weights = Weights::find(&dir)?;
         let file = weights.path().to_owned();
-        let (config, claims) = Config::parse(&config)
-            .map_err(|error| damaged(dir.join("config.json").path(), &format!("damaged ({error})")))?;
+        let parsed = Config::parse(&json).and_then(|of| Ok((of, serde_json::from_slice(&json)?)));
+        let ((config, claims), transforms): (_, Transforms) =
+            parsed.map_err(|error| damaged(dir.join("config.json").path(), &format!("damaged ({error})")))?;
         let mut tensors = HashMap::new();
-        for (stored, name) in language_model::wanted(&weights) {
+        for (stored, name) in t5::wanted(&weights) {
             let tensor =
                 weights.tensor(&stored)?.to_device(device).map_err(|error| damaged(&file, &error))?;
             tensors.insert(name, tensor);
         }
-        language_model::settle(&mut tensors, &claims).map_err(|error| damaged(&file, &error))?;
-        let tokenizer = tokenizer::of(&dir, &config, &claims)?;
+        t5::settle(&mut tensors, &claims)
+            .and_then(|()| transforms.check(&tensors))
+            .map_err(|error| damaged(&file, &error))?;
+        let started_from = &config.model_name_or_path;
+        let names = [started_from, claims.name_or_path.as_ref().unwrap_or(started_from)];
+        let tokenizer = t5::tokenizer(&dir, &names.map(String::as_str))?;
         let embedded = tensors.get(&format!("{PREFIX}shared.weight")).map_or(0, |shared| shared.dims()[0]);
         if vocabulary::size(&tokenizer) > embedded {
             let path = dir.join("tokenizer.json");
@@ -159,22 +161,31 @@ impl Checkpoint {
     }
 }
 
-/// The tensors of a T5's encoder alone, under their names in a model, and the file that they are from.
-pub(crate) fn encoder(dir: &Location) -> Result<(PathBuf, HashMap<String, Tensor>), Error> {
-    let path = dir.join("config.json");
-    let claims: Claims =
-        serde_json::from_slice(&read(&path)?).map_err(|error| damaged(path.path(), &error))?;
-    let claims = Claims { num_decoder_layers: None, tie_word_embeddings: None, ..claims };
-    let mut weights = Weights::find(dir)?;
-    let file = weights.path().to_owned();
-    let mut tensors = HashMap::new();
-    for (stored, name) in language_model::wanted(&weights) {
-        if ["shared.", "encoder."].iter().any(|part| name.starts_with(&format!("{PREFIX}{part}"))) {
-            tensors.insert(name, weights.tensor(&stored)?);
+/// What a `config.json` says of an inverter's or a corrector's transforms.
+#[derive(Deserialize)]
+struct Transforms {
+    num_repeat_tokens: Option<usize>,
+}
+
+impl Transforms {
+    /// # Errors
+    /// Where a vector becomes another number of pseudo-tokens than the configuration says.
+    fn check(&self, tensors: &HashMap<String, Tensor>) -> candle_core::Result<()> {
+        match (self.num_repeat_tokens, pseudo_tokens(tensors)) {
+            (Some(claimed), Some(found)) if claimed != found => {
+                bail!("config.json says that num_repeat_tokens is {claimed}, and it is {found}")
+            }
+            _ => Ok(()),
         }
     }
-    language_model::settle(&mut tensors, &claims).map_err(|error| damaged(&file, &error))?;
-    Ok((file, tensors))
+}
+
+/// How many pieces of the model's width a vector becomes.
+fn pseudo_tokens(tensors: &HashMap<String, Tensor>) -> Option<usize> {
+    let width = tensors.get(&format!("{PREFIX}shared.weight"))?.dims().get(1).copied()?;
+    let names = ["embedding_transform.3.weight", "embedding_transform_1.3.weight"];
+    let last = names.iter().find_map(|name| tensors.get(*name))?;
+    last.dims().first()?.checked_div(width)
 }
 
 fn damaged(path: &Path, error: &dyn std::fmt::Display) -> Error {
@@ -187,14 +198,5 @@ fn read(path: &Location) -> Result<Vec<u8>, Error> {
         let missing = error.kind() == std::io::ErrorKind::NotFound;
         let message = if missing { MISSING.into() } else { error.to_string() };
         Error::File { path: path.path().to_owned(), message }
-    })
-}
-
-pub(crate) fn hex(bytes: &[u8]) -> String {
-    use std::fmt::Write;
-    bytes.iter().fold(String::new(), |mut text, byte| {
-        // writing to a string cannot fail
-        let _ = write!(text, "{byte:02x}");
-        text
     })
 }

@@ -1,5 +1,6 @@
 //! What a checkpoint says of itself, and the sizes that new ones are made in.
 
+use embosk_models::t5::Claims;
 use serde::{Deserialize, Deserializer, Serialize};
 
 /// Tokens of the longest text that is asked for.
@@ -24,7 +25,7 @@ pub struct Config {
 }
 
 impl Config {
-    /// The contents of a `config.json`, and what it says of a T5.
+    /// Reads the contents of a `config.json`, and what it says of a T5.
     pub(crate) fn parse(json: &[u8]) -> serde_json::Result<(Self, Claims)> {
         let config: Self = serde_json::from_slice(json)?;
         if !(1..=LONGEST).contains(&config.max_seq_length) {
@@ -33,29 +34,6 @@ impl Config {
         }
         Ok((config, serde_json::from_slice(json)?))
     }
-}
-
-/// What a `config.json` says that the tensors say as well, or that only one value of can be run. A
-/// Hugging Face T5 has most of it, a published inverter little.
-#[derive(Debug, Clone, Default, Deserialize)]
-#[serde(default)]
-pub(crate) struct Claims {
-    #[serde(rename = "_name_or_path")]
-    pub(crate) name_or_path: Option<String>,
-    pub(crate) vocab_size: Option<usize>,
-    pub(crate) d_model: Option<usize>,
-    pub(crate) d_ff: Option<usize>,
-    pub(crate) num_heads: Option<usize>,
-    pub(crate) num_layers: Option<usize>,
-    pub(crate) num_decoder_layers: Option<usize>,
-    pub(crate) relative_attention_num_buckets: Option<usize>,
-    pub(crate) relative_attention_max_distance: Option<usize>,
-    pub(crate) feed_forward_proj: Option<String>,
-    pub(crate) tie_word_embeddings: Option<bool>,
-    pub(crate) pad_token_id: Option<usize>,
-    pub(crate) eos_token_id: Option<usize>,
-    pub(crate) decoder_start_token_id: Option<usize>,
-    pub(crate) num_repeat_tokens: Option<usize>,
 }
 
 fn sixteen() -> usize {

@@ -1,11 +1,12 @@
 //! The corrector: a better text from a vector, a hypothesis, and the hypothesis' own vector.
 
-use candle_core::{DType, Result, Tensor};
+use candle_core::{D, DType, Result, Tensor};
 use candle_nn::VarBuilder;
+use embosk_models::kernels::{add, in_pieces};
+use embosk_models::linear::Precision;
+use embosk_models::t5::{EOS, Memory, PAD, T5};
 
 use super::inverter::Transform;
-use super::t5::{EOS, Memory, PAD, T5, tensor};
-use super::weight::Precision;
 
 /// Reads `[eos] T1(e) [eos] T3(ê) [eos] T2(e − ê) [eos] tokens(hypothesis)` through one layer norm.
 #[derive(Debug, Clone)]
@@ -25,7 +26,7 @@ impl Corrector {
             transform("embedding_transform_2")?,
             transform("embedding_transform_3")?,
         ];
-        let norm = (tensor(vb, "layernorm.weight")?, tensor(vb, "layernorm.bias")?);
+        let norm = (vb.get_unchecked("layernorm.weight")?, vb.get_unchecked("layernorm.bias")?);
         Ok(Self { t5, transforms, norm })
     }
 
@@ -69,8 +70,11 @@ impl Corrector {
     }
 
     fn layer_norm(&self, x: &Tensor) -> Result<Tensor> {
-        let x = x.broadcast_sub(&x.mean_keepdim(2)?)?;
-        let deviation = (x.sqr()?.mean_keepdim(2)? + 1e-5)?.sqrt()?;
-        x.broadcast_div(&deviation)?.broadcast_mul(&self.norm.0)?.broadcast_add(&self.norm.1)
+        let scaled = in_pieces([x], |[x]| {
+            let x = x.broadcast_sub(&x.mean_keepdim(D::Minus1)?)?;
+            let deviation = (x.sqr()?.mean_keepdim(D::Minus1)? + 1e-5)?.sqrt()?;
+            x.broadcast_div(&deviation)?.broadcast_mul(&self.norm.0)
+        })?;
+        add(&scaled, &self.norm.1)
     }
 }

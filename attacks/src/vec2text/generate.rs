@@ -1,11 +1,14 @@
 //! Decoding: greedy, and beams over tokens, as Hugging Face's `generate` has them (transformers 4.57.1).
 
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests;
+
 use std::cmp::Ordering;
 
 use candle_core::{D, Result, Tensor, bail};
-
-use super::t5::{Decoding, EOS, Memory, PAD, T5};
-use super::wide;
+use embosk_models::kernels::rows;
+use embosk_models::t5::{Decoding, EOS, Memory, PAD, T5};
 
 const NOT_FINITE: &str =
     "the model's scores are not finite; its weights are damaged or do not belong together";
@@ -229,7 +232,7 @@ impl Row {
     ) -> Result<Vec<(usize, u32, f32)>> {
         let mut options = Vec::new();
         for (number, (beam, logits)) in self.live.iter().zip(logits).enumerate() {
-            let (largest, rest) = wide::widest(|| wide::log_sum_exp(logits));
+            let (largest, rest) = rows::widest(|| rows::log_sum_exp(logits));
             if !rest.is_finite() {
                 bail!("{NOT_FINITE}");
             }
@@ -255,7 +258,7 @@ pub(crate) fn top(values: &[f32], count: usize) -> Vec<(u32, f32)> {
     let mut best: Vec<(u32, f32)> = Vec::with_capacity(count + 1);
     let mut least = f32::NEG_INFINITY;
     for (block, values) in values.chunks(BLOCK).enumerate() {
-        if best.len() == count && wide::widest(|| wide::largest(values)) <= least {
+        if best.len() == count && rows::widest(|| rows::largest(values)) <= least {
             continue;
         }
         for (place, &value) in values.iter().enumerate() {

@@ -2,10 +2,9 @@
 
 use candle_core::{Result, Tensor};
 use candle_nn::VarBuilder;
-
-use super::product::linear;
-use super::t5::{Memory, T5, tensor};
-use super::weight::Precision;
+use embosk_models::kernels::{add, in_pieces};
+use embosk_models::linear::{Precision, linear};
+use embosk_models::t5::{Memory, T5};
 
 /// A vector becomes pseudo-tokens, which an encoder-decoder turns into the text.
 #[derive(Debug, Clone)]
@@ -52,8 +51,8 @@ pub(crate) struct Transform {
 impl Transform {
     pub(crate) fn load(vb: &VarBuilder<'_>, width: usize) -> Result<Self> {
         Ok(Self {
-            first: (tensor(vb, "0.weight")?, tensor(vb, "0.bias")?),
-            second: (tensor(vb, "3.weight")?, tensor(vb, "3.bias")?),
+            first: (vb.get_unchecked("0.weight")?, vb.get_unchecked("0.bias")?),
+            second: (vb.get_unchecked("3.weight")?, vb.get_unchecked("3.bias")?),
             width,
         })
     }
@@ -68,8 +67,9 @@ impl Transform {
 
     /// `[batch, dim]` to `[batch, pseudo-tokens, width]`.
     pub(crate) fn forward(&self, vectors: &Tensor) -> Result<Tensor> {
-        let hidden = linear(vectors, &self.first.0)?.broadcast_add(&self.first.1)?.gelu_erf()?;
-        let tokens = linear(&hidden, &self.second.0)?.broadcast_add(&self.second.1)?;
+        let hidden = add(&linear(vectors, &self.first.0)?, &self.first.1)?;
+        let hidden = in_pieces([&hidden], |[hidden]| hidden.gelu_erf())?;
+        let tokens = add(&linear(&hidden, &self.second.0)?, &self.second.1)?;
         tokens.reshape((vectors.dim(0)?, (), self.width))
     }
 }

@@ -9,38 +9,29 @@ mod config;
 mod corrector;
 mod generate;
 mod inverter;
-mod kernels;
-pub mod pooling;
-mod product;
 mod search;
 mod shipped;
-mod stored;
-mod t5;
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests;
-pub mod threads;
 pub mod train;
 mod vocabulary;
-mod weight;
-mod wide;
+
+use std::fmt;
 
 use candle_core::{Device, Tensor};
+use embosk_models::Location;
+use embosk_models::linear::Precision;
+use embosk_models::t5::{self, T5};
+use embosk_models::threads::{in_parallel, threads};
 use ndarray::ArrayView2;
-use std::fmt;
 use tokenizers::Tokenizer;
 
 use self::checkpoint::Checkpoint;
-pub use self::checkpoint::Weights;
 pub use self::config::{Config, Preset};
 use self::corrector::Corrector;
 use self::inverter::Inverter;
 pub use self::shipped::{SHIPPED, shipped, shipped_for};
-pub use self::stored::Stored;
-pub use self::t5::T5Encoder;
-use self::threads::{in_parallel, threads};
-pub use self::weight::Precision;
-use crate::location::Location;
 use crate::{Attack, Error, Inversion, Oracle, Ranking, check_pairs};
 
 /// Oracle queries a text that the local search may use where nothing else is said.
@@ -218,7 +209,7 @@ impl Vec2Text {
     pub fn batch_memory(&self) -> usize {
         let tokens = if self.paper { self.longest.max(self.max_length) } else { self.max_length };
         let locally = if self.paper || self.local_queries == 0 { 0 } else { tokens + 1 };
-        let of = |t5: &t5::T5, positions| {
+        let of = |t5: &T5, positions| {
             t5.values_per_input(positions, self.beam_width, tokens).max(t5.values_of_logits(locally))
         };
         let given = self.inverter.pseudo_tokens();

@@ -1,7 +1,8 @@
 //! The models that ship with the crate: in the program with feature `reference`, else in the crate's folder.
 
+use embosk_models::Location;
+
 use crate::Error;
-use crate::location::Location;
 
 /// The attacks that are shipped, by name.
 pub const SHIPPED: [&str; 2] = ["reference", "minilm"];
@@ -61,7 +62,7 @@ macro_rules! files {
 
 /// What is read of the folders in `models/`.
 #[cfg(feature = "reference")]
-static FILES: crate::location::Embedded = files![
+static FILES: embosk_models::Embedded = files![
     "reference/embedder/modules.json",
     "reference/embedder/config.json",
     "reference/embedder/sentence_bert_config.json",

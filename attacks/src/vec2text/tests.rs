@@ -4,12 +4,12 @@ use std::collections::BTreeMap;
 
 use candle_core::{D, DType, Device, IndexOp, Tensor};
 use candle_nn::VarBuilder;
+use embosk_models::t5::{Decoding, EOS, PAD};
 
 use super::config::Preset;
 use super::corrector::Corrector;
 use super::generate::{Length, beams, greedy, top};
 use super::inverter::Inverter;
-use super::t5::{Decoding, EOS, PAD};
 use super::train::initial;
 
 const SMALL: Preset = Preset {

@@ -4,6 +4,7 @@ mod uncased;
 
 use std::collections::BTreeSet;
 
+use embosk_models::t5::{EOS, PAD};
 use tokenizers::decoders::wordpiece::WordPiece as Decoder;
 use tokenizers::models::wordpiece::{WordPiece, WordPieceTrainer};
 use tokenizers::pre_tokenizers::whitespace::WhitespaceSplit;
@@ -13,7 +14,6 @@ use tokenizers::{
 };
 
 pub(crate) use self::uncased::uncased;
-use super::t5::{EOS, PAD};
 use crate::{BoxError, Error};
 
 /// What pieces that continue a word begin with.

@@ -5,11 +5,11 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::ValueEnum;
-use embosk::attacks::Location;
+use embosk::Stack;
 use embosk::attacks::vec2text::train::{self as training, Embed, Event, Examples, Settings};
 use embosk::attacks::vec2text::{Config, Preset, Vec2Text};
 use embosk::embedder::{EmbeddingCache, SentenceTransformer};
-use embosk::{Embedder, Stack};
+use embosk::models::Location;
 use ndarray::{Array2, ArrayView1, s};
 use serde_json::json;
 
@@ -83,7 +83,7 @@ pub(super) fn run(
     let outcome = match &inverter {
         None => training::inverter(&settings, &examples, &held_out, &common.out, &mut on_event)?,
         Some(inverter) => {
-            let embed = |texts: &[&str]| embedder.embed(texts);
+            let embed = |texts: &[&str]| Ok(embedder.embed(texts)?);
             let (examples, held_out) = (&examples, &held_out);
             let (embed, out) = (Some(&embed as &Embed<'_>), &common.out);
             training::corrector(&settings, inverter, examples, held_out, embed, out, &mut on_event)?

@@ -1,8 +1,8 @@
 //! How a model learns: the options of `train` that say it.
 
 use clap::ValueEnum;
-use embosk::attacks::vec2text::Stored;
 use embosk::attacks::vec2text::train::{self, Settings};
+use embosk::models::weights::Stored;
 use serde_json::{Value, json};
 
 #[derive(Debug, clap::Args)]

@@ -5,7 +5,7 @@ use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{Rng, SeedableRng};
 use rayon::prelude::*;
 
-use crate::products::product;
+use crate::matmul::times;
 
 /// Hidden units for each dimension of the output.
 const WIDTH: usize = 4;
@@ -62,7 +62,7 @@ impl Network {
     /// The gradients of a loss whose gradient by the output is `error`, one column a sample.
     pub(super) fn gradients(&self, pass: &Pass, error: MatRef<'_, f32>) -> [Mat<f32>; 2] {
         let units = self.output.ncols() - 1;
-        let mut inner = product(self.output.as_ref().subcols(0, units).transpose(), error);
+        let mut inner = times(self.output.as_ref().subcols(0, units).transpose(), error);
         let before = pass.before.as_ref();
         each_column(inner.as_mut(), |place, column| {
             for (unit, value) in column.iter_mut().enumerate() {
@@ -75,7 +75,7 @@ impl Network {
 
 fn layer(weights: &Mat<f32>, input: MatRef<'_, f32>) -> Mat<f32> {
     let last = weights.ncols() - 1;
-    let mut output = product(weights.as_ref().subcols(0, last), input);
+    let mut output = times(weights.as_ref().subcols(0, last), input);
     for mut column in output.col_iter_mut() {
         column += weights.col(last);
     }
@@ -84,7 +84,7 @@ fn layer(weights: &Mat<f32>, input: MatRef<'_, f32>) -> Mat<f32> {
 
 fn by_weights(error: MatRef<'_, f32>, input: MatRef<'_, f32>) -> Mat<f32> {
     let mut gradient = Mat::zeros(error.nrows(), input.nrows() + 1);
-    gradient.as_mut().subcols_mut(0, input.nrows()).copy_from(product(error, input.transpose()));
+    gradient.as_mut().subcols_mut(0, input.nrows()).copy_from(times(error, input.transpose()));
     for (row, mut values) in gradient.row_iter_mut().enumerate() {
         values[input.nrows()] = error.row(row).iter().sum();
     }

@@ -11,7 +11,7 @@ use super::network::Adam;
 use crate::Error;
 use crate::alignment::ridge::Ridge;
 use crate::alignment::{Affine, widen};
-use crate::products::mapped;
+use crate::matmul::mapped;
 
 const BATCH: usize = 256;
 const RATE: f32 = 1e-3;

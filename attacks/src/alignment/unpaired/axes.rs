@@ -8,7 +8,7 @@ use super::cloud::Cloud;
 use super::refinement::wide;
 use crate::Error;
 use crate::decomposition::eigen;
-use crate::products::{across, mapped};
+use crate::matmul::{across, mapped};
 use crate::structure::assignment::assignment;
 
 /// Axes that are matched: the first start's number, and the others' in turn.

@@ -17,7 +17,7 @@ use rand_chacha::rand_core::Rng;
 use super::procrustes::{on_the_span, orthogonal};
 use super::{check, check_dimension, check_finite, widen};
 use crate::Error;
-use crate::products::{across, mapped};
+use crate::matmul::{across, mapped};
 use axes::{Axes, start};
 use cloud::{Cloud, normalize};
 use noise::Noise;

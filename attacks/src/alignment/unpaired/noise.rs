@@ -6,7 +6,7 @@ use super::cloud::Cloud;
 use super::refinement::{narrow, wide};
 use crate::Error;
 use crate::decomposition::eigen;
-use crate::products::{across, product};
+use crate::matmul::{across, times};
 
 /// Neighbours whose mean a vector is held against.
 const NEIGHBOURS: usize = 5;
@@ -42,7 +42,7 @@ impl Noise {
             let signal = (1.0 - share) * eigenvalue.max(0.0) / count as f64;
             column.iter_mut().for_each(|value| *value *= signal / (signal + variance));
         }
-        let filter = product(narrow(&shrunk).as_ref(), narrow(&eigenvectors).transpose());
+        let filter = times(narrow(&shrunk).as_ref(), narrow(&eigenvectors).transpose());
         Ok(Self { filter: Some(filter) })
     }
 
@@ -57,7 +57,7 @@ impl Noise {
     /// The map, and after it the estimate.
     pub(super) fn removed_after(&self, map: &Mat<f32>) -> Mat<f32> {
         match &self.filter {
-            Some(filter) => product(map.as_ref(), filter.as_ref()),
+            Some(filter) => times(map.as_ref(), filter.as_ref()),
             None => map.clone(),
         }
     }

@@ -7,7 +7,7 @@ use super::cloud::normalize;
 use super::noise::Noise;
 use crate::Error;
 use crate::alignment::procrustes::orthogonal;
-use crate::products::{across, mapped, nearest};
+use crate::matmul::{across, mapped, nearest};
 
 /// The last rounds, at most, and the gain in the score below which they end.
 const LAST_ROUNDS: usize = 6;

@@ -5,7 +5,7 @@ use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
 use super::*;
-use crate::products::matrix;
+use crate::matmul::matrix;
 
 const DIM: usize = 12;
 

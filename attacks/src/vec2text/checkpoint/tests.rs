@@ -5,10 +5,11 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use candle_core::{DType, Device, Tensor};
+use embosk_models::weights::Weights;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use super::{Checkpoint, Weights};
+use super::Checkpoint;
 use crate::vec2text::Vec2Text;
 use crate::vec2text::corrector::Corrector;
 use crate::vec2text::inverter::Inverter;

@@ -5,10 +5,10 @@
 
 use std::ops::Range;
 
-use candle_core::D;
+use embosk_models::kernels::log_softmax;
+use embosk_models::t5::{EOS, Memory, PAD, T5};
 
 use super::super::generate::top;
-use super::super::t5::{EOS, Memory, PAD, T5};
 use super::super::{model_error, pad, vocabulary};
 use super::{Hypothesis, Row, Search, corrector_memory, stack};
 use crate::Error;
@@ -225,7 +225,7 @@ fn of_model(
     let inputs: Vec<Vec<u32>> =
         tokens.iter().map(|tokens| std::iter::once(PAD).chain(tokens.iter().copied()).collect()).collect();
     let logits = t5.decode(&pad(&inputs)?, memory)?;
-    let scores = candle_nn::ops::log_softmax(&logits, D::Minus1)?;
+    let scores = log_softmax(&logits)?;
     tokens
         .iter()
         .enumerate()

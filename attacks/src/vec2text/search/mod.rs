@@ -10,13 +10,13 @@ mod tests;
 use std::collections::HashMap;
 
 use candle_core::{DType, Device, Tensor};
+use embosk_models::t5::{self, Memory, T5};
+use embosk_models::threads::{in_parallel, threads};
 use ndarray::{Array1, ArrayView1, ArrayView2, Axis};
 
 use self::row::{Hypothesis, Row};
 use super::corrector::Corrector;
 use super::generate::{Candidate, Length, beams, likeliest};
-use super::t5::{Memory, T5};
-use super::threads::{in_parallel, threads};
 use super::{Vec2Text, model_error, pad, to_tensor, vocabulary};
 use crate::{Error, Image, Inversion, Oracle, Ranking};
 
@@ -260,7 +260,7 @@ fn corrector_memory(
 }
 
 fn with_end(tokens: &[u32]) -> Vec<u32> {
-    tokens.iter().copied().chain([super::t5::EOS]).collect()
+    tokens.iter().copied().chain([t5::EOS]).collect()
 }
 
 fn stack<'v>(vectors: impl Iterator<Item = ArrayView1<'v, f32>>) -> candle_core::Result<Tensor> {

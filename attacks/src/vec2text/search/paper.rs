@@ -5,10 +5,10 @@
 #[allow(clippy::unwrap_used)]
 mod tests;
 
+use embosk_models::t5::{EOS, PAD};
 use ndarray::{Array1, ArrayView2};
 
 use super::super::generate::{Candidate, Length, beams, likeliest};
-use super::super::t5::{EOS, PAD};
 use super::super::{model_error, pad, vocabulary};
 use super::{Search, stack};
 use crate::{Error, Inversion};

@@ -6,11 +6,12 @@ use std::collections::BTreeMap;
 use candle_nn::VarBuilder;
 use ndarray::Array2;
 
+use embosk_models::linear::Precision;
+
 use super::super::config::Preset;
 use super::super::inverter::Inverter;
 use super::super::train::initial;
 use super::*;
-use crate::vec2text::Precision;
 use crate::{Attack, cosine};
 
 const DIM: usize = 6;

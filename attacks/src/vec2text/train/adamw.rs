@@ -6,10 +6,10 @@ use std::collections::BTreeMap;
 use std::sync::Mutex;
 
 use candle_core::{Tensor, Var};
+use embosk_models::threads::in_parallel;
 
 use self::flat::Flat;
 use super::super::model_error;
-use super::super::threads::in_parallel;
 use crate::Error;
 
 const BETA_1: f64 = 0.9;

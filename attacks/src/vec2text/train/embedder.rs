@@ -6,14 +6,15 @@ use std::path::Path;
 
 use candle_core::{DType, Device, Result, Tensor};
 use candle_nn::VarBuilder;
+use embosk_models::linear::linear;
+use embosk_models::pooling;
+use embosk_models::t5::T5Encoder;
+use embosk_models::threads::in_parallel;
+use embosk_models::weights::Stored;
 use ndarray::Array2;
 use tokenizers::Tokenizer;
 
-use super::super::product::linear;
-use super::super::stored::Stored;
-use super::super::t5::{T5Encoder, tensor};
-use super::super::threads::in_parallel;
-use super::super::{model_error, pad, pooling, vocabulary};
+use super::super::{model_error, pad, vocabulary};
 use super::examples::{Examples, Lesson};
 use super::saved::Saved;
 use super::settings::{Event, Outcome, Outputs, Settings};
@@ -108,7 +109,7 @@ impl Trainable for Student {
         |name| if name.starts_with("linear.") { folder::DENSE } else { "" };
 
     fn load(vb: &VarBuilder<'_>) -> Result<Self> {
-        Ok(Self { encoder: T5Encoder::from_tensors(vb)?, dense: tensor(vb, "linear.weight")? })
+        Ok(Self { encoder: T5Encoder::from_tensors(vb)?, dense: vb.get_unchecked("linear.weight")? })
     }
 
     fn device(&self) -> &Device {

@@ -2,12 +2,11 @@
 
 use std::collections::HashMap;
 
+use embosk_models::digest::Digest;
+use embosk_models::threads::in_parallel;
 use ndarray::{Array1, Array2, ArrayView1, Axis};
-use sha2::{Digest, Sha256};
 use tokenizers::Tokenizer;
 
-use super::super::checkpoint::hex;
-use super::super::threads::in_parallel;
 use super::super::{to_tensor, vocabulary};
 use crate::Error;
 
@@ -26,23 +25,19 @@ pub struct Examples {
 }
 
 impl Examples {
-    /// The SHA-256 of all of it, in hexadecimal.
+    /// Returns the SHA-256 of all of it, in hexadecimal.
     pub(super) fn hash(&self) -> String {
-        let mut hash = Sha256::new();
-        let mut add = |texts: &[String], vectors: &Array2<f32>| {
-            for text in texts {
-                hash.update((text.len() as u64).to_le_bytes());
-                hash.update(text);
-            }
-            for row in vectors.rows() {
-                hash.update(row.iter().flat_map(|value| value.to_le_bytes()).collect::<Vec<u8>>());
-            }
+        let add = |digest: Digest, texts: &[String], vectors: &Array2<f32>| {
+            let digest = texts.iter().fold(digest, |digest, text| digest.part(text));
+            vectors.rows().into_iter().fold(digest, |digest, row| {
+                digest.raw(row.iter().flat_map(|value| value.to_le_bytes()).collect::<Vec<u8>>())
+            })
         };
-        add(&self.texts, &self.vectors);
-        if let Some((texts, vectors)) = &self.hypotheses {
-            add(texts, vectors);
+        let digest = add(Digest::new(), &self.texts, &self.vectors);
+        match &self.hypotheses {
+            Some((texts, vectors)) => add(digest, texts, vectors).hex(),
+            None => digest.hex(),
         }
-        hex(&hash.finalize())
     }
 
     /// # Errors

@@ -22,6 +22,7 @@ use std::time::{Duration, Instant};
 
 use candle_core::{DType, Device, Tensor, Var};
 use candle_nn::VarBuilder;
+use embosk_models::Location;
 use ndarray::Array2;
 use tokenizers::Tokenizer;
 
@@ -39,7 +40,7 @@ use super::config::Config;
 use super::corrector::Corrector;
 use super::inverter::Inverter;
 use super::{Error, model_error, vocabulary};
-use crate::{BoxError, Location};
+use crate::BoxError;
 
 /// Turns texts into vectors, `[texts, dim]`, from any thread.
 pub type Embed<'a> = dyn Fn(&[&str]) -> Result<Array2<f32>, BoxError> + Sync + 'a;

@@ -7,13 +7,13 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use candle_core::{Device, Tensor, Var};
+use embosk_models::weights::Stored;
 use safetensors::View;
 use serde::{Deserialize, Serialize};
 use tokenizers::Tokenizer;
 
 use super::super::config::Config;
 use super::super::model_error;
-use super::super::stored::Stored;
 use super::adamw::{AdamW, Moments};
 use super::settings::{Budget, Schedule, Settings};
 use crate::Error;

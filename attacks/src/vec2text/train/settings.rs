@@ -4,10 +4,10 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use candle_core::Device;
+use embosk_models::weights::Stored;
 use ndarray::Array2;
 
 use crate::Error;
-use crate::vec2text::Stored;
 use crate::vec2text::config::Preset;
 
 /// How to train.

@@ -4,14 +4,14 @@ use std::collections::BTreeMap;
 
 use candle_core::{D, DType, Tensor, Var};
 use candle_nn::VarBuilder;
+use embosk_models::kernels::cross_entropy;
+use embosk_models::t5::{Memory, PAD, T5};
+use embosk_models::threads::{in_parallel, threads};
 use tokenizers::Tokenizer;
 
 use super::super::corrector::Corrector;
 use super::super::generate::{greedy, greedy_together};
 use super::super::inverter::Inverter;
-use super::super::kernels::cross_entropy;
-use super::super::t5::{Memory, PAD, T5};
-use super::super::threads::{in_parallel, threads};
 use super::super::{model_error, pad, to_tensor, vocabulary};
 use super::examples::Lesson;
 use super::settings::Settings;

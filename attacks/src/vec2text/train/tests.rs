@@ -11,10 +11,12 @@ use std::time::Duration;
 use ndarray::Array2;
 use tempfile::TempDir;
 
+use embosk_models::weights::Stored;
+
 use super::*;
 use crate::Attack;
+use crate::vec2text::Vec2Text;
 use crate::vec2text::config::Preset;
-use crate::vec2text::{Stored, Vec2Text};
 
 const PRESET: Preset = Preset {
     name: "test",

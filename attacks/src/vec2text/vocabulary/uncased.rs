@@ -2,6 +2,8 @@
 
 use std::collections::{BTreeSet, HashMap};
 
+use embosk_models::t5::EOS;
+use embosk_models::threads::in_parallel;
 use tokenizers::models::bpe::{BPE, BpeTrainer};
 use tokenizers::models::wordpiece::WordPiece;
 use tokenizers::normalizers::BertNormalizer;
@@ -12,8 +14,6 @@ use tokenizers::{
     TokenizerBuilder, TokenizerImpl,
 };
 
-use super::super::t5::EOS;
-use super::super::threads::in_parallel;
 use super::{CONTINUES, Decoder, special, specials};
 use crate::BoxError;
 

@@ -8,9 +8,11 @@ use std::path::{Path, PathBuf};
 use ndarray::Array2;
 use serde_json::Value;
 
+use embosk_models::linear::Precision;
+
 use super::*;
 use crate::Attack;
-use crate::vec2text::{Precision, Vec2Text};
+use crate::vec2text::Vec2Text;
 
 const DIM: usize = 48;
 /// Words that the embedder reads: as many as fit, with the end token, into the longest text.

@@ -4,12 +4,12 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use candle_core::Tensor;
+use embosk_models::t5::{EOS, EPSILON, MAX_DISTANCE, PAD};
+use embosk_models::weights::Weights;
 use serde_json::{Value, json};
 use tokenizers::Tokenizer;
 
-use super::super::super::checkpoint::Weights;
 use super::super::super::config::Preset;
-use super::super::super::t5::{EOS, EPSILON, MAX_DISTANCE, PAD};
 use super::super::initial::BUCKETS;
 use super::super::saved::Files;
 use crate::Error;

@@ -1,0 +1,170 @@
+//! Files and folders, on disk or in the program itself.
+
+use std::fmt;
+use std::fs::{self, File};
+use std::io::{self, Cursor, Read, Seek, SeekFrom};
+use std::path::{Path, PathBuf};
+
+/// Files in the program: the path and the bytes of each.
+pub type Embedded = &'static [(&'static str, &'static [u8])];
+
+/// A file or a folder that models are read from: on disk, or one that was compiled into the program.
+///
+/// A path is one on disk, so whatever loads a model takes paths.
+///
+/// ```
+/// use embosk_models::Location;
+///
+/// let folder = Location::embedded(&[("model/config.json", b"{}")]);
+/// let config = folder.join("model").join("config.json");
+/// assert!(config.exists() && !folder.join("config.json").exists());
+/// assert_eq!(config.read()?, b"{}");
+/// assert!(Location::from("/").is_dir());
+/// # Ok::<(), std::io::Error>(())
+/// ```
+#[derive(Clone)]
+pub struct Location {
+    path: PathBuf,
+    embedded: Option<Embedded>,
+}
+
+impl Location {
+    /// The folder that holds these files.
+    pub fn embedded(files: Embedded) -> Self {
+        Self { path: PathBuf::new(), embedded: Some(files) }
+    }
+
+    /// Where it is; for messages where it is not on disk.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// What lies under that name in this folder; the folder itself where the name is empty.
+    pub fn join(&self, name: impl AsRef<Path>) -> Self {
+        let name = name.as_ref();
+        let path = if name.as_os_str().is_empty() { self.path.clone() } else { self.path.join(name) };
+        Self { path, embedded: self.embedded }
+    }
+
+    /// Whether there is such a file or folder.
+    pub fn exists(&self) -> bool {
+        match self.embedded {
+            Some(_) => self.bytes().is_some() || self.is_dir(),
+            None => self.path.exists(),
+        }
+    }
+
+    /// Whether it is a folder.
+    pub fn is_dir(&self) -> bool {
+        let within =
+            |(path, _): &(&str, _)| Path::new(path) != self.path && Path::new(path).starts_with(&self.path);
+        match self.embedded {
+            Some(files) => files.iter().any(within),
+            None => self.path.is_dir(),
+        }
+    }
+
+    /// All bytes of a file.
+    ///
+    /// # Errors
+    /// Where there is no such file, or it cannot be read.
+    pub fn read(&self) -> io::Result<Vec<u8>> {
+        match self.embedded {
+            Some(_) => self.bytes().map(<[u8]>::to_vec).ok_or_else(missing),
+            None => fs::read(&self.path),
+        }
+    }
+
+    /// A file, to read parts of.
+    ///
+    /// # Errors
+    /// Where there is no such file, or it cannot be opened.
+    pub fn open(&self) -> io::Result<Opened> {
+        match self.embedded {
+            Some(_) => self.bytes().map(|bytes| Opened::Embedded(Cursor::new(bytes))).ok_or_else(missing),
+            None => File::open(&self.path).map(Opened::OnDisk),
+        }
+    }
+
+    fn bytes(&self) -> Option<&'static [u8]> {
+        let found = self.embedded?.iter().find(|(path, _)| Path::new(path) == self.path);
+        found.map(|(_, bytes)| *bytes)
+    }
+}
+
+impl fmt::Debug for Location {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut location = f.debug_struct("Location");
+        location.field("path", &self.path).field("embedded", &self.embedded.is_some()).finish()
+    }
+}
+
+fn missing() -> io::Error {
+    io::Error::new(io::ErrorKind::NotFound, "there is no such file in the program")
+}
+
+impl<P: AsRef<Path> + ?Sized> From<&P> for Location {
+    fn from(path: &P) -> Self {
+        Self { path: path.as_ref().to_owned(), embedded: None }
+    }
+}
+
+impl From<PathBuf> for Location {
+    fn from(path: PathBuf) -> Self {
+        Self { path, embedded: None }
+    }
+}
+
+impl From<&Location> for Location {
+    fn from(location: &Location) -> Self {
+        location.clone()
+    }
+}
+
+/// A file that was opened.
+pub enum Opened {
+    /// One on disk.
+    OnDisk(File),
+    /// One in the program.
+    Embedded(Cursor<&'static [u8]>),
+}
+
+impl Opened {
+    /// Its bytes.
+    ///
+    /// # Errors
+    /// Where the file system does not say.
+    pub fn size(&self) -> io::Result<u64> {
+        match self {
+            Self::OnDisk(file) => Ok(file.metadata()?.len()),
+            Self::Embedded(bytes) => Ok(bytes.get_ref().len() as u64),
+        }
+    }
+}
+
+impl fmt::Debug for Opened {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::OnDisk(_) => "OnDisk",
+            Self::Embedded(_) => "Embedded",
+        })
+    }
+}
+
+impl Read for Opened {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        match self {
+            Self::OnDisk(file) => file.read(buffer),
+            Self::Embedded(bytes) => bytes.read(buffer),
+        }
+    }
+}
+
+impl Seek for Opened {
+    fn seek(&mut self, to: SeekFrom) -> io::Result<u64> {
+        match self {
+            Self::OnDisk(file) => file.seek(to),
+            Self::Embedded(bytes) => bytes.seek(to),
+        }
+    }
+}

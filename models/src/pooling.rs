@@ -1,0 +1,36 @@
+//! From the states of a text's tokens to its vector: in embedders that are used and in those that are trained.
+
+use candle_core::{D, Result, Tensor};
+
+use crate::kernels::{in_pieces, matmul};
+
+/// Averages states `[batch, length, width]` over the positions where `mask`, `[batch, length]` in `f32`, is 1:
+/// `[batch, width]`.
+///
+/// # Errors
+/// For shapes that do not fit.
+pub fn mean(states: &Tensor, mask: &Tensor) -> Result<Tensor> {
+    let count = mask.sum_keepdim(1)?.maximum(1e-9)?;
+    let sum = matmul(&mask.unsqueeze(1)?.contiguous()?, &states.contiguous()?)?.squeeze(1)?;
+    in_pieces([&sum, &count], |[sum, count]| sum.broadcast_div(count))
+}
+
+/// Takes the largest state at each place of the width, over the positions where `mask` is 1, as [`mean`] has it.
+///
+/// # Errors
+/// For shapes that do not fit.
+pub fn max(states: &Tensor, mask: &Tensor) -> Result<Tensor> {
+    let hidden = ((mask.unsqueeze(D::Minus1)? - 1.0)? * 1e9)?;
+    in_pieces([states, &hidden], |[states, hidden]| states.broadcast_add(hidden))?.max(1)
+}
+
+/// Brings vectors `[batch, dim]` to norm 1; a vector of zeros stays one.
+///
+/// # Errors
+/// For a tensor without dimensions.
+pub fn unit(vectors: &Tensor) -> Result<Tensor> {
+    in_pieces([vectors], |[vectors]| {
+        let norms = vectors.sqr()?.sum_keepdim(D::Minus1)?.sqrt()?.maximum(1e-12)?;
+        vectors.broadcast_div(&norms)
+    })
+}

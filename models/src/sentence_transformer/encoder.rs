@@ -1,0 +1,88 @@
+//! The transformers that an embedder can have.
+
+use candle_core::{DType, Device, Tensor};
+use serde::Deserialize;
+
+use super::files::read_json;
+use crate::Error;
+use crate::bert::BertEncoder;
+use crate::location::Location;
+use crate::t5::T5Encoder;
+use crate::weights::Weights;
+
+/// Tokens of the longest text where nothing says so: T5's own limit in training.
+const T5_LENGTH: usize = 512;
+
+pub(super) enum Encoder {
+    Bert(Box<BertEncoder>),
+    T5(T5Encoder),
+}
+
+/// A transformer, and what its files say of it.
+pub(super) struct Loaded {
+    pub(super) encoder: Encoder,
+    /// The width of the states.
+    pub(super) width: usize,
+    /// Tokens of the longest text it can read.
+    pub(super) longest: usize,
+    /// The files of its weights.
+    pub(super) weights: Vec<Location>,
+}
+
+impl Encoder {
+    /// Loads the transformer that `config.json` of the folder names.
+    pub(super) fn load(dir: &Location, device: &Device) -> Result<Loaded, Error> {
+        #[derive(Deserialize)]
+        struct Kind {
+            model_type: Option<String>,
+        }
+        let path = dir.join("config.json");
+        let kind: Kind = read_json(&path)?;
+        match kind.model_type.as_deref() {
+            Some("bert") | None => bert(dir, device),
+            Some("t5") => t5(dir, device),
+            Some(other) => {
+                Err(Error::file(path.path(), format!("model_type is {other}; bert and t5 can be run")))
+            }
+        }
+    }
+
+    /// States `[batch, length, width]` of token ids `[batch, length]`, with a mask of the same shape: 1
+    /// where there is a token and 0 where there is padding.
+    pub(super) fn states(&self, ids: &Tensor, mask: &Tensor, padded: bool) -> candle_core::Result<Tensor> {
+        match self {
+            Self::Bert(model) => model.states(ids, padded.then_some(mask)),
+            Self::T5(model) => model.states(ids, &mask.to_dtype(DType::F32)?),
+        }
+    }
+
+    /// Makes a text readable after the tokenizer's normalizer: T5's puts a letter of its own in place of spaces.
+    pub(super) fn readable(&self, normalized: &str) -> String {
+        match self {
+            Self::Bert(_) => normalized.to_owned(),
+            Self::T5(_) => normalized.replace('\u{2581}', " "),
+        }
+    }
+}
+
+fn bert(dir: &Location, device: &Device) -> Result<Loaded, Error> {
+    let weights = Weights::find(dir)?.files().into_iter().cloned().collect();
+    let encoder = BertEncoder::load_on(dir, device)?;
+    let (width, longest) = (encoder.config().hidden_size, encoder.config().max_position_embeddings);
+    Ok(Loaded { encoder: Encoder::Bert(Box::new(encoder)), width, longest, weights })
+}
+
+fn t5(dir: &Location, device: &Device) -> Result<Loaded, Error> {
+    let weights = Weights::find(dir)?.files().into_iter().cloned().collect();
+    let encoder = T5Encoder::load_on(dir, device)?;
+    // positions are relative, so a text may be as long as one likes; the folder says how long
+    Ok(Loaded { width: encoder.width(), encoder: Encoder::T5(encoder), longest: usize::MAX, weights })
+}
+
+impl Loaded {
+    /// Tokens of the longest text, where the folder allows `limit`.
+    pub(super) fn max_length(&self, limit: Option<usize>) -> usize {
+        let usual = if self.longest == usize::MAX { T5_LENGTH } else { self.longest };
+        limit.unwrap_or(usual).min(self.longest)
+    }
+}
