@@ -4,9 +4,8 @@ use std::cell::RefCell;
 use std::collections::BTreeMap;
 
 use candle_nn::VarBuilder;
-use ndarray::Array2;
-
 use embosk_models::linear::Precision;
+use ndarray::Array2;
 
 use super::super::config::Preset;
 use super::super::inverter::Inverter;

@@ -8,10 +8,9 @@ use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
+use embosk_models::weights::Stored;
 use ndarray::Array2;
 use tempfile::TempDir;
-
-use embosk_models::weights::Stored;
 
 use super::*;
 use crate::Attack;

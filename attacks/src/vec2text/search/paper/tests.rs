@@ -5,10 +5,9 @@ use std::collections::{HashMap, HashSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use embosk_models::linear::Precision;
 use ndarray::Array2;
 use serde_json::Value;
-
-use embosk_models::linear::Precision;
 
 use super::*;
 use crate::Attack;

@@ -1,0 +1,53 @@
+//! Text models on candle, loaded from files and run: T5, BERT, and sentence-transformers embedders.
+//!
+//! The crate knows neither defenses nor attacks. An attack's models are built from its parts, and its
+//! embedders are what attacks and defenses are measured with:
+//!
+//! ```no_run
+//! use embosk_models::SentenceTransformer;
+//!
+//! let embedder = SentenceTransformer::load("models/all-MiniLM-L6-v2")?;
+//! let vectors = embedder.embed(&["two", "texts"])?;
+//! assert_eq!(vectors.dim(), (2, embedder.dimension()));
+//! # Ok::<(), embosk_models::Error>(())
+//! ```
+//!
+//! # Rooms
+//!
+//! Each module uses only those above it:
+//!
+//! | module | what is in it |
+//! |---|---|
+//! | `error`, [`digest`], `location`, [`eight_bits`] | errors; hashes of several parts; files on disk or in the program; values in 8 bits |
+//! | [`weights`], [`hub`] | files of weights, in safetensors and PyTorch's pickles; models by name |
+//! | [`threads`], [`kernels`], [`linear`] | one batch a thread; operations that stay there; states times weights in 32, 16 or 8 bits |
+//! | [`pooling`], [`t5`], [`bert`] | the models |
+//! | [`sentence_transformer`] | a folder with a model, a tokenizer, pooling and layers after it |
+//!
+//! # Nothing global
+//!
+//! Loading and running a model changes nothing that belongs to the process: no setting of the matrix library,
+//! no pool of threads, no floating-point mode of a thread that is not the call's own.
+//!
+//! # Features
+//!
+//! `hub` fetches models by their names. `cuda` has kernels of our own for training; `metal`, `mkl` and
+//! `accelerate` are candle's.
+
+pub mod bert;
+pub mod digest;
+pub mod eight_bits;
+mod error;
+pub mod hub;
+pub mod kernels;
+pub mod linear;
+mod location;
+pub mod pooling;
+pub mod sentence_transformer;
+pub mod t5;
+pub mod threads;
+pub mod weights;
+
+pub use error::{BoxError, Error};
+pub use location::{Embedded, Location, Opened};
+pub use sentence_transformer::SentenceTransformer;

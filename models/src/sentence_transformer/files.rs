@@ -1,0 +1,30 @@
+//! Files of a sentence-transformers folder.
+
+use serde::de::DeserializeOwned;
+
+use crate::Error;
+use crate::digest::Digest;
+use crate::location::Location;
+
+/// What to do where a file is missing.
+const HINT: &str = "an embedder's folder is one of sentence-transformers, with modules.json, config.json, \
+                    tokenizer.json and model.safetensors";
+
+pub(super) fn read(path: &Location) -> Result<Vec<u8>, Error> {
+    path.read().map_err(|error| Error::unreadable(path.path(), &error, HINT))
+}
+
+pub(super) fn read_json<T: DeserializeOwned>(path: &Location) -> Result<T, Error> {
+    let bytes = read(path)?;
+    serde_json::from_slice(&bytes).map_err(|error| Error::file(path.path(), error))
+}
+
+/// Returns the SHA-256 of all that decides what comes out, each file after its length.
+pub(super) fn hash<'a>(mut files: impl Iterator<Item = &'a Location>) -> Result<String, Error> {
+    let add = |digest: Digest, path: &Location| {
+        let file = path.open().map_err(|error| Error::unreadable(path.path(), &error, HINT))?;
+        let added = file.size().and_then(|length| digest.file(length, file));
+        added.map_err(|error| Error::file(path.path(), error))
+    };
+    Ok(files.try_fold(Digest::new(), add)?.hex())
+}
