@@ -14,12 +14,12 @@ use ndarray::Array2;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use sha2::{Digest, Sha256};
-use tokenizers::{Tokenizer, TruncationParams};
+use tokenizers::{NormalizedString, Normalizer as _, NormalizerWrapper, Tokenizer, TruncationParams};
 
 use self::encoder::Encoder;
-use self::modules::Modules;
-use super::Embedder;
-use crate::{BoxError, Error};
+use self::modules::{Modules, Stage};
+use super::{Embedder, Identity, Normalizer};
+use crate::{BoxError, Error, Role};
 
 /// What to do where a file is missing.
 const HINT: &str = "an embedder's folder is one of sentence-transformers, with modules.json, config.json, \
@@ -37,11 +37,11 @@ const LARGE_BATCH: usize = 256;
 /// a GPU.
 ///
 /// ```no_run
-/// use embosk::Embedder;
 /// use embosk::embedder::SentenceTransformer;
+/// use embosk::{Embedder, Role};
 ///
 /// let embedder = SentenceTransformer::load("models/all-MiniLM-L6-v2")?;
-/// assert_eq!(embedder.embed(&["two", "texts"])?.dim(), (2, 384));
+/// assert_eq!(embedder.embed(Role::Document, &["two", "texts"])?.dim(), (2, 384));
 /// # Ok::<(), Box<dyn std::error::Error + Send + Sync>>(())
 /// ```
 pub struct SentenceTransformer {
@@ -98,11 +98,11 @@ impl SentenceTransformer {
     /// The embedder that ships with the crate: a small T5 encoder, distilled from all-MiniLM-L6-v2.
     ///
     /// ```
-    /// use embosk::Embedder;
     /// use embosk::embedder::SentenceTransformer;
+    /// use embosk::{Embedder, Role};
     ///
     /// let embedder = SentenceTransformer::reference()?;
-    /// assert_eq!(embedder.embed(&["two", "texts"])?.dim(), (2, embedder.dimension()));
+    /// assert_eq!(embedder.embed(Role::Document, &["two", "texts"])?.dim(), (2, embedder.dimension()));
     /// # Ok::<(), Box<dyn std::error::Error + Send + Sync>>(())
     /// ```
     ///
@@ -162,14 +162,19 @@ impl SentenceTransformer {
     /// A model that lower-cases gives equal vectors for texts that differ in case, so no attack can
     /// bring the case back: comparisons normalize both sides.
     pub fn normalize(&self, text: &str) -> String {
-        use tokenizers::{NormalizedString, Normalizer};
-        let text = if self.lower_case { text.to_lowercase() } else { text.to_owned() };
-        let Some(normalizer) = self.tokenizer.get_normalizer() else { return text };
-        let mut normalized = NormalizedString::from(text.as_str());
-        match normalizer.normalize(&mut normalized) {
-            Ok(()) => self.encoder.readable(normalized.get()),
-            Err(_) => text,
-        }
+        normalized(text, self.lower_case, self.tokenizer.get_normalizer(), self.encoder.marks_spaces())
+    }
+
+    /// [`normalize`](Self::normalize) as a function that does not borrow from the model.
+    pub fn normalizing(&self) -> impl Fn(&str) -> String + Send + Sync + use<> {
+        let normalizer = self.tokenizer.get_normalizer().cloned();
+        let (lower_case, marks_spaces) = (self.lower_case, self.encoder.marks_spaces());
+        move |text| normalized(text, lower_case, normalizer.as_ref(), marks_spaces)
+    }
+
+    /// Whether the folder's last module scales vectors to norm 1.
+    pub fn is_normalized(&self) -> bool {
+        matches!(self.modules.stages.last(), Some(Stage::Normalize))
     }
 
     /// What [`Self::normalize`] is, for signatures: the normalizer of this embedder's tokenizer.
@@ -203,7 +208,7 @@ impl SentenceTransformer {
 }
 
 impl Embedder for SentenceTransformer {
-    fn embed(&self, texts: &[&str]) -> Result<Array2<f32>, BoxError> {
+    fn embed(&self, _: Role, texts: &[&str]) -> Result<Array2<f32>, BoxError> {
         let pieces = self.tokenize(texts)?;
         let mut order: Vec<usize> = (0..texts.len()).collect();
         order.sort_by_key(|&row| pieces[row].len());
@@ -225,6 +230,24 @@ impl Embedder for SentenceTransformer {
             return Err(format!("{}: a vector is not finite; the weights are damaged", self.name).into());
         }
         Ok(result)
+    }
+
+    fn dimension(&self) -> Option<usize> {
+        Some(self.dimension())
+    }
+
+    fn normalizer(&self) -> Option<Normalizer> {
+        Some(Normalizer::new(self.normalizer_name(), self.normalizing()))
+    }
+
+    fn identity(&self) -> Option<Identity> {
+        let identity = Identity::new(self.to_string(), self.hash());
+        // a GPU's products are less exact
+        Some(if self.device().is_cpu() { identity } else { identity.on("a GPU") })
+    }
+
+    fn has_unit_norm(&self) -> Option<bool> {
+        self.is_normalized().then_some(true)
     }
 }
 
@@ -273,6 +296,23 @@ fn hash<'a>(files: impl Iterator<Item = &'a Location>) -> Result<String, Error> 
         }
     }
     Ok(hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect())
+}
+
+/// The text as a model sees it: lower-cased, through the tokenizer's normalizer, with spaces for T5's mark of them.
+fn normalized(
+    text: &str,
+    lower_case: bool,
+    normalizer: Option<&NormalizerWrapper>,
+    marks_spaces: bool,
+) -> String {
+    let text = if lower_case { text.to_lowercase() } else { text.to_owned() };
+    let Some(normalizer) = normalizer else { return text };
+    let mut normalized = NormalizedString::from(text.as_str());
+    match normalizer.normalize(&mut normalized) {
+        Ok(()) if marks_spaces => normalized.get().replace('\u{2581}', " "),
+        Ok(()) => normalized.get().to_owned(),
+        Err(_) => text,
+    }
 }
 
 #[derive(Deserialize)]

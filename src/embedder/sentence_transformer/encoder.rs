@@ -59,13 +59,9 @@ impl Encoder {
         }
     }
 
-    /// A text after the tokenizer's normalizer, as texts are compared: T5's puts its own letter in place
-    /// of spaces.
-    pub(super) fn readable(&self, normalized: &str) -> String {
-        match self {
-            Self::Bert(_) => normalized.to_owned(),
-            Self::T5(_) => normalized.replace('\u{2581}', " "),
-        }
+    /// Whether the tokenizer's normalizer puts a mark of its own (U+2581) in place of spaces, as T5's does.
+    pub(super) fn marks_spaces(&self) -> bool {
+        matches!(self, Self::T5(_))
     }
 }
 
