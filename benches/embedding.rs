@@ -23,7 +23,9 @@ fn one_text_and_one_vector(criterion: &mut Criterion) {
 
     let folder = std::env::var("EMBOSK_MINILM").expect("EMBOSK_MINILM names the folder of all-MiniLM-L6-v2");
     let model = SentenceTransformer::load(&folder).expect("a model that can be read");
-    group.bench_function("all-MiniLM-L6-v2, 20 words", |bencher| bencher.iter(|| model.embed(&[TEXT])));
+    group.bench_function("all-MiniLM-L6-v2, 20 words", |bencher| {
+        bencher.iter(|| model.embed(Role::Document, &[TEXT]));
+    });
 
     let key = Key::from_bytes([1; 32]);
     let noise = || GaussianNoise::new(0.01).expect("in range");

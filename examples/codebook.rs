@@ -11,7 +11,7 @@ use std::path::Path;
 use embosk::embedder::{EmbeddingCache, SentenceTransformer};
 use embosk::evaluate::Corpus;
 use embosk::evaluate::records::{Split, generate};
-use embosk::{BoxError, ProductQuantization, Quantization};
+use embosk::{BoxError, ProductQuantization, Quantization, Role};
 
 /// Records of the training split, of a seed that evaluations do not draw from.
 const RECORDS: usize = 10_000;
@@ -35,8 +35,8 @@ fn main() -> Result<(), BoxError> {
     let texts: Vec<&str> = texts.iter().map(String::as_str).collect();
     let embedder = SentenceTransformer::load(embedder)?;
     let cache = std::env::var("EMBOSK_CACHE").unwrap_or_else(|_| ".cache/embosk".into());
-    let cache = EmbeddingCache::new(Path::new(&cache).join("embeddings"), embedder.hash())?;
-    let vectors = cache.embed(&embedder, &texts, |_| ())?;
+    let cache = EmbeddingCache::new(Path::new(&cache).join("embeddings"))?;
+    let vectors = cache.embed(&embedder, Role::Document, &texts, |_| ())?;
     let fitted = match what.strip_prefix("bits=") {
         Some(bits) => Quantization::fit(bits.parse()?, vectors.view(), QUANTILE)?.to_bytes(),
         None => Some(ProductQuantization::fit(vectors.view(), what.parse()?, CENTROIDS, SEED)?.to_bytes()),

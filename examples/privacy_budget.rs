@@ -5,8 +5,6 @@
 //! `cargo test --release --features cli --example privacy_budget`, or print its verdict with
 //! `cargo run --release --features cli --example privacy_budget`.
 
-use std::sync::Arc;
-
 use embosk::attacks::vec2text::Vec2Text;
 use embosk::embedder;
 use embosk::evaluate::{Adversary, Budget, Corpus, Evaluation, Metric, Verdict};
@@ -21,12 +19,8 @@ fn main() -> Result<(), BoxError> {
 fn verdict(stack: Stack) -> Result<Verdict, BoxError> {
     // few steps and no local search: enough for the canary, and quick
     let attack = Vec2Text::shipped("reference")?.steps(5).beam_width(2).local_queries(0);
-    let embedder = Arc::new(embedder::reference()?);
-    let normalizing = Arc::clone(&embedder);
-    let report = Evaluation::new(Arc::clone(&embedder))
+    let report = Evaluation::new(embedder::reference()?)
         .corpus(Corpus::records(500, 0))
-        // the embedder drops case, so none can come back
-        .normalizer(&embedder.normalizer_name(), move |text| normalizing.normalize(text))
         .attack(attack)
         // those who know the defense, not the naive one alone
         .adversary(Adversary::Naive)

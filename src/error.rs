@@ -5,6 +5,8 @@ use std::path::PathBuf;
 pub type BoxError = Box<dyn std::error::Error + Send + Sync + 'static>;
 
 /// Why embosk could not do what it was asked. No message holds a text, a vector's values or a key.
+///
+/// `Display` says everything, the cause included, so `source` goes on behind the cause.
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum Error {
@@ -21,6 +23,15 @@ pub enum Error {
         texts: usize,
         /// How many rows came back.
         rows: usize,
+    },
+    /// The rows of one batch differ in length.
+    Ragged {
+        /// The first row, counted from 0, that has another length than row 0.
+        row: usize,
+        /// How many numbers row 0 has.
+        expected: usize,
+        /// How many that row has.
+        found: usize,
     },
     /// There is nothing to work on.
     Empty(&'static str),
@@ -65,6 +76,12 @@ impl fmt::Display for Error {
             Self::Rows { texts, rows } => {
                 write!(f, "the embedding function was given {texts} texts and returned {rows} rows")
             }
+            Self::Ragged { row, expected, found } => {
+                write!(
+                    f,
+                    "row {row} has {found} numbers, but row 0 has {expected}; make all rows of a batch equally long"
+                )
+            }
             Self::Empty(what) => write!(f, "{what} is empty"),
             Self::Setting(message) => f.write_str(message),
             Self::File { path, line: Some(line), message } => {
@@ -78,10 +95,10 @@ impl fmt::Display for Error {
 impl std::error::Error for Error {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
-            Self::Defense(error) => Some(error),
+            Self::Defense(error) => error.source(),
             #[cfg(feature = "evaluate")]
-            Self::Attack(error) => Some(error),
-            Self::Embedder(error) => Some(error.as_ref()),
+            Self::Attack(error) => error.source(),
+            Self::Embedder(error) => error.source(),
             _ => None,
         }
     }
@@ -109,5 +126,43 @@ impl From<embosk_models::Error> for Error {
             Of::Setting(message) => Self::Setting(message),
             other => Self::Embedder(other.into()),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::error::Error as _;
+
+    use super::*;
+
+    #[derive(Debug)]
+    struct Timeout(std::io::Error);
+
+    impl fmt::Display for Timeout {
+        fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("no answer")
+        }
+    }
+
+    impl std::error::Error for Timeout {
+        fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+            Some(&self.0)
+        }
+    }
+
+    #[test]
+    fn a_cause_is_displayed_and_not_returned_as_source() {
+        let timeout = || Box::new(Timeout(std::io::Error::other("the cable is out")));
+        let errors = [
+            Error::Embedder(timeout()),
+            #[cfg(feature = "evaluate")]
+            Error::Attack(embosk_attacks::Error::Oracle(timeout())),
+        ];
+        for error in errors {
+            assert_eq!(error.to_string(), "the embedding function failed: no answer");
+            assert_eq!(error.source().map(ToString::to_string).as_deref(), Some("the cable is out"));
+        }
+        let refused = Error::Defense(embosk_defenses::Error::NotFinite { row: 3 });
+        assert!(refused.to_string().contains("row 3") && refused.source().is_none());
     }
 }

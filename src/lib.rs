@@ -34,6 +34,8 @@ pub use embosk_models as models;
 pub use error::{BoxError, Error};
 #[cfg(feature = "evaluate")]
 pub use evaluate::Evaluation;
+/// The ndarray that vectors are exchanged in: `Array2` of another version of it is another type.
+pub use ndarray;
 pub use protected::Protected;
 
 /// The README's example, compiled.

@@ -2,16 +2,17 @@ use std::fmt;
 
 use ndarray::{Array2, ArrayViewMut2};
 
-use crate::{Defense, Embedder, Error, Rng, Role, Stack};
+use crate::embedder::{AnyEmbedder, Async, AsyncEmbedder, from_rows};
+use crate::{BoxError, Defense, Embedder, Error, Rng, Role, Stack};
 
-/// An embedding function with defenses behind it: what comes out is protected already.
+/// An embedding function with defenses behind it, so that only protected vectors come out.
 ///
-/// Every call draws fresh randomness from the operating system; there is no seed to set, so a fixed
+/// Every call draws fresh randomness from the operating system. There is no seed to set, so a fixed
 /// one cannot ship by accident.
 ///
-/// It is not an [`Embedder`] itself, for two reasons. Documents and queries may be protected in
-/// different ways, and `embed` would choose between them silently. And whoever embeds twice must see
-/// that protected vectors differ from call to call where a defense is random.
+/// It is not an [`Embedder`] itself, for two reasons. Evaluations and caches rely on an embedder's vectors being
+/// the same each time, and random defenses change them from call to call. And whoever protects vectors twice
+/// should see it in the code.
 ///
 /// ```
 /// use embosk::{BoxError, GaussianNoise, Key, Protected, Rotation};
@@ -22,11 +23,33 @@ use crate::{Defense, Embedder, Error, Rng, Role, Stack};
 /// let key = Key::generate()?;
 /// let protected = Protected::new(embed).with(Rotation::new(&key, 8)?).with(GaussianNoise::new(0.01)?);
 /// assert_eq!(protected.embed_documents(&["a letter", "a bill"])?.dim(), (2, 8));
-/// assert_eq!(protected.embed_queries(&["what do I owe?"])?.dim(), (1, 8));
+/// assert_eq!(protected.embed_queries(&["what do I owe?".to_owned()])?.dim(), (1, 8));
 /// # Ok::<(), embosk::Error>(())
 /// ```
 ///
-/// Vectors that exist already, or come from an async client, are protected in place:
+/// # Async
+/// An async client goes into [`Async`], and then both methods are awaited. No executor is needed beside the one
+/// that polls them:
+///
+/// ```
+/// # use embosk::{BoxError, Protected, Quantization};
+/// use embosk::embedder::Async;
+/// use ndarray::Array2;
+///
+/// async fn embed(texts: Vec<String>) -> Result<Array2<f32>, BoxError> {
+///     Ok(Array2::ones((texts.len(), 8))) // asks a server here
+/// }
+///
+/// # tokio::runtime::Builder::new_current_thread().build()?.block_on(async {
+/// let protected = Protected::new(Async(embed)).with(Quantization::new(8)?);
+/// assert_eq!(protected.embed_documents(&["a letter"]).await?.dim(), (1, 8));
+/// # Ok::<(), embosk::Error>(())
+/// # })?;
+/// # Ok::<(), BoxError>(())
+/// ```
+///
+/// # Vectors that exist already
+/// They are protected in place, as a matrix, as one slice of rows, or as rows:
 ///
 /// ```
 /// # use embosk::{BoxError, Protected, Quantization};
@@ -36,9 +59,17 @@ use crate::{Defense, Embedder, Error, Rng, Role, Stack};
 /// # };
 /// # let protected = Protected::new(embed).with(Quantization::new(1)?);
 ///
-/// let mut vectors = ndarray::array![[3.0_f32, -4.0]];
-/// protected.protect(Role::Document, vectors.view_mut())?;
-/// # assert_eq!(vectors[[0, 0]], -vectors[[0, 1]]);
+/// let mut matrix = ndarray::array![[3.0_f32, -4.0]];
+/// protected.protect(Role::Document, matrix.view_mut())?;
+///
+/// let mut slice = [3.0, -4.0, 1.0, 2.0];
+/// protected.protect_rows(Role::Document, &mut slice, 2)?;
+///
+/// let mut rows = vec![vec![3.0, -4.0], vec![1.0, 2.0]];
+/// protected.protect_vecs(Role::Document, &mut rows)?;
+/// # assert_eq!(matrix[[0, 0]], -matrix[[0, 1]]);
+/// # assert_eq!(slice[..2], [matrix[[0, 0]], matrix[[0, 1]]]);
+/// # assert_eq!(rows.concat(), slice);
 /// # Ok::<(), embosk::Error>(())
 /// ```
 #[derive(Clone)]
@@ -47,12 +78,14 @@ pub struct Protected<E> {
     defenses: Stack,
 }
 
-impl<E> Protected<E> {
-    /// `embedder` without any defense yet.
+impl<E: AnyEmbedder> Protected<E> {
+    /// Wraps `embedder`, without any defense yet.
     pub fn new(embedder: E) -> Self {
         Self { embedder, defenses: Stack::new() }
     }
+}
 
+impl<E> Protected<E> {
     /// Adds `defense`, which may be a whole [`Stack`], after those that are there.
     pub fn with(mut self, defense: impl Defense) -> Self {
         self.defenses.push(defense);
@@ -64,7 +97,7 @@ impl<E> Protected<E> {
         self.defenses.fingerprint()
     }
 
-    /// Whether vectors with the fingerprint `stored` were protected under the keys that are here.
+    /// Checks that vectors with the fingerprint `stored` were protected under the keys that are here.
     ///
     /// # Errors
     /// [`Error::Defense`] where they were not: see [`Stack::check_fingerprint`].
@@ -75,37 +108,106 @@ impl<E> Protected<E> {
     /// Protects `vectors`, `[batch, dim]`, in place.
     ///
     /// # Errors
-    /// [`Error::Defense`] where a defense refuses them; they are then as they were.
+    /// [`Error::Defense`] where a defense refuses them. They are unchanged then.
     pub fn protect(&self, role: Role, vectors: ArrayViewMut2<'_, f32>) -> Result<(), Error> {
         Ok(self.defenses.protect(role, vectors, &mut Rng::from_os()?)?)
+    }
+
+    /// Protects vectors of `dim` numbers each, which lie in `rows` one after the other, in place.
+    ///
+    /// # Errors
+    /// [`Error::Setting`] where `rows` does not hold whole rows, and [`Error::Defense`] where a defense refuses
+    /// them. They are unchanged then.
+    pub fn protect_rows(&self, role: Role, rows: &mut [f32], dim: usize) -> Result<(), Error> {
+        let numbers = rows.len();
+        let whole = if dim == 0 { numbers == 0 } else { numbers.is_multiple_of(dim) };
+        let shape = (numbers.checked_div(dim).unwrap_or(0), dim);
+        match ArrayViewMut2::from_shape(shape, rows) {
+            Ok(rows) if whole => self.protect(role, rows),
+            _ => Err(Error::Setting(format!(
+                "{numbers} numbers do not make whole rows of {dim}; give the dimension that the vectors have"
+            ))),
+        }
+    }
+
+    /// Protects vectors, a row each, in place.
+    ///
+    /// # Errors
+    /// [`Error::Ragged`] where the rows differ in length, and [`Error::Defense`] where a defense refuses them.
+    /// They are unchanged then.
+    pub fn protect_vecs(&self, role: Role, rows: &mut [Vec<f32>]) -> Result<(), Error> {
+        let mut matrix = from_rows(rows)?;
+        self.protect(role, matrix.view_mut())?;
+        for (row, protected) in rows.iter_mut().zip(matrix.rows()) {
+            row.clear();
+            row.extend(protected);
+        }
+        Ok(())
+    }
+
+    /// Protects what the embedder returned for so many texts.
+    fn protected(
+        &self,
+        role: Role,
+        texts: usize,
+        embedded: Result<Array2<f32>, BoxError>,
+    ) -> Result<Array2<f32>, Error> {
+        let mut vectors = embedded.map_err(Error::Embedder)?;
+        if vectors.nrows() != texts {
+            return Err(Error::Rows { texts, rows: vectors.nrows() });
+        }
+        self.protect(role, vectors.view_mut())?;
+        Ok(vectors)
     }
 }
 
 impl<E: Embedder> Protected<E> {
-    /// Embeds texts that are to be searched: protected vectors, `[texts, dim]`.
+    /// Embeds texts that are to be searched, `[texts, dim]`, and protects the vectors.
     ///
     /// # Errors
     /// [`Error::Embedder`] where the embedding function fails, [`Error::Rows`] where it returns more
     /// or fewer rows than texts, and [`Error::Defense`] where a defense refuses them.
-    pub fn embed_documents(&self, texts: &[&str]) -> Result<Array2<f32>, Error> {
+    pub fn embed_documents(&self, texts: &[impl AsRef<str>]) -> Result<Array2<f32>, Error> {
         self.embed(Role::Document, texts)
     }
 
-    /// Embeds texts that search: protected vectors, `[texts, dim]`.
+    /// Embeds texts that search, `[texts, dim]`, and protects the vectors.
     ///
     /// # Errors
     /// As [`embed_documents`](Self::embed_documents).
-    pub fn embed_queries(&self, texts: &[&str]) -> Result<Array2<f32>, Error> {
+    pub fn embed_queries(&self, texts: &[impl AsRef<str>]) -> Result<Array2<f32>, Error> {
         self.embed(Role::Query, texts)
     }
 
-    fn embed(&self, role: Role, texts: &[&str]) -> Result<Array2<f32>, Error> {
-        let mut vectors = self.embedder.embed(texts).map_err(Error::Embedder)?;
-        if vectors.nrows() != texts.len() {
-            return Err(Error::Rows { texts: texts.len(), rows: vectors.nrows() });
-        }
-        self.protect(role, vectors.view_mut())?;
-        Ok(vectors)
+    fn embed(&self, role: Role, texts: &[impl AsRef<str>]) -> Result<Array2<f32>, Error> {
+        let texts: Vec<&str> = texts.iter().map(AsRef::as_ref).collect();
+        self.protected(role, texts.len(), self.embedder.embed(role, &texts))
+    }
+}
+
+impl<E: AsyncEmbedder> Protected<Async<E>> {
+    /// Embeds texts that are to be searched, `[texts, dim]`, and protects the vectors.
+    ///
+    /// The vectors are protected by the task that awaits them, which takes about a microsecond for each.
+    ///
+    /// # Errors
+    /// [`Error::Embedder`] where the embedding function fails, [`Error::Rows`] where it returns more
+    /// or fewer rows than texts, and [`Error::Defense`] where a defense refuses them.
+    pub async fn embed_documents(&self, texts: &[impl AsRef<str>]) -> Result<Array2<f32>, Error> {
+        self.embed(Role::Document, texts).await
+    }
+
+    /// Embeds texts that search, `[texts, dim]`, and protects the vectors.
+    ///
+    /// # Errors
+    /// As [`embed_documents`](Self::embed_documents).
+    pub async fn embed_queries(&self, texts: &[impl AsRef<str>]) -> Result<Array2<f32>, Error> {
+        self.embed(Role::Query, texts).await
+    }
+
+    async fn embed(&self, role: Role, texts: &[impl AsRef<str>]) -> Result<Array2<f32>, Error> {
+        let texts: Vec<&str> = texts.iter().map(AsRef::as_ref).collect();
+        self.protected(role, texts.len(), self.embedder.0.embed(role, &texts).await)
     }
 }
 
@@ -118,7 +220,8 @@ impl<E> fmt::Debug for Protected<E> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{BoxError, GaussianNoise, Key, Rotation};
+    use crate::embedder::ByRole;
+    use crate::{GaussianNoise, Key, Quantization, Rotation};
 
     #[expect(clippy::unnecessary_wraps, reason = "an embedder may fail")]
     fn ones(texts: &[&str]) -> Result<Array2<f32>, BoxError> {
@@ -151,7 +254,7 @@ mod tests {
     #[test]
     fn without_defenses_vectors_pass_through() -> Result<(), Error> {
         assert_eq!(Protected::new(ones).embed_documents(&["a", "b"])?, Array2::<f32>::ones((2, 4)));
-        assert_eq!(Protected::new(ones).embed_documents(&[])?.nrows(), 0);
+        assert_eq!(Protected::new(ones).embed_documents(&[""; 0])?.nrows(), 0);
         Ok(())
     }
 
@@ -176,5 +279,49 @@ mod tests {
         let Err(Error::Defense(embosk_defenses::Error::NotFinite { row: 0 })) = refused else {
             panic!("{refused:?}");
         };
+    }
+
+    #[test]
+    fn the_embedder_is_told_the_role() -> Result<(), Error> {
+        let by_role = ByRole(|role: Role, texts: &[&str]| -> Result<Array2<f32>, BoxError> {
+            Ok(Array2::from_elem((texts.len(), 1), if role == Role::Query { 1.0 } else { 2.0 }))
+        });
+        let protected = Protected::new(by_role);
+        let owned: Vec<String> = Vec::from(["a".to_owned()]);
+        assert_eq!(protected.embed_documents(&["a"])?, ndarray::array![[2.0]]);
+        assert_eq!(protected.embed_queries(&owned)?, ndarray::array![[1.0]]);
+        Ok(())
+    }
+
+    #[test]
+    fn rows_are_protected_as_a_matrix_is() -> Result<(), Error> {
+        let protected = Protected::new(ones).with(Rotation::new(&Key::from_bytes([1; 32]), 3)?);
+        let mut matrix = ndarray::array![[1.0, 2.0, 3.0], [4.0, 5.0, 7.0]];
+        let mut slice = matrix.iter().copied().collect::<Vec<f32>>();
+        let mut rows: Vec<Vec<f32>> = slice.chunks(3).map(<[f32]>::to_vec).collect();
+        protected.protect(Role::Document, matrix.view_mut())?;
+        protected.protect_rows(Role::Document, &mut slice, 3)?;
+        protected.protect_vecs(Role::Document, &mut rows)?;
+        let expected: Vec<f32> = matrix.iter().copied().collect();
+        assert_eq!((&slice, &rows.concat()), (&expected, &expected));
+        protected.protect_vecs(Role::Query, &mut [])?;
+        Ok(())
+    }
+
+    #[test]
+    fn rows_that_are_not_whole_or_equally_long_are_refused_and_unchanged() -> Result<(), Error> {
+        let protected = Protected::new(ones).with(Quantization::new(8)?);
+        let mut slice = [1.0, 2.0, 3.0, 4.0];
+        for dim in [3, 5, 0] {
+            let refused = protected.protect_rows(Role::Document, &mut slice, dim);
+            assert!(matches!(refused, Err(Error::Setting(_))), "{refused:?}");
+        }
+        let mut rows = vec![vec![1.0, 2.0], vec![3.0, 4.0], vec![5.0]];
+        let refused = protected.protect_vecs(Role::Document, &mut rows);
+        assert!(matches!(refused, Err(Error::Ragged { row: 2, expected: 2, found: 1 })), "{refused:?}");
+        rows[2].push(f32::NAN);
+        assert!(matches!(protected.protect_vecs(Role::Document, &mut rows), Err(Error::Defense(_))));
+        assert_eq!((slice, &rows[..2]), ([1.0, 2.0, 3.0, 4.0], &[vec![1.0, 2.0], vec![3.0, 4.0]][..]));
+        Ok(())
     }
 }

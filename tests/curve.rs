@@ -6,12 +6,11 @@
 #[path = "common/lookup.rs"]
 mod lookup;
 
-use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
-use std::rc::Rc;
+use std::sync::{Arc, Mutex};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
@@ -166,7 +165,7 @@ fn words(texts: &[&str]) -> Result<Array2<f32>, BoxError> {
 
 /// Keeps everything, and asks for `more`.
 #[derive(Clone, Default)]
-struct Kept(Rc<RefCell<Pages>>);
+struct Kept(Arc<Mutex<Pages>>);
 
 #[derive(Default)]
 struct Pages {
@@ -183,28 +182,28 @@ struct Pages {
 impl Journal for Kept {
     fn begin(&mut self, settings: &Map<String, Value>, rows: usize) -> Result<(), Error> {
         assert!(rows > 0 && settings.contains_key("corpus_sha256") && !settings.contains_key("defenses"));
-        self.0.borrow_mut().settings.clone_from(settings);
+        self.0.lock().unwrap().settings.clone_from(settings);
         Ok(())
     }
 
     fn undefended(&mut self) -> Option<Undefended> {
-        self.0.borrow().undefended.clone()
+        self.0.lock().unwrap().undefended.clone()
     }
 
     fn finished_undefended(&mut self, undefended: &Undefended) -> Result<(), Error> {
-        let mut pages = self.0.borrow_mut();
+        let mut pages = self.0.lock().unwrap();
         pages.measured += 1;
         pages.undefended = Some(undefended.clone());
         Ok(())
     }
 
     fn known(&mut self, defense: &str, adversary: &str) -> Option<Row> {
-        let pages = self.0.borrow();
+        let pages = self.0.lock().unwrap();
         pages.rows.iter().find(|row| row.defense == defense && row.adversary == adversary).cloned()
     }
 
     fn finished(&mut self, row: &Row) -> Result<(), Error> {
-        let mut pages = self.0.borrow_mut();
+        let mut pages = self.0.lock().unwrap();
         pages.measured += 1;
         pages.rows.push(row.clone());
         match pages.fails_after {
@@ -215,7 +214,7 @@ impl Journal for Kept {
 
     fn next(&mut self, rows: &[Row]) -> Result<Option<Stack>, Error> {
         assert!(!rows.is_empty());
-        Ok(self.0.borrow_mut().more.pop())
+        Ok(self.0.lock().unwrap().more.pop())
     }
 }
 
@@ -248,9 +247,9 @@ fn point_by_point_gives_the_numbers_of_one_evaluation() {
     for stack in stacks() {
         evaluation(&[stack], journal.clone()).unwrap();
     }
-    assert_eq!(journal.0.borrow().measured, 1 + 4 * 2, "the undefended attack is made once");
+    assert_eq!(journal.0.lock().unwrap().measured, 1 + 4 * 2, "the undefended attack is made once");
     let journaled = evaluation(&stacks(), journal.clone()).unwrap();
-    assert_eq!(journal.0.borrow().measured, 9, "nothing is measured twice");
+    assert_eq!(journal.0.lock().unwrap().measured, 9, "nothing is measured twice");
     assert_eq!(whole.to_json().unwrap(), journaled.to_json().unwrap());
 }
 
@@ -258,12 +257,12 @@ fn point_by_point_gives_the_numbers_of_one_evaluation() {
 fn an_evaluation_that_broke_off_goes_on() {
     let whole = evaluation(&stacks(), Kept::default()).unwrap();
     let journal = Kept::default();
-    journal.0.borrow_mut().fails_after = Some(3);
+    journal.0.lock().unwrap().fails_after = Some(3);
     assert!(evaluation(&stacks(), journal.clone()).unwrap_err().to_string().contains("the disk is full"));
-    assert_eq!(journal.0.borrow().rows.len(), 3);
-    journal.0.borrow_mut().fails_after = None;
+    assert_eq!(journal.0.lock().unwrap().rows.len(), 3);
+    journal.0.lock().unwrap().fails_after = None;
     let resumed = evaluation(&stacks(), journal.clone()).unwrap();
-    assert_eq!(journal.0.borrow().measured, 9);
+    assert_eq!(journal.0.lock().unwrap().measured, 9);
     assert_eq!(whole.to_json().unwrap(), resumed.to_json().unwrap());
 }
 
@@ -271,7 +270,7 @@ fn an_evaluation_that_broke_off_goes_on() {
 fn a_journal_may_ask_for_more() {
     let journal = Kept::default();
     let more: Stack = "gaussian(sigma=0.123)".parse().unwrap();
-    journal.0.borrow_mut().more = vec![more.clone()];
+    journal.0.lock().unwrap().more = vec![more.clone()];
     let asked = evaluation(&stacks()[..1], journal).unwrap();
     let given = evaluation(&[stacks()[0].clone(), more], Kept::default()).unwrap();
     assert_eq!(asked.to_json().unwrap(), given.to_json().unwrap());

@@ -8,6 +8,7 @@ use std::path::Path;
 use embosk::attacks::vec2text::Preset;
 use embosk::attacks::vec2text::train::{Budget, Event, Examples, Outputs, Settings, embedder};
 use embosk::embedder::SentenceTransformer;
+use embosk::{Embedder, Role};
 use ndarray::Array2;
 
 const DIM: usize = 12;
@@ -69,7 +70,7 @@ fn the_folder_gives_the_vectors_of_the_training() {
     let texts = examples(200, 40).texts;
     let texts: Vec<&str> = texts.iter().map(String::as_str).collect();
     // weights are stored in half precision
-    let far = furthest(&loaded.embed(&texts).unwrap(), &of_training);
+    let far = furthest(&loaded.embed(Role::Document, &texts).unwrap(), &of_training);
     assert!(far < 1e-3, "{far}");
     assert_eq!(loaded.normalize("Zoë PAYS\t4.50"), "zoe pays 4.50");
     let on_cpu = SentenceTransformer::load_on(place.path(), &candle_core::Device::Cpu).unwrap();
@@ -89,9 +90,9 @@ fn python_gives_the_same_vectors() {
     assert!(goldens.len() >= 20);
     let embedder = SentenceTransformer::load(GOLDEN).unwrap();
     let texts: Vec<&str> = goldens.iter().map(|golden| golden.text.as_str()).collect();
-    let together = embedder.embed(&texts).unwrap();
+    let together = embedder.embed(Role::Document, &texts).unwrap();
     for (row, golden) in goldens.iter().enumerate() {
-        let alone = embedder.embed(&texts[row..=row]).unwrap();
+        let alone = embedder.embed(Role::Document, &texts[row..=row]).unwrap();
         for found in [together.row(row), alone.row(0)] {
             let far = found.iter().zip(&golden.embedding).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
             assert!(far < 1e-5, "row {row}: {far}");

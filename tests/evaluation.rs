@@ -10,7 +10,8 @@ use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use embosk::attacks::{self, Attack, Inversion, Oracle, Ranking};
+use embosk::attacks::{self, Attack, Inversion, Ranking, Resources};
+use embosk::embedder::Normalizer;
 use embosk::evaluate::records::{Split, generate};
 use embosk::evaluate::{Adversary, Corpus, Evaluation, Report, TextScores, Undoing, training_imitation};
 use embosk::{BoxError, Defense, Embedder, GaussianNoise, Key, Quantization, Rng, Role, Rotation, Stack};
@@ -26,7 +27,7 @@ const DIM: usize = 48;
 struct Words(AtomicUsize);
 
 impl Embedder for Words {
-    fn embed(&self, texts: &[&str]) -> Result<Array2<f32>, BoxError> {
+    fn embed(&self, _: Role, texts: &[&str]) -> Result<Array2<f32>, BoxError> {
         self.0.fetch_add(texts.len(), Ordering::Relaxed);
         let mut vectors = Array2::<f32>::zeros((texts.len(), DIM));
         for (text, mut row) in texts.iter().zip(vectors.rows_mut()) {
@@ -53,7 +54,7 @@ fn knowing(corpus: &Corpus) -> Lookup {
 fn evaluation(corpus: &Corpus) -> Evaluation<Arc<Words>> {
     Evaluation::new(Arc::new(Words::default()))
         .corpus(corpus.clone())
-        .normalizer("lowercase", str::to_lowercase)
+        .normalizer(Normalizer::lowercase())
         .samples(40)
         .seed(5)
 }
@@ -199,7 +200,7 @@ fn behind_a_key_averaged_vectors_are_laid_by_clouds() {
 fn noise_under_a_key_is_learnt_as_well_as_fresh_noise() {
     let corpus = Corpus::records(400, 1);
     let padded = |texts: &[&str]| -> Result<Array2<f32>, BoxError> {
-        let vectors = Words::default().embed(texts)?;
+        let vectors = Words::default().embed(Role::Document, texts)?;
         Ok(concatenate![Axis(1), vectors, Array2::zeros((texts.len(), DIM))])
     };
     let noise = |key: bool| {
@@ -208,7 +209,7 @@ fn noise_under_a_key_is_learnt_as_well_as_fresh_noise() {
     };
     let report = Evaluation::new(padded)
         .corpus(corpus.clone())
-        .normalizer("lowercase", str::to_lowercase)
+        .normalizer(Normalizer::lowercase())
         .attack(knowing(&corpus))
         .samples(40)
         .defense(noise(false))
@@ -267,15 +268,18 @@ fn pairs_carry_the_attack_to_another_embedder() {
     let other = |texts: &[&str]| -> Result<Array2<f32>, BoxError> {
         let halves: Vec<String> = texts.iter().map(|text| text.replace(' ', " other")).collect();
         let halves: Vec<&str> = halves.iter().map(String::as_str).collect();
-        let (first, second) = (Words::default().embed(texts)?, Words::default().embed(&halves)?);
+        let (first, second) = (
+            Words::default().embed(Role::Document, texts)?,
+            Words::default().embed(Role::Document, &halves)?,
+        );
         Ok(ndarray::concatenate(Axis(1), &[first.view(), second.view()])?)
     };
     let evaluation = || {
         Evaluation::new(other)
             .corpus(corpus.clone())
-            .surrogate(Words::default(), None)
+            .surrogate(Words::default())
             .attack(knowing(&corpus))
-            .normalizer("lowercase", str::to_lowercase)
+            .normalizer(Normalizer::lowercase())
             .samples(40)
     };
     let report =
@@ -288,7 +292,7 @@ fn pairs_carry_the_attack_to_another_embedder() {
     assert!(!short.conclusive && short.rows[0].leak.is_none(), "two pairs carry nothing over");
     let message = evaluation().adversary(Adversary::Naive).run().unwrap_err().to_string();
     assert!(message.contains("the attack is on a surrogate's"), "{message}");
-    let of_equal_dimension = attacked(&corpus).surrogate(Words::default(), None).adversary(Adversary::Naive);
+    let of_equal_dimension = attacked(&corpus).surrogate(Words::default()).adversary(Adversary::Naive);
     assert!(of_equal_dimension.run().is_err());
     let defaults = evaluation().run().unwrap();
     assert!(defaults.rows.iter().all(|row| row.adversary != "naive"));
@@ -329,15 +333,15 @@ impl Attack for Trained {
     fn invert(
         &self,
         vectors: ArrayView2<'_, f32>,
-        oracle: &Oracle<'_>,
+        resources: &Resources<'_>,
     ) -> Result<Vec<Inversion>, attacks::Error> {
         let protected = |texts: &[&str]| -> Result<Array2<f32>, BoxError> {
-            let mut vectors = oracle(texts)?;
+            let mut vectors = resources.oracle.embed(texts)?;
             let imitation = training_imitation(&self.1).unwrap();
             imitation.protect(Role::Document, vectors.view_mut(), &mut Rng::seeded(1))?;
             Ok(vectors)
         };
-        self.0.invert(vectors, &protected)
+        self.0.invert(vectors, &resources.with_oracle(&protected))
     }
 }
 
@@ -435,19 +439,19 @@ impl Attack for Ranked {
     fn invert(
         &self,
         vectors: ArrayView2<'_, f32>,
-        oracle: &Oracle<'_>,
+        resources: &Resources<'_>,
     ) -> Result<Vec<Inversion>, attacks::Error> {
-        self.invert_ranked_by(vectors, &Ranking { targets: vectors, image: None }, oracle)
+        self.invert_ranked_by(vectors, &Ranking { targets: vectors, image: None }, resources)
     }
 
     fn invert_ranked_by(
         &self,
         _: ArrayView2<'_, f32>,
         &Ranking { targets, image }: &Ranking<'_>,
-        oracle: &Oracle<'_>,
+        resources: &Resources<'_>,
     ) -> Result<Vec<Inversion>, attacks::Error> {
         let texts: Vec<&str> = self.0.iter().map(String::as_str).collect();
-        let vectors = oracle(&texts).map_err(attacks::Error::Oracle)?;
+        let vectors = resources.oracle.embed(&texts).map_err(attacks::Error::Oracle)?;
         let images = image.map(|image| image(vectors.view())).transpose().map_err(attacks::Error::Oracle)?;
         let best = targets.rows().into_iter().map(|target| {
             best(&texts, |text| {
@@ -470,7 +474,7 @@ fn who_knows_the_rounding_ranks_by_what_it_makes_of_a_text() {
     };
     // no coordinate is 0, whose sign would be anybody's guess
     let dense = |texts: &[&str]| -> Result<Array2<f32>, BoxError> {
-        let mut vectors = Words::default().embed(texts)?;
+        let mut vectors = Words::default().embed(Role::Document, texts)?;
         let turn = Rotation::new(&Key::from_bytes([8; 32]), DIM)?;
         turn.protect(Role::Document, vectors.view_mut(), &mut Rng::seeded(0))?;
         Ok(vectors)

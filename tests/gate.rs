@@ -21,7 +21,7 @@ const DIM: usize = 64;
 struct Letters;
 
 impl Embedder for Letters {
-    fn embed(&self, texts: &[&str]) -> Result<Array2<f32>, BoxError> {
+    fn embed(&self, _: Role, texts: &[&str]) -> Result<Array2<f32>, BoxError> {
         let mut vectors = Array2::<f32>::zeros((texts.len(), DIM));
         for (text, mut row) in texts.iter().zip(vectors.rows_mut()) {
             for pair in text.to_lowercase().as_bytes().windows(2) {

@@ -8,6 +8,7 @@ mod common;
 use std::path::Path;
 
 use embosk::embedder::SentenceTransformer;
+use embosk::{Embedder, Role};
 use ndarray::{Array1, Axis};
 
 const REFERENCE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/attacks/models/reference/embedder");
@@ -23,10 +24,10 @@ fn agrees(embedder: &SentenceTransformer, goldens: &str, least: usize) {
     let goldens: Vec<Golden> = serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap();
     assert!(goldens.len() >= least);
     let texts: Vec<&str> = goldens.iter().map(|golden| golden.text.as_str()).collect();
-    let together = embedder.embed(&texts).unwrap();
+    let together = embedder.embed(Role::Document, &texts).unwrap();
     for (row, golden) in goldens.iter().enumerate() {
         let expected = Array1::from(golden.embedding.clone());
-        let alone = embedder.embed(&texts[row..=row]).unwrap();
+        let alone = embedder.embed(Role::Document, &texts[row..=row]).unwrap();
         for found in [together.row(row), alone.index_axis(Axis(0), 0)] {
             let norms = (found.dot(&found) * expected.dot(&expected)).sqrt();
             assert!(found.dot(&expected) / norms > 0.99999, "row {row}");
@@ -49,7 +50,7 @@ fn the_reference_agrees_with_sentence_transformers() {
 #[test]
 fn no_texts_give_no_rows_and_the_normalizer_lower_cases() {
     let embedder = SentenceTransformer::load(REFERENCE).unwrap();
-    assert_eq!(embedder.embed(&[]).unwrap().dim(), (0, 384));
+    assert_eq!(embedder.embed(Role::Document, &[]).unwrap().dim(), (0, 384));
     assert_eq!(embedder.normalize("Zoë met Dr. Ellis"), "zoe met dr. ellis");
 }
 
@@ -92,9 +93,9 @@ fn t5_encoders_agree_with_sentence_transformers() {
     let goldens: Vec<Golden> =
         serde_json::from_slice(&std::fs::read(format!("{folder}/expected.json")).unwrap()).unwrap();
     let texts: Vec<&str> = goldens.iter().map(|golden| golden.text.as_str()).collect();
-    let together = embedder.embed(&texts).unwrap();
+    let together = embedder.embed(Role::Document, &texts).unwrap();
     for (row, golden) in goldens.iter().enumerate() {
-        let alone = embedder.embed(&texts[row..=row]).unwrap();
+        let alone = embedder.embed(Role::Document, &texts[row..=row]).unwrap();
         for found in [together.row(row), alone.index_axis(Axis(0), 0)] {
             let furthest =
                 found.iter().zip(&golden.embedding).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
@@ -109,8 +110,8 @@ fn texts_are_cut_where_the_caller_says() {
     let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/data/sentence-t5");
     let load = || SentenceTransformer::load(folder).unwrap();
     let texts = ["a cab bed.", "a cab bed. a cab bed. a cab bed.", "a cab bed. bed bed bed"];
-    let cut = load().max_length(4).unwrap().embed(&texts).unwrap();
-    let whole = load().embed(&texts).unwrap();
+    let cut = load().max_length(4).unwrap().embed(Role::Document, &texts).unwrap();
+    let whole = load().embed(Role::Document, &texts).unwrap();
     let far = |a: usize, b: usize, of: &ndarray::Array2<f32>| {
         of.row(a).iter().zip(of.row(b)).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max)
     };

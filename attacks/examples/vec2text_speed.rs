@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use embosk_attacks::vec2text::Vec2Text;
-use embosk_attacks::{Attack, BoxError};
+use embosk_attacks::{Attack, BoxError, Resources};
 use ndarray::{Array1, Array2};
 
 fn main() -> Result<(), BoxError> {
@@ -26,12 +26,13 @@ fn main() -> Result<(), BoxError> {
     let targets = targets(&std::fs::read(folder.join("targets.f32"))?, attack.dimension())?;
     forget_peak();
     let (embedder, began) = (Cell::new(Duration::ZERO), Instant::now());
-    let found = attack.invert(targets.view(), &|texts| {
+    let oracle = |texts: &[&str]| {
         let began = Instant::now();
         let vectors = embed(texts, attack.dimension());
         embedder.set(embedder.get() + began.elapsed());
         Ok(vectors)
-    })?;
+    };
+    let found = attack.invert(targets.view(), &Resources::new(&oracle))?;
     let seconds = began.elapsed().saturating_sub(embedder.get()).as_secs_f64();
     let texts: Vec<&[String]> = found.iter().map(|it| it.steps.as_slice()).collect();
     println!("{}", serde_json::json!({ "seconds": seconds, "peak_mib": peak_mib(), "steps": texts }));

@@ -5,6 +5,8 @@ use std::path::PathBuf;
 pub type BoxError = Box<dyn std::error::Error + Send + Sync + 'static>;
 
 /// Why an attack could not run. No message holds a text or a vector's values.
+///
+/// `Display` says everything, the cause included, so `source` goes on behind the cause.
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum Error {
@@ -72,6 +74,37 @@ impl From<embosk_models::Error> for Error {
             Of::Setting(message) => Self::Setting(message),
             Of::Model(error) => Self::Model(error),
             other => Self::Model(other.into()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::error::Error as _;
+
+    use super::*;
+
+    #[derive(Debug)]
+    struct Outer(std::io::Error);
+
+    impl fmt::Display for Outer {
+        fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("no answer")
+        }
+    }
+
+    impl std::error::Error for Outer {
+        fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+            Some(&self.0)
+        }
+    }
+
+    #[test]
+    fn a_cause_is_displayed_and_not_returned_as_source() {
+        let outer = || Box::new(Outer(std::io::Error::other("the cable is out")));
+        for error in [Error::Oracle(outer()), Error::Model(outer())] {
+            assert!(error.to_string().ends_with("failed: no answer"), "{error}");
+            assert_eq!(error.source().map(ToString::to_string).as_deref(), Some("the cable is out"));
         }
     }
 }

@@ -5,6 +5,7 @@ use embosk::embedder::SentenceTransformer;
 use embosk::evaluate::corpus::read_texts;
 use ndarray::{Array2, s};
 
+use super::protect::Role;
 use super::{CliError, files, models, progress};
 
 /// Texts that go to the embedder together; it sorts them by length and spreads them over the cores.
@@ -16,6 +17,9 @@ pub(crate) struct Args {
     /// A sentence-transformers folder, its name on the hub, or the embedder that is shipped.
     #[arg(long, default_value = models::REFERENCE, value_name = "E")]
     embedder: String,
+    /// Whether the texts are stored and searched, or search.
+    #[arg(long, value_enum, default_value_t = Role::Document)]
+    role: Role,
     /// The texts, one a line; an empty line is an empty text.
     #[arg(long, value_name = "TEXTS.txt")]
     input: PathBuf,
@@ -31,17 +35,21 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode, CliError> {
         return Err(files::bad(&args.input, "it is empty; there is nothing to embed"));
     }
     let embedder = models::embedder(&args.embedder)?;
-    files::write_npy(&args.output, &embed(&embedder, &texts)?)?;
+    files::write_npy(&args.output, &embed(&embedder, args.role.into(), &texts)?)?;
     Ok(ExitCode::SUCCESS)
 }
 
 /// All vectors, `[texts, dim]`, with progress.
-pub(crate) fn embed(embedder: &SentenceTransformer, texts: &[String]) -> Result<Array2<f32>, CliError> {
+pub(crate) fn embed(
+    embedder: &SentenceTransformer,
+    role: embosk::Role,
+    texts: &[String],
+) -> Result<Array2<f32>, CliError> {
     let bar = progress::bar("embedding", texts.len());
     let mut vectors = Array2::zeros((texts.len(), embedder.dimension()));
     for (index, batch) in texts.chunks(BATCH).enumerate() {
         let batch: Vec<&str> = batch.iter().map(String::as_str).collect();
-        let rows = embedder.embed(&batch).map_err(|error| embosk::Error::Embedder(error.into()))?;
+        let rows = embedder.embed(role, &batch).map_err(embosk::Error::Embedder)?;
         vectors.slice_mut(s![index * BATCH..index * BATCH + batch.len(), ..]).assign(&rows);
         bar.inc(batch.len() as u64);
     }

@@ -2,9 +2,10 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::ValueEnum;
+use embosk::Role;
 use embosk::attacks::vec2text::Vec2Text;
-use embosk::attacks::{Attack, Inversion};
-use embosk::embedder::SentenceTransformer;
+use embosk::attacks::{Attack, Inversion, Resources};
+use embosk::embedder::{OracleOf, SentenceTransformer};
 use embosk::evaluate::corpus::read_texts;
 use embosk::models::linear::Precision;
 use embosk::models::threads::threads;
@@ -115,7 +116,7 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode, CliError> {
     let embedder = if args.paper { embedder.max_length(attack.max_length())? } else { embedder };
     let vectors = match (vectors, &texts) {
         (Some(vectors), _) => vectors,
-        (None, texts) => embed::embed(&embedder, texts.as_deref().unwrap_or_default())?,
+        (None, texts) => embed::embed(&embedder, Role::Document, texts.as_deref().unwrap_or_default())?,
     };
     invert(args.format, &attack, &embedder, texts.as_deref(), &vectors)
 }
@@ -137,9 +138,10 @@ fn invert(
     vectors: &Array2<f32>,
 ) -> Result<ExitCode, CliError> {
     let bar = progress::bar("inverting", vectors.nrows());
+    let oracle = OracleOf(embedder);
     let (mut helped, mut gain) = (0, 0.0);
     for (index, batch) in vectors.axis_chunks_iter(Axis(0), BATCH).enumerate() {
-        let inversions = attack.invert(batch, &|texts| Ok(embedder.embed(texts)?))?;
+        let inversions = attack.invert(batch, &Resources::new(&oracle))?;
         let text = |row: usize| texts.map(|texts| texts[index * BATCH + row].as_str());
         let lines: String =
             inversions.iter().enumerate().map(|(row, found)| line(format, text(row), found)).collect();

@@ -78,11 +78,9 @@ pub(crate) struct Cache {
 }
 
 impl Cache {
-    pub(crate) fn embeddings(&self, embedder: &SentenceTransformer) -> Result<EmbeddingCache, CliError> {
-        // a GPU's products are less exact
-        let device = if embedder.device().is_cpu() { "" } else { " on a GPU" };
-        let identity = format!("{}{device}", embedder.hash());
-        Ok(EmbeddingCache::new(self.cache.join("embeddings"), identity)?)
+    /// The folder of embeddings.
+    pub(crate) fn embeddings(&self) -> Result<EmbeddingCache, CliError> {
+        Ok(EmbeddingCache::new(self.cache.join("embeddings"))?)
     }
 
     /// The folder of hypotheses.

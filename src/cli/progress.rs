@@ -1,9 +1,7 @@
 //! What goes on, on stderr, while a person watches: nothing where stderr is no terminal, and nothing
 //! with `--quiet`. `--verbose` says in lines that stay what is finished.
 
-use std::cell::Cell;
-use std::rc::Rc;
-use std::sync::OnceLock;
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 use embosk::evaluate::{Journal, Report, Row, Undefended};
@@ -72,35 +70,36 @@ pub(crate) fn shown(bar: ProgressBar) -> ProgressBar {
 #[derive(Clone)]
 pub(crate) struct Course {
     bar: ProgressBar,
-    counts: Rc<Counts>,
+    counts: Arc<Mutex<Counts>>,
 }
 
 struct Counts {
-    total: Cell<usize>,
-    done: Cell<usize>,
+    total: usize,
+    done: usize,
     /// Of those done, how many took time; the rest were known.
-    measured: Cell<usize>,
-    began: Cell<Instant>,
+    measured: usize,
+    began: Instant,
 }
 
 impl Course {
     pub(crate) fn new() -> Self {
-        let counts = Counts {
-            total: Cell::new(0),
-            done: Cell::new(0),
-            measured: Cell::new(0),
-            began: Cell::new(Instant::now()),
-        };
-        Self { bar: spinner(), counts: Rc::new(counts) }
+        let counts = Counts { total: 0, done: 0, measured: 0, began: Instant::now() };
+        Self { bar: spinner(), counts: Arc::new(Mutex::new(counts)) }
+    }
+
+    /// Numbers are whole between any two of them, so a thread that panicked leaves nothing broken.
+    fn counts(&self) -> MutexGuard<'_, Counts> {
+        self.counts.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// What is done now.
     pub(crate) fn say(&self, message: &str) {
-        self.bar.set_message(match self.counts.total.get() {
+        let counts = self.counts();
+        self.bar.set_message(match counts.total {
             0 => message.to_owned(),
             total => {
-                let row = (self.counts.done.get() + 1).min(total);
-                format!("{row} of {total}{} · {message}", self.rest())
+                let row = (counts.done + 1).min(total);
+                format!("{row} of {total}{} · {message}", counts.rest())
             }
         });
     }
@@ -115,44 +114,47 @@ impl Course {
 
     /// A row that was known, or one more than was planned.
     pub(crate) fn known(&self) {
-        self.counts.done.set(self.counts.done.get() + 1);
+        self.counts().done += 1;
     }
 
     pub(crate) fn plan_more(&self, rows: usize) {
-        self.counts.total.set(self.counts.total.get() + rows);
+        self.counts().total += rows;
     }
 
     pub(crate) fn finish(&self) {
         self.bar.finish_and_clear();
     }
 
-    /// Says nothing before the first row is there to go by.
-    fn rest(&self) -> String {
-        let measured = self.counts.measured.get();
-        let left = self.counts.total.get().saturating_sub(self.counts.done.get());
-        if measured == 0 || left == 0 {
-            return String::new();
-        }
-        let each = self.counts.began.get().elapsed().as_secs_f64() / measured as f64;
-        format!(", about {} left", duration(each * left as f64))
-    }
-
     fn step(&self, what: &str) {
-        self.counts.done.set(self.counts.done.get() + 1);
-        self.counts.measured.set(self.counts.measured.get() + 1);
+        let mut counts = self.counts();
+        counts.done += 1;
+        counts.measured += 1;
         if level() == Level::Verbose {
-            let elapsed = duration(self.counts.began.get().elapsed().as_secs_f64());
-            let (done, total) = (self.counts.done.get(), self.counts.total.get());
+            let elapsed = duration(counts.began.elapsed().as_secs_f64());
+            let (done, total) = (counts.done, counts.total);
             self.bar.suspend(|| remark(&format!("{done} of {total}, after {elapsed}: {what}")));
         }
+    }
+}
+
+impl Counts {
+    /// Says nothing before the first row is there to go by.
+    fn rest(&self) -> String {
+        let left = self.total.saturating_sub(self.done);
+        if self.measured == 0 || left == 0 {
+            return String::new();
+        }
+        let each = self.began.elapsed().as_secs_f64() / self.measured as f64;
+        format!(", about {} left", duration(each * left as f64))
     }
 }
 
 impl Journal for Course {
     /// The undefended attack counts as one row more.
     fn begin(&mut self, settings: &Map<String, Value>, rows: usize) -> Result<(), embosk::Error> {
-        self.counts.total.set(rows + usize::from(settings.contains_key("attack")));
-        self.counts.began.set(Instant::now());
+        let mut counts = self.counts();
+        counts.total = rows + usize::from(settings.contains_key("attack"));
+        counts.began = Instant::now();
         Ok(())
     }
 

@@ -24,8 +24,9 @@ pub(crate) struct Args {
     output: PathBuf,
 }
 
+/// What vectors are for, as it is written.
 #[derive(Debug, Clone, Copy, ValueEnum)]
-enum Role {
+pub(crate) enum Role {
     Document,
     Query,
 }

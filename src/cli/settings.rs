@@ -62,25 +62,17 @@ impl Settings {
     pub(crate) fn prepare_on(&self, corpus: Corpus, cache: &Cache) -> Result<Prepared, CliError> {
         let embedder = Arc::new(models::embedder(&self.embedder)?);
         let surrogate = self.surrogate.as_deref().map(models::embedder).transpose()?.map(Arc::new);
-        // what the attack can give back is what its embedder sees
         let attacked = Arc::clone(surrogate.as_ref().unwrap_or(&embedder));
-        let normalizing = Arc::clone(&attacked);
         let mut evaluation = Evaluation::new(Arc::clone(&embedder))
             .corpus(corpus)
-            .normalizer(&attacked.normalizer_name(), move |text| normalizing.normalize(text))
-            .note("embedder", embedder.to_string())
-            .note("embedder_sha256", embedder.hash())
             .samples(self.samples)
             .seed(self.seed)
-            .cache(cache.embeddings(&embedder)?);
+            .cache(cache.embeddings()?);
         for stack in self.stacks_or_usual(embedder.dimension())? {
             evaluation = evaluation.defense(stack);
         }
         if let Some(surrogate) = surrogate {
-            evaluation = evaluation
-                .note("surrogate", surrogate.to_string())
-                .note("surrogate_sha256", surrogate.hash())
-                .surrogate(Arc::clone(&surrogate), Some(cache.embeddings(&surrogate)?));
+            evaluation = evaluation.surrogate(surrogate);
         }
         self.attackers(evaluation, &embedder, &attacked)
     }

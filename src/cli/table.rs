@@ -211,6 +211,9 @@ fn notes(report: &Report) -> String {
             bleu(floor.bleu)
         );
     }
+    for warning in &report.warnings {
+        let _ = writeln!(text, "WARNING: {warning}.");
+    }
     let _ = writeln!(text, "signature: {}", signature(report));
     if let Some(reason) = &report.reason {
         let _ = writeln!(text, "INCONCLUSIVE: {reason}.");

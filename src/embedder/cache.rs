@@ -7,55 +7,56 @@ use ndarray::{Array2, ArrayViewMut2, Axis, s};
 use sha2::{Digest, Sha256};
 
 use super::Embedder;
-use crate::{Error, partial};
+use crate::{Error, Role, partial};
 
 /// Texts a file: a killed run loses at most this much work.
 const CHUNK: usize = 4096;
 /// Texts that are embedded before progress is told of.
 const PIECE: usize = 1024;
 
-/// A folder of embeddings, a file for every 4,096 texts, named by what it holds.
+/// A folder of embeddings, for any number of embedders: a file for every 4,096 texts, named by what it holds.
 ///
-/// A file's name is the SHA-256 of the embedder's identity and the texts, its content the vectors
-/// as little-endian `f32`, row after row. Files are written whole or not at all; what killed processes left
-/// half written is removed when the folder is opened: after a minute where Linux tells that they are gone,
-/// else after an hour.
+/// A file's name is the SHA-256 of the embedder's [identity](super::Identity) and the texts, and of the role where the embedder
+/// has roles. Its content is the vectors as little-endian `f32`, row after row. Files are written whole or not at
+/// all. Opening the folder removes what killed processes left half written: after a minute where Linux says that
+/// they are gone, else after an hour.
 #[derive(Debug, Clone)]
 pub struct EmbeddingCache {
     dir: PathBuf,
-    identity: String,
 }
 
 impl EmbeddingCache {
-    /// Caches in `dir`, which is made where it is missing. `identity` tells one embedder from
-    /// another: the hash of its weights, or its address and model.
+    /// Caches in `dir`, and creates it where it is missing.
     ///
     /// # Errors
-    /// [`Error::File`] when the folder cannot be made.
-    pub fn new(dir: impl Into<PathBuf>, identity: impl Into<String>) -> Result<Self, Error> {
+    /// [`Error::File`] when the folder cannot be created.
+    pub fn new(dir: impl Into<PathBuf>) -> Result<Self, Error> {
         let dir = dir.into();
         fs::create_dir_all(&dir).map_err(|error| Error::file(&dir, error))?;
         partial::remove_stale(&dir);
-        Ok(Self { dir, identity: identity.into() })
+        Ok(Self { dir })
     }
 
-    /// Embeds `texts`, `[texts, dim]`, reading from disk what is there; `progress` is told again and again
-    /// how many texts are done.
+    /// Embeds `texts` in a role, `[texts, dim]`, and reads from disk what is there. `progress` is told again and
+    /// again how many texts are done.
     ///
     /// # Errors
-    /// What the embedder fails with, and files that cannot be written.
+    /// [`Error::Setting`] where the embedder has no identity, whatever the embedder fails with, and
+    /// [`Error::File`] for files that cannot be written.
     pub fn embed(
         &self,
         embedder: &dyn Embedder,
+        role: Role,
         texts: &[&str],
         mut progress: impl FnMut(usize),
     ) -> Result<Array2<f32>, Error> {
+        let key = key(embedder, role)?;
         let mut vectors: Option<Array2<f32>> = None;
         for (index, chunk) in texts.chunks(CHUNK).enumerate() {
-            let path = self.dir.join(self.file_name(chunk));
+            let path = self.dir.join(file_name(&key, chunk));
             let rows = match read(&path, chunk.len()) {
                 Some(rows) => rows,
-                None => embed_to(&path, embedder, chunk, |done| progress(index * CHUNK + done))?,
+                None => embed_to(&path, embedder, role, chunk, |done| progress(index * CHUNK + done))?,
             };
             let all = vectors.get_or_insert_with(|| Array2::zeros((texts.len(), rows.ncols())));
             let start = index * CHUNK;
@@ -64,16 +65,33 @@ impl EmbeddingCache {
         }
         vectors.ok_or(Error::Empty("the list of texts to embed"))
     }
+}
 
-    fn file_name(&self, texts: &[&str]) -> String {
-        let mut hash = Sha256::new();
-        for part in std::iter::once(self.identity.as_str()).chain(texts.iter().copied()) {
-            hash.update((part.len() as u64).to_le_bytes());
-            hash.update(part);
-        }
-        let name: String = hash.finalize().iter().take(16).map(|byte| format!("{byte:02x}")).collect();
-        format!("{name}.f32")
+/// What tells the vectors of one embedder, and of one role where it has roles, from others.
+fn key(embedder: &dyn Embedder, role: Role) -> Result<String, Error> {
+    let identity = embedder.identity().ok_or_else(|| {
+        Error::Setting(
+            "the embedder does not say which one it is, so its vectors cannot be cached; implement \
+             `Embedder::identity`, wrap it in `Described`, or use no cache"
+                .into(),
+        )
+    })?;
+    let key = identity.cache_key();
+    Ok(match (embedder.has_roles(), role) {
+        (false, _) => key,
+        (true, Role::Document) => format!("{key} for documents"),
+        (true, Role::Query) => format!("{key} for queries"),
+    })
+}
+
+fn file_name(key: &str, texts: &[&str]) -> String {
+    let mut hash = Sha256::new();
+    for part in std::iter::once(key).chain(texts.iter().copied()) {
+        hash.update((part.len() as u64).to_le_bytes());
+        hash.update(part);
     }
+    let name: String = hash.finalize().iter().take(16).map(|byte| format!("{byte:02x}")).collect();
+    format!("{name}.f32")
 }
 
 fn assign(mut target: ArrayViewMut2<'_, f32>, rows: &Array2<f32>, path: &Path) -> Result<(), Error> {
@@ -87,12 +105,13 @@ fn assign(mut target: ArrayViewMut2<'_, f32>, rows: &Array2<f32>, path: &Path) -
 fn embed_to(
     path: &Path,
     embedder: &dyn Embedder,
+    role: Role,
     texts: &[&str],
     mut progress: impl FnMut(usize),
 ) -> Result<Array2<f32>, Error> {
     let mut pieces = Vec::new();
     for piece in texts.chunks(PIECE) {
-        let rows = embedder.embed(piece).map_err(Error::Embedder)?;
+        let rows = embedder.embed(role, piece).map_err(Error::Embedder)?;
         if rows.nrows() != piece.len() {
             return Err(Error::Rows { texts: piece.len(), rows: rows.nrows() });
         }
@@ -126,36 +145,71 @@ fn read(path: &Path, rows: usize) -> Option<Array2<f32>> {
 mod tests {
     use std::sync::atomic::{AtomicUsize, Ordering};
 
+    use super::super::{ByRole, Described, Identity};
     use super::*;
     use crate::BoxError;
+
+    fn named(name: &str, embedder: impl Embedder) -> impl Embedder {
+        Described::new(embedder).identity(Identity::new("", name))
+    }
 
     #[test]
     fn no_text_is_embedded_twice_and_a_damaged_file_is_made_again() {
         let asked = AtomicUsize::new(0);
-        let embedder = |texts: &[&str]| -> Result<Array2<f32>, BoxError> {
+        let lengths = |texts: &[&str]| -> Result<Array2<f32>, BoxError> {
             asked.fetch_add(texts.len(), Ordering::Relaxed);
             Ok(Array2::from_shape_fn((texts.len(), 2), |(row, at)| (texts[row].len() + at) as f32))
         };
         let texts: Vec<String> = (0..CHUNK + 10).map(|n| "x".repeat(n % 50)).collect();
         let texts: Vec<&str> = texts.iter().map(String::as_str).collect();
         let place = tempfile::tempdir().unwrap();
-        let cache = EmbeddingCache::new(place.path(), "lengths").unwrap();
-        let embed = |cache: &EmbeddingCache| {
+        let cache = EmbeddingCache::new(place.path()).unwrap();
+        let embed = |name: &str, role: Role| {
             asked.store(0, Ordering::Relaxed);
             let mut told = Vec::new();
-            let vectors = cache.embed(&embedder, &texts, |done| told.push(done)).unwrap();
+            let vectors = cache.embed(&named(name, lengths), role, &texts, |done| told.push(done)).unwrap();
             assert!(told.is_sorted() && told.last() == Some(&texts.len()));
             (vectors, asked.load(Ordering::Relaxed))
         };
-        let (first, count) = embed(&cache);
+        let (first, count) = embed("lengths", Role::Document);
         assert_eq!(count, texts.len());
         assert_eq!(first[[CHUNK + 3, 1]] as usize, texts[CHUNK + 3].len() + 1);
-        assert_eq!(embed(&cache), (first.clone(), 0));
-        let file = cache.file_name(&texts[..CHUNK]);
+        assert_eq!(embed("lengths", Role::Document), (first.clone(), 0));
+        assert_eq!(embed("lengths", Role::Query), (first.clone(), 0), "it has no roles");
+        let file = file_name("lengths", &texts[..CHUNK]);
         let whole = fs::read(place.path().join(&file)).unwrap();
         fs::write(place.path().join(&file), &whole[..100]).unwrap();
-        assert_eq!(embed(&cache), (first.clone(), CHUNK));
+        assert_eq!(embed("lengths", Role::Document), (first.clone(), CHUNK));
         // another embedder shares nothing
-        assert_eq!(embed(&EmbeddingCache::new(place.path(), "others").unwrap()).1, texts.len());
+        assert_eq!(embed("others", Role::Document).1, texts.len());
+    }
+
+    #[test]
+    fn roles_are_kept_apart_where_an_embedder_has_them() {
+        let by_role = ByRole(|role: Role, texts: &[&str]| -> Result<Array2<f32>, BoxError> {
+            Ok(Array2::from_elem((texts.len(), 1), f32::from(u8::from(role == Role::Query))))
+        });
+        let place = tempfile::tempdir().unwrap();
+        let cache = EmbeddingCache::new(place.path()).unwrap();
+        let embedder = named("by role", by_role);
+        for _ in 0..2 {
+            for (role, value) in [(Role::Document, 0.0), (Role::Query, 1.0)] {
+                let vectors = cache.embed(&embedder, role, &["a"], |_| ()).unwrap();
+                assert_eq!(vectors, Array2::from_elem((1, 1), value));
+            }
+        }
+    }
+
+    /// Folders of embeddings outlive an upgrade.
+    #[test]
+    fn the_names_of_files_are_a_format() {
+        let nothing = |_: &[&str]| -> Result<Array2<f32>, BoxError> { Err("not asked".into()) };
+        let key = |embedder: &dyn Embedder| super::key(embedder, Role::Document).unwrap();
+        assert_eq!(key(&named("0a1b", nothing)), "0a1b");
+        let on_gpu = Described::new(nothing).identity(Identity::new("", "0a1b").on("a GPU"));
+        assert_eq!(key(&on_gpu), "0a1b on a GPU");
+        assert_eq!(file_name("0a1b", &["one", "two"]), "2e9146b97394fa1fb15d97cac70b450e.f32");
+        let message = super::key(&nothing, Role::Query).unwrap_err().to_string();
+        assert!(message.contains("cannot be cached"), "{message}");
     }
 }

@@ -4,12 +4,30 @@ use candle_core::Device;
 use embosk_models::SentenceTransformer;
 use ndarray::Array2;
 
-use super::Embedder;
-use crate::{BoxError, Error};
+use super::{Embedder, Identity, Normalizer};
+use crate::{BoxError, Error, Role};
 
 impl Embedder for SentenceTransformer {
-    fn embed(&self, texts: &[&str]) -> Result<Array2<f32>, BoxError> {
+    fn embed(&self, _: Role, texts: &[&str]) -> Result<Array2<f32>, BoxError> {
         Ok(SentenceTransformer::embed(self, texts)?)
+    }
+
+    fn dimension(&self) -> Option<usize> {
+        Some(self.dimension())
+    }
+
+    fn normalizer(&self) -> Option<Normalizer> {
+        Some(Normalizer::new(self.normalizer_name(), self.normalizing()))
+    }
+
+    fn identity(&self) -> Option<Identity> {
+        let identity = Identity::new(self.to_string(), self.hash());
+        // a GPU's products are less exact
+        Some(if self.device().is_cpu() { identity } else { identity.on("a GPU") })
+    }
+
+    fn has_unit_norm(&self) -> Option<bool> {
+        self.is_normalized().then_some(true)
     }
 }
 

@@ -7,16 +7,17 @@ use ndarray::{Array2, Axis};
 use super::adversary::Adversary;
 use super::oracle::{check_finite, embed_all};
 use super::records::{Split, generate};
-use super::{Corpus, Evaluation, Surrogate};
-use crate::embedder::EmbeddingCache;
-use crate::{Embedder, Error};
+use super::{Corpus, Evaluation};
+use crate::{Embedder, Error, Role};
 
 /// All that is embedded before anything is protected.
 pub(super) struct Clean {
     pub(super) documents: TextVectors,
     pub(super) queries: Array2<f32>,
-    /// Of texts of the attacker's own, of the kind that is stored; without rows until they are needed.
+    /// Of the attacker's own texts, of the kind that is stored; without rows until they are needed.
     pub(super) own: TextVectors,
+    /// These texts, row by row.
+    own_texts: Vec<String>,
     /// Whether these are documents too, though not attacked ones.
     pub(super) own_is_spare: bool,
 }
@@ -40,12 +41,13 @@ impl TextVectors {
         self.surrogate.is_some()
     }
 
+    /// Embeds documents.
     fn embed<E: Embedder>(evaluation: &Evaluation<E>, what: &str, texts: &[String]) -> Result<Self, Error> {
-        let stored = embed(evaluation, (&evaluation.embedder, evaluation.cache.as_ref()), what, texts)?;
+        let stored = embed(evaluation, &evaluation.embedder, Role::Document, what, texts)?;
         let surrogate = match &evaluation.surrogate {
-            Some(Surrogate { embedder, cache }) => {
+            Some(embedder) => {
                 let what = format!("{what} by the surrogate");
-                Some(embed(evaluation, (embedder.as_ref(), cache.as_ref()), &what, texts)?)
+                Some(embed(evaluation, embedder.as_ref(), Role::Document, &what, texts)?)
             }
             None => None,
         };
@@ -64,9 +66,7 @@ impl Clean {
         let documents = TextVectors::embed(evaluation, "documents", corpus.texts())?;
         let queries = match corpus.queries() {
             [] => Array2::zeros((0, documents.stored.ncols())),
-            queries => {
-                embed(evaluation, (&evaluation.embedder, evaluation.cache.as_ref()), "queries", queries)?
-            }
+            queries => embed(evaluation, &evaluation.embedder, Role::Query, "queries", queries)?,
         };
         if queries.ncols() != documents.stored.ncols() {
             return Err(Error::Embedder(
@@ -74,7 +74,7 @@ impl Clean {
             ));
         }
         let own = documents.select(&[]);
-        Ok(Self { documents, queries, own, own_is_spare: false })
+        Ok(Self { documents, queries, own, own_texts: Vec::new(), own_is_spare: false })
     }
 
     /// Embeds the attacker's own texts, or takes the vectors of `spare` documents for them.
@@ -82,15 +82,28 @@ impl Clean {
         self,
         evaluation: &Evaluation<E>,
         own: &OwnTexts,
-        spare: &[usize],
+        (corpus, spare): (&Corpus, &[usize]),
     ) -> Result<Self, Error> {
         let own_is_spare = own.is_spare();
-        let own = match own {
+        let (own, own_texts) = match own {
             OwnTexts::Texts(texts) if texts.is_empty() => return Ok(self),
-            OwnTexts::Texts(texts) => TextVectors::embed(evaluation, "the attacker's texts", texts)?,
-            OwnTexts::Spare => self.documents.select(spare),
+            OwnTexts::Texts(texts) => {
+                (TextVectors::embed(evaluation, "the attacker's texts", texts)?, texts.clone())
+            }
+            OwnTexts::Spare => {
+                let texts = spare.iter().map(|&document| corpus.texts()[document].clone()).collect();
+                (self.documents.select(spare), texts)
+            }
         };
-        Ok(Self { own, own_is_spare, ..self })
+        Ok(Self { own, own_texts, own_is_spare, ..self })
+    }
+
+    /// The attacker's own texts as an attack is given them; none where there are none.
+    pub(super) fn own_texts(&self) -> Result<Option<embosk_attacks::OwnTexts<'_>>, Error> {
+        if self.own_texts.is_empty() {
+            return Ok(None);
+        }
+        Ok(Some(embosk_attacks::OwnTexts::new(&self.own_texts, self.own.attackable().view())?))
     }
 }
 
@@ -103,12 +116,20 @@ pub(super) enum OwnTexts {
 }
 
 impl OwnTexts {
-    /// As many as `adversaries` need: those that the evaluation was given, records where the corpus is
-    /// made of them, or else spare documents.
-    pub(super) fn gather<E>(evaluation: &Evaluation<E>, corpus: &Corpus, adversaries: &[Adversary]) -> Self {
-        let normalize = |text: &str| evaluation.normalizer.apply(text);
+    /// Gathers as many as `adversaries` and the attacks want: those that the evaluation was given, records where
+    /// the corpus is made of them, or else spare documents.
+    pub(super) fn gather<E: Embedder>(
+        evaluation: &Evaluation<E>,
+        corpus: &Corpus,
+        adversaries: &[Adversary],
+    ) -> Self {
+        let comparison = evaluation.comparison();
+        let normalize = |text: &str| comparison.apply(text);
         let mut seen: HashSet<String> = corpus.texts().iter().map(|text| normalize(text)).collect();
-        let wanted = adversaries.iter().map(|adversary| adversary.own_texts_wanted()).max().unwrap_or(0);
+        let attacks = evaluation.attack.iter().chain(&evaluation.retrained);
+        let by_attacks = attacks.map(|attack| attack.own_texts_wanted());
+        let by_adversaries = adversaries.iter().map(|adversary| adversary.own_texts_wanted());
+        let wanted = by_adversaries.chain(by_attacks).max().unwrap_or(0);
         let mut take = |texts: &mut dyn Iterator<Item = String>| {
             Self::Texts(texts.filter(|text| seen.insert(normalize(text))).take(wanted).collect())
         };
@@ -151,13 +172,14 @@ impl OwnTexts {
 
 fn embed<E>(
     evaluation: &Evaluation<E>,
-    (embedder, cache): (&dyn Embedder, Option<&EmbeddingCache>),
+    embedder: &dyn Embedder,
+    role: Role,
     what: &str,
     texts: &[String],
 ) -> Result<Array2<f32>, Error> {
     let tell = |done| (evaluation.progress)(&format!("embedding {what}: {done} of {}", texts.len()));
     tell(0);
-    let Some(cache) = cache else { return embed_all(embedder, texts, tell) };
+    let Some(cache) = &evaluation.cache else { return embed_all(embedder, role, texts, tell) };
     let texts: Vec<&str> = texts.iter().map(String::as_str).collect();
-    check_finite(cache.embed(embedder, &texts, tell)?)
+    check_finite(cache.embed(embedder, role, &texts, tell)?)
 }

@@ -13,6 +13,7 @@ mod chosen;
 mod clean;
 pub mod corpus;
 mod journal;
+mod known;
 mod linkage;
 mod oracle;
 mod outcome;
@@ -43,13 +44,18 @@ pub use privacy::training_imitation;
 pub use report::{AttackScores, Example, QueryScores, Report, RetrievalScores, Row, TextScores, Undefended};
 pub use sweep::Sweep;
 
-use crate::embedder::EmbeddingCache;
+use crate::embedder::{EmbeddingCache, Normalizer};
 use crate::{Embedder, Error};
 
 /// How many texts are attacked where nothing else is said.
 pub const SAMPLES: usize = 200;
 
 /// Measures defenses on an embedder: what an attack still recovers, and what is left of retrieval.
+///
+/// The embedder says how texts are compared, which embedder it is, and whether its vectors have norm 1; see
+/// [`Embedder`]. A closure says nothing of this. Texts are then compared without regard to case, because most
+/// embedders ignore it and a comparison that minds it would count texts that came back as missed. The signature
+/// says what was assumed, and so do [`Report::warnings`].
 ///
 /// Retrieval alone, where there is no attack:
 ///
@@ -78,18 +84,19 @@ pub struct Evaluation<E> {
     stacks: Vec<Stack>,
     adversaries: Adversaries,
     retrained: Option<Box<dyn Attack>>,
-    surrogate: Option<Surrogate>,
+    surrogate: Option<Box<dyn Embedder>>,
     /// What they are called, and the texts.
     attacker_texts: Option<(String, Vec<String>)>,
     cache: Option<EmbeddingCache>,
     samples: usize,
     seed: u64,
-    normalizer: Normalizer,
+    /// In place of what the embedder says.
+    normalizer: Option<Normalizer>,
     notes: Map<String, Value>,
     runs: Option<PathBuf>,
     examples: usize,
-    journal: Box<dyn Journal>,
-    progress: Box<dyn Fn(&str)>,
+    journal: Box<dyn Journal + Send>,
+    progress: Box<dyn Fn(&str) + Send>,
 }
 
 impl<E: Embedder> Evaluation<E> {
@@ -107,7 +114,7 @@ impl<E: Embedder> Evaluation<E> {
             cache: None,
             samples: SAMPLES,
             seed: 0,
-            normalizer: Normalizer { name: "none".into(), apply: Box::new(str::to_owned) },
+            normalizer: None,
             notes: Map::new(),
             runs: None,
             examples: 0,
@@ -156,12 +163,13 @@ impl<E: Embedder> Evaluation<E> {
         Self { retrained: Some(Box::new(attack)), ..self }
     }
 
-    /// The embedder that the attack was trained for, where that is another one than the one that is
-    /// defended. Adversaries with pairs fit a map from the protected vectors to the surrogate's (Chen,
-    /// Xu and Bjerva 2025, arXiv 2502.11308); the attack's oracle, its ceiling and its floor are the
-    /// surrogate's. `cache` keeps its vectors.
-    pub fn surrogate(self, embedder: impl Embedder + 'static, cache: Option<EmbeddingCache>) -> Self {
-        Self { surrogate: Some(Surrogate { embedder: Box::new(embedder), cache }), ..self }
+    /// Sets the embedder that the attack was trained for, where it is not the one that is defended.
+    ///
+    /// Adversaries with pairs fit a map from the protected vectors to the surrogate's (Chen, Xu and Bjerva 2025,
+    /// arXiv 2502.11308). The attack's oracle, its ceiling and its floor are the surrogate's, and so is the
+    /// normalizer.
+    pub fn surrogate(self, embedder: impl Embedder + 'static) -> Self {
+        Self { surrogate: Some(Box::new(embedder)), ..self }
     }
 
     /// Texts that the attacker has himself, of the kind that is stored, and what to call them. Those
@@ -171,8 +179,8 @@ impl<E: Embedder> Evaluation<E> {
         Self { attacker_texts: Some((name.to_owned(), texts)), ..self }
     }
 
-    /// Keeps the embedder's vectors of documents, queries and the attacker's texts on disk, so that
-    /// another evaluation does not embed them again. Default: nothing is kept.
+    /// Keeps the vectors of documents, queries and the attacker's texts on disk, so that another evaluation
+    /// reuses them. The embedder, and a surrogate, must have an identity. Default: nothing is kept.
     pub fn cache(self, cache: EmbeddingCache) -> Self {
         Self { cache: Some(cache), ..self }
     }
@@ -188,13 +196,15 @@ impl<E: Embedder> Evaluation<E> {
         Self { seed, ..self }
     }
 
-    /// What both sides of a comparison go through first: the embedder's own normalizer, as case or
-    /// accents that the embedder drops cannot come back. Default: nothing.
-    pub fn normalizer(self, name: &str, apply: impl Fn(&str) -> String + 'static) -> Self {
-        Self { normalizer: Normalizer { name: name.to_owned(), apply: Box::new(apply) }, ..self }
+    /// Sets what both sides of a comparison go through first. Case or accents that the embedder drops cannot
+    /// come back, so they should not count. Default: what the [embedder says](Embedder::normalizer), or of the
+    /// surrogate what that says; lower case, with a warning, where it says nothing.
+    pub fn normalizer(self, normalizer: Normalizer) -> Self {
+        Self { normalizer: Some(normalizer), ..self }
     }
 
-    /// Adds to the report's signature what the evaluation cannot know: the embedder's name, hashes.
+    /// Adds to the report's signature what the evaluation cannot know, such as the attack's hash. A note named
+    /// `embedder` replaces the name in the embedder's identity.
     pub fn note(mut self, name: &str, value: impl Into<Value>) -> Self {
         self.notes.insert(name.to_owned(), value.into());
         self
@@ -213,12 +223,12 @@ impl<E: Embedder> Evaluation<E> {
     }
 
     /// Follows the evaluation row by row: keeps what is finished, and knows what need not be measured again.
-    pub fn journal(self, journal: impl Journal + 'static) -> Self {
+    pub fn journal(self, journal: impl Journal + Send + 'static) -> Self {
         Self { journal: Box::new(journal), ..self }
     }
 
-    /// Is told what goes on, in words for a person who waits.
-    pub fn progress(self, progress: impl Fn(&str) + 'static) -> Self {
+    /// Calls `progress` with what goes on, in words for a person who waits.
+    pub fn progress(self, progress: impl Fn(&str) + Send + 'static) -> Self {
         Self { progress: Box::new(progress), ..self }
     }
 
@@ -252,19 +262,16 @@ enum Adversaries {
     Every,
 }
 
-struct Surrogate {
-    embedder: Box<dyn Embedder>,
-    cache: Option<EmbeddingCache>,
-}
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
 
-/// What both sides of a comparison go through, and what a signature calls it.
-struct Normalizer {
-    name: String,
-    apply: Box<dyn Fn(&str) -> String>,
-}
+    use super::*;
 
-impl Normalizer {
-    fn apply(&self, text: &str) -> String {
-        (self.apply)(text)
+    #[test]
+    fn an_evaluation_may_move_to_another_thread() {
+        fn is_send<T: Send>() {}
+        is_send::<Evaluation<Arc<dyn Embedder>>>();
+        is_send::<Evaluation<Box<dyn Embedder>>>();
     }
 }

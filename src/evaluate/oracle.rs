@@ -3,9 +3,10 @@
 use std::cell::{Cell, RefCell};
 use std::collections::{HashMap, HashSet};
 
+use embosk_attacks::WhiteBox;
 use ndarray::{Array2, ArrayView1, Axis};
 
-use crate::{BoxError, Embedder, Error};
+use crate::{BoxError, Embedder, Error, Role};
 
 /// Rows are kept up to about this many bytes; then the cache starts anew.
 const BYTES: usize = 256 << 20;
@@ -16,16 +17,21 @@ const BATCH: usize = 1024;
 pub(super) struct Oracle<'a> {
     embedder: &'a dyn Embedder,
     dimension: usize,
-    rows: RefCell<HashMap<String, Box<[f32]>>>,
+    documents: RefCell<Rows>,
+    /// Stays empty where the embedder has no roles.
+    queries: RefCell<Rows>,
     embedded: Cell<usize>,
     progress: &'a dyn Fn(&str),
     label: RefCell<String>,
 }
 
+type Rows = HashMap<String, Box<[f32]>>;
+
 impl<'a> Oracle<'a> {
     pub(super) fn new(embedder: &'a dyn Embedder, dimension: usize, progress: &'a dyn Fn(&str)) -> Self {
-        let (rows, embedded, label) = (RefCell::default(), Cell::default(), RefCell::default());
-        Self { embedder, dimension, rows, embedded, progress, label }
+        let (documents, queries) = (RefCell::default(), RefCell::default());
+        let (embedded, label) = (Cell::default(), RefCell::default());
+        Self { embedder, dimension, documents, queries, embedded, progress, label }
     }
 
     /// What the queries that follow are for, as progress shows it.
@@ -35,15 +41,22 @@ impl<'a> Oracle<'a> {
         self.label.replace(label);
     }
 
-    pub(super) fn embed(&self, texts: &[&str]) -> Result<Array2<f32>, BoxError> {
-        let mut rows = self.rows.borrow_mut();
+    /// What the embedder says of its vectors' norm.
+    pub(super) fn has_unit_norm(&self) -> Option<bool> {
+        self.embedder.has_unit_norm()
+    }
+
+    fn embed_as(&self, role: Role, texts: &[&str]) -> Result<Array2<f32>, BoxError> {
+        let rows =
+            if role == Role::Query && self.embedder.has_roles() { &self.queries } else { &self.documents };
+        let mut rows = rows.borrow_mut();
         let mut missing = unique(texts.iter().copied().filter(|text| !rows.contains_key(*text)));
         if (rows.len() + missing.len()) * (self.dimension * size_of::<f32>() + 128) > BYTES {
             rows.clear();
             missing = unique(texts.iter().copied());
         }
         if !missing.is_empty() {
-            let fresh = embed_checked(self.embedder, &missing)?;
+            let fresh = embed_checked(self.embedder, role, &missing).map_err(cause)?;
             let owned = |row: ArrayView1<'_, f32>| row.iter().copied().collect();
             rows.extend(missing.iter().zip(fresh.rows()).map(|(text, row)| ((*text).to_owned(), owned(row))));
             self.report(missing.len());
@@ -59,6 +72,28 @@ impl<'a> Oracle<'a> {
     }
 }
 
+impl embosk_attacks::Oracle for Oracle<'_> {
+    fn embed(&self, texts: &[&str]) -> Result<Array2<f32>, BoxError> {
+        self.embed_as(Role::Document, texts)
+    }
+
+    fn embed_queries(&self, texts: &[&str]) -> Result<Array2<f32>, BoxError> {
+        self.embed_as(Role::Query, texts)
+    }
+
+    fn white_box(&self) -> Option<&dyn WhiteBox> {
+        self.embedder.white_box()
+    }
+}
+
+/// What an attack is told: it says by itself that the embedding function failed.
+fn cause(error: Error) -> BoxError {
+    match error {
+        Error::Embedder(cause) => cause,
+        error => error.into(),
+    }
+}
+
 fn unique<'t>(texts: impl Iterator<Item = &'t str>) -> Vec<&'t str> {
     let mut seen = HashSet::new();
     texts.filter(|text| seen.insert(*text)).collect()
@@ -67,6 +102,7 @@ fn unique<'t>(texts: impl Iterator<Item = &'t str>) -> Vec<&'t str> {
 /// Embeds all `texts`, with progress, `[texts, dim]`.
 pub(super) fn embed_all(
     embedder: &dyn Embedder,
+    role: Role,
     texts: &[String],
     progress: impl Fn(usize),
 ) -> Result<Array2<f32>, Error> {
@@ -75,7 +111,7 @@ pub(super) fn embed_all(
     for batch in texts.chunks(BATCH) {
         progress(done);
         let batch: Vec<&str> = batch.iter().map(String::as_str).collect();
-        parts.push(embed_checked(embedder, &batch)?);
+        parts.push(embed_checked(embedder, role, &batch)?);
         done += batch.len();
     }
     let views: Vec<_> = parts.iter().map(|part| part.view()).collect();
@@ -84,8 +120,8 @@ pub(super) fn embed_all(
 }
 
 /// One finite row for each text, or an error.
-fn embed_checked(embedder: &dyn Embedder, texts: &[&str]) -> Result<Array2<f32>, Error> {
-    let vectors = embedder.embed(texts).map_err(Error::Embedder)?;
+fn embed_checked(embedder: &dyn Embedder, role: Role, texts: &[&str]) -> Result<Array2<f32>, Error> {
+    let vectors = embedder.embed(role, texts).map_err(Error::Embedder)?;
     if vectors.nrows() != texts.len() {
         return Err(Error::Rows { texts: texts.len(), rows: vectors.nrows() });
     }
@@ -101,10 +137,14 @@ pub(super) fn check_finite(vectors: Array2<f32>) -> Result<Array2<f32>, Error> {
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used)]
+#[allow(clippy::unwrap_used, clippy::float_cmp)]
 mod tests {
-    use super::*;
     use std::sync::Mutex;
+
+    use embosk_attacks::Oracle as _;
+
+    use super::*;
+    use crate::embedder::ByRole;
 
     #[test]
     fn a_text_is_embedded_once_and_rows_keep_their_order() {
@@ -121,13 +161,46 @@ mod tests {
     }
 
     #[test]
+    fn documents_and_queries_are_kept_apart_where_the_embedder_has_roles() {
+        let calls = Mutex::new(0);
+        let embedder = ByRole(|role: Role, texts: &[&str]| -> Result<Array2<f32>, BoxError> {
+            *calls.lock().unwrap() += texts.len();
+            Ok(Array2::from_elem((texts.len(), 1), f32::from(u8::from(role == Role::Query))))
+        });
+        let oracle = Oracle::new(&embedder, 1, &|_| ());
+        for _ in 0..2 {
+            assert_eq!(oracle.embed(&["a"]).unwrap()[[0, 0]], 0.0);
+            assert_eq!(oracle.embed_queries(&["a"]).unwrap()[[0, 0]], 1.0);
+        }
+        assert_eq!(*calls.lock().unwrap(), 2);
+        let plain = |texts: &[&str]| -> Result<Array2<f32>, BoxError> {
+            *calls.lock().unwrap() += texts.len();
+            Ok(Array2::zeros((texts.len(), 1)))
+        };
+        let oracle = Oracle::new(&plain, 1, &|_| ());
+        assert_eq!(oracle.embed(&["a"]).unwrap(), oracle.embed_queries(&["a"]).unwrap());
+        assert_eq!(*calls.lock().unwrap(), 3, "one text, one question");
+    }
+
+    #[test]
+    fn a_failing_embedder_is_named_once() {
+        let failing = |_: &[&str]| -> Result<Array2<f32>, BoxError> { Err("no network".into()) };
+        let error = Oracle::new(&failing, 1, &|_| ()).embed(&["a"]).unwrap_err();
+        let error = Error::from(embosk_attacks::Error::Oracle(error));
+        assert_eq!(error.to_string(), "the embedding function failed: no network");
+    }
+
+    #[test]
     fn an_embedder_that_does_not_fit_is_an_error() {
         let short = |_: &[&str]| -> Result<Array2<f32>, BoxError> { Ok(Array2::zeros((1, 2))) };
         let holed = |texts: &[&str]| -> Result<Array2<f32>, BoxError> {
             Ok(Array2::from_elem((texts.len(), 2), f32::NAN))
         };
         let texts = ["a", "b"].map(String::from);
-        assert!(matches!(embed_all(&short, &texts, |_| ()), Err(Error::Rows { texts: 2, rows: 1 })));
-        assert!(matches!(embed_all(&holed, &texts, |_| ()), Err(Error::Embedder(_))));
+        assert!(matches!(
+            embed_all(&short, Role::Document, &texts, |_| ()),
+            Err(Error::Rows { texts: 2, rows: 1 })
+        ));
+        assert!(matches!(embed_all(&holed, Role::Query, &texts, |_| ()), Err(Error::Embedder(_))));
     }
 }

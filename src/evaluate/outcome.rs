@@ -4,11 +4,11 @@ use ndarray::{Array1, Array2, ArrayView1};
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{Rng, SeedableRng};
 
-use super::Normalizer;
 use super::corpus::Corpus;
 use super::report::{Example, TextScores};
 use super::statistics::{RESAMPLES, Score, paired_difference};
 use super::text;
+use crate::embedder::Normalizer;
 
 /// An attacked text, as the embedder sees it.
 #[derive(Clone)]

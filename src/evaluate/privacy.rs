@@ -4,13 +4,12 @@ use std::collections::HashSet;
 use std::rc::Rc;
 use std::sync::Arc;
 
-use embosk_attacks::{Attack, Image, Ranking};
+use embosk_attacks::{Attack, Image, Oracle as _, Ranking, Resources};
 use embosk_defenses::{Defense, Rng, Role, Stack};
 use ndarray::{Array2, ArrayView2, Axis};
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{Rng as _, SeedableRng};
 
-use super::Normalizer;
 use super::adversary::Adversary;
 use super::attacker::{Attacker, Restored};
 use super::clean::Clean;
@@ -20,13 +19,14 @@ use super::outcome::{Outcome, Recovered, Truth};
 use super::report::Example;
 use super::retrieval::{is_unit_norm, normalize_rows};
 use crate::Error;
+use crate::embedder::Normalizer;
 
 /// Attacks on the same sampled texts, under one defense after the other.
 pub(super) struct Trials<'a> {
     attack: &'a dyn Attack,
     retrained: Option<&'a dyn Attack>,
     oracle: Oracle<'a>,
-    normalizer: &'a Normalizer,
+    normalizer: Normalizer,
     attacker: Attacker<'a>,
     unit_norm: bool,
     truths: Vec<Truth>,
@@ -58,14 +58,14 @@ impl<'a> Trials<'a> {
     pub(super) fn new(
         (attack, retrained): (&'a dyn Attack, Option<&'a dyn Attack>),
         oracle: Oracle<'a>,
-        normalizer: &'a Normalizer,
+        normalizer: Normalizer,
         corpus: &Corpus,
         attacker: Attacker<'a>,
     ) -> Self {
         let clean = attacker.clean.documents.attackable();
-        let truth = |&document: &usize| Truth::new(corpus, document, clean, normalizer);
+        let truth = |&document: &usize| Truth::new(corpus, document, clean, &normalizer);
         let truths = attacker.attacked().iter().map(truth).collect();
-        let unit_norm = is_unit_norm(clean.view());
+        let unit_norm = oracle.has_unit_norm().unwrap_or_else(|| is_unit_norm(clean.view()));
         Self { attack, retrained, oracle, normalizer, attacker, unit_norm, truths, done: Vec::new() }
     }
 
@@ -170,7 +170,8 @@ impl<'a> Trials<'a> {
         [estimates, observed]: &[Array2<f32>; 2],
         through: Option<&Stack>,
     ) -> Result<Outcome, Error> {
-        let oracle = |texts: &[&str]| self.oracle.embed(texts);
+        let mut resources = Resources::new(&self.oracle);
+        resources.own = self.attacker.clean.own_texts()?;
         let image = through.map(|stack| {
             move |clean: ArrayView2<'_, f32>| {
                 let mut protected = clean.to_owned();
@@ -181,7 +182,7 @@ impl<'a> Trials<'a> {
         });
         let image = image.as_ref().map(|image| image as &Image<'_>);
         let ranking = Ranking { targets: observed.view(), image };
-        let inversions = attack.invert_ranked_by(estimates.view(), &ranking, &oracle)?;
+        let inversions = attack.invert_ranked_by(estimates.view(), &ranking, &resources)?;
         if inversions.len() != estimates.nrows() {
             return Err(Error::Setting("the attack returned another number of texts than vectors".into()));
         }

@@ -21,6 +21,8 @@ pub struct Report {
     pub conclusive: bool,
     /// Why not.
     pub reason: Option<String>,
+    /// What was assumed because the embedder does not say it. Empty where it says everything.
+    pub warnings: Vec<String>,
     /// What the scores of undefended vectors are made of. Not in the JSON.
     #[serde(skip)]
     pub undefended: Undefended,

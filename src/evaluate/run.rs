@@ -28,24 +28,27 @@ pub(super) fn run<E: Embedder>(mut evaluation: Evaluation<E>) -> Result<Report, 
     if evaluation.stacks.is_empty() {
         evaluation.stacks.push(Stack::new());
     }
-    let mut attacked = privacy::order(&corpus, &evaluation.normalizer, evaluation.seed);
+    let mut attacked = privacy::order(&corpus, &evaluation.comparison(), evaluation.seed);
     let texts = attacked.len();
     check(&evaluation, &corpus, texts)?;
     let mut journal = std::mem::replace(&mut evaluation.journal, Box::new(Nothing));
     let clean = Clean::embed(&evaluation, &corpus)?;
     let settings = settings(&evaluation, &corpus, &clean);
-    let Some(attack) = evaluation.attack.take() else {
+    let warnings = evaluation.warnings(&clean);
+    let Some(attack) = evaluation.attack.as_deref() else {
         journal.begin(&settings, evaluation.stacks.len())?;
-        return searched(&evaluation, &corpus, &clean, journal.as_mut(), settings);
+        let report = searched(&evaluation, &corpus, &clean, journal.as_mut(), settings)?;
+        return Ok(Report { warnings, ..report });
     };
     let spare = attacked.split_off(evaluation.samples);
     let (adversaries, own) = adversaries(&evaluation, &corpus, &clean, (evaluation.samples, texts))?;
-    let clean = clean.embed_own(&evaluation, &own, &spare)?;
-    let settings = attack_settings(settings, &evaluation, attack.as_ref(), &own);
+    let clean = clean.embed_own(&evaluation, &own, (&corpus, &spare))?;
+    let settings = attack_settings(settings, &evaluation, attack, &own);
     journal.begin(&settings, evaluation.stacks.len() * adversaries.len())?;
     let attacker = Attacker::new(&clean, attacked, spare, evaluation.seed);
-    let trials = trials(&evaluation, attack.as_ref(), &corpus, attacker);
-    self::attacked(&evaluation, &corpus, trials, &adversaries, journal.as_mut(), settings)
+    let trials = trials(&evaluation, attack, &corpus, attacker);
+    let report = self::attacked(&evaluation, &corpus, trials, &adversaries, journal.as_mut(), settings)?;
+    Ok(Report { warnings, ..report })
 }
 
 /// `texts` is how many different ones the corpus holds.
@@ -143,7 +146,8 @@ fn searched<E>(
     signature.insert("defenses".into(), queue.names.into());
     let undefended =
         Undefended { queries: Vectors::clean(clean).retrieval(corpus)?, ..Undefended::default() };
-    Ok(Report { signature, rows, ceiling: None, floor: None, conclusive: true, reason: None, undefended })
+    let (ceiling, floor, reason, warnings) = (None, None, None, Vec::new());
+    Ok(Report { signature, rows, ceiling, floor, conclusive: true, reason, warnings, undefended })
 }
 
 fn trials<'a, E: Embedder>(
@@ -152,14 +156,10 @@ fn trials<'a, E: Embedder>(
     corpus: &Corpus,
     attacker: Attacker<'a>,
 ) -> Trials<'a> {
-    let embedder: &dyn Embedder = match &evaluation.surrogate {
-        Some(surrogate) => surrogate.embedder.as_ref(),
-        None => &evaluation.embedder,
-    };
     let dimension = attacker.clean.documents.attackable().ncols();
-    let oracle = Oracle::new(embedder, dimension, evaluation.progress.as_ref());
+    let oracle = Oracle::new(evaluation.attacked(), dimension, evaluation.progress.as_ref());
     let attacks = (attack, evaluation.retrained.as_deref());
-    Trials::new(attacks, oracle, &evaluation.normalizer, corpus, attacker)
+    Trials::new(attacks, oracle, evaluation.comparison(), corpus, attacker)
 }
 
 fn attacked<E: Embedder>(
@@ -232,7 +232,7 @@ fn attacked<E: Embedder>(
     };
     let conclusive = reason.is_none();
     let [ceiling, floor] = [ceiling, floor].map(|texts| Some(AttackScores::of(texts, seed)));
-    Ok(Report { signature, rows, ceiling, floor, conclusive, reason, undefended })
+    Ok(Report { signature, rows, ceiling, floor, conclusive, reason, warnings: Vec::new(), undefended })
 }
 
 /// The attack and retrieval without a defense, as the journal knows it or measured now.
@@ -299,8 +299,9 @@ fn broken(gap: f64) -> String {
 
 /// All settings that every row depends on; the caller's notes with them. A row's own defense and adversary
 /// are added to the report's signature at the end.
-fn settings<E>(evaluation: &Evaluation<E>, corpus: &Corpus, clean: &Clean) -> Map<String, Value> {
-    let mut settings = evaluation.notes.clone();
+fn settings<E: Embedder>(evaluation: &Evaluation<E>, corpus: &Corpus, clean: &Clean) -> Map<String, Value> {
+    let mut settings = evaluation.identities();
+    settings.extend(evaluation.notes.clone());
     let mut set = |name: &str, value: Value| settings.insert(name.to_owned(), value);
     set("embosk", json!(env!("CARGO_PKG_VERSION")));
     set("corpus", json!(corpus.name()));
@@ -321,7 +322,7 @@ fn settings<E>(evaluation: &Evaluation<E>, corpus: &Corpus, clean: &Clean) -> Ma
 }
 
 /// The settings with those of an attack.
-fn attack_settings<E>(
+fn attack_settings<E: Embedder>(
     mut settings: Map<String, Value>,
     evaluation: &Evaluation<E>,
     attack: &dyn Attack,
@@ -335,7 +336,7 @@ fn attack_settings<E>(
     set("attacker_texts", json!(own.name(evaluation)));
     set("attacker_texts_sha256", json!(own.hash()));
     set("samples", json!(evaluation.samples));
-    set("normalizer", json!(format!("{}|sides:both", evaluation.normalizer.name)));
+    set("normalizer", json!(format!("{}|sides:both", evaluation.comparison().name())));
     set("metrics", metrics());
     settings
 }

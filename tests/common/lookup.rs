@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use embosk::attacks::{self, Attack, Inversion, Oracle};
+use embosk::attacks::{self, Attack, Inversion, Resources};
 use ndarray::ArrayView2;
 
 /// Knows texts, and returns the one whose clean vector is nearest.
@@ -19,10 +19,11 @@ impl Attack for Lookup {
     fn invert(
         &self,
         vectors: ArrayView2<'_, f32>,
-        oracle: &Oracle<'_>,
+        resources: &Resources<'_>,
     ) -> Result<Vec<Inversion>, attacks::Error> {
         let texts: Vec<&str> = self.0.iter().map(String::as_str).collect();
-        let cosines = vectors.dot(&oracle(&texts).map_err(attacks::Error::Oracle)?.t());
+        let known = resources.oracle.embed(&texts).map_err(attacks::Error::Oracle)?;
+        let cosines = vectors.dot(&known.t());
         Ok(cosines.rows().into_iter().map(|row| best(&texts, |text| row[text])).collect())
     }
 }

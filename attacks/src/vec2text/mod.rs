@@ -32,7 +32,7 @@ pub use self::config::{Config, Preset};
 use self::corrector::Corrector;
 use self::inverter::Inverter;
 pub use self::shipped::{SHIPPED, shipped, shipped_for};
-use crate::{Attack, Error, Inversion, Oracle, Ranking, check_pairs};
+use crate::{Attack, Error, Inversion, Ranking, Resources, check_pairs};
 
 /// Oracle queries a text that the local search may use where nothing else is said.
 pub const LOCAL_QUERIES: usize = 100;
@@ -268,20 +268,24 @@ impl Vec2Text {
 }
 
 impl Attack for Vec2Text {
-    fn invert(&self, vectors: ArrayView2<'_, f32>, oracle: &Oracle<'_>) -> Result<Vec<Inversion>, Error> {
-        self.invert_ranked_by(vectors, &Ranking { targets: vectors, image: None }, oracle)
+    fn invert(
+        &self,
+        vectors: ArrayView2<'_, f32>,
+        resources: &Resources<'_>,
+    ) -> Result<Vec<Inversion>, Error> {
+        self.invert_ranked_by(vectors, &Ranking { targets: vectors, image: None }, resources)
     }
 
     fn invert_ranked_by(
         &self,
         estimates: ArrayView2<'_, f32>,
         ranking: &Ranking<'_>,
-        oracle: &Oracle<'_>,
+        resources: &Resources<'_>,
     ) -> Result<Vec<Inversion>, Error> {
         self.check(estimates)?;
         self.check(ranking.targets)?;
         check_pairs(estimates, ranking.targets)?;
-        search::run(self, estimates, ranking, oracle)
+        search::run(self, estimates, ranking, resources.oracle)
     }
 }
 

@@ -56,12 +56,9 @@ impl Encoder {
         }
     }
 
-    /// Makes a text readable after the tokenizer's normalizer: T5's puts a letter of its own in place of spaces.
-    pub(super) fn readable(&self, normalized: &str) -> String {
-        match self {
-            Self::Bert(_) => normalized.to_owned(),
-            Self::T5(_) => normalized.replace('\u{2581}', " "),
-        }
+    /// Whether the tokenizer's normalizer puts a mark of its own (U+2581) in place of spaces, as T5's does.
+    pub(super) fn marks_spaces(&self) -> bool {
+        matches!(self, Self::T5(_))
     }
 }
 

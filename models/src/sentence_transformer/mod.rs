@@ -10,11 +10,11 @@ use std::path::Path;
 use candle_core::{DType, Device, Tensor};
 use ndarray::Array2;
 use serde::Deserialize;
-use tokenizers::{Tokenizer, TruncationParams};
+use tokenizers::{NormalizedString, Normalizer, NormalizerWrapper, Tokenizer, TruncationParams};
 
 use self::encoder::Encoder;
 use self::files::{hash, read, read_json};
-use self::modules::Modules;
+use self::modules::{Modules, Stage};
 use crate::digest::Digest;
 use crate::location::Location;
 use crate::threads::{in_parallel, threads};
@@ -161,14 +161,19 @@ impl SentenceTransformer {
     /// A model that lower-cases gives equal vectors for texts that differ in case, so no attack can
     /// bring the case back: comparisons normalize both sides.
     pub fn normalize(&self, text: &str) -> String {
-        use tokenizers::{NormalizedString, Normalizer};
-        let text = if self.lower_case { text.to_lowercase() } else { text.to_owned() };
-        let Some(normalizer) = self.tokenizer.get_normalizer() else { return text };
-        let mut normalized = NormalizedString::from(text.as_str());
-        match normalizer.normalize(&mut normalized) {
-            Ok(()) => self.encoder.readable(normalized.get()),
-            Err(_) => text,
-        }
+        normalized(text, self.lower_case, self.tokenizer.get_normalizer(), self.encoder.marks_spaces())
+    }
+
+    /// Returns [`normalize`](Self::normalize) as a function that does not borrow from the model.
+    pub fn normalizing(&self) -> impl Fn(&str) -> String + Send + Sync + use<> {
+        let normalizer = self.tokenizer.get_normalizer().cloned();
+        let (lower_case, marks_spaces) = (self.lower_case, self.encoder.marks_spaces());
+        move |text| normalized(text, lower_case, normalizer.as_ref(), marks_spaces)
+    }
+
+    /// Says whether the folder's last module scales vectors to norm 1.
+    pub fn is_normalized(&self) -> bool {
+        matches!(self.modules.stages.last(), Some(Stage::Normalize))
     }
 
     /// Names what [`normalize`](Self::normalize) does, for signatures: the normalizer of this embedder's tokenizer.
@@ -227,6 +232,23 @@ fn name(dir: &Path) -> String {
             model["models--".len()..].replace("--", "/")
         }
         _ => last(dir),
+    }
+}
+
+/// The text as a model sees it: lower-cased, through the tokenizer's normalizer, with spaces for T5's mark of them.
+fn normalized(
+    text: &str,
+    lower_case: bool,
+    normalizer: Option<&NormalizerWrapper>,
+    marks_spaces: bool,
+) -> String {
+    let text = if lower_case { text.to_lowercase() } else { text.to_owned() };
+    let Some(normalizer) = normalizer else { return text };
+    let mut normalized = NormalizedString::from(text.as_str());
+    match normalizer.normalize(&mut normalized) {
+        Ok(()) if marks_spaces => normalized.get().replace('\u{2581}', " "),
+        Ok(()) => normalized.get().to_owned(),
+        Err(_) => text,
     }
 }
 

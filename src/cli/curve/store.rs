@@ -1,10 +1,9 @@
 //! Finished points, a file each, so that a killed run goes on where it was.
 
-use std::cell::RefCell;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::rc::Rc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use embosk::Error;
 use embosk::evaluate::{Row, Undefended};
@@ -28,7 +27,7 @@ pub(super) struct Store {
     folder: PathBuf,
     examples: usize,
     program: String,
-    settings: Rc<RefCell<Map<String, Value>>>,
+    settings: Arc<Mutex<Map<String, Value>>>,
 }
 
 /// A file's content. The settings stand in it for whoever looks, and to be sure.
@@ -55,13 +54,18 @@ impl Store {
         fs::create_dir_all(&folder).map_err(|error| files::bad(&folder, error))?;
         files::remove_parts(&folder);
         files::remove_parts(output);
-        Ok(Self { folder, examples, program, settings: Rc::default() })
+        Ok(Self { folder, examples, program, settings: Arc::default() })
     }
 
     pub(super) fn begin(&self, settings: &Map<String, Value>) {
         let mut settings = settings.clone();
         settings.insert("program_sha256".into(), self.program.clone().into());
-        self.settings.replace(settings);
+        *self.settings() = settings;
+    }
+
+    /// They are replaced as a whole, so a thread that panicked leaves nothing broken.
+    fn settings(&self) -> MutexGuard<'_, Map<String, Value>> {
+        self.settings.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(super) fn known(&self, defense: &str, adversary: &str) -> Option<Row> {
@@ -90,12 +94,12 @@ impl Store {
     fn read<T: DeserializeOwned>(&self, defense: &str, adversary: &str) -> Option<T> {
         let bytes = fs::read(self.path(defense, adversary)).ok()?;
         let kept: Kept<T> = serde_json::from_slice(&bytes).ok()?;
-        (kept.settings == *self.settings.borrow()).then_some(kept.scores)
+        (kept.settings == *self.settings()).then_some(kept.scores)
     }
 
     fn write<T: Serialize>(&self, defense: &str, adversary: &str, scores: T) -> Result<(), Error> {
         let path = self.path(defense, adversary);
-        let settings = self.settings.borrow().clone();
+        let settings = self.settings().clone();
         let kept = Kept { settings, defense: defense.into(), adversary: adversary.into(), scores };
         let refuse = |message: String| Error::File { path: path.clone(), line: None, message };
         let text = serde_json::to_string_pretty(&kept).map_err(|error| refuse(error.to_string()))? + "\n";
@@ -103,7 +107,7 @@ impl Store {
     }
 
     fn path(&self, defense: &str, adversary: &str) -> PathBuf {
-        let settings = Value::Object(self.settings.borrow().clone()).to_string();
+        let settings = Value::Object(self.settings().clone()).to_string();
         let mut hash = Sha256::new();
         for part in [settings.as_str(), defense, adversary] {
             hash.update((part.len() as u64).to_le_bytes());

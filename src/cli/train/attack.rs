@@ -10,6 +10,7 @@ use embosk::attacks::vec2text::train::{self as training, Embed, Event, Examples,
 use embosk::attacks::vec2text::{Config, Preset, Vec2Text};
 use embosk::embedder::{EmbeddingCache, SentenceTransformer};
 use embosk::models::Location;
+use embosk::{Embedder, Role, Stack};
 use ndarray::{Array2, ArrayView1, s};
 use serde_json::json;
 
@@ -65,7 +66,7 @@ pub(super) fn run(
     training::can_begin(&settings, &common.out)?;
     let inverter = corrector.map(|(inverter, _)| models::folder(inverter, "inverter")).transpose()?;
     let embedder = models::embedder_on(&attacking.embedder, &device)?;
-    let cache = common.cache.embeddings(&embedder)?;
+    let cache = common.cache.embeddings()?;
     let (texts, held_out) = common.texts()?;
     let settings = Settings { embedder: embedder.to_string(), ..settings };
     let mut examples = examples(&embedder, &cache, &texts)?;
@@ -83,7 +84,7 @@ pub(super) fn run(
     let outcome = match &inverter {
         None => training::inverter(&settings, &examples, &held_out, &common.out, &mut on_event)?,
         Some(inverter) => {
-            let embed = |texts: &[&str]| Ok(embedder.embed(texts)?);
+            let embed = |texts: &[&str]| embedder.embed(Role::Document, texts);
             let (examples, held_out) = (&examples, &held_out);
             let (embed, out) = (Some(&embed as &Embed<'_>), &common.out);
             training::corrector(&settings, inverter, examples, held_out, embed, out, &mut on_event)?

@@ -5,6 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use embosk::Role;
 use embosk::attacks::vec2text::Preset;
 use embosk::attacks::vec2text::train::{Budget, Settings};
 use embosk::embedder::{EmbeddingCache, SentenceTransformer};
@@ -134,7 +135,7 @@ pub(super) fn embed(
 ) -> Result<Array2<f32>, CliError> {
     let bar = bar("embedding", texts.len());
     let texts: Vec<&str> = texts.iter().map(String::as_str).collect();
-    let vectors = cache.embed(embedder, &texts, |done| bar.set_position(done as u64))?;
+    let vectors = cache.embed(embedder, Role::Document, &texts, |done| bar.set_position(done as u64))?;
     bar.finish_and_clear();
     Ok(vectors)
 }

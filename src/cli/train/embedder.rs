@@ -35,7 +35,7 @@ pub(super) fn run(distilling: &Distilling) -> Result<ExitCode, CliError> {
     distilling.init.as_ref().map(SentenceTransformer::load).transpose()?;
     let settings = Settings { init: distilling.init.clone(), ..settings };
     let teacher = models::embedder_on(&distilling.teacher, &device)?;
-    let cache = common.cache.embeddings(&teacher)?;
+    let cache = common.cache.embeddings()?;
     let (texts, held_out) = common.texts()?;
     let examples = |texts: Vec<String>| -> Result<Examples, CliError> {
         let vectors = embed(&teacher, &cache, &texts)?;

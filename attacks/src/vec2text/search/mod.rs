@@ -31,7 +31,7 @@ pub(super) fn run(
     attack: &Vec2Text,
     estimates: ArrayView2<'_, f32>,
     ranking: &Ranking<'_>,
-    oracle: &Oracle<'_>,
+    oracle: &dyn Oracle,
 ) -> Result<Vec<Inversion>, Error> {
     let mut inversions = Vec::with_capacity(estimates.nrows());
     let targets = ranking.targets.axis_chunks_iter(Axis(0), ROWS);
@@ -45,7 +45,7 @@ fn invert(
     attack: &Vec2Text,
     estimates: ArrayView2<'_, f32>,
     &Ranking { targets, image }: &Ranking<'_>,
-    oracle: &Oracle<'_>,
+    oracle: &dyn Oracle,
 ) -> Result<Vec<Inversion>, Error> {
     let mut search = Search { attack, oracle, image, known: HashMap::new() };
     if attack.paper {
@@ -69,7 +69,7 @@ fn invert(
 
 struct Search<'a> {
     attack: &'a Vec2Text,
-    oracle: &'a Oracle<'a>,
+    oracle: &'a dyn Oracle,
     image: Option<&'a Image<'a>>,
     /// Vectors of the texts that were embedded before, of whichever row.
     known: HashMap<String, Embedded>,
@@ -222,7 +222,7 @@ impl Search<'_> {
         if missing.is_empty() {
             return Ok(());
         }
-        let vectors = (self.oracle)(&missing).map_err(Error::Oracle)?;
+        let vectors = self.oracle.embed(&missing).map_err(Error::Oracle)?;
         if vectors.nrows() != missing.len() {
             return Err(Error::Oracle(
                 "the oracle returned another number of rows than it was given texts".into(),

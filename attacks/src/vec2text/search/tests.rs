@@ -11,7 +11,7 @@ use super::super::config::Preset;
 use super::super::inverter::Inverter;
 use super::super::train::initial;
 use super::*;
-use crate::{Attack, cosine};
+use crate::{Attack, Resources, cosine};
 
 const DIM: usize = 6;
 const TEXTS: [&str; 3] = ["rent is due in may", "ana pays the rent", "the may rent of ana is paid in june"];
@@ -62,7 +62,8 @@ fn embed_all(texts: &[&str]) -> Array2<f32> {
 }
 
 fn invert(attack: &Vec2Text) -> Vec<Inversion> {
-    attack.invert(embed_all(&TEXTS).view(), &|texts| Ok(embed_all(texts))).unwrap()
+    let oracle = |texts: &[&str]| Ok(embed_all(texts));
+    attack.invert(embed_all(&TEXTS).view(), &Resources::new(&oracle)).unwrap()
 }
 
 fn cosines(row: usize, texts: &[String]) -> Vec<f32> {
@@ -118,9 +119,10 @@ fn the_local_search_improves_within_its_budget() {
 #[test]
 fn what_is_read_and_what_is_ranked_by_may_differ() {
     let (targets, oracle) = (embed_all(&TEXTS), |texts: &[&str]| Ok(embed_all(texts)));
+    let resources = Resources::new(&oracle);
     let estimates = embed_all(&["may", "the rent", "ana in june"]);
     let ranking = Ranking { targets: targets.view(), image: None };
-    let found = attack().invert_ranked_by(estimates.view(), &ranking, &oracle).unwrap();
+    let found = attack().invert_ranked_by(estimates.view(), &ranking, &resources).unwrap();
     for (row, found) in found.iter().enumerate() {
         let own = cosines(row, std::slice::from_ref(&found.output))[0];
         assert!((found.cosine - own).abs() < 1e-5, "the cosine is to what was ranked by");
@@ -128,18 +130,20 @@ fn what_is_read_and_what_is_ranked_by_may_differ() {
     }
     assert_ne!(found, invert(&attack()), "another first guess");
     let fewer = estimates.slice(ndarray::s![1.., ..]);
-    assert!(matches!(attack().invert_ranked_by(fewer, &ranking, &oracle), Err(Error::Setting(_))));
+    assert!(matches!(attack().invert_ranked_by(fewer, &ranking, &resources), Err(Error::Setting(_))));
 }
 
-/// Who can round a hypothesis himself asks that it be rounded to what he observed.
+/// An attacker who can round a hypothesis asks that it be rounded to what they observed.
 #[test]
 fn hypotheses_are_ranked_by_their_images() {
     let round = |vectors: ArrayView2<'_, f32>| Ok(vectors.mapv(|value| (value * 2.0).round() / 2.0));
     let oracle = |texts: &[&str]| Ok(embed_all(texts));
+    let resources = Resources::new(&oracle);
     let targets = round(embed_all(&TEXTS).view()).unwrap();
     let ranked = |image| {
         let attack = attack().local_queries(60);
-        attack.invert_ranked_by(targets.view(), &Ranking { targets: targets.view(), image }, &oracle).unwrap()
+        let ranking = Ranking { targets: targets.view(), image };
+        attack.invert_ranked_by(targets.view(), &ranking, &resources).unwrap()
     };
     let likeness = |row: usize, text: &str| {
         let vectors = embed_all(&[text]);
@@ -155,7 +159,8 @@ fn hypotheses_are_ranked_by_their_images() {
     assert_ne!(through, directly);
     let narrow = |vectors: ArrayView2<'_, f32>| Ok(vectors.slice(ndarray::s![.., 1..]).to_owned());
     let ranking = Ranking { targets: targets.view(), image: Some(&narrow) };
-    assert!(matches!(attack().invert_ranked_by(targets.view(), &ranking, &oracle), Err(Error::Oracle(_))));
+    let refused = attack().invert_ranked_by(targets.view(), &ranking, &resources);
+    assert!(matches!(refused, Err(Error::Oracle(_))));
 }
 
 #[test]
@@ -165,7 +170,7 @@ fn no_text_is_asked_for_twice() {
         asked.borrow_mut().extend(texts.iter().map(|&text| text.to_owned()));
         Ok(embed_all(texts))
     };
-    attack().local_queries(60).invert(embed_all(&TEXTS).view(), &oracle).unwrap();
+    attack().local_queries(60).invert(embed_all(&TEXTS).view(), &Resources::new(&oracle)).unwrap();
     let mut asked = asked.into_inner();
     let total = asked.len();
     asked.sort_unstable();
@@ -176,13 +181,14 @@ fn no_text_is_asked_for_twice() {
 #[test]
 fn an_oracle_that_answers_wrongly_is_an_error() {
     let with = |answer: Array2<f32>| {
-        let answer = RefCell::new(answer);
-        attack().invert(embed_all(&TEXTS[..1]).view(), &|_| Ok(answer.borrow().clone())).unwrap_err()
+        let oracle = |_: &[&str]| Ok(answer.clone());
+        attack().invert(embed_all(&TEXTS[..1]).view(), &Resources::new(&oracle)).unwrap_err()
     };
     assert!(matches!(with(Array2::zeros((7, DIM))), Error::Oracle(_)));
     assert!(matches!(with(Array2::zeros((1, DIM + 1))), Error::Dimension { .. }));
     assert!(matches!(with(Array2::from_elem((1, DIM), f32::NAN)), Error::Oracle(_)));
-    let failing = attack().invert(embed_all(&TEXTS).view(), &|_| Err("offline".into()));
+    let offline = |_: &[&str]| Err("offline".into());
+    let failing = attack().invert(embed_all(&TEXTS).view(), &Resources::new(&offline));
     assert!(matches!(failing, Err(Error::Oracle(_))));
 }
 

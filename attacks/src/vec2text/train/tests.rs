@@ -13,9 +13,9 @@ use ndarray::Array2;
 use tempfile::TempDir;
 
 use super::*;
-use crate::Attack;
 use crate::vec2text::Vec2Text;
 use crate::vec2text::config::Preset;
+use crate::{Attack, Resources};
 
 const PRESET: Preset = Preset {
     name: "test",
@@ -217,7 +217,7 @@ fn a_model_in_8_bits_is_near_the_one_in_16_and_inverts() {
     }
     let cosine = |place: &Path| {
         let attack = Vec2Text::load(place).unwrap().steps(2).beam_width(2).local_queries(0);
-        let inversions = attack.invert(held_out.vectors.view(), &|texts: &[&str]| embed(texts)).unwrap();
+        let inversions = attack.invert(held_out.vectors.view(), &Resources::new(&embed)).unwrap();
         inversions.iter().map(|inversion| inversion.cosine).sum::<f32>() / inversions.len() as f32
     };
     let (full, small) = (cosine(&full), cosine(&small));

@@ -10,8 +10,8 @@ use ndarray::Array2;
 use serde_json::Value;
 
 use super::*;
-use crate::Attack;
 use crate::vec2text::Vec2Text;
+use crate::{Attack, Resources};
 
 const DIM: usize = 48;
 /// Words that the embedder reads: as many as fit, with the end token, into the longest text.
@@ -117,7 +117,8 @@ fn compared(attack: &Vec2Text, beams: usize, name: &str) -> HashSet<String> {
 #[test]
 fn the_default_mode_is_never_behind_the_loop() {
     let targets = targets(&courses());
-    let invert = |attack: Vec2Text| attack.invert(targets.view(), &|texts| Ok(embed(texts))).unwrap();
+    let oracle = |texts: &[&str]| Ok(embed(texts));
+    let invert = |attack: Vec2Text| attack.invert(targets.view(), &Resources::new(&oracle)).unwrap();
     let queries = |found: &[Inversion]| found.iter().map(|it| it.queries).sum::<usize>();
     for beams in BEAMS {
         let published = invert(paper(beams));
@@ -136,8 +137,9 @@ fn the_default_mode_is_never_behind_the_loop() {
 #[test]
 fn narrow_weights_recover_nearly_as_much() {
     let targets = targets(&courses());
+    let oracle = |texts: &[&str]| Ok(embed(texts));
     let mean = |attack: Vec2Text| {
-        let found = attack.invert(targets.view(), &|texts| Ok(embed(texts))).unwrap();
+        let found = attack.invert(targets.view(), &Resources::new(&oracle)).unwrap();
         found.iter().map(|it| it.cosine).sum::<f32>() / found.len() as f32
     };
     let full = mean(paper(2));

@@ -1,0 +1,42 @@
+/// Which embedder it is: a name for people, and a hash that changes whenever the vectors do.
+///
+/// Reports carry both, and [`EmbeddingCache`](crate::embedder) names its files by the hash.
+///
+/// ```
+/// use embosk::embedder::Identity;
+///
+/// let hosted = Identity::new("text-embedding-3-small", "openai/text-embedding-3-small@2024-01-25");
+/// assert_eq!(hosted.cache_key(), hosted.hash);
+/// assert_eq!(hosted.on("a GPU").cache_key(), "openai/text-embedding-3-small@2024-01-25 on a GPU");
+/// ```
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub struct Identity {
+    /// What a report calls the embedder.
+    pub name: String,
+    /// The SHA-256 of everything that decides the vectors, in hexadecimal. For a hosted model, which nobody
+    /// can hash: its address, model and version.
+    pub hash: String,
+    /// Where the model runs, if that changes the vectors' last digits.
+    pub platform: Option<String>,
+}
+
+impl Identity {
+    /// Creates the identity of an embedder whose vectors are the same wherever it runs.
+    pub fn new(name: impl Into<String>, hash: impl Into<String>) -> Self {
+        Self { name: name.into(), hash: hash.into(), platform: None }
+    }
+
+    /// Says where the model runs, such as "a GPU". It is the same embedder, but its vectors are cached apart.
+    pub fn on(self, platform: impl Into<String>) -> Self {
+        Self { platform: Some(platform.into()), ..self }
+    }
+
+    /// What a cache knows the embedder by.
+    pub fn cache_key(&self) -> String {
+        match &self.platform {
+            Some(platform) => format!("{} on {platform}", self.hash),
+            None => self.hash.clone(),
+        }
+    }
+}

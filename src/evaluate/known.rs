@@ -1,0 +1,67 @@
+//! What the embedder says of itself, what is assumed where it says nothing, and what the reader is warned of.
+
+use serde_json::{Map, Value};
+
+use super::Evaluation;
+use super::clean::Clean;
+use super::retrieval::is_unit_norm;
+use crate::Embedder;
+use crate::embedder::Normalizer;
+
+impl<E: Embedder> Evaluation<E> {
+    /// The embedder that the attack is for: the surrogate where there is one.
+    pub(super) fn attacked(&self) -> &dyn Embedder {
+        match &self.surrogate {
+            Some(surrogate) => surrogate.as_ref(),
+            None => &self.embedder,
+        }
+    }
+
+    /// How texts are compared: as was set, as the attacked embedder says, or without regard to case.
+    pub(super) fn comparison(&self) -> Normalizer {
+        let said = || self.attacked().normalizer();
+        let assumed = || Normalizer::new("lowercase (assumed)", str::to_lowercase);
+        self.normalizer.clone().or_else(said).unwrap_or_else(assumed)
+    }
+
+    /// Names and hashes of the embedders, for the signature.
+    pub(super) fn identities(&self) -> Map<String, Value> {
+        let named = |name: &str, embedder: &dyn Embedder| {
+            let identity = embedder.identity()?;
+            Some([(name.to_owned(), identity.name), (format!("{name}_sha256"), identity.hash)])
+        };
+        let surrogate = self.surrogate.as_ref().and_then(|surrogate| named("surrogate", surrogate.as_ref()));
+        let all = named("embedder", &self.embedder).into_iter().chain(surrogate).flatten();
+        all.map(|(name, value)| (name, value.into())).collect()
+    }
+
+    /// What a reader of the report should know of its embedder.
+    pub(super) fn warnings(&self, clean: &Clean) -> Vec<String> {
+        let mut warnings = Vec::new();
+        let attacked = self.attacked();
+        if self.attack.is_some() && self.normalizer.is_none() && attacked.normalizer().is_none() {
+            warnings.push(
+                "nothing is known about how the embedder reads text, so texts are compared without regard to case \
+                 (assumed): a text that came back in another case counts as recovered; implement \
+                 Embedder::normalizer, or set Evaluation::normalizer, to compare as the embedder reads"
+                    .into(),
+            );
+        }
+        if self.embedder.identity().is_none() && !self.notes.contains_key("embedder") {
+            warnings.push(
+                "the embedder does not say which one it is, so this report cannot be told from one of another \
+                 embedder; implement Embedder::identity, or wrap the embedder in embedder::Described"
+                    .into(),
+            );
+        }
+        let vectors = clean.documents.attackable();
+        if attacked.has_unit_norm() == Some(true) && !is_unit_norm(vectors.view()) {
+            warnings.push(
+                "the embedder says that its vectors have norm 1, but they do not; what attackers make of lengths is \
+                 not measured"
+                    .into(),
+            );
+        }
+        warnings
+    }
+}
