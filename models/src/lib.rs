@@ -7,7 +7,7 @@
 //! use embosk_models::SentenceTransformer;
 //!
 //! let embedder = SentenceTransformer::load("models/all-MiniLM-L6-v2")?;
-//! let vectors = embedder.embed(&["two", "texts"])?;
+//! let vectors = embedder.encode(&["two", "texts"])?;
 //! assert_eq!(vectors.dim(), (2, embedder.dimension()));
 //! # Ok::<(), embosk_models::Error>(())
 //! ```

@@ -27,10 +27,10 @@ fn embedding_leaves_threads_settings_and_floating_point_mode_alone() {
     for folder in [common::REFERENCE.as_ref(), place.path()] {
         let embedder = SentenceTransformer::load(folder).unwrap();
         let before = threads();
-        embedder.embed(&texts).unwrap();
+        embedder.encode(&texts).unwrap();
         assert_eq!(threads(), before, "a thread outlives the call");
         // one text's products may be shared by rayon's own pool, but by no other
-        embedder.embed(&texts[199..]).unwrap();
+        embedder.encode(&texts[199..]).unwrap();
         assert!(!threads().iter().any(|name| name.starts_with("candle")));
         assert_eq!(gemm::get_threading_threshold(), gemm::DEFAULT_THREADING_THRESHOLD);
         assert!(half() > 0.0, "subnormal numbers are flushed on the caller's thread");

@@ -9,7 +9,7 @@ use crate::{BoxError, Error, Role};
 
 impl Embedder for SentenceTransformer {
     fn embed(&self, _: Role, texts: &[&str]) -> Result<Array2<f32>, BoxError> {
-        Ok(SentenceTransformer::embed(self, texts)?)
+        Ok(self.encode(texts)?)
     }
 
     fn dimension(&self) -> Option<usize> {
@@ -34,8 +34,10 @@ impl Embedder for SentenceTransformer {
 /// Loads the embedder that ships with the crate: a small T5 encoder, distilled from all-MiniLM-L6-v2.
 ///
 /// ```
+/// use embosk::{Embedder, Role};
+///
 /// let embedder = embosk::embedder::reference()?;
-/// assert_eq!(embedder.embed(&["two", "texts"])?.dim(), (2, embedder.dimension()));
+/// assert_eq!(embedder.embed(Role::Document, &["two", "texts"])?.dim(), (2, 384));
 /// # Ok::<(), Box<dyn std::error::Error + Send + Sync>>(())
 /// ```
 ///

@@ -35,7 +35,7 @@ const LARGE_BATCH: usize = 256;
 /// use embosk_models::SentenceTransformer;
 ///
 /// let embedder = SentenceTransformer::load("models/all-MiniLM-L6-v2")?;
-/// assert_eq!(embedder.embed(&["two", "texts"])?.dim(), (2, 384));
+/// assert_eq!(embedder.encode(&["two", "texts"])?.dim(), (2, 384));
 /// # Ok::<(), embosk_models::Error>(())
 /// ```
 pub struct SentenceTransformer {
@@ -115,7 +115,7 @@ impl SentenceTransformer {
     ///
     /// # Errors
     /// [`Error::Model`] where the tokenizer or the model fails, or a vector is not finite.
-    pub fn embed(&self, texts: &[&str]) -> Result<Array2<f32>, Error> {
+    pub fn encode(&self, texts: &[&str]) -> Result<Array2<f32>, Error> {
         let pieces = self.tokenize(texts)?;
         let mut order: Vec<usize> = (0..texts.len()).collect();
         order.sort_by_key(|&row| pieces[row].len());

@@ -5,7 +5,6 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::ValueEnum;
-use embosk::Stack;
 use embosk::attacks::vec2text::train::{self as training, Embed, Event, Examples, Settings};
 use embosk::attacks::vec2text::{Config, Preset, Vec2Text};
 use embosk::embedder::{EmbeddingCache, SentenceTransformer};
