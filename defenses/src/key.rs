@@ -120,7 +120,7 @@ impl Key {
     /// Returns eight hexadecimal digits that name the key, for logs and reports.
     ///
     /// They are derived from the key and do not help to find it. Two random keys have the same digits once in
-    /// 2³² times. That is enough to notice a mix-up, and no protection against somebody who wants one.
+    /// 2³² times. That is enough to notice a mix-up, and no protection against an attacker who searches for such a key.
     pub fn fingerprint(&self) -> String {
         base16ct::lower::encode_string(&self.derive("embosk fingerprint v1", 0)[..4])
     }

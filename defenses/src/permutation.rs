@@ -20,7 +20,7 @@ const PURPOSE: &str = "embosk permutation v1";
 /// order for a key and a dimension never changes between machines and versions.
 ///
 /// # Who it stops
-/// An inverter that takes the vectors as they are, and nobody else. It is here because such schemes are
+/// An inverter that takes the vectors as they are, and no other attack. It is here because such schemes are
 /// in use and should be measured.
 ///
 /// # Who it does not

@@ -42,7 +42,7 @@ use crate::{Defense, Error, Guarantee, Key, Rng, Role, Spec};
 /// Nothing beyond `f32` rounding, about 1e-6 of a score. In time, `haar` takes `dim²` multiplications a
 /// vector, and once the drawing of the matrix: well under a second for 768 dimensions, and `4 · dim²` bytes to
 /// hold it, as many again once vectors are restored. `hadamard` takes `dim · log₂ dim` additions, some six
-/// times, and next to nothing once.
+/// times, and nearly nothing once.
 ///
 /// # Order in a stack
 /// First: before [`GaussianNoise`](crate::GaussianNoise), which a rotation does not change, and before

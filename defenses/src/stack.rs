@@ -115,8 +115,8 @@ impl Stack {
     /// Checks that `stored`, a [`fingerprint`](Self::fingerprint) from beside stored vectors, is of the space of
     /// this stack.
     ///
-    /// Versions before 0.2 wrote fingerprints that name keys alone. They are still understood: where the keys
-    /// match, the result carries a [warning](Checked::warning) with the fingerprint to store instead.
+    /// Fingerprints of the old form, which name keys alone, are still understood. Where the keys match, the result
+    /// carries a [warning](Checked::warning) with the fingerprint to store instead.
     ///
     /// # Errors
     /// [`Error::OtherSpace`] with the first difference, such as another key or another kind of rotation, and

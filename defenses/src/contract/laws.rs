@@ -167,7 +167,7 @@ fn views(subject: &Subject<'_>) -> Verdict {
     Ok(())
 }
 
-/// Every second row and column of a larger array, of which the rest is nobody's business.
+/// Takes every second row and column of a larger array; the rest must stay as it is.
 fn strided(subject: &Subject<'_>) -> Verdict {
     let wide = unit_rows(6, 2 * subject.dim);
     for role in ROLES {
