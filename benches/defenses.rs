@@ -22,7 +22,7 @@ type Make = fn(usize) -> Box<dyn Defense>;
 /// What is measured: a name, and how it is made for a dimension.
 const DEFENSES: [(&str, Make); 12] = [
     ("gaussian", |_| Box::new(GaussianNoise::new(0.01).expect("in range"))),
-    ("gaussian, keyed", |_| Box::new(GaussianNoise::keyed(0.01, &key()).expect("in range"))),
+    ("gaussian, keyed", |_| Box::new(GaussianNoise::keyed(&key(), 0.01).expect("in range"))),
     ("quantization, 8 bits", |_| Box::new(Quantization::new(8).expect("in range"))),
     ("quantization, 4 bits", |_| Box::new(Quantization::new(4).expect("in range"))),
     ("quantization, 1 bit", |_| Box::new(Quantization::new(1).expect("in range"))),
@@ -40,7 +40,7 @@ fn key() -> Key {
 }
 
 fn dithered(bits: u32) -> Result<Quantization, embosk::defenses::Error> {
-    Quantization::new(bits)?.scale(0.2)?.dither(key())
+    Quantization::new(bits)?.scale(0.2)?.dither(&key())
 }
 
 /// Pieces of 8 dimensions, as many centroids as there are codes. That they are not fitted changes no time.

@@ -31,7 +31,7 @@ fn one_text_and_one_vector(criterion: &mut Criterion) {
     let noise = || GaussianNoise::new(0.01).expect("in range");
     let haar = Rotation::new(&key, DIM).expect("in range");
     let hadamard = Rotation::hadamard(&key, DIM).expect("in range");
-    let keyed = GaussianNoise::keyed(0.01, &key).expect("in range");
+    let keyed = GaussianNoise::keyed(&key, 0.01).expect("in range");
     let stacks = [
         ("rotation, noise", Stack::new().with(haar).with(noise())),
         ("rotation by hadamard, noise", Stack::new().with(hadamard).with(noise())),

@@ -26,8 +26,8 @@ pub use embedder::Embedder;
 pub use embosk_attacks as attacks;
 pub use embosk_defenses as defenses;
 pub use embosk_defenses::{
-    Codes, Dcpe, Defense, GaussianNoise, Guarantee, Key, Permutation, ProductQuantization, Quantization, Rng,
-    Role, Rotation, Scaling, Stack,
+    Codes, Dcpe, Defense, GaussianNoise, Guarantee, Key, Permutation, ProductQuantization, Quantization,
+    Registry, Rng, Role, Rotation, Scaling, Spec, Stack,
 };
 #[cfg(feature = "vec2text")]
 pub use embosk_models as models;

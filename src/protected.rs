@@ -2,6 +2,8 @@ use std::fmt;
 
 use ndarray::{Array2, ArrayViewMut2};
 
+use embosk_defenses::Checked;
+
 use crate::embedder::{AnyEmbedder, Async, AsyncEmbedder, from_rows};
 use crate::{BoxError, Defense, Embedder, Error, Rng, Role, Stack};
 
@@ -92,16 +94,18 @@ impl<E> Protected<E> {
         self
     }
 
-    /// Names the keys of the defenses, to be stored beside the vectors: see [`Stack::fingerprint`].
+    /// Returns the text to store beside the vectors, which says in which space they are: see
+    /// [`Stack::fingerprint`].
     pub fn fingerprint(&self) -> String {
         self.defenses.fingerprint()
     }
 
-    /// Checks that vectors with the fingerprint `stored` were protected under the keys that are here.
+    /// Checks that vectors with the fingerprint `stored` are in the space of these defenses. What is returned may
+    /// carry a warning.
     ///
     /// # Errors
-    /// [`Error::Defense`] where they were not: see [`Stack::check_fingerprint`].
-    pub fn check_fingerprint(&self, stored: &str) -> Result<(), Error> {
+    /// [`Error::Defense`] where they are not: see [`Stack::check_fingerprint`].
+    pub fn check_fingerprint(&self, stored: &str) -> Result<Checked, Error> {
         Ok(self.defenses.check_fingerprint(stored)?)
     }
 
@@ -158,6 +162,21 @@ impl<E> Protected<E> {
         }
         self.protect(role, vectors.view_mut())?;
         Ok(vectors)
+    }
+
+    /// Protects `vectors`, `[batch, dim]`, in place, where each row has an id: see
+    /// [`Defense::protect_with_ids`].
+    ///
+    /// # Errors
+    /// As [`protect`](Self::protect), and where there are not as many ids as rows.
+    pub fn protect_with_ids<I: AsRef<[u8]>>(
+        &self,
+        role: Role,
+        ids: &[I],
+        vectors: ArrayViewMut2<'_, f32>,
+    ) -> Result<(), Error> {
+        let ids: Vec<&[u8]> = ids.iter().map(AsRef::as_ref).collect();
+        Ok(self.defenses.protect_with_ids(role, &ids, vectors, &mut Rng::from_os()?)?)
     }
 }
 
@@ -242,12 +261,24 @@ mod tests {
             Ok(Protected::new(ones).with(Rotation::new(&Key::from_bytes([byte; 32]), 4)?))
         };
         let stored = under(1)?.fingerprint();
-        under(1)?.check_fingerprint(&stored)?;
+        assert_eq!(under(1)?.check_fingerprint(&stored)?.warning(), None);
         let refused = under(2)?.check_fingerprint(&stored);
-        assert!(
-            matches!(refused, Err(Error::Defense(embosk_defenses::Error::OtherKey { .. }))),
-            "{refused:?}"
-        );
+        assert!(matches!(refused, Err(Error::Defense(embosk_defenses::Error::OtherSpace(_)))), "{refused:?}");
+        Ok(())
+    }
+
+    #[test]
+    fn keyed_noise_by_id_is_the_same_in_every_batch() -> Result<(), Error> {
+        let protected = Protected::new(ones).with(GaussianNoise::keyed(&Key::from_bytes([1; 32]), 0.1)?);
+        let with = |ids: &[&str]| -> Result<Array2<f32>, Error> {
+            let mut vectors = Array2::ones((ids.len(), 4));
+            protected.protect_with_ids(Role::Document, ids, vectors.view_mut())?;
+            Ok(vectors)
+        };
+        let (both, one) = (with(&["a", "b"])?, with(&["b"])?);
+        assert_eq!(both.row(1), one.row(0));
+        assert_ne!(both.row(0), both.row(1));
+        assert!(protected.protect_with_ids(Role::Query, &["a"], Array2::ones((2, 4)).view_mut()).is_err());
         Ok(())
     }
 

@@ -100,7 +100,7 @@ fn keys_differ_are_closed_to_others_and_are_not_overwritten() {
     refused(
         &folder,
         "evaluate --defense rotation(key=file:/dev/zero)",
-        "/dev/zero cannot be used: it is no regular",
+        "/dev/zero cannot be used: it is not a regular",
     );
 }
 
@@ -168,6 +168,43 @@ fn vectors_that_are_wrong_are_refused() {
     let left =
         fs::read_dir(folder.path()).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap());
     assert!(left.into_iter().all(|name| !name.contains("part")));
+}
+
+#[test]
+fn keyed_noise_by_id_is_the_same_in_another_batch() {
+    let folder = workplace();
+    succeeds(&folder, "keygen --output key");
+    let store = |name: &str, vectors: Array2<f32>| write_npy(folder.path().join(name), &vectors).unwrap();
+    store("zeros.npy", Array2::zeros((2, 3)));
+    store("more.npy", Array2::zeros((3, 3)));
+    let write = |name: &str, text: &str| fs::write(folder.path().join(name), text).unwrap();
+    write("two.txt", "first\nsécond\r\n");
+    write("three.txt", "other\nsécond\nfirst");
+    let noise = "protect --defense gaussian(sigma=0.1,key=file:key) --role document";
+    succeeds(&folder, &format!("{noise} --ids two.txt zeros.npy two.npy"));
+    succeeds(&folder, &format!("{noise} --ids three.txt more.npy three.npy"));
+    let read = |name: &str| read_npy::<_, Array2<f32>>(folder.path().join(name)).unwrap();
+    let (two, three) = (read("two.npy"), read("three.npy"));
+    assert_eq!((two.row(0), two.row(1)), (three.row(2), three.row(1)));
+    assert_ne!(two.row(0), three.row(0));
+    assert_ne!(two.row(0), two.row(1));
+
+    write("holed.txt", "first\n\n");
+    write("doubled.txt", "first\nfirst\n");
+    let ids = |ids: &str| format!("{noise} --ids {ids} zeros.npy out.npy");
+    refused(&folder, &ids("three.txt"), "three.txt: it has 3 ids, but zeros.npy has 2 vectors");
+    refused(&folder, &ids("holed.txt"), "holed.txt: line 2 is empty");
+    refused(&folder, &ids("latin.txt"), "latin.txt: line 2 is not UTF-8");
+    refused(&folder, &ids("missing.txt"), "missing.txt: there is no such file");
+    assert!(!folder.path().join("out.npy").exists());
+
+    let warned = |line: &str| stderr(&embosk(&folder, line));
+    assert!(!warned(&ids("two.txt")).contains("warning"));
+    assert!(warned(&ids("doubled.txt")).contains("doubled.txt: line 2 repeats an id"));
+    let fresh = "protect --role query --ids two.txt zeros.npy out.npy --defense";
+    for defense in ["gaussian(sigma=0.1)", "gaussian(sigma=0.1,key=file:key,on=documents)"] {
+        assert!(warned(&format!("{fresh} {defense}")).contains("--ids makes no difference"), "{defense}");
+    }
 }
 
 #[test]

@@ -129,7 +129,7 @@ fn pairs_of_his_own_fit_noise_and_no_key() {
 fn averaging_undoes_fresh_noise_and_not_keyed_noise() {
     let corpus = Corpus::records(300, 1);
     let noise = |key: bool, sigma| {
-        let keyed = || GaussianNoise::keyed(sigma, &Key::from_bytes([3; 32]));
+        let keyed = || GaussianNoise::keyed(&Key::from_bytes([3; 32]), sigma);
         Stack::new().with(if key { keyed() } else { GaussianNoise::new(sigma) }.unwrap())
     };
     let report = attacked(&corpus)
@@ -176,7 +176,7 @@ fn behind_a_key_averaged_vectors_are_laid_by_clouds() {
     let corpus = Corpus::records(1500, 1);
     let noise = || GaussianNoise::new(0.06).unwrap();
     let keyed =
-        Stack::new().with(GaussianNoise::keyed(0.06, &Key::from_bytes([3; 32])).unwrap()).with(noise());
+        Stack::new().with(GaussianNoise::keyed(&Key::from_bytes([3; 32]), 0.06).unwrap()).with(noise());
     let report = attacked(&corpus)
         .attacker_texts("own", own(1500))
         .defense(rotation().with(noise()))
@@ -204,7 +204,7 @@ fn noise_under_a_key_is_learnt_as_well_as_fresh_noise() {
         Ok(concatenate![Axis(1), vectors, Array2::zeros((texts.len(), DIM))])
     };
     let noise = |key: bool| {
-        let keyed = || GaussianNoise::keyed(0.1, &Key::from_bytes([3; 32]));
+        let keyed = || GaussianNoise::keyed(&Key::from_bytes([3; 32]), 0.1);
         Stack::new().with(if key { keyed() } else { GaussianNoise::new(0.1) }.unwrap())
     };
     let report = Evaluation::new(padded)
@@ -249,7 +249,7 @@ fn leaked_pairs_tell_him_that_his_own_texts_are_of_another_kind() {
 #[test]
 fn a_handful_of_own_texts_is_enough_to_try() {
     let corpus = Corpus::records(100, 1);
-    let keyed = GaussianNoise::keyed(0.05, &Key::from_bytes([3; 32])).unwrap();
+    let keyed = GaussianNoise::keyed(&Key::from_bytes([3; 32]), 0.05).unwrap();
     let report = attacked(&corpus)
         .attacker_texts("own", own(5))
         .defense(Stack::new().with(keyed))

@@ -1,4 +1,4 @@
-//! What a key determines in one dimension: drawn at once, or when the first vectors tell the dimension.
+//! What a key determines in one dimension: drawn at once, or when the first vectors show the dimension.
 
 use std::sync::OnceLock;
 
@@ -29,8 +29,8 @@ impl<T> Bound<T> {
     }
 
     /// The transform under `key` in the dimension of the first vectors.
-    pub(crate) fn deferred(key: Key, draw: Draw<T>) -> Self {
-        Self::Deferred { key, draw, first: OnceLock::new() }
+    pub(crate) fn deferred(key: &Key, draw: Draw<T>) -> Self {
+        Self::Deferred { key: key.clone(), draw, first: OnceLock::new() }
     }
 
     /// The dimension, once there is one.

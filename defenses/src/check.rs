@@ -1,4 +1,4 @@
-//! The check that every defense makes before it changes anything.
+//! The checks that a defense makes before it changes anything.
 
 use ndarray::{ArrayRef2, ArrayView1};
 
@@ -9,7 +9,18 @@ use crate::wide::{Work, widest};
 /// Half of `f32::MAX`: room for the rounding of a product.
 const MAX_NORM: f64 = f32::MAX as f64 / 2.0;
 
-/// Refuses a batch, `[batch, dim]`, that a defense could only turn into nonsense.
+/// Refuses ids that are more or fewer than the rows of `vectors`, `[batch, dim]`.
+///
+/// # Errors
+/// [`Error::RowIds`] with both numbers.
+pub fn check_ids(ids: &[&[u8]], vectors: &ArrayRef2<f32>) -> Result<(), Error> {
+    match (ids.len(), vectors.nrows()) {
+        (ids, rows) if ids == rows => Ok(()),
+        (ids, rows) => Err(Error::RowIds { rows, ids }),
+    }
+}
+
+/// Refuses a batch, `[batch, dim]`, from which a defense could make nothing of use.
 ///
 /// # Errors
 /// [`Error::NotFinite`] with the first row, counted from 0, that holds NaN or an infinity, or whose

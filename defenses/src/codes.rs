@@ -95,13 +95,9 @@ impl fmt::Debug for Codes {
     }
 }
 
-/// What is printed of a fit before its digits. A key's fingerprint begins otherwise, so that a stack's
-/// fingerprint names keys alone.
-pub(crate) const FIT: &str = "fit:";
-
-/// Eight hexadecimal digits that tell one fit from another, for specs and reports.
+/// Eight hexadecimal digits that tell one fit from another, for specs, reports and fingerprints.
 pub(crate) fn digits_of_fit<'a>(fitted: impl Iterator<Item = &'a f32>) -> String {
     let mut hash = Sha256::new();
     fitted.for_each(|x| hash.update(x.to_le_bytes()));
-    hash.finalize().iter().take(4).map(|byte| format!("{byte:02x}")).collect()
+    base16ct::lower::encode_string(&hash.finalize()[..4])
 }

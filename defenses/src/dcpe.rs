@@ -7,7 +7,8 @@ use zeroize::Zeroizing;
 use crate::parallel::for_pieces;
 use crate::rows::{each_as_slice, with_scratch};
 use crate::scaling::{divide, factor};
-use crate::{Defense, Error, Guarantee, Key, Rng, Role, check_finite};
+use crate::spec::{Part, Value};
+use crate::{Defense, Error, Guarantee, Key, Rng, Role, Spec, check_finite};
 
 /// Names the defense and the version of its format: another factor needs another label.
 const PURPOSE: &str = "embosk dcpe v1";
@@ -37,9 +38,9 @@ const MAX_BETA: f64 = 1e30;
 /// indistinguishability of vectors less than `beta` apart, and say nothing of an attacker with a model.
 ///
 /// # Who it does not
-/// The factor falls with a single pair of text and protected vector, and with none where the model gives
-/// vectors of norm 1; an attacker who normalizes does not meet it. What is left is noise, with what
-/// that does not stop: training on noisy vectors, and averaging several releases of a text.
+/// A single pair of text and protected vector reveals the factor, and so does a protected vector alone where the
+/// model gives vectors of norm 1. An attacker who normalizes vectors does not even need it. What is left is
+/// noise, which stops neither training on noisy vectors nor averaging several releases of a text.
 ///
 /// # What it costs in retrieval
 /// Neighbours whose distances differ by less than `beta` may change places. The bound is for the worst
@@ -48,6 +49,10 @@ const MAX_BETA: f64 = 1e30;
 /// # Order in a stack
 /// After a [`Rotation`](crate::Rotation), which makes no difference to it, and before a
 /// [`Quantization`](crate::Quantization).
+///
+/// # Fingerprint
+/// The key, for the factor: see [`Scaling`](crate::Scaling). `beta` is not part of it, since documents and queries
+/// with noise of different lengths meet in one space.
 ///
 /// # Default
 /// None: `beta` is the trade itself, and the key is made by [`Key::generate`] or `embosk keygen`.
@@ -72,7 +77,7 @@ pub struct Dcpe {
 }
 
 impl Dcpe {
-    /// Scale-and-perturb under `key`, which keeps comparisons of distances that differ by more than `beta`.
+    /// Creates scale-and-perturb under `key`, which keeps comparisons of distances that differ by more than `beta`.
     ///
     /// # Errors
     /// [`Error::Setting`] unless `beta` is from 0 to 1e30.
@@ -122,6 +127,16 @@ impl Defense for Dcpe {
         Guarantee::None
     }
 
+    fn spec(&self) -> Spec {
+        let part = Part::new("dcpe").with("key", Value::fingerprint(&self.fingerprint));
+        part.with("beta", self.beta).into()
+    }
+
+    /// The key alone: the length of the noise is not part of the space.
+    fn space(&self) -> Spec {
+        Part::new("dcpe").with("key", Value::fingerprint(&self.fingerprint)).into()
+    }
+
     fn undo_key(&self, vectors: ArrayViewMut2<'_, f32>) -> Result<bool, Error> {
         divide(vectors, *self.factor).map(|()| true)
     }
@@ -133,7 +148,7 @@ impl Defense for Dcpe {
 
 impl fmt::Display for Dcpe {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "dcpe(key=fingerprint:{}, beta={})", self.fingerprint, self.beta)
+        self.spec().fmt(f)
     }
 }
 

@@ -1,7 +1,12 @@
 use std::path::PathBuf;
 use std::{fmt, io};
 
+use crate::Difference;
+
 /// Why a defense refused. No message holds a text, a vector's values or a key.
+///
+/// `Display` says everything, the cause included; `source` gives what is behind a cause that is already in the
+/// message.
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum Error {
@@ -17,7 +22,7 @@ pub enum Error {
         /// Which row, counted from 0.
         row: usize,
     },
-    /// There are not as many row ids as rows.
+    /// The number of row ids is not the number of rows.
     RowIds {
         /// How many rows there are.
         rows: usize,
@@ -31,7 +36,7 @@ pub enum Error {
         /// How many it has.
         found: usize,
     },
-    /// A row of packed codes holds one that stands for nothing.
+    /// A row of packed codes holds a code that no centroid has.
     CodeRange {
         /// Which row, counted from 0.
         row: usize,
@@ -52,7 +57,7 @@ pub enum Error {
     },
     /// A spec could not be read.
     Spec {
-        /// Where, in characters, counted from 1.
+        /// Where, in characters, counted from 1; 0 for a spec that was not read from a text.
         position: usize,
         /// What is wrong there, and what is known.
         message: String,
@@ -87,13 +92,8 @@ pub enum Error {
         /// Why.
         source: io::Error,
     },
-    /// The vectors were protected under another key than the stack has.
-    OtherKey {
-        /// The fingerprint that was stored beside the vectors.
-        stored: String,
-        /// The stack's.
-        found: String,
-    },
+    /// The stored vectors are of another space than the stack's: their fingerprint is another.
+    OtherSpace(Difference),
     /// The operating system gave no randomness.
     Randomness(io::Error),
 }
@@ -108,7 +108,7 @@ impl fmt::Display for Error {
                 write!(f, "row {row} (counted from 0) holds NaN, an infinity or values too large for f32")
             }
             Self::RowIds { rows, ids } => {
-                write!(f, "there should be one id for each row: {rows} rows, {ids} ids")
+                write!(f, "{rows} rows were given {ids} ids; give each row one id")
             }
             Self::CodeLength { expected, found } => {
                 write!(f, "the codes of a row take {expected} bytes, these have {found}")
@@ -120,6 +120,7 @@ impl fmt::Display for Error {
                 write!(f, "the codes need {expected} scales, and have {found}")
             }
             Self::Setting { name, expected } => write!(f, "{name} must be {expected}"),
+            Self::Spec { position: 0, message } => write!(f, "defense spec: {message}"),
             Self::Spec { position, message } => {
                 write!(f, "defense spec, character {position}: {message}")
             }
@@ -139,8 +140,8 @@ impl fmt::Display for Error {
             Self::FitFile { path, source } => {
                 write!(f, "the fitted file {} cannot be used: {source}", path.display())
             }
-            Self::OtherKey { stored, found } => {
-                write!(f, "the vectors were protected under the key {stored}, the stack has {found}")
+            Self::OtherSpace(difference) => {
+                write!(f, "{difference}; search them with queries that the same stack protected")
             }
             Self::Randomness(source) => {
                 write!(f, "the operating system gave no randomness: {source}")
@@ -153,7 +154,7 @@ impl std::error::Error for Error {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
             Self::KeyFile { source, .. } | Self::FitFile { source, .. } | Self::Randomness(source) => {
-                Some(source)
+                source.source()
             }
             _ => None,
         }

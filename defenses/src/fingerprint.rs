@@ -1,37 +1,250 @@
-//! The keys of a stack, named in a text that is stored beside its vectors.
+//! The fingerprint of a stack: the space in which its documents and queries meet, as a line of text.
+//!
+//! ```text
+//! embosk2 rotation(key=84375e6e, kind=haar, dim=384) | scaling(key=84375e6e)
+//! ```
+//!
+//! It is `embosk2`, a space, and the [spaces](Defense::space) of the parts as a spec. Keys and fits stand as
+//! their eight digits. What is not printable ASCII is escaped as in Rust's literals.
+//!
+//! Before `embosk2`, a fingerprint named keys alone: eight digits, several of these with commas between, or
+//! `none`.
 
-use crate::Error;
+use std::fmt;
 
-/// What a keyed defense prints before its key's fingerprint.
-pub(crate) const MARK: &str = "fingerprint:";
+use crate::spec::{Kind, Part, Spec, Value};
+use crate::{Defense, Error, Stack};
 
-/// The fingerprint of a stack without keys.
-const NONE: &str = "none";
+const VERSION: &str = "embosk2";
 
-/// The fingerprints in a printed spec: once where all are the same, and else each in turn, so that two
-/// keys that have changed places are noticed too.
-pub(crate) fn of_spec(spec: &str) -> String {
-    let mut all: Vec<_> = spec.split(MARK).skip(1).filter_map(leading_digits).collect();
-    if all.iter().all(|one| *one == all[0]) {
-        all.truncate(1);
+/// The old fingerprint of a stack without keys.
+const NO_KEYS: &str = "none";
+
+/// What [`Stack::check_fingerprint`] found of a stored fingerprint that matches.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+#[must_use = "a fingerprint of an old form matches with a warning"]
+pub struct Checked {
+    warning: Option<String>,
+}
+
+impl Checked {
+    /// Returns what to tell the user: a fingerprint of an old form names keys alone, so it matches although
+    /// the vectors may be of another space. The warning holds the fingerprint to store instead.
+    pub fn warning(&self) -> Option<&str> {
+        self.warning.as_deref()
     }
-    if all.is_empty() { NONE.to_owned() } else { all.join(",") }
+}
+
+/// How the space of stored vectors differs from a stack's. `stored` is of the vectors, `found` of the stack.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Difference {
+    /// A defense has another key.
+    Key {
+        /// The defense's name; `None` where the stored fingerprint is of the old form, which names keys alone.
+        defense: Option<String>,
+        /// The key's fingerprint.
+        stored: String,
+        /// The key's fingerprint.
+        found: String,
+    },
+    /// A defense has another setting, such as another `kind`.
+    Setting {
+        /// The defense's name.
+        defense: String,
+        /// The setting's name.
+        name: String,
+        /// The value; `None` where there is none.
+        stored: Option<String>,
+        /// The value; `None` where there is none.
+        found: Option<String>,
+    },
+    /// A defense is bound to another dimension.
+    Dimension {
+        /// The defense's name.
+        defense: String,
+        /// The dimension.
+        stored: String,
+        /// The dimension.
+        found: String,
+    },
+    /// The same defenses stand in another order.
+    Order {
+        /// The names, in order.
+        stored: String,
+        /// The names, in order.
+        found: String,
+    },
+    /// There are other defenses.
+    Defenses {
+        /// The names, in order.
+        stored: String,
+        /// The names, in order.
+        found: String,
+    },
+}
+
+impl fmt::Display for Difference {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("the stored vectors were protected ")?;
+        match self {
+            Self::Key { defense, stored, found } => {
+                f.write_str("under another key: ")?;
+                if let Some(defense) = defense {
+                    write!(f, "in `{defense}`, ")?;
+                }
+                write!(f, "theirs is {stored}, this stack's is {found}")
+            }
+            Self::Setting { defense, name, stored, found } => {
+                let value = |value: &Option<String>| match value {
+                    Some(value) => format!("{name}={value}"),
+                    None => format!("no {name}"),
+                };
+                let (stored, found) = (value(stored), value(found));
+                write!(f, "with other settings: `{defense}` had {stored}, in this stack it has {found}")
+            }
+            Self::Dimension { defense, stored, found } => {
+                write!(f, "in another dimension: `{defense}` had {stored}, in this stack it has {found}")
+            }
+            Self::Order { stored, found } => {
+                write!(f, "in another order: by {stored}, this stack is {found}")
+            }
+            Self::Defenses { stored, found } => {
+                write!(f, "by other defenses: by {stored}, this stack is {found}")
+            }
+        }
+    }
+}
+
+/// The text for a space.
+pub(crate) fn of(space: &Spec) -> String {
+    format!("{VERSION} {}", space.parts().iter().map(plain).collect::<Spec>())
 }
 
 /// Compares a stored fingerprint with a stack's.
-pub(crate) fn check(stored: &str, found: String) -> Result<(), Error> {
-    // What is no fingerprint is not repeated: it may be a key.
-    if stored != NONE && !stored.split(',').all(is_fingerprint) {
-        let expected = "what `Stack::fingerprint` gave: 8 hexadecimal digits, or `none`";
-        return Err(Error::Setting { name: "fingerprint", expected });
+pub(crate) fn check(stored: &str, stack: &Stack) -> Result<Checked, Error> {
+    if is_old(stored) {
+        return check_old(stored, stack);
     }
-    if stored == found { Ok(()) } else { Err(Error::OtherKey { stored: stored.to_owned(), found }) }
+    // What is no fingerprint is not repeated: it may be a key.
+    let refuse = |expected| Error::Setting { name: "the stored fingerprint", expected };
+    let Some((version, space)) = stored.split_once(' ') else {
+        return Err(refuse("what `Stack::fingerprint` gave"));
+    };
+    if version != VERSION {
+        return Err(refuse("what `Stack::fingerprint` gave in this version of embosk or an older one"));
+    }
+    let stored: Spec = space.parse().map_err(|_| refuse("what `Stack::fingerprint` gave, unchanged"))?;
+    match difference(&stored, &stack.space()) {
+        Some(difference) => Err(Error::OtherSpace(difference)),
+        None => Ok(Checked { warning: None }),
+    }
 }
 
-fn leading_digits(text: &str) -> Option<&str> {
-    text.get(..8).filter(|digits| is_fingerprint(digits))
+fn is_old(stored: &str) -> bool {
+    let is_digits =
+        |key: &str| key.len() == 8 && key.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
+    stored == NO_KEYS || stored.split(',').all(is_digits)
 }
 
-fn is_fingerprint(text: &str) -> bool {
-    text.len() == 8 && text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
+fn check_old(stored: &str, stack: &Stack) -> Result<Checked, Error> {
+    let found = keys(&stack.spec());
+    if stored != found {
+        let stored = stored.to_owned();
+        return Err(Error::OtherSpace(Difference::Key { defense: None, stored, found }));
+    }
+    let warning = format!(
+        "the stored fingerprint `{stored}` is of an old form that names keys alone, so another kind or order of \
+         defenses under the same key would go unnoticed; if these vectors were protected with this stack, store \
+         `{}` in its place",
+        stack.fingerprint()
+    );
+    Ok(Checked { warning: Some(warning) })
+}
+
+/// The old form: the key that all parts have in common, or each in turn where they differ.
+fn keys(spec: &Spec) -> String {
+    let mut all: Vec<_> = spec
+        .values()
+        .filter_map(|value| match value.kind() {
+            Kind::Fingerprint(digits) => Some(digits),
+            _ => None,
+        })
+        .collect();
+    if all.iter().all(|one| *one == all[0]) {
+        all.truncate(1);
+    }
+    if all.is_empty() { NO_KEYS.to_owned() } else { all.join(",") }
+}
+
+/// The first difference, or none. `stored` is as it was printed, `found` has its kinds of values still.
+fn difference(stored: &Spec, found: &Spec) -> Option<Difference> {
+    let plain_found: Vec<_> = found.parts().iter().map(plain).collect();
+    let names = |parts: &[Part]| parts.iter().map(|part| part.name().to_owned()).collect::<Vec<_>>();
+    let (stored_names, found_names) = (names(stored.parts()), names(found.parts()));
+    let listed = |names: &[String]| if names.is_empty() { "none".into() } else { names.join(" | ") };
+    if stored_names != found_names || are_reordered(stored.parts(), &plain_found) {
+        let (stored, found) = (listed(&stored_names), listed(&found_names));
+        return Some(if sorted(stored_names) == sorted(found_names) {
+            Difference::Order { stored, found }
+        } else {
+            Difference::Defenses { stored, found }
+        });
+    }
+    stored.parts().iter().zip(found.parts()).find_map(|(stored, found)| of_part(stored, found))
+}
+
+/// Whether these are the same parts, and not in the same order: two rotations under two keys, exchanged.
+fn are_reordered(stored: &[Part], found: &[Part]) -> bool {
+    let printed = |parts: &[Part]| parts.iter().map(ToString::to_string).collect::<Vec<_>>();
+    let (stored, found) = (printed(stored), printed(found));
+    stored != found && sorted(stored) == sorted(found)
+}
+
+fn sorted(mut texts: Vec<String>) -> Vec<String> {
+    texts.sort_unstable();
+    texts
+}
+
+/// The first difference of two parts of one name.
+fn of_part(stored: &Part, found: &Part) -> Option<Difference> {
+    let missing = stored.parameters().iter().filter(|parameter| found.find(parameter.name()).is_none());
+    let names = found.parameters().iter().chain(missing).map(|parameter| parameter.name().to_owned());
+    names.into_iter().find_map(|name| {
+        let before = stored.find(&name).map(|value| value.text().to_owned());
+        let now = found.find(&name);
+        let is_key = now.is_some_and(|value| matches!(value.kind(), Kind::Fingerprint(_)));
+        let defense = found.name().to_owned();
+        match (before, now.map(text_of)) {
+            (before, now) if before == now => None,
+            // It is not known before the first vectors.
+            (None, _) | (_, None) if name == "dim" => None,
+            (Some(stored), Some(found)) if is_key => {
+                Some(Difference::Key { defense: Some(defense), stored, found })
+            }
+            (Some(stored), Some(found)) if name == "dim" => {
+                Some(Difference::Dimension { defense, stored, found })
+            }
+            (stored, found) => Some(Difference::Setting { defense, name, stored, found }),
+        }
+    })
+}
+
+/// A part as a fingerprint prints it.
+fn plain(part: &Part) -> Part {
+    let named = Part::new(part.name());
+    part.parameters().iter().fold(named, |plain, given| plain.with(given.name(), text_of(given.value())))
+}
+
+fn text_of(value: &Value) -> String {
+    let text = match value.kind() {
+        Kind::Fingerprint(digits) | Kind::Fit(digits) => digits,
+        _ => value.text(),
+    };
+    let escaped = |c: char| match c {
+        ' '..='~' => c.to_string(),
+        other => other.escape_default().to_string(),
+    };
+    text.chars().map(escaped).collect()
 }

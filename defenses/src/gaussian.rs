@@ -3,10 +3,12 @@ use std::sync::Arc;
 
 use ndarray::{ArrayViewMut1, ArrayViewMut2};
 
+use crate::check::check_ids;
 use crate::keyed_noise::KeyedNoise;
 use crate::normal::add_normals;
 use crate::parallel::for_pieces;
-use crate::{Defense, Error, Guarantee, Key, Rng, Role, check_finite};
+use crate::spec::{Part, Value};
+use crate::{Defense, Error, Guarantee, Key, Rng, Role, Spec, check_finite};
 
 /// Beyond this, a sum with a coordinate could leave `f32`'s range.
 const MAX_SIGMA: f64 = 1e30;
@@ -29,37 +31,43 @@ const MAX_SIGMA: f64 = 1e30;
 /// **Fresh** noise, [`new`](Self::new), is drawn from the generator that is passed in.
 ///
 /// **Keyed** noise, [`keyed`](Self::keyed), is the same each time, so that averaging many releases of
-/// a row gains nothing. The key and the row's id determine it in
-/// [`protect_with_ids`](Self::protect_with_ids), which is the better way where rows have ids. In
-/// `protect`, the key and the vector determine it. Since batching changes a vector's last bits, it is
-/// a continuous function of the vector: where that lies in 16 keyed directions and what its norm is
-/// name a cell of a fine grid, each cell has noise of its own, and at a cell's end the noise is
-/// blended over into the next one's. Two versions of a vector that differ by 1e-6 of its norm get
-/// noise that differs by 0.015 % of its own in the median and by 0.13 % in the worst of 400 cases; by
-/// 1e-4, a hundred times as much; by 1e-3, 17 % in the median; by 1e-2, they get other noise.
-/// What a key gives never changes between machines and versions. The role plays no part in it.
+/// a row gains nothing. What a key gives never changes between machines and versions, and does not depend on the
+/// role.
+///
+/// - **By id**, in [`protect_with_ids`](Defense::protect_with_ids): the key and the row's id determine the noise.
+///   This is the better way where rows have ids.
+/// - **By vector**, in `protect`: the key and the vector determine the noise. Since batching changes a vector's
+///   last bits, the noise is a continuous function of the vector. Its place along 16 keyed directions and its
+///   norm name a cell of a fine grid. Each cell has noise of its own, which is blended into the next cell's
+///   towards its end. Two versions of a vector that differ by 1e-6 of its norm get noise that differs by 0.015 %
+///   of its own in the median and by 0.13 % in the worst of 400 cases; by 1e-4, a hundred times as much; by 1e-3,
+///   17 % in the median; by 1e-2, they get other noise.
 ///
 /// [`on`](Self::on) restricts the noise to documents or queries; the others pass unchanged.
 /// [`renormalize`](Self::renormalize) scales the noisy rows to norm 1.
 ///
 /// # Who it stops
 /// An inverter trained on clean vectors, to a degree that grows with `sigma`: it reads fine
-/// differences between vectors, and noise covers those first. Keyed noise also stops whoever averages
+/// differences between vectors, and noise covers those first. Keyed noise also stops an attacker who averages
 /// releases of the same row.
 ///
 /// # Who it does not
-/// An attacker who trains on noisy vectors of his own or denoises before he inverts. With fresh noise,
-/// one who gets the same text's vector several times: the mean of `r` releases carries noise of
-/// `sigma / √r`. So store a protected vector once instead of protecting it again for each reader.
+/// - **An attacker who trains on noisy vectors of their own**, or denoises before they invert.
+/// - **With fresh noise, an attacker who gets the vector of one text several times.** The mean of `r` releases
+///   carries noise of `sigma / √r`. So store a protected vector once, and do not protect it again for each reader.
+/// - **With keyed noise, an attacker who has the key**, and subtracts the noise.
+/// - **With keyed noise, an attacker who can have a guess protected.** Equal inputs show as equal, which confirms
+///   the guess.
 ///
-/// With keyed noise, anybody with the key, who subtracts it; and **equal inputs show as equal**, so a
-/// guess can be confirmed by whoever can have a guess protected. The difference of two rows with the
-/// same noise is that of the clean vectors. By id, that is the case for two texts that were stored
-/// under one id: put the text's version into the id. By vector, for two texts whose vectors are all
-/// but equal: at a distance of 0.01 one pair in nine shares most of its noise, at 0.02 one in 120, at
-/// 0.05 none of 40,000. And by vector, versions that differ by more than `f32` rounding (`f16` or
-/// `bf16` arithmetic, another version of the model) get noise of their own, and can be averaged. Hence
-/// [`guarantee`](Defense::guarantee) claims nothing for keyed noise.
+/// Two rows with the same keyed noise differ by exactly what the clean vectors differ by:
+///
+/// - By id, this happens to two texts that are stored under one id. Put the text's version into the id.
+/// - By vector, it happens to two texts whose vectors are nearly equal. At a distance of 0.01 one pair in nine
+///   shares most of its noise, at 0.02 one in 120, at 0.05 none of 40,000. Versions of one vector that differ by
+///   more than `f32` rounding (`f16` or `bf16` arithmetic, another version of the model) get noise of their own,
+///   and can be averaged.
+///
+/// Hence [`guarantee`](Defense::guarantee) claims nothing for keyed noise.
 ///
 /// # What it costs in retrieval
 /// Scores blur by about `sigma` for noise on one side, so neighbours closer than that change places.
@@ -70,6 +78,10 @@ const MAX_SIGMA: f64 = 1e30;
 /// After a [`Rotation`](crate::Rotation), which makes no difference to noise, and before a
 /// [`Quantization`](crate::Quantization): the guarantee survives what comes after, and rounding
 /// first would put the clean vector's levels beneath the noise.
+///
+/// # Fingerprint
+/// Nothing. Noisy and clean vectors meet in one space, and so do vectors with noise of another `sigma` or under
+/// another key, on one role or on both, normalized or not.
 ///
 /// # Default
 /// None: `sigma` is the trade itself, and is chosen from a measured curve. Noise is on documents and
@@ -87,10 +99,11 @@ const MAX_SIGMA: f64 = 1e30;
 /// noise.protect(Role::Document, vectors.view_mut(), &mut Rng::from_os()?)?;
 /// assert_ne!(vectors, array![[0.6, 0.8]]);
 ///
-/// let keyed = GaussianNoise::keyed(0.01, &Key::generate()?)?;
+/// let keyed = GaussianNoise::keyed(&Key::generate()?, 0.01)?;
 /// let release = || {
 ///     let mut vectors = array![[0.6_f32, 0.8]];
-///     keyed.protect_with_ids(Role::Document, &["text 17, version 1"], vectors.view_mut())?;
+///     let ids: [&[u8]; 1] = [b"text 17, version 1"];
+///     keyed.protect_with_ids(Role::Document, &ids, vectors.view_mut(), &mut Rng::from_os()?)?;
 ///     Ok::<_, embosk_defenses::Error>(vectors)
 /// };
 /// assert_eq!(release()?, release()?);
@@ -106,7 +119,7 @@ pub struct GaussianNoise {
 }
 
 impl GaussianNoise {
-    /// Fresh noise of standard deviation `sigma` on each coordinate of rows of norm 1.
+    /// Creates fresh noise of standard deviation `sigma` on each coordinate of rows of norm 1.
     ///
     /// # Errors
     /// [`Error::Setting`] unless `sigma` is from 0 to 1e30.
@@ -119,48 +132,23 @@ impl GaussianNoise {
         }
     }
 
-    /// Noise that `key` determines, by row id or by vector.
+    /// Creates noise that `key` determines, by row id or by vector.
     ///
     /// # Errors
     /// As [`new`](Self::new).
-    pub fn keyed(sigma: f64, key: &Key) -> Result<Self, Error> {
+    pub fn keyed(key: &Key, sigma: f64) -> Result<Self, Error> {
         let noise = Self::new(sigma)?;
         Ok(Self { key: Some(Arc::new(KeyedNoise::new(key, noise.sigma))), ..noise })
     }
 
-    /// Noise on vectors of `role` alone.
+    /// Restricts the noise to vectors of `role`.
     pub fn on(self, role: Role) -> Self {
         Self { role: Some(role), ..self }
     }
 
-    /// Whether rows are scaled to norm 1 once they have their noise.
+    /// Sets whether rows are scaled to norm 1 once they have their noise.
     pub fn renormalize(self, renormalize: bool) -> Self {
         Self { renormalize, ..self }
-    }
-
-    /// Protects `vectors`, `[batch, dim]`, in place with the noise that the key and each row's id
-    /// determine. An id is any bytes, and stands for one text and version: see "Who it does not".
-    ///
-    /// # Errors
-    /// As [`protect`](Defense::protect); [`Error::RowIds`] unless there is one id for each row, and
-    /// [`Error::Setting`] where the noise is not keyed. The vectors are then as they were.
-    pub fn protect_with_ids<I: AsRef<[u8]> + Sync>(
-        &self,
-        role: Role,
-        ids: &[I],
-        mut vectors: ArrayViewMut2<'_, f32>,
-    ) -> Result<(), Error> {
-        let key =
-            self.key.as_ref().ok_or(Error::Setting { name: "key", expected: "given for noise by id" })?;
-        if ids.len() != vectors.nrows() {
-            return Err(Error::RowIds { rows: vectors.nrows(), ids: ids.len() });
-        }
-        check_finite(&vectors)?;
-        if self.covers(role) {
-            key.add_by_id(ids, vectors.view_mut());
-            self.finish(vectors);
-        }
-        Ok(())
     }
 
     fn covers(&self, role: Role) -> bool {
@@ -186,6 +174,47 @@ impl Defense for GaussianNoise {
             self.finish(vectors);
         }
         Ok(())
+    }
+
+    /// With keyed noise, the key and each row's id determine the noise. Fresh noise does not depend on ids.
+    fn protect_with_ids(
+        &self,
+        role: Role,
+        ids: &[&[u8]],
+        mut vectors: ArrayViewMut2<'_, f32>,
+        rng: &mut Rng,
+    ) -> Result<(), Error> {
+        check_ids(ids, &vectors)?;
+        let Some(key) = &self.key else { return self.protect(role, vectors, rng) };
+        check_finite(&vectors)?;
+        if self.covers(role) {
+            key.add_by_id(ids, vectors.view_mut());
+            self.finish(vectors);
+        }
+        Ok(())
+    }
+
+    /// Keyed noise does, on the vectors that have any.
+    fn uses_ids(&self, role: Role) -> bool {
+        self.key.is_some() && self.covers(role) && self.sigma > 0.0
+    }
+
+    fn spec(&self) -> Spec {
+        let mut part = Part::new("gaussian").with("sigma", self.sigma);
+        if let Some(key) = &self.key {
+            part = part.with("key", Value::fingerprint(key.fingerprint()));
+        }
+        part = match self.role {
+            Some(Role::Document) => part.with("on", "documents"),
+            Some(Role::Query) => part.with("on", "queries"),
+            None => part,
+        };
+        Spec::from(if self.renormalize { part.with("renormalize", true) } else { part })
+    }
+
+    /// Nothing: noisy and clean vectors meet in one space.
+    fn space(&self) -> Spec {
+        Spec::new()
     }
 
     /// The Gaussian mechanism for fresh noise, normalized afterwards or not. Nothing for keyed noise:
@@ -221,15 +250,6 @@ fn normalize(mut row: ArrayViewMut1<'_, f32>) {
 
 impl fmt::Display for GaussianNoise {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "gaussian(sigma={}", self.sigma)?;
-        if let Some(key) = &self.key {
-            write!(f, ", key={key}")?;
-        }
-        match self.role {
-            Some(Role::Document) => f.write_str(", on=documents")?,
-            Some(Role::Query) => f.write_str(", on=queries")?,
-            None => {}
-        }
-        f.write_str(if self.renormalize { ", renormalize=true)" } else { ")" })
+        self.spec().fmt(f)
     }
 }

@@ -5,9 +5,8 @@ use crate::{Error, Role, calibration};
 /// What can be proved about a defense, as opposed to what has been measured.
 ///
 /// # What the numbers mean
-/// Noise of `sigma` on each coordinate is the Gaussian mechanism: for any two texts and whatever the
-/// attacker knows besides, he tells from one protected vector which of the two it is of only as well
-/// as (ε, δ) allow. Two rows of norm at most 1 are at most 2 apart, which is the mechanism's L2
+/// Noise of `sigma` on each coordinate is the Gaussian mechanism. For any two texts, and whatever else they
+/// know, the attacker tells from one protected vector which of the two it is of only as well as (ε, δ) allow. Two rows of norm at most 1 are at most 2 apart, which is the mechanism's L2
 /// sensitivity. The calibration is the analytic one, which is exact (Balle & Wang, ICML 2018, arXiv
 /// 1805.06530).
 ///
@@ -96,7 +95,7 @@ impl Guarantee {
     }
 
     /// What holds for `releases` releases of the same row together, each with fresh noise, even if the
-    /// attacker chooses each after he has seen those before: Gaussian mechanisms compose to one of
+    /// attacker chooses each after seeing those before: Gaussian mechanisms compose to one of
     /// `sigma / √releases`.
     #[must_use]
     pub fn over(self, releases: u32) -> Self {

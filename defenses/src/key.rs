@@ -1,10 +1,11 @@
 //! The secret behind a keyed defense.
 
-use std::fmt::{self, Write as _};
+use std::fmt;
 use std::fs::File;
 use std::io::{self, Read};
 use std::path::Path;
 use std::str::FromStr;
+use std::sync::Arc;
 
 use chacha20::rand_core::Rng as _;
 use hkdf::Hkdf;
@@ -18,24 +19,28 @@ use crate::{Error, Rng};
 /// What a key's text begins with: the format and its version.
 pub(crate) const PREFIX: &str = "embosk1-";
 
-const KEY_BYTES: usize = 32;
+/// How many bytes a key has.
+pub(crate) const BYTES: usize = 32;
 const CHECKSUM_BYTES: usize = 4;
-const TEXT_LEN: usize = PREFIX.len() + 2 * KEY_BYTES + 1 + 2 * CHECKSUM_BYTES;
+const TEXT_LEN: usize = PREFIX.len() + 2 * BYTES + 1 + 2 * CHECKSUM_BYTES;
 
-/// A secret of 32 bytes, from which keyed defenses derive their transforms.
+/// A secret of 32 bytes from which keyed defenses derive their transforms.
 ///
-/// Whoever has the key undoes the transform; whoever loses it cannot search what was stored under it.
-/// It is wiped from memory when dropped, as is what a defense derives from it; it cannot be cloned,
-/// serialized or made by default, compares in constant time, and prints as a fingerprint that names it
-/// without helping to guess it. The bytes lie on the heap, so that moving a key leaves no copy behind.
+/// Whoever has the key can undo the transform. Whoever loses it can no longer search what was stored under it.
 ///
-/// Every defense derives its own secret from it, for its own dimension, so one key serves a whole
-/// stack. Store the [fingerprint](Self::fingerprint) beside the vectors:
-/// [`Stack::check_fingerprint`](crate::Stack::check_fingerprint) then notices another key before it
-/// makes nonsense of a search.
+/// - **One key serves a whole stack.** Every defense derives a secret of its own from it, for its own
+///   dimension.
+/// - **A key is a handle.** Cloning it shares the bytes, which lie on the heap in one place, so that moving or
+///   cloning a key leaves no copy of them behind. They are wiped from memory when the last handle is dropped,
+///   and so is what a defense derives from them.
+/// - **A key does not show itself.** It prints as its [fingerprint](Self::fingerprint), compares in constant
+///   time, and cannot be serialized or made by default. [`to_text`](Self::to_text) gives its text.
 ///
-/// Its text is `embosk1-`, the bytes as 64 hexadecimal digits, `-`, and 8 digits of checksum, so that
-/// a key cut short or mistyped is refused instead of turning the vectors some other way.
+/// The text is `embosk1-`, the bytes as 64 hexadecimal digits, `-`, and 8 digits of checksum. A key that was
+/// cut short or mistyped is therefore refused; without a checksum it would be another key.
+///
+/// Store the [fingerprint of the stack](crate::Stack::fingerprint) beside the vectors, so that a search under
+/// another key is an error and does not find nonsense.
 ///
 /// ```
 /// use embosk_defenses::Key;
@@ -45,23 +50,26 @@ const TEXT_LEN: usize = PREFIX.len() + 2 * KEY_BYTES + 1 + 2 * CHECKSUM_BYTES;
 /// assert_eq!(key, again);
 /// # Ok::<(), embosk_defenses::Error>(())
 /// ```
-pub struct Key(Box<Zeroizing<[u8; KEY_BYTES]>>);
+#[derive(Clone)]
+pub struct Key(Bytes);
 
-/// Its only field wipes itself.
+type Bytes = Arc<Zeroizing<[u8; BYTES]>>;
+
+/// Its only field wipes itself when the last handle is dropped.
 impl ZeroizeOnDrop for Key {}
 
 impl Key {
-    /// A new key from the operating system's randomness.
+    /// Draws a new key from the operating system's randomness.
     ///
     /// # Errors
     /// [`Error::Randomness`] where the operating system has none to give.
     pub fn generate() -> Result<Self, Error> {
-        let mut key = Self(Box::default());
-        fill_from_os(key.0.as_mut_slice())?;
-        Ok(key)
+        let mut bytes = Bytes::default();
+        fill_from_os(Arc::make_mut(&mut bytes).as_mut_slice())?;
+        Ok(Self(bytes))
     }
 
-    /// The key that the environment variable `name` holds as text.
+    /// Reads the key that the environment variable `name` holds as text.
     ///
     /// # Errors
     /// [`Error::KeyVariable`] where it is not set, [`Error::KeyText`] where it holds no key.
@@ -70,12 +78,13 @@ impl Key {
         Zeroizing::new(text).parse()
     }
 
-    /// The key that the file at `path` holds as text.
+    /// Reads the key that the file at `path` holds as text.
+    ///
+    /// A pipe is read too, such as a shell's `<(…)`, where only its owner can read it.
     ///
     /// # Errors
-    /// [`Error::KeyFile`] where it cannot be read or holds no key, and on Unix [`Error::KeyFileMode`] where its
-    /// group or others have any access to it. A pipe that only its owner can read is read; a device or a folder
-    /// that others can read is no file, and no mode would help.
+    /// [`Error::KeyFile`] where the file cannot be read, is not a regular file, or holds no key. On Unix also
+    /// [`Error::KeyFileMode`] where its group or others have any access to it.
     pub fn from_file(path: impl AsRef<Path>) -> Result<Self, Error> {
         let path = path.as_ref();
         let failed = |source| Error::KeyFile { path: path.to_owned(), source };
@@ -85,19 +94,19 @@ impl Key {
         text.parse().map_err(|error: Error| failed(io::Error::new(io::ErrorKind::InvalidData, error)))
     }
 
-    /// The key of these bytes. The caller wipes what it still holds of them.
-    pub fn from_bytes(bytes: [u8; KEY_BYTES]) -> Self {
-        Self(Box::new(Zeroizing::new(bytes)))
+    /// Creates the key of these bytes. The caller wipes what it still holds of them.
+    pub fn from_bytes(bytes: [u8; BYTES]) -> Self {
+        Self(Arc::new(Zeroizing::new(bytes)))
     }
 
-    /// A key from `rng`: as secret as that is, for imitations.
+    /// Draws a key from `rng`, for imitations. It is as secret as `rng`'s seed.
     pub(crate) fn draw(rng: &mut Rng) -> Self {
-        let mut key = Self(Box::default());
-        rng.fill_bytes(key.0.as_mut_slice());
-        key
+        let mut bytes = Bytes::default();
+        rng.fill_bytes(Arc::make_mut(&mut bytes).as_mut_slice());
+        Self(bytes)
     }
 
-    /// The key as text, to be stored where only its owner reads it.
+    /// Returns the key as text, to be stored where only its owner can read it.
     pub fn to_text(&self) -> Zeroizing<String> {
         // Room for all of it: a string that grew would leave a copy behind.
         let mut text = Zeroizing::new(String::with_capacity(TEXT_LEN));
@@ -108,22 +117,20 @@ impl Key {
         text
     }
 
-    /// Eight hexadecimal digits that name the key, for logs, for reports, and to be stored beside vectors.
+    /// Returns eight hexadecimal digits that name the key, for logs and reports.
     ///
-    /// They are derived from the key and help nobody to find it. Two keys share them once in 2³² times:
-    /// they notice a mix-up, not somebody who wants one.
+    /// They are derived from the key and do not help to find it. Two random keys have the same digits once in
+    /// 2³² times. That is enough to notice a mix-up, and no protection against an attacker who searches for such a key.
     pub fn fingerprint(&self) -> String {
-        let mut text = String::new();
-        push_hex(&mut text, &self.derive("embosk fingerprint v1", 0)[..4]);
-        text
+        base16ct::lower::encode_string(&self.derive("embosk fingerprint v1", 0)[..4])
     }
 
-    /// The generator of what the key determines for one purpose in one dimension.
+    /// Returns the generator of what the key determines for one purpose in one dimension.
     pub(crate) fn rng(&self, purpose: &str, dim: usize) -> Rng {
         Rng::from_seed(&self.derive(purpose, dim))
     }
 
-    /// The secret for one purpose in one dimension: HKDF-SHA256 with `purpose` and `dim`, 8 bytes
+    /// Derives the secret for one purpose in one dimension: HKDF-SHA256 with `purpose` and `dim`, 8 bytes
     /// big-endian, as its info. `purpose` names the defense and the version of its format.
     pub(crate) fn derive(&self, purpose: &str, dim: usize) -> Zeroizing<[u8; 32]> {
         let mut derived = Zeroizing::new([0; 32]);
@@ -145,7 +152,7 @@ impl FromStr for Key {
             .ok_or(Error::KeyText("a key begins with `embosk1-`; `embosk keygen` makes one"))?;
         let (key, sum) = rest.split_once('-').ok_or(Error::KeyText("its checksum is missing"))?;
         let key = Self(from_hex(key).ok_or(Error::KeyText("it should have 64 hexadecimal digits"))?);
-        let sum: Box<Zeroizing<[u8; CHECKSUM_BYTES]>> =
+        let sum: Arc<Zeroizing<[u8; CHECKSUM_BYTES]>> =
             from_hex(sum).ok_or(Error::KeyText("its checksum should have 8 hexadecimal digits"))?;
         if bool::from(checksum(&key.0).ct_eq(sum.as_slice())) {
             Ok(key)
@@ -175,26 +182,28 @@ impl fmt::Debug for Key {
     }
 }
 
-fn checksum(bytes: &[u8; KEY_BYTES]) -> [u8; CHECKSUM_BYTES] {
+fn checksum(bytes: &[u8; BYTES]) -> [u8; CHECKSUM_BYTES] {
     let digest = Sha256::new().chain_update("embosk key v1").chain_update(bytes).finalize();
     [digest[0], digest[1], digest[2], digest[3]]
 }
 
+/// Appends digits without leaving a copy of them behind.
 fn push_hex(text: &mut String, bytes: &[u8]) {
     for byte in bytes {
-        let _ = write!(text, "{byte:02x}"); // a String takes all that is written to it
+        let mut digits = Zeroizing::new([0; 2]);
+        // Two bytes are what a byte takes.
+        if let Ok(digits) = base16ct::lower::encode_str(&[*byte], digits.as_mut()) {
+            text.push_str(digits);
+        }
     }
 }
 
-fn from_hex<const N: usize>(text: &str) -> Option<Box<Zeroizing<[u8; N]>>> {
+fn from_hex<const N: usize>(text: &str) -> Option<Arc<Zeroizing<[u8; N]>>> {
     if text.len() != 2 * N {
         return None;
     }
-    let mut bytes = Box::new(Zeroizing::new([0; N]));
-    for (byte, digits) in bytes.iter_mut().zip(text.as_bytes().chunks_exact(2)) {
-        let digit = |at: usize| char::from(digits[at]).to_digit(16);
-        *byte = (digit(0)? * 16 + digit(1)?) as u8;
-    }
+    let mut bytes: Arc<Zeroizing<[u8; N]>> = Arc::new(Zeroizing::new([0; N]));
+    base16ct::mixed::decode(text, Arc::make_mut(&mut bytes).as_mut_slice()).ok()?;
     Some(bytes)
 }
 
@@ -212,7 +221,7 @@ fn refuse_open_mode(file: &File, path: &Path) -> Result<(), Error> {
     let metadata = file.metadata().map_err(|source| Error::KeyFile { path: path.to_owned(), source })?;
     match metadata.permissions().mode() & 0o777 {
         mode if mode & 0o077 != 0 && !metadata.is_file() => {
-            let source = io::Error::new(io::ErrorKind::InvalidInput, "it is no regular file");
+            let source = io::Error::new(io::ErrorKind::InvalidInput, "it is not a regular file");
             Err(Error::KeyFile { path: path.to_owned(), source })
         }
         mode if mode & 0o077 != 0 => Err(Error::KeyFileMode { path: path.to_owned(), mode }),
@@ -234,9 +243,10 @@ mod tests {
     #[test]
     fn a_key_and_what_is_derived_from_it_wipe_themselves() {
         fn wipes_itself(_: &impl ZeroizeOnDrop) {}
-        let key = Key::from_bytes([1; KEY_BYTES]);
+        let key = Key::from_bytes([1; BYTES]);
         wipes_itself(&key);
         wipes_itself(&*key.0);
+        assert!(Arc::ptr_eq(&key.0, &key.clone().0), "a clone is a second handle, not a second copy");
         wipes_itself(&key.to_text());
         wipes_itself(&key.derive("test", 1));
     }
@@ -252,7 +262,7 @@ mod tests {
 
     #[test]
     fn every_purpose_dimension_and_key_has_a_secret_of_its_own() {
-        let keys = [1, 2].map(|byte| Key::from_bytes([byte; KEY_BYTES]));
+        let keys = [1, 2].map(|byte| Key::from_bytes([byte; BYTES]));
         let mut secrets: Vec<_> = keys
             .iter()
             .flat_map(|key| ["rotation v1", "rotation v2", "noise v1"].map(|purpose| (key, purpose)))

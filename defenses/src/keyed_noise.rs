@@ -28,17 +28,22 @@ pub(crate) struct KeyedNoise {
 }
 
 impl KeyedNoise {
+    /// The [fingerprint](Key::fingerprint) of the key.
+    pub(crate) fn fingerprint(&self) -> &str {
+        &self.fingerprint
+    }
+
     pub(crate) fn new(key: &Key, sigma: f64) -> Self {
         let (fingerprint, secret) = (key.fingerprint(), key.derive(PURPOSE, 0));
         Self { fingerprint, secret, sigma, grids: OnceLock::new() }
     }
 
     /// Adds to each row the noise of the row with its id.
-    pub(crate) fn add_by_id<I: AsRef<[u8]> + Sync>(&self, ids: &[I], vectors: ArrayViewMut2<'_, f32>) {
+    pub(crate) fn add_by_id(&self, ids: &[&[u8]], vectors: ArrayViewMut2<'_, f32>) {
         let dim = vectors.ncols();
         for_pieces((vectors, ids), dim, 1, |_, (mut vectors, ids)| {
             for (mut row, id) in vectors.rows_mut().into_iter().zip(ids) {
-                let mut rng = self.rng("id", dim, id.as_ref());
+                let mut rng = self.rng("id", dim, id);
                 for (value, normal) in row.iter_mut().zip(rng.standard_normals()) {
                     *value = (f64::from(*value) + self.sigma * normal) as f32;
                 }
@@ -99,15 +104,8 @@ impl PartialEq for KeyedNoise {
     }
 }
 
-/// Prints as the key does, by its fingerprint.
-impl fmt::Display for KeyedNoise {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "fingerprint:{}", self.fingerprint)
-    }
-}
-
 impl fmt::Debug for KeyedNoise {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Key({self})")
+        write!(f, "Key(fingerprint:{})", self.fingerprint)
     }
 }

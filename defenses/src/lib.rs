@@ -1,5 +1,5 @@
-//! Defenses for text embeddings: transforms of a batch of vectors, in place, that make the texts
-//! harder to recover from them.
+//! Defenses for text embeddings: each changes a batch of vectors in place, so that the texts are harder to
+//! recover from them.
 //!
 //! These defenses come with the crate, and a [`Stack`] of them is a defense too:
 //!
@@ -7,17 +7,20 @@
 //! |---|---|---|
 //! | [`GaussianNoise`] | `gaussian(sigma=0.01)` | adds noise to every coordinate, fresh or keyed |
 //! | [`Quantization`] | `quantization(bits=8)` | rounds every coordinate to a few levels |
-//! | [`ProductQuantization`] | `product_quantization(codebook=file:PATH)` | puts the nearest of a few learned pieces in each place |
-//! | [`Rotation`] | `rotation(key=env:EMBOSK_KEY)` | turns the space by a secret rotation |
+//! | [`ProductQuantization`] | `product_quantization(codebook=file:PATH)` | replaces each piece of a vector by the nearest of a few learned ones |
+//! | [`Rotation`] | `rotation(key=env:EMBOSK_KEY)` | rotates the space in secret |
 //! | [`Permutation`] | `permutation(key=env:EMBOSK_KEY)` | reorders the coordinates in secret |
 //! | [`Scaling`] | `scaling(key=env:EMBOSK_KEY)` | multiplies all vectors by one secret factor |
 //! | [`Dcpe`] | `dcpe(key=env:EMBOSK_KEY, beta=0.5)` | scales in secret and perturbs within a ball |
 //!
-//! With the feature `rayon`, large batches are worked on by all of rayon's threads; what comes out is the same,
-//! bit for bit.
+//! - To write a defense of your own, implement [`Defense`] and run it through the contract,
+//!   the test suite that every defense passes (feature `contract`). A [`Registry`] gives it a name in specs.
+//! - To search protected vectors safely, store [`Stack::fingerprint`] beside them.
+//! - With the feature `rayon`, all of rayon's threads work on large batches. The results are the same, bit for
+//!   bit.
 //!
-//! Nothing here promises that a text cannot be recovered. What a defense is worth against a given
-//! attacker is a number to be measured, and the `embosk` crate measures it.
+//! Nothing here promises that a text cannot be recovered. What a defense is worth against a given attacker has
+//! to be measured, and the `embosk` crate measures it.
 //!
 //! ```
 //! use embosk_defenses::{Defense, GaussianNoise, Key, Rng, Role, Rotation, Stack};
@@ -58,11 +61,12 @@ mod parallel;
 mod permutation;
 mod product;
 mod quantization;
+mod registry;
 mod rng;
 mod rotation;
 mod rows;
 mod scaling;
-mod spec;
+pub mod spec;
 mod stack;
 mod stored;
 mod wide;
@@ -72,22 +76,27 @@ use std::sync::Arc;
 
 use ndarray::ArrayViewMut2;
 
-pub use check::check_finite;
+pub use check::{check_finite, check_ids};
 pub use codes::Codes;
 pub use dcpe::Dcpe;
 pub use error::Error;
+pub use fingerprint::{Checked, Difference};
 pub use gaussian::GaussianNoise;
 pub use guarantee::Guarantee;
 pub use key::Key;
 pub use permutation::Permutation;
 pub use product::ProductQuantization;
 pub use quantization::Quantization;
+pub use registry::{Parameters, Registry};
 pub use rng::{Rng, StandardNormals};
 pub use rotation::Rotation;
 pub use scaling::Scaling;
+pub use spec::Spec;
 pub use stack::Stack;
 
 /// What a vector is for. A defense may treat the two sides of a search differently.
+///
+/// A search has two sides, so there will be no third role.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Role {
     /// A vector that is stored and searched.
@@ -101,11 +110,14 @@ pub enum Role {
 /// `Display` prints the defense as it is written in a spec, such as `gaussian(sigma=0.01)`, without
 /// secrets.
 ///
+/// Two methods are required. The others have defaults that are safe for any defense; one with a key overrides
+/// [`imitation`](Self::imitation), [`undo_key`](Self::undo_key) and mostly [`space`](Self::space) as well.
+///
 /// ```
 /// use embosk_defenses::{Defense, Error, Guarantee, Rng, Role, check_finite};
 /// use ndarray::{ArrayViewMut2, array};
 ///
-/// /// Turns every vector round.
+/// /// Negates every coordinate.
 /// #[derive(Debug)]
 /// struct Negation;
 ///
@@ -141,24 +153,71 @@ pub trait Defense: Debug + Display + Send + Sync + 'static {
     /// they were.
     fn protect(&self, role: Role, vectors: ArrayViewMut2<'_, f32>, rng: &mut Rng) -> Result<(), Error>;
 
-    /// What can be proved about the defense. Required, so that a wrapper never inherits a claim.
+    /// Returns what can be proved about the defense. It is required, so that a wrapper never inherits a claim.
     fn guarantee(&self) -> Guarantee;
 
-    /// This defense as somebody builds it who knows all of it but its key: under a key that he draws
-    /// from `rng`. An adversary makes pairs of his own with it.
+    /// Changes `vectors`, `[batch, dim]`, in place, where each row has an id: any bytes that stand for one text
+    /// and version. A defense that derives something from a key for each row, such as
+    /// [keyed noise](crate::GaussianNoise::keyed), derives it from the id.
     ///
-    /// `None`, the default, where there is no key. A keyed defense that leaves it so is measured as if
-    /// its key were known: its privacy is understated, never overstated.
+    /// The default checks the number of ids and then protects without them. Override
+    /// [`uses_ids`](Self::uses_ids) together with this method.
+    ///
+    /// # Errors
+    /// As [`protect`](Self::protect), and [`Error::RowIds`] unless there are as many ids as rows.
+    fn protect_with_ids(
+        &self,
+        role: Role,
+        ids: &[&[u8]],
+        vectors: ArrayViewMut2<'_, f32>,
+        rng: &mut Rng,
+    ) -> Result<(), Error> {
+        check_ids(ids, &vectors)?;
+        self.protect(role, vectors, rng)
+    }
+
+    /// Returns whether ids make a difference to vectors of `role`. By default they do not.
+    fn uses_ids(&self, _role: Role) -> bool {
+        false
+    }
+
+    /// Returns what `Display` prints as a value: a part with its parameters, each key by its fingerprint.
+    ///
+    /// The default reads what `Display` prints. Where that is outside the grammar of specs, it becomes one
+    /// part that holds the text.
+    fn spec(&self) -> Spec {
+        Spec::of_printed(&self.to_string())
+    }
+
+    /// Returns what documents and queries must have in common to be searched, for the
+    /// [fingerprint](Stack::fingerprint) of a stack. Vectors under one space cannot be compared with those under
+    /// another.
+    ///
+    /// A rotation gives its key, its kind and its dimension. Noise gives the empty [`Spec`]: noisy documents
+    /// and clean queries meet in one space. A dimension is the parameter `dim`, which is left out as long as it
+    /// is not known; everything else is compared as it is.
+    ///
+    /// By default it is the whole [`spec`](Self::spec). That is safe: a setting that makes no difference may
+    /// raise a false alarm, and one that does is never missed, as long as `Display` prints it.
+    fn space(&self) -> Spec {
+        self.spec()
+    }
+
+    /// Returns an equivalent defense under a fresh key, which is drawn from `rng`: what an attacker builds who
+    /// knows everything about this defense except its key. An adversary makes pairs of their own with it.
+    ///
+    /// `None`, the default, means that there is no key. A keyed defense that keeps the default is measured as
+    /// if its key were known: its privacy is understated, never overstated.
     fn imitation(&self, _rng: &mut Rng) -> Option<Arc<dyn Defense>> {
         None
     }
 
-    /// Takes back what the key did to the space of `vectors`, `[batch, dim]`, which this defense protected: a
+    /// Undoes what the key did to the space of `vectors`, `[batch, dim]`, which this defense protected: a
     /// rotation, an order of the coordinates, a factor. Noise and rounding stay. An adversary does so under
-    /// a key of his own.
+    /// a key of their own.
     ///
-    /// `Ok(false)`, the default, where there is no key or the defense does not know how; the vectors are
-    /// then of no use.
+    /// `Ok(false)`, the default, means that there is no key or that the defense does not know how. The vectors
+    /// may then hold anything.
     ///
     /// # Errors
     /// As [`protect`](Self::protect).
@@ -186,6 +245,28 @@ macro_rules! defense_behind {
 
             fn guarantee(&self) -> Guarantee {
                 (**self).guarantee()
+            }
+
+            fn protect_with_ids(
+                &self,
+                role: Role,
+                ids: &[&[u8]],
+                vectors: ArrayViewMut2<'_, f32>,
+                rng: &mut Rng,
+            ) -> Result<(), Error> {
+                (**self).protect_with_ids(role, ids, vectors, rng)
+            }
+
+            fn uses_ids(&self, role: Role) -> bool {
+                (**self).uses_ids(role)
+            }
+
+            fn spec(&self) -> Spec {
+                (**self).spec()
+            }
+
+            fn space(&self) -> Spec {
+                (**self).space()
             }
 
             fn undo_key(&self, vectors: ArrayViewMut2<'_, f32>) -> Result<bool, Error> {

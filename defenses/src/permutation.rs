@@ -6,7 +6,8 @@ use zeroize::Zeroizing;
 
 use crate::bound::Bound;
 use crate::rows::for_each_row;
-use crate::{Defense, Error, Guarantee, Key, Rng, Role};
+use crate::spec::{Part, Value};
+use crate::{Defense, Error, Guarantee, Key, Rng, Role, Spec};
 
 /// Names the defense and the version of its format: another order needs another label.
 const PURPOSE: &str = "embosk permutation v1";
@@ -19,20 +20,25 @@ const PURPOSE: &str = "embosk permutation v1";
 /// order for a key and a dimension never changes between machines and versions.
 ///
 /// # Who it stops
-/// An inverter that takes the vectors as they are, and nobody else. It is here because such schemes are
-/// in use, so that they can be measured.
+/// An inverter that takes the vectors as they are, and no other attack. It is here because such schemes are
+/// in use and should be measured.
 ///
 /// # Who it does not
-/// One with a handful of pairs of text and protected vector: each value of the clean vector stands
-/// somewhere in the protected one, and a single pair without equal values gives the whole order away.
-/// One without pairs, with texts of the same kind: mean and variance of each coordinate stay what
-/// they were, and few coordinates share theirs. Take a [`Rotation`](crate::Rotation) instead.
+/// - An attacker with a few pairs of text and protected vector. Each value of the clean vector stands somewhere
+///   in the protected one, so a single pair without equal values reveals the whole order.
+/// - An attacker without pairs who has texts of the same kind. Mean and variance of each coordinate stay what
+///   they were, and few coordinates share theirs.
+///
+/// Use a [`Rotation`](crate::Rotation) instead.
 ///
 /// # What it costs in retrieval
 /// Nothing.
 ///
 /// # Order in a stack
 /// Anywhere: noise and rounding are the same before and after it.
+///
+/// # Fingerprint
+/// Key and dimension, as for a [`Rotation`](crate::Rotation).
 ///
 /// # Default
 /// None: a key made by [`Key::generate`] or `embosk keygen`.
@@ -59,7 +65,7 @@ pub struct Permutation {
 type Order = Zeroizing<Vec<u16>>;
 
 impl Permutation {
-    /// The permutation of `dim` coordinates under `key`, drawn now.
+    /// Draws the permutation of `dim` coordinates under `key`.
     ///
     /// # Errors
     /// [`Error::Setting`] unless `dim` is from 1 to 8192.
@@ -67,13 +73,13 @@ impl Permutation {
         Ok(Self { fingerprint: key.fingerprint(), order: Bound::now(key, dim, draw)? })
     }
 
-    /// The permutation under `key` in the dimension of the first vectors it is given; it is drawn then,
-    /// and other dimensions are refused from then on.
-    pub fn deferred(key: Key) -> Self {
+    /// Creates the permutation under `key` whose dimension is that of the first vectors. It is drawn when they
+    /// come, and refuses other dimensions from then on.
+    pub fn deferred(key: &Key) -> Self {
         Self { fingerprint: key.fingerprint(), order: Bound::deferred(key, draw) }
     }
 
-    /// The dimension, once there is one.
+    /// Returns the dimension, once it is known.
     pub fn dim(&self) -> Option<usize> {
         self.order.dim()
     }
@@ -122,18 +128,28 @@ impl Defense for Permutation {
         Guarantee::Isometry
     }
 
+    fn spec(&self) -> Spec {
+        Part::new("permutation").with("key", Value::fingerprint(&self.fingerprint)).into()
+    }
+
+    /// The key, and the dimension once it is known.
+    fn space(&self) -> Spec {
+        let part = Part::new("permutation").with("key", Value::fingerprint(&self.fingerprint));
+        Spec::from(self.dim().into_iter().fold(part, |part, dim| part.with("dim", dim)))
+    }
+
     fn undo_key(&self, vectors: ArrayViewMut2<'_, f32>) -> Result<bool, Error> {
         self.restore(vectors).map(|()| true)
     }
 
     fn imitation(&self, rng: &mut Rng) -> Option<Arc<dyn Defense>> {
-        Some(Arc::new(Self::deferred(Key::draw(rng))))
+        Some(Arc::new(Self::deferred(&Key::draw(rng))))
     }
 }
 
 impl fmt::Display for Permutation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "permutation(key=fingerprint:{})", self.fingerprint)
+        self.spec().fmt(f)
     }
 }
 

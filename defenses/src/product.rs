@@ -5,10 +5,11 @@ use std::path::Path;
 
 use ndarray::{Array2, Array3, ArrayView2, ArrayView3, ArrayViewMut2, Axis, s};
 
-use crate::codes::{Codes, FIT, digits_of_fit};
+use crate::codes::{Codes, digits_of_fit};
 use crate::parallel::for_pieces;
+use crate::spec::{Part, Value};
 use crate::stored::{Format, load};
-use crate::{Defense, Error, Guarantee, Rng, Role, check_finite};
+use crate::{Defense, Error, Guarantee, Rng, Role, Spec, check_finite};
 use kmeans::Centroids;
 
 /// A code is a byte.
@@ -36,8 +37,8 @@ const FORMAT: Format = Format {
 /// holds `centroids · dim` numbers, which are means of the sample's vectors.
 ///
 /// # Who it stops
-/// Nobody, until measured: it is compression, made for storage, and no defense until the adversaries say so. It takes away the more the wider the
-/// pieces are, and so may hinder an inverter trained on clean vectors.
+/// Nobody, until measured: it is compression, made for storage. The wider the pieces, the more it removes of a
+/// vector, which may hinder an inverter trained on clean ones.
 ///
 /// # Who it does not
 /// An attacker who trains on quantized vectors. The codebook is no key: it can be guessed well enough
@@ -51,6 +52,11 @@ const FORMAT: Format = Format {
 /// # Order in a stack
 /// Last, as [`Quantization`](crate::Quantization), and for the same reasons. Fit it on vectors as they
 /// come to this place: behind a [`Rotation`](crate::Rotation), on rotated ones.
+///
+/// # Fingerprint
+/// The codebook, by its content: codes mean nothing without it, and with another one they give wrong vectors in
+/// silence. Where documents are quantized and queries are not, compare the fingerprint of the stack without this
+/// part.
 ///
 /// # Default
 /// None. Pieces of 8 dimensions with 256 centroids are common, and want a sample of 10,000 vectors or
@@ -249,16 +255,18 @@ impl Defense for ProductQuantization {
     fn guarantee(&self) -> Guarantee {
         Guarantee::None
     }
+
+    fn spec(&self) -> Spec {
+        let (subspaces, centroids, _) = self.codebook.dim();
+        let part =
+            Part::new("product_quantization").with("subspaces", subspaces).with("centroids", centroids);
+        part.with("codebook", Value::fit(&digits_of_fit(self.codebook.iter()))).into()
+    }
 }
 
 impl fmt::Display for ProductQuantization {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (subspaces, centroids, _) = self.codebook.dim();
-        let codebook = digits_of_fit(self.codebook.iter());
-        write!(
-            f,
-            "product_quantization(subspaces={subspaces}, centroids={centroids}, codebook={FIT}{codebook})"
-        )
+        self.spec().fmt(f)
     }
 }
 

@@ -11,11 +11,12 @@ use std::sync::Arc;
 use ndarray::{Array2, ArrayView1, ArrayView2, ArrayViewMut2};
 
 use crate::check::largest_magnitude;
-use crate::codes::{Codes, FIT, digits_of_fit};
+use crate::codes::{Codes, digits_of_fit};
 use crate::parallel::{by_pieces, for_pieces};
 use crate::rows::{each_as_slice, with_scratch};
+use crate::spec::{Part, Value};
 use crate::stored::{Format, load};
-use crate::{Defense, Error, Guarantee, Key, Rng, Role, check_finite};
+use crate::{Defense, Error, Guarantee, Key, Rng, Role, Spec, check_finite};
 use dither::{Dither, Offsets};
 use grid::{Grid, Scale};
 use pack::Bits;
@@ -72,17 +73,17 @@ const FORMAT: Format = Format {
 ///   quantization takes the signs itself: give it the reconstruction.
 ///
 /// # Who it stops
-/// Nobody, until measured: it is rounding, made for storage. A compression is not a defense until the
-/// adversaries say so. At 8 bits they say that it is none at all. 1 bit takes away much of a vector and may hinder an inverter trained on clean ones.
-/// Dither hides nothing from whom the reconstruction is shown; who has the codes alone, and not the
-/// key, is off by another half step.
+/// Nobody, until measured: it is rounding, made for storage. At 8 bits measurement says that it is no defense at
+/// all. 1 bit removes much of a vector and may hinder an inverter trained on clean ones. Dither hides nothing
+/// from an attacker who sees the reconstruction; one who has the codes without the key is off by another half
+/// step.
 ///
 /// # Who it does not
-/// An attacker who trains on rounded vectors. At 8 bits not even one who did not: the steps are far
-/// below what inversion needs.
+/// An attacker who trains on rounded vectors. 8 bits do not even stop one who trained on clean vectors: the steps
+/// are far smaller than inversion needs.
 ///
 /// # What it costs in retrieval
-/// 8 bits: next to nothing as a rule; 4 bits: little; 1 bit: a loss that depends on model and
+/// 8 bits: nearly nothing as a rule; 4 bits: little; 1 bit: a loss that depends on model and
 /// dimension. A fixed scale that is too large wastes levels, one that is too small cuts the largest
 /// coordinates off. Measure it on your corpus.
 ///
@@ -91,6 +92,12 @@ const FORMAT: Format = Format {
 /// rounding finer, and after [`GaussianNoise`](crate::GaussianNoise), whose guarantee survives
 /// rounding. Rounding before the noise changes norms, and the noise then comes without a guarantee.
 /// Fit the scales on vectors as they come to this place.
+///
+/// # Fingerprint
+/// With a scale for each vector, nothing: rounded and clean vectors meet in one space, and codes carry their
+/// scales. With a fixed or fitted scale, all settings: bits, scale and the key of the dither. Codes cannot be read
+/// without them, and read with others they give wrong numbers in silence. Where documents are rounded so and
+/// queries are not, compare the fingerprint of the stack without its rounding.
 ///
 /// # Default
 /// A scale for each vector, no dither. Say how many bits.
@@ -126,7 +133,7 @@ enum Range {
 }
 
 impl Quantization {
-    /// Rounding to `bits` bits a coordinate, with a scale for each vector.
+    /// Creates rounding to `bits` bits a coordinate, with a scale for each vector.
     ///
     /// # Errors
     /// [`Error::Setting`] unless `bits` is 8, 4 or 1.
@@ -197,11 +204,11 @@ impl Quantization {
         }
     }
 
-    /// With subtractive dither under `key`. Who decodes needs the key as well.
+    /// Adds subtractive dither under `key`. Decoding needs the key as well.
     ///
     /// # Errors
     /// [`Error::Setting`] where the scale is per vector: the steps must not depend on the vector.
-    pub fn dither(self, key: Key) -> Result<Self, Error> {
+    pub fn dither(self, key: &Key) -> Result<Self, Error> {
         match self.range {
             Range::PerVector => {
                 Err(Error::Setting { name: "dither", expected: "used with a scale that is fixed or fitted" })
@@ -397,6 +404,24 @@ impl Defense for Quantization {
         Guarantee::None
     }
 
+    fn spec(&self) -> Spec {
+        let part = Part::new("quantization").with("bits", self.bits());
+        let part = match &self.range {
+            Range::PerVector => part,
+            Range::PerDimension(scales) => part.with("scale", Value::fit(&digits_of_fit(scales.iter()))),
+            Range::Fixed(scale) => part.with("scale", *scale),
+        };
+        Spec::from(match &self.dither {
+            Some(dither) => part.with("dither", dither.key()),
+            None => part,
+        })
+    }
+
+    /// Nothing with a scale for each vector, and else all settings, without which codes cannot be read.
+    fn space(&self) -> Spec {
+        if self.range == Range::PerVector { Spec::new() } else { self.spec() }
+    }
+
     /// The key is in the rounding alone.
     fn undo_key(&self, _: ArrayViewMut2<'_, f32>) -> Result<bool, Error> {
         Ok(self.dither.is_some())
@@ -404,7 +429,7 @@ impl Defense for Quantization {
 
     fn imitation(&self, rng: &mut Rng) -> Option<Arc<dyn Defense>> {
         self.dither.as_ref()?;
-        Some(Arc::new(Self { dither: Some(Dither::new(Key::draw(rng))), ..self.clone() }))
+        Some(Arc::new(Self { dither: Some(Dither::new(&Key::draw(rng))), ..self.clone() }))
     }
 }
 
@@ -415,16 +440,7 @@ fn contiguous<T: Clone>(row: ArrayView1<'_, T>) -> Cow<'_, [T]> {
 
 impl fmt::Display for Quantization {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "quantization(bits={}", self.bits.count())?;
-        match &self.range {
-            Range::PerVector => {}
-            Range::PerDimension(scales) => write!(f, ", scale={FIT}{}", digits_of_fit(scales.iter()))?,
-            Range::Fixed(scale) => write!(f, ", scale={scale}")?,
-        }
-        if let Some(dither) = &self.dither {
-            write!(f, ", dither={}", dither.key())?;
-        }
-        f.write_str(")")
+        self.spec().fmt(f)
     }
 }
 

@@ -64,9 +64,11 @@ impl Rng {
         StandardNormals { rng: self, second: None }
     }
 
-    /// An index below `n`, zero where `n` is zero: the high half of `next_u64() · n`. It is part of the
-    /// storage format of keyed defenses.
-    pub(crate) fn below(&mut self, n: usize) -> usize {
+    /// Draws an index below `n`; zero where `n` is zero.
+    ///
+    /// It is the high half of `next_u64() · n`, which is uniform but for a bias below `n / 2⁶⁴`. It is part of
+    /// the storage format of keyed defenses.
+    pub fn below(&mut self, n: usize) -> usize {
         let wide = u128::from(self.0.next_u64()) * n as u128;
         (wide >> 64) as usize
     }

@@ -6,14 +6,15 @@ use ndarray::ArrayViewMut2;
 use crate::bound::Bound;
 use crate::haar::Haar;
 use crate::hadamard::Hadamard;
-use crate::{Defense, Error, Guarantee, Key, Rng, Role};
+use crate::spec::{Part, Value};
+use crate::{Defense, Error, Guarantee, Key, Rng, Role, Spec};
 
 /// A secret rotation of the space, the same for all vectors under one key.
 ///
 /// # What it does
 /// Multiplies each vector by an orthogonal matrix that the key determines. Norms, distances and inner
-/// products stay as they are, so documents and queries under one key are searched as before; under two
-/// keys they have nothing to do with each other. The matrix for a key, a kind and a dimension never
+/// products stay as they are, so documents and queries under one key are searched as before. Under two
+/// keys they have nothing in common. The matrix for a key, a kind and a dimension never
 /// changes between machines and versions. There are two kinds:
 ///
 /// - `haar`: drawn uniformly from all orthogonal matrices, reflections included.
@@ -24,27 +25,33 @@ use crate::{Defense, Error, Guarantee, Key, Rng, Role};
 ///   There are finitely many of them, and few in few dimensions (8 in 2); below 64, take `haar`.
 ///
 /// # Who it stops
-/// An attacker with the vectors alone who inverts them as they are: to an inverter they look like
-/// vectors of nothing.
+/// An attacker who has the vectors alone and inverts them as they are. To an inverter they look like the
+/// vectors of no text at all.
 ///
 /// # Who it does not
-/// One who has the key. One who has pairs of text and protected vector: about as many as the
-/// dimension determine the matrix exactly, and fewer already help (orthogonal Procrustes); `hadamard`
-/// is built of far fewer secrets than a matrix holds, so expect it to take no more pairs. One with
-/// many vectors and texts of the same kind may match the two clouds' shapes without any pair, since
-/// a rotation keeps all distances; for the same reason equal texts stay equal and clusters stay
-/// visible to everybody. This is not a cipher.
+/// - An attacker who has the key.
+/// - An attacker who has pairs of text and protected vector. About as many as the dimension determine the
+///   matrix exactly, and fewer already help (orthogonal Procrustes). `hadamard` is built from far fewer secrets
+///   than a matrix holds, so expect it to fall to no more pairs.
+/// - An attacker with many vectors and texts of the same kind. They may match the shapes of the two clouds
+///   without any pair, since a rotation keeps all distances.
+///
+/// For the same reason equal texts stay equal, and clusters stay visible to everybody. This is not a cipher.
 ///
 /// # What it costs in retrieval
 /// Nothing beyond `f32` rounding, about 1e-6 of a score. In time, `haar` takes `dim²` multiplications a
 /// vector, and once the drawing of the matrix: well under a second for 768 dimensions, and `4 · dim²` bytes to
 /// hold it, as many again once vectors are restored. `hadamard` takes `dim · log₂ dim` additions, some six
-/// times, and next to nothing once.
+/// times, and nearly nothing once.
 ///
 /// # Order in a stack
 /// First: before [`GaussianNoise`](crate::GaussianNoise), which a rotation does not change, and before
 /// [`Quantization`](crate::Quantization), which comes out finer. Rounding first would give away a
 /// grid that helps to find the rotation.
+///
+/// # Fingerprint
+/// Key, kind and dimension: each of them gives another space, in which nothing is found. Until the first
+/// vectors a [deferred](Self::deferred) rotation has no dimension, which matches any.
 ///
 /// # Default
 /// `haar`. No key: make one by [`Key::generate`] or `embosk keygen`.
@@ -74,7 +81,7 @@ enum Kind {
 }
 
 impl Rotation {
-    /// The rotation of `dim` dimensions under `key`, of the kind `haar`, drawn now.
+    /// Draws the rotation of `dim` dimensions under `key`, of the kind `haar`.
     ///
     /// # Errors
     /// [`Error::Setting`] unless `dim` is from 1 to 8192.
@@ -82,7 +89,7 @@ impl Rotation {
         Self::drawn(key, Kind::Haar, dim)
     }
 
-    /// The rotation of `dim` dimensions under `key`, of the kind `hadamard`, drawn now.
+    /// Draws the rotation of `dim` dimensions under `key`, of the kind `hadamard`.
     ///
     /// # Errors
     /// [`Error::Setting`] unless `dim` is from 1 to 8192.
@@ -90,14 +97,14 @@ impl Rotation {
         Self::drawn(key, Kind::Hadamard, dim)
     }
 
-    /// The rotation under `key`, of the kind `haar`, in the dimension of the first vectors it is given;
-    /// it is drawn then, and other dimensions are refused from then on.
-    pub fn deferred(key: Key) -> Self {
+    /// Creates the rotation under `key`, of the kind `haar`, whose dimension is that of the first vectors. It is
+    /// drawn when they come, and refuses other dimensions from then on.
+    pub fn deferred(key: &Key) -> Self {
         Self::undrawn(key, Kind::Haar)
     }
 
     /// As [`deferred`](Self::deferred), of the kind `hadamard`.
-    pub fn deferred_hadamard(key: Key) -> Self {
+    pub fn deferred_hadamard(key: &Key) -> Self {
         Self::undrawn(key, Kind::Hadamard)
     }
 
@@ -106,16 +113,16 @@ impl Rotation {
         Ok(Self { fingerprint: key.fingerprint(), kind, transform })
     }
 
-    fn undrawn(key: Key, kind: Kind) -> Self {
+    fn undrawn(key: &Key, kind: Kind) -> Self {
         Self { fingerprint: key.fingerprint(), kind, transform: Bound::deferred(key, kind.draw()) }
     }
 
-    /// The [fingerprint](Key::fingerprint) of its key.
+    /// Returns the [fingerprint](Key::fingerprint) of the key.
     pub fn fingerprint(&self) -> &str {
         &self.fingerprint
     }
 
-    /// The dimension, once there is one.
+    /// Returns the dimension, once it is known.
     pub fn dim(&self) -> Option<usize> {
         self.transform.dim()
     }
@@ -183,22 +190,33 @@ impl Defense for Rotation {
         Guarantee::Isometry
     }
 
+    fn spec(&self) -> Spec {
+        let part = Part::new("rotation").with("key", Value::fingerprint(&self.fingerprint));
+        Spec::from(match self.kind {
+            Kind::Haar => part,
+            Kind::Hadamard => part.with("kind", "hadamard"),
+        })
+    }
+
+    /// The key, the kind, and the dimension once it is known.
+    fn space(&self) -> Spec {
+        let part = Part::new("rotation").with("key", Value::fingerprint(&self.fingerprint));
+        let part = part.with("kind", self.kind.name());
+        Spec::from(self.dim().into_iter().fold(part, |part, dim| part.with("dim", dim)))
+    }
+
     fn undo_key(&self, vectors: ArrayViewMut2<'_, f32>) -> Result<bool, Error> {
         self.restore(vectors).map(|()| true)
     }
 
     fn imitation(&self, rng: &mut Rng) -> Option<Arc<dyn Defense>> {
-        Some(Arc::new(Self::undrawn(Key::draw(rng), self.kind)))
+        Some(Arc::new(Self::undrawn(&Key::draw(rng), self.kind)))
     }
 }
 
 impl fmt::Display for Rotation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let kind = match self.kind {
-            Kind::Haar => "",
-            Kind::Hadamard => ", kind=hadamard",
-        };
-        write!(f, "rotation(key=fingerprint:{}{kind})", self.fingerprint)
+        self.spec().fmt(f)
     }
 }
 
@@ -218,6 +236,13 @@ enum Transform {
 }
 
 impl Kind {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Haar => "haar",
+            Self::Hadamard => "hadamard",
+        }
+    }
+
     /// The labels name the kind and the version of its format: other coefficients need another label.
     fn draw(self) -> fn(&Key, usize) -> Transform {
         match self {

@@ -5,7 +5,8 @@ use ndarray::ArrayViewMut2;
 use zeroize::Zeroizing;
 
 use crate::parallel::for_pieces;
-use crate::{Defense, Error, Guarantee, Key, Rng, Role, check_finite};
+use crate::spec::{Part, Value};
+use crate::{Defense, Error, Guarantee, Key, Rng, Role, Spec, check_finite};
 
 /// Names the defense and the version of its format: another factor needs another label.
 const PURPOSE: &str = "embosk scaling v1";
@@ -18,12 +19,12 @@ const PURPOSE: &str = "embosk scaling v1";
 /// between machines and versions.
 ///
 /// # Who it stops
-/// Nobody who normalizes vectors before he uses them, which nearly every attack does. It is here because
-/// such schemes are in use, so that they can be measured.
+/// Nobody who normalizes vectors before they are used, which nearly every attack does. It is here because such
+/// schemes are in use and should be measured.
 ///
 /// # Who it does not
-/// One with a single pair of text and protected vector: the quotient of the norms is the factor. Most
-/// models give vectors of norm 1, and then a protected vector's norm alone is the factor.
+/// An attacker with a single pair of text and protected vector: the quotient of the norms is the factor. Most
+/// models give vectors of norm 1, and then the norm of a protected vector is the factor.
 ///
 /// # What it costs in retrieval
 /// Nothing. Thresholds on distances and inner products have to be scaled with the vectors.
@@ -31,6 +32,10 @@ const PURPOSE: &str = "embosk scaling v1";
 /// # Order in a stack
 /// Last: before it, [`GaussianNoise`](crate::GaussianNoise) meets rows of norm 1, for which its sigma is
 /// meant, and keeps its guarantee.
+///
+/// # Fingerprint
+/// The key. Cosines do not depend on it, but inner products and distances do where some documents have another
+/// factor than others.
 ///
 /// # Default
 /// None: a key made by [`Key::generate`] or `embosk keygen`.
@@ -54,7 +59,7 @@ pub struct Scaling {
 }
 
 impl Scaling {
-    /// The scaling under `key`.
+    /// Derives the scaling under `key`.
     pub fn new(key: &Key) -> Self {
         Self { fingerprint: key.fingerprint(), factor: factor(&mut key.rng(PURPOSE, 0)) }
     }
@@ -96,6 +101,10 @@ impl Defense for Scaling {
         Guarantee::None
     }
 
+    fn spec(&self) -> Spec {
+        Part::new("scaling").with("key", Value::fingerprint(&self.fingerprint)).into()
+    }
+
     fn undo_key(&self, vectors: ArrayViewMut2<'_, f32>) -> Result<bool, Error> {
         self.restore(vectors).map(|()| true)
     }
@@ -107,7 +116,7 @@ impl Defense for Scaling {
 
 impl fmt::Display for Scaling {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "scaling(key=fingerprint:{})", self.fingerprint)
+        self.spec().fmt(f)
     }
 }
 

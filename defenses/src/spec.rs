@@ -1,321 +1,309 @@
-//! The grammar of specs:
-//!
-//! ```text
-//! spec      = part *("|" part)
-//! part      = "none" | name "(" [parameter *("," parameter)] ")"
-//! parameter = name "=" value           a value runs to the next "," or ")"
-//! ```
+//! Specs as values: which defenses a stack has, with which parameters.
 
+mod read;
+mod value;
+
+use std::fmt;
 use std::str::FromStr;
-use std::sync::Arc;
 
-use crate::codes::FIT;
-use crate::key::PREFIX;
-use crate::{
-    Dcpe, Defense, Error, GaussianNoise, Key, Permutation, ProductQuantization, Quantization, Role, Rotation,
-    Scaling,
-};
+pub(crate) use read::{Fault, spec as read};
+pub use value::{Kind, Value};
 
-type Part = Arc<dyn Defense>;
+use crate::Error;
 
-/// A defense that a spec can name.
-struct Known {
-    name: &'static str,
-    parameters: &'static [&'static str],
-    build: fn(&Parameters<'_>) -> Result<Part, Error>,
+/// A name that is longer than this is not repeated in a message: it may be a key in the wrong place.
+const LONGEST_SHOWN: usize = 24;
+
+/// The spec of a stack as a value: the text `rotation(key=env:EMBOSK_KEY) | gaussian(sigma=0.01)`, parsed.
+///
+/// ```text
+/// spec      = part *("|" part)
+/// part      = "none" | name "(" [parameter *("," parameter)] ")"
+/// parameter = name "=" value
+/// value     = text up to "," or ")"  |  quoted  |  "env:" quoted  |  "file:" quoted
+/// quoted    = '"' text '"'           in which \" is a quotation mark and \\ a backslash
+/// ```
+///
+/// White space may stand between any two of these. `none` is the spec without parts. A name consists of ASCII
+/// letters, digits and `_`.
+///
+/// A spec does not know which defenses exist: a [`Registry`](crate::Registry) builds a
+/// [`Stack`](crate::Stack) from it. `Display` prints a text that parses to an equal spec, with quotes only
+/// where a value needs them.
+///
+/// A spec names keys and never holds one: a text that looks like a key is refused.
+///
+/// ```
+/// use embosk_defenses::Spec;
+/// use embosk_defenses::spec::Kind;
+///
+/// let spec: Spec = r#"rotation(key=file:"keys (1)/k") | gaussian(sigma=0.01)"#.parse()?;
+/// let key = spec.parts()[0].find("key").map(|value| value.kind());
+/// assert_eq!(key, Some(Kind::File("keys (1)/k")));
+/// assert_eq!(spec.to_string(), r#"rotation(key=file:"keys (1)/k") | gaussian(sigma=0.01)"#);
+/// assert_eq!(spec.redacted().to_string(), "rotation(key=…) | gaussian(sigma=0.01)");
+/// # Ok::<(), embosk_defenses::Error>(())
+/// ```
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Spec {
+    parts: Vec<Part>,
 }
 
-const KNOWN: [Known; 7] = [
-    Known { name: "dcpe", parameters: &["key", "beta"], build: dcpe },
-    Known { name: "gaussian", parameters: &["sigma", "key", "on", "renormalize"], build: gaussian },
-    Known { name: "permutation", parameters: &["key", "dim"], build: permutation },
-    Known {
-        name: "product_quantization",
-        parameters: &["subspaces", "centroids", "codebook"],
-        build: product_quantization,
-    },
-    Known { name: "quantization", parameters: &["bits", "scale", "dither"], build: quantization },
-    Known { name: "rotation", parameters: &["key", "dim", "kind"], build: rotation },
-    Known { name: "scaling", parameters: &["key"], build: scaling },
-];
-
-/// What is fitted on a sample is too long for a spec: what is printed names it, and is not read back.
-const NOT_HELD: &str = "this names a fit but does not hold it: give its file as `file:PATH`";
-
-fn gaussian(parameters: &Parameters<'_>) -> Result<Part, Error> {
-    let sigma = parameters.number("sigma", "a number")?;
-    let noise = match parameters.find("key") {
-        Some(_) => GaussianNoise::keyed(sigma, &parameters.key("key")?)?,
-        None => GaussianNoise::new(sigma)?,
-    };
-    let noise = match parameters.find("on").map(|value| (value.text, value)) {
-        Some(("documents", _)) => noise.on(Role::Document),
-        Some(("queries", _)) => noise.on(Role::Query),
-        Some(("both", _)) | None => noise,
-        Some((_, value)) => return Err(value.error("`on` should be documents, queries or both")),
-    };
-    let renormalize =
-        parameters.find("renormalize").is_some() && parameters.number("renormalize", "true or false")?;
-    Ok(Arc::new(noise.renormalize(renormalize)))
-}
-
-fn quantization(parameters: &Parameters<'_>) -> Result<Part, Error> {
-    let mut rounding = Quantization::new(parameters.number("bits", "8, 4 or 1")?)?;
-    if let Some(scale) = parameters.find("scale") {
-        rounding = match scale.file_of_fit()? {
-            Some(path) => fitted_for(rounding.bits(), path, scale)?,
-            None => rounding.scale(parameters.number("scale", "a number or `file:PATH`")?)?,
-        };
+impl Spec {
+    /// Creates the spec without parts, `none`.
+    pub fn new() -> Self {
+        Self::default()
     }
-    if parameters.find("dither").is_some() {
-        rounding = rounding.dither(parameters.key("dither")?)?;
-    }
-    Ok(Arc::new(rounding))
-}
 
-/// Scales depend on how many bits they were fitted for.
-fn fitted_for(bits: u32, path: &str, place: Located<'_>) -> Result<Quantization, Error> {
-    let fitted = Quantization::load(path)?;
-    if fitted.bits() == bits {
-        Ok(fitted)
-    } else {
-        Err(place.error(format!("the scales were fitted for {} bits", fitted.bits())))
+    /// Returns the spec with `part` after its other parts.
+    pub fn with(mut self, part: Part) -> Self {
+        self.parts.push(part);
+        self
     }
-}
 
-fn product_quantization(parameters: &Parameters<'_>) -> Result<Part, Error> {
-    let codebook = parameters.require("codebook")?;
-    let Some(path) = codebook.file_of_fit()? else {
-        return Err(codebook.error("a codebook is named as `file:PATH`"));
-    };
-    let product = ProductQuantization::load(path)?;
-    let (subspaces, centroids, _) = product.codebook().dim();
-    for (name, held) in [("subspaces", subspaces), ("centroids", centroids)] {
-        match parameters.find(name) {
-            Some(value) if parameters.number::<usize>(name, "a whole number")? != held => {
-                return Err(value.error(format!("the codebook has {held} {name}")));
-            }
-            _ => {}
+    /// Returns the parts, in order.
+    pub fn parts(&self) -> &[Part] {
+        &self.parts
+    }
+
+    /// Returns whether there are no parts.
+    pub fn is_empty(&self) -> bool {
+        self.parts.is_empty()
+    }
+
+    /// Iterates over all values, in the order in which they are written.
+    pub fn values(&self) -> impl Iterator<Item = &Value> {
+        self.parts.iter().flat_map(Part::parameters).map(Parameter::value)
+    }
+
+    /// Iterates over all values, to [replace](Value::replace) some.
+    pub fn values_mut(&mut self) -> impl Iterator<Item = &mut Value> {
+        self.parts.iter_mut().flat_map(|part| &mut part.parameters).map(|parameter| &mut parameter.value)
+    }
+
+    /// Returns the spec without the parameters whose value is a key's fingerprint.
+    ///
+    /// Two stacks that differ only in their keys have equal specs without keys.
+    #[must_use]
+    pub fn without_keys(&self) -> Self {
+        let mut spec = self.clone();
+        for part in &mut spec.parts {
+            part.parameters.retain(|parameter| !matches!(parameter.value.kind(), Kind::Fingerprint(_)));
         }
-    }
-    Ok(Arc::new(product))
-}
-
-fn rotation(parameters: &Parameters<'_>) -> Result<Part, Error> {
-    let hadamard = match parameters.find("kind") {
-        None => false,
-        Some(kind) => match kind.text {
-            "haar" => false,
-            "hadamard" => true,
-            _ => return Err(kind.error("`kind` should be haar or hadamard")),
-        },
-    };
-    let (key, dim) = parameters.key_and_dim()?;
-    Ok(Arc::new(match (dim, hadamard) {
-        (Some(dim), false) => Rotation::new(&key, dim)?,
-        (Some(dim), true) => Rotation::hadamard(&key, dim)?,
-        (None, false) => Rotation::deferred(key),
-        (None, true) => Rotation::deferred_hadamard(key),
-    }))
-}
-
-fn permutation(parameters: &Parameters<'_>) -> Result<Part, Error> {
-    let (key, dim) = parameters.key_and_dim()?;
-    Ok(Arc::new(match dim {
-        Some(dim) => Permutation::new(&key, dim)?,
-        None => Permutation::deferred(key),
-    }))
-}
-
-fn scaling(parameters: &Parameters<'_>) -> Result<Part, Error> {
-    Ok(Arc::new(Scaling::new(&parameters.key("key")?)))
-}
-
-fn dcpe(parameters: &Parameters<'_>) -> Result<Part, Error> {
-    let beta = parameters.number("beta", "a number")?;
-    Ok(Arc::new(Dcpe::new(&parameters.key("key")?, beta)?))
-}
-
-/// Reads the parts of a spec.
-pub(crate) fn parse(spec: &str) -> Result<Vec<Part>, Error> {
-    let mut cursor = Cursor { spec, at: 0 };
-    let mut parts = Vec::new();
-    loop {
-        parts.extend(part(&mut cursor)?);
-        if !cursor.eat('|') {
-            break;
-        }
-    }
-    if cursor.rest().is_empty() { Ok(parts) } else { Err(cursor.error("expected `|` or the end")) }
-}
-
-fn part(cursor: &mut Cursor<'_>) -> Result<Option<Part>, Error> {
-    let name = cursor.name();
-    if name.text == "none" {
-        return Ok(None);
-    }
-    let Some(known) = KNOWN.iter().find(|known| known.name == name.text) else {
-        let names: Vec<_> = KNOWN.iter().map(|known| known.name).collect();
-        return Err(name.unknown("defense", &names, "; `none` is the empty stack"));
-    };
-    let parameters = parameters(cursor, known)?;
-    (known.build)(&Parameters { of: name, list: parameters }).map(Some)
-}
-
-fn parameters<'a>(cursor: &mut Cursor<'a>, known: &Known) -> Result<Vec<(&'a str, Located<'a>)>, Error> {
-    let mut list: Vec<(&str, Located<'_>)> = Vec::new();
-    if !cursor.eat('(') {
-        return Err(cursor.error(format!("expected `(` after `{}`", known.name)));
-    }
-    if cursor.eat(')') {
-        return Ok(list);
-    }
-    loop {
-        let name = cursor.name();
-        if !known.parameters.contains(&name.text) {
-            let of = format!(" (of `{}`)", known.name);
-            return Err(name.unknown("parameter", known.parameters, &of));
-        }
-        if list.iter().any(|(earlier, _)| *earlier == name.text) {
-            return Err(name.error(format!("`{}` is given twice", name.text)));
-        }
-        if !cursor.eat('=') {
-            return Err(cursor.error(format!("expected `=` after `{}`", name.text)));
-        }
-        list.push((name.text, cursor.value()));
-        if cursor.eat(')') {
-            return Ok(list);
-        }
-        if !cursor.eat(',') {
-            return Err(cursor.error("expected `,` or `)`"));
-        }
-    }
-}
-
-/// The parameters of one part, names known and none twice.
-struct Parameters<'a> {
-    of: Located<'a>,
-    list: Vec<(&'a str, Located<'a>)>,
-}
-
-impl<'a> Parameters<'a> {
-    fn find(&self, name: &str) -> Option<Located<'a>> {
-        self.list.iter().find(|(given, _)| *given == name).map(|(_, value)| *value)
+        spec
     }
 
-    fn require(&self, name: &str) -> Result<Located<'a>, Error> {
-        self.find(name).ok_or_else(|| self.of.error(format!("`{}` needs `{name}=…`", self.of.text)))
+    /// Returns a `Display` that prints `…` in place of each value that says where a key or a fit is kept, or
+    /// which one it is.
+    pub fn redacted(&self) -> impl fmt::Display + '_ {
+        Shown { spec: self, redacted: true }
     }
 
-    fn number<N: FromStr>(&self, name: &str, expected: &str) -> Result<N, Error> {
-        let value = self.require(name)?;
-        value.text.parse().map_err(|_| value.error(format!("`{name}` should be {expected}")))
-    }
-
-    /// The key, and the dimension where one is given.
-    fn key_and_dim(&self) -> Result<(Key, Option<usize>), Error> {
-        let dim = self.find("dim").map(|_| self.number("dim", "a whole number")).transpose()?;
-        Ok((self.key("key")?, dim))
-    }
-
-    /// Reads the key that a value names. No message repeats the value: it may be a key.
-    fn key(&self, name: &str) -> Result<Key, Error> {
-        let value = self.require(name)?;
-        if looks_like_key(value.text) {
-            return Err(value.error("a key does not belong in a spec: name it as `env:NAME` or `file:PATH`"));
-        }
-        match value.text.split_once(':') {
-            Some(("env", variable)) => Key::from_env(variable),
-            Some(("file", path)) => Key::from_file(path),
-            Some(("fingerprint", _)) => Err(value.error(
-                "a fingerprint names a key but does not hold it: give the key as `env:NAME` or `file:PATH`",
-            )),
-            _ => Err(value.error("a key is named as `env:NAME` or `file:PATH`")),
-        }
-    }
-}
-
-fn looks_like_key(value: &str) -> bool {
-    let digits = value.rsplit(':').next().unwrap_or(value);
-    value.contains(PREFIX) || (digits.len() >= 64 && digits.bytes().all(|byte| byte.is_ascii_hexdigit()))
-}
-
-/// Where the reader stands.
-struct Cursor<'a> {
-    spec: &'a str,
-    at: usize,
-}
-
-impl<'a> Cursor<'a> {
-    /// What is left, without leading white space.
-    fn rest(&mut self) -> &'a str {
-        let rest = self.spec[self.at..].trim_start();
-        self.at = self.spec.len() - rest.len();
-        rest
-    }
-
-    fn eat(&mut self, mark: char) -> bool {
-        let found = self.rest().starts_with(mark);
-        if found {
-            self.at += mark.len_utf8();
-        }
-        found
-    }
-
-    fn name(&mut self) -> Located<'a> {
-        self.take_until(|c| !c.is_ascii_alphanumeric() && c != '_')
-    }
-
-    fn value(&mut self) -> Located<'a> {
-        self.take_until(|c| c == ',' || c == ')')
-    }
-
-    fn take_until(&mut self, stop: impl Fn(char) -> bool) -> Located<'a> {
-        let rest = self.rest();
-        let text = &rest[..rest.find(stop).unwrap_or(rest.len())];
-        let found = Located { spec: self.spec, at: self.at, text: text.trim_end() };
-        self.at += text.len();
-        found
-    }
-
-    fn error(&mut self, message: impl Into<String>) -> Error {
-        self.rest();
-        Located { spec: self.spec, at: self.at, text: "" }.error(message)
-    }
-}
-
-/// A piece of the spec and where it stands.
-#[derive(Clone, Copy)]
-struct Located<'a> {
-    spec: &'a str,
-    at: usize,
-    text: &'a str,
-}
-
-impl<'a> Located<'a> {
-    /// The path of a file that holds a fit, where this names one.
-    fn file_of_fit(self) -> Result<Option<&'a str>, Error> {
-        if looks_like_key(self.text) {
-            return Err(self.error("a key does not belong in a spec, and not here"));
-        }
-        if self.text.starts_with(FIT) {
-            Err(self.error(NOT_HELD))
-        } else {
-            Ok(self.text.strip_prefix("file:"))
-        }
-    }
-
-    fn error(self, message: impl Into<String>) -> Error {
-        Error::Spec { position: self.spec[..self.at].chars().count() + 1, message: message.into() }
-    }
-
-    fn unknown(self, kind: &str, known: &[&str], more: &str) -> Error {
-        let known = known.join(", ");
-        // A long word is not repeated: it may be a key in the wrong place.
-        self.error(match self.text {
-            "" => format!("expected a {kind}: known are {known}{more}"),
-            word if word.len() > 24 => format!("unknown {kind}; known are {known}{more}"),
-            word => format!("unknown {kind} `{word}`; known are {known}{more}"),
+    /// Reads what a defense prints. A text outside the grammar becomes one part: its leading name, and the
+    /// whole text as the parameter `printed` unless the name is all of it.
+    pub(crate) fn of_printed(text: &str) -> Self {
+        text.parse().unwrap_or_else(|_| {
+            let end = text.find(|c: char| !is_of_name(c)).unwrap_or(text.len());
+            let part = Part::new(if end == 0 { "own" } else { &text[..end] });
+            Self::new().with(if end == text.len() && end > 0 { part } else { part.with("printed", text) })
         })
     }
+}
+
+impl From<Part> for Spec {
+    fn from(part: Part) -> Self {
+        Self { parts: vec![part] }
+    }
+}
+
+impl FromIterator<Part> for Spec {
+    fn from_iter<I: IntoIterator<Item = Part>>(parts: I) -> Self {
+        Self { parts: parts.into_iter().collect() }
+    }
+}
+
+impl FromStr for Spec {
+    type Err = Error;
+
+    /// Reads a spec without asking whether its defenses exist.
+    ///
+    /// # Errors
+    /// [`Error::Spec`] with the position, in characters, where the grammar is left. The message repeats no
+    /// value.
+    fn from_str(text: &str) -> Result<Self, Error> {
+        read(text).map_err(|fault| match fault {
+            Fault::Missing { position, of: None } => {
+                error_at(position, "expected a defense; `none` is the empty stack")
+            }
+            Fault::Missing { position, of: Some(part) } => {
+                error_at(position, format!("expected a parameter of {}", quoted_name(&part, "this defense")))
+            }
+            Fault::Other(error) => error,
+        })
+    }
+}
+
+impl fmt::Display for Spec {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        Shown { spec: self, redacted: false }.fmt(f)
+    }
+}
+
+/// One defense of a spec: its name and its parameters.
+#[derive(Clone)]
+pub struct Part {
+    name: String,
+    parameters: Vec<Parameter>,
+    position: usize,
+}
+
+impl Part {
+    /// Creates a part without parameters. A character that a name cannot have becomes `_`.
+    pub fn new(name: &str) -> Self {
+        Self { name: as_name(name), parameters: Vec::new(), position: 0 }
+    }
+
+    /// Returns the part with a parameter more, or with another value for one that it has.
+    pub fn with(mut self, name: &str, value: impl Into<Value>) -> Self {
+        let (name, value) = (as_name(name), value.into());
+        match self.parameters.iter_mut().find(|parameter| parameter.name == name) {
+            Some(parameter) => parameter.value = value,
+            None => self.parameters.push(Parameter { name, value, position: 0 }),
+        }
+        self
+    }
+
+    /// Returns the name, such as `rotation`.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Returns the parameters, in the order in which they are written.
+    pub fn parameters(&self) -> &[Parameter] {
+        &self.parameters
+    }
+
+    /// Returns the value of the parameter `name`, where it is given.
+    pub fn find(&self, name: &str) -> Option<&Value> {
+        self.parameters.iter().find(|parameter| parameter.name == name).map(Parameter::value)
+    }
+
+    /// Returns where the part begins in the text that it was read from, in characters, counted from 1; 0 for
+    /// one that was not read from a text.
+    pub fn position(&self) -> usize {
+        self.position
+    }
+
+    /// Returns an error that points at the part.
+    pub fn error(&self, message: impl Into<String>) -> Error {
+        error_at(self.position, message)
+    }
+}
+
+/// Two parts are equal where their names and parameters are, wherever they were read.
+impl PartialEq for Part {
+    fn eq(&self, other: &Self) -> bool {
+        self.name == other.name && self.parameters == other.parameters
+    }
+}
+
+impl Eq for Part {}
+
+impl fmt::Display for Part {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.show(f, false)
+    }
+}
+
+impl fmt::Debug for Part {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.show(f, true)
+    }
+}
+
+/// A parameter of a part: a name and a value.
+#[derive(Clone, Debug)]
+pub struct Parameter {
+    name: String,
+    value: Value,
+    position: usize,
+}
+
+impl Parameter {
+    /// Returns the name, such as `sigma`.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Returns the value.
+    pub fn value(&self) -> &Value {
+        &self.value
+    }
+
+    /// Returns where the name begins: see [`Part::position`].
+    pub fn position(&self) -> usize {
+        self.position
+    }
+
+    /// Returns an error that points at the name.
+    pub fn error(&self, message: impl Into<String>) -> Error {
+        error_at(self.position, message)
+    }
+}
+
+impl PartialEq for Parameter {
+    fn eq(&self, other: &Self) -> bool {
+        self.name == other.name && self.value == other.value
+    }
+}
+
+impl Eq for Parameter {}
+
+struct Shown<'a> {
+    spec: &'a Spec,
+    redacted: bool,
+}
+
+impl fmt::Display for Shown<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Some((first, rest)) = self.spec.parts.split_first() else {
+            return f.write_str("none");
+        };
+        first.show(f, self.redacted)?;
+        rest.iter().try_for_each(|part| {
+            f.write_str(" | ")?;
+            part.show(f, self.redacted)
+        })
+    }
+}
+
+impl Part {
+    fn show(&self, f: &mut fmt::Formatter<'_>, redacted: bool) -> fmt::Result {
+        write!(f, "{}(", self.name)?;
+        for (at, Parameter { name, value, .. }) in self.parameters.iter().enumerate() {
+            let comma = if at == 0 { "" } else { ", " };
+            match value.redacted() {
+                Some(shown) if redacted => write!(f, "{comma}{name}={shown}")?,
+                _ => write!(f, "{comma}{name}={value}")?,
+            }
+        }
+        f.write_str(")")
+    }
+}
+
+pub(crate) fn is_of_name(c: char) -> bool {
+    c.is_ascii_alphanumeric() || c == '_'
+}
+
+fn as_name(text: &str) -> String {
+    text.chars().map(|c| if is_of_name(c) { c } else { '_' }).collect()
+}
+
+/// The name between backticks, or `instead` where it is too long to be repeated.
+pub(crate) fn quoted_name(name: &str, instead: &str) -> String {
+    if name.len() <= LONGEST_SHOWN { format!("`{name}`") } else { instead.to_owned() }
+}
+
+pub(crate) fn error_at(position: usize, message: impl Into<String>) -> Error {
+    Error::Spec { position, message: message.into() }
 }

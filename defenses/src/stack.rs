@@ -4,29 +4,34 @@ use std::sync::Arc;
 
 use ndarray::{ArrayView2, ArrayViewMut2};
 
+use crate::check::check_ids;
+use crate::fingerprint::{self, Checked};
 use crate::parallel::for_pieces;
 use crate::rows::with_scratch;
-use crate::{Defense, Error, Guarantee, Rng, Role, fingerprint, spec};
+use crate::{Defense, Error, Guarantee, Registry, Rng, Role, Spec, check_finite};
 
 /// Defenses one after the other, in the order written. A stack is itself a defense.
 ///
-/// Cloning shares the parts. A batch is changed by all parts or, on an error, by none.
+/// Cloning shares the parts. Either all parts change a batch or, on an error, none does.
 ///
-/// It is read from and printed as a spec: parts separated by `|`, each `name(parameter=value, …)`,
-/// with white space wherever you like; `none` is the empty stack.
+/// A stack is read from and printed as a [`Spec`]: parts separated by `|`, each `name(parameter=value, …)`, with
+/// white space wherever you like; `none` is the empty stack.
 ///
 /// | part | parameters |
 /// |---|---|
 /// | `dcpe` | `key`, as below; `beta`: see [`Dcpe`](crate::Dcpe) |
 /// | `gaussian` | `sigma`; `key`, or else fresh noise; `on`: `documents`, `queries` or, by default, `both`; `renormalize`: `true` or, by default, `false`: see [`GaussianNoise`](crate::GaussianNoise) |
-/// | `permutation` | `key`; `dim`, or else the first vectors': see [`Permutation`](crate::Permutation) |
+/// | `permutation` | `key`; `dim`, or else that of the first vectors: see [`Permutation`](crate::Permutation) |
 /// | `product_quantization` | `codebook`: `file:PATH`: see [`ProductQuantization`](crate::ProductQuantization) |
-/// | `quantization` | `bits`; `scale`, a number or fitted scales as `file:PATH`, or else each vector's; with a scale also `dither`, a key as below: see [`Quantization`](crate::Quantization) |
-/// | `rotation` | `key`: `env:NAME` or `file:PATH`; `dim`, or else the first vectors'; `kind`: `haar`, the default, or `hadamard`: see [`Rotation`](crate::Rotation) |
+/// | `quantization` | `bits`; `scale`, a number or fitted scales as `file:PATH`, or else one for each vector; with a scale also `dither`, a key as below: see [`Quantization`](crate::Quantization) |
+/// | `rotation` | `key`: `env:NAME` or `file:PATH`; `dim`, or else that of the first vectors; `kind`: `haar`, the default, or `hadamard`: see [`Rotation`](crate::Rotation) |
 /// | `scaling` | `key`: see [`Scaling`](crate::Scaling) |
 ///
-/// A key is named, never written out, and prints as its fingerprint; so the spec of a keyed stack
-/// says which key it needs, and does not hold it. The key is read when the spec is.
+/// A value that holds a comma, a parenthesis or a quotation mark is written in quotes:
+/// `key=file:"keys (1)/k"`. A [`Registry`] adds defenses of your own to the grammar.
+///
+/// A spec names a key and never holds it. The key is read when the spec is, and prints as its fingerprint, so a
+/// printed stack says which key it needs.
 ///
 /// The order matters. Rounding after the noise keeps the noise's guarantee, rounding before it
 /// loses it:
@@ -42,28 +47,35 @@ use crate::{Defense, Error, Guarantee, Rng, Role, fingerprint, spec};
 /// # Ok::<(), embosk_defenses::Error>(())
 /// ```
 ///
-/// Vectors under one key cannot be searched with queries under another. Store the stack's
+/// # Fingerprint
+/// Vectors under one key cannot be searched with queries under another, nor those of a rotation with those of a
+/// permutation; the search finds nonsense and nothing fails. Store the stack's
 /// [fingerprint](Self::fingerprint) beside the vectors, and check it before the first query:
 ///
 /// ```
 /// use embosk_defenses::{Error, Key, Rotation, Stack};
 ///
-/// let stored = Stack::new().with(Rotation::new(&Key::generate()?, 384)?).fingerprint();
+/// let key = Key::generate()?;
+/// let stored = Stack::new().with(Rotation::new(&key, 384)?).fingerprint();
+/// assert!(stored.starts_with("embosk2 rotation(key="));
 ///
-/// let other = Stack::new().with(Rotation::new(&Key::generate()?, 384)?);
-/// assert!(matches!(other.check_fingerprint(&stored), Err(Error::OtherKey { .. })));
+/// let same = Stack::new().with(Rotation::deferred(&key));
+/// assert_eq!(same.check_fingerprint(&stored)?.warning(), None);
+///
+/// let other = Stack::new().with(Rotation::hadamard(&key, 384)?);
+/// assert!(matches!(other.check_fingerprint(&stored), Err(Error::OtherSpace(_))));
 /// # Ok::<(), Error>(())
 /// ```
 #[derive(Clone, Debug, Default)]
 pub struct Stack(Vec<Arc<dyn Defense>>);
 
 impl Stack {
-    /// The empty stack, which changes nothing.
+    /// Creates the empty stack, which changes nothing.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// The stack with `defense` after its parts.
+    /// Returns the stack with `defense` after its parts.
     pub fn with(mut self, defense: impl Defense) -> Self {
         self.push(defense);
         self
@@ -74,46 +86,59 @@ impl Stack {
         self.0.push(Arc::new(defense));
     }
 
-    /// How many parts there are.
+    /// Returns how many parts there are.
     pub fn len(&self) -> usize {
         self.0.len()
     }
 
-    /// Whether there are none.
+    /// Returns whether there are no parts.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 
-    /// The [fingerprint](crate::Key::fingerprint) of the key that its parts have in common, to be stored
-    /// beside the vectors. Parts with several keys give all of them in turn, separated by commas;
-    /// without a key it is `none`.
+    /// Returns the text to store beside the vectors that this stack protects, for
+    /// [`check_fingerprint`](Self::check_fingerprint).
     ///
-    /// It is read from what the parts print, so a defense of your own counts where it prints its key as
-    /// `fingerprint:` and eight digits.
+    /// It is one line of ASCII, such as
+    /// `embosk2 rotation(key=84375e6e, kind=haar, dim=384) | scaling(key=84375e6e)`, and holds no secret. It says
+    /// everything that decides in which [space](Defense::space) documents and queries meet: the defenses that
+    /// change it, in order, with their keys, kinds, settings, fits and dimension. What documents and queries need
+    /// not share is left out, such as noise. A stack without any part that changes the space has `embosk2 none`.
+    ///
+    /// The dimension of a [deferred](crate::Rotation::deferred) part is known, and printed, from the first
+    /// vectors on. So do not compare two fingerprints as texts: `check_fingerprint` knows that an unknown
+    /// dimension matches any.
     pub fn fingerprint(&self) -> String {
-        fingerprint::of_spec(&self.to_string())
+        fingerprint::of(&self.space())
     }
 
-    /// Whether `stored`, a [`fingerprint`](Self::fingerprint) from beside the vectors, is this stack's.
+    /// Checks that `stored`, a [`fingerprint`](Self::fingerprint) from beside stored vectors, is of the space of
+    /// this stack.
+    ///
+    /// Fingerprints of the old form, which name keys alone, are still understood. Where the keys match, the result
+    /// carries a [warning](Checked::warning) with the fingerprint to store instead.
     ///
     /// # Errors
-    /// [`Error::OtherKey`] where the vectors were protected under another key, and [`Error::Setting`]
-    /// where `stored` is not a fingerprint.
-    pub fn check_fingerprint(&self, stored: &str) -> Result<(), Error> {
-        fingerprint::check(stored.trim(), self.fingerprint())
+    /// [`Error::OtherSpace`] with the first difference, such as another key or another kind of rotation, and
+    /// [`Error::Setting`] where `stored` is not a fingerprint.
+    pub fn check_fingerprint(&self, stored: &str) -> Result<Checked, Error> {
+        fingerprint::check(stored.trim(), self)
     }
-}
 
-impl Defense for Stack {
-    fn protect(&self, role: Role, mut vectors: ArrayViewMut2<'_, f32>, rng: &mut Rng) -> Result<(), Error> {
+    /// Changes `vectors` by each part in turn. On an error they are as they were.
+    fn in_turn(
+        &self,
+        mut vectors: ArrayViewMut2<'_, f32>,
+        mut change: impl FnMut(&dyn Defense, ArrayViewMut2<'_, f32>) -> Result<(), Error>,
+    ) -> Result<(), Error> {
         match self.0.as_slice() {
-            [] => crate::check_finite(&vectors),
-            [only] => only.protect(role, vectors, rng),
+            [] => check_finite(&vectors),
+            [only] => change(&**only, vectors),
             parts => with_scratch(vectors.len(), |copy| {
                 let copy = ArrayViewMut2::from_shape(vectors.dim(), copy);
                 let mut before = copy.expect("as many numbers as the vectors have");
                 assign(before.view_mut(), vectors.view());
-                let done = parts.iter().try_for_each(|part| part.protect(role, vectors.view_mut(), rng));
+                let done = parts.iter().try_for_each(|part| change(&**part, vectors.view_mut()));
                 if done.is_err() {
                     assign(vectors, before.view());
                 }
@@ -121,9 +146,38 @@ impl Defense for Stack {
             }),
         }
     }
+}
+
+impl Defense for Stack {
+    fn protect(&self, role: Role, vectors: ArrayViewMut2<'_, f32>, rng: &mut Rng) -> Result<(), Error> {
+        self.in_turn(vectors, |part, vectors| part.protect(role, vectors, rng))
+    }
+
+    fn protect_with_ids(
+        &self,
+        role: Role,
+        ids: &[&[u8]],
+        vectors: ArrayViewMut2<'_, f32>,
+        rng: &mut Rng,
+    ) -> Result<(), Error> {
+        check_ids(ids, &vectors)?;
+        self.in_turn(vectors, |part, vectors| part.protect_with_ids(role, ids, vectors, rng))
+    }
+
+    fn uses_ids(&self, role: Role) -> bool {
+        self.0.iter().any(|part| part.uses_ids(role))
+    }
 
     fn guarantee(&self) -> Guarantee {
         self.0.iter().fold(Guarantee::Isometry, |so_far, part| so_far.then(part.guarantee()))
+    }
+
+    fn spec(&self) -> Spec {
+        self.0.iter().flat_map(|part| part.spec().parts().to_vec()).collect()
+    }
+
+    fn space(&self) -> Spec {
+        self.0.iter().flat_map(|part| part.space().parts().to_vec()).collect()
     }
 
     fn imitation(&self, rng: &mut Rng) -> Option<Arc<dyn Defense>> {
@@ -151,16 +205,22 @@ fn assign(to: ArrayViewMut2<'_, f32>, from: ArrayView2<'_, f32>) {
     for_pieces((to, from), dim, 1, |_, (mut to, from)| to.assign(&from));
 }
 
+impl FromIterator<Arc<dyn Defense>> for Stack {
+    fn from_iter<I: IntoIterator<Item = Arc<dyn Defense>>>(parts: I) -> Self {
+        Self(parts.into_iter().collect())
+    }
+}
+
 impl FromStr for Stack {
     type Err = Error;
 
-    /// Reads a spec.
+    /// Reads a spec whose defenses are this crate's: see [`Registry::parse`].
     ///
     /// # Errors
     /// [`Error::Spec`] with the position where it cannot be read, [`Error::Setting`] where a value is
     /// out of range, and the key's errors where it names one.
     fn from_str(spec: &str) -> Result<Self, Error> {
-        spec::parse(spec).map(Self)
+        Registry::default().parse(spec)
     }
 }
 

@@ -66,7 +66,7 @@ impl Format {
 pub(crate) fn load<T>(path: &Path, read: impl Fn(&[u8]) -> Result<T, Error>) -> Result<T, Error> {
     let failed = |source| Error::FitFile { path: path.to_owned(), source };
     if !std::fs::metadata(path).map_err(failed)?.is_file() {
-        return Err(failed(io::Error::new(io::ErrorKind::InvalidInput, "it is no regular file")));
+        return Err(failed(io::Error::new(io::ErrorKind::InvalidInput, "it is not a regular file")));
     }
     let bytes = std::fs::read(path).map_err(failed)?;
     read(&bytes).map_err(|error| failed(io::Error::new(io::ErrorKind::InvalidData, error)))

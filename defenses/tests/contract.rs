@@ -8,8 +8,10 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
+use embosk_defenses::spec::Part;
 use embosk_defenses::{
-    Defense, Error, GaussianNoise, Guarantee, Quantization, Rng, Role, check_finite, contract,
+    Defense, Error, GaussianNoise, Guarantee, Quantization, Registry, Rng, Role, Spec, check_finite,
+    check_ids, contract,
 };
 use ndarray::{ArrayViewMut2, Axis};
 
@@ -18,6 +20,7 @@ const DIM: usize = 12;
 type Vectors<'a, 'b> = &'a mut ArrayViewMut2<'b, f32>;
 type Change = dyn Fn(Role, Vectors<'_, '_>, &mut Rng) -> Result<(), Error> + Send + Sync;
 type Imitation = fn(&mut Rng) -> Option<Arc<dyn Defense>>;
+type ById = dyn Fn(&[&[u8]], Vectors<'_, '_>) -> Result<(), Error> + Send + Sync;
 
 /// A defense made of its parts, so that each can be wrong by itself.
 struct Own {
@@ -26,6 +29,9 @@ struct Own {
     prints: String,
     guarantee: Guarantee,
     imitation: Imitation,
+    by_id: Option<Box<ById>>,
+    uses_ids: bool,
+    space: Option<Spec>,
 }
 
 /// `change` after the check that every defense makes.
@@ -36,6 +42,9 @@ fn own(change: impl Fn(Role, Vectors<'_, '_>, &mut Rng) -> Result<(), Error> + S
         prints: "own".to_owned(),
         guarantee: Guarantee::None,
         imitation: |_| None,
+        by_id: None,
+        uses_ids: false,
+        space: None,
     }
 }
 
@@ -54,6 +63,28 @@ impl Defense for Own {
 
     fn guarantee(&self) -> Guarantee {
         self.guarantee
+    }
+
+    fn protect_with_ids(
+        &self,
+        role: Role,
+        ids: &[&[u8]],
+        mut vectors: ArrayViewMut2<'_, f32>,
+        rng: &mut Rng,
+    ) -> Result<(), Error> {
+        if let Some(by_id) = &self.by_id {
+            return by_id(ids, &mut vectors);
+        }
+        check_ids(ids, &vectors)?;
+        self.protect(role, vectors, rng)
+    }
+
+    fn uses_ids(&self, _: Role) -> bool {
+        self.uses_ids
+    }
+
+    fn space(&self) -> Spec {
+        self.space.clone().unwrap_or_else(|| self.spec())
     }
 
     fn imitation(&self, rng: &mut Rng) -> Option<Arc<dyn Defense>> {
@@ -399,6 +430,102 @@ fn threads() {
             busy.fetch_sub(1, Ordering::SeqCst);
             Ok(())
         })
+    });
+}
+
+/// Changes nothing without ids, and with them what `by_id` changes.
+fn with_ids(by_id: impl Fn(&[&[u8]], Vectors<'_, '_>) -> Result<(), Error> + Send + Sync + 'static) -> Own {
+    Own { by_id: Some(Box::new(by_id)), uses_ids: true, ..idle() }
+}
+
+/// Adds to each row a number that its id gives.
+fn shift(ids: &[&[u8]], vectors: Vectors<'_, '_>) {
+    for (mut row, id) in vectors.rows_mut().into_iter().zip(ids) {
+        row += f32::from(id[id.len() - 1]) / 100.0;
+    }
+}
+
+#[test]
+fn ids() {
+    let lawful = || {
+        with_ids(|ids, vectors| {
+            check_ids(ids, vectors)?;
+            check_finite(vectors)?;
+            shift(ids, vectors);
+            Ok(())
+        })
+    };
+    contract::check(DIM, lawful);
+    breaks("ids", "but they make a difference", || Own { uses_ids: false, ..lawful() });
+    breaks("ids", "0 ids are taken for 4 rows", || {
+        with_ids(|ids, vectors| {
+            check_finite(vectors)?;
+            shift(ids, vectors);
+            Ok(())
+        })
+    });
+    breaks("ids", "3 ids for 4 rows are refused as", || {
+        with_ids(|ids, vectors| match ids.len() {
+            0 => check_ids(ids, vectors),
+            _ => Err(Error::NotFinite { row: 0 }),
+        })
+    });
+    breaks("ids", "a batch whose ids are refused is changed", || {
+        with_ids(|ids, vectors| {
+            shift(&[b"1", b"1", b"1", b"1"], vectors);
+            check_ids(ids, vectors)
+        })
+    });
+    breaks("ids", "a NaN is taken", || with_ids(|ids, vectors| check_ids(ids, vectors)));
+    breaks("ids", "a batch refused with ids is changed", || {
+        with_ids(|ids, vectors| {
+            check_ids(ids, vectors)?;
+            shift(ids, vectors);
+            check_finite(vectors)
+        })
+    });
+    breaks("ids", "row 0 alone is not what it is in a batch", || {
+        with_ids(|ids, vectors| {
+            check_ids(ids, vectors)?;
+            check_finite(vectors)?;
+            *vectors /= ids.len() as f32 + 1.0;
+            Ok(())
+        })
+    });
+}
+
+#[test]
+fn a_registry_reads_back_what_it_knows() {
+    let mut registry = Registry::default();
+    registry.register("own", &["size"], |_| Ok(named("own(size=1)"))).unwrap();
+    contract::check_in(&registry, DIM, || named("own(size=1)"));
+    let broken =
+        catch_unwind(AssertUnwindSafe(|| contract::check_in(&registry, DIM, || named("own(size=2)"))));
+    let message = broken.unwrap_err().downcast::<String>().unwrap();
+    assert!(message.contains("read back, it prints `own(size=1)`"), "{message}");
+}
+
+/// Negates every coordinate, under a key that `rng` gives, and names `space`.
+fn negation(prints: &str, space: Option<Spec>) -> Own {
+    let negate = |_: Role, vectors: Vectors<'_, '_>, _: &mut Rng| {
+        vectors.mapv_inplace(|x| -x);
+        Ok(())
+    };
+    Own { guarantee: Guarantee::Isometry, prints: prints.to_owned(), space, ..own(negate) }
+}
+
+#[test]
+fn space() {
+    let made = AtomicUsize::new(0);
+    breaks("space", "does not match that of one made like it", || {
+        let number = made.fetch_add(1, Ordering::Relaxed);
+        Own { space: Some(Part::new("own").with("number", number).into()), ..idle() }
+    });
+    let under = |imitation, space| Own { guarantee: Guarantee::Isometry, imitation, space, ..named(KEYED) };
+    contract::check(DIM, || under(|rng| Some(Arc::new(negation(&drawn_fingerprint(rng), None))), None));
+    breaks("space", "its fingerprint is the same", || {
+        let nothing = || Some(Spec::new());
+        under(|rng| Some(Arc::new(negation(&drawn_fingerprint(rng), Some(Spec::new())))), nothing())
     });
 }
 

@@ -22,21 +22,21 @@ fn every_defense() -> Vec<Arc<dyn Defense>> {
         Arc::new(GaussianNoise::new(0.0).unwrap()),
         Arc::new(noise().on(Role::Query).renormalize(true)),
         Arc::new(noise().renormalize(true)),
-        Arc::new(GaussianNoise::keyed(0.1, &key()).unwrap()),
-        Arc::new(GaussianNoise::keyed(0.1, &key()).unwrap().on(Role::Document).renormalize(true)),
+        Arc::new(GaussianNoise::keyed(&key(), 0.1).unwrap()),
+        Arc::new(GaussianNoise::keyed(&key(), 0.1).unwrap().on(Role::Document).renormalize(true)),
         Arc::new(rounding(8)),
         Arc::new(rounding(4)),
         Arc::new(rounding(1)),
         Arc::new(rounding(8).scale(0.7).unwrap()),
-        Arc::new(rounding(1).scale(0.7).unwrap().dither(key()).unwrap()),
+        Arc::new(rounding(1).scale(0.7).unwrap().dither(&key()).unwrap()),
         Arc::new(Quantization::fit(4, batch(9, DIM).view(), 0.9).unwrap()),
         Arc::new(ProductQuantization::fit(batch(9, DIM).view(), 3, 4, 1).unwrap()),
         Arc::new(rotation()),
-        Arc::new(Rotation::deferred(key())),
+        Arc::new(Rotation::deferred(&key())),
         Arc::new(Rotation::hadamard(&key(), DIM).unwrap()),
-        Arc::new(Rotation::deferred_hadamard(key())),
+        Arc::new(Rotation::deferred_hadamard(&key())),
         Arc::new(Permutation::new(&key(), DIM).unwrap()),
-        Arc::new(Permutation::deferred(key())),
+        Arc::new(Permutation::deferred(&key())),
         Arc::new(Scaling::new(&key())),
         Arc::new(Dcpe::new(&key(), 0.4).unwrap()),
         Arc::new(Dcpe::new(&key(), 0.0).unwrap()),
@@ -70,7 +70,7 @@ fn protected(defense: &dyn Defense, vectors: &ArrayView2<'_, f32>) -> Array2<f32
 
 #[test]
 fn a_rotation_refuses_other_dimensions_and_changes_nothing() {
-    let deferred = Rotation::deferred(Key::from_bytes([1; 32]));
+    let deferred = Rotation::deferred(&Key::from_bytes([1; 32]));
     assert_eq!(deferred.dim(), None);
     let mut bad = Array2::from_elem((1, 3), f32::NAN);
     assert!(deferred.protect(Role::Document, bad.view_mut(), &mut Rng::seeded(0)).is_err());
@@ -96,7 +96,7 @@ fn a_rotation_refuses_no_dimension_and_a_huge_one() {
         assert!(matches!(Rotation::hadamard(&key, dim), Err(Error::Setting { name: "dim", .. })));
         assert!(matches!(Permutation::new(&key, dim), Err(Error::Setting { name: "dim", .. })));
     }
-    let deferred = Rotation::deferred(key);
+    let deferred = Rotation::deferred(&key);
     let refusal = deferred.protect(Role::Document, Array2::zeros((1, 0)).view_mut(), &mut Rng::seeded(0));
     assert!(matches!(refusal, Err(Error::Setting { name: "dim", .. })));
 }

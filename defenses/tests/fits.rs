@@ -58,7 +58,7 @@ fn there_is_nothing_to_store_without_a_fit_and_a_dither_is_left_out() {
     assert_eq!(rounding.to_bytes(), None);
     assert_eq!(rounding.scale(0.2).unwrap().to_bytes(), None);
     let (fitted, _, _) = fits();
-    let dithered = fitted.clone().dither(Key::generate().unwrap()).unwrap();
+    let dithered = fitted.clone().dither(&Key::generate().unwrap()).unwrap();
     assert_eq!(Quantization::from_bytes(&dithered.to_bytes().unwrap()).unwrap(), fitted);
 }
 
@@ -163,7 +163,7 @@ fn a_spec_names_the_file_of_a_fit() {
         ("product_quantization(subspaces=2)", "needs `codebook="),
         ("product_quantization(codebook=CODEBOOK)", "is named as `file:PATH`"),
         ("quantization(bits=8, scale=file:SCALES-not)", "cannot be used"),
-        ("quantization(bits=8, scale=file:/)", "no regular file"),
+        ("quantization(bits=8, scale=file:/)", "not a regular file"),
     ];
     for (spec, expected) in wrong {
         let error = read(spec).unwrap_err().to_string();

@@ -305,8 +305,8 @@ fn a_hundred_rekeyings_hardly_move_a_vector() {
 #[test]
 fn an_imitation_is_of_its_kind_and_under_another_key() {
     for defense in [
-        &Rotation::deferred_hadamard(key(1)) as &dyn Defense,
-        &Permutation::deferred(key(1)),
+        &Rotation::deferred_hadamard(&key(1)) as &dyn Defense,
+        &Permutation::deferred(&key(1)),
         &Scaling::new(&key(1)),
         &Dcpe::new(&key(1), 0.5).unwrap(),
     ] {
@@ -368,20 +368,20 @@ fn a_key_is_taken_back_and_noise_stays() {
         (stack.undo_key(vectors.view_mut()).unwrap(), vectors)
     };
     let turned = Stack::new()
-        .with(Rotation::deferred_hadamard(key(9)))
+        .with(Rotation::deferred_hadamard(&key(9)))
         .with(Scaling::new(&key(9)))
-        .with(Permutation::deferred(key(9)));
+        .with(Permutation::deferred(&key(9)));
     let (is_undone, clean) = undone(&turned);
     assert!(is_undone && largest(&(clean - &vectors)) < 1e-5);
 
-    let (is_undone, noisy) = undone(&Stack::new().with(Rotation::deferred(key(9))).with(noise()));
+    let (is_undone, noisy) = undone(&Stack::new().with(Rotation::deferred(&key(9))).with(noise()));
     let off = |noisy: &Array2<f32>| (noisy - &vectors).mapv(|x| x * x).mean().unwrap().sqrt();
     assert!(is_undone && (off(&noisy) / 0.1 - 1.0).abs() < 0.05, "{}", off(&noisy));
 
-    let keyed = Stack::new().with(GaussianNoise::keyed(0.1, &key(9)).unwrap());
+    let keyed = Stack::new().with(GaussianNoise::keyed(&key(9), 0.1).unwrap());
     let (is_undone, noisy) = undone(&keyed);
     assert!(is_undone && bits(&noisy) == bits(&protected(&keyed, &vectors)));
-    let dithered = Quantization::new(4).unwrap().scale(0.5).unwrap().dither(key(9)).unwrap();
+    let dithered = Quantization::new(4).unwrap().scale(0.5).unwrap().dither(&key(9)).unwrap();
     assert!(undone(&Stack::new().with(dithered)).0);
     let (is_undone, noisy) = undone(&Stack::new().with(Dcpe::new(&key(9), 0.4).unwrap()));
     let furthest = (&noisy - &vectors).rows().into_iter().map(|row| row.dot(&row).sqrt()).fold(0.0, f32::max);

@@ -63,7 +63,7 @@ proptest! {
     #[test]
     fn a_deferred_rotation_is_the_eager_one(vectors in unit_batches(), key: [u8; 32]) {
         let eager = Rotation::new(&Key::from_bytes(key), vectors.ncols()).unwrap();
-        let deferred = Rotation::deferred(Key::from_bytes(key));
+        let deferred = Rotation::deferred(&Key::from_bytes(key));
         let mut rng = Rng::seeded(0);
         prop_assert_eq!(protected(&eager, &vectors, &mut rng), protected(&deferred, &vectors, &mut rng));
     }
@@ -141,7 +141,7 @@ proptest! {
 fn a_stack_claims_what_its_order_allows() {
     let noise = || GaussianNoise::new(0.1).unwrap();
     let rounding = || Quantization::new(8).unwrap();
-    let rotation = || Rotation::deferred(Key::from_bytes([1; 32]));
+    let rotation = || Rotation::deferred(&Key::from_bytes([1; 32]));
     let mechanism = Guarantee::GaussianMechanism { sigma: 0.1 };
     let table = [
         (Stack::new(), Guarantee::Isometry),

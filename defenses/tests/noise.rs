@@ -5,6 +5,7 @@
 mod common;
 
 use std::fmt::Write as _;
+use std::sync::Arc;
 
 use embosk_defenses::{Defense, Error, GaussianNoise, Guarantee, Key, Rng, Role, Rotation, Stack};
 use ndarray::{Array1, Array2, ArrayView1, Axis, s};
@@ -18,7 +19,7 @@ fn key() -> Key {
 }
 
 fn keyed(sigma: f64) -> GaussianNoise {
-    GaussianNoise::keyed(sigma, &key()).unwrap()
+    GaussianNoise::keyed(&key(), sigma).unwrap()
 }
 
 fn normals(rows: usize, dim: usize, seed: u64) -> Array2<f32> {
@@ -95,7 +96,7 @@ fn keyed_noise_is_normal_over_vectors_and_over_ids() {
 
     let mut by_id = Array2::zeros((200, DIM));
     let ids: Vec<String> = (0..200).map(|id| id.to_string()).collect();
-    keyed(1.0).protect_with_ids(Role::Query, &ids, by_id.view_mut()).unwrap();
+    with_ids(&keyed(1.0), Role::Query, &ids, &mut by_id).unwrap();
     let distance = from_normal(by_id.into_iter());
     assert!(distance < 1.95, "{distance}");
 }
@@ -219,7 +220,7 @@ fn keyed_noise_depends_on_key_sigma_and_id_alone() {
     let vectors = units(3, DIM, 14);
     let with = |noise: &GaussianNoise, role, ids: [&str; 3]| {
         let mut vectors = vectors.clone();
-        noise.protect_with_ids(role, &ids, vectors.view_mut()).unwrap();
+        with_ids(noise, role, &ids, &mut vectors).unwrap();
         (vectors - &vectors_of(14)) / 0.1
     };
     let ids = ["a", "b", "a"];
@@ -232,7 +233,7 @@ fn keyed_noise_depends_on_key_sigma_and_id_alone() {
     let turned = with(&keyed(0.1), Role::Document, ["b", "a", "b"]);
     assert!(close(&row(&noise, 0), &row(&turned, 1)));
 
-    let other_key = GaussianNoise::keyed(0.1, &Key::from_bytes([9; 32])).unwrap();
+    let other_key = GaussianNoise::keyed(&Key::from_bytes([9; 32]), 0.1).unwrap();
     assert!(!close(&row(&noise, 0), &row(&with(&other_key, Role::Document, ids), 0)));
     let other_sigma = with(&keyed(0.2), Role::Document, ids) / 2.0;
     assert!(!close(&row(&noise, 0), &row(&other_sigma, 0)), "it would show what the vector is");
@@ -245,17 +246,49 @@ fn vectors_of(seed: u64) -> Array2<f32> {
 #[test]
 fn ids_that_do_not_fit_are_refused_and_nothing_is_changed() {
     let mut vectors = vectors_of(15);
-    let refusal = keyed(0.1).protect_with_ids(Role::Document, &["a", "b"], vectors.view_mut());
+    let refusal = with_ids(&keyed(0.1), Role::Document, &["a", "b"], &mut vectors);
     assert!(matches!(refusal, Err(Error::RowIds { rows: 3, ids: 2 })), "{refusal:?}");
-    let fresh = GaussianNoise::new(0.1).unwrap();
-    let refusal = fresh.protect_with_ids(Role::Document, &["a", "b", "c"], vectors.view_mut());
-    assert!(matches!(refusal, Err(Error::Setting { name: "key", .. })), "{refusal:?}");
     assert_eq!(vectors, vectors_of(15));
     vectors[[1, 3]] = f32::NAN;
-    let refusal = keyed(0.1).protect_with_ids(Role::Document, &["a", "b", "c"], vectors.view_mut());
+    let refusal = with_ids(&keyed(0.1), Role::Document, &["a", "b", "c"], &mut vectors);
     assert!(matches!(refusal, Err(Error::NotFinite { row: 1 })), "{refusal:?}");
     assert_eq!(vectors.row(0), vectors_of(15).row(0));
-    keyed(0.1).protect_with_ids::<&str>(Role::Document, &[], Array2::zeros((0, 5)).view_mut()).unwrap();
+    with_ids::<&str>(&keyed(0.1), Role::Document, &[], &mut Array2::zeros((0, 5))).unwrap();
+}
+
+#[test]
+fn ids_go_through_stacks_and_pointers_and_make_no_difference_to_fresh_noise() {
+    let ids = ["a", "b", "c"];
+    let noise = || keyed(0.1).on(Role::Document);
+    let mut expected = vectors_of(15);
+    with_ids(&noise(), Role::Document, &ids, &mut expected).unwrap();
+    let (boxed, shared) = (Box::new(noise()) as Box<dyn Defense>, Arc::new(noise()) as Arc<dyn Defense>);
+    let fresh = GaussianNoise::new(0.0).unwrap();
+    for defense in [
+        Stack::new().with(boxed),
+        Stack::new().with(Stack::new()).with(shared),
+        Stack::new().with(fresh).with(Stack::new().with(noise())),
+    ] {
+        let mut vectors = vectors_of(15);
+        with_ids(&defense, Role::Document, &ids, &mut vectors).unwrap();
+        assert_eq!(vectors, expected, "{defense:?}");
+        assert!(defense.uses_ids(Role::Document) && !defense.uses_ids(Role::Query), "{defense:?}");
+    }
+    let fresh = GaussianNoise::new(0.1).unwrap();
+    let mut vectors = vectors_of(15);
+    with_ids(&fresh, Role::Document, &ids, &mut vectors).unwrap();
+    assert_eq!(vectors, protected(&fresh, &vectors_of(15), 0));
+    assert!(!fresh.uses_ids(Role::Document) && !keyed(0.0).uses_ids(Role::Document));
+}
+
+fn with_ids<I: AsRef<[u8]>>(
+    defense: &dyn Defense,
+    role: Role,
+    ids: &[I],
+    vectors: &mut Array2<f32>,
+) -> Result<(), Error> {
+    let ids: Vec<&[u8]> = ids.iter().map(AsRef::as_ref).collect();
+    defense.protect_with_ids(role, &ids, vectors.view_mut(), &mut Rng::seeded(0))
 }
 
 #[test]
@@ -312,7 +345,7 @@ fn each_kind_of_noise_claims_what_it_keeps() {
     }
     // Keyed noise depends on the vector, so it is no isometry, and what follows covers nothing.
     assert_eq!(Stack::new().with(keyed(0.1)).with(fresh()).guarantee(), Guarantee::None);
-    let rotation = Rotation::deferred(key());
+    let rotation = Rotation::deferred(&key());
     assert_eq!(Stack::new().with(rotation).with(fresh().on(Role::Query)).guarantee(), on_queries);
 }
 
@@ -370,7 +403,7 @@ fn keyed_noise_is_the_golden_one() {
         });
         let mut by_id = vectors.clone();
         let ids: [&[u8]; 4] = [b"", b"1", "ä".as_bytes(), &[0, 255]];
-        keyed(0.05).protect_with_ids(Role::Document, &ids, by_id.view_mut()).unwrap();
+        with_ids(&keyed(0.05), Role::Document, &ids, &mut by_id).unwrap();
         writeln!(actual, "dim {dim}\nby id\n{}", summary(&by_id)).unwrap();
         writeln!(actual, "by vector\n{}", summary(&protected(&keyed(0.05), &vectors, 0))).unwrap();
     }

@@ -45,9 +45,9 @@ fn a_batch_becomes_what_its_rows_become() {
         Box::new(Permutation::new(&key(), DIM).unwrap()),
         Box::new(Scaling::new(&key())),
         Box::new(Dcpe::new(&key(), 0.5).unwrap()),
-        Box::new(GaussianNoise::keyed(0.1, &key()).unwrap().renormalize(true)),
+        Box::new(GaussianNoise::keyed(&key(), 0.1).unwrap().renormalize(true)),
         Box::new(Quantization::new(8).unwrap()),
-        Box::new(Quantization::fit(4, sample.view(), 0.9).unwrap().dither(key()).unwrap()),
+        Box::new(Quantization::fit(4, sample.view(), 0.9).unwrap().dither(&key()).unwrap()),
         Box::new(Quantization::new(1).unwrap()),
         Box::new(ProductQuantization::fit(sample.view(), 11, 16, 1).unwrap()),
         Box::new(Stack::new().with(Rotation::new(&key(), DIM).unwrap()).with(Quantization::new(8).unwrap())),
@@ -100,16 +100,18 @@ fn restoring_is_the_same_in_pieces() {
 #[test]
 fn ids_and_codes_stay_with_their_rows() {
     let ids: Vec<_> = (0..ROWS).map(|row| row.to_string()).collect();
-    let keyed = GaussianNoise::keyed(0.1, &key()).unwrap();
+    let ids: Vec<&[u8]> = ids.iter().map(String::as_bytes).collect();
+    let rng = &mut Rng::seeded(0);
+    let keyed = GaussianNoise::keyed(&key(), 0.1).unwrap();
     let mut together = batch();
-    keyed.protect_with_ids(Role::Document, &ids, together.view_mut()).unwrap();
+    keyed.protect_with_ids(Role::Document, &ids, together.view_mut(), rng).unwrap();
     let coder = Quantization::new(8).unwrap();
     let codes = coder.encode(together.view()).unwrap();
     let decoded = coder.decode(&codes).unwrap();
     for row in [0, 1, 400, 1024, ROWS - 1] {
         let one = s![row..=row, ..];
         let mut alone = batch().slice_move(one);
-        keyed.protect_with_ids(Role::Document, &ids[row..=row], alone.view_mut()).unwrap();
+        keyed.protect_with_ids(Role::Document, &ids[row..=row], alone.view_mut(), rng).unwrap();
         assert_eq!(alone, together.slice(one));
         let code = coder.encode(alone.view()).unwrap();
         assert_eq!((code.bytes(), code.scales()), (codes.bytes().slice(one), &codes.scales()[row..=row]));

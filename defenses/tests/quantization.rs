@@ -28,7 +28,7 @@ fn every_kind(sample: &Array2<f32>) -> Vec<Quantization> {
         let new = || Quantization::new(width).unwrap();
         let fitted = || Quantization::fit(width, sample.view(), 0.9).unwrap();
         let fixed = || new().scale(0.4).unwrap();
-        [new(), fixed(), fitted(), fixed().dither(key()).unwrap(), fitted().dither(key()).unwrap()]
+        [new(), fixed(), fitted(), fixed().dither(&key()).unwrap(), fitted().dither(&key()).unwrap()]
     };
     [8, 4, 1].into_iter().flat_map(kinds).collect()
 }
@@ -69,7 +69,7 @@ proptest! {
         for (width, step) in [(8, 0.4 / 127.0), (4, 0.4 / 7.0), (1, 0.8)] {
             for kind in [
                 Quantization::new(width).unwrap().scale(0.4).unwrap(),
-                Quantization::new(width).unwrap().scale(0.4).unwrap().dither(key()).unwrap(),
+                Quantization::new(width).unwrap().scale(0.4).unwrap().dither(&key()).unwrap(),
             ] {
                 for (x, y) in vectors.iter().zip(&protected(&kind, &vectors)) {
                     let allowed = if x.abs() <= 0.4 { step / 2.0 } else { x.abs() - 0.4 + step / 2.0 };
@@ -217,7 +217,7 @@ fn settings_that_make_no_sense_are_refused() {
     }
     let empty = Quantization::fit(8, Array2::zeros((0, 2)).view(), 1.0).unwrap_err();
     assert!(matches!(empty, Error::Setting { name: "sample", .. }), "{empty}");
-    assert!(matches!(new().dither(key()), Err(Error::Setting { name: "dither", .. })));
+    assert!(matches!(new().dither(&key()), Err(Error::Setting { name: "dither", .. })));
     for scale in [0.0, -0.1, f32::NAN, f32::INFINITY, 2e30] {
         assert!(matches!(new().scale(scale), Err(Error::Setting { name: "scale", .. })), "{scale}");
     }
@@ -231,7 +231,7 @@ fn settings_that_make_no_sense_are_refused() {
 
 #[test]
 fn fitted_scales_and_keys_are_named() {
-    let fitted = Quantization::per_dimension(8, &[1.0, 2.0]).unwrap().dither(key()).unwrap();
+    let fitted = Quantization::per_dimension(8, &[1.0, 2.0]).unwrap().dither(&key()).unwrap();
     let printed = fitted.to_string();
     assert!(printed.starts_with("quantization(bits=8, scale=fit:"), "{printed}");
     assert!(printed.ends_with(&format!(", dither={})", key())), "{printed}");
@@ -245,7 +245,7 @@ fn fitted_scales_and_keys_are_named() {
 fn dither_depends_on_the_key() {
     let fixed = || Quantization::new(8).unwrap().scale(0.5).unwrap();
     assert!(fixed().imitation(&mut Rng::seeded(1)).is_none());
-    let dithered = fixed().dither(key()).unwrap();
+    let dithered = fixed().dither(&key()).unwrap();
     let imitation = dithered.imitation(&mut Rng::seeded(1)).unwrap();
     let vectors = array![[0.11_f32, 0.22, 0.33]];
     assert_ne!(protected(&*imitation, &vectors), protected(&dithered, &vectors));
@@ -262,7 +262,7 @@ fn dithered_errors_are_uniform() {
     for number in 0..2000_u16 {
         let mut bytes = [0; 32];
         bytes[..2].copy_from_slice(&number.to_le_bytes());
-        let kind = Quantization::new(4).unwrap().scale(0.7).unwrap().dither(Key::from_bytes(bytes)).unwrap();
+        let kind = Quantization::new(4).unwrap().scale(0.7).unwrap().dither(&Key::from_bytes(bytes)).unwrap();
         let error = (protected(&kind, &x) - &x) / 0.1;
         errors.iter_mut().zip(error).for_each(|(all, error)| all.push(f64::from(error) + 0.5));
     }
@@ -284,7 +284,7 @@ fn codes_are_the_golden_ones() {
         let new = || Quantization::new(width).unwrap();
         let fixed = || new().scale(0.5).unwrap();
         let fitted = Quantization::fit(width, vectors.view(), 0.75).unwrap();
-        let dithered = fixed().dither(key()).unwrap();
+        let dithered = fixed().dither(&key()).unwrap();
         for (name, kind) in [("vector", new()), ("fixed", fixed()), ("dither", dithered), ("fitted", fitted)]
         {
             let codes = kind.encode(vectors.view()).unwrap();

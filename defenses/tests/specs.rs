@@ -4,7 +4,8 @@
 
 use std::io::Write as _;
 
-use embosk_defenses::{Error, Key, Stack};
+use embosk_defenses::spec::{Kind, Part, Value};
+use embosk_defenses::{Defense, Error, GaussianNoise, Key, Registry, Role, Rotation, Spec, Stack};
 use proptest::prelude::*;
 
 #[test]
@@ -19,6 +20,7 @@ fn reads_what_is_written_and_prints_it_in_one_way() {
         ("none | quantization(bits=1)", "quantization(bits=1)", 1),
         ("quantization(bits=4) | none", "quantization(bits=4)", 1),
         ("quantization(scale=2e-1, bits=8)", "quantization(bits=8, scale=0.2)", 1),
+        ("gaussian(sigma=\"0.01\" , on = \"queries\")", "gaussian(sigma=0.01, on=queries)", 1),
     ];
     for (spec, printed, parts) in table {
         let stack: Stack = spec.parse().unwrap_or_else(|error| panic!("{spec:?}: {error}"));
@@ -58,7 +60,8 @@ fn says_what_is_wrong_and_where() {
         ("none none", 6, "expected `|` or the end"),
         ("ä", 1, "expected a defense"),
         ("none | ä", 8, "expected a defense"),
-        ("gaussian(sigma=ä) ?", 16, "`sigma` should be a number"),
+        ("gaussian(sigma=ä)", 16, "`sigma` should be a number"),
+        ("gaussian(sigma=ä) ?", 19, "expected `|` or the end"),
         ("gaussian(sigma=1)ä", 18, "expected `|` or the end"),
         ("rotation()", 1, "`rotation` needs `key=…`"),
         ("rotation(key=env:X, kind=haaar)", 26, "`kind` should be haar or hadamard"),
@@ -69,6 +72,11 @@ fn says_what_is_wrong_and_where() {
         ("dcpe(beta=1)", 1, "`dcpe` needs `key=…`"),
         ("rotation(key=EMBOSK_KEY)", 14, "a key is named as `env:NAME` or `file:PATH`"),
         ("rotation(key=fingerprint:01234567)", 14, "names a key but does not hold it"),
+        ("rotation(key=file:\"a", 19, "these quotes are not closed"),
+        ("rotation(key=file:\"ä\\n\")", 21, "write `\\\\` for a backslash"),
+        ("rotation(key=file:a\"b\")", 20, "quotes hold a whole value"),
+        ("rotation(key=file:\"a\" b)", 23, "expected `,` or `)`"),
+        ("gaussian(sigma=\"ä\", on=x)", 16, "`sigma` should be a number"),
     ];
     for (spec, column, expected) in table {
         let error = spec.parse::<Stack>().unwrap_err();
@@ -107,10 +115,20 @@ fn a_key_in_a_spec_is_refused_and_never_repeated() {
         format!("rotation({digits}=1)"),
         format!("{digits}()"),
         format!("gaussian(sigma={})", *text),
+        format!("rotation(key=\"{}\")", *text),
+        format!("rotation(key=file:\"{digits}\")"),
+        format!("rotation(key=env:K, {}=1)", &digits[..40]),
+        format!("{}(", &digits[..40]),
+        format!("{} x", &digits[..40]),
+        format!("rotation(key={})", &digits[..40]),
+        format!("rotation(key=env:K, kind=\"{})", &digits[..40]),
     ] {
         let error = spec.parse::<Stack>().unwrap_err();
         assert!(matches!(error, Error::Spec { .. }), "{error:?}");
         assert!(!error.to_string().contains(&digits[..8]), "{error}");
+        if let Err(error) = spec.parse::<Spec>() {
+            assert!(!error.to_string().contains(&digits[..8]), "{error}");
+        }
     }
 }
 
@@ -136,11 +154,126 @@ fn keyed_defenses_find_their_key_and_print_the_fingerprint() {
         let stack: Stack = spec.replace("PATH", &path.to_string()).parse().unwrap();
         assert_eq!(stack.to_string(), printed.replace("KEY", &key.to_string()), "{spec}");
     }
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("key (1), \"mine\"");
+    std::fs::copy(file.path(), &path).unwrap();
+    let quoted = path.display().to_string().replace('\\', "\\\\").replace('"', "\\\"");
+    for spec in [format!("scaling(key=file:\"{quoted}\")"), format!("scaling( key = \"file:{quoted}\" )")] {
+        assert_eq!(spec.parse::<Stack>().unwrap().to_string(), format!("scaling(key={key})"));
+    }
     let unset = "rotation(key=env:EMBOSK_TEST_UNSET)".parse::<Stack>();
     assert!(matches!(unset, Err(Error::KeyVariable { name }) if name == "EMBOSK_TEST_UNSET"));
 }
 
+#[test]
+fn a_value_says_what_it_is() {
+    let spec: Spec =
+        "own(a=1e-2, b=word, c=env:NAME, d=file:a b, e=fingerprint:84375e6e, f=fit:0a, g=0.1..0.2/3, h=)"
+            .parse()
+            .unwrap();
+    let kinds: Vec<_> = spec.values().map(Value::kind).collect();
+    let expected = [
+        Kind::Number(0.01),
+        Kind::Word("word"),
+        Kind::Env("NAME"),
+        Kind::File("a b"),
+        Kind::Fingerprint("84375e6e"),
+        Kind::Fit("0a"),
+        Kind::Word("0.1..0.2/3"),
+        Kind::Word(""),
+    ];
+    assert_eq!(kinds, expected);
+    let redacted = "own(a=1e-2, b=word, c=…, d=…, e=…, f=…, g=0.1..0.2/3, h=)";
+    assert_eq!(spec.redacted().to_string(), redacted);
+    assert_eq!(format!("{:?}", spec.parts()[0]), redacted);
+    let positions: Vec<_> = spec.values().map(Value::position).collect();
+    assert_eq!(positions[..3], [7, 15, 23]);
+    assert_eq!((spec.parts()[0].position(), spec.parts()[0].parameters()[1].position()), (1, 13));
+    let digits = format!("own(a={})", "0123456789abcdef".repeat(3));
+    assert_eq!(digits.parse::<Spec>().unwrap().redacted().to_string(), "own(a=…)");
+}
+
+#[test]
+fn a_stack_is_a_spec_whose_keys_are_fingerprints() {
+    let stack = |byte| {
+        let key = Key::from_bytes([byte; 32]);
+        let rotation = Rotation::hadamard(&key, 4).unwrap();
+        Stack::new().with(rotation).with(GaussianNoise::keyed(&key, 0.1).unwrap().on(Role::Query))
+    };
+    let (one, other) = (stack(1), stack(2));
+    assert_eq!(one.spec().to_string(), one.to_string());
+    assert_ne!(one.spec(), other.spec());
+    assert_eq!(one.spec().without_keys(), other.spec().without_keys());
+    assert_eq!(
+        one.spec().without_keys().to_string(),
+        "rotation(kind=hadamard) | gaussian(sigma=0.1, on=queries)"
+    );
+}
+
+#[test]
+fn a_value_is_replaced_and_keeps_its_place() {
+    let mut spec: Spec = "gaussian( sigma = 0.1..0.2/3 )".parse().unwrap();
+    let build = |spec: &Spec| Registry::default().stack(spec);
+    spec.values_mut().next().unwrap().replace(0.15);
+    assert_eq!(build(&spec).unwrap().to_string(), "gaussian(sigma=0.15)");
+    spec.values_mut().next().unwrap().replace("x");
+    assert!(matches!(build(&spec), Err(Error::Spec { position: 19, .. })));
+    // a spec that was never a text has no positions
+    let written = Spec::from(Part::new("gaussian").with("sigma", "x"));
+    let error = build(&written).unwrap_err().to_string();
+    assert_eq!(error, "defense spec: `sigma` should be a number");
+}
+
+#[test]
+fn names_that_a_spec_cannot_hold_are_not_registered() {
+    let mut registry = Registry::default();
+    let noise = |_: &embosk_defenses::Parameters<'_>| GaussianNoise::new(0.1);
+    for name in ["", "none", "gaussian", "a b", "ä", "a("] {
+        let refusal = registry.register(name, &[], noise).map(drop);
+        assert!(matches!(refusal, Err(Error::Setting { .. })), "{name}");
+    }
+    assert!(registry.register("own", &["a b"], noise).is_err());
+    registry.register("own", &[], noise).unwrap();
+    assert!(registry.register("own", &[], noise).is_err());
+    assert_eq!(registry.parse("own() | own()").unwrap().len(), 2);
+    assert!("own()".parse::<Stack>().is_err());
+}
+
+fn a_spec() -> impl Strategy<Value = Spec> {
+    let value = prop_oneof![
+        (-1e30..1e30_f64).prop_map(Value::from),
+        (-1e-3..1e-3_f64).prop_map(Value::from),
+        "[ -~äß…\n\"\\\\(),|:]{0,12}".prop_map(Value::from),
+        "[ -~äß\"\\\\(),|]{0,12}".prop_map(|path| Value::file(&path)),
+        "[A-Z_]{1,8}".prop_map(|name| Value::env(&name)),
+        "[0-9a-f]{8}".prop_map(|digits| Value::fingerprint(&digits)),
+    ];
+    let parameters = proptest::collection::vec(("[a-z_]{1,6}", value), 0..4);
+    // `none` is no part
+    let part = ("[a-z]{1,3}", parameters).prop_map(|(name, parameters)| {
+        parameters.into_iter().fold(Part::new(&name), |part, (name, value)| part.with(&name, value))
+    });
+    proptest::collection::vec(part, 0..4).prop_map(Spec::from_iter)
+}
+
 proptest! {
+    #[test]
+    fn a_spec_is_printed_as_it_is_read(spec in a_spec()) {
+        let printed = spec.to_string();
+        let read: Spec = printed.parse().unwrap_or_else(|error| panic!("{printed}: {error}"));
+        prop_assert_eq!(&read, &spec);
+        prop_assert_eq!(read.to_string(), printed);
+    }
+
+    #[test]
+    fn any_text_that_is_a_spec_is_printed_as_one(
+        text in "[a-z]{1,3}\\([a-z]{1,2} ?= ?(file:|env:)?\"?[ -~ä]{0,10}\"?(, ?[a-z]{3} ?= ?[ -~ä]{0,6})?\\) ?"
+    ) {
+        if let Ok(spec) = text.parse::<Spec>() {
+            prop_assert_eq!(spec.to_string().parse::<Spec>().unwrap(), spec);
+        }
+    }
+
     #[test]
     fn any_text_is_read_or_refused(spec: String) {
         let _ = spec.parse::<Stack>();

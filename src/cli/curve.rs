@@ -97,7 +97,7 @@ fn write(
     let curve =
         Curve::new(report, sweeps, searched, found.as_ref().map(|(search, answer)| (search.limit, answer)));
     let words = std::env::args_os().skip(1).map(|word| word.to_string_lossy().into_owned());
-    let command = command::shown(words, &args.common.defense, sweeps);
+    let command = command::shown(words, &args.common.defense);
     for (name, text) in [
         ("curve.json", json::json(&curve, &command)?),
         ("curve.csv", json::csv(&curve)),

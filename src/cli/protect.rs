@@ -1,3 +1,4 @@
+use std::collections::HashSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -5,7 +6,7 @@ use std::process::ExitCode;
 use clap::ValueEnum;
 use embosk::{Defense, Rng, Stack};
 
-use super::{CliError, files, models, progress};
+use super::{CliError, files, models, progress, warn};
 
 /// Put a file of vectors through a defense.
 #[derive(Debug, clap::Args)]
@@ -16,6 +17,10 @@ pub(crate) struct Args {
     /// Whether the vectors are stored and searched, or search.
     #[arg(long, value_enum)]
     role: Role,
+    /// A file with the id of each vector, one a line. Keyed noise then depends on the id and not on the vector, so
+    /// that an id stands for one text and version.
+    #[arg(long, value_name = "FILE")]
+    ids: Option<PathBuf>,
     /// The vectors: a matrix of float32, one a row.
     #[arg(value_name = "IN.npy")]
     input: PathBuf,
@@ -60,11 +65,68 @@ fn protect(args: &Args, stack: &Stack, say: &dyn Fn(&'static str)) -> Result<(),
     if vectors.is_empty() {
         return Err(files::bad(&args.input, "it has no rows; there is nothing to protect"));
     }
+    let ids = args.ids.as_deref().map(|path| Ids::read(path, &args.input, vectors.nrows())).transpose()?;
+    let role = args.role.into();
+    if let Some(ids) = &ids {
+        ids.warn_of(stack, role);
+    }
     say("protecting");
-    let protected = stack.protect(args.role.into(), vectors.view_mut(), &mut Rng::from_os()?);
+    let mut rng = Rng::from_os()?;
+    let protected = match &ids {
+        Some(ids) => stack.protect_with_ids(role, &ids.lines(), vectors.view_mut(), &mut rng),
+        None => stack.protect(role, vectors.view_mut(), &mut rng),
+    };
     protected.map_err(|error| files::bad(&args.input, error))?;
     say("writing");
     files::write_npy(&args.output, &vectors)
+}
+
+/// The ids of a file: one a line, none of them empty, as many as there are vectors.
+struct Ids<'a> {
+    path: &'a Path,
+    text: String,
+}
+
+impl<'a> Ids<'a> {
+    fn read(path: &'a Path, vectors: &Path, rows: usize) -> Result<Self, CliError> {
+        let bytes = fs::read(path).map_err(|error| files::unreadable(path, &error))?;
+        let text = String::from_utf8(bytes).map_err(|error| {
+            let mut lines = error.as_bytes().split(|byte| *byte == b'\n');
+            let at = lines.position(|line| str::from_utf8(line).is_err()).unwrap_or_default();
+            files::bad(path, format!("line {} is not UTF-8", at + 1))
+        })?;
+        if let Some(at) = text.lines().position(str::is_empty) {
+            return Err(files::bad(path, format!("line {} is empty; give each vector an id", at + 1)));
+        }
+        match text.lines().count() {
+            count if count == rows => Ok(Self { path, text }),
+            count => {
+                let vectors = vectors.display();
+                Err(files::bad(path, format!("it has {count} ids, but {vectors} has {rows} vectors")))
+            }
+        }
+    }
+
+    fn lines(&self) -> Vec<&[u8]> {
+        self.text.lines().map(str::as_bytes).collect()
+    }
+
+    /// Says where ids make no difference, and where they give two vectors the same noise.
+    fn warn_of(&self, stack: &Stack, role: embosk::Role) {
+        if !stack.uses_ids(role) {
+            let why = "no part of the defense has keyed noise on vectors of this role";
+            return warn(&format!("warning: --ids makes no difference: {why}"));
+        }
+        let mut seen = HashSet::new();
+        if let Some(at) = self.text.lines().position(|id| !seen.insert(id)) {
+            warn(&format!(
+                "warning: {}: line {} repeats an id; vectors with one id get the same noise, so their difference is \
+                 that of the clean vectors",
+                self.path.display(),
+                at + 1
+            ));
+        }
+    }
 }
 
 fn same_file(a: &Path, b: &Path) -> bool {

@@ -3,10 +3,11 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use embosk::Stack;
 use embosk::attacks::vec2text::shipped;
+use embosk::defenses::Spec;
 use embosk::evaluate::Adversary;
 use embosk::models::Location;
+use embosk::{Defense, Stack};
 use serde_json::Value;
 
 use super::{CliError, models};
@@ -56,11 +57,12 @@ fn warning_of(
     adversaries: &[Adversary],
     stacks: &[Stack],
 ) -> Option<String> {
-    let known: Vec<String> = trained_on.iter().map(|stack| without_keys(stack)).collect();
+    let read = |spec: &String| spec.parse::<Spec>().ok().map(|spec| spec.without_keys());
+    let known: Vec<Spec> = trained_on.iter().filter_map(read).collect();
     let seen = |stack: &Stack, adversary: &Adversary| {
-        let stack = without_keys(&stack.to_string());
+        let stack = stack.spec().without_keys();
         let left = if *adversary == Adversary::Retrained { stack } else { without_maps(&stack) };
-        left == "none" || known.contains(&left)
+        left.is_empty() || known.contains(&left)
     };
     let unseen = stacks.iter().filter(|stack| adversaries.iter().any(|adversary| !seen(stack, adversary)));
     let unseen: Vec<String> = unseen.map(ToString::to_string).collect();
@@ -70,19 +72,10 @@ fn warning_of(
     })
 }
 
-/// A spec without the fingerprints of its keys.
-fn without_keys(spec: &str) -> String {
-    let mut parts = spec.split("fingerprint:");
-    let first = parts.next().unwrap_or_default().to_owned();
-    parts.fold(first, |text, part| text + part.trim_start_matches(|symbol: char| symbol.is_ascii_hexdigit()))
-}
-
-/// A spec without what pairs and clouds undo.
-fn without_maps(spec: &str) -> String {
-    let undone =
-        |part: &&str| ["rotation", "permutation", "scaling"].iter().any(|name| part.starts_with(name));
-    let left: Vec<&str> = spec.split(" | ").filter(|part| !undone(part)).collect();
-    if left.is_empty() { "none".into() } else { left.join(" | ") }
+/// The spec without what pairs and clouds undo.
+fn without_maps(spec: &Spec) -> Spec {
+    let is_undone = |name: &str| ["rotation", "permutation", "scaling"].contains(&name);
+    spec.parts().iter().filter(|part| !is_undone(part.name())).cloned().collect()
 }
 
 #[cfg(test)]

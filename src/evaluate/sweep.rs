@@ -1,18 +1,19 @@
 //! Specs with ranges in place of numbers, which stand for many stacks:
 //!
 //! ```text
-//! range = FROM ".." TO "/" COUNT ["log"]     COUNT numbers, evenly spaced, or their logarithms are
+//! range = FROM ".." TO "/" COUNT ["log"]     COUNT numbers with even steps, or even steps of the logarithm
 //!       | FROM ".." TO                       every whole number between that the defense takes
 //! ```
 //!
 //! Several ranges in a spec give every combination. Everything else is the grammar of
-//! [`Stack`]: a value that does not begin as a number does is left as it is, so a
-//! key in `file:../keys/a` is no range.
+//! [`Spec`]: only a word that begins like a number is a range, so a key in
+//! `file:../keys/a` is none.
 
 use std::fmt;
 use std::str::FromStr;
 
-use embosk_defenses::{Error as DefenseError, Stack};
+use embosk_defenses::spec::{Kind, Part};
+use embosk_defenses::{Registry, Spec, Stack};
 
 use crate::Error;
 
@@ -33,12 +34,11 @@ const MOST: usize = 1000;
 /// ```
 #[derive(Debug, Clone)]
 pub struct Sweep {
-    /// What stands before each range, and after the last.
-    literals: Vec<String>,
-    /// Where each literal and each range begins in what was written, in characters.
-    places: Vec<(usize, usize)>,
-    title: String,
+    spec: Spec,
+    registry: Registry,
     ranges: Vec<Range>,
+    /// Which of the spec's values each range is.
+    places: Vec<usize>,
     points: Vec<Point>,
 }
 
@@ -67,17 +67,43 @@ pub struct Range {
 }
 
 impl Sweep {
-    /// The stacks, the last range changing fastest; one where there is no range.
+    /// Reads a sweep whose defenses are those of `registry`.
+    ///
+    /// # Errors
+    /// [`Error::Defense`] with the position where the spec or a range cannot be read, or with why a stack cannot be
+    /// built; [`Error::Setting`] for more than 1,000 stacks.
+    pub fn parse(registry: &Registry, text: &str) -> Result<Self, Error> {
+        let spec = registry.spec(text)?;
+        let (mut ranges, mut places) = (Vec::new(), Vec::new());
+        for (place, parameter) in spec.parts().iter().flat_map(Part::parameters).enumerate() {
+            let Kind::Word(word) = parameter.value().kind() else { continue };
+            if is_range(word) {
+                ranges
+                    .push(range(parameter.name(), word).map_err(|message| parameter.value().error(message))?);
+                places.push(place);
+            }
+        }
+        let mut sweep = Self { spec, registry: registry.clone(), ranges, places, points: Vec::new() };
+        sweep.keep_what_is_taken()?;
+        for values in sweep.combinations()? {
+            let stack = sweep.at(&values)?;
+            sweep.points.push(Point { values, stack });
+        }
+        Ok(sweep)
+    }
+
+    /// Returns the stacks, the last range changing fastest; one where there is no range.
     pub fn points(&self) -> &[Point] {
         &self.points
     }
 
-    /// The ranges, in the order in which they were written.
+    /// Returns the ranges, in the order in which they were written.
     pub fn ranges(&self) -> &[Range] {
         &self.ranges
     }
 
-    /// The stack with other values than the sweep's own, one for each range.
+    /// Builds the stack with other values than the sweep's own, one for each range. An error points at the range
+    /// that was written.
     ///
     /// # Errors
     /// When there is not one value for each range, or the defense does not take them.
@@ -85,40 +111,16 @@ impl Sweep {
         if values.len() != self.ranges.len() {
             return Err(Error::Setting(format!("a stack of this sweep takes {} values", self.ranges.len())));
         }
-        let spec = self.spec(values);
-        spec.parse().map_err(|error| Error::Defense(self.relocated(error, values)))
-    }
-
-    fn spec(&self, values: &[f64]) -> String {
-        let mut spec = String::new();
-        for (at, literal) in self.literals.iter().enumerate() {
-            spec.push_str(literal);
-            if let Some(value) = values.get(at) {
-                spec.push_str(&value.to_string());
+        let mut spec = self.spec.clone();
+        for (place, value) in spec.values_mut().enumerate() {
+            if let Some(range) = self.places.iter().position(|of_range| *of_range == place) {
+                value.replace(values[range]);
             }
         }
-        spec
+        Ok(self.registry.stack(&spec)?)
     }
 
-    /// An error of a stack's spec, with its position in what was written.
-    fn relocated(&self, error: DefenseError, values: &[f64]) -> DefenseError {
-        let DefenseError::Spec { position, message } = error else { return error };
-        let mut left = position.saturating_sub(1);
-        for (at, (literal, &(start, range))) in self.literals.iter().zip(&self.places).enumerate() {
-            let length = literal.chars().count();
-            let value = values.get(at).map_or(usize::MAX - length, |value| value.to_string().len());
-            if left < length {
-                return DefenseError::Spec { position: start + left + 1, message };
-            }
-            if left < length + value {
-                return DefenseError::Spec { position: range + 1, message };
-            }
-            left -= length + value;
-        }
-        DefenseError::Spec { position, message }
-    }
-
-    /// All combinations of the ranges' values.
+    /// Returns all combinations of the ranges' values.
     fn combinations(&self) -> Result<Vec<Vec<f64>>, Error> {
         let count = self.ranges.iter().try_fold(1_usize, |n, range| n.checked_mul(range.values.len()));
         if count.is_none_or(|count| count > MOST) {
@@ -136,7 +138,7 @@ impl Sweep {
         Ok(all)
     }
 
-    /// Of ranges without a count, the whole numbers that the defense takes.
+    /// Keeps, of ranges without a count, the whole numbers that the defense takes.
     fn keep_what_is_taken(&mut self) -> Result<(), Error> {
         if !self.ranges.iter().any(|range| range.whole) {
             return Ok(());
@@ -166,72 +168,28 @@ impl Sweep {
     }
 }
 
-/// As it was written, without the names of keys' files and variables.
+/// The spec with its ranges, but for where keys and fits are kept.
 impl fmt::Display for Sweep {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.title)
+        self.spec.redacted().fmt(f)
     }
 }
 
 impl FromStr for Sweep {
     type Err = Error;
 
+    /// Reads a sweep of this crate's defenses: see [`parse`](Self::parse).
+    ///
     /// # Errors
-    /// When a range cannot be read, there are more than 1,000 stacks, or a stack's spec is wrong: see
-    /// [`Stack`].
-    fn from_str(spec: &str) -> Result<Self, Error> {
-        let mut sweep = read(spec)?;
-        sweep.keep_what_is_taken()?;
-        for values in sweep.combinations()? {
-            let stack = sweep.at(&values)?;
-            sweep.points.push(Point { values, stack });
-        }
-        Ok(sweep)
+    /// As [`parse`](Self::parse).
+    fn from_str(text: &str) -> Result<Self, Error> {
+        Self::parse(&Registry::default(), text)
     }
-}
-
-/// Takes the spec apart at its ranges. A value runs from `=` to the next `,` or `)`, as in a stack's spec.
-fn read(spec: &str) -> Result<Sweep, Error> {
-    let characters = |end: usize| spec[..end].chars().count();
-    let mut sweep =
-        Sweep { literals: vec![], places: vec![], title: String::new(), ranges: vec![], points: vec![] };
-    let (mut from, mut at) = (0, 0);
-    while let Some(found) = spec[at..].find('=') {
-        let start = at + found + 1;
-        let end = spec[start..].find([',', ')']).map_or(spec.len(), |length| start + length);
-        let value = spec[start..end].trim();
-        sweep.title.push_str(&spec[at..start]);
-        sweep.title.push_str(if value.contains(':') { "…" } else { value });
-        if is_range(value) {
-            let start = start + spec[start..end].len() - spec[start..end].trim_start().len();
-            let refuse = |message: &str| {
-                Error::Defense(DefenseError::Spec {
-                    position: characters(start) + 1,
-                    message: message.into(),
-                })
-            };
-            sweep.ranges.push(range(name_before(&spec[at..at + found]), value).map_err(refuse)?);
-            sweep.literals.push(spec[from..start].to_owned());
-            sweep.places.push((characters(from), characters(start)));
-            from = start + value.len();
-        }
-        at = end;
-    }
-    sweep.title.push_str(&spec[at..]);
-    sweep.literals.push(spec[from..].to_owned());
-    sweep.places.push((characters(from), characters(spec.len())));
-    Ok(sweep)
 }
 
 fn is_range(value: &str) -> bool {
     let number = value.trim_start_matches(['+', '-', '.']);
     number.starts_with(|c: char| c.is_ascii_digit()) && value.contains("..")
-}
-
-fn name_before(text: &str) -> &str {
-    let text = text.trim_end();
-    let start = text.rfind(|c: char| !c.is_ascii_alphanumeric() && c != '_');
-    start.map_or(text, |start| text[start..].trim_start_matches(|c: char| !c.is_ascii_alphanumeric()))
 }
 
 const FORM: &str = "a range is FROM..TO/COUNT, or FROM..TO/COUNTlog with even steps of the logarithm";

@@ -8,13 +8,12 @@ use super::subject::{
     ROLES, Subject, Verdict, accept, attempt, demand, demand_close, demand_finite, demand_same, protected,
     unit_rows,
 };
-use crate::codes::FIT;
-use crate::fingerprint::MARK;
+use crate::spec::{Kind, Spec};
 use crate::{Defense, Error, Guarantee, Rng, Role, Stack};
 
 type Law = fn(&Subject<'_>) -> Verdict;
 
-pub(super) const LAWS: [(&str, Law); 15] = [
+pub(super) const LAWS: [(&str, Law); 17] = [
     ("finite", finite),
     ("zero row", zero_row),
     ("one row", one_row),
@@ -28,8 +27,10 @@ pub(super) const LAWS: [(&str, Law); 15] = [
     ("roles", roles),
     ("isometry", isometry),
     ("threads", threads),
+    ("ids", ids),
     ("spec", spec),
     ("key", key),
+    ("space", space),
 ];
 
 fn finite(subject: &Subject<'_>) -> Verdict {
@@ -166,7 +167,7 @@ fn views(subject: &Subject<'_>) -> Verdict {
     Ok(())
 }
 
-/// Every second row and column of a larger array, of which the rest is nobody's business.
+/// Takes every second row and column of a larger array; the rest must stay as it is.
 fn strided(subject: &Subject<'_>) -> Verdict {
     let wide = unit_rows(6, 2 * subject.dim);
     for role in ROLES {
@@ -262,43 +263,109 @@ fn spec(subject: &Subject<'_>) -> Verdict {
     let vectors = subject.rows(6);
     let expected = protected(&*defense, Role::Document, vectors.view())?;
     demand(defense.to_string() == printed, || format!("after a batch it no longer prints `{printed}`"))?;
-    let read = match printed.parse::<Stack>() {
+    let read = match subject.registry.parse(&printed) {
         Ok(read) => read,
-        Err(error) => return demand(is_beyond_the_grammar(&printed, &error), || error.to_string()),
+        Err(error) => return demand(is_beyond(subject, &defense.spec()), || error.to_string()),
     };
-    demand(parts(&read.to_string()) == parts(&printed), || format!("read back, it prints `{read}`"))?;
+    demand(read.spec() == defense.spec(), || format!("read back, it prints `{read}`"))?;
     demand(read.guarantee() == defense.guarantee(), || "read back, it claims something else".to_owned())?;
     let found = protected(&read, Role::Document, vectors.view())?;
     demand_close(found.view(), expected.view(), "read back, it gives another output")
 }
 
-/// A key or a fit that is only named cannot be read back, nor can a defense that is not this crate's.
-fn is_beyond_the_grammar(printed: &str, error: &Error) -> bool {
-    let unknown = matches!(error, Error::Spec { message, .. } if message.starts_with("unknown defense"));
-    unknown || printed.contains(MARK) || printed.contains(FIT)
+/// A key or a fit that is only named cannot be read back, nor can a defense that the registry does not know.
+fn is_beyond(subject: &Subject<'_>, spec: &Spec) -> bool {
+    let is_unknown = spec.parts().iter().any(|part| !subject.registry.knows(part.name()));
+    is_unknown || spec.values().any(|value| matches!(value.kind(), Kind::Fingerprint(_) | Kind::Fit(_)))
 }
 
-/// The parts of a spec; an empty stack within a stack is none.
-fn parts(spec: &str) -> Vec<&str> {
-    spec.split('|').map(str::trim).filter(|part| *part != "none").collect()
+fn ids(subject: &Subject<'_>) -> Verdict {
+    let vectors = subject.rows(4);
+    for role in ROLES {
+        for count in [0, 3, 5] {
+            let mut after = vectors.clone();
+            match by_ids(&*subject.fresh(), role, &texts(count), after.view_mut(), 3) {
+                Err(Error::RowIds { rows: 4, ids }) if ids == count => {}
+                Err(error) => return Err(format!("{count} ids for 4 rows are refused as: {error}")),
+                Ok(()) => return Err(format!("{count} ids are taken for 4 rows")),
+            }
+            demand_same(&after, &vectors, "a batch whose ids are refused is changed")?;
+        }
+        refuse_by_ids(subject, role)?;
+        row_by_row(subject, role)?;
+        if !subject.fresh().uses_ids(role) {
+            let mut after = vectors.clone();
+            let done = by_ids(&*subject.fresh(), role, &texts(4), after.view_mut(), 3);
+            done.map_err(|error| format!("{role:?} vectors with ids are refused: {error}"))?;
+            let expected = protected(&*subject.fresh(), role, vectors.view())?;
+            demand_same(&after, &expected, "it says that it does not use ids, but they make a difference")?;
+        }
+    }
+    Ok(())
+}
+
+fn refuse_by_ids(subject: &Subject<'_>, role: Role) -> Verdict {
+    let mut bad = subject.rows(4);
+    bad[[2, 0]] = f32::NAN;
+    let mut after = bad.clone();
+    match by_ids(&*subject.fresh(), role, &texts(4), after.view_mut(), 3) {
+        Err(Error::NotFinite { row: 2 }) => demand_same(&after, &bad, "a batch refused with ids is changed"),
+        Err(error) => Err(format!("with ids, row 2 is not finite, but the error is: {error}")),
+        Ok(()) => Err("with ids, a NaN is taken".to_owned()),
+    }
+}
+
+/// What becomes of a row does not depend on its batch, unless randomness is fresh.
+fn row_by_row(subject: &Subject<'_>, role: Role) -> Verdict {
+    let (vectors, texts) = (subject.rows(4), texts(4));
+    let with = |rows: ndarray::ArrayView2<'_, f32>, ids: &[String], seed| {
+        let mut after = rows.to_owned();
+        let done = by_ids(&*subject.fresh(), role, ids, after.view_mut(), seed);
+        done.map(|()| after).map_err(|error| format!("{role:?} vectors with ids are refused: {error}"))
+    };
+    let together = with(vectors.view(), &texts, 3)?;
+    if with(vectors.view(), &texts, 4)? != together {
+        return Ok(());
+    }
+    for row in 0..4 {
+        let alone = with(vectors.slice(s![row..=row, ..]), &texts[row..=row], 3)?;
+        let what = format!("with its id, row {row} alone is not what it is in a batch");
+        demand_close(alone.view(), together.slice(s![row..=row, ..]), &what)?;
+    }
+    Ok(())
+}
+
+fn texts(count: usize) -> Vec<String> {
+    (0..count).map(|id| format!("id {id}")).collect()
+}
+
+fn by_ids(
+    defense: &dyn Defense,
+    role: Role,
+    ids: &[String],
+    vectors: ndarray::ArrayViewMut2<'_, f32>,
+    seed: u64,
+) -> Result<(), Error> {
+    let ids: Vec<&[u8]> = ids.iter().map(String::as_bytes).collect();
+    defense.protect_with_ids(role, &ids, vectors, &mut Rng::seeded(seed))
 }
 
 fn key(subject: &Subject<'_>) -> Verdict {
     let defense = subject.fresh();
-    let printed = defense.to_string();
-    let keyed = printed.contains(MARK);
+    let spec = defense.spec();
+    let keyed = spec.without_keys() != spec;
     let Some(imitation) = defense.imitation(&mut Rng::seeded(1)) else {
         return demand(!keyed, || "it prints a key's fingerprint, but has no imitation".to_owned());
     };
     demand(keyed, || "it has an imitation, and so a key, but prints no fingerprint".to_owned())?;
-    let imitated = imitation.to_string();
-    demand(without_fingerprints(&imitated) == without_fingerprints(&printed), || {
-        format!("its imitation is another defense: {imitated}")
+    let imitated = imitation.spec();
+    demand(imitated.without_keys() == spec.without_keys(), || {
+        format!("its imitation is another defense: {imitation}")
     })?;
-    let again = defense.imitation(&mut Rng::seeded(1)).map(|other| other.to_string());
+    let again = defense.imitation(&mut Rng::seeded(1)).map(|other| other.spec());
     demand(again.as_ref() == Some(&imitated), || "one seed gives several imitations".to_owned())?;
-    let other = defense.imitation(&mut Rng::seeded(2)).map(|other| other.to_string());
-    demand(imitated != printed && other.as_ref() != Some(&imitated), || {
+    let other = defense.imitation(&mut Rng::seeded(2)).map(|other| other.spec());
+    demand(imitated != spec && other.as_ref() != Some(&imitated), || {
         "its imitation has no key of its own".to_owned()
     })?;
     let vectors = subject.rows(3);
@@ -307,8 +374,23 @@ fn key(subject: &Subject<'_>) -> Verdict {
     demand(ours != theirs, || "its imitation gives the same output".to_owned())
 }
 
-fn without_fingerprints(spec: &str) -> String {
-    let mut pieces = spec.split(MARK);
-    let first = pieces.next().unwrap_or_default().to_owned();
-    pieces.fold(first, |text, piece| text + MARK + piece.get(8..).unwrap_or_default())
+fn space(subject: &Subject<'_>) -> Verdict {
+    let (fresh, used) = (Stack::new().with(subject.fresh()), Stack::new().with(subject.fresh()));
+    let rows = protected(&used, Role::Document, subject.rows(3).view())?;
+    for (stored, stack) in [(&fresh, &fresh), (&fresh, &used), (&used, &fresh), (&used, &used)] {
+        let stored = stored.fingerprint();
+        demand(stored.bytes().all(|byte| matches!(byte, b' '..=b'~')), || {
+            format!("its fingerprint is not a line of printable ASCII: {stored:?}")
+        })?;
+        let checked = stack.check_fingerprint(&stored);
+        let _ = checked
+            .map_err(|error| format!("its fingerprint does not match that of one made like it: {error}"))?;
+    }
+    let Some(imitation) = fresh.imitation(&mut Rng::seeded(1)) else { return Ok(()) };
+    let is_isometry = fresh.guarantee() == Guarantee::Isometry;
+    let turned = protected(&*imitation, Role::Document, subject.rows(3).view())? != rows;
+    let matches = Stack::new().with(imitation).check_fingerprint(&used.fingerprint()).is_ok();
+    demand(!(is_isometry && turned && matches), || {
+        "under another key it is another isometry, but its fingerprint is the same".to_owned()
+    })
 }

@@ -15,11 +15,13 @@
 //! | `roles` | what documents bind, queries are bound to, and neither changes what the other becomes |
 //! | `isometry` | with [`Guarantee::Isometry`](crate::Guarantee::Isometry), inner products are kept, between the roles too |
 //! | `threads` | several threads may share the defense |
-//! | `spec` | what it prints is read back as a defense that does the same, where the grammar knows it |
-//! | `key` | it prints a fingerprint and has an imitation, with another key, or neither |
+//! | `ids` | more or fewer ids than rows are refused, and so is what `protect` refuses, with nothing changed; a row's id, and not its batch, decides what becomes of it; without [`uses_ids`](Defense::uses_ids), ids make no difference |
+//! | `spec` | what it prints is read back as a defense that does the same, where the registry knows it |
+//! | `key` | it prints a key's fingerprint and has an imitation, with another key, or neither |
+//! | `space` | its [fingerprint](crate::Stack::fingerprint) is one line of ASCII, matches that of a defense made like it, before and after a batch, and no other's: an isometry under another key has another one |
 //!
-//! That the shape is kept and that a defense is `Send + Sync` the compiler sees to. A panic breaks the law
-//! that met it.
+//! The compiler ensures that the shape is kept and that a defense is `Send + Sync`. A panic breaks the law in
+//! whose check it happens.
 //!
 //! A defense of your own, in its tests, with
 //! `embosk-defenses = { version = "…", features = ["contract"] }` among the dev-dependencies:
@@ -28,7 +30,7 @@
 //! use embosk_defenses::{Defense, Error, Guarantee, Rng, Role, check_finite, contract};
 //! use ndarray::ArrayViewMut2;
 //!
-//! /// Turns every vector round.
+//! /// Negates every coordinate.
 //! #[derive(Debug)]
 //! struct Negation;
 //!
@@ -58,7 +60,7 @@ mod subject;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use crate::Defense;
+use crate::{Defense, Registry};
 use laws::LAWS;
 use subject::Subject;
 
@@ -71,9 +73,17 @@ use subject::Subject;
 /// # Panics
 /// Where the defense breaks a law: the message names the defense, the law, and what happened.
 pub fn check<D: Defense>(dim: usize, make: impl Fn() -> D) {
+    check_in(&Registry::default(), dim, make);
+}
+
+/// Checks every law, as [`check`], with a registry that knows the defense: the law `spec` then reads it back.
+///
+/// # Panics
+/// As [`check`].
+pub fn check_in<D: Defense>(registry: &Registry, dim: usize, make: impl Fn() -> D) {
     assert!(dim >= 2, "the contract is checked with at least 2 dimensions");
     let make = || Box::new(make()) as Box<dyn Defense>;
-    let subject = Subject::new(dim, &make);
+    let subject = Subject::new(dim, registry, &make);
     for (name, law) in LAWS {
         let verdict = catch_unwind(AssertUnwindSafe(|| law(&subject)));
         if let Err(how) = verdict.unwrap_or_else(|_| Err("it panics".to_owned())) {

@@ -2,7 +2,7 @@
 
 use ndarray::{Array2, ArrayView2, ArrayViewMut2};
 
-use crate::{Defense, Error, Rng, Role};
+use crate::{Defense, Error, Registry, Rng, Role};
 
 /// Nothing, or how a law is broken.
 pub(super) type Verdict = Result<(), String>;
@@ -12,15 +12,16 @@ pub(super) const ROLES: [Role; 2] = [Role::Document, Role::Query];
 /// Of a row's norm: what another order of `f32` sums may change.
 const TOLERANCE: f32 = 1e-5;
 
-/// How a fresh defense under test is made, and its dimension.
+/// How a fresh defense under test is made, its dimension, and the registry that reads its spec.
 pub(super) struct Subject<'a> {
     pub(super) dim: usize,
+    pub(super) registry: &'a Registry,
     make: &'a dyn Fn() -> Box<dyn Defense>,
 }
 
 impl<'a> Subject<'a> {
-    pub(super) fn new(dim: usize, make: &'a dyn Fn() -> Box<dyn Defense>) -> Self {
-        Self { dim, make }
+    pub(super) fn new(dim: usize, registry: &'a Registry, make: &'a dyn Fn() -> Box<dyn Defense>) -> Self {
+        Self { dim, registry, make }
     }
 
     pub(super) fn fresh(&self) -> Box<dyn Defense> {

@@ -1,7 +1,5 @@
 //! Offsets that a key determines.
 
-use std::sync::Arc;
-
 use chacha20::rand_core::Rng as _;
 use zeroize::Zeroizing;
 
@@ -15,11 +13,11 @@ pub(super) type Offsets = Zeroizing<Vec<f64>>;
 
 /// Subtractive dither under a key: an offset for each dimension, the same for all rows.
 #[derive(Clone, PartialEq)]
-pub(super) struct Dither(Arc<Key>);
+pub(super) struct Dither(Key);
 
 impl Dither {
-    pub(super) fn new(key: Key) -> Self {
-        Self(Arc::new(key))
+    pub(super) fn new(key: &Key) -> Self {
+        Self(key.clone())
     }
 
     pub(super) fn key(&self) -> &Key {

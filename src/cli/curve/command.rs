@@ -2,15 +2,14 @@
 
 use std::path::Path;
 
-use embosk::evaluate::Sweep;
+use embosk::defenses::Spec;
 
-/// The command as it was given, but for what is nobody's who sees the page: where keys and fits are kept,
-/// and the folders that a path from the root goes through. `defenses` are the specs as they were given, and
-/// `sweeps` what they say.
-pub(super) fn shown(words: impl Iterator<Item = String>, defenses: &[String], sweeps: &[Sweep]) -> String {
-    let without_names = |value: &str| {
-        let sweep = defenses.iter().zip(sweeps).find(|(spec, _)| *spec == value);
-        sweep.map_or_else(|| shortened(value), |(_, sweep)| sweep.to_string())
+/// The command as it was given, without what a reader of the page must not see: where keys and fits are kept,
+/// and the folders that a path from the root goes through. `defenses` are the specs as they were given.
+pub(super) fn shown(words: impl Iterator<Item = String>, defenses: &[String]) -> String {
+    let without_names = |value: &str| match value.parse::<Spec>() {
+        Ok(spec) if defenses.iter().any(|defense| defense == value) => spec.redacted().to_string(),
+        _ => shortened(value),
     };
     let word = |word: String| match word.split_once('=') {
         Some((flag, value)) if flag.starts_with("--") => quoted(&format!("{flag}={}", without_names(value))),
@@ -39,8 +38,6 @@ fn quoted(word: &str) -> String {
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
-    use super::*;
-
     #[cfg(unix)]
     #[test]
     fn no_key_and_no_folder_is_named() {
@@ -51,7 +48,6 @@ mod tests {
         std::fs::set_permissions(&key, std::os::unix::fs::PermissionsExt::from_mode(0o600)).unwrap();
         let keyed = format!("rotation(key=file:{}) | gaussian(sigma=0.1..0.2/2)", key.display());
         let defenses = [keyed.clone(), "none".to_owned()];
-        let sweeps: Vec<Sweep> = defenses.iter().map(|spec| spec.parse().unwrap()).collect();
         let expected = "'rotation(key=…) | gaussian(sigma=0.1..0.2/2)'";
         let cases = [
             (["curve", "--defense", &keyed], format!("embosk curve --defense {expected}")),
@@ -66,7 +62,7 @@ mod tests {
             (["--corpus", "mine/it's", "none"], "embosk --corpus 'mine/it'\\''s' none".to_owned()),
         ];
         for (words, shown) in cases {
-            assert_eq!(super::shown(words.into_iter().map(str::to_owned), &defenses, &sweeps), shown);
+            assert_eq!(super::shown(words.into_iter().map(str::to_owned), &defenses), shown);
         }
     }
 }

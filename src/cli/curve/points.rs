@@ -2,6 +2,8 @@
 
 use std::fmt::Write;
 
+use embosk::defenses::Spec;
+use embosk::defenses::spec::{Kind, Part};
 use embosk::evaluate::statistics::Score;
 use embosk::evaluate::{Report, Row, Sweep};
 
@@ -178,16 +180,16 @@ fn place(sweeps: &[Sweep], searched: Option<&Sweep>, defense: &str) -> Option<(u
     })
 }
 
-/// The value that makes of a sweep with one range this very stack, read from the stack's spec.
+/// The value that makes of a sweep with one range this very stack, which a report names by its spec.
 pub(super) fn strength(sweep: &Sweep, defense: &str) -> Option<f64> {
-    let parameter = format!("{}=", sweep.ranges().first()?.parameter);
-    let starts = defense.match_indices(&parameter).map(|(at, _)| at + parameter.len());
-    let number = |start: usize| {
-        let rest = &defense[start..];
-        rest[..rest.find([',', ')']).unwrap_or(rest.len())].parse::<f64>().ok()
+    let parameter = &sweep.ranges().first()?.parameter;
+    let spec: Spec = defense.parse().ok()?;
+    let number = |part: &Part| match part.find(parameter)?.kind() {
+        Kind::Number(number) => Some(number),
+        _ => None,
     };
     let is_this = |value: &f64| sweep.at(&[*value]).is_ok_and(|stack| stack.to_string() == defense);
-    starts.filter_map(number).find(is_this)
+    spec.parts().iter().filter_map(number).find(is_this)
 }
 
 /// The curve in a terminal: a line a stack.

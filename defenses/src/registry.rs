@@ -1,0 +1,210 @@
+//! The defenses that a spec can name.
+
+mod ours;
+mod parameters;
+
+use std::fmt;
+use std::sync::Arc;
+
+pub use parameters::Parameters;
+
+use crate::spec::{Fault, Part, Spec, error_at, is_of_name, quoted_name};
+use crate::{Defense, Error, Stack};
+
+type Built = Result<Arc<dyn Defense>, Error>;
+
+/// The defenses that a spec can name, and how each is built from its parameters.
+///
+/// `Registry::default()` knows the defenses of this crate. [`register`](Self::register) adds one of your own,
+/// so that it can be named wherever a registry is taken.
+///
+/// ```
+/// use embosk_defenses::{Defense, Error, Guarantee, Registry, Rng, Role, check_finite};
+/// use ndarray::{ArrayViewMut2, array};
+///
+/// /// Multiplies every vector by a number.
+/// #[derive(Debug)]
+/// struct Times(f32);
+///
+/// impl std::fmt::Display for Times {
+///     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+///         write!(f, "times(factor={})", self.0)
+///     }
+/// }
+///
+/// impl Defense for Times {
+///     fn protect(&self, _: Role, mut vectors: ArrayViewMut2<'_, f32>, _: &mut Rng) -> Result<(), Error> {
+///         check_finite(&vectors)?;
+///         vectors.mapv_inplace(|value| value * self.0);
+///         Ok(())
+///     }
+///
+///     fn guarantee(&self) -> Guarantee {
+///         Guarantee::None
+///     }
+/// }
+///
+/// let mut registry = Registry::default();
+/// registry.register("times", &["factor"], |parameters| {
+///     match parameters.number("factor", "a number from -1 to 1")? {
+///         factor if (-1.0..=1.0).contains(&factor) => Ok(Times(factor)),
+///         _ => Err(parameters.error("factor", "`factor` should be a number from -1 to 1")),
+///     }
+/// })?;
+///
+/// let stack = registry.parse("times(factor=-1) | quantization(bits=1)")?;
+/// let mut vectors = array![[1.0_f32, -1.0]];
+/// stack.protect(Role::Document, vectors.view_mut(), &mut Rng::from_os()?)?;
+/// assert_eq!(vectors, array![[-1.0, 1.0]]);
+///
+/// let refused = registry.parse("quantization(bits=8) | times(factor=2)").unwrap_err();
+/// assert_eq!(
+///     refused.to_string(),
+///     "defense spec, character 37: `factor` should be a number from -1 to 1"
+/// );
+/// # Ok::<(), Error>(())
+/// ```
+#[derive(Clone)]
+pub struct Registry {
+    known: Vec<Known>,
+}
+
+/// A defense that a spec can name.
+#[derive(Clone)]
+struct Known {
+    name: String,
+    parameters: Vec<String>,
+    build: Arc<dyn Fn(&Parameters<'_>) -> Built + Send + Sync>,
+}
+
+impl Registry {
+    /// Adds the defense that specs call `name`. `build` makes it from its parameters, of which
+    /// `parameters` lists the names.
+    ///
+    /// # Errors
+    /// [`Error::Setting`] for a name that is taken, or that a spec cannot hold: names consist of ASCII letters,
+    /// digits and `_`, and `none` is the empty stack.
+    pub fn register<D: Defense>(
+        &mut self,
+        name: &str,
+        parameters: &[&str],
+        build: impl Fn(&Parameters<'_>) -> Result<D, Error> + Send + Sync + 'static,
+    ) -> Result<&mut Self, Error> {
+        let is_name = |name: &str| !name.is_empty() && name.chars().all(is_of_name);
+        if !is_name(name) || name == "none" || self.known(name).is_some() {
+            let expected = "a new name of ASCII letters, digits and `_`, and not `none`";
+            return Err(Error::Setting { name: "the name of a defense", expected });
+        }
+        if !parameters.iter().all(|name| is_name(name)) {
+            let expected = "of ASCII letters, digits and `_`";
+            return Err(Error::Setting { name: "the name of a parameter", expected });
+        }
+        self.known.push(Known {
+            name: name.to_owned(),
+            parameters: parameters.iter().map(|&name| name.to_owned()).collect(),
+            build: Arc::new(move |parameters| Ok(Arc::new(build(parameters)?))),
+        });
+        Ok(self)
+    }
+
+    /// Iterates over the names of the defenses.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        self.known.iter().map(|known| known.name.as_str())
+    }
+
+    /// Returns whether specs can name the defense `name`.
+    pub fn knows(&self, name: &str) -> bool {
+        self.known(name).is_some()
+    }
+
+    /// Builds the stack of a spec. Keys and fits are read now.
+    ///
+    /// # Errors
+    /// [`Error::Spec`] with the position of a defense or parameter that is not known, or of a value that is not
+    /// what it should be; [`Error::Setting`] where a value is out of range; and the errors of keys and fits.
+    pub fn stack(&self, spec: &Spec) -> Result<Stack, Error> {
+        let known: Vec<_> = spec.parts().iter().map(|part| self.checked(part)).collect::<Result<_, _>>()?;
+        let built = spec.parts().iter().zip(known);
+        built.map(|(part, known)| (known.build)(&Parameters::of(part))).collect()
+    }
+
+    /// Reads the text of a spec and builds its stack.
+    ///
+    /// # Errors
+    /// As [`stack`](Self::stack), and [`Error::Spec`] where the text leaves the grammar.
+    pub fn parse(&self, text: &str) -> Result<Stack, Error> {
+        self.stack(&self.spec(text)?)
+    }
+
+    /// Reads the text of a spec without building its stack.
+    ///
+    /// It differs from [`Spec::from_str`](std::str::FromStr::from_str) in its errors: where a name is missing,
+    /// they list those that are known.
+    ///
+    /// # Errors
+    /// [`Error::Spec`] where the text leaves the grammar.
+    pub fn spec(&self, text: &str) -> Result<Spec, Error> {
+        crate::spec::read(text).map_err(|fault| match fault {
+            Fault::Missing { position, of: None } => self.unknown(position, ""),
+            Fault::Missing { position, of: Some(part) } => match self.known(&part) {
+                Some(known) => known.unknown(position, ""),
+                None => error_at(position, "expected a parameter"),
+            },
+            Fault::Other(error) => error,
+        })
+    }
+
+    fn known(&self, name: &str) -> Option<&Known> {
+        self.known.iter().find(|known| known.name == name)
+    }
+
+    /// The defense of a part, whose parameters are known too.
+    fn checked(&self, part: &Part) -> Result<&Known, Error> {
+        let known = self.known(part.name()).ok_or_else(|| self.unknown(part.position(), part.name()))?;
+        match part.parameters().iter().find(|given| !known.parameters.iter().any(|name| name == given.name()))
+        {
+            Some(other) => Err(known.unknown(other.position(), other.name())),
+            None => Ok(known),
+        }
+    }
+
+    fn unknown(&self, position: usize, name: &str) -> Error {
+        let known: Vec<_> = self.names().collect();
+        unknown(position, "defense", name, &known.join(", "), "; `none` is the empty stack")
+    }
+}
+
+impl Known {
+    fn unknown(&self, position: usize, name: &str) -> Error {
+        let of = format!(" (of `{}`)", self.name);
+        unknown(position, "parameter", name, &self.parameters.join(", "), &of)
+    }
+}
+
+fn unknown(position: usize, kind: &str, name: &str, known: &str, more: &str) -> Error {
+    error_at(
+        position,
+        match name {
+            "" => format!("expected a {kind}: known are {known}{more}"),
+            name => {
+                let named = quoted_name(name, "");
+                let space = if named.is_empty() { "" } else { " " };
+                format!("unknown {kind}{space}{named}; known are {known}{more}")
+            }
+        },
+    )
+}
+
+/// The defenses of this crate.
+impl Default for Registry {
+    fn default() -> Self {
+        Self { known: ours::all().collect() }
+    }
+}
+
+impl fmt::Debug for Registry {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Registry ")?;
+        f.debug_set().entries(self.names()).finish()
+    }
+}
