@@ -7,7 +7,7 @@
 
 use embosk::attacks::vec2text::Vec2Text;
 use embosk::embedder;
-use embosk::evaluate::{Adversary, Budget, Corpus, Evaluation, Metric, Verdict};
+use embosk::evaluate::{Adversary, Budget, Corpus, Evaluation, Verdict};
 use embosk::{BoxError, Stack};
 
 fn main() -> Result<(), BoxError> {
@@ -28,7 +28,7 @@ fn verdict(stack: Stack) -> Result<Verdict, BoxError> {
         .defense(stack)
         .samples(60)
         .run()?;
-    let budget = Budget::new().exact_match(0.1).bleu(35.0).ndcg_drop(0.8).canary(Metric::Bleu, 60.0);
+    let budget = Budget::new().exact_match(0.1).bleu(35.0).ndcg_drop(0.8).canary("bleu", 60.0);
     Ok(report.check(&budget)?)
 }
 

@@ -13,7 +13,9 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use embosk::attacks::{self, Attack, Inversion, Ranking, Resources};
 use embosk::embedder::Normalizer;
 use embosk::evaluate::records::{Split, generate};
-use embosk::evaluate::{Adversary, Corpus, Evaluation, Report, TextScores, Undoing, training_imitation};
+use embosk::evaluate::retrieval::average_precision;
+use embosk::evaluate::statistics::proportion;
+use embosk::evaluate::{Adversary, Corpus, Evaluation, Metric, Report, Row, Undoing, training_imitation};
 use embosk::{BoxError, Defense, Embedder, GaussianNoise, Key, Quantization, Rng, Role, Rotation, Stack};
 use ndarray::{Array2, ArrayView2, Axis, concatenate};
 use serde_json::Value;
@@ -140,7 +142,7 @@ fn averaging_undoes_fresh_noise_and_not_keyed_noise() {
         .adversary(Adversary::Averaging { releases: 16, leaked: 0 })
         .run()
         .unwrap();
-    let leak = |row: usize| report.rows[row].leak.unwrap().value;
+    let leak = |row: usize| report.rows[row].score("leak").unwrap().value;
     let [fresh, averaged, keyed, keyed_averaged, quarter] = [0, 1, 2, 3, 4].map(leak);
     assert!(averaged > fresh + 0.2, "{fresh} {averaged}");
     assert!((averaged - quarter).abs() < 0.1, "{averaged} {quarter}");
@@ -163,7 +165,7 @@ fn behind_a_key_noise_is_worth_what_it_is_worth_without() {
         .adversary(Adversary::Averaging { releases: 16, leaked: 400 })
         .run()
         .unwrap();
-    let leak = |row: usize| report.rows[row].leak.unwrap().value;
+    let leak = |row: usize| report.rows[row].score("leak").unwrap().value;
     let [without, _, _, blind, leaked, averaged] = [0, 1, 2, 3, 4, 5].map(leak);
     assert!(blind < 0.2, "{blind}");
     assert!(leaked > without - 0.15, "{leaked} {without}");
@@ -185,11 +187,11 @@ fn behind_a_key_averaged_vectors_are_laid_by_clouds() {
         .adversary(Adversary::Averaging { releases: 8, leaked: 0 })
         .run()
         .unwrap();
-    let restored = |row: usize| report.rows[row].restored_cosine.unwrap().value;
+    let restored = |row: usize| report.rows[row].score("restored_cosine").unwrap().value;
     let map = |row: usize| report.rows[row].map.as_deref().unwrap();
     assert!(map(1).starts_with("unpaired("), "{}", map(1));
     assert!(restored(1) > 0.9 && restored(1) > restored(0), "{} {}", restored(0), restored(1));
-    assert!(report.rows[1].leak.unwrap().value > 0.8);
+    assert!(report.rows[1].score("leak").unwrap().value > 0.8);
     // a key that does not turn the space leaves nothing to lay on anything
     assert!(!map(3).contains("unpaired"), "{}", map(3));
 }
@@ -219,7 +221,8 @@ fn noise_under_a_key_is_learnt_as_well_as_fresh_noise() {
         .adversary(Adversary::Leaked(200))
         .run()
         .unwrap();
-    let restored: Vec<f64> = report.rows.iter().map(|row| row.restored_cosine.unwrap().value).collect();
+    let restored: Vec<f64> =
+        report.rows.iter().map(|row| row.score("restored_cosine").unwrap().value).collect();
     for (fresh, keyed) in restored[..3].iter().zip(&restored[3..]) {
         assert!((fresh - keyed).abs() < 0.04, "{restored:?}");
     }
@@ -257,7 +260,8 @@ fn a_handful_of_own_texts_is_enough_to_try() {
         .adversary(Adversary::Averaging { releases: 2, leaked: 0 })
         .run()
         .unwrap();
-    let restored: Vec<f64> = report.rows.iter().map(|row| row.restored_cosine.unwrap().value).collect();
+    let restored: Vec<f64> =
+        report.rows.iter().map(|row| row.score("restored_cosine").unwrap().value).collect();
     assert!(restored.len() == 2 && restored.iter().all(|&cosine| cosine > 0.5), "{restored:?}");
 }
 
@@ -284,12 +288,12 @@ fn pairs_carry_the_attack_to_another_embedder() {
     };
     let report =
         evaluation().adversary(Adversary::Leaked(4)).adversary(Adversary::Leaked(500)).run().unwrap();
-    let leak = |row: usize| report.rows[row].leak.unwrap().value;
+    let leak = |row: usize| report.rows[row].score("leak").unwrap().value;
     assert!(leak(0) < 0.5 && leak(1) > 0.9, "{} {}", leak(0), leak(1));
     // the ceiling is what the best of them gets of undefended vectors, not the surrogate's own
     assert!((leak(1) - 1.0).abs() < 1e-9);
     let short = evaluation().adversary(Adversary::Leaked(2)).run().unwrap();
-    assert!(!short.conclusive && short.rows[0].leak.is_none(), "two pairs carry nothing over");
+    assert!(!short.conclusive && short.rows[0].score("leak").is_none(), "two pairs carry nothing over");
     let message = evaluation().adversary(Adversary::Naive).run().unwrap_err().to_string();
     assert!(message.contains("the attack is on a surrogate's"), "{message}");
     let of_equal_dimension = attacked(&corpus).surrogate(Words::default()).adversary(Adversary::Naive);
@@ -309,11 +313,13 @@ fn a_retrained_attack_takes_the_protected_vectors() {
     assert!(working.conclusive, "it fails under the key, and not without");
     let [naive, retrained] = &working.rows[..] else { panic!() };
     assert_eq!((retrained.adversary.as_str(), &retrained.map), ("retrained", &None));
-    assert_eq!(naive.attack, retrained.attack);
+    assert_eq!(naive.texts, retrained.texts);
     // one that fails undefended says nothing of a defense
     let damaged = report(Lookup(vec!["nothing of the kind".into()]), Stack::new());
     let [naive, retrained] = &damaged.rows[..] else { panic!() };
-    assert!(naive.leak.unwrap().value == 1.0 && retrained.attack.exact_match.unwrap().value == 0.0);
+    assert!(
+        naive.score("leak").unwrap().value == 1.0 && retrained.score("exact_match").unwrap().value == 0.0
+    );
     assert!(!damaged.conclusive && damaged.reason.unwrap().contains("the retrained attack"));
     let message = attacked(&corpus).adversary(Adversary::Retrained).run().unwrap_err().to_string();
     assert!(message.contains("trained on protected vectors"), "{message}");
@@ -356,7 +362,7 @@ fn an_attack_that_works_under_its_own_key_is_alive() {
     };
     let keyed = report(rotation());
     assert!(keyed.conclusive, "{:?}", keyed.reason);
-    assert!(keyed.rows[0].leak.unwrap().value.abs() < 0.1);
+    assert!(keyed.rows[0].score("leak").unwrap().value.abs() < 0.1);
     // for a stack without a key it has not shown that it works
     let other = report("gaussian(sigma=0.01)".parse().unwrap());
     assert!(!other.conclusive && other.reason.unwrap().contains("gaussian(sigma=0.01)"));
@@ -374,12 +380,12 @@ fn a_retrained_attack_follows_the_map_of_another() {
         .adversary(Adversary::Leaked(100))
         .run()
         .unwrap();
-    let leak = |row: usize| report.rows[row].leak.unwrap().value;
+    let leak = |row: usize| report.rows[row].score("leak").unwrap().value;
     assert!(leak(0).abs() < 0.1 && leak(1) > 0.8, "{} {}", leak(0), leak(1));
     let row = &report.rows[1];
     assert_eq!((row.adversary.as_str(), row.map.as_deref()), ("retrained(leaked(100))", Some("clouds")));
     // what he reads has its noise still
-    let restored = |row: usize| report.rows[row].restored_cosine.unwrap().value;
+    let restored = |row: usize| report.rows[row].score("restored_cosine").unwrap().value;
     assert!(restored(1) < restored(2), "{} {}", restored(1), restored(2));
 }
 
@@ -419,7 +425,7 @@ fn every_adversary_that_the_corpus_has_room_for_is_run() {
     assert_eq!(of("both"), both);
     // a rotation keeps the neighbourhood by which a vector is known, noise does not
     for row in &report.rows {
-        let linked = row.linkage.map(|linkage| linkage.value > 0.9);
+        let linked = row.score("linkage_recall_at_1").map(|linkage| linkage.value > 0.9);
         assert_eq!(linked, row.defense.starts_with("rotation").then_some(!row.defense.contains("gaussian")));
     }
     assert_eq!(report.signature["attacker_texts"], "few:200");
@@ -561,7 +567,7 @@ fn an_attack_that_does_not_work_undefended_proves_nothing() {
         .adversary(Adversary::Naive)
         .run()
         .unwrap();
-    assert!(!report.conclusive && report.rows[0].leak.is_none());
+    assert!(!report.conclusive && report.rows[0].score("leak").is_none());
     assert!(report.reason.unwrap().contains("above chance"));
 }
 
@@ -627,22 +633,91 @@ fn scores_text_by_text_are_what_the_means_are_of() {
     let close = |score: Option<embosk::evaluate::statistics::Score>, scores: Vec<f64>| {
         assert!((score.unwrap().value - mean(scores)).abs() < 1e-9);
     };
-    for row in &report.rows {
-        assert_eq!((row.texts.len(), row.queries.len()), (row.n, report.undefended.queries.len()));
-        let of = |score: fn(&TextScores) -> f64| row.texts.iter().map(score).collect::<Vec<_>>();
-        close(row.attack.exact_match, of(|text| f64::from(u8::from(text.exact_match))));
-        close(row.attack.bleu, of(|text| text.bleu));
-        close(row.floor, row.unrelated.clone());
-        let mean_of = |score: Option<embosk::evaluate::statistics::Score>| score.unwrap().value;
-        let [bleu, floor, ceiling] = [row.attack.bleu, row.floor, report.ceiling.unwrap().bleu].map(mean_of);
-        assert!((mean_of(row.leak) - (bleu - floor) / (ceiling - floor)).abs() < 1e-9);
-        close(row.attack.cosine, of(|text| text.cosine));
-        close(row.attack.entity_recall, row.texts.iter().filter_map(|text| text.entity_recall).collect());
-        close(row.retrieval.ndcg_at_10, row.queries.iter().map(|query| query.ndcg_at_10).collect());
-        close(row.retrieval.mrr_at_10, row.queries.iter().map(|query| query.mrr_at_10).collect());
-    }
+    let [ceiling, floor] = [&report.ceiling, &report.floor].map(|scores| scores.as_ref().unwrap());
     let undefended = &report.undefended;
-    close(report.ceiling.unwrap().bleu, undefended.texts.iter().map(|text| text.bleu).collect());
-    close(report.floor.unwrap().bleu, undefended.unrelated.iter().map(|text| text.bleu).collect());
+    for row in &report.rows {
+        assert_eq!((row.texts.len(), row.queries.len()), (row.n, undefended.queries.len()));
+        for metric in ["exact_match", "bleu", "cosine", "entity_recall", "restored_cosine"] {
+            close(row.score(metric), row.texts.values(metric));
+        }
+        for metric in ["ndcg_at_10", "mrr_at_10"] {
+            close(row.score(metric), row.queries.values(metric));
+        }
+        close(row.score("floor"), row.unrelated.values("bleu"));
+        let mean_of = |score: Option<embosk::evaluate::statistics::Score>| score.unwrap().value;
+        let [bleu, floor, ceiling] =
+            [row.score("bleu"), row.score("floor"), ceiling.score("bleu")].map(mean_of);
+        assert!((mean_of(row.score("leak")) - (bleu - floor) / (ceiling - floor)).abs() < 1e-9);
+    }
+    close(ceiling.score("bleu"), undefended.texts.values("bleu"));
+    close(floor.score("bleu"), undefended.unrelated.values("bleu"));
     assert!(!report.to_json().unwrap().contains("unrelated\":"));
+}
+
+#[test]
+fn a_full_report_is_read_as_it_was() {
+    let corpus = Corpus::records(120, 7);
+    let report = attacked(&corpus)
+        .defense("gaussian(sigma=0.1)".parse().unwrap())
+        .defense(rotation())
+        .adversary(Adversary::Naive)
+        .adversary(Adversary::Leaked(60))
+        .run()
+        .unwrap();
+    let full = report.to_json_full().unwrap();
+    let read = Report::from_json(&full).unwrap();
+    assert_eq!(read.to_json_full().unwrap(), full);
+    assert_eq!(read.to_json().unwrap(), report.to_json().unwrap());
+    assert_eq!((&read.metrics, &read.undefended), (&report.metrics, &report.undefended));
+    let same = |(read, row): (&Row, &Row)| {
+        read.texts == row.texts && read.unrelated == row.unrelated && read.queries == row.queries
+    };
+    assert!(read.rows.iter().zip(&report.rows).all(same));
+    assert!(!corpus.texts().iter().any(|text| full.to_lowercase().contains(&text.to_lowercase())));
+    // what is printed is read too, without the scores text by text
+    let printed = Report::from_json(&report.to_json().unwrap()).unwrap();
+    assert_eq!(printed.to_json().unwrap(), report.to_json().unwrap());
+    assert!(printed.rows[0].texts.is_empty() && printed.rows[0].score("bleu").is_some());
+    for text in ["", "[]", "{\"rows\": []}", &full[..full.len() / 2]] {
+        assert!(Report::from_json(text).unwrap_err().to_string().contains("this is not a report"), "{text}");
+    }
+}
+
+/// The first word of the output is that of the text.
+fn first_word() -> Metric {
+    let first = |text: &str| text.split_whitespace().next().map(str::to_owned);
+    Metric::share("first_word", move |pair| Some(first(pair.output)? == first(pair.truth)?))
+        .signature("first-of-whitespace-words")
+}
+
+#[test]
+fn a_metric_of_ones_own_is_measured_beside_the_others() {
+    let corpus = Corpus::records(120, 7);
+    let noisy =
+        || attacked(&corpus).defense("gaussian(sigma=0.3)".parse().unwrap()).adversary(Adversary::Naive);
+    let plain = noisy().run().unwrap();
+    let report = noisy()
+        .metric(first_word())
+        .metric(Metric::leak_of("first_word_leak", "first_word"))
+        .metric(Metric::floor_of("first_word_floor", "first_word"))
+        .metric(Metric::retrieval("map_at_50", |found| average_precision(found, 50)).depth(50))
+        .run()
+        .unwrap();
+    let row = &report.rows[0];
+    let value = |name: &str| row.score(name).unwrap().value;
+    let hits = row.texts.values("first_word").iter().filter(|hit| **hit == 1.0).count();
+    assert_eq!(row.score("first_word"), Some(proportion(hits, row.n)));
+    let ceiling = report.ceiling.as_ref().unwrap().score("first_word").unwrap().value;
+    let (score, floor) = (value("first_word"), value("first_word_floor"));
+    assert!((value("first_word_leak") - (score - floor) / (ceiling - floor)).abs() < 1e-9);
+    assert!(value("map_at_50") > 0.0 && row.queries.values("map_at_50").len() == row.queries.len());
+    let json = json(&report);
+    assert_eq!(json["signature"]["metrics"]["first_word"], "first-of-whitespace-words");
+    assert!(json["rows"][0]["first_word_leak"]["low"].is_number());
+    // the others are not touched
+    assert!(plain.rows[0].scores.iter().all(|(name, score)| row.score(name) == score));
+    let message = noisy().metric(Metric::mean("bleu", |_| None)).run().unwrap_err().to_string();
+    assert!(message.contains("two metrics `bleu`"), "{message}");
+    let message = noisy().metric(Metric::mean("words", |_| Some(7.0))).run().unwrap_err().to_string();
+    assert!(message.contains("`words` scored 7, and its range is 0 to 1"), "{message}");
 }

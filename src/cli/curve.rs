@@ -17,7 +17,7 @@ use super::arguments::Arguments;
 use super::progress::Course;
 use super::{CliError, files, print, warn};
 use find::{Answer, Limit, Step, Trial};
-use points::Curve;
+use points::{Curve, RETRIEVAL};
 use store::Store;
 
 /// Measure a sweep of strengths, and draw privacy against utility.
@@ -51,8 +51,11 @@ pub(crate) struct Args {
 
 pub(crate) fn run(args: &Args) -> Result<ExitCode, CliError> {
     let sweeps: Vec<Sweep> = args.common.defense.iter().map(|spec| spec.parse()).collect::<Result<_, _>>()?;
-    let search =
-        args.find.map(|limit| Search::new(limit, &sweeps, args.common.attack.as_deref())).transpose()?;
+    let search = args
+        .find
+        .clone()
+        .map(|limit| Search::new(limit, &sweeps, args.common.attack.as_deref()))
+        .transpose()?;
     if args.output.exists() && !args.output.is_dir() {
         return Err(files::bad(&args.output, "it is a file; name a folder for the curve"));
     }
@@ -95,7 +98,7 @@ fn write(
 ) -> Result<ExitCode, CliError> {
     let searched = found.as_ref().map(|(search, _)| &search.sweep);
     let curve =
-        Curve::new(report, sweeps, searched, found.as_ref().map(|(search, answer)| (search.limit, answer)));
+        Curve::new(report, sweeps, searched, found.as_ref().map(|(search, answer)| (&search.limit, answer)));
     let words = std::env::args_os().skip(1).map(|word| word.to_string_lossy().into_owned());
     let command = command::shown(words, &args.common.defense);
     for (name, text) in [
@@ -217,7 +220,7 @@ impl Search {
             }
             let of_stack: Vec<&Row> = rows.iter().filter(|other| other.defense == row.defense).collect();
             let (_, worst) = self.limit.worst(&of_stack)?;
-            trials.push(Trial { strength, worst, ndcg: row.retrieval.ndcg_at_10.map(|score| score.value) });
+            trials.push(Trial { strength, worst, ndcg: row.score(RETRIEVAL).map(|score| score.value) });
         }
         Some(trials)
     }

@@ -41,7 +41,7 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode, CliError> {
     course.say("loading");
     let mut evaluation = args.common.prepare(stacks)?.journal(course.clone());
     if let Some(folder) = &args.runs {
-        evaluation = evaluation.runs(folder);
+        evaluation = evaluation.trec_runs(folder);
     }
     let report = course.follow(evaluation)?;
     let text = render(&report, args.format)?;

@@ -8,7 +8,10 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::ValueEnum;
-use embosk::evaluate::{Baseline, Budget, Corpus, Journal, Outcome, Report, Row, Undefended, Verdict};
+use embosk::evaluate::metrics::{built_in, by_limit};
+use embosk::evaluate::{
+    Baseline, Budget, Corpus, Journal, Metric, Outcome, Report, Row, Undefended, Verdict,
+};
 use serde::Serialize;
 use serde_json::{Map, Value};
 
@@ -92,8 +95,8 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode, CliError> {
 fn evaluate(args: &Args, file: &BudgetFile, baseline: Option<Baseline>) -> Result<Report, CliError> {
     let Settings { corpus, seed, .. } = &file.settings;
     let corpus = Corpus::load(corpus, *seed)?;
-    let unscored = file.budget.limited().find(|metric| metric.is_retrieval() && corpus.queries().is_empty());
-    if let Some(metric) = unscored {
+    let of_retrieval = |name: &&str| by_limit(built_in(), name).is_ok_and(Metric::is_retrieval);
+    if let Some(metric) = file.budget.limited().find(of_retrieval).filter(|_| corpus.queries().is_empty()) {
         return Err(CliError::new(format!("the budget limits {metric}, but the corpus has no queries")));
     }
     let course = Course::new();

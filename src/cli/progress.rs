@@ -4,7 +4,8 @@
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
-use embosk::evaluate::{Journal, Report, Row, Undefended};
+use embosk::evaluate::metrics::{Shown, built_in};
+use embosk::evaluate::{Journal, Metric, Report, Row, Undefended};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use serde_json::{Map, Value};
 
@@ -159,20 +160,33 @@ impl Journal for Course {
     }
 
     fn finished_undefended(&mut self, undefended: &Undefended) -> Result<(), embosk::Error> {
-        let bleu = undefended.texts.iter().map(|text| text.bleu).sum::<f64>() / undefended.texts.len() as f64;
-        self.step(&format!("undefended, BLEU {bleu:.1}"));
+        self.step(&format!("undefended, {}", strength(undefended)));
         Ok(())
     }
 
     fn finished(&mut self, row: &Row) -> Result<(), embosk::Error> {
-        let Row { defense, adversary, leak, retrieval, n, .. } = row;
-        let (leak, ndcg) = (table::long(*leak, 2), table::long(retrieval.ndcg_at_10, 3));
-        self.step(&match n {
-            0 => format!("{defense}: nDCG@10 {ndcg}"),
-            _ => format!("{defense}, {adversary}: leak {leak}, nDCG@10 {ndcg}"),
+        let Row { defense, adversary, n, .. } = row;
+        let attacked = *n > 0;
+        let metrics = table::columns(built_in(), Shown::Line).into_iter();
+        let scores = metrics.filter(|metric| attacked || metric.is_retrieval()).map(|metric| {
+            format!("{} {}", metric.heading, table::long(row.score(&metric.name), metric.digits))
         });
+        let by = if attacked { format!(", {adversary}") } else { String::new() };
+        self.step(&format!("{defense}{by}: {}", scores.collect::<Vec<_>>().join(", ")));
         Ok(())
     }
+}
+
+/// What the undefended attack scores, of the metrics that leaks are made of: `BLEU 98.2`.
+fn strength(undefended: &Undefended) -> String {
+    let leaks = table::columns(built_in(), Shown::Line).into_iter().filter_map(Metric::leaking);
+    let scores = leaks.filter_map(|base| {
+        let metric = built_in().iter().find(|metric| metric.name == base)?;
+        let scores = undefended.texts.values(base);
+        let mean = scores.iter().sum::<f64>() / scores.len() as f64;
+        Some(format!("{} {mean:.*}", metric.heading, metric.digits))
+    });
+    scores.collect::<Vec<_>>().join(", ")
 }
 
 /// `45 s`, `3 min`, `1 h 20 min`.

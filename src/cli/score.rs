@@ -4,13 +4,15 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::ValueEnum;
+use embosk::evaluate::Metric;
 use embosk::evaluate::corpus::read_texts;
-use embosk::evaluate::statistics::{Score, mean, proportion, resampled};
+use embosk::evaluate::metrics::{Scores, TextPair, built_in, in_column_order};
+use embosk::evaluate::statistics::{Score, resampled};
 use embosk::evaluate::text::{self, BleuCounts, ChrfCounts, Order};
 use entities::Entities;
 use rayon::prelude::*;
+use serde::Deserialize;
 use serde::de::DeserializeOwned;
-use serde::{Deserialize, Serialize};
 
 use super::{CliError, files, print, progress, table};
 
@@ -46,33 +48,17 @@ struct Pair {
     output: String,
 }
 
-/// Each metric over all pairs.
-#[derive(Serialize)]
-struct Scores {
-    exact_match: Score,
-    bleu: Option<Score>,
-    token_f1: Option<Score>,
-    rouge_l: Option<Score>,
-    rouge_1: Option<Score>,
-    chrf: Option<Score>,
-    corpus_bleu: Option<Score>,
-    corpus_chrf: Option<Score>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    entity_recall: Option<Score>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    entity_precision: Option<Score>,
-}
-
 pub(crate) fn run(args: &Args) -> Result<ExitCode, CliError> {
     let pairs = read(&args.input)?;
     let order = if args.effective_order { Order::Effective } else { Order::Full };
     let entities = args.entities.as_deref().map(|path| entities::read(path, &pairs)).transpose()?;
     let spinner = progress::spinner().with_message(format!("scoring {} pairs", pairs.len()));
-    let scores = Scores::of(&pairs, order, entities.as_deref());
+    let metrics = metrics();
+    let scores = scores(&metrics, &Counted::new(&pairs, order, entities.as_deref()));
     spinner.finish_and_clear();
     let text = match args.format {
         Format::Json => serde_json::to_string_pretty(&scores)? + "\n",
-        Format::Table => scores.table(pairs.len()),
+        Format::Table => table(&metrics, &scores, pairs.len()),
     };
     print(&text)?;
     Ok(ExitCode::SUCCESS)
@@ -104,67 +90,85 @@ fn object<T: DeserializeOwned>(line: &str) -> Option<T> {
     if line.trim_start().starts_with('{') { serde_json::from_str(line).ok() } else { None }
 }
 
-impl Scores {
-    fn of(pairs: &[Pair], order: Order, entities: Option<&[Entities<'_>]>) -> Self {
-        let each = |metric: fn(&str, &str) -> f64| {
-            mean(&pairs.par_iter().map(|pair| metric(&pair.output, &pair.input)).collect::<Vec<_>>(), 0)
+/// The metrics of an evaluation, of which those of vectors have no score here, and those of texts alone.
+fn metrics() -> Vec<Metric> {
+    let own = [
+        Metric::mean("rouge_1", |pair| Some(text::rouge_1(pair.output, pair.truth)))
+            .heading("ROUGE-1")
+            .column_after("token_f1"),
+        Metric::mean("chrf", |pair| Some(text::chrf(pair.output, pair.truth)))
+            .heading("chrF++")
+            .range(0.0, 100.0)
+            .column_after("bleu"),
+        Metric::mean("corpus_bleu", |_| None).heading("BLEU, corpus").range(0.0, 100.0).column_after("bleu"),
+        Metric::mean("corpus_chrf", |_| None)
+            .heading("chrF++, corpus")
+            .range(0.0, 100.0)
+            .column_after("chrf"),
+        Metric::mean("entity_precision", |pair| text::entity_precision(pair.output_entities?, pair.truth))
+            .heading("entity precision")
+            .column_after("entity_recall"),
+    ];
+    built_in().iter().cloned().chain(own).collect()
+}
+
+/// Each metric over all pairs; those that no pair has a score of are left out.
+fn scores(metrics: &[Metric], counted: &Counted<'_>) -> Scores {
+    let scores = metrics.iter().map(|metric| (metric.name.as_str(), counted.score(metric)));
+    scores.filter(|(_, score)| score.is_some()).collect()
+}
+
+fn table(metrics: &[Metric], scores: &Scores, pairs: usize) -> String {
+    let measured = in_column_order(metrics).into_iter().filter_map(|metric| {
+        let score = scores.score(&metric.name)?;
+        Some(format!("{:<18}{}\n", metric.title, table::long(Some(score), metric.fine_digits())))
+    });
+    format!("{}{pairs} pairs; in brackets the 95 % interval\n", measured.collect::<String>())
+}
+
+/// The pairs, and the counts that BLEU and chrF++ are made of, as both are also scores of the whole corpus.
+struct Counted<'a> {
+    pairs: Vec<TextPair<'a>>,
+    ngrams: Vec<BleuCounts>,
+    letters: Vec<ChrfCounts>,
+    order: Order,
+}
+
+impl<'a> Counted<'a> {
+    fn new(pairs: &'a [Pair], order: Order, entities: Option<&'a [Entities<'a>]>) -> Self {
+        let pair = |(at, pair): (usize, &'a Pair)| {
+            let texts = TextPair::new(&pair.input, &pair.output);
+            match entities.map(|entities| &entities[at]) {
+                Some(labels) => texts.entities(&labels.input, labels.output.as_deref()),
+                None => texts,
+            }
         };
-        let exact = pairs.iter().filter(|pair| text::exact_match(&pair.output, &pair.input)).count();
-        let ngrams: Vec<BleuCounts> =
-            pairs.par_iter().map(|pair| BleuCounts::new(&pair.output, &pair.input)).collect();
-        let letters: Vec<ChrfCounts> =
-            pairs.par_iter().map(|pair| ChrfCounts::new(&pair.output, &pair.input)).collect();
-        let per_pair = |scores: Vec<f64>| mean(&scores, 0);
         Self {
-            exact_match: proportion(exact, pairs.len()),
-            bleu: per_pair(ngrams.iter().map(|counts| counts.score(order)).collect()),
-            token_f1: each(text::token_f1),
-            rouge_l: each(text::rouge_l),
-            rouge_1: each(text::rouge_1),
-            chrf: per_pair(letters.iter().map(ChrfCounts::score).collect()),
-            corpus_bleu: resampled(pairs.len(), 0, |sample| {
-                sample.iter().map(|&pair| ngrams[pair]).sum::<BleuCounts>().score(order)
-            }),
-            corpus_chrf: resampled(pairs.len(), 0, |sample| {
-                sample.iter().map(|&pair| letters[pair]).sum::<ChrfCounts>().score()
-            }),
-            entity_recall: entities.and_then(|entities| recall(pairs, entities)),
-            entity_precision: entities.and_then(|entities| precision(pairs, entities)),
+            pairs: pairs.iter().enumerate().map(pair).collect(),
+            ngrams: pairs.par_iter().map(|pair| BleuCounts::new(&pair.output, &pair.input)).collect(),
+            letters: pairs.par_iter().map(|pair| ChrfCounts::new(&pair.output, &pair.input)).collect(),
+            order,
         }
     }
 
-    fn table(&self, pairs: usize) -> String {
-        let rows = [
-            ("exact match", Some(self.exact_match), 3),
-            ("BLEU", self.bleu, 1),
-            ("BLEU, corpus", self.corpus_bleu, 1),
-            ("chrF++", self.chrf, 1),
-            ("chrF++, corpus", self.corpus_chrf, 1),
-            ("token F1", self.token_f1, 3),
-            ("ROUGE-1", self.rouge_1, 3),
-            ("ROUGE-L", self.rouge_l, 3),
-            ("entity recall", self.entity_recall, 3),
-            ("entity precision", self.entity_precision, 3),
-        ];
-        let measured = rows.iter().filter(|(name, score, _)| score.is_some() || !name.starts_with("entity"));
-        let lines: Vec<String> = measured
-            .map(|&(name, score, digits)| format!("{name:<18}{}", table::long(score, digits)))
-            .collect();
-        format!("{}\n{pairs} pairs; in brackets the 95 % interval\n", lines.join("\n"))
+    fn score(&self, metric: &Metric) -> Option<Score> {
+        let Self { pairs, ngrams, letters, order } = self;
+        match metric.name.as_str() {
+            "corpus_bleu" => resampled(pairs.len(), 0, |sample| {
+                sample.iter().map(|&pair| ngrams[pair]).sum::<BleuCounts>().score(*order)
+            }),
+            "corpus_chrf" => resampled(pairs.len(), 0, |sample| {
+                sample.iter().map(|&pair| letters[pair]).sum::<ChrfCounts>().score()
+            }),
+            _ => metric.summary(&self.column(metric), 0),
+        }
     }
-}
 
-/// Over the pairs whose true text holds an entity.
-fn recall(pairs: &[Pair], entities: &[Entities<'_>]) -> Option<Score> {
-    let found = pairs.iter().zip(entities);
-    let found = found.filter_map(|(pair, entities)| text::entity_recall(&pair.output, &entities.input));
-    mean(&found.collect::<Vec<_>>(), 0)
-}
-
-/// Over the pairs whose recovered text holds an entity.
-fn precision(pairs: &[Pair], entities: &[Entities<'_>]) -> Option<Score> {
-    let right = pairs.iter().zip(entities);
-    let right =
-        right.filter_map(|(pair, entities)| text::entity_precision(entities.output.as_deref()?, &pair.input));
-    mean(&right.collect::<Vec<_>>(), 0)
+    fn column(&self, metric: &Metric) -> Vec<Option<f64>> {
+        match metric.name.as_str() {
+            "bleu" => self.ngrams.iter().map(|counts| Some(counts.score(self.order))).collect(),
+            "chrf" => self.letters.iter().map(|counts| Some(counts.score())).collect(),
+            _ => self.pairs.par_iter().map(|pair| metric.of_pair(pair)).collect(),
+        }
+    }
 }

@@ -4,74 +4,25 @@ use std::fmt::Write;
 
 use comfy_table::presets::{ASCII_MARKDOWN, UTF8_HORIZONTAL_ONLY};
 use comfy_table::{Cell, CellAlignment, Table};
+use embosk::evaluate::metrics::{Metric, Scores, Shown, Unit, in_column_order};
 use embosk::evaluate::statistics::Score;
 use embosk::evaluate::{Report, Row};
 
 /// A defense's spec takes this much of a terminal's line, as long as it can be broken.
 const DEFENSE_WIDTH: usize = 24;
 
-/// A score, and how it is printed.
-struct Column {
-    heading: &'static str,
-    /// Its name in the JSON.
-    name: &'static str,
-    /// How many decimals are worth printing.
-    decimals: usize,
-    score: fn(&Row) -> Option<Score>,
-    /// Whether it is of the defense, whoever attacks it.
-    of_defense: bool,
-    /// Whether the table for the terminal has room for it.
-    in_terminal: bool,
-}
-
-impl Column {
-    const fn new(
-        heading: &'static str,
-        name: &'static str,
-        decimals: usize,
-        score: fn(&Row) -> Option<Score>,
-    ) -> Self {
-        Self { heading, name, decimals, score, of_defense: false, in_terminal: true }
-    }
-
-    const fn of_defense(self) -> Self {
-        Self { of_defense: true, ..self }
-    }
-
-    const fn not_in_terminal(self) -> Self {
-        Self { in_terminal: false, ..self }
-    }
-}
-
-const COLUMNS: [Column; 13] = [
-    Column::new("exact", "exact_match", 2, |row| row.attack.exact_match),
-    Column::new("BLEU", "bleu", 1, |row| row.attack.bleu),
-    Column::new("token F1", "token_f1", 2, |row| row.attack.token_f1),
-    Column::new("ROUGE-L", "rouge_l", 2, |row| row.attack.rouge_l).not_in_terminal(),
-    Column::new("entities", "entity_recall", 2, |row| row.attack.entity_recall),
-    Column::new("cosine", "cosine", 2, |row| row.attack.cosine),
-    Column::new("restored", "restored_cosine", 2, |row| row.restored_cosine).not_in_terminal(),
-    Column::new("floor", "floor", 1, |row| row.floor).not_in_terminal(),
-    Column::new("leak", "leak", 2, |row| row.leak),
-    Column::new("nDCG@10", "ndcg_at_10", 3, |row| row.retrieval.ndcg_at_10).of_defense(),
-    Column::new("recall@10", "recall_at_10", 3, |row| row.retrieval.recall_at_10)
-        .of_defense()
-        .not_in_terminal(),
-    Column::new("MRR@10", "mrr_at_10", 3, |row| row.retrieval.mrr_at_10).of_defense().not_in_terminal(),
-    Column::new("linkage", "linkage_recall_at_1", 3, |row| row.linkage).of_defense().not_in_terminal(),
-];
-
 /// For the terminal: a block for each defense, in it each score above its interval, and each adversary above
-/// the map that he took.
+/// the map that they took.
 pub(crate) fn terminal(report: &Report) -> String {
-    let columns: Vec<&Column> = COLUMNS.iter().filter(|column| column.in_terminal).collect();
+    let columns = columns(&report.metrics, Shown::Terminal);
     let mut table = Table::new();
     table.load_style(UTF8_HORIZONTAL_ONLY).set_header(headings(&columns));
     for block in report.rows.chunk_by(|a, b| a.defense == b.defense) {
         let adversaries = block.iter().map(|row| format!("{}\n{}", row.adversary, short_map(row)));
         let scores = columns.iter().map(|column| {
-            let rows = if column.of_defense { &block[..1] } else { block };
-            let scores = rows.iter().map(|row| stacked((column.score)(row), column.decimals));
+            // a score of the defense is the same whoever attacks
+            let rows = if column.unit() == Unit::Texts { block } else { &block[..1] };
+            let scores = rows.iter().map(|row| stacked(row.score(&column.name), column.digits));
             number(scores.collect::<Vec<_>>().join("\n"))
         });
         let names =
@@ -84,10 +35,11 @@ pub(crate) fn terminal(report: &Report) -> String {
 /// All scores, for a document.
 pub(crate) fn markdown(report: &Report) -> String {
     let mut table = Table::new();
-    let headings = headings(&COLUMNS.iter().collect::<Vec<_>>()).into_iter();
+    let columns = columns(&report.metrics, Shown::Files);
+    let headings = headings(&columns).into_iter();
     table.load_style(ASCII_MARKDOWN).set_header(headings.chain([Cell::new("map")]));
     for row in &report.rows {
-        let scores = COLUMNS.iter().map(|column| number(long((column.score)(row), column.decimals)));
+        let scores = columns.iter().map(|column| number(long(row.score(&column.name), column.digits)));
         let defense = Cell::new(row.defense.replace('|', "\\|"));
         let map = [Cell::new(row.map.as_deref().unwrap_or("–"))];
         table.add_row([defense, Cell::new(&row.adversary)].into_iter().chain(scores).chain(map));
@@ -98,18 +50,23 @@ pub(crate) fn markdown(report: &Report) -> String {
 /// All scores, each with its interval's ends in columns of their own, and the signature. What was not
 /// measured is empty.
 pub(crate) fn csv(report: &Report) -> String {
-    let signature = signature(report);
-    let lines = report.rows.iter().map(|row| csv_line(row, &signature));
-    std::iter::once(csv_head()).chain(lines).collect()
+    let (columns, signature) = (columns(&report.metrics, Shown::Files), signature(report));
+    let lines = report.rows.iter().map(|row| csv_line(&columns, row, &signature));
+    std::iter::once(csv_head(&columns)).chain(lines).collect()
 }
 
-fn csv_head() -> String {
-    let scores = COLUMNS.iter().map(|Column { name, .. }| format!("{name},{name}_low,{name}_high"));
+/// The columns that there is room for.
+pub(crate) fn columns(metrics: &[Metric], place: Shown) -> Vec<&Metric> {
+    in_column_order(metrics).into_iter().filter(|metric| metric.is_shown(place)).collect()
+}
+
+fn csv_head(columns: &[&Metric]) -> String {
+    let scores = columns.iter().map(|Metric { name, .. }| format!("{name},{name}_low,{name}_high"));
     format!("defense,adversary,n,{},map,signature\n", scores.collect::<Vec<_>>().join(","))
 }
 
-fn csv_line(row: &Row, signature: &str) -> String {
-    let scores = COLUMNS.iter().map(|column| match (column.score)(row) {
+fn csv_line(columns: &[&Metric], row: &Row, signature: &str) -> String {
+    let scores = columns.iter().map(|column| match row.score(&column.name) {
         Some(Score { value, low, high }) => format!(",{value},{low},{high}"),
         None => ",,,".into(),
     });
@@ -178,8 +135,8 @@ pub(crate) fn broken(defense: &str) -> String {
     lines.join("\n")
 }
 
-fn headings(columns: &[&Column]) -> Vec<Cell> {
-    let scores = columns.iter().map(|column| number(column.heading.into()));
+fn headings(columns: &[&Metric]) -> Vec<Cell> {
+    let scores = columns.iter().map(|column| number(column.heading.clone()));
     [Cell::new("defense"), Cell::new("adversary")].into_iter().chain(scores).collect()
 }
 
@@ -201,15 +158,10 @@ fn notes(report: &Report) -> String {
     let mut text = format!(
         "{attacked}{documents} documents, {queries} queries. In brackets: 95 % intervals over texts and queries.\n"
     );
-    if let (Some(floor), Some(ceiling)) = (report.floor, report.ceiling) {
-        let bleu = |score: Option<Score>| long(score, 1);
-        let _ = writeln!(
-            text,
-            "leak = (BLEU − floor) / (ceiling − floor); ceiling {} (undefended), floor {} (its outputs against unrelated \
-             texts; each row has its own).",
-            bleu(ceiling.bleu),
-            bleu(floor.bleu)
-        );
+    if let (Some(floor), Some(ceiling)) = (&report.floor, &report.ceiling) {
+        for leak in report.metrics.iter().filter(|metric| metric.is_shown(Shown::Line)) {
+            text += &leak_note(leak, &report.metrics, floor, ceiling);
+        }
     }
     for warning in &report.warnings {
         let _ = writeln!(text, "WARNING: {warning}.");
@@ -219,6 +171,18 @@ fn notes(report: &Report) -> String {
         let _ = writeln!(text, "INCONCLUSIVE: {reason}.");
     }
     text
+}
+
+/// What a leak is made of; nothing of other metrics.
+fn leak_note(leak: &Metric, metrics: &[Metric], floor: &Scores, ceiling: &Scores) -> String {
+    let Some(base) = leak.leaking() else { return String::new() };
+    let Some(base) = metrics.iter().find(|metric| metric.name == base) else { return String::new() };
+    let [floor, ceiling] = [floor, ceiling].map(|scores| long(scores.score(&base.name), base.digits));
+    format!(
+        "{} = ({} − floor) / (ceiling − floor); ceiling {ceiling} (undefended), floor {floor} (its outputs against \
+         unrelated texts; each row has its own).\n",
+        leak.heading, base.heading
+    )
 }
 
 /// The settings in one line, hashes shortened. The JSON has them whole, and the metrics' rules.
@@ -235,6 +199,8 @@ pub(crate) fn signature(report: &Report) -> String {
 
 #[cfg(test)]
 mod tests {
+    use embosk::evaluate::metrics::built_in;
+
     use super::*;
 
     #[test]
@@ -253,14 +219,15 @@ mod tests {
 
     #[test]
     fn a_line_of_csv_has_as_many_fields_as_its_head() {
+        let columns = columns(built_in(), Shown::Files);
         let row = serde_json::json!({
             "defense": "gaussian(sigma=1, on=queries)", "adversary": "averaging(16, 768)", "n": 2,
             "map": "clouds, then ridge(identity, lambda=0.1)"
         });
-        let line = csv_line(&serde_json::from_value(row).expect("a row"), "seed:0|metrics:\"a,b\"");
+        let line = csv_line(&columns, &serde_json::from_value(row).expect("a row"), "seed:0|metrics:\"a,b\"");
         let fields =
             |line: &str| line.split('"').step_by(2).map(|part| part.matches(',').count()).sum::<usize>();
-        assert_eq!(fields(&line), fields(&csv_head()), "{line}");
+        assert_eq!(fields(&line), fields(&csv_head(&columns)), "{line}");
     }
 
     #[test]

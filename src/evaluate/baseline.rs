@@ -6,16 +6,19 @@ use std::fmt::Write;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use super::budget::{Metric, score_of_text};
+use super::metrics::{Basis, Metric, by_limit, losses, over_floor};
 use super::report::{Report, Row};
 use crate::Error;
 
 /// The version of the format.
 const FORMAT: u32 = 1;
 
-/// What a signature says without the scores depending on it, save by what a baseline is there to notice: a
-/// new version may attack better, or defend worse.
-const OF_NO_ACCOUNT: [&str; 2] = ["embosk", "oracle_queries_undefended"];
+/// Settings that may differ: the scores of texts do not depend on them, except for the version, and a baseline is
+/// there to notice that a new version attacks better or defends worse.
+const MAY_DIFFER: [&str; 3] = ["embosk", "oracle_queries_undefended", "intervals"];
+
+/// The setting that holds the rules of each metric.
+const METRICS: &str = "metrics";
 
 /// A report's scores, text by text and query by query, and what they were made with. It holds no text.
 ///
@@ -56,9 +59,10 @@ impl Baseline {
         let measured = |row: &Row| Measured {
             defense: row.defense.clone(),
             adversary: row.adversary.clone(),
-            scores: Metric::ALL
-                .into_iter()
-                .map(|metric| (metric.name().to_owned(), column(report, row, metric)))
+            scores: report
+                .metrics
+                .iter()
+                .filter_map(|metric| Some((metric.limited_as.clone()?, column(report, row, metric))))
                 .filter(|(_, column)| column.iter().any(Option::is_some))
                 .collect(),
         };
@@ -101,8 +105,11 @@ impl Baseline {
     /// left out: so a few settings can be checked before the work that gives the others.
     pub fn unlike(&self, signature: &Map<String, Value>) -> Vec<String> {
         let differs = |(name, now): &(&String, &Value)| {
-            !OF_NO_ACCOUNT.contains(&name.as_str())
-                && !self.signature.get(*name).is_some_and(|then| same(then, now))
+            !MAY_DIFFER.contains(&name.as_str())
+                && !self.signature.get(*name).is_some_and(|then| match name.as_str() {
+                    METRICS => same_rules(then, now),
+                    _ => same(then, now),
+                })
         };
         let told = |(name, now): (&String, &Value)| {
             let short = |value: &Value| {
@@ -137,11 +144,15 @@ impl Baseline {
     pub(super) fn changes<'a>(
         &self,
         report: &'a Report,
-        tolerances: &[(Metric, f64)],
+        tolerances: &[(String, f64)],
     ) -> Result<Vec<Change<'a>>, Error> {
         self.check(&report.signature)?;
+        let tolerances = tolerances
+            .iter()
+            .map(|(name, tolerance)| Ok((by_limit(&report.metrics, name)?, *tolerance)))
+            .collect::<Result<Vec<(&Metric, f64)>, Error>>()?;
         let gone = self.signature.keys().find(|name| {
-            !OF_NO_ACCOUNT.contains(&name.as_str()) && !report.signature.contains_key(name.as_str())
+            !MAY_DIFFER.contains(&name.as_str()) && !report.signature.contains_key(name.as_str())
         });
         if let Some(gone) = gone {
             return Err(Error::Setting(format!(
@@ -164,13 +175,15 @@ impl Baseline {
         Ok(changes)
     }
 
-    fn worse(&self, row: &Row, metric: Metric, now: &[Option<f64>]) -> Result<Vec<f64>, Error> {
+    fn worse(&self, row: &Row, metric: &Metric, now: &[Option<f64>]) -> Result<Vec<f64>, Error> {
         let same_row = |then: &&Measured| then.defense == row.defense && then.adversary == row.adversary;
-        let then = self.rows.iter().find(same_row).and_then(|then| then.scores.get(metric.name()));
+        let then = self.rows.iter().find(same_row).and_then(|then| then.scores.get(metric.limit_name()));
         let then = then.filter(|then| then.len() == now.len()).ok_or_else(|| {
             Error::Setting(format!(
-                "the baseline has no `{metric}` of as many texts or queries for {}, {}; make it anew",
-                row.defense, row.adversary
+                "the baseline has no `{}` of as many texts or queries for {}, {}; make it anew",
+                metric.limit_name(),
+                row.defense,
+                row.adversary
             ))
         })?;
         Ok(now.iter().zip(then).filter_map(|(now, then)| Some((*now)? - (*then)?)).collect())
@@ -180,28 +193,35 @@ impl Baseline {
 /// A metric of a row, and by how much it became worse, text by text or query by query.
 pub(super) struct Change<'a> {
     pub(super) row: &'a Row,
-    pub(super) metric: Metric,
+    pub(super) metric: &'a Metric,
     pub(super) tolerance: f64,
     pub(super) worse: Vec<f64>,
 }
 
 /// One number for each text or query, of which more is worse; `None` where a text has none. Empty where
 /// the metric was not measured.
-fn column(report: &Report, row: &Row, metric: Metric) -> Vec<Option<f64>> {
+fn column(report: &Report, row: &Row, metric: &Metric) -> Vec<Option<f64>> {
     let undefended = &report.undefended;
-    if metric.is_retrieval() {
-        let pairs = undefended.queries.iter().zip(&row.queries);
-        return pairs.map(|(before, after)| Some(metric.lost(before, after))).collect();
+    match &metric.basis {
+        Basis::Retrieval { .. } => losses(metric, &undefended.queries, &row.queries),
+        Basis::LeakOf(base) => leaks(over_floor(base, &row.texts, &row.unrelated, &undefended.texts)),
+        _ => row.texts.column(&metric.name).to_vec(),
     }
-    if metric != Metric::Leak {
-        return row.texts.iter().map(|text| score_of_text(text, metric)).collect();
-    }
-    // their mean is the leak
-    let range = undefended.texts.iter().zip(&row.unrelated);
-    let range = range.map(|(ceiling, floor)| ceiling.bleu - floor).sum::<f64>();
-    let share = range / row.texts.len().max(1) as f64;
-    let texts = row.texts.iter().zip(&row.unrelated);
-    texts.map(|(text, floor)| (share > 0.0).then(|| (text.bleu - floor) / share)).collect()
+}
+
+/// What each text adds to a leak: their mean is the leak.
+fn leaks(over_floor: Vec<Option<(f64, f64)>>) -> Vec<Option<f64>> {
+    let terms = over_floor.iter().flatten();
+    let (range, n) = (terms.clone().map(|(_, ceiling)| ceiling).sum::<f64>(), terms.count());
+    let share = range / n.max(1) as f64;
+    let leak = |term: Option<(f64, f64)>| term.filter(|_| share > 0.0).map(|(score, _)| score / share);
+    over_floor.into_iter().map(leak).collect()
+}
+
+/// Whether the rules of all metrics that both know are the same.
+fn same_rules(then: &Value, now: &Value) -> bool {
+    let rules = now.as_object().into_iter().flatten();
+    rules.filter_map(|(metric, rules)| Some((then.get(metric)?, rules))).all(|(then, now)| then == now)
 }
 
 /// Lists are the same in any order.

@@ -15,17 +15,18 @@ pub mod corpus;
 mod journal;
 mod known;
 mod linkage;
+pub mod metrics;
 mod oracle;
-mod outcome;
 mod privacy;
 pub mod records;
+mod recovery;
 mod report;
 pub mod retrieval;
 mod run;
-mod runs;
 pub mod statistics;
 pub mod sweep;
 pub mod text;
+mod trec_runs;
 mod utility;
 
 use std::fmt;
@@ -37,11 +38,12 @@ use serde_json::{Map, Value};
 
 pub use adversary::{Adversary, Undoing};
 pub use baseline::Baseline;
-pub use budget::{Budget, CANARY_BLEU, CONFIDENCE, Finding, Kind, Metric, Outcome, TOLERANCES, Verdict};
+pub use budget::{Budget, CANARY_BLEU, CONFIDENCE, Finding, Kind, Outcome, TOLERANCES, Verdict};
 pub use corpus::Corpus;
 pub use journal::Journal;
+pub use metrics::Metric;
 pub use privacy::training_imitation;
-pub use report::{AttackScores, Example, QueryScores, Report, RetrievalScores, Row, TextScores, Undefended};
+pub use report::{Example, Report, Row, Undefended};
 pub use sweep::Sweep;
 
 use crate::embedder::{EmbeddingCache, Normalizer};
@@ -73,7 +75,7 @@ pub const SAMPLES: usize = 200;
 ///     .defense(Stack::new())
 ///     .defense("gaussian(sigma=0.5)".parse()?)
 ///     .run()?;
-/// let ndcg = |row: usize| report.rows[row].retrieval.ndcg_at_10.map(|score| score.value);
+/// let ndcg = |row: usize| report.rows[row].score("ndcg_at_10").map(|score| score.value);
 /// assert!(ndcg(0) > ndcg(1));
 /// # Ok::<(), embosk::Error>(())
 /// ```
@@ -90,10 +92,11 @@ pub struct Evaluation<E> {
     cache: Option<EmbeddingCache>,
     samples: usize,
     seed: u64,
+    metrics: Vec<Metric>,
     /// In place of what the embedder says.
     normalizer: Option<Normalizer>,
     notes: Map<String, Value>,
-    runs: Option<PathBuf>,
+    trec_runs: Option<PathBuf>,
     examples: usize,
     journal: Box<dyn Journal + Send>,
     progress: Box<dyn Fn(&str) + Send>,
@@ -114,9 +117,10 @@ impl<E: Embedder> Evaluation<E> {
             cache: None,
             samples: SAMPLES,
             seed: 0,
+            metrics: metrics::built_in().to_vec(),
             normalizer: None,
             notes: Map::new(),
-            runs: None,
+            trec_runs: None,
             examples: 0,
             journal: Box::new(journal::Nothing),
             progress: Box::new(|_| ()),
@@ -196,6 +200,28 @@ impl<E: Embedder> Evaluation<E> {
         Self { seed, ..self }
     }
 
+    /// Adds a metric of your own to the built-in ones. Reports, tables and files show it, and a budget may limit
+    /// it.
+    ///
+    /// ```
+    /// # use embosk::evaluate::{Corpus, Evaluation, Metric};
+    /// # use embosk::Embedder;
+    /// # let letters = |texts: &[&str]| -> Result<ndarray::Array2<f32>, embosk::BoxError> {
+    /// #     let count = |text: &str, letter| text.bytes().filter(|&byte| byte == letter).count() as f32;
+    /// #     Ok(ndarray::Array2::from_shape_fn((texts.len(), 26), |(row, at)| count(texts[row], b'a' + at as u8)))
+    /// # };
+    /// use embosk::evaluate::retrieval::average_precision;
+    ///
+    /// let map = Metric::retrieval("map_at_100", |found| average_precision(found, 100)).depth(100);
+    /// let report = Evaluation::new(letters).corpus(Corpus::records(500, 0)).metric(map).run()?;
+    /// assert!(report.rows[0].score("map_at_100").is_some());
+    /// # Ok::<(), embosk::Error>(())
+    /// ```
+    pub fn metric(mut self, metric: Metric) -> Self {
+        self.metrics.push(metric);
+        self
+    }
+
     /// Sets what both sides of a comparison go through first. Case or accents that the embedder drops cannot
     /// come back, so they should not count. Default: what the [embedder says](Embedder::normalizer), or of the
     /// surrogate what that says; lower case, with a warning, where it says nothing.
@@ -212,8 +238,8 @@ impl<E: Embedder> Evaluation<E> {
 
     /// Writes what each stack finds, 100 documents a query, to a run file of trec_eval in `folder`:
     /// `1-none.run`, `2-gaussian-sigma-0.01.run`. Default: no files.
-    pub fn runs(self, folder: impl Into<PathBuf>) -> Self {
-        Self { runs: Some(folder.into()), ..self }
+    pub fn trec_runs(self, folder: impl Into<PathBuf>) -> Self {
+        Self { trec_runs: Some(folder.into()), ..self }
     }
 
     /// How many of the attacked texts each row shows with what came back of them: [`Row::examples`]. They

@@ -14,8 +14,9 @@ use super::adversary::Adversary;
 use super::attacker::{Attacker, Restored};
 use super::clean::Clean;
 use super::corpus::Corpus;
+use super::metrics::{Columns, Metric, bases};
 use super::oracle::Oracle;
-use super::outcome::{Outcome, Recovered, Truth};
+use super::recovery::{Output, Recovery, Truth};
 use super::report::Example;
 use super::retrieval::{is_unit_norm, normalize_rows};
 use crate::Error;
@@ -30,27 +31,26 @@ pub(super) struct Trials<'a> {
     attacker: Attacker<'a>,
     unit_norm: bool,
     truths: Vec<Truth>,
-    /// What was attacked already: equal vectors have equal outcomes.
+    metrics: &'a [Metric],
+    /// What was attacked already: of equal vectors the attack recovers the same.
     done: Vec<Done>,
 }
 
-/// An attack that was made, and what came of it.
+/// An attack that was made, and what it recovered.
 struct Done {
     retrained: bool,
     /// The stack that hypotheses were protected by, to be ranked.
     ranked_through: Option<String>,
     vectors: [Array2<f32>; 2],
-    outcome: Rc<Outcome>,
+    recovery: Rc<Recovery>,
 }
 
 /// What an adversary did with one defense.
 pub(super) struct Trial {
-    pub(super) outcome: Rc<Outcome>,
-    /// The BLEU of its outputs, each held against another sample's text: what chance gives.
-    pub(super) unrelated: Vec<f64>,
-    /// The cosine of each restored vector to the clean one.
-    pub(super) restored: Vec<f64>,
-    /// The map that he chose.
+    pub(super) recovery: Rc<Recovery>,
+    /// The scores of its outputs, each held against another sample's text: what chance gives.
+    pub(super) unrelated: Columns,
+    /// The map that they chose.
     pub(super) map: Option<String>,
 }
 
@@ -61,12 +61,13 @@ impl<'a> Trials<'a> {
         normalizer: Normalizer,
         corpus: &Corpus,
         attacker: Attacker<'a>,
+        metrics: &'a [Metric],
     ) -> Self {
         let clean = attacker.clean.documents.attackable();
         let truth = |&document: &usize| Truth::new(corpus, document, clean, &normalizer);
         let truths = attacker.attacked().iter().map(truth).collect();
         let unit_norm = oracle.has_unit_norm().unwrap_or_else(|| is_unit_norm(clean.view()));
-        Self { attack, retrained, oracle, normalizer, attacker, unit_norm, truths, done: Vec::new() }
+        Self { attack, retrained, oracle, normalizer, attacker, unit_norm, truths, metrics, done: Vec::new() }
     }
 
     pub(super) fn clean(&self) -> &'a Clean {
@@ -79,43 +80,34 @@ impl<'a> Trials<'a> {
     pub(super) fn ceiling_and_floor(
         &mut self,
         adversaries: &[Adversary],
-    ) -> Result<(Rc<Outcome>, Outcome), Error> {
+    ) -> Result<(Rc<Recovery>, Columns), Error> {
         let documents = &self.attacker.clean.documents;
         let adversaries = if documents.has_surrogate() { adversaries } else { &[Adversary::Naive] };
-        let mut outcomes = Vec::with_capacity(adversaries.len());
+        let mut recoveries = Vec::with_capacity(adversaries.len());
         for &adversary in adversaries {
-            outcomes.push(self.run(&Stack::new(), adversary, &documents.stored)?.outcome);
+            recoveries.push(self.run(&Stack::new(), adversary, &documents.stored)?.recovery);
         }
-        let sum = |outcome: &Rc<Outcome>| outcome.bleu().iter().sum::<f64>();
-        let best = outcomes.into_iter().max_by(|a, b| sum(a).total_cmp(&sum(b)));
+        let best = recoveries.into_iter().max_by(|a, b| a.strength().total_cmp(&b.strength()));
         let ceiling = best.ok_or(Error::Empty("the list of adversaries"))?;
-        let floor = self.unrelated(&ceiling);
+        let floor = ceiling.unrelated(&self.truths, self.metrics);
         Ok((ceiling, floor))
-    }
-
-    /// The same outputs, each held against the next sample's text.
-    fn unrelated(&self, outcome: &Outcome) -> Outcome {
-        let mut others = self.truths.clone();
-        others.rotate_left(1);
-        Outcome::new(outcome.recovered.clone(), &others)
     }
 
     /// The retrained attack where it must work if it works at all: on undefended vectors or, where `stack`
     /// has a key, on vectors under the one that attacks are trained under, whichever it does better on.
-    pub(super) fn retrained_at_its_best(&mut self, stack: &Stack) -> Result<Rc<Outcome>, Error> {
+    pub(super) fn retrained_at_its_best(&mut self, stack: &Stack) -> Result<Rc<Recovery>, Error> {
         let clean = &self.attacker.clean.documents.stored;
-        let undefended = self.run(&Stack::new(), Adversary::Retrained, clean)?.outcome;
+        let undefended = self.run(&Stack::new(), Adversary::Retrained, clean)?.recovery;
         let Some(imitation) = training_imitation(stack) else { return Ok(undefended) };
         let mut protected = clean.clone();
         imitation.protect(Role::Document, protected.view_mut(), &mut Rng::seeded(self.attacker.seed()))?;
-        let imitated = self.run(stack, Adversary::Retrained, &protected)?.outcome;
-        let sum = |outcome: &Outcome| outcome.bleu().iter().sum::<f64>();
-        Ok(if sum(&imitated) > sum(&undefended) { imitated } else { undefended })
+        let imitated = self.run(stack, Adversary::Retrained, &protected)?.recovery;
+        Ok(if imitated.strength() > undefended.strength() { imitated } else { undefended })
     }
 
     /// The first `n` attacked texts, and what came back of them.
-    pub(super) fn examples(&self, outcome: &Outcome, n: usize) -> Vec<Example> {
-        outcome.examples(&self.truths, n)
+    pub(super) fn examples(&self, recovery: &Recovery, n: usize) -> Vec<Example> {
+        recovery.examples(&self.truths, n)
     }
 
     /// What `adversary` recovers from `protected`, the vectors of all documents under `stack`.
@@ -144,19 +136,19 @@ impl<'a> Trials<'a> {
             (done.retrained, &done.ranked_through) == (retrained, &ranked_through)
                 && done.vectors.iter().zip(&vectors).all(|(a, b)| same_bits(a, b))
         };
-        if let Some(Done { outcome, .. }) = self.done.iter().find(same) {
-            return Ok(self.trial(Rc::clone(outcome), &vectors[0], map));
+        if let Some(Done { recovery, .. }) = self.done.iter().find(same) {
+            return Ok(self.trial(Rc::clone(recovery), map));
         }
         let attack = self.retrained.filter(|_| retrained).unwrap_or(self.attack);
-        let outcome = Rc::new(self.invert(attack, &vectors, through)?);
-        let trial = self.trial(Rc::clone(&outcome), &vectors[0], map);
-        self.done.push(Done { retrained, ranked_through, vectors, outcome });
+        let recovery = Rc::new(self.invert(attack, &vectors, through)?);
+        let trial = self.trial(Rc::clone(&recovery), map);
+        self.done.push(Done { retrained, ranked_through, vectors, recovery });
         Ok(trial)
     }
 
-    fn trial(&self, outcome: Rc<Outcome>, estimate: &Array2<f32>, map: Option<String>) -> Trial {
-        let restored = self.truths.iter().zip(estimate.rows()).map(|(truth, row)| truth.cosine(row));
-        Trial { unrelated: self.unrelated(&outcome).bleu(), restored: restored.collect(), outcome, map }
+    fn trial(&self, recovery: Rc<Recovery>, map: Option<String>) -> Trial {
+        let unrelated = recovery.unrelated(&self.truths, self.metrics).only(&bases(self.metrics));
+        Trial { unrelated, recovery, map }
     }
 
     /// Whether an adversary of all there are is worth running on `stack`.
@@ -169,7 +161,7 @@ impl<'a> Trials<'a> {
         attack: &dyn Attack,
         [estimates, observed]: &[Array2<f32>; 2],
         through: Option<&Stack>,
-    ) -> Result<Outcome, Error> {
+    ) -> Result<Recovery, Error> {
         let mut resources = Resources::new(&self.oracle);
         resources.own = self.attacker.clean.own_texts()?;
         let image = through.map(|stack| {
@@ -188,13 +180,13 @@ impl<'a> Trials<'a> {
         }
         let outputs: Vec<&str> = inversions.iter().map(|inversion| inversion.output.as_str()).collect();
         let embedded = self.oracle.embed(&outputs).map_err(Error::Embedder)?;
-        let recovered = inversions.iter().zip(embedded.rows());
-        let recovered = recovered.map(|(inversion, vector)| Recovered {
+        let outputs = inversions.iter().zip(embedded.rows());
+        let outputs = outputs.map(|(inversion, vector)| Output {
             text: self.normalizer.apply(&inversion.output),
             vector: vector.to_owned(),
             queries: inversion.queries,
         });
-        Ok(Outcome::new(recovered.collect(), &self.truths))
+        Ok(Recovery::new(outputs.collect(), &self.truths, estimates, self.metrics))
     }
 }
 

@@ -1,10 +1,30 @@
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use super::statistics::{Score, mean, proportion};
+use super::metrics::{Columns, Metric, Scores, built_in};
+use super::statistics::Score;
+use crate::Error;
 
 /// What an evaluation found: a row for each defense and adversary.
-#[derive(Debug, Clone, Serialize)]
+///
+/// [`Report::to_json`] is what people and scripts read. [`Report::to_json_full`] keeps the scores text by text and
+/// query by query too, so that a budget can be checked later. Neither holds a text, except for the examples that
+/// were asked for.
+///
+/// ```
+/// use embosk::evaluate::{Budget, Corpus, Evaluation, Report};
+/// # use embosk::Embedder;
+/// # let letters = |texts: &[&str]| -> Result<ndarray::Array2<f32>, embosk::BoxError> {
+/// #     let count = |text: &str, letter| text.bytes().filter(|&byte| byte == letter).count() as f32;
+/// #     Ok(ndarray::Array2::from_shape_fn((texts.len(), 26), |(row, at)| count(texts[row], b'a' + at as u8)))
+/// # };
+/// let report = Evaluation::new(letters).corpus(Corpus::records(500, 0)).run()?;
+/// let kept = report.to_json_full()?;
+/// let budget = Budget::new().limit("ndcg_drop", 0.02);
+/// assert_eq!(Report::from_json(&kept)?.check(&budget)?, report.check(&budget)?);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Debug, Clone, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct Report {
     /// All that the scores depend on: settings, versions, hashes, metrics.
@@ -13,19 +33,27 @@ pub struct Report {
     pub rows: Vec<Row>,
     /// The attack on undefended vectors; with a surrogate, as the best of the adversaries carries it over.
     /// `None` where there was no attack.
-    pub ceiling: Option<AttackScores>,
+    pub ceiling: Option<Scores>,
     /// The ceiling's outputs held against other texts; each row has a floor of its own. `None` where there was
     /// no attack.
-    pub floor: Option<AttackScores>,
+    pub floor: Option<Scores>,
     /// Whether the undefended attack works, so that its failing under a defense says something.
     pub conclusive: bool,
     /// Why not.
     pub reason: Option<String>,
     /// What was assumed because the embedder does not say it. Empty where it says everything.
+    #[serde(default)]
     pub warnings: Vec<String>,
-    /// What the scores of undefended vectors are made of. Not in the JSON.
-    #[serde(skip)]
+    /// What was measured, in the order of the scores. Only in the full JSON.
+    #[serde(default = "built_in_metrics", skip_serializing)]
+    pub metrics: Vec<Metric>,
+    /// What the scores of undefended vectors are made of. Only in the full JSON.
+    #[serde(default, skip_serializing)]
     pub undefended: Undefended,
+}
+
+fn built_in_metrics() -> Vec<Metric> {
+    built_in().to_vec()
 }
 
 impl Report {
@@ -36,9 +64,72 @@ impl Report {
     pub fn to_json(&self) -> Result<String, serde_json::Error> {
         serde_json::to_string_pretty(self)
     }
+
+    /// The same with the metrics' declarations and the scores text by text and query by query, on one line.
+    ///
+    /// # Errors
+    /// None in practice: everything in a report can be written.
+    pub fn to_json_full(&self) -> Result<String, serde_json::Error> {
+        let rows = self.rows.iter().map(|row| FullRow {
+            row,
+            texts: &row.texts,
+            unrelated: &row.unrelated,
+            queries: &row.queries,
+        });
+        serde_json::to_string(&FullReport {
+            signature: &self.signature,
+            rows: rows.collect(),
+            ceiling: self.ceiling.as_ref(),
+            floor: self.floor.as_ref(),
+            conclusive: self.conclusive,
+            reason: self.reason.as_deref(),
+            metrics: &self.metrics,
+            undefended: &self.undefended,
+        })
+    }
+
+    /// Reads what [`Report::to_json`] or [`Report::to_json_full`] wrote. A report from the first has no scores text
+    /// by text, so no budget can be checked against it.
+    ///
+    /// # Errors
+    /// When it is not a report.
+    pub fn from_json(text: &str) -> Result<Self, Error> {
+        serde_json::from_str(text).map_err(|error| {
+            // serde's own words may quote the file, which may hold texts
+            let (line, column) = (error.line(), error.column());
+            Error::Setting(format!(
+                "line {line}, column {column}: this is not a report; give a file that `embosk evaluate --format json` \
+                 or `Report::to_json_full` wrote"
+            ))
+        })
+    }
+}
+
+/// A report with everything in it but texts.
+#[derive(Serialize)]
+struct FullReport<'a> {
+    signature: &'a Map<String, Value>,
+    rows: Vec<FullRow<'a>>,
+    ceiling: Option<&'a Scores>,
+    floor: Option<&'a Scores>,
+    conclusive: bool,
+    reason: Option<&'a str>,
+    metrics: &'a [Metric],
+    undefended: &'a Undefended,
+}
+
+#[derive(Serialize)]
+struct FullRow<'a> {
+    #[serde(flatten)]
+    row: &'a Row,
+    texts: &'a Columns,
+    unrelated: &'a Columns,
+    queries: &'a Columns,
 }
 
 /// One defense under one adversary: privacy and utility, both measured on the same protected vectors.
+///
+/// In JSON its scores are fields beside the others.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct Row {
@@ -48,39 +139,33 @@ pub struct Row {
     pub adversary: String,
     /// How many texts were attacked.
     pub n: usize,
-    /// What came back of them.
+    /// The score of each metric.
     #[serde(flatten)]
-    pub attack: AttackScores,
-    /// The BLEU of the row's outputs, each held against another text: what chance gives.
-    pub floor: Option<Score>,
-    /// `(bleu − floor) / (ceiling − floor)`: 1 is as much as without a defense, 0 what chance gives.
-    pub leak: Option<Score>,
-    /// What is left of retrieval.
-    #[serde(flatten)]
-    pub retrieval: RetrievalScores,
-    /// The share of documents whose vectors under two keys are told to belong together, by norm and
-    /// neighbourhood; chance is one in as many documents. `None` for a defense without a key.
-    #[serde(rename = "linkage_recall_at_1")]
-    pub linkage: Option<Score>,
-    /// The cosine between the clean vectors and what the adversary made of the protected ones before
-    /// the attack proper, on average: what his map is worth, whatever the language model.
-    pub restored_cosine: Option<Score>,
-    /// The map from protected to clean vectors that the adversary chose. `None` where he fits none.
+    pub scores: Scores,
+    /// The map from protected to clean vectors that the adversary chose. `None` where they fit none.
     pub map: Option<String>,
     /// Oracle queries a text, on average.
     pub oracle_queries: Option<f64>,
     /// The first of the attacked texts, where they were asked for: [`Evaluation::examples`](super::Evaluation::examples).
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub examples: Vec<Example>,
-    /// What came back of each attacked text, in the same order in every row. Not in the JSON.
-    #[serde(skip)]
-    pub texts: Vec<TextScores>,
-    /// The BLEU of each of these outputs, held against another text. Not in the JSON.
-    #[serde(skip)]
-    pub unrelated: Vec<f64>,
-    /// Retrieval of each judged query, in the same order in every row. Not in the JSON.
-    #[serde(skip)]
-    pub queries: Vec<QueryScores>,
+    /// What came back of each attacked text, in the same order in every row. Only in the full JSON.
+    #[serde(default, skip_serializing)]
+    pub texts: Columns,
+    /// These outputs, each held against another text: what chance gives. Of the metrics that a floor or a leak is
+    /// made of. Only in the full JSON.
+    #[serde(default, skip_serializing)]
+    pub unrelated: Columns,
+    /// Retrieval of each judged query, in the same order in every row. Only in the full JSON.
+    #[serde(default, skip_serializing)]
+    pub queries: Columns,
+}
+
+impl Row {
+    /// The score of a metric: `row.score("bleu")`. `None` where it was not measured.
+    pub fn score(&self, metric: &str) -> Option<Score> {
+        self.scores.score(metric)
+    }
 }
 
 /// An attacked text and what came back of it, both as the embedder's normalizer leaves them.
@@ -100,92 +185,9 @@ pub struct Undefended {
     /// Oracle queries a text, on average. `None` where there was no attack.
     pub oracle_queries: Option<f64>,
     /// What came back of each text: the ceiling. Empty where there was no attack.
-    pub texts: Vec<TextScores>,
+    pub texts: Columns,
     /// The same outputs, each held against another text: the floor.
-    pub unrelated: Vec<TextScores>,
+    pub unrelated: Columns,
     /// Retrieval of each judged query.
-    pub queries: Vec<QueryScores>,
-}
-
-/// What came back of one text, in the units of [`AttackScores`].
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
-#[allow(missing_docs)]
-pub struct TextScores {
-    pub exact_match: bool,
-    pub bleu: f64,
-    pub token_f1: f64,
-    pub rouge_l: f64,
-    /// `None` for a text in which nothing is labelled.
-    pub entity_recall: Option<f64>,
-    pub cosine: f64,
-}
-
-/// Retrieval of one query, in the units of [`RetrievalScores`].
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
-#[allow(missing_docs)]
-pub struct QueryScores {
-    pub ndcg_at_10: f64,
-    pub recall_at_10: f64,
-    pub mrr_at_10: f64,
-}
-
-/// What came back of the attacked texts. A score is `None` where it was not measured.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
-#[non_exhaustive]
-pub struct AttackScores {
-    /// The share of texts that came back whole.
-    pub exact_match: Option<Score>,
-    /// Sentence BLEU, 0 to 100, on average.
-    pub bleu: Option<Score>,
-    /// F1 over word sets, on average.
-    pub token_f1: Option<Score>,
-    /// ROUGE-L, on average.
-    pub rouge_l: Option<Score>,
-    /// The share of labelled names, dates, amounts … that came back, over texts that have any.
-    pub entity_recall: Option<Score>,
-    /// The cosine between the clean vectors of the recovered and the true text, on average.
-    pub cosine: Option<Score>,
-}
-
-/// Retrieval by cosine, over the judged queries. A score is `None` where there are none.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
-#[non_exhaustive]
-pub struct RetrievalScores {
-    /// Normalised discounted cumulative gain of the first ten.
-    pub ndcg_at_10: Option<Score>,
-    /// The share of relevant documents among the first ten.
-    pub recall_at_10: Option<Score>,
-    /// One over the rank of the first relevant document among the first ten.
-    pub mrr_at_10: Option<Score>,
-}
-
-impl AttackScores {
-    /// The means over texts.
-    pub(super) fn of(texts: &[TextScores], seed: u64) -> Self {
-        let average = |score: fn(&TextScores) -> Option<f64>| {
-            mean(&texts.iter().filter_map(score).collect::<Vec<_>>(), seed)
-        };
-        let exact = texts.iter().filter(|text| text.exact_match).count();
-        Self {
-            exact_match: Some(proportion(exact, texts.len())),
-            bleu: average(|text| Some(text.bleu)),
-            token_f1: average(|text| Some(text.token_f1)),
-            rouge_l: average(|text| Some(text.rouge_l)),
-            entity_recall: average(|text| text.entity_recall),
-            cosine: average(|text| Some(text.cosine)),
-        }
-    }
-}
-
-impl RetrievalScores {
-    /// The means over queries.
-    pub(super) fn of(queries: &[QueryScores], seed: u64) -> Self {
-        let average =
-            |score: fn(&QueryScores) -> f64| mean(&queries.iter().map(score).collect::<Vec<_>>(), seed);
-        Self {
-            ndcg_at_10: average(|query| query.ndcg_at_10),
-            recall_at_10: average(|query| query.recall_at_10),
-            mrr_at_10: average(|query| query.mrr_at_10),
-        }
-    }
+    pub queries: Columns,
 }

@@ -10,11 +10,11 @@ use super::chosen::adversaries;
 use super::clean::{Clean, OwnTexts};
 use super::journal::{Journal, Nothing};
 use super::linkage::linkage;
+use super::metrics::{self, Columns, LINKAGE, Measured, STRENGTH};
 use super::oracle::Oracle;
-use super::outcome::{Baseline, Outcome};
 use super::privacy::{self, Trial, Trials};
-use super::report::{AttackScores, Report, RetrievalScores, Row, TextScores, Undefended};
-use super::statistics::{RESAMPLES, mean};
+use super::report::{Report, Row, Undefended};
+use super::statistics::{RESAMPLES, Score, mean};
 use super::utility::Vectors;
 use super::{Adversaries, Corpus, Evaluation};
 use crate::{Embedder, Error};
@@ -31,6 +31,7 @@ pub(super) fn run<E: Embedder>(mut evaluation: Evaluation<E>) -> Result<Report, 
     let mut attacked = privacy::order(&corpus, &evaluation.comparison(), evaluation.seed);
     let texts = attacked.len();
     check(&evaluation, &corpus, texts)?;
+    metrics::check(&evaluation.metrics)?;
     let mut journal = std::mem::replace(&mut evaluation.journal, Box::new(Nothing));
     let clean = Clean::embed(&evaluation, &corpus)?;
     let settings = settings(&evaluation, &corpus, &clean);
@@ -123,21 +124,22 @@ fn searched<E>(
         (evaluation.progress)(&format!("{stack}: retrieval"));
         let protected = Vectors::protect(clean, &stack, evaluation.seed)?;
         let queries = protected.retrieval_run(evaluation, corpus, (number, &stack))?;
+        let linkage = linkage(&clean.documents.stored, &stack, evaluation.seed)?;
+        let scores = Measured {
+            queries: &queries,
+            given: &[(LINKAGE, linkage)],
+            ..Measured::nothing(evaluation.seed)
+        };
         let row = Row {
             defense: stack.to_string(),
             adversary: "none".into(),
             n: 0,
-            attack: AttackScores::default(),
-            floor: None,
-            leak: None,
-            retrieval: RetrievalScores::of(&queries, evaluation.seed),
-            linkage: linkage(&clean.documents.stored, &stack, evaluation.seed)?,
-            restored_cosine: None,
+            scores: scores.scores(&evaluation.metrics)?,
             map: None,
             oracle_queries: None,
             examples: Vec::new(),
-            texts: Vec::new(),
-            unrelated: Vec::new(),
+            texts: Columns::default(),
+            unrelated: Columns::default(),
             queries,
         };
         journal.finished(&row)?;
@@ -145,9 +147,18 @@ fn searched<E>(
     }
     signature.insert("defenses".into(), queue.names.into());
     let undefended =
-        Undefended { queries: Vectors::clean(clean).retrieval(corpus)?, ..Undefended::default() };
-    let (ceiling, floor, reason, warnings) = (None, None, None, Vec::new());
-    Ok(Report { signature, rows, ceiling, floor, conclusive: true, reason, warnings, undefended })
+        Undefended { queries: Vectors::clean(clean).retrieval(evaluation, corpus)?, ..Undefended::default() };
+    Ok(Report {
+        signature,
+        rows,
+        ceiling: None,
+        floor: None,
+        conclusive: true,
+        reason: None,
+        warnings: Vec::new(),
+        metrics: evaluation.metrics.clone(),
+        undefended,
+    })
 }
 
 fn trials<'a, E: Embedder>(
@@ -159,7 +170,7 @@ fn trials<'a, E: Embedder>(
     let dimension = attacker.clean.documents.attackable().ncols();
     let oracle = Oracle::new(evaluation.attacked(), dimension, evaluation.progress.as_ref());
     let attacks = (attack, evaluation.retrained.as_deref());
-    Trials::new(attacks, oracle, evaluation.comparison(), corpus, attacker)
+    Trials::new(attacks, oracle, evaluation.comparison(), corpus, attacker, &evaluation.metrics)
 }
 
 fn attacked<E: Embedder>(
@@ -173,11 +184,9 @@ fn attacked<E: Embedder>(
     let (seed, clean) = (evaluation.seed, trials.clean());
     let undefended = undefended(evaluation, corpus, &mut trials, adversaries, journal)?;
     let [ceiling, floor] = [&undefended.texts, &undefended.unrelated];
-    let baseline = Baseline::new(ceiling, floor);
-    let conclusive = baseline.gap(seed) >= LEAST_GAP;
-    let leak = |outcome: &Outcome, floor: &[f64]| {
-        conclusive.then(|| baseline.leak(&outcome.bleu(), floor, seed)).flatten()
-    };
+    let gap = metrics::gap(ceiling, floor, seed);
+    let conclusive = gap >= LEAST_GAP;
+    let nothing = Columns::default();
     let every = matches!(evaluation.adversaries, Adversaries::Every);
     let (mut rows, mut stacks) = (Vec::new(), Vec::new());
     let mut queue = Queue::new(&evaluation.stacks);
@@ -199,22 +208,24 @@ fn attacked<E: Embedder>(
                 measured = Some((protected, queries, linkage));
             }
             let Some((protected, queries, linkage)) = &measured else { continue };
-            let Trial { outcome, unrelated, restored, map } =
-                trials.run(&stack, adversary, &protected.documents)?;
+            let Trial { recovery, unrelated, map } = trials.run(&stack, adversary, &protected.documents)?;
+            let scores = Measured {
+                texts: &recovery.texts,
+                unrelated: &unrelated,
+                ceiling: if conclusive { ceiling } else { &nothing },
+                queries,
+                given: &[(LINKAGE, *linkage)],
+                seed,
+            };
             let row = Row {
                 defense: stack.to_string(),
                 adversary: adversary.to_string(),
-                n: outcome.texts.len(),
-                attack: AttackScores::of(&outcome.texts, seed),
-                floor: mean(&unrelated, seed),
-                leak: leak(&outcome, &unrelated),
-                retrieval: RetrievalScores::of(queries, seed),
-                linkage: *linkage,
-                restored_cosine: mean(&restored, seed),
+                n: recovery.texts.len(),
+                scores: scores.scores(&evaluation.metrics)?,
                 map,
-                oracle_queries: Some(outcome.queries()),
-                examples: trials.examples(&outcome, evaluation.examples),
-                texts: outcome.texts.clone(),
+                oracle_queries: Some(recovery.queries()),
+                examples: trials.examples(&recovery, evaluation.examples),
+                texts: recovery.texts.clone(),
                 unrelated,
                 queries: queries.clone(),
             };
@@ -228,11 +239,14 @@ fn attacked<E: Embedder>(
     let reason = if conclusive {
         retrained_in_vain(&rows, &stacks, floor, &mut trials, seed)?
     } else {
-        Some(broken(baseline.gap(seed)))
+        Some(broken(gap))
     };
     let conclusive = reason.is_none();
-    let [ceiling, floor] = [ceiling, floor].map(|texts| Some(AttackScores::of(texts, seed)));
-    Ok(Report { signature, rows, ceiling, floor, conclusive, reason, warnings: Vec::new(), undefended })
+    let [ceiling, floor] =
+        [ceiling, floor].map(|texts| Some(metrics::attack_scores(&evaluation.metrics, texts, seed)));
+    let metrics = evaluation.metrics.clone();
+    let warnings = Vec::new();
+    Ok(Report { signature, rows, ceiling, floor, conclusive, reason, warnings, metrics, undefended })
 }
 
 /// The attack and retrieval without a defense, as the journal knows it or measured now.
@@ -252,8 +266,8 @@ fn undefended<E>(
     let undefended = Undefended {
         oracle_queries: Some(ceiling.queries()),
         texts: ceiling.texts.clone(),
-        unrelated: floor.texts,
-        queries: Vectors::clean(trials.clean()).retrieval(corpus)?,
+        unrelated: floor,
+        queries: Vectors::clean(trials.clean()).retrieval(evaluation, corpus)?,
     };
     journal.finished_undefended(&undefended)?;
     Ok(undefended)
@@ -264,21 +278,22 @@ fn undefended<E>(
 fn retrained_in_vain(
     rows: &[Row],
     stacks: &[Stack],
-    floor: &[TextScores],
+    floor: &Columns,
     trials: &mut Trials<'_>,
     seed: u64,
 ) -> Result<Option<String>, Error> {
-    let low = |scores: &AttackScores| scores.bleu.map_or(0.0, |bleu| bleu.low);
-    let least = AttackScores::of(floor, seed).bleu.map_or(0.0, |bleu| bleu.value) + LEAST_GAP;
+    let strength = |texts: &Columns| mean(&texts.values(STRENGTH), seed);
+    let low = |score: Option<Score>| score.map_or(0.0, |score| score.low);
+    let least = strength(floor).map_or(0.0, |score| score.value) + LEAST_GAP;
     let is_retrained = |row: &Row| row.adversary.parse().is_ok_and(Adversary::is_retrained);
     for stack in stacks {
         let name = stack.to_string();
-        let failed = |row: &Row| row.defense == name && is_retrained(row) && low(&row.attack) < least;
+        let failed = |row: &Row| row.defense == name && is_retrained(row) && low(row.score(STRENGTH)) < least;
         if !rows.iter().any(failed) {
             continue;
         }
-        let best = AttackScores::of(&trials.retrained_at_its_best(stack)?.texts, seed);
-        if low(&best) < least {
+        let best = strength(&trials.retrained_at_its_best(stack)?.texts);
+        if low(best) < least {
             return Ok(Some(format!(
                 "the retrained attack is not shown to be {LEAST_GAP} BLEU points above chance under {name}, nor on \
                  undefended vectors, nor under a key of its own: it is damaged, or was not trained for this defense, \
@@ -316,7 +331,10 @@ fn settings<E: Embedder>(evaluation: &Evaluation<E>, corpus: &Corpus, clean: &Cl
     set("retrieval", json!("cosine|search:exact|ties:trec_eval|cutoff:10"));
     set(
         "intervals",
-        json!(format!("95%|exact_match:clopper-pearson|others:bootstrap-percentile-{RESAMPLES}")),
+        json!(format!(
+            "95%|{}:clopper-pearson|others:bootstrap-percentile-{RESAMPLES}",
+            metrics::shares(&evaluation.metrics).join(",")
+        )),
     );
     settings
 }
@@ -337,21 +355,6 @@ fn attack_settings<E: Embedder>(
     set("attacker_texts_sha256", json!(own.hash()));
     set("samples", json!(evaluation.samples));
     set("normalizer", json!(format!("{}|sides:both", evaluation.comparison().name())));
-    set("metrics", metrics());
+    set("metrics", metrics::signatures(&evaluation.metrics).into());
     settings
-}
-
-fn metrics() -> Value {
-    json!({
-        "exact_match": "whitespace:collapsed",
-        "bleu": "sentence-mean|tok:13a|smooth:exp|eff:no",
-        "token_f1": "word-sets|lowercase",
-        "rouge_l": "f-measure|stemmer:no",
-        "entity_recall": "whole-words",
-        "cosine": "clean-embedding(output)~clean-embedding(text)",
-        "restored_cosine": "restored~clean-embedding(text)",
-        "floor": "row's-outputs~next-sample",
-        "linkage_recall_at_1": "two-keys|documents:first-1000|aligned-by:first-10000",
-        "leak": "(bleu-floor)/(ceiling-floor)",
-    })
 }

@@ -4,9 +4,9 @@ use embosk_defenses::{Defense, Rng, Role, Stack};
 use ndarray::{Array2, ArrayView2};
 
 use super::clean::Clean;
-use super::report::QueryScores;
+use super::metrics::{Columns, measure_queries, search_depth};
 use super::retrieval::{self, Ranking, normalize_rows};
-use super::{Corpus, Evaluation, runs};
+use super::{Corpus, Evaluation, trec_runs};
 use crate::Error;
 
 /// The protected vectors of all documents and of all queries.
@@ -28,23 +28,27 @@ impl Vectors {
         Ok(Self { documents, queries })
     }
 
-    /// One score for each query that has judgements.
-    pub(super) fn retrieval(&self, corpus: &Corpus) -> Result<Vec<QueryScores>, Error> {
-        Ok(query_scores(corpus, &self.rankings(corpus, 10)?))
+    /// The scores of each query that has judgements.
+    pub(super) fn retrieval<E>(&self, evaluation: &Evaluation<E>, corpus: &Corpus) -> Result<Columns, Error> {
+        let rankings = self.rankings(corpus, search_depth(&evaluation.metrics))?;
+        Ok(measure_queries(&evaluation.metrics, corpus.judgements(), &rankings))
     }
 
-    /// The same of the vectors under the stack of this number, from 1; its run file is written where
-    /// that is asked for.
+    /// The same of the vectors under the stack of this number, from 1. Writes its run file where that was asked
+    /// for.
     pub(super) fn retrieval_run<E>(
         &self,
         evaluation: &Evaluation<E>,
         corpus: &Corpus,
         (number, stack): (usize, &Stack),
-    ) -> Result<Vec<QueryScores>, Error> {
-        let Some(folder) = &evaluation.runs else { return self.retrieval(corpus) };
-        let rankings = self.rankings(corpus, runs::DEPTH)?;
-        runs::write(folder, (number, stack), corpus, &rankings)?;
-        Ok(query_scores(corpus, &rankings))
+    ) -> Result<Columns, Error> {
+        let Some(folder) = &evaluation.trec_runs else { return self.retrieval(evaluation, corpus) };
+        let depth = search_depth(&evaluation.metrics).max(trec_runs::DEPTH);
+        let mut rankings = self.rankings(corpus, depth)?;
+        let scores = measure_queries(&evaluation.metrics, corpus.judgements(), &rankings);
+        rankings.iter_mut().for_each(|ranking| ranking.truncate(trec_runs::DEPTH));
+        trec_runs::write(folder, (number, stack), corpus, &rankings)?;
+        Ok(scores)
     }
 
     /// For each query its `depth` best documents; none where nothing is asked.
@@ -60,15 +64,4 @@ impl Vectors {
         let (documents, queries) = (unit(self.documents.view()), unit(self.queries.view()));
         retrieval::search(documents.view(), queries.view(), depth, corpus.ids())
     }
-}
-
-/// Of each query that has judgements.
-fn query_scores(corpus: &Corpus, rankings: &[Ranking]) -> Vec<QueryScores> {
-    corpus.judgements().scores(rankings, |found| {
-        Some(QueryScores {
-            ndcg_at_10: retrieval::ndcg(found, 10)?,
-            recall_at_10: retrieval::recall(found, 10)?,
-            mrr_at_10: retrieval::mrr(found, 10)?,
-        })
-    })
 }

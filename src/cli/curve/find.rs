@@ -3,43 +3,39 @@
 use std::fmt;
 use std::str::FromStr;
 
-use embosk::evaluate::Row;
+use embosk::evaluate::metrics::{Direction, built_in};
 use embosk::evaluate::statistics::Score;
 use embosk::evaluate::sweep::rounded;
+use embosk::evaluate::{Metric, Row};
 use serde::Serialize;
 
 /// The bracket around the answer is at most this part of the range, on its own scale.
 const NARROW: f64 = 1.0 / 64.0;
 
 /// What the worst adversary may reach at most, such as `leak<=0.1`.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub(super) struct Limit {
-    name: &'static str,
-    score: Metric,
+    metric: Metric,
     pub(super) most: f64,
 }
 
-type Metric = fn(&Row) -> Option<Score>;
-
-const METRICS: [(&str, Metric); 7] = [
-    ("leak", |row| row.leak),
-    ("exact_match", |row| row.attack.exact_match),
-    ("bleu", |row| row.attack.bleu),
-    ("token_f1", |row| row.attack.token_f1),
-    ("rouge_l", |row| row.attack.rouge_l),
-    ("entity_recall", |row| row.attack.entity_recall),
-    ("cosine", |row| row.attack.cosine),
-];
+/// The metrics of attacks that may be limited, with the leaks first.
+fn metrics() -> Vec<&'static Metric> {
+    let leaks = |metric: &&Metric| metric.direction() == Direction::MoreLeaks && metric.limited_as.is_some();
+    let mut metrics: Vec<&Metric> = built_in().iter().filter(leaks).collect();
+    metrics.sort_by_key(|metric| metric.leaking().is_none());
+    metrics
+}
 
 impl Limit {
-    pub(super) fn is_of_leak(self) -> bool {
-        self.name == "leak"
+    pub(super) fn is_of_leak(&self) -> bool {
+        self.metric.name == "leak"
     }
 
     /// Of these rows, one an adversary, the highest score. `None` where one is missing.
-    pub(super) fn worst<'a>(self, rows: &[&'a Row]) -> Option<(&'a Row, Score)> {
+    pub(super) fn worst<'a>(&self, rows: &[&'a Row]) -> Option<(&'a Row, Score)> {
         let scores: Option<Vec<_>> =
-            rows.iter().map(|row| (self.score)(row).map(|score| (*row, score))).collect();
+            rows.iter().map(|row| row.score(&self.metric.name).map(|score| (*row, score))).collect();
         scores?.into_iter().max_by(|(_, a), (_, b)| a.value.total_cmp(&b.value))
     }
 }
@@ -48,13 +44,14 @@ impl FromStr for Limit {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let names: Vec<_> = METRICS.iter().map(|(name, _)| *name).collect();
+        let metrics = metrics();
+        let names: Vec<&str> = metrics.iter().map(|metric| metric.name.as_str()).collect();
         let form = format!("a limit is METRIC<=NUMBER, such as leak<=0.1; metrics are {}", names.join(", "));
         let (name, most) = text.split_once("<=").ok_or_else(|| form.clone())?;
-        let known = METRICS.iter().find(|(known, _)| *known == name.trim());
+        let known = metrics.into_iter().find(|metric| metric.name == name.trim());
         let most = most.trim().parse().ok().filter(|most: &f64| most.is_finite());
         match (known, most) {
-            (Some(&(name, score)), Some(most)) => Ok(Self { name, score, most }),
+            (Some(metric), Some(most)) => Ok(Self { metric: metric.clone(), most }),
             _ => Err(form),
         }
     }
@@ -62,7 +59,7 @@ impl FromStr for Limit {
 
 impl fmt::Display for Limit {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}<={}", self.name, self.most)
+        write!(f, "{}<={}", self.metric, self.most)
     }
 }
 

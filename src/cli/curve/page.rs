@@ -2,8 +2,9 @@
 
 use std::fmt::Write;
 
-use embosk::evaluate::Row;
+use embosk::evaluate::metrics::{Shown, Unit};
 use embosk::evaluate::statistics::Score;
+use embosk::evaluate::{Metric, Row};
 use serde_json::Value;
 
 use super::super::table;
@@ -57,14 +58,14 @@ fn verdict(curve: &Curve<'_>) -> String {
     if !sentences.is_empty() {
         let _ = writeln!(text, "<p class=\"answer\">{}</p>", escape(&sentences.join(" ")));
     }
-    if let (Some(ceiling), Some(floor)) = (curve.report.ceiling, curve.report.floor) {
+    if let (Some(ceiling), Some(floor)) = (&curve.report.ceiling, &curve.report.floor) {
         let _ = writeln!(
             text,
             "<p>Without a defense the attack recovers {} of the texts whole and reaches BLEU {}; chance gives BLEU {}. \
              <b>leak</b> is where a defense lies between the two: 1 is as much as without one, 0 is chance.</p>",
-            percent(ceiling.exact_match),
-            table::long(ceiling.bleu, 1),
-            table::long(floor.bleu, 1)
+            percent(ceiling.score("exact_match")),
+            table::long(ceiling.score("bleu"), 1),
+            table::long(floor.score("bleu"), 1)
         );
     }
     if curve.is_attacked() {
@@ -88,30 +89,44 @@ fn figures(curve: &Curve<'_>) -> String {
     wide.iter().zip(&narrow).map(figure).collect()
 }
 
-/// A column of the table.
-struct Column {
-    heading: &'static str,
-    cell: fn(&Curve<'_>, &Row) -> String,
+/// A column of the table: a metric's scores, or how much is left of retrieval.
+enum Column<'a> {
+    Scores(&'a Metric),
+    Kept,
 }
 
-const ATTACKED: [Column; 4] = [
-    Column { heading: "leak", cell: |_, row| interval(row.leak, 2) },
-    Column { heading: "BLEU", cell: |_, row| interval(row.attack.bleu, 1) },
-    Column { heading: "exact match", cell: |_, row| interval(row.attack.exact_match, 2) },
-    Column { heading: "entities", cell: |_, row| interval(row.attack.entity_recall, 2) },
-];
+impl Column<'_> {
+    fn heading(&self) -> &str {
+        match self {
+            Self::Scores(metric) => &metric.title,
+            Self::Kept => "kept",
+        }
+    }
 
-const SEARCHED: [Column; 2] = [
-    Column { heading: "nDCG@10", cell: |_, row| interval(row.retrieval.ndcg_at_10, 3) },
-    Column { heading: "kept", cell: |curve, row| percent(curve.kept(row)) },
-];
+    fn cell(&self, curve: &Curve<'_>, row: &Row) -> String {
+        match self {
+            Self::Scores(metric) => interval(row.score(&metric.name), metric.digits),
+            Self::Kept => percent(curve.kept(row)),
+        }
+    }
+}
+
+/// What was measured, the leaks first and retrieval last.
+fn columns<'a>(curve: &Curve<'a>) -> Vec<Column<'a>> {
+    let mut metrics = table::columns(&curve.report.metrics, Shown::Page);
+    metrics.retain(|metric| match metric.unit() {
+        Unit::Queries => curve.undefended_ndcg().is_some(),
+        _ => curve.is_attacked(),
+    });
+    metrics.sort_by_key(|metric| (metric.is_retrieval(), metric.leaking().is_none()));
+    let kept = curve.undefended_ndcg().map(|_| Column::Kept);
+    metrics.into_iter().map(Column::Scores).chain(kept).collect()
+}
 
 fn scores(curve: &Curve<'_>) -> String {
-    let mut columns: Vec<&Column> = Vec::new();
-    columns.extend(ATTACKED.iter().filter(|_| curve.is_attacked()));
-    columns.extend(SEARCHED.iter().filter(|_| curve.undefended_ndcg().is_some()));
+    let columns = columns(curve);
     let headings: String =
-        columns.iter().map(|column| format!("<th scope=\"col\">{}</th>", column.heading)).collect();
+        columns.iter().map(|column| format!("<th scope=\"col\">{}</th>", escape(column.heading()))).collect();
     let rows: String = curve.stacks.iter().map(|stack| rows(curve, stack, &columns)).collect();
     let marks = if curve.is_attacked() {
         "◆ is on the Pareto front: no other stack leaves its worst adversary less and retrieval more. The worst adversary \
@@ -126,7 +141,7 @@ fn scores(curve: &Curve<'_>) -> String {
 }
 
 /// A stack's rows hang together.
-fn rows(curve: &Curve<'_>, stack: &Measured<'_>, columns: &[&Column]) -> String {
+fn rows(curve: &Curve<'_>, stack: &Measured<'_>, columns: &[Column<'_>]) -> String {
     let class = if stack.front { " class=\"front\"" } else { "" };
     let mut text = format!("<tbody{class}>\n");
     for row in &stack.rows {
@@ -150,8 +165,8 @@ fn rows(curve: &Curve<'_>, stack: &Measured<'_>, columns: &[&Column]) -> String 
             let _ = write!(
                 text,
                 "<td data-name=\"{}\" class=\"number\"><span>{}</span></td>",
-                column.heading,
-                (column.cell)(curve, row)
+                escape(column.heading()),
+                column.cell(curve, row)
             );
         }
         text += "</tr>\n";

@@ -10,6 +10,9 @@ use embosk::evaluate::{Report, Row, Sweep};
 use super::super::table;
 use super::find::{Answer, Limit};
 
+/// The metric of retrieval that a curve draws.
+pub(super) const RETRIEVAL: &str = "ndcg_at_10";
+
 /// A report, arranged.
 pub(super) struct Curve<'a> {
     pub(super) report: &'a Report,
@@ -39,7 +42,7 @@ pub(super) struct Measured<'a> {
     pub(super) of: Option<(usize, Vec<f64>)>,
     /// One an adversary.
     pub(super) rows: Vec<&'a Row>,
-    /// The row of the adversary who recovers the most. The first where nothing was attacked.
+    /// The row of the adversary that recovers the most. The first where nothing was attacked.
     pub(super) worst: &'a Row,
     /// Whether no other stack leaves the worst adversary less and retrieval more.
     pub(super) front: bool,
@@ -51,7 +54,7 @@ impl<'a> Curve<'a> {
         report: &'a Report,
         sweeps: &[Sweep],
         searched: Option<&Sweep>,
-        found: Option<(Limit, &Answer)>,
+        found: Option<(&Limit, &Answer)>,
     ) -> Self {
         let mut stacks = Vec::new();
         for row in &report.rows {
@@ -68,7 +71,7 @@ impl<'a> Curve<'a> {
             }
         }
         let lines = sweeps.iter().map(line).collect();
-        let found = found.map(|(limit, answer)| (limit, answer.clone()));
+        let found = found.map(|(limit, answer)| (limit.clone(), answer.clone()));
         let mut curve = Self { report, lines, stacks, adversaries, found };
         curve.mark_front();
         curve
@@ -76,7 +79,7 @@ impl<'a> Curve<'a> {
 
     /// What the worst adversary recovers and what is left of retrieval, where both are there.
     fn both(&self, stack: &Measured<'_>) -> Option<(f64, f64)> {
-        Some((self.recovered(stack.worst)?.value, stack.worst.retrieval.ndcg_at_10?.value))
+        Some((self.recovered(stack.worst)?.value, stack.worst.score(RETRIEVAL)?.value))
     }
 
     fn mark_front(&mut self) {
@@ -107,12 +110,12 @@ impl<'a> Curve<'a> {
     /// nDCG@10 without a defense, where it was measured.
     pub(super) fn undefended_ndcg(&self) -> Option<Score> {
         let none = self.stacks.iter().find(|stack| stack.defense == "none")?;
-        none.worst.retrieval.ndcg_at_10.filter(|score| score.value > 0.0)
+        none.worst.score(RETRIEVAL).filter(|score| score.value > 0.0)
     }
 
     /// nDCG@10 over that without a defense, and its interval's ends divided in the same way.
     pub(super) fn kept(&self, row: &Row) -> Option<Score> {
-        let (whole, Score { value, low, high }) = (self.undefended_ndcg()?.value, row.retrieval.ndcg_at_10?);
+        let (whole, Score { value, low, high }) = (self.undefended_ndcg()?.value, row.score(RETRIEVAL)?);
         Some(Score { value: value / whole, low: low / whole, high: high / whole })
     }
 
@@ -140,9 +143,9 @@ impl Measured<'_> {
 
 fn recovered(report: &Report, row: &Row) -> Option<Score> {
     if report.conclusive {
-        return row.leak;
+        return row.score("leak");
     }
-    let Score { value, low, high } = row.attack.bleu?;
+    let Score { value, low, high } = row.score("bleu")?;
     Some(Score { value: value / 100.0, low: low / 100.0, high: high / 100.0 })
 }
 
@@ -203,7 +206,7 @@ pub(super) fn table(curve: &Curve<'_>) -> String {
             let _ = write!(line, "  {} {leak} ({})", curve.measure(), stack.worst.adversary);
         }
         if let Some(kept) = curve.kept(stack.worst) {
-            let ndcg = table::long(stack.worst.retrieval.ndcg_at_10, 3);
+            let ndcg = table::long(stack.worst.score(RETRIEVAL), 3);
             let _ = write!(line, "  nDCG@10 {ndcg}, {:.0} % kept", 100.0 * kept.value);
         }
         text += line.trim_end();
@@ -220,7 +223,7 @@ pub(super) fn sentences(curve: &Curve<'_>) -> Vec<String> {
     let Some((limit, answer)) = &curve.found else { return Vec::new() };
     let mut sentences = vec![match curve.found_stack() {
         None => format!("No strength in the range keeps {limit} against its worst adversary."),
-        Some(stack) => found(curve, *limit, answer, stack),
+        Some(stack) => found(curve, limit, answer, stack),
     }];
     if let Some((weaker, stronger)) = answer.not_monotone {
         sentences.push(format!(
@@ -231,12 +234,12 @@ pub(super) fn sentences(curve: &Curve<'_>) -> Vec<String> {
     sentences
 }
 
-fn found(curve: &Curve<'_>, limit: Limit, answer: &Answer, stack: &Measured<'_>) -> String {
+fn found(curve: &Curve<'_>, limit: &Limit, answer: &Answer, stack: &Measured<'_>) -> String {
     let reached = match limit.worst(&stack.rows) {
         Some((row, score)) => format!("{} by {}", table::long(Some(score), 3), row.adversary),
         None => String::new(),
     };
-    let ndcg = table::long(stack.worst.retrieval.ndcg_at_10, 3);
+    let ndcg = table::long(stack.worst.score(RETRIEVAL), 3);
     let kept = curve.kept(stack.worst).map(|kept| format!(", {:.1} % of undefended", 100.0 * kept.value));
     let weaker =
         if answer.at_the_weak_end { " It is the weakest of the range; a weaker one may do." } else { "" };

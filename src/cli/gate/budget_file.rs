@@ -9,6 +9,7 @@ use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 use embosk::Stack;
+use embosk::evaluate::metrics::{built_in, by_limit};
 use embosk::evaluate::{Budget, Finding, Kind, Metric, SAMPLES};
 use serde::Deserialize;
 use toml::Spanned;
@@ -24,7 +25,7 @@ pub(super) struct BudgetFile {
     pub(super) settings: Settings,
     pub(super) budget: Budget,
     /// The lines of what is limited: of a stack, or of all, or of the canary.
-    lines: Vec<(Table, Metric, usize)>,
+    lines: Vec<(Table, &'static Metric, usize)>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -93,8 +94,9 @@ impl BudgetFile {
     /// The line that a finding is about, counted from 1; the first where it is about none.
     pub(super) fn line_of(&self, finding: &Finding) -> usize {
         let in_table = |table: Table| {
-            let here =
-                |(other, metric, _): &&(Table, Metric, usize)| *other == table && *metric == finding.metric;
+            let here = |(other, metric, _): &&(Table, &Metric, usize)| {
+                *other == table && metric.name == finding.metric.name
+            };
             self.lines.iter().find(here).map(|(.., line)| *line)
         };
         let line = match finding.kind {
@@ -115,11 +117,11 @@ impl Source<'_> {
     fn budget(&self, written: Written) -> Result<BudgetFile, CliError> {
         let mut lines = Vec::new();
         let mut budget = Budget::new();
-        let mut table = |table: &Table, numbers: &Numbers| -> Result<Vec<(Metric, f64)>, CliError> {
+        let mut table = |table: &Table, numbers: &Numbers| -> Result<Vec<(&'static str, f64)>, CliError> {
             let read = |(name, number): (&String, &Spanned<f64>)| {
-                let metric: Metric = name.parse().map_err(|error| self.error(number.span(), error))?;
+                let metric = self.metric(name, number)?;
                 lines.push((table.clone(), metric, self.line(number.span())));
-                Ok((metric, *number.get_ref()))
+                Ok((metric.limit_name(), *number.get_ref()))
             };
             numbers.iter().map(read).collect()
         };
@@ -142,8 +144,8 @@ impl Source<'_> {
             stacks.push(stack);
         }
         for (name, tolerance) in &written.tolerance {
-            let metric: Metric = name.parse().map_err(|error| self.error(tolerance.span(), error))?;
-            budget = budget.tolerance(metric, *tolerance.get_ref());
+            let metric = self.metric(name, tolerance)?;
+            budget = budget.tolerance(metric.limit_name(), *tolerance.get_ref());
         }
         if stacks.is_empty() {
             return Err(self.error(0..0, "it names no stack; add [[stack]] with defense = \"…\""));
@@ -151,11 +153,13 @@ impl Source<'_> {
         let budget = written.confidence.into_iter().fold(budget, Budget::confidence);
         budget.validate().map_err(|error| files::bad(self.path, error))?;
         let of_an_attack =
-            |(table, metric, _): &&(Table, Metric, usize)| *table != Table::Canary && !metric.is_retrieval();
+            |(table, metric, _): &&(Table, &Metric, usize)| *table != Table::Canary && !metric.is_retrieval();
         if let Some((_, metric, line)) =
             lines.iter().find(of_an_attack).filter(|_| written.attack.model.as_deref() == Some("none"))
         {
-            return Err(self.error_in(*line, format!("{metric} is limited, but attack is \"none\"")));
+            return Err(
+                self.error_in(*line, format!("{} is limited, but attack is \"none\"", metric.limit_name()))
+            );
         }
         Ok(BudgetFile { settings: self.settings(&written, stacks)?, budget, lines })
     }
@@ -182,6 +186,11 @@ impl Source<'_> {
             samples: written.samples.unwrap_or(SAMPLES),
             seed: written.seed.unwrap_or(0),
         })
+    }
+
+    /// The metric that is limited under this name.
+    fn metric(&self, name: &str, number: &Spanned<f64>) -> Result<&'static Metric, CliError> {
+        by_limit(built_in(), name).map_err(|error| self.error(number.span(), error))
     }
 
     /// A spec, with the files of its keys looked for beside the budget.
@@ -285,10 +294,13 @@ mod tests {
         let names: Vec<String> = stacks.iter().map(ToString::to_string).collect();
         assert!(names[1].starts_with("rotation(key=fingerprint:"), "{names:?}");
         let stack = Table::Stack("gaussian(sigma=0.1)".into());
-        assert!(file.lines.contains(&(stack, Metric::ExactMatch, 13)));
-        assert!(file.lines.contains(&(Table::Limits, Metric::Leak, 9)));
-        let limited: Vec<Metric> = file.budget.limited().collect();
-        assert_eq!(limited, [Metric::Leak, Metric::ExactMatch]);
+        let line = |table: &Table, name: &str| {
+            let here = file.lines.iter().find(|(other, metric, _)| other == table && metric.name == name);
+            here.map(|(.., line)| *line)
+        };
+        assert_eq!((line(&stack, "exact_match"), line(&Table::Limits, "leak")), (Some(13), Some(9)));
+        let limited: Vec<&str> = file.budget.limited().collect();
+        assert_eq!(limited, ["leak", "exact_match"]);
     }
 
     #[test]
@@ -296,7 +308,7 @@ mod tests {
         let file = read(include_str!("../../../examples/privacy-budget.toml")).unwrap();
         assert_eq!((file.settings.samples, file.settings.stacks.len()), (300, 3));
         assert!(file.settings.adversaries.iter().any(|choice| *choice != "naive".parse().unwrap()));
-        assert!(file.budget.limited().any(|metric| metric == Metric::Leak));
+        assert!(file.budget.limited().any(|metric| metric == "leak"));
     }
 
     #[test]

@@ -45,13 +45,14 @@ fn case(text: &mut String, finding: &Finding, reason: Option<&str>) {
 
 /// What is tested, without what came out, so that a service follows the same test from run to run.
 fn name(finding: &Finding) -> String {
+    let (metric, limit) = (finding.metric.limit_name(), finding.limit);
     match finding.kind {
-        Kind::Canary => format!("canary: {} at least {}", finding.metric, finding.limit),
-        Kind::Limit => format!("{} at most {}", finding.metric, finding.limit),
+        Kind::Canary => format!("canary: {metric} at least {limit}"),
         Kind::Regression => {
             let adversary = finding.adversary.as_ref().map(|name| format!(", {name}")).unwrap_or_default();
-            format!("{} against the baseline{adversary}", finding.metric)
+            format!("{metric} against the baseline{adversary}")
         }
+        _ => format!("{metric} at most {limit}"),
     }
 }
 

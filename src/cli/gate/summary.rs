@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 use comfy_table::presets::{ASCII_MARKDOWN, UTF8_HORIZONTAL_ONLY};
 use comfy_table::{Cell, CellAlignment, Table};
-use embosk::evaluate::{Finding, Kind, Metric, Outcome, Report, Verdict};
+use embosk::evaluate::{Finding, Kind, Outcome, Report, Verdict};
 
 use crate::cli::table;
 
@@ -62,20 +62,20 @@ const HEADINGS: [&str; 7] = ["defense", "metric", "limit", "score", "bounds", "a
 fn kind(kind: Kind) -> &'static str {
     match kind {
         Kind::Canary => "canary",
-        Kind::Limit => "limit",
         Kind::Regression => "since the baseline",
+        _ => "limit",
     }
 }
 
 fn metric(finding: &Finding) -> String {
-    finding.metric.to_string()
+    finding.metric.limit_name().to_owned()
 }
 
 fn limit(finding: &Finding) -> String {
     let sign = match finding.kind {
         Kind::Canary => "≥",
-        Kind::Limit => "≤",
         Kind::Regression => "≤ +",
+        _ => "≤",
     };
     format!("{sign} {}", finding.limit).replace("+ ", "+")
 }
@@ -89,8 +89,7 @@ fn bounds(finding: &Finding) -> String {
 }
 
 fn number(finding: &Finding, value: f64) -> String {
-    let decimals = if finding.metric == Metric::Bleu { 1 } else { 3 };
-    format!("{value:.decimals$}")
+    format!("{value:.*}", finding.metric.fine_digits())
 }
 
 fn adversary(finding: &Finding) -> String {

@@ -1,15 +1,16 @@
 //! How a report is held against a budget.
 
 use super::super::baseline;
-use super::super::report::{Report, Row, TextScores};
+use super::super::metrics::{Basis, Columns, Metric, by_limit, find, losses, over_floor};
+use super::super::report::{Report, Row};
 use super::super::statistics::PValues;
-use super::evidence::{Evidence, LEAST_PAIRS, Term};
-use super::metric::score_of_text;
-use super::{Budget, Finding, Kind, Metric, Outcome, Verdict};
+use super::evidence::{Evidence, LEAST_PAIRS};
+use super::{Budget, Finding, Kind, Outcome, Verdict};
 use crate::Error;
 
 pub(super) fn check(report: &Report, budget: &Budget) -> Result<Verdict, Error> {
     budget.validate()?;
+    budget.check_limits(&report.metrics)?;
     let seed = seed(report);
     let claims = claims(report, budget, seed)?;
     // an attack that stopped working is no progress over the baseline either
@@ -37,7 +38,7 @@ fn seed(report: &Report) -> u64 {
 /// A limit on a stack, and what each adversary's attack says about it.
 struct Claim<'a> {
     defense: &'a str,
-    metric: Metric,
+    metric: &'a Metric,
     limit: f64,
     /// With the adversary's name; one without for retrieval.
     evidence: Vec<(Option<&'a str>, Evidence)>,
@@ -54,9 +55,10 @@ fn claims<'a>(report: &'a Report, budget: &Budget, seed: u64) -> Result<Vec<Clai
         if claims.iter().any(|claim| claim.defense == row.defense) {
             continue;
         }
-        for (metric, limit) in budget.limits_of(&row.defense) {
+        for (name, limit) in budget.limits_of(&row.defense) {
+            let metric = by_limit(&report.metrics, &name)?;
             let rows = report.rows.iter().filter(|other| other.defense == row.defense);
-            let evidence = rows.map(|row| Ok((name(row, metric), measured(report, row, metric, seed)?)));
+            let evidence = rows.map(|row| Ok((adversary(row, metric), measured(report, row, metric, seed)?)));
             let mut evidence = evidence.collect::<Result<Vec<_>, Error>>()?;
             if metric.is_retrieval() {
                 evidence.truncate(1);
@@ -67,47 +69,52 @@ fn claims<'a>(report: &'a Report, budget: &Budget, seed: u64) -> Result<Vec<Clai
     Ok(claims)
 }
 
-fn name(row: &Row, metric: Metric) -> Option<&str> {
+fn adversary<'a>(row: &'a Row, metric: &Metric) -> Option<&'a str> {
     (!metric.is_retrieval()).then_some(row.adversary.as_str())
 }
 
 /// What one row says of a metric.
-fn measured(report: &Report, row: &Row, metric: Metric, seed: u64) -> Result<Evidence, Error> {
-    let evidence = if metric.is_retrieval() {
-        let pairs = report.undefended.queries.iter().zip(&row.queries);
-        Evidence::paired(pairs.map(|(before, after)| metric.lost(before, after)).collect(), seed)
-    } else if metric == Metric::Leak {
-        Evidence::ratio(over_floor(report, row), ((-100.0, 0.0), (100.0, 0.0)), seed)
-    } else {
-        of_texts(&row.texts, metric, seed)
+fn measured(report: &Report, row: &Row, metric: &Metric, seed: u64) -> Result<Evidence, Error> {
+    let undefended = &report.undefended;
+    let evidence = match &metric.basis {
+        Basis::Retrieval { .. } => {
+            let lost = losses(metric, &undefended.queries, &row.queries);
+            Evidence::paired(lost.into_iter().flatten().collect(), seed)
+        }
+        Basis::LeakOf(base) => {
+            let (least, most) = find(&report.metrics, base).map_or(metric.range, |base| base.range);
+            let terms = over_floor(base, &row.texts, &row.unrelated, &undefended.texts);
+            let terms = terms.into_iter().flatten().collect();
+            Evidence::ratio(terms, ((least - most, 0.0), (most - least, 0.0)), seed)
+        }
+        _ => of_texts(&row.texts, metric, seed),
     };
     if evidence.n > 0 {
         return Ok(evidence);
     }
-    Err(Error::Setting(format!(
-        "the budget limits `{metric}`, which was not measured: {}",
-        match metric {
-            Metric::EntityRecall => "the corpus has no labelled entities, or nothing was attacked",
-            metric if metric.is_retrieval() => "the corpus has no judged queries",
-            _ => "nothing was attacked",
-        }
-    )))
+    let name = metric.limit_name();
+    Err(Error::Setting(if row.score(&metric.name).is_some() {
+        format!(
+            "`{name}` cannot be checked: the report has no scores text by text; write it with `to_json_full`"
+        )
+    } else {
+        format!(
+            "the budget limits `{name}`, which was not measured: {}",
+            match &metric.needs {
+                Some(what) => format!("the corpus has no {what}, or nothing was attacked"),
+                None if metric.is_retrieval() => "the corpus has no judged queries".into(),
+                None => "nothing was attacked".into(),
+            }
+        )
+    }))
 }
 
-fn of_texts(texts: &[TextScores], metric: Metric, seed: u64) -> Evidence {
-    if metric == Metric::ExactMatch {
-        return Evidence::share(&texts.iter().map(|text| text.exact_match).collect::<Vec<_>>());
+fn of_texts(texts: &Columns, metric: &Metric, seed: u64) -> Evidence {
+    let scores = texts.values(&metric.name);
+    match metric.basis {
+        Basis::Share => Evidence::share(&scores.iter().map(|score| *score > 0.5).collect::<Vec<_>>()),
+        _ => Evidence::bounded(&scores, metric.range, seed),
     }
-    let scores: Vec<f64> = texts.iter().filter_map(|text| score_of_text(text, metric)).collect();
-    Evidence::bounded(&scores, metric.range(), seed)
-}
-
-/// Text by text, how far the BLEU lies above the floor, and the ceiling above it.
-fn over_floor(report: &Report, row: &Row) -> Vec<Term> {
-    let term = |((text, floor), ceiling): ((&TextScores, &f64), &TextScores)| {
-        (text.bleu - floor, ceiling.bleu - floor)
-    };
-    row.texts.iter().zip(&row.unrelated).zip(&report.undefended.texts).map(term).collect()
 }
 
 /// All limits at once. A limit is kept where every adversary is proved to stay below it, which takes no
@@ -139,7 +146,7 @@ fn decide(claims: &[Claim<'_>], confidence: f64) -> Vec<Finding> {
             kind: Kind::Limit,
             defense: claim.defense.to_owned(),
             adversary: adversary.map(str::to_owned),
-            metric: claim.metric,
+            metric: claim.metric.clone(),
             limit: claim.limit,
             value: evidence.value,
             lower,
@@ -152,7 +159,7 @@ fn decide(claims: &[Claim<'_>], confidence: f64) -> Vec<Finding> {
     claims.iter().enumerate().map(finding).collect()
 }
 
-/// The adversary who speaks most against the limit; among equals the one with the highest score.
+/// The adversary that speaks most against the limit; among equals the one with the highest score.
 fn worst(claim: &Claim<'_>, tests: &[PValues]) -> usize {
     let against = |at: usize| tests[at].below - tests[at].above;
     let order = |&a: &usize, &b: &usize| {
@@ -181,10 +188,11 @@ fn levels(p_values: &[f64], wrong: f64) -> Vec<f64> {
 fn canaries(report: &Report, budget: &Budget, seed: u64) -> Result<Vec<Finding>, Error> {
     let wrong = 1.0 - budget.confidence;
     let texts = &report.undefended.texts;
-    let finding = |&(metric, limit): &(Metric, f64)| {
+    let finding = |(name, limit): &(String, f64)| {
+        let (metric, limit) = (by_limit(&report.metrics, name)?, *limit);
         let evidence = of_texts(texts, metric, seed);
         if evidence.n == 0 {
-            return Err(Error::Setting(format!("the canary is of `{metric}`, which was not measured")));
+            return Err(Error::Setting(format!("the canary is of `{name}`, which was not measured")));
         }
         let (lower, upper) = evidence.bounds(wrong, wrong);
         let reached = evidence.p_values(limit).above <= wrong;
@@ -193,7 +201,7 @@ fn canaries(report: &Report, budget: &Budget, seed: u64) -> Result<Vec<Finding>,
             kind: Kind::Canary,
             defense: "none".into(),
             adversary: None,
-            metric,
+            metric: metric.clone(),
             limit,
             value: evidence.value,
             lower,
@@ -255,8 +263,8 @@ fn regressions(
         Finding {
             kind: Kind::Regression,
             defense: change.row.defense.clone(),
-            adversary: name(change.row, change.metric).map(str::to_owned),
-            metric: change.metric,
+            adversary: adversary(change.row, change.metric).map(str::to_owned),
+            metric: change.metric.clone(),
             limit: change.tolerance,
             value: evidence[at].value,
             lower,

@@ -21,10 +21,10 @@ const MOST: f64 = 1e7;
 pub(super) struct Evidence {
     pub(super) value: f64,
     pub(super) n: usize,
-    kind: Kind,
+    sample: Sample,
 }
 
-enum Kind {
+enum Sample {
     /// A yes or no of each text: Clopper and Pearson.
     Share { successes: usize },
     /// A ratio of means whose parts cannot leave their range. Draws of its bounds, ascending.
@@ -40,7 +40,7 @@ impl Evidence {
     /// The share of `hits` that are true.
     pub(super) fn share(hits: &[bool]) -> Self {
         let (successes, n) = (hits.iter().filter(|hit| **hit).count(), hits.len());
-        Self { value: successes as f64 / n.max(1) as f64, n, kind: Kind::Share { successes } }
+        Self { value: successes as f64 / n.max(1) as f64, n, sample: Sample::Share { successes } }
     }
 
     /// The mean of scores between `least` and `most`.
@@ -68,26 +68,26 @@ impl Evidence {
             ends
         };
         let (lower, upper) = (sorted(|draw| draw.0), sorted(|draw| draw.1));
-        Self { value, n, kind: Kind::Bounded { terms, range, lower, upper } }
+        Self { value, n, sample: Sample::Bounded { terms, range, lower, upper } }
     }
 
     /// The mean of differences, pair by pair.
     pub(super) fn paired(differences: Vec<f64>, seed: u64) -> Self {
         let n = differences.len();
         let value = differences.iter().sum::<f64>() / n.max(1) as f64;
-        Self { value, n, kind: Kind::Paired { differences, seed } }
+        Self { value, n, sample: Sample::Paired { differences, seed } }
     }
 
     /// How well it fits that the truth is not below the limit, and that it is not above.
     pub(super) fn p_values(&self, limit: f64) -> PValues {
-        match &self.kind {
-            Kind::Share { successes } => proportion_p_values(*successes, self.n, limit),
-            Kind::Bounded { lower, upper, .. } => PValues {
+        match &self.sample {
+            Sample::Share { successes } => proportion_p_values(*successes, self.n, limit),
+            Sample::Bounded { lower, upper, .. } => PValues {
                 below: p_value(DRAWS - upper.partition_point(|&bound| bound < limit)),
                 above: p_value(lower.partition_point(|&bound| bound <= limit)),
             },
-            Kind::Paired { .. } if self.n < LEAST_PAIRS => PValues { below: 1.0, above: 1.0 },
-            Kind::Paired { differences, seed } => {
+            Sample::Paired { .. } if self.n < LEAST_PAIRS => PValues { below: 1.0, above: 1.0 },
+            Sample::Paired { differences, seed } => {
                 mean_p_values(differences, limit, *seed).unwrap_or(PValues { below: 1.0, above: 1.0 })
             }
         }
@@ -95,19 +95,19 @@ impl Evidence {
 
     /// Whether these are differences, and fewer than prove anything.
     pub(super) fn is_too_few(&self) -> bool {
-        matches!(self.kind, Kind::Paired { .. }) && self.n < LEAST_PAIRS
+        matches!(self.sample, Sample::Paired { .. }) && self.n < LEAST_PAIRS
     }
 
     /// One-sided bounds that are wrong at most as often as each is allowed to be.
     pub(super) fn bounds(&self, wrong_lower: f64, wrong_upper: f64) -> (f64, f64) {
         let of = |bounds: &dyn Fn(f64) -> (f64, f64)| (bounds(wrong_lower).0, bounds(wrong_upper).1);
-        match &self.kind {
-            Kind::Share { successes } => of(&|wrong| proportion_bounds(*successes, self.n, 1.0 - wrong)),
-            Kind::Bounded { range, lower, upper, .. } => of(&|wrong| match left_out(wrong) {
+        match &self.sample {
+            Sample::Share { successes } => of(&|wrong| proportion_bounds(*successes, self.n, 1.0 - wrong)),
+            Sample::Bounded { range, lower, upper, .. } => of(&|wrong| match left_out(wrong) {
                 Some(out) => (lower[out], upper[DRAWS - 1 - out]),
                 None => (range.0.0, range.1.0),
             }),
-            Kind::Paired { differences, seed } => {
+            Sample::Paired { differences, seed } => {
                 of(&|wrong| mean_bounds(differences, 1.0 - wrong, *seed).unwrap_or((-1.0, 1.0)))
             }
         }
@@ -117,16 +117,16 @@ impl Evidence {
     /// may be wrong so often. `None` where no number would, or none that could be run.
     pub(super) fn needed(&self, limit: f64, wrong: f64) -> Option<usize> {
         let at = |terms: &[Term]| terms.iter().map(|term| term.0 - limit * term.1).collect::<Vec<_>>();
-        let (over, range) = match &self.kind {
-            Kind::Share { successes } => {
+        let (over, range) = match &self.sample {
+            Sample::Share { successes } => {
                 let over = (0..self.n).map(|text| f64::from(u8::from(text < *successes)) - limit);
                 (over.collect(), Some((-limit, 1.0 - limit)))
             }
-            Kind::Bounded { terms, range, .. } => {
+            Sample::Bounded { terms, range, .. } => {
                 let ends = at(&[range.0, range.1]);
                 (at(terms), Some((ends[0], ends[1])))
             }
-            Kind::Paired { differences, .. } => (differences.iter().map(|d| d - limit).collect(), None),
+            Sample::Paired { differences, .. } => (differences.iter().map(|d| d - limit).collect(), None),
         };
         let least = if range.is_none() { LEAST_PAIRS } else { 0 };
         deciding(&over, range, wrong).map(|enough| enough.max(least))

@@ -2,15 +2,13 @@
 
 mod check;
 mod evidence;
-mod metric;
 mod verdict;
 
 use super::baseline::Baseline;
+use super::metrics::{self, Metric, STRENGTH, built_in};
 use super::report::Report;
 use crate::Error;
 
-pub use metric::Metric;
-pub(super) use metric::score_of_text;
 pub use verdict::{Finding, Kind, Outcome, Verdict};
 
 /// How sure a decision is where nothing else is said.
@@ -22,12 +20,12 @@ pub const CONFIDENCE: f64 = 0.95;
 pub const CANARY_BLEU: f64 = 50.0;
 
 /// By how much a score may be worse than the baseline's where nothing else is said.
-pub const TOLERANCES: [(Metric, f64); 3] =
-    [(Metric::Bleu, 1.0), (Metric::Leak, 0.01), (Metric::NdcgDrop, 0.01)];
+pub const TOLERANCES: [(&str, f64); 3] = [("bleu", 1.0), ("leak", 0.01), ("ndcg_drop", 0.01)];
 
 /// What may leak at most, and what retrieval may lose.
 ///
-/// Limits hold for every stack and its worst adversary. They are decided on one-sided bounds, not on what
+/// A limit is on a metric by its name, as in `exact_match`, or on what retrieval loses, as in `ndcg_drop`; see
+/// [`Metric::limited_as`]. Limits hold for every stack and its worst adversary. They are decided on one-sided bounds, not on what
 /// the sample happens to show: a limit is kept when the upper bound lies below it, broken when the lower
 /// bound lies above it, and else the sample is too small to say. See [`Report::check`].
 ///
@@ -47,11 +45,11 @@ pub const TOLERANCES: [(Metric, f64); 3] =
 /// ```
 #[derive(Debug, Clone)]
 pub struct Budget {
-    limits: Vec<(Metric, f64)>,
-    of_stacks: Vec<(String, Metric, f64)>,
+    limits: Vec<(String, f64)>,
+    of_stacks: Vec<(String, String, f64)>,
     /// Where it is empty, the default.
-    canary: Vec<(Metric, f64)>,
-    tolerances: Vec<(Metric, f64)>,
+    canary: Vec<(String, f64)>,
+    tolerances: Vec<(String, f64)>,
     confidence: f64,
     baseline: Option<Baseline>,
 }
@@ -63,7 +61,7 @@ impl Budget {
             limits: Vec::new(),
             of_stacks: Vec::new(),
             canary: Vec::new(),
-            tolerances: TOLERANCES.to_vec(),
+            tolerances: TOLERANCES.map(|(metric, tolerance)| (metric.to_owned(), tolerance)).to_vec(),
             confidence: CONFIDENCE,
             baseline: None,
         }
@@ -71,54 +69,54 @@ impl Budget {
 
     /// At most this share of texts comes back whole, 0 to 1.
     pub fn exact_match(self, limit: f64) -> Self {
-        self.limit(Metric::ExactMatch, limit)
+        self.limit("exact_match", limit)
     }
 
     /// At most this BLEU, 0 to 100.
     pub fn bleu(self, limit: f64) -> Self {
-        self.limit(Metric::Bleu, limit)
+        self.limit("bleu", limit)
     }
 
     /// At most this F1 over word sets, 0 to 1.
     pub fn token_f1(self, limit: f64) -> Self {
-        self.limit(Metric::TokenF1, limit)
+        self.limit("token_f1", limit)
     }
 
     /// At most this ROUGE-L, 0 to 1.
     pub fn rouge_l(self, limit: f64) -> Self {
-        self.limit(Metric::RougeL, limit)
+        self.limit("rouge_l", limit)
     }
 
     /// At most this share of labelled names, dates, amounts … comes back, 0 to 1.
     pub fn entity_recall(self, limit: f64) -> Self {
-        self.limit(Metric::EntityRecall, limit)
+        self.limit("entity_recall", limit)
     }
 
     /// At most this leak, where 1 is as much as without a defense.
     pub fn leak(self, limit: f64) -> Self {
-        self.limit(Metric::Leak, limit)
+        self.limit("leak", limit)
     }
 
     /// nDCG@10 falls by at most this much below that of the undefended vectors.
     pub fn ndcg_drop(self, limit: f64) -> Self {
-        self.limit(Metric::NdcgDrop, limit)
+        self.limit("ndcg_drop", limit)
     }
 
     /// Recall@10 falls by at most this much below that of the undefended vectors.
     pub fn recall_drop(self, limit: f64) -> Self {
-        self.limit(Metric::RecallDrop, limit)
+        self.limit("recall_drop", limit)
     }
 
     /// A limit on any metric, for every stack. The last one given counts.
-    pub fn limit(mut self, metric: Metric, limit: f64) -> Self {
+    pub fn limit(mut self, metric: &str, limit: f64) -> Self {
         set(&mut self.limits, metric, limit);
         self
     }
 
     /// A limit for one stack, named as the report's rows name it, instead of the one for every stack.
-    pub fn limit_of(mut self, stack: &str, metric: Metric, limit: f64) -> Self {
-        self.of_stacks.retain(|(name, other, _)| (name.as_str(), *other) != (stack, metric));
-        self.of_stacks.push((stack.to_owned(), metric, limit));
+    pub fn limit_of(mut self, stack: &str, metric: &str, limit: f64) -> Self {
+        self.of_stacks.retain(|(name, other, _)| (name.as_str(), other.as_str()) != (stack, metric));
+        self.of_stacks.push((stack.to_owned(), metric.to_owned(), limit));
         self
     }
 
@@ -126,8 +124,8 @@ impl Budget {
     /// damaged or does not fit, its failing under a defense says nothing, and nothing passes. Default: a
     /// BLEU of [`CANARY_BLEU`]. Given several times, all count; the first replaces the default.
     ///
-    /// It takes scores of attacks other than `leak`, which is 1 without a defense whatever the attack.
-    pub fn canary(mut self, metric: Metric, at_least: f64) -> Self {
+    /// It takes the metrics that are computed text by text: `leak` is 1 without a defense, whatever the attack.
+    pub fn canary(mut self, metric: &str, at_least: f64) -> Self {
         set(&mut self.canary, metric, at_least);
         self
     }
@@ -144,12 +142,13 @@ impl Budget {
 
     /// By how much a score may be worse than the baseline's, in the metric's own unit. Default:
     /// [`TOLERANCES`]; metrics that are not there are compared once they have a tolerance.
-    pub fn tolerance(mut self, metric: Metric, tolerance: f64) -> Self {
+    pub fn tolerance(mut self, metric: &str, tolerance: f64) -> Self {
         set(&mut self.tolerances, metric, tolerance);
         self
     }
 
-    /// Refuses limits that no report can be held against, without one.
+    /// Refuses limits that no report keeps or breaks, before there is a report. It knows the built-in metrics;
+    /// [`Report::check`] refuses names that the report does not have.
     ///
     /// # Errors
     /// Where nothing is limited, or a number is outside its metric's range.
@@ -160,40 +159,51 @@ impl Budget {
         if self.confidence.is_nan() || self.confidence <= 0.5 || self.confidence >= 1.0 {
             return Err(Error::Setting("a confidence lies above 0.5 and below 1; 0.95 is usual".into()));
         }
-        let of_stacks = self.of_stacks.iter().map(|(_, metric, limit)| (*metric, *limit));
-        for (metric, limit) in self.limits.iter().chain(&self.canary).copied().chain(of_stacks) {
-            metric.check(limit)?;
+        if let Some((metric, _)) =
+            self.tolerances.iter().find(|(_, tolerance)| !(0.0..=100.0).contains(tolerance))
+        {
+            return Err(Error::Setting(format!("the tolerance of `{metric}` must be 0 or more")));
         }
-        for (metric, _) in &self.canary {
-            if metric.is_retrieval() || *metric == Metric::Leak {
+        self.check_limits(built_in())
+    }
+
+    /// Refuses limits outside the range of a metric, and metrics that are no canary. Leaves out unknown ones.
+    fn check_limits(&self, metrics: &[Metric]) -> Result<(), Error> {
+        let known = |name: &str| metrics::by_limit(metrics, name).ok();
+        let of_stacks = self.of_stacks.iter().map(|(_, name, limit)| (name, limit));
+        let limits = self.limits.iter().chain(&self.canary).map(|(name, limit)| (name, limit));
+        for (name, limit) in limits.chain(of_stacks) {
+            if let Some((least, most)) = known(name).map(Metric::limits)
+                && !(least..=most).contains(limit)
+            {
                 return Err(Error::Setting(format!(
-                    "`{metric}` is no canary: it says nothing of the undefended attack; bleu or exact_match does"
+                    "`{name}` lies between {least} and {most}; {limit} cannot be its limit"
                 )));
             }
         }
-        match self.tolerances.iter().find(|(_, tolerance)| !(0.0..=100.0).contains(tolerance)) {
-            Some((metric, _)) => {
-                Err(Error::Setting(format!("the tolerance of `{metric}` must be 0 or more")))
-            }
+        match self.canary.iter().find(|(name, _)| known(name).is_some_and(|metric| !metric.is_of_texts())) {
+            Some((name, _)) => Err(Error::Setting(format!(
+                "`{name}` is no canary: it says nothing of the undefended attack; bleu or exact_match does"
+            ))),
             None => Ok(()),
         }
     }
 
-    /// The metrics that have a limit anywhere.
-    pub fn limited(&self) -> impl Iterator<Item = Metric> {
-        let of_stacks = self.of_stacks.iter().map(|(_, metric, _)| *metric);
-        self.limits.iter().map(|(metric, _)| *metric).chain(of_stacks)
+    /// The names of the metrics that have a limit anywhere, as budget files write them.
+    pub fn limited(&self) -> impl Iterator<Item = &str> {
+        let of_stacks = self.of_stacks.iter().map(|(_, name, _)| name.as_str());
+        self.limits.iter().map(|(name, _)| name.as_str()).chain(of_stacks)
     }
 
-    fn canaries(&self) -> Vec<(Metric, f64)> {
-        if self.canary.is_empty() { vec![(Metric::Bleu, CANARY_BLEU)] } else { self.canary.clone() }
+    fn canaries(&self) -> Vec<(String, f64)> {
+        if self.canary.is_empty() { vec![(STRENGTH.to_owned(), CANARY_BLEU)] } else { self.canary.clone() }
     }
 
     /// The limits that a stack has: its own before those for every stack.
-    fn limits_of(&self, stack: &str) -> Vec<(Metric, f64)> {
+    fn limits_of(&self, stack: &str) -> Vec<(String, f64)> {
         let mut limits = self.limits.clone();
         for (_, metric, limit) in self.of_stacks.iter().filter(|(name, ..)| name == stack) {
-            set(&mut limits, *metric, *limit);
+            set(&mut limits, metric, *limit);
         }
         limits
     }
@@ -205,10 +215,10 @@ impl Default for Budget {
     }
 }
 
-fn set(list: &mut Vec<(Metric, f64)>, metric: Metric, value: f64) {
-    match list.iter_mut().find(|(other, _)| *other == metric) {
+fn set(list: &mut Vec<(String, f64)>, metric: &str, value: f64) {
+    match list.iter_mut().find(|(other, _)| other == metric) {
         Some(entry) => entry.1 = value,
-        None => list.push((metric, value)),
+        None => list.push((metric.to_owned(), value)),
     }
 }
 
@@ -227,7 +237,7 @@ impl Report {
     ///
     /// # Errors
     /// Where nothing is limited, a number is out of range, a limit is on what was not measured or on a
-    /// stack that is not there, or the baseline was made with other settings.
+    /// stack that is not there, the report has no scores text by text, or the baseline was made with other settings.
     pub fn check(&self, budget: &Budget) -> Result<Verdict, Error> {
         check::check(self, budget)
     }

@@ -1,8 +1,8 @@
 use std::fmt;
 
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 
-use super::Metric;
+use super::super::metrics::Metric;
 
 /// Whether something holds, as far as the sample can tell.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
@@ -19,6 +19,7 @@ pub enum Outcome {
 /// What a finding is about.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
 #[serde(rename_all = "lowercase")]
+#[non_exhaustive]
 pub enum Kind {
     /// The strength of the undefended attack: the score must not be below `limit`.
     Canary,
@@ -37,9 +38,10 @@ pub struct Finding {
     pub kind: Kind,
     /// The stack, as the report's rows name it; `none` for the canary.
     pub defense: String,
-    /// The adversary who did best, the worst for the defense. `None` for retrieval.
+    /// The adversary that did best, the worst for the defense. `None` for retrieval.
     pub adversary: Option<String>,
-    /// What is limited.
+    /// What is limited; of retrieval, how much of it is lost. In JSON its name in budget files, as in `ndcg_drop`.
+    #[serde(serialize_with = "limit_name")]
     pub metric: Metric,
     /// The limit.
     pub limit: f64,
@@ -57,6 +59,10 @@ pub struct Finding {
     /// Where it is inconclusive: about how many texts or queries would decide, if more of them were like
     /// these. `None` where no number would.
     pub needed: Option<usize>,
+}
+
+fn limit_name<S: Serializer>(metric: &Metric, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_str(metric.limit_name())
 }
 
 /// Whether a report keeps a budget, and why.
@@ -109,9 +115,9 @@ impl fmt::Display for Outcome {
 /// In words, with numbers and settings and no text.
 impl fmt::Display for Finding {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { defense, metric, limit, lower, upper, n, .. } = self;
-        let unit = metric.unit();
-        let decimals = if *metric == Metric::Bleu { 1 } else { 3 };
+        let Self { defense, limit, lower, upper, n, .. } = self;
+        let (metric, unit, decimals) =
+            (self.metric.limit_name(), self.metric.unit(), self.metric.fine_digits());
         match self.kind {
             Kind::Canary => write!(f, "the undefended attack: {metric}")?,
             Kind::Limit => write!(f, "{defense}{}: {metric}", self.by())?,

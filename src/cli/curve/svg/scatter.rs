@@ -1,10 +1,11 @@
 //! What each adversary recovers, across, against what is left of retrieval, upright.
 
 use embosk::evaluate::Row;
+use embosk::evaluate::metrics::Scores;
 use embosk::evaluate::statistics::Score;
 
 use super::super::super::table;
-use super::super::points::{Curve, Line, Measured};
+use super::super::points::{Curve, Line, Measured, RETRIEVAL};
 use super::frame::{Frame, Scale, number};
 use super::mark::{self, Mark, Words};
 use super::{Figure, Size, at, legend};
@@ -32,7 +33,7 @@ pub(super) fn figure(curve: &Curve<'_>, size: Size) -> Option<Figure> {
 fn frame(curve: &Curve<'_>, size: Size, legend: f64) -> Option<Frame> {
     let rows = || curve.stacks.iter().flat_map(|stack| &stack.rows);
     let recovered = || rows().filter_map(|row| curve.recovered(row));
-    let ndcg = rows().filter_map(|row| row.retrieval.ndcg_at_10).map(|score| score.high).reduce(f64::max)?;
+    let ndcg = rows().filter_map(|row| row.score(RETRIEVAL)).map(|score| score.high).reduce(f64::max)?;
     let low = recovered().map(|score| score.low).fold(0.0, f64::min);
     let high = recovered().map(|score| score.high).fold(1.0, f64::max);
     let (left, right, height) = if size.is_narrow() { (34.0, 8.0, 320.0) } else { (46.0, 64.0, 470.0) };
@@ -48,12 +49,12 @@ fn frame(curve: &Curve<'_>, size: Size, legend: f64) -> Option<Frame> {
 
 /// What the undefended attack reaches, what chance gives, and retrieval without a defense.
 fn references(curve: &Curve<'_>, frame: &Frame, undefended: Score, size: Size) -> String {
-    let bleu = |scores: Option<embosk::evaluate::AttackScores>| scores.and_then(|scores| scores.bleu);
+    let bleu = |scores: &Option<Scores>| scores.as_ref().and_then(|scores| scores.score("bleu"));
     let (floor, ceiling) = if curve.report.conclusive {
         (Some(0.0), Some(1.0))
     } else {
         let share = |score: Option<Score>| score.map(|score| score.value / 100.0);
-        (share(bleu(curve.report.floor)), share(bleu(curve.report.ceiling)))
+        (share(bleu(&curve.report.floor)), share(bleu(&curve.report.ceiling)))
     };
     let mut text = "<g class=\"references\">\n".to_owned();
     if let Some(floor) = floor {
@@ -85,7 +86,7 @@ fn shares(frame: &Frame, undefended: f64, size: Size) -> String {
 }
 
 fn place(curve: &Curve<'_>, frame: &Frame, row: &Row) -> Option<(f64, f64)> {
-    Some((frame.x(curve.recovered(row)?.value), frame.y(row.retrieval.ndcg_at_10?.value)))
+    Some((frame.x(curve.recovered(row)?.value), frame.y(row.score(RETRIEVAL)?.value)))
 }
 
 /// The worst adversaries' marks are drawn last, above the others.
@@ -98,7 +99,7 @@ fn marks(curve: &Curve<'_>, frame: &Frame) -> Vec<Mark> {
 
 fn one(curve: &Curve<'_>, frame: &Frame, stack: &Measured<'_>, row: &Row) -> Option<Mark> {
     let (x, y) = place(curve, frame, row)?;
-    let (recovered, ndcg) = (curve.recovered(row)?, row.retrieval.ndcg_at_10?);
+    let (recovered, ndcg) = (curve.recovered(row)?, row.score(RETRIEVAL)?);
     let full = stack.worst.adversary == row.adversary;
     Some(Mark {
         x,
@@ -112,7 +113,7 @@ fn one(curve: &Curve<'_>, frame: &Frame, stack: &Measured<'_>, row: &Row) -> Opt
 }
 
 pub(super) fn title(curve: &Curve<'_>, row: &Row) -> String {
-    let ndcg = table::long(row.retrieval.ndcg_at_10, 3);
+    let ndcg = table::long(row.score(RETRIEVAL), 3);
     let kept = curve.kept(row).map_or_else(String::new, |kept| format!(", {:.0} % kept", 100.0 * kept.value));
     if !curve.is_attacked() {
         return format!("{}: nDCG@10 {ndcg}{kept}", row.defense);

@@ -1,0 +1,14 @@
+use super::{Metric, Shown, Unit};
+
+/// Its name, under which the evaluation hands it in.
+pub(in crate::evaluate) const LINKAGE: &str = "linkage_recall_at_1";
+
+/// The share of documents whose vectors under two keys are told to belong together, by norm and
+/// neighbourhood; chance is one in as many documents. `None` for a defense without a key.
+pub(super) fn metric() -> Metric {
+    Metric::given(LINKAGE, Unit::Documents)
+        .heading("linkage")
+        .digits(3)
+        .shown(Shown::Files)
+        .signature("two-keys|documents:first-1000|aligned-by:first-10000")
+}

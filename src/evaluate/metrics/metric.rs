@@ -1,0 +1,336 @@
+use std::fmt;
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+use super::kinds::{Basis, Direction, Interval, Shown, Unit};
+use super::pair::TextPair;
+use crate::evaluate::retrieval::Graded;
+use crate::evaluate::statistics::{Score, mean, proportion};
+
+/// How many documents of a ranking a metric of retrieval sees unless it says otherwise.
+const DEPTH: usize = 10;
+
+/// One metric: what it is called, how it is printed and computed, and what a budget may limit.
+///
+/// More of a metric of texts must be worse for privacy: return a similarity, not a distance. More of a metric of
+/// retrieval must be better for its users. A score that is not finite counts as none.
+///
+/// ```
+/// use embosk::evaluate::metrics::{Metric, TextPair};
+///
+/// let words = |text: &str| text.split_whitespace().count() as f64;
+/// let length_ratio = Metric::mean("length_ratio", move |pair| {
+///     Some((words(pair.output) / words(pair.truth)).min(1.0))
+/// });
+/// assert_eq!(length_ratio.of_pair(&TextPair::new("Ann lives in Rome", "Ann lives")), Some(0.5));
+/// ```
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct Metric {
+    /// As reports and files name it.
+    pub name: String,
+    /// The heading of its column.
+    pub heading: String,
+    /// What it is called where there is room.
+    pub title: String,
+    /// How many decimals a table shows.
+    pub digits: usize,
+    /// The least and the most that one text or query can score.
+    pub range: (f64, f64),
+    /// The name under which a budget limits it. `None` where no budget may.
+    pub limited_as: Option<String>,
+    /// What a corpus must have for it to be measured.
+    pub needs: Option<String>,
+    /// The rules that the score depends on.
+    pub signature: Option<String>,
+    /// Where it is shown.
+    pub shown: Shown,
+    /// The metric whose column stands before its own.
+    pub column_after: Option<String>,
+    /// Whether it is no score of the undefended attack, so that ceiling and floor are without it.
+    #[serde(rename = "rows_only")]
+    pub(super) is_of_rows_only: bool,
+    pub(in crate::evaluate) basis: Basis,
+    #[serde(skip)]
+    compute: Compute,
+}
+
+/// Declares a metric.
+impl Metric {
+    /// The share of attacked texts for which `holds`, with the interval of Clopper and Pearson. A text for which
+    /// it returns `None` does not count.
+    pub fn share(name: &str, holds: impl Fn(&TextPair<'_>) -> Option<bool> + Send + Sync + 'static) -> Self {
+        let score = move |pair: &TextPair<'_>| holds(pair).map(|holds| f64::from(u8::from(holds)));
+        Self { compute: Compute::Text(Arc::new(score)), ..Self::new(name, Basis::Share) }
+    }
+
+    /// The mean of `score` over the attacked texts, with a bootstrap interval. A text for which it returns `None`
+    /// does not count. Scores lie between 0 and 1, or in [`Metric::range`].
+    pub fn mean(name: &str, score: impl Fn(&TextPair<'_>) -> Option<f64> + Send + Sync + 'static) -> Self {
+        Self { compute: Compute::Text(Arc::new(score)), ..Self::new(name, Basis::Mean) }
+    }
+
+    /// The mean of `score` over the judged queries, with a bootstrap interval. A query for which it returns `None`
+    /// does not count. Scores lie between 0 and 1, or in [`Metric::range`].
+    pub fn retrieval(name: &str, score: impl Fn(&Graded<'_>) -> Option<f64> + Send + Sync + 'static) -> Self {
+        let limit = format!("{name}_drop");
+        Self {
+            compute: Compute::Query(Arc::new(score)),
+            ..Self::new(name, Basis::Retrieval { depth: DEPTH })
+        }
+        .digits(3)
+        .limited_as(&limit)
+    }
+
+    /// What chance gives: the metric of texts called `base`, of a row's outputs that are held against other texts.
+    pub fn floor_of(name: &str, base: &str) -> Self {
+        Self::new(name, Basis::FloorOf(base.to_owned()))
+            .signature("row's-outputs~next-sample")
+            .not_limited()
+            .shown(Shown::Files)
+    }
+
+    /// `(score − floor) / (ceiling − floor)` of the metric of texts called `base`: 1 is as much as without a
+    /// defense, 0 is what chance gives. Neither the value nor the interval is held within 0 and 1.
+    pub fn leak_of(name: &str, base: &str) -> Self {
+        Self::new(name, Basis::LeakOf(base.to_owned()))
+            .signature(&format!("({base}-floor)/(ceiling-floor)"))
+            .shown(Shown::Line)
+    }
+
+    /// What the evaluation measures as a whole and hands in by this name.
+    pub(in crate::evaluate) fn given(name: &str, unit: Unit) -> Self {
+        Self::new(name, Basis::Given(unit)).not_limited()
+    }
+
+    fn new(name: &str, basis: Basis) -> Self {
+        Self {
+            name: name.to_owned(),
+            heading: name.to_owned(),
+            title: name.to_owned(),
+            digits: 2,
+            range: (0.0, 1.0),
+            basis,
+            limited_as: Some(name.to_owned()),
+            needs: None,
+            signature: None,
+            shown: Shown::Page,
+            column_after: None,
+            is_of_rows_only: false,
+            compute: Compute::Nothing,
+        }
+    }
+
+    /// The heading of its column, and its title unless [`Metric::title`] gives another. Default: the name.
+    pub fn heading(self, heading: &str) -> Self {
+        Self { heading: heading.to_owned(), ..self }.title(heading)
+    }
+
+    /// What it is called where there is room, after [`Metric::heading`].
+    pub fn title(self, title: &str) -> Self {
+        Self { title: title.to_owned(), ..self }
+    }
+
+    /// How many decimals a table shows. Default: 2, of retrieval 3.
+    pub fn digits(self, digits: usize) -> Self {
+        Self { digits, ..self }
+    }
+
+    /// The least and the most that one text or query can score. The bounds of a budget rely on it, so an
+    /// evaluation refuses scores outside. Default: 0 to 1.
+    pub fn range(self, least: f64, most: f64) -> Self {
+        Self { range: (least, most), ..self }
+    }
+
+    /// The name under which a budget limits it. Default: its own; of retrieval, whose losses are limited, its own
+    /// and `_drop`.
+    pub fn limited_as(self, name: &str) -> Self {
+        Self { limited_as: Some(name.to_owned()), ..self }
+    }
+
+    /// No budget may limit it.
+    pub fn not_limited(self) -> Self {
+        Self { limited_as: None, ..self }
+    }
+
+    /// What a corpus must have for it to be measured, as in `labelled entities`.
+    pub fn needs(self, what: &str) -> Self {
+        Self { needs: Some(what.to_owned()), ..self }
+    }
+
+    /// The rules that the score depends on, for the signature of the report: it tells apart two metrics of
+    /// the same name. Default: none.
+    pub fn signature(self, rules: &str) -> Self {
+        Self { signature: Some(rules.to_owned()), ..self }
+    }
+
+    /// Where it is shown. Default: on pages and in tables.
+    pub fn shown(self, shown: Shown) -> Self {
+        Self { shown, ..self }
+    }
+
+    /// The metric whose column stands before its own. Default: the one that was declared before it.
+    pub fn column_after(self, name: &str) -> Self {
+        Self { column_after: Some(name.to_owned()), ..self }
+    }
+
+    /// How many documents of a ranking a metric of retrieval sees at least. Default: 10.
+    pub fn depth(self, depth: usize) -> Self {
+        match self.basis {
+            Basis::Retrieval { .. } => Self { basis: Basis::Retrieval { depth }, ..self },
+            _ => self,
+        }
+    }
+
+    /// It is not a score of the undefended attack, so that ceiling and floor are without it.
+    pub(super) fn of_rows_only(self) -> Self {
+        Self { is_of_rows_only: true, ..self }
+    }
+}
+
+/// Reads a declaration.
+impl Metric {
+    /// How many decimals are shown where a decision hangs on the number.
+    pub fn fine_digits(&self) -> usize {
+        if self.range.1 - self.range.0 >= 10.0 { 1 } else { 3 }
+    }
+
+    /// What it is counted over.
+    pub fn unit(&self) -> Unit {
+        match &self.basis {
+            Basis::Retrieval { .. } => Unit::Queries,
+            Basis::Given(unit) => *unit,
+            _ => Unit::Texts,
+        }
+    }
+
+    /// Whom more of it serves.
+    pub fn direction(&self) -> Direction {
+        if self.is_retrieval() { Direction::MoreServes } else { Direction::MoreLeaks }
+    }
+
+    /// How its interval is computed.
+    pub fn interval(&self) -> Interval {
+        match self.basis {
+            Basis::Share => Interval::ClopperPearson,
+            Basis::LeakOf(_) => Interval::BootstrapRatio,
+            Basis::Given(_) => Interval::Given,
+            _ => Interval::BootstrapMean,
+        }
+    }
+
+    /// Whether it is of retrieval, whoever attacks.
+    pub fn is_retrieval(&self) -> bool {
+        self.unit() == Unit::Queries
+    }
+
+    /// Whether it is computed text by text.
+    pub fn is_of_texts(&self) -> bool {
+        matches!(self.basis, Basis::Share | Basis::Mean)
+    }
+
+    /// The metric that it is the leak of.
+    pub fn leaking(&self) -> Option<&str> {
+        match &self.basis {
+            Basis::LeakOf(base) => Some(base),
+            _ => None,
+        }
+    }
+
+    /// What budgets and their findings call it: the name under which it is limited, or its own.
+    pub fn limit_name(&self) -> &str {
+        self.limited_as.as_deref().unwrap_or(&self.name)
+    }
+
+    /// Whether it is shown there.
+    pub fn is_shown(&self, place: Shown) -> bool {
+        self.shown <= place
+    }
+
+    /// The least and the most that a budget can limit it to.
+    pub(in crate::evaluate) fn limits(&self) -> (f64, f64) {
+        let (least, most) = self.range;
+        match self.direction() {
+            Direction::MoreLeaks => self.range,
+            Direction::MoreServes => (least - most, most - least),
+        }
+    }
+
+    /// Whether a score lies in its range, but for rounding.
+    pub(super) fn allows(&self, score: f64) -> bool {
+        let (least, most) = self.range;
+        let rounding = 1e-6 * (most - least);
+        (least - rounding..=most + rounding).contains(&score)
+    }
+}
+
+/// Computes scores.
+impl Metric {
+    /// The score of one text. `None` where it has none, and for a metric that is not of texts or was read from a
+    /// report.
+    pub fn of_pair(&self, pair: &TextPair<'_>) -> Option<f64> {
+        match &self.compute {
+            Compute::Text(score) => score(pair).filter(|score| score.is_finite()),
+            _ => None,
+        }
+    }
+
+    /// The score of one query. `None` where it has none, and for a metric that is not of retrieval or was read from
+    /// a report.
+    pub fn of_query(&self, found: &Graded<'_>) -> Option<f64> {
+        match &self.compute {
+            Compute::Query(score) => score(found).filter(|score| score.is_finite()),
+            _ => None,
+        }
+    }
+
+    /// The score over texts or queries, with its interval. `None` where none of them has one.
+    pub fn summary(&self, scores: &[Option<f64>], seed: u64) -> Option<Score> {
+        let scores: Vec<f64> = scores.iter().copied().flatten().collect();
+        match self.interval() {
+            _ if scores.is_empty() => None,
+            Interval::ClopperPearson => Some(proportion(hits(&scores), scores.len())),
+            Interval::BootstrapMean => mean(&scores, seed),
+            Interval::BootstrapRatio | Interval::Given => None,
+        }
+    }
+}
+
+/// How many of a share's scores are a yes.
+fn hits(scores: &[f64]) -> usize {
+    scores.iter().filter(|score| **score > 0.5).count()
+}
+
+impl fmt::Display for Metric {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.name)
+    }
+}
+
+/// How a score is computed.
+#[derive(Clone, Default)]
+enum Compute {
+    /// It is derived or given, or the declaration was read from a report.
+    #[default]
+    Nothing,
+    Text(Arc<dyn Fn(&TextPair<'_>) -> Option<f64> + Send + Sync>),
+    Query(Arc<dyn Fn(&Graded<'_>) -> Option<f64> + Send + Sync>),
+}
+
+/// Functions cannot be compared: metrics are equal where their declarations are.
+impl PartialEq for Compute {
+    fn eq(&self, _: &Self) -> bool {
+        true
+    }
+}
+
+impl fmt::Debug for Compute {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Nothing => "Nothing",
+            Self::Text(_) => "Text",
+            Self::Query(_) => "Query",
+        })
+    }
+}

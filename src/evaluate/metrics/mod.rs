@@ -1,0 +1,79 @@
+//! The metrics of an evaluation, in one table.
+//!
+//! A [`Metric`] is declared once: its name, how it is printed, how it is computed, its interval, and what a
+//! [`Budget`](super::Budget) may limit. Reports, tables, CSV and JSON files, the curve's `--find`, the gate
+//! and its baselines follow from the declaration.
+//!
+//! # Adding a metric to the project
+//!
+//! 1. Write a file in this folder with a function `metric()` that declares it.
+//! 2. Name the file in [`built_in`]'s table, at the place of its column.
+//!
+//! [`Evaluation::metric`](super::Evaluation::metric) adds a metric to one evaluation.
+
+mod bleu;
+mod columns;
+mod cosine;
+mod entity_recall;
+mod exact_match;
+mod kinds;
+mod leak;
+mod linkage;
+mod metric;
+mod pair;
+mod restored_cosine;
+mod retrieval;
+mod rouge_l;
+mod scores;
+mod summary;
+mod table;
+mod token_f1;
+
+use std::sync::LazyLock;
+
+pub use columns::Columns;
+pub use kinds::{Direction, Interval, Shown, Unit};
+pub use metric::Metric;
+pub use pair::TextPair;
+pub use scores::Scores;
+pub use table::{by_limit, in_column_order};
+
+pub(super) use bleu::STRENGTH;
+pub(super) use kinds::Basis;
+pub(super) use leak::{gap, over_floor};
+pub(super) use linkage::LINKAGE;
+pub(super) use summary::{
+    Measured, attack_scores, bases, losses, measure_queries, measure_texts, search_depth, shares, signatures,
+};
+pub(super) use table::{check, find};
+
+/// The table. Reports write the scores in this order.
+static BUILT_IN: LazyLock<Vec<Metric>> = LazyLock::new(|| {
+    vec![
+        exact_match::metric(),
+        bleu::metric(),
+        token_f1::metric(),
+        rouge_l::metric(),
+        entity_recall::metric(),
+        cosine::metric(),
+        Metric::floor_of("floor", "bleu").digits(1),
+        Metric::leak_of("leak", "bleu"),
+        retrieval::ndcg(),
+        retrieval::recall(),
+        retrieval::mrr(),
+        linkage::metric(),
+        restored_cosine::metric(),
+    ]
+});
+
+/// The metrics that every evaluation measures.
+///
+/// ```
+/// use embosk::evaluate::metrics;
+///
+/// let names: Vec<&str> = metrics::built_in().iter().map(|metric| metric.name.as_str()).collect();
+/// assert!(names.starts_with(&["exact_match", "bleu"]) && names.contains(&"leak"));
+/// ```
+pub fn built_in() -> &'static [Metric] {
+    &BUILT_IN
+}

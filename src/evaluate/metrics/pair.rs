@@ -1,0 +1,60 @@
+use ndarray::ArrayView1;
+
+/// An attacked text and what came back of it, as a metric of texts sees them.
+///
+/// The evaluation gives everything that it has. Pairs from elsewhere, such as those of `embosk score`, have the
+/// two texts alone; a metric returns `None` where it lacks something.
+#[derive(Debug, Clone, Copy)]
+#[non_exhaustive]
+pub struct TextPair<'a> {
+    /// The text, as the embedder's normalizer leaves it.
+    pub truth: &'a str,
+    /// What the attack made of its vector, normalized in the same way.
+    pub output: &'a str,
+    /// The labelled names, dates, amounts … of the text.
+    pub entities: &'a [&'a str],
+    /// Those of the output. `None` where it is not labelled, as in an evaluation.
+    pub output_entities: Option<&'a [&'a str]>,
+    /// The clean vector of the text, `[dim]`.
+    pub truth_vector: Option<ArrayView1<'a, f32>>,
+    /// The clean vector of the output, `[dim]`.
+    pub output_vector: Option<ArrayView1<'a, f32>>,
+    /// What the adversary made of the text's protected vector before the attack proper, `[dim]`. `None` where the
+    /// output is held against another text than its own.
+    pub restored_vector: Option<ArrayView1<'a, f32>>,
+}
+
+impl<'a> TextPair<'a> {
+    /// A pair of texts without labels and vectors.
+    pub fn new(truth: &'a str, output: &'a str) -> Self {
+        Self {
+            truth,
+            output,
+            entities: &[],
+            output_entities: None,
+            truth_vector: None,
+            output_vector: None,
+            restored_vector: None,
+        }
+    }
+
+    /// Adds the labelled names, dates, amounts … of the text and, where they are known, of the output.
+    pub fn entities(self, entities: &'a [&'a str], output_entities: Option<&'a [&'a str]>) -> Self {
+        Self { entities, output_entities, ..self }
+    }
+
+    /// The cosine between the clean vectors of the text and the output.
+    pub fn output_cosine(&self) -> Option<f64> {
+        Some(cosine(self.truth_vector?, self.output_vector?))
+    }
+
+    /// The cosine between the clean vector of the text and the restored one.
+    pub fn restored_cosine(&self) -> Option<f64> {
+        Some(cosine(self.truth_vector?, self.restored_vector?))
+    }
+}
+
+fn cosine(a: ArrayView1<'_, f32>, b: ArrayView1<'_, f32>) -> f64 {
+    let norms = (a.dot(&a) * b.dot(&b)).sqrt();
+    if norms > 0.0 { f64::from(a.dot(&b) / norms) } else { 0.0 }
+}
