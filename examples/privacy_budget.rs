@@ -9,7 +9,8 @@ use std::sync::Arc;
 
 use embosk::attacks::vec2text::Vec2Text;
 use embosk::embedder::SentenceTransformer;
-use embosk::evaluate::{Adversary, Budget, Corpus, Evaluation, Metric, Verdict};
+use embosk::evaluate::adversaries::{Informed, Naive};
+use embosk::evaluate::{Budget, Corpus, Evaluation, Metric, Verdict};
 use embosk::{BoxError, Stack};
 
 fn main() -> Result<(), BoxError> {
@@ -28,9 +29,9 @@ fn verdict(stack: Stack) -> Result<Verdict, BoxError> {
         // the embedder drops case, so none can come back
         .normalizer(&embedder.normalizer_name(), move |text| normalizing.normalize(text))
         .attack(attack)
-        // those who know the defense, not the naive one alone
-        .adversary(Adversary::Naive)
-        .adversary(Adversary::Informed(2000))
+        // attackers who know the defense, not the naive one alone
+        .adversary(Naive)
+        .adversary(Informed(2000))
         .defense(stack)
         .samples(60)
         .run()?;

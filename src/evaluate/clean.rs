@@ -4,7 +4,6 @@ use std::collections::HashSet;
 
 use ndarray::{Array2, Axis};
 
-use super::adversary::Adversary;
 use super::oracle::{check_finite, embed_all};
 use super::records::{Split, generate};
 use super::{Corpus, Evaluation, Surrogate};
@@ -103,12 +102,11 @@ pub(super) enum OwnTexts {
 }
 
 impl OwnTexts {
-    /// As many as `adversaries` need: those that the evaluation was given, records where the corpus is
-    /// made of them, or else spare documents.
-    pub(super) fn gather<E>(evaluation: &Evaluation<E>, corpus: &Corpus, adversaries: &[Adversary]) -> Self {
+    /// Gathers up to `wanted` texts: those that the evaluation was given, records where the corpus is made of
+    /// them, or else spare documents.
+    pub(super) fn gather<E>(evaluation: &Evaluation<E>, corpus: &Corpus, wanted: usize) -> Self {
         let normalize = |text: &str| evaluation.normalizer.apply(text);
         let mut seen: HashSet<String> = corpus.texts().iter().map(|text| normalize(text)).collect();
-        let wanted = adversaries.iter().map(|adversary| adversary.own_texts_wanted()).max().unwrap_or(0);
         let mut take = |texts: &mut dyn Iterator<Item = String>| {
             Self::Texts(texts.filter(|text| seen.insert(normalize(text))).take(wanted).collect())
         };
