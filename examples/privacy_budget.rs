@@ -7,7 +7,8 @@
 
 use embosk::attacks::vec2text::Vec2Text;
 use embosk::embedder;
-use embosk::evaluate::{Adversary, Budget, Corpus, Evaluation, Verdict};
+use embosk::evaluate::adversaries::{Informed, Naive};
+use embosk::evaluate::{Budget, Corpus, Evaluation, Verdict};
 use embosk::{BoxError, Stack};
 
 fn main() -> Result<(), BoxError> {
@@ -22,9 +23,9 @@ fn verdict(stack: Stack) -> Result<Verdict, BoxError> {
     let report = Evaluation::new(embedder::reference()?)
         .corpus(Corpus::records(500, 0))
         .attack(attack)
-        // those who know the defense, not the naive one alone
-        .adversary(Adversary::Naive)
-        .adversary(Adversary::Informed(2000))
+        // attackers who know the defense, not the naive one alone
+        .adversary(Naive)
+        .adversary(Informed(2000))
         .defense(stack)
         .samples(60)
         .run()?;

@@ -14,7 +14,8 @@ use std::sync::{Arc, Mutex};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
-use embosk::evaluate::{Adversary, Corpus, Evaluation, Journal, Report, Row, Sweep, Undefended};
+use embosk::evaluate::adversaries::{Leaked, Naive};
+use embosk::evaluate::{Corpus, Evaluation, Journal, Report, Row, Sweep, Undefended};
 use embosk::{BoxError, Error, Key, Stack};
 use ndarray::Array2;
 use proptest::prelude::*;
@@ -227,8 +228,8 @@ fn evaluation(stacks: &[Stack], journal: Kept) -> Result<Report, Error> {
         .corpus(corpus)
         .attack(Lookup(texts))
         .samples(30)
-        .adversary(Adversary::Naive)
-        .adversary(Adversary::Leaked(100))
+        .adversary(Naive)
+        .adversary(Leaked(100))
         .journal(journal);
     for stack in stacks {
         evaluation = evaluation.defense(stack.clone());
@@ -282,7 +283,7 @@ fn examples_are_shown_where_they_are_asked_for() {
         let corpus = Corpus::records(100, 1);
         let attack = Lookup(corpus.texts().to_vec());
         let evaluation = Evaluation::new(words).corpus(corpus).attack(attack).samples(10).examples(examples);
-        evaluation.adversary(Adversary::Naive).run().unwrap()
+        evaluation.adversary(Naive).run().unwrap()
     };
     assert!(run(0).rows[0].examples.is_empty() && !run(0).to_json().unwrap().contains("examples"));
     let report = run(3);

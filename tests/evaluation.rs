@@ -12,10 +12,13 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use embosk::attacks::{self, Attack, Inversion, Ranking, Resources};
 use embosk::embedder::Normalizer;
+use embosk::evaluate::adversaries::{
+    self, Adversary, Averaging, Informed, Knowledge, Leaked, Naive, Needs, Restored, Retrained, Unpaired,
+};
 use embosk::evaluate::records::{Split, generate};
 use embosk::evaluate::retrieval::average_precision;
 use embosk::evaluate::statistics::proportion;
-use embosk::evaluate::{Adversary, Corpus, Evaluation, Metric, Report, Row, Undoing, training_imitation};
+use embosk::evaluate::{Corpus, Evaluation, Metric, Report, Row, training_imitation};
 use embosk::{BoxError, Defense, Embedder, GaussianNoise, Key, Quantization, Rng, Role, Rotation, Stack};
 use ndarray::{Array2, ArrayView2, Axis, concatenate};
 use serde_json::Value;
@@ -79,8 +82,8 @@ fn a_rotation_stops_the_naive_and_not_the_one_with_pairs() {
     let report = attacked(&corpus)
         .defense(Stack::new())
         .defense(rotation())
-        .adversary(Adversary::Naive)
-        .adversary(Adversary::Leaked(100))
+        .adversary(Naive)
+        .adversary(Leaked(100))
         .run()
         .unwrap();
     let report = json(&report);
@@ -114,7 +117,7 @@ fn pairs_of_his_own_fit_noise_and_no_key() {
     let report = attacked(&corpus)
         .defense("gaussian(sigma=0.1)".parse().unwrap())
         .defense(rotation())
-        .adversary(Adversary::Informed(500))
+        .adversary(Informed(500))
         .run()
         .unwrap();
     let report = json(&report);
@@ -138,8 +141,8 @@ fn averaging_undoes_fresh_noise_and_not_keyed_noise() {
         .defense(noise(false, 0.4))
         .defense(noise(true, 0.4))
         .defense(noise(false, 0.1))
-        .adversary(Adversary::Informed(1000))
-        .adversary(Adversary::Averaging { releases: 16, leaked: 0 })
+        .adversary(Informed(1000))
+        .adversary(Averaging::new(16))
         .run()
         .unwrap();
     let leak = |row: usize| report.rows[row].score("leak").unwrap().value;
@@ -160,9 +163,9 @@ fn behind_a_key_noise_is_worth_what_it_is_worth_without() {
     let report = attacked(&corpus)
         .defense(Stack::new().with(noise(0.3)))
         .defense(rotation().with(noise(0.3)))
-        .adversary(Adversary::Informed(1000))
-        .adversary(Adversary::Leaked(400))
-        .adversary(Adversary::Averaging { releases: 16, leaked: 400 })
+        .adversary(Informed(1000))
+        .adversary(Leaked(400))
+        .adversary(Averaging::new(16).leaked(400))
         .run()
         .unwrap();
     let leak = |row: usize| report.rows[row].score("leak").unwrap().value;
@@ -183,8 +186,8 @@ fn behind_a_key_averaged_vectors_are_laid_by_clouds() {
         .attacker_texts("own", own(1500))
         .defense(rotation().with(noise()))
         .defense(keyed)
-        .adversary(Adversary::Unpaired(1500))
-        .adversary(Adversary::Averaging { releases: 8, leaked: 0 })
+        .adversary(Unpaired(1500))
+        .adversary(Averaging::new(8))
         .run()
         .unwrap();
     let restored = |row: usize| report.rows[row].score("restored_cosine").unwrap().value;
@@ -216,9 +219,9 @@ fn noise_under_a_key_is_learnt_as_well_as_fresh_noise() {
         .samples(40)
         .defense(noise(false))
         .defense(noise(true))
-        .adversary(Adversary::Naive)
-        .adversary(Adversary::Informed(1000))
-        .adversary(Adversary::Leaked(200))
+        .adversary(Naive)
+        .adversary(Informed(1000))
+        .adversary(Leaked(200))
         .run()
         .unwrap();
     let restored: Vec<f64> =
@@ -238,9 +241,9 @@ fn leaked_pairs_tell_him_that_his_own_texts_are_of_another_kind() {
     let report = attacked(&corpus)
         .attacker_texts("rents", rents)
         .defense(Stack::new().with(GaussianNoise::new(0.05).unwrap()))
-        .adversary(Adversary::Naive)
-        .adversary(Adversary::Informed(200))
-        .adversary(Adversary::Leaked(40))
+        .adversary(Naive)
+        .adversary(Informed(200))
+        .adversary(Leaked(40))
         .run()
         .unwrap();
     let report = json(&report);
@@ -256,8 +259,8 @@ fn a_handful_of_own_texts_is_enough_to_try() {
     let report = attacked(&corpus)
         .attacker_texts("own", own(5))
         .defense(Stack::new().with(keyed))
-        .adversary(Adversary::Informed(5))
-        .adversary(Adversary::Averaging { releases: 2, leaked: 0 })
+        .adversary(Informed(5))
+        .adversary(Averaging::new(2))
         .run()
         .unwrap();
     let restored: Vec<f64> =
@@ -286,17 +289,16 @@ fn pairs_carry_the_attack_to_another_embedder() {
             .normalizer(Normalizer::lowercase())
             .samples(40)
     };
-    let report =
-        evaluation().adversary(Adversary::Leaked(4)).adversary(Adversary::Leaked(500)).run().unwrap();
+    let report = evaluation().adversary(Leaked(4)).adversary(Leaked(500)).run().unwrap();
     let leak = |row: usize| report.rows[row].score("leak").unwrap().value;
     assert!(leak(0) < 0.5 && leak(1) > 0.9, "{} {}", leak(0), leak(1));
     // the ceiling is what the best of them gets of undefended vectors, not the surrogate's own
     assert!((leak(1) - 1.0).abs() < 1e-9);
-    let short = evaluation().adversary(Adversary::Leaked(2)).run().unwrap();
+    let short = evaluation().adversary(Leaked(2)).run().unwrap();
     assert!(!short.conclusive && short.rows[0].score("leak").is_none(), "two pairs carry nothing over");
-    let message = evaluation().adversary(Adversary::Naive).run().unwrap_err().to_string();
+    let message = evaluation().adversary(Naive).run().unwrap_err().to_string();
     assert!(message.contains("the attack is on a surrogate's"), "{message}");
-    let of_equal_dimension = attacked(&corpus).surrogate(Words::default()).adversary(Adversary::Naive);
+    let of_equal_dimension = attacked(&corpus).surrogate(Words::default()).adversary(Naive);
     assert!(of_equal_dimension.run().is_err());
     let defaults = evaluation().run().unwrap();
     assert!(defaults.rows.iter().all(|row| row.adversary != "naive"));
@@ -307,7 +309,7 @@ fn a_retrained_attack_takes_the_protected_vectors() {
     let corpus = Corpus::records(300, 1);
     let report = |retrained: Lookup, defense: Stack| {
         let evaluation = attacked(&corpus).defense(defense).retrained(retrained);
-        evaluation.adversary(Adversary::Naive).adversary(Adversary::Retrained).run().unwrap()
+        evaluation.adversary(Naive).adversary(Retrained::new()).run().unwrap()
     };
     let working = report(knowing(&corpus), rotation());
     assert!(working.conclusive, "it fails under the key, and not without");
@@ -321,7 +323,7 @@ fn a_retrained_attack_takes_the_protected_vectors() {
         naive.score("leak").unwrap().value == 1.0 && retrained.score("exact_match").unwrap().value == 0.0
     );
     assert!(!damaged.conclusive && damaged.reason.unwrap().contains("the retrained attack"));
-    let message = attacked(&corpus).adversary(Adversary::Retrained).run().unwrap_err().to_string();
+    let message = attacked(&corpus).adversary(Retrained::new()).run().unwrap_err().to_string();
     assert!(message.contains("trained on protected vectors"), "{message}");
 }
 
@@ -358,7 +360,7 @@ fn an_attack_that_works_under_its_own_key_is_alive() {
     let trained = || Trained(knowing(&corpus), rotation());
     let report = |defense: Stack| {
         let evaluation = attacked(&corpus).defense(defense).retrained(trained());
-        evaluation.adversary(Adversary::Retrained).run().unwrap()
+        evaluation.adversary(Retrained::new()).run().unwrap()
     };
     let keyed = report(rotation());
     assert!(keyed.conclusive, "{:?}", keyed.reason);
@@ -375,9 +377,9 @@ fn a_retrained_attack_follows_the_map_of_another() {
     let report = attacked(&corpus)
         .defense(rotation().with(GaussianNoise::new(0.05).unwrap()))
         .retrained(knowing(&corpus))
-        .adversary(Adversary::Retrained)
-        .adversary(Adversary::RetrainedAfter(Undoing::Leaked(100)))
-        .adversary(Adversary::Leaked(100))
+        .adversary(Retrained::new())
+        .adversary(Retrained::after(Leaked(100)))
+        .adversary(Leaked(100))
         .run()
         .unwrap();
     let leak = |row: usize| report.rows[row].score("leak").unwrap().value;
@@ -394,13 +396,18 @@ fn a_retrained_attack_follows_the_map_of_another() {
 fn who_follows_a_map_needs_a_retrained_attack_and_the_vectors_for_it() {
     let corpus = Corpus::records(300, 1);
     let refused = |spec: &str, evaluation: Evaluation<Arc<Words>>| {
-        evaluation.defense(rotation()).adversary(spec.parse().unwrap()).run().unwrap_err().to_string()
+        evaluation
+            .defense(rotation())
+            .adversary(adversaries::parse(spec).unwrap())
+            .run()
+            .unwrap_err()
+            .to_string()
     };
     let without = refused("retrained(leaked(100))", attacked(&corpus));
     assert!(without.contains("`retrained(leaked(100))` needs an attack that was trained"), "{without}");
     let too_few = refused("retrained(unpaired(5))", attacked(&corpus).retrained(knowing(&corpus)));
-    assert!(too_few.contains("`unpaired(5)` needs"), "{too_few}");
-    assert!("retrained(retrained(leaked(5)))".parse::<Adversary>().is_err());
+    assert!(too_few.contains("`retrained(unpaired(5))` needs 50 vectors"), "{too_few}");
+    assert!(adversaries::parse("retrained(retrained(leaked(5)))").is_err());
 }
 
 #[test]
@@ -492,8 +499,8 @@ fn who_knows_the_rounding_ranks_by_what_it_makes_of_a_text() {
         .attack(Ranked(corpus.texts().iter().flat_map(variants).collect()))
         .defense(Stack::new().with(rounding()))
         .defense(rotation().with(rounding()))
-        .adversary(Adversary::Naive)
-        .adversary(Adversary::Informed(200))
+        .adversary(Naive)
+        .adversary(Informed(200))
         .attacker_texts("own", own(200))
         .examples(40)
         .run()
@@ -515,8 +522,7 @@ fn own(n: usize) -> Vec<String> {
 #[test]
 fn the_json_has_the_fields_that_scripts_read() {
     let corpus = Corpus::records(100, 2);
-    let report =
-        json(&attacked(&corpus).adversary(Adversary::Naive).note("embedder", "words").run().unwrap());
+    let report = json(&attacked(&corpus).adversary(Naive).note("embedder", "words").run().unwrap());
     let row = &report["rows"][0];
     assert_eq!((&row["defense"], &row["n"]), (&Value::from("none"), &Value::from(40)));
     for score in
@@ -538,13 +544,13 @@ fn the_json_has_the_fields_that_scripts_read() {
 #[test]
 fn equal_settings_give_an_equal_report_and_equal_vectors_one_attack() {
     let corpus = Corpus::records(120, 3);
-    let naive = |e: Evaluation<Arc<Words>>| e.adversary(Adversary::Naive).run().unwrap().to_json().unwrap();
+    let naive = |e: Evaluation<Arc<Words>>| e.adversary(Naive).run().unwrap().to_json().unwrap();
     let noisy = || attacked(&corpus).defense("gaussian(sigma=0.1)".parse().unwrap());
     assert_eq!(naive(noisy()), naive(noisy()));
     let embedder = Arc::new(Words::default());
     let lookup = knowing(&corpus);
     let evaluation = Evaluation::new(Arc::clone(&embedder)).corpus(corpus.clone()).attack(lookup).samples(40);
-    evaluation.adversary(Adversary::Naive).defense(Stack::new()).defense(Stack::new()).run().unwrap();
+    evaluation.adversary(Naive).defense(Stack::new()).defense(Stack::new()).run().unwrap();
     let queries = corpus.queries().len();
     // documents and queries once; the attack's texts and its outputs (upper-cased) once, from the cache after that
     assert!(embedder.0.load(Ordering::Relaxed) <= 120 + queries + 120 + 40);
@@ -553,8 +559,8 @@ fn equal_settings_give_an_equal_report_and_equal_vectors_one_attack() {
 #[test]
 fn an_adversary_named_twice_attacks_once() {
     let corpus = Corpus::records(100, 1);
-    let evaluation = attacked(&corpus).adversary(Adversary::Leaked(9)).adversary(Adversary::Naive);
-    let report = evaluation.adversary(Adversary::Leaked(9)).run().unwrap();
+    let evaluation = attacked(&corpus).adversary(Leaked(9)).adversary(Naive);
+    let report = evaluation.adversary(Leaked(9)).run().unwrap();
     let names: Vec<&str> = report.rows.iter().map(|row| row.adversary.as_str()).collect();
     assert_eq!(names, ["leaked(9)", "naive"]);
 }
@@ -564,7 +570,7 @@ fn an_attack_that_does_not_work_undefended_proves_nothing() {
     let corpus = Corpus::records(100, 4);
     let report = evaluation(&corpus)
         .attack(Lookup(vec!["nothing of the kind".into()]))
-        .adversary(Adversary::Naive)
+        .adversary(Naive)
         .run()
         .unwrap();
     assert!(!report.conclusive && report.rows[0].score("leak").is_none());
@@ -579,8 +585,7 @@ fn what_was_not_measured_is_null() {
     assert!(row["bleu"].is_null() && row["leak"].is_null() && row["ndcg_at_10"]["value"].is_number());
     assert!(report["ceiling"].is_null() && report["reason"].is_null());
     let passages: Vec<String> = Corpus::records(100, 5).texts().to_vec();
-    let report =
-        json(&attacked(&Corpus::passages("mine", passages)).adversary(Adversary::Naive).run().unwrap());
+    let report = json(&attacked(&Corpus::passages("mine", passages)).adversary(Naive).run().unwrap());
     let row = &report["rows"][0];
     assert!(
         row["ndcg_at_10"].is_null() && row["entity_recall"].is_null() && row["bleu"]["value"].is_number()
@@ -593,20 +598,20 @@ fn settings_that_cannot_be_run_are_refused() {
     let few = Corpus::passages("few", vec!["one passage".into()]);
     let passages = Corpus::passages("passages", corpus.texts().to_vec());
     let cases = [
-        (attacked(&corpus).adversary(Adversary::Leaked(61)).run(), "lower one of the two"),
-        (attacked(&corpus).samples(1).adversary(Adversary::Naive).run(), "at least 2 samples"),
-        (attacked(&corpus).samples(usize::MAX).adversary(Adversary::Leaked(2)).run(), "corpus holds 100"),
-        (evaluation(&corpus).adversary(Adversary::Naive).run(), "needs an attack"),
+        (attacked(&corpus).adversary(Leaked(61)).run(), "lower one of the two"),
+        (attacked(&corpus).samples(1).adversary(Naive).run(), "at least 2 samples"),
+        (attacked(&corpus).samples(usize::MAX).adversary(Leaked(2)).run(), "corpus holds 100"),
+        (evaluation(&corpus).adversary(Naive).run(), "needs an attack"),
         (
-            attacked(&corpus).attacker_texts("mine", own(30)).adversary(Adversary::Informed(31)).run(),
+            attacked(&corpus).attacker_texts("mine", own(30)).adversary(Informed(31)).run(),
             "needs 31 texts of the attacker's own, and there are 30",
         ),
         (
-            attacked(&corpus).attacker_texts("mine", own(200)).adversary(Adversary::Unpaired(101)).run(),
+            attacked(&corpus).attacker_texts("mine", own(200)).adversary(Unpaired(101)).run(),
             "100 different documents",
         ),
-        (attacked(&passages).adversary(Adversary::Informed(61)).run(), "there are 60"),
-        (attacked(&passages).adversary(Adversary::Unpaired(51)).run(), "50 different documents"),
+        (attacked(&passages).adversary(Informed(61)).run(), "there are 60"),
+        (attacked(&passages).adversary(Unpaired(51)).run(), "50 different documents"),
         (evaluation(&few).run(), "nothing to measure"),
         (evaluation(&Corpus::passages("none", vec![])).run(), "the corpus is empty"),
     ];
@@ -614,7 +619,7 @@ fn settings_that_cannot_be_run_are_refused() {
         let message = result.unwrap_err().to_string();
         assert!(message.contains(part), "{message}");
     }
-    assert!(attacked(&corpus).adversary(Adversary::Leaked(60)).run().is_ok());
+    assert!(attacked(&corpus).adversary(Leaked(60)).run().is_ok());
     let narrow = Stack::new().with(Rotation::new(&Key::from_bytes([7; 32]), DIM + 1).unwrap());
     let message = evaluation(&corpus).defense(narrow).run().unwrap_err().to_string();
     assert!(message.contains("dimension 49"), "{message}");
@@ -626,7 +631,7 @@ fn scores_text_by_text_are_what_the_means_are_of() {
     let report = attacked(&corpus)
         .defense("gaussian(sigma=0.1)".parse().unwrap())
         .defense(rotation())
-        .adversary(Adversary::Naive)
+        .adversary(Naive)
         .run()
         .unwrap();
     let mean = |scores: Vec<f64>| scores.iter().sum::<f64>() / scores.len() as f64;

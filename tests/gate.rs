@@ -6,7 +6,9 @@
 mod lookup;
 
 use std::fmt;
+use std::sync::Arc;
 
+use embosk::evaluate::adversaries::{Leaked, Naive};
 use embosk::evaluate::{
     Adversary, Baseline, Budget, Corpus, Evaluation, Finding, Kind, Metric, Outcome, Report,
 };
@@ -67,7 +69,7 @@ fn evaluation(samples: usize) -> Evaluation<Letters> {
 }
 
 fn under(stack: Stack) -> Report {
-    evaluation(60).defense(stack).adversary(Adversary::Naive).run().unwrap()
+    evaluation(60).defense(stack).adversary(Naive).run().unwrap()
 }
 
 fn noise(sigma: f64) -> Stack {
@@ -110,7 +112,7 @@ fn as_many_texts_as_it_says_decide() {
     let undecided = under(noise(20.0)).check(&budget).unwrap();
     let needed = undecided.findings[1].needed.unwrap();
     assert!((80..350).contains(&needed), "{undecided}");
-    let report = evaluation(needed.div_ceil(10) * 11).defense(noise(20.0)).adversary(Adversary::Naive);
+    let report = evaluation(needed.div_ceil(10) * 11).defense(noise(20.0)).adversary(Naive);
     let verdict = report.run().unwrap().check(&budget).unwrap();
     assert_ne!(verdict.outcome, Outcome::Inconclusive, "{needed}: {verdict}");
 }
@@ -119,12 +121,12 @@ fn as_many_texts_as_it_says_decide() {
 fn the_worst_adversary_counts() {
     let key = Key::from_bytes([7; 32]);
     let rotation = Stack::new().with(Rotation::new(&key, DIM).unwrap());
-    let against = |adversaries: &[Adversary]| {
-        let all = adversaries.iter().fold(evaluation(60), |all, &one| all.adversary(one));
+    let against = |adversaries: &[Arc<dyn Adversary>]| {
+        let all = adversaries.iter().cloned().fold(evaluation(60), Evaluation::adversary);
         all.defense(rotation.clone()).run().unwrap().check(&Budget::new().exact_match(0.4)).unwrap()
     };
-    assert!(against(&[Adversary::Naive]).passed());
-    let verdict = against(&[Adversary::Naive, Adversary::Leaked(200)]);
+    assert!(against(&[Arc::new(Naive)]).passed());
+    let verdict = against(&[Arc::new(Naive), Arc::new(Leaked(200))]);
     assert_eq!(verdict.outcome, Outcome::Fail);
     assert_eq!(verdict.findings[1].adversary.as_deref(), Some("leaked(200)"));
     assert!(verdict.to_string().contains("over the limit of 0.4"), "{verdict}");
@@ -134,7 +136,7 @@ fn the_worst_adversary_counts() {
 #[test]
 fn a_broken_attack_concludes_nothing() {
     let damaged = |known: Vec<String>| {
-        evaluation(60).attack(Lookup(known)).defense(noise(5.0)).adversary(Adversary::Naive).run().unwrap()
+        evaluation(60).attack(Lookup(known)).defense(noise(5.0)).adversary(Naive).run().unwrap()
     };
     let budget = Budget::new().exact_match(0.5).bleu(90.0).leak(0.99).ndcg_drop(0.99);
     let nothing = damaged(vec!["nothing of the kind".into()]).check(&budget).unwrap();
@@ -152,8 +154,7 @@ fn a_broken_attack_concludes_nothing() {
 
 #[test]
 fn retrieval_is_held_to_its_undefended_self() {
-    let report =
-        evaluation(60).defense(noise(0.001)).defense(noise(0.5)).adversary(Adversary::Naive).run().unwrap();
+    let report = evaluation(60).defense(noise(0.001)).defense(noise(0.5)).adversary(Naive).run().unwrap();
     let verdict = report.check(&Budget::new().ndcg_drop(0.1)).unwrap();
     let expected = [("ndcg_drop", Outcome::Pass), ("ndcg_drop", Outcome::Fail)];
     assert_eq!(limits(&verdict.findings), expected, "{verdict}");
@@ -189,13 +190,13 @@ fn a_baseline_needs_an_attack_that_works_and_enough_texts() {
     let nothing = evaluation(60)
         .attack(Lookup(vec!["nothing of the kind".into(); 400]))
         .defense(stack())
-        .adversary(Adversary::Naive)
+        .adversary(Naive)
         .run()
         .unwrap();
     let verdict = nothing.check(&baseline(&working)).unwrap();
     assert_eq!(verdict.outcome, Outcome::Inconclusive, "{verdict}");
     assert!(verdict.reason.unwrap().contains("stated strength"));
-    let few = evaluation(29).defense(stack()).adversary(Adversary::Naive).run().unwrap();
+    let few = evaluation(29).defense(stack()).adversary(Naive).run().unwrap();
     let verdict = few.check(&baseline(&few)).unwrap();
     assert_eq!(verdict.outcome, Outcome::Inconclusive, "{verdict}");
     assert!(verdict.open().any(|finding| finding.needed == Some(30)), "{verdict}");
@@ -210,7 +211,7 @@ fn a_baseline_of_something_else_is_refused() {
     let refused = |report: Report| report.check(&budget).unwrap_err().to_string();
     let message = refused(under(noise(4.0)));
     assert!(message.contains("defenses ([\"gaussian(sigma=5)\"], now [\"gaussian(sigma=4)\"])"), "{message}");
-    let noisy = |samples: usize| evaluation(samples).defense(noise(5.0)).adversary(Adversary::Naive);
+    let noisy = |samples: usize| evaluation(samples).defense(noise(5.0)).adversary(Naive);
     let message = refused(noisy(61).run().unwrap());
     assert!(message.contains("samples (60, now 61)") && !message.contains("corpus"), "{message}");
     let message = refused(noisy(60).seed(4).corpus(Corpus::records(400, 2)).run().unwrap());
@@ -235,7 +236,7 @@ fn a_baseline_of_something_else_is_refused() {
 fn what_cannot_be_held_to_is_refused() {
     let report = under(noise(5.0));
     let passages = Corpus::passages("mine", Corpus::records(400, 1).texts().to_vec());
-    let unlabelled = evaluation(60).corpus(passages).adversary(Adversary::Naive).run().unwrap();
+    let unlabelled = evaluation(60).corpus(passages).adversary(Naive).run().unwrap();
     let alone = Evaluation::new(Letters).corpus(Corpus::records(400, 1)).run().unwrap();
     for (report, budget, part) in [
         (&report, Budget::new(), "limits nothing"),

@@ -1,13 +1,24 @@
 //! What `evaluate` and `curve` have in common: what is measured, on what, and by whom.
 
 use embosk::Stack;
+use embosk::evaluate::adversaries::Registry;
 
 use super::CliError;
 use super::models::{self, Cache, Search};
-use super::settings::{Choice, Prepared, Settings};
+use super::settings::{AdversaryName, Prepared, Settings};
 
 /// So few that an evaluation without arguments takes less than three minutes on two cores.
 const SAMPLES: usize = 50;
+
+/// What `--adversary` takes, from the registry.
+fn adversary_help() -> String {
+    format!(
+        "Who attacks, by what they have beside the protected vectors; may be given again. Without any: naive, \
+         informed(10000), and leaked with twice as many pairs as dimensions\n{}\n  `all` stands for all of them, at \
+         several strengths",
+        Registry::default().help()
+    )
+}
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Arguments {
@@ -28,13 +39,8 @@ pub(crate) struct Arguments {
     /// any: none, quantization, three levels of noise, and a rotation by a key drawn from the seed.
     #[arg(long, value_name = "SPEC")]
     pub(crate) defense: Vec<String>,
-    /// What the attacker has: `naive`, `informed(N)` (the defense without its key, and N pairs that he
-    /// makes himself), `leaked(K)` (K real pairs), `unpaired(N)` (N stored vectors and at least as many
-    /// texts of his own), `averaging(R)` (R releases of each text) or `averaging(R, K)` (and K real pairs),
-    /// `retrained` or `retrained(leaked(K))` (behind the map of that adversary), or `all`; may be given
-    /// again. Without any: naive, informed(10000), and leaked with twice as many pairs as dimensions.
-    #[arg(long, value_name = "A")]
-    adversary: Vec<Choice>,
+    #[arg(long, value_name = "A", help = adversary_help())]
+    adversary: Vec<AdversaryName>,
     /// The attacker's own texts: `records[:N]` (of the training split), a BEIR folder or a text file.
     /// Without: records where the corpus is records, and otherwise documents that are not attacked.
     #[arg(long, value_name = "C")]

@@ -18,7 +18,7 @@ use serde_json::{Map, Value};
 use self::budget_file::BudgetFile;
 use super::models::Cache;
 use super::progress::Course;
-use super::settings::{Choice, Settings};
+use super::settings::{AdversaryName, Settings};
 use super::{CliError, files, remark, warn};
 
 /// Hold defenses to a budget: what may leak at most, and what retrieval may lose.
@@ -129,9 +129,9 @@ impl Watch {
         let Settings { stacks, adversaries, .. } = &file.settings;
         let mut named = Map::new();
         named.insert("defenses".into(), stacks.iter().map(ToString::to_string).collect());
-        let name = |choice: &Choice| match choice {
-            Choice::One(adversary) => Some(adversary.to_string()),
-            Choice::All => None,
+        let name = |name: &AdversaryName| match name {
+            AdversaryName::One(adversary) => Some(adversary.to_string()),
+            AdversaryName::All => None,
         };
         let adversaries: Option<Vec<String>> = adversaries.iter().map(name).collect();
         if let Some(adversaries) = adversaries.filter(|adversaries| !adversaries.is_empty()) {

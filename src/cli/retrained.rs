@@ -2,10 +2,12 @@
 
 use std::collections::BTreeMap;
 use std::path::Path;
+use std::sync::Arc;
 
 use embosk::attacks::vec2text::shipped;
 use embosk::defenses::Spec;
 use embosk::evaluate::Adversary;
+use embosk::evaluate::adversaries::TrainedOn;
 use embosk::models::Location;
 use embosk::{Defense, Stack};
 use serde_json::Value;
@@ -39,7 +41,7 @@ fn read(model: &Location) -> Option<Vec<String>> {
 /// Under another key is the same: nobody could train it under the right one.
 pub(super) fn warning(
     trained_on: &BTreeMap<&'static str, Vec<String>>,
-    adversaries: &[Adversary],
+    adversaries: &[Arc<dyn Adversary>],
     stacks: &[Stack],
 ) -> Option<String> {
     if trained_on.is_empty() {
@@ -54,14 +56,15 @@ pub(super) fn warning(
 fn warning_of(
     model: &str,
     trained_on: &[String],
-    adversaries: &[Adversary],
+    adversaries: &[Arc<dyn Adversary>],
     stacks: &[Stack],
 ) -> Option<String> {
     let read = |spec: &String| spec.parse::<Spec>().ok().map(|spec| spec.without_keys());
     let known: Vec<Spec> = trained_on.iter().filter_map(read).collect();
-    let seen = |stack: &Stack, adversary: &Adversary| {
+    let seen = |stack: &Stack, adversary: &Arc<dyn Adversary>| {
         let stack = stack.spec().without_keys();
-        let left = if *adversary == Adversary::Retrained { stack } else { without_maps(&stack) };
+        let is_undone = adversary.needs().attack == TrainedOn::KeyUndone;
+        let left = if is_undone { without_maps(&stack) } else { stack };
         left.is_empty() || known.contains(&left)
     };
     let unseen = stacks.iter().filter(|stack| adversaries.iter().any(|adversary| !seen(stack, adversary)));
@@ -81,6 +84,7 @@ fn without_maps(spec: &Spec) -> Spec {
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
+    use embosk::evaluate::adversaries::{Leaked, Retrained};
     use embosk::{GaussianNoise, Key, Rotation};
 
     use super::*;
@@ -90,18 +94,19 @@ mod tests {
         let noise = |sigma| GaussianNoise::new(sigma).unwrap();
         let turned = |key| Stack::new().with(Rotation::new(&Key::from_bytes([key; 32]), 8).unwrap());
         let stacks = [Stack::new(), Stack::new().with(noise(0.1)), turned(1).with(noise(0.1))];
-        let after = ["retrained(leaked(9))".parse().unwrap()];
-        let warned = |trained: &[String], adversaries: &[Adversary]| {
+        let [alone, after] = [Retrained::new(), Retrained::after(Leaked(9))]
+            .map(|adversary| -> [Arc<dyn Adversary>; 1] { [Arc::new(adversary)] });
+        let warned = |trained: &[String], adversaries: &[Arc<dyn Adversary>]| {
             warning(&BTreeMap::from([("inverter", trained.to_vec())]), adversaries, &stacks)
                 .unwrap_or_default()
         };
         let on_noise = ["none".to_owned(), "gaussian(sigma=0.1)".to_owned()];
-        let warning_of = warned(&on_noise, &[Adversary::Retrained]);
+        let warning_of = warned(&on_noise, &alone);
         assert!(warning_of.ends_with(&format!("not on {}", stacks[2])), "{warning_of}");
         assert_eq!(warned(&on_noise, &after), "");
         // another key, and nobody has the right one
         let on_both = [on_noise[1].clone(), turned(2).with(noise(0.1)).to_string()];
-        assert_eq!(warned(&on_both, &[Adversary::Retrained]), "");
+        assert_eq!(warned(&on_both, &alone), "");
         assert!(
             warned(&[], &after).contains("trained on undefended vectors, and not on gaussian(sigma=0.1), ")
         );

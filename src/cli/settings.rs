@@ -5,6 +5,7 @@ use std::str::FromStr;
 use std::sync::Arc;
 
 use embosk::embedder::SentenceTransformer;
+use embosk::evaluate::adversaries::{self, Retrained};
 use embosk::evaluate::records::{Split, generate};
 use embosk::evaluate::{Adversary, Corpus, Evaluation};
 use embosk::{GaussianNoise, Key, Quantization, Rng, Rotation, Stack};
@@ -25,7 +26,7 @@ pub(crate) struct Settings {
     /// Where there are none, the usual ones are measured.
     pub(crate) stacks: Vec<Stack>,
     /// Where there are none, the evaluation's defaults attack.
-    pub(crate) adversaries: Vec<Choice>,
+    pub(crate) adversaries: Vec<AdversaryName>,
     pub(crate) attacker_corpus: Option<String>,
     pub(crate) retrained: Option<String>,
     pub(crate) surrogate: Option<String>,
@@ -33,18 +34,18 @@ pub(crate) struct Settings {
     pub(crate) seed: u64,
 }
 
-/// What an adversary's name stands for.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub(crate) enum Choice {
+/// What the name of adversaries stands for.
+#[derive(Debug, Clone)]
+pub(crate) enum AdversaryName {
     All,
-    One(Adversary),
+    One(Arc<dyn Adversary>),
 }
 
-impl FromStr for Choice {
+impl FromStr for AdversaryName {
     type Err = embosk::Error;
 
     fn from_str(text: &str) -> Result<Self, embosk::Error> {
-        if text.trim() == "all" { Ok(Self::All) } else { text.parse().map(Self::One) }
+        if text.trim() == "all" { Ok(Self::All) } else { adversaries::parse(text).map(Self::One) }
     }
 }
 
@@ -79,14 +80,14 @@ impl Settings {
 
     /// Refuses what contradicts itself, or would be loaded for nothing.
     pub(crate) fn check(&self) -> Result<(), CliError> {
-        let all = self.adversaries.contains(&Choice::All);
+        let all = self.adversaries.iter().any(|name| matches!(name, AdversaryName::All));
         if all && self.adversaries.len() > 1 {
             return Err(CliError::new("`all` has all adversaries; name no other beside it"));
         }
         if self.retrained.is_some() && !all && self.retrained_adversaries().is_empty() {
             return Err(CliError::new(
-                "a retrained attack is named, but not the adversary who has it; add the adversary `retrained`, or leave \
-                 the attack out",
+                "a retrained attack is named, but no adversary who runs it; add the adversary `retrained`, or leave the \
+                 attack out",
             ));
         }
         let idle = [
@@ -102,13 +103,13 @@ impl Settings {
         }
     }
 
-    /// Those named who run the retrained attack; of `all` the one who does so as it is.
-    fn retrained_adversaries(&self) -> Vec<Adversary> {
-        let one = |choice: &Choice| match choice {
-            Choice::All => Adversary::Retrained,
-            Choice::One(adversary) => *adversary,
+    /// The named adversaries who run the retrained attack; of `all` the one who runs it on vectors as they are.
+    fn retrained_adversaries(&self) -> Vec<Arc<dyn Adversary>> {
+        let one = |name: &AdversaryName| match name {
+            AdversaryName::All => Arc::new(Retrained::new()),
+            AdversaryName::One(adversary) => Arc::clone(adversary),
         };
-        self.adversaries.iter().map(one).filter(|adversary| adversary.is_retrained()).collect()
+        self.adversaries.iter().map(one).filter(|adversary| adversary.needs().attack.is_retrained()).collect()
     }
 
     fn is_without_attack(&self) -> bool {
@@ -130,10 +131,10 @@ impl Settings {
             return Ok(evaluation);
         }
         let name = self.attack.as_deref().unwrap_or_else(|| models::usual_attack(attacked));
-        for choice in &self.adversaries {
-            evaluation = match choice {
-                Choice::All => evaluation.every_adversary(),
-                Choice::One(adversary) => evaluation.adversary(*adversary),
+        for name in &self.adversaries {
+            evaluation = match name {
+                AdversaryName::All => evaluation.every_adversary(),
+                AdversaryName::One(adversary) => evaluation.adversary(Arc::clone(adversary)),
             };
         }
         if let Some(name) = &self.attacker_corpus {

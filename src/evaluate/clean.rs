@@ -4,7 +4,6 @@ use std::collections::HashSet;
 
 use ndarray::{Array2, Axis};
 
-use super::adversary::Adversary;
 use super::oracle::{check_finite, embed_all};
 use super::records::{Split, generate};
 use super::{Corpus, Evaluation};
@@ -116,20 +115,15 @@ pub(super) enum OwnTexts {
 }
 
 impl OwnTexts {
-    /// Gathers as many as `adversaries` and the attacks want: those that the evaluation was given, records where
-    /// the corpus is made of them, or else spare documents.
-    pub(super) fn gather<E: Embedder>(
-        evaluation: &Evaluation<E>,
-        corpus: &Corpus,
-        adversaries: &[Adversary],
-    ) -> Self {
+    /// Gathers up to `wanted` texts, or as many as the attacks want: those that the evaluation was given, records
+    /// where the corpus is made of them, or else spare documents.
+    pub(super) fn gather<E: Embedder>(evaluation: &Evaluation<E>, corpus: &Corpus, wanted: usize) -> Self {
         let comparison = evaluation.comparison();
         let normalize = |text: &str| comparison.apply(text);
         let mut seen: HashSet<String> = corpus.texts().iter().map(|text| normalize(text)).collect();
         let attacks = evaluation.attack.iter().chain(&evaluation.retrained);
-        let by_attacks = attacks.map(|attack| attack.own_texts_wanted());
-        let by_adversaries = adversaries.iter().map(|adversary| adversary.own_texts_wanted());
-        let wanted = by_adversaries.chain(by_attacks).max().unwrap_or(0);
+        let by_attacks = attacks.map(|attack| attack.own_texts_wanted()).max().unwrap_or(0);
+        let wanted = wanted.max(by_attacks);
         let mut take = |texts: &mut dyn Iterator<Item = String>| {
             Self::Texts(texts.filter(|text| seen.insert(normalize(text))).take(wanted).collect())
         };

@@ -6,7 +6,7 @@ use ndarray::{Array2, ArrayView2, s};
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::SeedableRng;
 
-use super::attacker::is_turned;
+use super::adversaries::is_turned;
 use super::statistics::{Score, proportion};
 use crate::Error;
 

@@ -5,8 +5,7 @@
 //! vectors*. The attack on the undefended vectors is the ceiling; its outputs held against other texts
 //! are the floor, for each row anew; a defense's `leak` is where the attack on it lies between the two.
 
-mod adversary;
-mod attacker;
+pub mod adversaries;
 mod baseline;
 mod budget;
 mod chosen;
@@ -31,12 +30,13 @@ mod utility;
 
 use std::fmt;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use embosk_attacks::Attack;
 use embosk_defenses::Stack;
 use serde_json::{Map, Value};
 
-pub use adversary::{Adversary, Undoing};
+pub use adversaries::Adversary;
 pub use baseline::Baseline;
 pub use budget::{Budget, CANARY_BLEU, CONFIDENCE, Finding, Kind, Outcome, TOLERANCES, Verdict};
 pub use corpus::Corpus;
@@ -46,6 +46,7 @@ pub use privacy::training_imitation;
 pub use report::{Example, Report, Row, Undefended};
 pub use sweep::Sweep;
 
+use self::adversaries::Registry;
 use crate::embedder::{EmbeddingCache, Normalizer};
 use crate::{Embedder, Error};
 
@@ -84,7 +85,8 @@ pub struct Evaluation<E> {
     corpus: Option<Corpus>,
     attack: Option<Box<dyn Attack>>,
     stacks: Vec<Stack>,
-    adversaries: Adversaries,
+    adversaries: Selection,
+    registry: Registry,
     retrained: Option<Box<dyn Attack>>,
     surrogate: Option<Box<dyn Embedder>>,
     /// What they are called, and the texts.
@@ -110,7 +112,8 @@ impl<E: Embedder> Evaluation<E> {
             corpus: None,
             attack: None,
             stacks: Vec::new(),
-            adversaries: Adversaries::Named(Vec::new()),
+            adversaries: Selection::Named(Vec::new()),
+            registry: Registry::default(),
             retrained: None,
             surrogate: None,
             attacker_texts: None,
@@ -143,26 +146,35 @@ impl<E: Embedder> Evaluation<E> {
         self
     }
 
-    /// Adds an adversary. Default where none is added: `naive`, `informed` with up to 10,000 pairs, and
-    /// `leaked` with twice as many pairs as the vectors have dimensions, as far as there are so many
-    /// texts. One that is there already is not added again.
-    pub fn adversary(mut self, adversary: Adversary) -> Self {
+    /// Adds an adversary, ours or your own. Default where none is added: `naive`, `informed` with up to 10,000
+    /// pairs, and `leaked` with twice as many pairs as the vectors have dimensions, as far as there are so many
+    /// texts. Of two with the same name, the first is taken.
+    ///
+    /// A name as on the command line is read by [`adversaries::parse`].
+    pub fn adversary(mut self, adversary: impl Adversary + 'static) -> Self {
+        let name = adversary.to_string();
         match &mut self.adversaries {
-            Adversaries::Named(named) if named.contains(&adversary) => {}
-            Adversaries::Named(named) => named.push(adversary),
-            Adversaries::Every => self.adversaries = Adversaries::Named(vec![adversary]),
+            Selection::Named(named) if named.iter().any(|it| it.to_string() == name) => {}
+            Selection::Named(named) => named.push(Arc::new(adversary)),
+            Selection::All => self.adversaries = Selection::Named(vec![Arc::new(adversary)]),
         }
         self
     }
 
-    /// Takes every adversary there is, at several strengths, as far as the corpus has room for them:
-    /// `unpaired` only on defenses with a key, `averaging` only where releases differ.
+    /// Takes every adversary of the [registry](Self::registry), at several strengths, as far as the corpus has room
+    /// for them: `unpaired` only on defenses with a key, `averaging` only where releases differ.
     pub fn every_adversary(self) -> Self {
-        Self { adversaries: Adversaries::Every, ..self }
+        Self { adversaries: Selection::All, ..self }
     }
 
-    /// The attack of [`Adversary::Retrained`]: one that was trained on vectors which the attacker
-    /// protected himself (`embosk train --defense`).
+    /// The adversaries that the defaults and [`every_adversary`](Self::every_adversary) are taken from. Default:
+    /// ours.
+    pub fn registry(self, registry: Registry) -> Self {
+        Self { registry, ..self }
+    }
+
+    /// The attack of [`Retrained`](adversaries::Retrained): one that was trained on vectors which the attacker
+    /// protected (`embosk train --defense`).
     pub fn retrained(self, attack: impl Attack + 'static) -> Self {
         Self { retrained: Some(Box::new(attack)), ..self }
     }
@@ -176,8 +188,8 @@ impl<E: Embedder> Evaluation<E> {
         Self { surrogate: Some(Box::new(embedder)), ..self }
     }
 
-    /// Texts that the attacker has himself, of the kind that is stored, and what to call them. Those
-    /// that are stored are left out. Default: where the corpus is [`Corpus::records`], records of the
+    /// Texts of the attacker's own, of the kind that is stored, and what to call them. Texts that are stored are
+    /// left out. Default: where the corpus is [`Corpus::records`], records of the
     /// training split; otherwise documents that are not attacked.
     pub fn attacker_texts(self, name: &str, texts: Vec<String>) -> Self {
         Self { attacker_texts: Some((name.to_owned(), texts)), ..self }
@@ -280,12 +292,13 @@ impl<E> fmt::Debug for Evaluation<E> {
     }
 }
 
+/// Which adversaries attack.
 #[derive(Debug)]
-enum Adversaries {
-    /// These; the defaults where there are none.
-    Named(Vec<Adversary>),
-    /// All there are.
-    Every,
+enum Selection {
+    /// These; the registry's defaults where there are none.
+    Named(Vec<Arc<dyn Adversary>>),
+    /// All that the registry has.
+    All,
 }
 
 #[cfg(test)]

@@ -10,8 +10,9 @@ use ndarray::{Array2, ArrayView2, Axis};
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{Rng as _, SeedableRng};
 
-use super::adversary::Adversary;
-use super::attacker::{Attacker, Restored};
+use super::adversaries::{
+    Adversary, Denoisers, Knowledge, KnownDefense, Mapped, Material, Naive, Restored, Retrained,
+};
 use super::clean::Clean;
 use super::corpus::Corpus;
 use super::metrics::{Columns, Metric, bases};
@@ -28,7 +29,8 @@ pub(super) struct Trials<'a> {
     retrained: Option<&'a dyn Attack>,
     oracle: Oracle<'a>,
     normalizer: Normalizer,
-    attacker: Attacker<'a>,
+    material: Material<'a>,
+    denoisers: Denoisers,
     unit_norm: bool,
     truths: Vec<Truth>,
     metrics: &'a [Metric],
@@ -50,7 +52,7 @@ pub(super) struct Trial {
     pub(super) recovery: Rc<Recovery>,
     /// The scores of its outputs, each held against another sample's text: what chance gives.
     pub(super) unrelated: Columns,
-    /// The map that they chose.
+    /// The map that the adversary chose.
     pub(super) map: Option<String>,
 }
 
@@ -60,18 +62,19 @@ impl<'a> Trials<'a> {
         oracle: Oracle<'a>,
         normalizer: Normalizer,
         corpus: &Corpus,
-        attacker: Attacker<'a>,
+        material: Material<'a>,
         metrics: &'a [Metric],
     ) -> Self {
-        let clean = attacker.clean.documents.attackable();
+        let clean = material.clean.documents.attackable();
         let truth = |&document: &usize| Truth::new(corpus, document, clean, &normalizer);
-        let truths = attacker.attacked().iter().map(truth).collect();
+        let truths = material.attacked.iter().map(truth).collect();
         let unit_norm = oracle.has_unit_norm().unwrap_or_else(|| is_unit_norm(clean.view()));
-        Self { attack, retrained, oracle, normalizer, attacker, unit_norm, truths, metrics, done: Vec::new() }
+        let (denoisers, done) = (Denoisers::new(), Vec::new());
+        Self { attack, retrained, oracle, normalizer, material, denoisers, unit_norm, truths, metrics, done }
     }
 
     pub(super) fn clean(&self) -> &'a Clean {
-        self.attacker.clean
+        self.material.clean
     }
 
     /// The attack on the undefended vectors, and its outputs held against other samples' texts. With a
@@ -79,12 +82,13 @@ impl<'a> Trials<'a> {
     /// adversaries gets.
     pub(super) fn ceiling_and_floor(
         &mut self,
-        adversaries: &[Adversary],
+        adversaries: &[Arc<dyn Adversary>],
     ) -> Result<(Rc<Recovery>, Columns), Error> {
-        let documents = &self.attacker.clean.documents;
-        let adversaries = if documents.has_surrogate() { adversaries } else { &[Adversary::Naive] };
+        let documents = &self.material.clean.documents;
+        let naive: [Arc<dyn Adversary>; 1] = [Arc::new(Naive)];
+        let adversaries = if documents.has_surrogate() { adversaries } else { &naive };
         let mut recoveries = Vec::with_capacity(adversaries.len());
-        for &adversary in adversaries {
+        for adversary in adversaries {
             recoveries.push(self.run(&Stack::new(), adversary, &documents.stored)?.recovery);
         }
         let best = recoveries.into_iter().max_by(|a, b| a.strength().total_cmp(&b.strength()));
@@ -96,12 +100,12 @@ impl<'a> Trials<'a> {
     /// The retrained attack where it must work if it works at all: on undefended vectors or, where `stack`
     /// has a key, on vectors under the one that attacks are trained under, whichever it does better on.
     pub(super) fn retrained_at_its_best(&mut self, stack: &Stack) -> Result<Rc<Recovery>, Error> {
-        let clean = &self.attacker.clean.documents.stored;
-        let undefended = self.run(&Stack::new(), Adversary::Retrained, clean)?.recovery;
+        let clean = &self.material.clean.documents.stored;
+        let undefended = self.run(&Stack::new(), &Retrained::new(), clean)?.recovery;
         let Some(imitation) = training_imitation(stack) else { return Ok(undefended) };
         let mut protected = clean.clone();
-        imitation.protect(Role::Document, protected.view_mut(), &mut Rng::seeded(self.attacker.seed()))?;
-        let imitated = self.run(stack, Adversary::Retrained, &protected)?.recovery;
+        imitation.protect(Role::Document, protected.view_mut(), &mut Rng::seeded(self.material.seed))?;
+        let imitated = self.run(stack, &Retrained::new(), &protected)?.recovery;
         Ok(if imitated.strength() > undefended.strength() { imitated } else { undefended })
     }
 
@@ -114,24 +118,26 @@ impl<'a> Trials<'a> {
     pub(super) fn run(
         &mut self,
         stack: &Stack,
-        adversary: Adversary,
+        adversary: &dyn Adversary,
         protected: &Array2<f32>,
     ) -> Result<Trial, Error> {
         self.oracle.label(format!("{stack}, {adversary}"));
-        let Restored { mut estimate, mut observed, map, .. } =
-            self.attacker.restore(stack, adversary, protected)?;
+        let Restored { estimate, observed } = self.restored(stack, adversary, protected)?;
+        let Mapped { vectors: mut estimate, map } = estimate;
+        let mut observed = observed.vectors;
         if self.unit_norm {
             normalize_rows(estimate.view_mut());
             normalize_rows(observed.view_mut());
         } else if map.is_some() {
-            estimate *= self.attacker.lengthening(&estimate);
+            estimate *= self.material.lengthening(&estimate);
         }
-        let through = self.attacker.ranks_through(stack, adversary)?.then_some(stack);
+        let defense = KnownDefense::new(stack, &self.material);
+        let through = (adversary.knows_the_defense() && defense.ranks_hypotheses()?).then_some(stack);
         if through.is_some() {
-            observed = protected.select(Axis(0), self.attacker.attacked());
+            observed = protected.select(Axis(0), &self.material.attacked);
         }
         let (vectors, ranked_through) = ([estimate, observed], through.map(ToString::to_string));
-        let retrained = adversary.is_retrained();
+        let retrained = adversary.needs().attack.is_retrained();
         let same = |done: &&Done| {
             (done.retrained, &done.ranked_through) == (retrained, &ranked_through)
                 && done.vectors.iter().zip(&vectors).all(|(a, b)| same_bits(a, b))
@@ -146,14 +152,36 @@ impl<'a> Trials<'a> {
         Ok(trial)
     }
 
+    /// What `adversary` makes of the attacked vectors, checked: anybody may have written it.
+    fn restored(
+        &mut self,
+        stack: &Stack,
+        adversary: &dyn Adversary,
+        protected: &Array2<f32>,
+    ) -> Result<Restored, Error> {
+        let defense = KnownDefense::new(stack, &self.material);
+        let mut knowledge = Knowledge::new(defense, protected, &adversary.needs(), &mut self.denoisers);
+        let restored = adversary.restore(&mut knowledge)?;
+        let expected = (self.truths.len(), self.material.clean.documents.attackable().ncols());
+        for Mapped { vectors, .. } in [&restored.estimate, &restored.observed] {
+            if vectors.dim() != expected {
+                return Err(Error::Setting(format!(
+                    "`{adversary}` restored an array of shape {:?}, and the attack takes {expected:?}",
+                    vectors.dim()
+                )));
+            }
+        }
+        Ok(restored)
+    }
+
     fn trial(&self, recovery: Rc<Recovery>, map: Option<String>) -> Trial {
         let unrelated = recovery.unrelated(&self.truths, self.metrics).only(&bases(self.metrics));
         Trial { unrelated, recovery, map }
     }
 
     /// Whether an adversary of all there are is worth running on `stack`.
-    pub(super) fn can_gain(&self, stack: &Stack, adversary: Adversary) -> Result<bool, Error> {
-        self.attacker.can_gain(stack, adversary)
+    pub(super) fn can_gain(&self, stack: &Stack, adversary: &dyn Adversary) -> Result<bool, Error> {
+        adversary.can_gain(&KnownDefense::new(stack, &self.material))
     }
 
     fn invert(
@@ -163,7 +191,7 @@ impl<'a> Trials<'a> {
         through: Option<&Stack>,
     ) -> Result<Recovery, Error> {
         let mut resources = Resources::new(&self.oracle);
-        resources.own = self.attacker.clean.own_texts()?;
+        resources.own = self.material.clean.own_texts()?;
         let image = through.map(|stack| {
             move |clean: ArrayView2<'_, f32>| {
                 let mut protected = clean.to_owned();
@@ -190,13 +218,13 @@ impl<'a> Trials<'a> {
     }
 }
 
-/// `stack` under the key that an attacker trains under, who has none: one of his own, which is the same in every
-/// training, so that an inverter and its corrector learn the same map. `None` where no key is needed.
+/// Gives `stack` under the key that attackers train under. They do not know the real one, so they take one that is
+/// the same in every training, and an inverter and its corrector learn the same map. `None` where no key is needed.
 pub fn training_imitation(stack: &Stack) -> Option<Arc<dyn Defense>> {
     stack.imitation(&mut Rng::seeded(TRAINING_KEY))
 }
 
-/// What that key is drawn from.
+/// The seed of that key.
 const TRAINING_KEY: u64 = u64::MAX;
 
 /// The documents in an order drawn by `seed`, of equal texts only the first: no text is attacked twice,

@@ -1,11 +1,12 @@
 //! An evaluation from beginning to end.
 
+use std::sync::Arc;
+
 use embosk_attacks::Attack;
 use embosk_defenses::Stack;
 use serde_json::{Map, Value, json};
 
-use super::adversary::Adversary;
-use super::attacker::Attacker;
+use super::adversaries::{Adversary, Material};
 use super::chosen::adversaries;
 use super::clean::{Clean, OwnTexts};
 use super::journal::{Journal, Nothing};
@@ -16,7 +17,7 @@ use super::privacy::{self, Trial, Trials};
 use super::report::{Report, Row, Undefended};
 use super::statistics::{RESAMPLES, Score, mean};
 use super::utility::Vectors;
-use super::{Adversaries, Corpus, Evaluation};
+use super::{Corpus, Evaluation, Selection};
 use crate::{Embedder, Error};
 
 /// The undefended attack must score this many BLEU points above chance, at the lower end of the interval.
@@ -46,24 +47,24 @@ pub(super) fn run<E: Embedder>(mut evaluation: Evaluation<E>) -> Result<Report, 
     let clean = clean.embed_own(&evaluation, &own, (&corpus, &spare))?;
     let settings = attack_settings(settings, &evaluation, attack, &own);
     journal.begin(&settings, evaluation.stacks.len() * adversaries.len())?;
-    let attacker = Attacker::new(&clean, attacked, spare, evaluation.seed);
-    let trials = trials(&evaluation, attack, &corpus, attacker);
+    let material = Material { clean: &clean, attacked, spare, seed: evaluation.seed };
+    let trials = trials(&evaluation, attack, &corpus, material);
     let report = self::attacked(&evaluation, &corpus, trials, &adversaries, journal.as_mut(), settings)?;
     Ok(Report { warnings, ..report })
 }
 
 /// `texts` is how many different ones the corpus holds.
 fn check<E>(evaluation: &Evaluation<E>, corpus: &Corpus, texts: usize) -> Result<(), Error> {
-    let named = match &evaluation.adversaries {
-        Adversaries::Named(named) => named.as_slice(),
-        Adversaries::Every => &[Adversary::Naive],
+    let (named, is_named) = match &evaluation.adversaries {
+        Selection::Named(named) => (named.as_slice(), !named.is_empty()),
+        Selection::All => (&[][..], true),
     };
     if texts == 0 {
         return Err(Error::Empty("the corpus"));
     }
     if evaluation.attack.is_none() {
-        return match (named.is_empty(), corpus.queries().is_empty()) {
-            (false, _) => Err(Error::Setting("an adversary needs an attack".into())),
+        return match (is_named, corpus.queries().is_empty()) {
+            (true, _) => Err(Error::Setting("an adversary needs an attack".into())),
             (_, true) => Err(Error::Setting("there is nothing to measure: no attack, and no queries".into())),
             _ => Ok(()),
         };
@@ -74,7 +75,7 @@ fn check<E>(evaluation: &Evaluation<E>, corpus: &Corpus, texts: usize) -> Result
             "at least 2 samples are needed: the floor is scored on another one".into(),
         ));
     }
-    let pairs = named.iter().map(|adversary| adversary.documents()).max().unwrap_or(0);
+    let pairs = named.iter().map(|adversary| adversary.needs().leaked_pairs).max().unwrap_or(0);
     if samples.saturating_add(pairs) > texts {
         return Err(Error::Setting(format!(
             "{samples} samples and {pairs} pairs of an adversary need as many different documents, but the corpus holds \
@@ -165,19 +166,19 @@ fn trials<'a, E: Embedder>(
     evaluation: &'a Evaluation<E>,
     attack: &'a dyn Attack,
     corpus: &Corpus,
-    attacker: Attacker<'a>,
+    material: Material<'a>,
 ) -> Trials<'a> {
-    let dimension = attacker.clean.documents.attackable().ncols();
+    let dimension = material.clean.documents.attackable().ncols();
     let oracle = Oracle::new(evaluation.attacked(), dimension, evaluation.progress.as_ref());
     let attacks = (attack, evaluation.retrained.as_deref());
-    Trials::new(attacks, oracle, evaluation.comparison(), corpus, attacker, &evaluation.metrics)
+    Trials::new(attacks, oracle, evaluation.comparison(), corpus, material, &evaluation.metrics)
 }
 
 fn attacked<E: Embedder>(
     evaluation: &Evaluation<E>,
     corpus: &Corpus,
     mut trials: Trials<'_>,
-    adversaries: &[Adversary],
+    adversaries: &[Arc<dyn Adversary>],
     journal: &mut dyn Journal,
     mut signature: Map<String, Value>,
 ) -> Result<Report, Error> {
@@ -187,13 +188,13 @@ fn attacked<E: Embedder>(
     let gap = metrics::gap(ceiling, floor, seed);
     let conclusive = gap >= LEAST_GAP;
     let nothing = Columns::default();
-    let every = matches!(evaluation.adversaries, Adversaries::Every);
+    let every = matches!(evaluation.adversaries, Selection::All);
     let (mut rows, mut stacks) = (Vec::new(), Vec::new());
     let mut queue = Queue::new(&evaluation.stacks);
     while let Some((number, stack)) = queue.next(journal, &rows)? {
         let mut measured = None;
         stacks.push(stack.clone());
-        for &adversary in adversaries {
+        for adversary in adversaries {
             if every && !trials.can_gain(&stack, adversary)? {
                 continue;
             }
@@ -237,7 +238,7 @@ fn attacked<E: Embedder>(
     signature.insert("adversaries".into(), adversaries.iter().map(ToString::to_string).collect());
     signature.insert("oracle_queries_undefended".into(), json!(undefended.oracle_queries));
     let reason = if conclusive {
-        retrained_in_vain(&rows, &stacks, floor, &mut trials, seed)?
+        retrained_in_vain(&rows, (&stacks, adversaries), floor, &mut trials, seed)?
     } else {
         Some(broken(gap))
     };
@@ -254,7 +255,7 @@ fn undefended<E>(
     evaluation: &Evaluation<E>,
     corpus: &Corpus,
     trials: &mut Trials<'_>,
-    adversaries: &[Adversary],
+    adversaries: &[Arc<dyn Adversary>],
     journal: &mut dyn Journal,
 ) -> Result<Undefended, Error> {
     let samples = evaluation.samples;
@@ -277,7 +278,7 @@ fn undefended<E>(
 /// ones and under the key that it was trained under.
 fn retrained_in_vain(
     rows: &[Row],
-    stacks: &[Stack],
+    (stacks, adversaries): (&[Stack], &[Arc<dyn Adversary>]),
     floor: &Columns,
     trials: &mut Trials<'_>,
     seed: u64,
@@ -285,7 +286,9 @@ fn retrained_in_vain(
     let strength = |texts: &Columns| mean(&texts.values(STRENGTH), seed);
     let low = |score: Option<Score>| score.map_or(0.0, |score| score.low);
     let least = strength(floor).map_or(0.0, |score| score.value) + LEAST_GAP;
-    let is_retrained = |row: &Row| row.adversary.parse().is_ok_and(Adversary::is_retrained);
+    let retrained = adversaries.iter().filter(|adversary| adversary.needs().attack.is_retrained());
+    let retrained: Vec<String> = retrained.map(ToString::to_string).collect();
+    let is_retrained = |row: &Row| retrained.contains(&row.adversary);
     for stack in stacks {
         let name = stack.to_string();
         let failed = |row: &Row| row.defense == name && is_retrained(row) && low(row.score(STRENGTH)) < least;

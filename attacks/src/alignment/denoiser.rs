@@ -12,8 +12,13 @@ use training::{Examples, train};
 mod network;
 mod training;
 
-/// Every so many pairs one is held out to stop the training by.
-const HELD_OUT: usize = 10;
+/// One in so many pairs is held out, to stop the training by.
+pub(super) const HELD_OUT: usize = 10;
+
+/// Whether a pair is held out.
+pub(super) fn is_held_out(pair: usize) -> bool {
+    pair % HELD_OUT == HELD_OUT - 1
+}
 
 /// A network that brings protected vectors closer to clean ones than a linear map can.
 ///
@@ -91,7 +96,7 @@ impl Denoiser {
             network: Network::new(protected.ncols(), clean.ncols(), seed),
         };
         let (held_out, fitted): (Vec<usize>, Vec<usize>) =
-            (0..protected.nrows()).partition(|pair| pair % HELD_OUT == HELD_OUT - 1);
+            (0..protected.nrows()).partition(|&pair| is_held_out(pair));
         let part =
             |rows: &[usize]| Examples::new(protected.select(Axis(0), rows), clean.select(Axis(0), rows));
         train(&mut denoiser, &part(&fitted), &part(&held_out), seed)?;

@@ -1,12 +1,13 @@
-//! Maps with which an attacker undoes a defense before the attack proper.
+//! Maps that undo a defense before the attack proper.
 //!
-//! [`Alignment`] is for one who knows some pairs: it tries several maps and keeps the one that does best
-//! on pairs that it was not fitted on. [`Procrustes`] is the one against rotations, by itself, and
-//! [`Denoiser`] the one against noise. [`Unpaired`] is for one who knows no pair at all.
+//! [`Alignment`] is for an attacker who knows some pairs: it tries several maps and keeps the one that does best
+//! on pairs that it was not fitted on. Of these maps, [`Procrustes`] undoes rotations and [`Denoiser`] removes
+//! noise. [`Unpaired`] is for an attacker who knows no pair at all.
 
 mod affine;
 mod choice;
 mod denoiser;
+mod evidence;
 mod lengths;
 mod procrustes;
 mod ridge;
@@ -21,19 +22,23 @@ use faer::Mat;
 use ndarray::{Array2, ArrayView2, Axis};
 
 use self::affine::Affine;
-use self::choice::{Choice, Prior, Then, choose};
+pub use self::choice::HELD_OUT_TOGETHER;
+use self::choice::{Prior, Recipe, Then, choose};
 pub use self::denoiser::Denoiser;
-use self::lengths::mean_cosine;
+pub use self::evidence::{Denoising, Evidence};
 pub use self::procrustes::Procrustes;
 use self::procrustes::Shrunk;
 use self::ridge::Ridge;
-pub use self::unpaired::{Clouds, Unpaired};
+pub use self::unpaired::{Clouds, LEAST_CLOUD, Unpaired};
 use crate::Error;
 
 /// The map from protected to clean vectors that does best on pairs it was not fitted on.
 ///
-/// First, of the maps that keep angles, in this order and a later one only where its error is at least 1 %
-/// smaller:
+/// Candidates are tried in a fixed order. Each replaces the best so far only where its error is smaller by at
+/// least 1 % and by more than one standard error. The error is 1 − the mean cosine, on every fifth pair, which is
+/// held out (of fewer than 15 pairs, every third).
+///
+/// The first candidates keep angles, to undo a key. Each is scaled where the norms call for it:
 ///
 /// 1. the vectors as they are;
 /// 2. the coordinates in another order ([`Permutation`](crate::structure::Permutation)), and with other
@@ -41,32 +46,31 @@ use crate::Error;
 /// 3. the orthogonal map of [`Procrustes`], which undoes a rotation. With fewer pairs than dimensions it
 ///    is the one of minimum norm: what lies outside the span of the pairs becomes zero;
 /// 4. where there are clouds ([`Evidence::clouds`]) and the pairs alone leave more than the noise
-///    ([`Denoising::error`]), the order of the coordinates by pairs and distributions
+///    ([`Denoising::error`]): the order of the coordinates by pairs and distributions
 ///    ([`Permutation::fit_with`](crate::structure::Permutation::fit_with)), and the map of [`Unpaired`] by pairs
 ///    and clouds together, in several proportions.
 ///
-/// Each is scaled where the norms say so. Then what brings vectors closer to the clean ones:
+/// The others follow the best of these, to bring vectors closer to the clean ones:
 ///
 /// 5. ridge regression of what the map leaves, in a range of strengths. It removes noise as far as a
 ///    linear map can: with many pairs it is the least-mean-square-error estimate;
-/// 6. where 3 was taken, the same map with shrinkage: a direction counts the less, the less the pairs say of
-///    it. With noise and few pairs for each dimension this does better than regression;
-/// 7. [`Evidence::denoiser`], where there is one, on vectors as long as it knows them: behind no map, behind that
-///    of the pairs and behind that of the clouds. So the latter is not charged with the noise that fewer pairs than
-///    dimensions leave out with all that they do not span; and as it completes them, it is taken there unless it is
-///    worse by four standard errors;
+/// 6. where 3 was taken, the same map with shrinkage: a direction counts less where the pairs say less of
+///    it. With noise and few pairs for each dimension, this does better than regression;
+/// 7. [`Evidence::denoiser`], where there is one, behind no map, behind that of the pairs and behind that of the
+///    clouds, on vectors as long as the denoiser knows them. Fewer pairs than dimensions leave out noise with all
+///    that they do not span, so only here can their map be compared with that of the clouds, which completes it.
+///    There the clouds are taken unless they are worse by four standard errors;
 /// 8. the network of [`Denoiser`], from 2,000 pairs on. It takes most of a minute for 20,000 pairs of
 ///    384 dimensions, on two cores; [`fit_linear`](Self::fit_linear) goes without.
 ///
-/// The two sides may differ in dimension, so that it also carries the vectors of one embedder into the
-/// space of another (ALGEN, Chen, Xu & Bjerva 2025, arXiv 2502.11308); 1, 2 and 4 are left out then, and
-/// the regression may be around zero.
+/// The chosen map is fitted again on all pairs, except for the network and the clouds.
 ///
-/// Every fifth pair is held out to choose by, of fewer than 15 every third; the error is 1 − the mean cosine, and a gain smaller than its
-/// standard error is none. The map that is chosen is fitted again on all pairs, save the network and the
-/// clouds. Fewer than six pairs, of which none can be held out, give 1 or 2 where these fit beyond chance, else
-/// the map of the clouds where [`Unpaired::score`] or the pairs say that it was found, and else 3; behind it
-/// 7, as it is.
+/// The two sides may differ in dimension, so that the map also carries the vectors of one embedder into the
+/// space of another (ALGEN, Chen, Xu & Bjerva 2025, arXiv 2502.11308). Then 1, 2 and 4 are left out, and
+/// regression may be around zero.
+///
+/// Of fewer than six pairs none can be held out. The map is then 1 or 2 where these fit beyond chance, that of the
+/// clouds where [`Unpaired::score`] or the pairs say that it was found, or else 3. Behind it follows 7, as it is.
 ///
 /// ```
 /// use embosk_attacks::alignment::Alignment;
@@ -87,65 +91,11 @@ pub struct Alignment {
     scaled: bool,
     /// The map that keeps angles, as far as there is one.
     turn: Affine,
-    /// Whether the turn leads into another embedder's space.
+    /// Whether the map leads into another embedder's space.
     between_spaces: bool,
     then: Then,
     /// The regression, or the shrunk map, where one follows; it is of the vectors before the turn.
     ridge: Option<Affine>,
-}
-
-/// What an attacker fits a map on.
-#[derive(Debug, Clone)]
-pub struct Evidence<'a> {
-    /// Row `i`, `[pairs, dim]`, is of the same text as row `i` of `clean`.
-    pub protected: ArrayView2<'a, f32>,
-    /// `[pairs, dim of clean]`.
-    pub clean: ArrayView2<'a, f32>,
-    /// Protected vectors and those of other texts of the same kind, where the dimensions agree.
-    pub clouds: Option<Clouds<'a>>,
-    /// What he learnt of the noise from pairs of his own making.
-    pub denoiser: Option<&'a Denoising>,
-    /// Whether the clean vectors are another embedder's than the protected ones. Where the dimensions
-    /// differ, they are.
-    pub between_spaces: bool,
-}
-
-/// What removes the noise of vectors in the clean space.
-#[derive(Debug, Clone)]
-pub struct Denoising {
-    /// The map from such vectors to clean ones.
-    pub map: Alignment,
-    /// The mean norm of the vectors that it was fitted on.
-    pub norm: f32,
-    /// Their error, 1 − the mean cosine to the clean ones: all that is left where the key is undone. Between
-    /// spaces it means nothing.
-    pub error: f64,
-}
-
-impl Denoising {
-    /// With a map that was fitted on these pairs, whose key was undone or never was.
-    pub fn new(map: Alignment, pairs: &Evidence<'_>) -> Self {
-        let norms = pairs.protected.rows().into_iter().map(|row| row.dot(&row).sqrt());
-        let norm = norms.sum::<f32>() / pairs.protected.nrows() as f32;
-        let error = if pairs.is_between_spaces() {
-            0.0
-        } else {
-            1.0 - mean_cosine(widen(pairs.protected).as_ref(), widen(pairs.clean).as_ref())
-        };
-        Self { map, norm, error }
-    }
-}
-
-impl<'a> Evidence<'a> {
-    /// Pairs, and nothing else: row `i` of `protected`, `[pairs, dim]`, and row `i` of `clean`,
-    /// `[pairs, dim of clean]`, are of the same text.
-    pub fn pairs(protected: ArrayView2<'a, f32>, clean: ArrayView2<'a, f32>) -> Self {
-        Self { protected, clean, clouds: None, denoiser: None, between_spaces: false }
-    }
-
-    fn is_between_spaces(&self) -> bool {
-        self.between_spaces || self.protected.ncols() != self.clean.ncols()
-    }
 }
 
 impl Alignment {
@@ -158,7 +108,7 @@ impl Alignment {
         Self::of(&Evidence::pairs(protected, clean), true)
     }
 
-    /// As [`fit`](Self::fit), without the network.
+    /// Fits the maps as [`fit`](Self::fit) does, but trains no network.
     ///
     /// # Errors
     /// As [`fit`](Self::fit).
@@ -166,7 +116,7 @@ impl Alignment {
         Self::of(&Evidence::pairs(protected, clean), false)
     }
 
-    /// As [`fit`](Self::fit), with all that an attacker has.
+    /// Fits the maps as [`fit`](Self::fit) does, with all evidence that an attacker has.
     ///
     /// # Errors
     /// As [`fit`](Self::fit) and [`Unpaired::fit_on`], and when the denoiser takes vectors of another
@@ -177,10 +127,10 @@ impl Alignment {
 
     fn of(evidence: &Evidence<'_>, with_network: bool) -> Result<Self, Error> {
         check(evidence.protected, evidence.clean)?;
-        let Choice { prior, scale, then, clouds } = choose(evidence, with_network)?;
+        let Recipe { prior, scale, then } = choose(evidence, with_network)?;
         let (protected, clean) = (widen(evidence.protected), widen(evidence.clean));
         let factor = scale.unwrap_or(1.0);
-        let turn = prior.map(&protected, &clean, clouds.as_ref())?.times(factor);
+        let turn = prior.map(&protected, &clean)?.times(factor);
         let ridge = match then {
             Then::Ridge(strength) => Some(Ridge::fit(&protected, &clean)?.around(&turn).of(strength)),
             Then::Shrinkage(strength) => {
@@ -207,8 +157,8 @@ impl Alignment {
         }
     }
 
-    /// The vectors in the clean ones' space, `[batch, dim of clean]`, with all their noise: what is left of
-    /// the map where it keeps angles. Between spaces there is no such map, and it is [`apply`](Self::apply).
+    /// The vectors in the clean ones' space, `[batch, dim of clean]`, with all their noise: only the part of the map
+    /// that keeps angles is applied. Between spaces there is no such part, and this is [`apply`](Self::apply).
     ///
     /// # Errors
     /// As [`apply`](Self::apply).
@@ -223,28 +173,31 @@ impl Alignment {
         }
     }
 
-    /// Whether the space is turned: a rotation, a permutation or signs were undone, and not noise or a scale
-    /// alone.
+    /// Whether the map undoes a rotation, a permutation or signs, and not noise or a scale alone.
     pub fn is_turn(&self) -> bool {
-        self.prior != Prior::Identity
+        !self.prior.is_identity()
     }
 
     /// The name of the map that [`observed`](Self::observed) applies, without what removes noise.
     pub fn turn_name(&self) -> String {
-        match (self.prior, self.scaled) {
+        match (&self.prior, self.scaled) {
             (prior, false) => prior.to_string(),
             (Prior::Identity, true) => "scaling".into(),
             (prior, true) => format!("scaled {prior}"),
         }
     }
 
-    /// Whether it leaves vectors as they are.
-    fn is_identity(&self) -> bool {
-        self.prior == Prior::Identity && !self.scaled && matches!(self.then, Then::Nothing)
+    /// Whether the map leaves vectors as they are.
+    pub fn is_identity(&self) -> bool {
+        !self.turns_or_scales() && matches!(self.then, Then::Nothing)
+    }
+
+    fn turns_or_scales(&self) -> bool {
+        self.is_turn() || self.scaled
     }
 
     fn turned(&self, vectors: ArrayView2<'_, f32>) -> Array2<f32> {
-        if self.prior == Prior::Identity && !self.scaled {
+        if !self.turns_or_scales() {
             return vectors.to_owned();
         }
         narrow(&self.turn.apply(widen(vectors).as_ref()))
@@ -260,7 +213,7 @@ impl fmt::Display for Alignment {
             Then::Ridge(strength) => write!(f, "ridge({}, lambda={strength})", self.prior),
             Then::Shrinkage(strength) => write!(f, "shrunk {}(lambda={strength})", self.prior),
             Then::Network(_) => f.write_str("network"),
-            Then::Denoiser(denoiser) if turn == "identity" => denoiser.fmt(f),
+            Then::Denoiser(denoiser) if !self.turns_or_scales() => denoiser.fmt(f),
             Then::Denoiser(denoiser) => write!(f, "{turn}, then {denoiser}"),
         }
     }

@@ -4,6 +4,7 @@ use proptest::prelude::*;
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
+use super::lengths::mean_cosine;
 use super::*;
 
 fn random(rows: usize, columns: usize, rng: &mut ChaCha8Rng) -> Array2<f32> {

@@ -16,7 +16,7 @@ use toml::Spanned;
 
 use self::attack::AttackTable;
 use crate::cli::models::Search;
-use crate::cli::settings::{Choice, Settings};
+use crate::cli::settings::{AdversaryName, Settings};
 use crate::cli::{CliError, files, models};
 
 /// A budget file, with its names read and its paths found.
@@ -168,7 +168,7 @@ impl Source<'_> {
         let AttackTable { model, steps, beam_width, local_queries } = &written.attack;
         let width = models::beam_width(*beam_width.get_ref());
         let width = width.map_err(|message| self.error(beam_width.span(), message))?;
-        let adversary = |name: &Spanned<String>| -> Result<Choice, CliError> {
+        let adversary = |name: &Spanned<String>| -> Result<AdversaryName, CliError> {
             name.get_ref().parse().map_err(|error: embosk::Error| self.error(name.span(), error))
         };
         let folder = |name: &Option<String>| name.as_deref().map(|name| self.existing(name));
@@ -307,7 +307,9 @@ mod tests {
     fn the_example_can_be_read() {
         let file = read(include_str!("../../../examples/privacy-budget.toml")).unwrap();
         assert_eq!((file.settings.samples, file.settings.stacks.len()), (300, 3));
-        assert!(file.settings.adversaries.iter().any(|choice| *choice != "naive".parse().unwrap()));
+        let is_informed =
+            |name: &AdversaryName| matches!(name, AdversaryName::One(it) if it.knows_the_defense());
+        assert!(file.settings.adversaries.iter().any(is_informed));
         assert!(file.budget.limited().any(|metric| metric == "leak"));
     }
 
@@ -320,7 +322,7 @@ mod tests {
         ));
         let Settings { attack, search, adversaries, attacker_corpus, retrained, surrogate, .. } =
             file.unwrap().settings;
-        assert_eq!(adversaries, [Choice::All]);
+        assert!(matches!(adversaries[..], [AdversaryName::All]));
         let own = attacker_corpus.unwrap();
         for (path, name) in [(attack.unwrap(), "model"), (own, "own.txt"), (retrained.unwrap(), "model")] {
             assert!(Path::new(&path).is_absolute() && path.ends_with(name), "{path}");

@@ -43,8 +43,8 @@ const MIDDLE_ROUNDS: usize = 12;
 const LATER: usize = 8_000;
 const LATER_ROUNDS: usize = 5;
 const LAST: usize = 30_000;
-/// Vectors below which a shape means nothing.
-const FEW: usize = 50;
+/// The fewest vectors that make a cloud: the shape of fewer says nothing.
+pub const LEAST_CLOUD: usize = 50;
 
 /// Protected and clean vectors of the same texts.
 type Pairs<'a> = (ArrayView2<'a, f32>, ArrayView2<'a, f32>);
@@ -68,8 +68,8 @@ impl<'a> Clouds<'a> {
     }
 
     fn check(&self) -> Result<(), Error> {
-        if self.protected.nrows().min(self.own.nrows()) < FEW {
-            return Err(Error::Setting(format!("a cloud takes at least {FEW} vectors on each side")));
+        if self.protected.nrows().min(self.own.nrows()) < LEAST_CLOUD {
+            return Err(Error::Setting(format!("a cloud takes at least {LEAST_CLOUD} vectors on each side")));
         }
         if self.own.nrows() != self.clean.nrows() {
             let (own, clean) = (self.own.nrows(), self.clean.nrows());
@@ -101,9 +101,9 @@ impl<'a> Clouds<'a> {
 ///    it, and [`score`](Self::score) shows it. Where that is not what two clouds of one kind have, it is
 ///    begun anew, twice at most.
 ///
-/// A permutation is a rotation too, and a scaling is taken back. Noise makes it harder, the less so for one who
-/// knows what it does to his own texts ([`Clouds::clean`]): before protected vectors are held against clean ones,
-/// a linear filter removes what it can of it, and more neighbours are taken.
+/// A permutation is a rotation too, and a scaling is taken back. Noise makes it harder, but less so for an attacker
+/// who knows what it does to their own texts ([`Clouds::clean`]): before protected vectors are held against clean
+/// ones, a linear filter removes what it can of the noise, and more neighbours are taken.
 ///
 /// ```no_run
 /// use embosk_attacks::alignment::Unpaired;
@@ -221,7 +221,7 @@ impl Unpaired {
 
     /// How close the clouds lie: the mean cosine, after centring and without the noise that the filter removes, of
     /// protected vectors that the map was not fitted on, a tenth of them, to the nearest of the attacker's own,
-    /// which have none. He needs no pair to know it.
+    /// which have none. The attacker needs no pair to know it.
     pub fn score(&self) -> f64 {
         self.score
     }

@@ -1,0 +1,45 @@
+use embosk_attacks::alignment::{Clouds, LEAST_CLOUD};
+use ndarray::{Array2, s};
+
+use super::Knowledge;
+use crate::Error;
+
+/// Vectors of different texts of one kind, to be laid on each other.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct CloudVectors {
+    /// Stored vectors, `[vectors, dim]`.
+    pub stored: Array2<f32>,
+    /// The attacked vectors, `[attacked, dim]`; those that are among the stored ones have the same values.
+    pub attacked: Array2<f32>,
+    /// Vectors of the attacker's own texts in the clean space, with as much noise as the stored ones.
+    pub own: Array2<f32>,
+    /// The same without noise.
+    pub clean: Array2<f32>,
+}
+
+impl CloudVectors {
+    pub(super) fn of(knowledge: &Knowledge<'_>, vectors: usize) -> Result<Self, Error> {
+        let material = knowledge.material();
+        let (vectors, attacked) = (material.cloud(vectors), material.attacked.len());
+        let seen = knowledge.stored_and_attacked(vectors)?;
+        let first = if material.clean.own_is_spare { vectors.saturating_sub(attacked) } else { 0 };
+        let own = knowledge.defense.made(s![first.., ..], knowledge.releases, 0)?.vectors;
+        Ok(Self {
+            stored: seen.slice(s![..vectors, ..]).to_owned(),
+            attacked: seen.slice(s![..attacked, ..]).to_owned(),
+            own,
+            clean: material.clean.own.stored.slice(s![first.., ..]).to_owned(),
+        })
+    }
+
+    /// The vectors as a map between clouds takes them.
+    pub fn view(&self) -> Clouds<'_> {
+        Clouds { protected: self.stored.view(), own: self.own.view(), clean: self.clean.view() }
+    }
+
+    /// Whether both sides have enough vectors for a shape.
+    pub fn have_shapes(&self) -> bool {
+        self.stored.nrows().min(self.own.nrows()) >= LEAST_CLOUD
+    }
+}

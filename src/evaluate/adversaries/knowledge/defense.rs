@@ -1,0 +1,182 @@
+use std::fmt;
+
+use embosk_attacks::alignment::{Alignment, LEAST_CLOUD};
+use embosk_defenses::{Defense, Rng, Role, Stack};
+use ndarray::{Array2, Axis, Ix2, SliceInfo, SliceInfoElem, s};
+
+use crate::Error;
+use crate::evaluate::adversaries::Material;
+use crate::evaluate::adversaries::vectors::{is_turned, mean_cosine};
+
+/// How many texts of the attacker's own show whether a key turns the space.
+const TURNED: usize = 200;
+/// Above this cosine to the clean vectors, a public defense's image of hypotheses ranks them. A map must
+/// turn others back first.
+const NEAR: f32 = 0.5;
+
+// fewer vectors than a cloud takes would never show it
+const _: () = assert!(TURNED >= LEAST_CLOUD);
+
+/// A defense as an attacker knows it: its settings, and not its key.
+#[derive(Clone, Copy)]
+pub struct KnownDefense<'a> {
+    stack: &'a Stack,
+    pub(super) material: &'a Material<'a>,
+}
+
+/// Vectors that the attacker made, with their key undone.
+pub(super) struct Made {
+    pub(super) vectors: Array2<f32>,
+    /// Whether a key was needed, and whether it turned the space.
+    pub(super) is_keyed: bool,
+    pub(super) is_turned: bool,
+}
+
+/// A choice of rows.
+pub(super) type Rows = SliceInfo<[SliceInfoElem; 2], Ix2, Ix2>;
+
+impl<'a> KnownDefense<'a> {
+    pub(in crate::evaluate) fn new(stack: &'a Stack, material: &'a Material<'a>) -> Self {
+        Self { stack, material }
+    }
+
+    /// Whether the defense has a key that the attacker does not know.
+    pub fn is_keyed(&self) -> bool {
+        self.stack.imitation(&mut Rng::seeded(self.material.seed)).is_some()
+    }
+
+    /// Whether two releases of a text differ.
+    ///
+    /// # Errors
+    /// When the defense fails.
+    pub fn draws(&self) -> Result<bool, Error> {
+        let [first, second] = self.two_releases()?;
+        Ok(first != second)
+    }
+
+    /// Whether the key turns the space, so that it takes pairs or clouds to undo it. The attacker sees it on vectors
+    /// that they make under a key of their own; with fewer than 50 texts they do not see it.
+    ///
+    /// # Errors
+    /// When the defense fails.
+    pub fn turns(&self) -> Result<bool, Error> {
+        let enough = self.material.own_texts().min(TURNED);
+        Ok(enough >= LEAST_CLOUD && self.made(s![..enough, ..], 1, 0)?.is_turned)
+    }
+
+    /// Whether the attacker can protect a hypothesis as it would be stored, and rank by it: the defense has no key and
+    /// draws nothing, and changes vectors but does not turn them away.
+    pub(in crate::evaluate) fn ranks_hypotheses(&self) -> Result<bool, Error> {
+        if self.is_keyed() || self.material.clean.documents.has_surrogate() {
+            return Ok(false);
+        }
+        let [first, second] = self.two_releases()?;
+        let clean = self.attacked_clean();
+        Ok(first == second && first != clean && mean_cosine(&first, &clean) > NEAR)
+    }
+
+    /// The name that tells the defense from others of the evaluation.
+    pub(super) fn name(&self) -> String {
+        self.stack.to_string()
+    }
+
+    /// Protects texts of the attacker's own, each as often as `releases` says, and takes the means; where a key is
+    /// needed, under a fresh one, which is then undone. Each draw has other noise and another key.
+    pub(super) fn made(&self, rows: Rows, releases: usize, draw: u64) -> Result<Made, Error> {
+        let mut rng = Rng::seeded(!self.material.seed ^ draw.rotate_right(8));
+        let imitation = self.stack.imitation(&mut rng);
+        let defense: &dyn Defense = imitation.as_deref().unwrap_or(self.stack);
+        let stored = self.material.clean.own.stored.slice(rows).to_owned();
+        let vectors = mean_release(defense, &stored, releases, &mut rng)?;
+        if imitation.is_none() {
+            return Ok(Made { vectors, is_keyed: false, is_turned: false });
+        }
+        let mut undone = vectors.clone();
+        if defense.undo_key(undone.view_mut())? {
+            let is_turned = is_turned(&vectors, &undone);
+            return Ok(Made { vectors: undone, is_keyed: true, is_turned });
+        }
+        // the defense does not say how its key is undone, so pairs must show it
+        let map = Alignment::fit_linear(vectors.view(), stored.view())?;
+        Ok(Made { vectors: map.observed(vectors.view())?, is_keyed: true, is_turned: map.is_turn() })
+    }
+
+    /// The means of so many releases of the documents' vectors, of which `first` are the stored ones.
+    pub(super) fn averaged(
+        &self,
+        documents: &[usize],
+        first: Array2<f32>,
+        releases: usize,
+    ) -> Result<Array2<f32>, Error> {
+        if releases < 2 {
+            return Ok(first);
+        }
+        let clean = self.material.clean.documents.stored.select(Axis(0), documents);
+        // other noise than that of the stored release, and other noise for other documents
+        let first_document = documents.first().map_or(0, |&document| document as u64);
+        let seed = self.material.seed.rotate_left(32) ^ (first_document << 16) ^ releases as u64;
+        let others = mean_release(self.stack, &clean, releases - 1, &mut Rng::seeded(seed))?;
+        let share = 1.0 / releases as f32;
+        Ok(first * share + others * (1.0 - share))
+    }
+
+    fn attacked_clean(&self) -> Array2<f32> {
+        self.material.clean.documents.stored.select(Axis(0), &self.material.attacked)
+    }
+
+    /// Two releases of the attacked texts, which are equal where the defense draws nothing.
+    fn two_releases(&self) -> Result<[Array2<f32>; 2], Error> {
+        let clean = self.attacked_clean();
+        let mut rng = Rng::seeded(self.material.seed);
+        let mut release = || mean_release(self.stack, &clean, 1, &mut rng);
+        Ok([release()?, release()?])
+    }
+}
+
+impl fmt::Debug for KnownDefense<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("KnownDefense").field(&self.name()).finish()
+    }
+}
+
+/// The mean of so many releases of the vectors.
+fn mean_release(
+    defense: &dyn Defense,
+    clean: &Array2<f32>,
+    releases: usize,
+    rng: &mut Rng,
+) -> Result<Array2<f32>, Error> {
+    let mut sum = Array2::<f32>::zeros(clean.dim());
+    for _ in 0..releases {
+        let mut release = clean.clone();
+        defense.protect(Role::Document, release.view_mut(), rng)?;
+        sum += &release;
+    }
+    Ok(sum / releases as f32)
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use embosk_defenses::{GaussianNoise, Key};
+
+    use super::*;
+
+    /// The mean of r releases of fresh noise has an error of 1 / √r; keyed noise is the same in each.
+    #[test]
+    fn averaging_reduces_the_error_of_fresh_noise_alone() {
+        let clean = Array2::from_shape_fn((300, 64), |(row, column)| (row + column) as f32 * 1e-3);
+        let error = |noise: GaussianNoise, releases: usize| {
+            let stack = Stack::new().with(noise);
+            let mean = mean_release(&stack, &clean, releases, &mut Rng::seeded(1)).unwrap();
+            (mean - &clean).mapv(|difference| difference * difference).mean().unwrap().sqrt()
+        };
+        for releases in [1, 4, 16, 64] {
+            let expected = 0.2 / (releases as f32).sqrt();
+            let found = error(GaussianNoise::new(0.2).unwrap(), releases);
+            assert!((found / expected - 1.0).abs() < 0.03, "{releases}: {found} {expected}");
+        }
+        let keyed = GaussianNoise::keyed(0.2, &Key::from_bytes([7; 32])).unwrap();
+        assert!((error(keyed, 64) / 0.2 - 1.0).abs() < 0.03);
+    }
+}

@@ -1,0 +1,33 @@
+//! Sums over rows of vectors.
+
+use ndarray::{Array2, ArrayBase, Axis, Data, Ix2, concatenate};
+
+use crate::Error;
+
+/// Below this mean cosine of vectors to the same with the key undone, the key turned them.
+const TURNED: f32 = 0.999;
+
+/// Whether a key turned the space of `vectors`, of which `undone` are the same with the key undone.
+pub(in crate::evaluate) fn is_turned(vectors: &Array2<f32>, undone: &Array2<f32>) -> bool {
+    mean_cosine(vectors, undone) < TURNED
+}
+
+/// The mean cosine, row by row, where both rows have a length; 1 where none do.
+pub(super) fn mean_cosine(a: &Array2<f32>, b: &Array2<f32>) -> f32 {
+    let cosines = a.rows().into_iter().zip(b.rows()).filter_map(|(a, b)| {
+        let norms = (a.dot(&a) * b.dot(&b)).sqrt();
+        (norms > 0.0).then(|| a.dot(&b) / norms)
+    });
+    let (sum, count) = cosines.fold((0.0, 0), |(sum, count), cosine| (sum + cosine, count + 1));
+    if count > 0 { sum / count as f32 } else { 1.0 }
+}
+
+pub(super) fn mean_norm(rows: &Array2<f32>) -> f32 {
+    rows.rows().into_iter().map(|row| row.dot(&row).sqrt()).sum::<f32>() / rows.nrows().max(1) as f32
+}
+
+/// The rows of all parts, one part after the other.
+pub(super) fn together<S: Data<Elem = f32>>(parts: &[ArrayBase<S, Ix2>]) -> Result<Array2<f32>, Error> {
+    let views: Vec<_> = parts.iter().map(|part| part.view()).collect();
+    concatenate(Axis(0), &views).map_err(|_| Error::Setting("draws of one text differ in dimension".into()))
+}
