@@ -5,8 +5,9 @@
 
 use std::fmt;
 
-use embosk::attacks::{self, Attack, Inversion, Oracle};
-use embosk::evaluate::{Adversary, Budget, Corpus, Evaluation, Metric, Outcome, Report};
+use embosk::attacks::{self, Attack, Inversion, Resources};
+use embosk::evaluate::adversaries::Naive;
+use embosk::evaluate::{Budget, Corpus, Evaluation, Metric, Outcome, Report};
 use embosk::{BoxError, GaussianNoise, Stack};
 use ndarray::{Array2, ArrayView2};
 
@@ -17,7 +18,7 @@ fn main() -> Result<(), BoxError> {
         .corpus(corpus)
         .attack(attack)
         .samples(60)
-        .adversary(Adversary::Naive)
+        .adversary(Naive)
         .defense(Stack::new())
         .defense(Stack::new().with(GaussianNoise::new(0.2)?))
         .metric(digits_back())
@@ -82,10 +83,10 @@ impl Attack for Nearest {
     fn invert(
         &self,
         vectors: ArrayView2<'_, f32>,
-        oracle: &Oracle<'_>,
+        resources: &Resources<'_>,
     ) -> Result<Vec<Inversion>, attacks::Error> {
         let texts: Vec<&str> = self.0.iter().map(String::as_str).collect();
-        let cosines = vectors.dot(&oracle(&texts).map_err(attacks::Error::Oracle)?.t());
+        let cosines = vectors.dot(&resources.oracle.embed(&texts).map_err(attacks::Error::Oracle)?.t());
         let nearest = |row: ndarray::ArrayView1<'_, f32>| {
             let best = (0..texts.len()).max_by(|&a, &b| row[a].total_cmp(&row[b])).unwrap_or(0);
             let output = texts[best].to_owned();

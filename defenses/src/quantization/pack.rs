@@ -1,4 +1,4 @@
-//! Levels to bytes and back. This is a storage format: ARCHITECTURE.md fixes it.
+//! Levels to bytes and back. This is a storage format: SPEC.md fixes it.
 
 /// How many bits a coordinate takes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -1,4 +1,4 @@
-"""Prints defenses/tests/data/gaussian-v1.txt from the description of the format in ARCHITECTURE.md.
+"""Prints defenses/tests/data/gaussian-v1.txt from the description of the format in SPEC.md.
 
 An independent reading: ChaCha20, HKDF and all that follows are written out here. It checks the file,
 which is never written again. Run by hand from the repository root:

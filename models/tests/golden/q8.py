@@ -1,6 +1,6 @@
 """Writes tests/data/q8/: tensors in 32 bits, the same file with matrices in 8 bits, and what is to be read from it.
 
-The format once more, from ARCHITECTURE.md ("Storage format: a trained model"), with Python's struct alone.
+The format once more, from SPEC.md ("8-bit weights"), with Python's struct alone.
 
 Run by hand: python models/tests/golden/q8.py
 """

@@ -187,6 +187,19 @@ fn queries_are_answered_by_the_records_that_state_what_they_ask() {
     assert!(phrasings.len() >= 12, "{phrasings:?}");
 }
 
+/// The format, computed by another program: FNV-1a over the texts of all questions, and the first of them.
+#[test]
+fn golden_queries() {
+    let asked = queries(&sample(Split::HeldOut, 2_000), usize::MAX, 1);
+    assert_eq!(asked.len(), 816);
+    assert_eq!(asked[0].text, "patients with eczema in January");
+    assert_eq!(asked[0].relevant, [157, 1976]);
+    let hash = asked.iter().fold(0xcbf2_9ce4_8422_2325, |hash: u64, query| {
+        query.text.bytes().fold(hash, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3))
+    });
+    assert_eq!(hash, 0x823a_234b_6eb0_fb7f, "{hash:#018x}");
+}
+
 #[test]
 fn queries_are_as_many_as_asked_and_of_many_kinds() {
     let records = sample(Split::HeldOut, 2_000);

@@ -176,7 +176,7 @@ mod tests {
             let found = error(GaussianNoise::new(0.2).unwrap(), releases);
             assert!((found / expected - 1.0).abs() < 0.03, "{releases}: {found} {expected}");
         }
-        let keyed = GaussianNoise::keyed(0.2, &Key::from_bytes([7; 32])).unwrap();
+        let keyed = GaussianNoise::keyed(&Key::from_bytes([7; 32]), 0.2).unwrap();
         assert!((error(keyed, 64) / 0.2 - 1.0).abs() < 0.03);
     }
 }
