@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use criterion::{Criterion, criterion_group, criterion_main};
 use embosk::embedder::SentenceTransformer;
-use embosk::{Defense, GaussianNoise, Key, Rng, Role, Rotation, Stack};
+use embosk::{Defense, Embedder, GaussianNoise, Key, Rng, Role, Rotation, Stack};
 use ndarray::Array2;
 
 /// Twenty words.

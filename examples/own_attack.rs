@@ -6,7 +6,8 @@ use std::fmt;
 
 use embosk::attacks::{self, Attack, Inversion, Oracle, Resources};
 use embosk::embedder::{Described, Identity, Normalizer};
-use embosk::evaluate::{Adversary, Corpus, Evaluation};
+use embosk::evaluate::adversaries::Naive;
+use embosk::evaluate::{Corpus, Evaluation};
 use embosk::ndarray::{Array2, ArrayView1, ArrayView2};
 use embosk::{BoxError, Stack};
 
@@ -114,7 +115,7 @@ fn main() -> Result<(), BoxError> {
     let report = Evaluation::new(embedder)
         .corpus(Corpus::records(1000, 0))
         .attack(NearestText { neighbours: 24 })
-        .adversary(Adversary::Naive)
+        .adversary(Naive)
         .defense(Stack::new())
         .defense("gaussian(sigma=0.2)".parse()?)
         .samples(50)

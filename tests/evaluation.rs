@@ -665,8 +665,8 @@ fn a_full_report_is_read_as_it_was() {
     let report = attacked(&corpus)
         .defense("gaussian(sigma=0.1)".parse().unwrap())
         .defense(rotation())
-        .adversary(Adversary::Naive)
-        .adversary(Adversary::Leaked(60))
+        .adversary(Naive)
+        .adversary(Leaked(60))
         .run()
         .unwrap();
     let full = report.to_json_full().unwrap();
@@ -698,8 +698,7 @@ fn first_word() -> Metric {
 #[test]
 fn a_metric_of_ones_own_is_measured_beside_the_others() {
     let corpus = Corpus::records(120, 7);
-    let noisy =
-        || attacked(&corpus).defense("gaussian(sigma=0.3)".parse().unwrap()).adversary(Adversary::Naive);
+    let noisy = || attacked(&corpus).defense("gaussian(sigma=0.3)".parse().unwrap()).adversary(Naive);
     let plain = noisy().run().unwrap();
     let report = noisy()
         .metric(first_word())

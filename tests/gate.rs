@@ -8,10 +8,8 @@ mod lookup;
 use std::fmt;
 use std::sync::Arc;
 
-use embosk::evaluate::adversaries::{Leaked, Naive};
-use embosk::evaluate::{
-    Adversary, Baseline, Budget, Corpus, Evaluation, Finding, Kind, Metric, Outcome, Report,
-};
+use embosk::evaluate::adversaries::{Adversary, Leaked, Naive};
+use embosk::evaluate::{Baseline, Budget, Corpus, Evaluation, Finding, Kind, Metric, Outcome, Report};
 use embosk::{BoxError, Defense, Embedder, Guarantee, Key, Rng, Role, Rotation, Stack};
 use ndarray::{Array2, ArrayViewMut2};
 
@@ -264,8 +262,8 @@ fn a_kept_report_has_the_verdict_of_the_original() {
         .metric(Metric::mean("length_ratio", |pair| {
             Some(pair.output.len() as f64 / pair.truth.len() as f64).filter(|ratio| *ratio <= 1.0)
         }))
-        .adversary(Adversary::Naive)
-        .adversary(Adversary::Leaked(100))
+        .adversary(Naive)
+        .adversary(Leaked(100))
         .run()
         .unwrap();
     let kept = Report::from_json(&report.to_json_full().unwrap()).unwrap();
@@ -288,7 +286,7 @@ fn a_kept_report_has_the_verdict_of_the_original() {
 #[test]
 fn a_baseline_without_a_newer_metric_is_compared() {
     let of = |metric: Option<Metric>| {
-        let evaluation = evaluation(60).defense(noise(5.0)).adversary(Adversary::Naive);
+        let evaluation = evaluation(60).defense(noise(5.0)).adversary(Naive);
         metric.into_iter().fold(evaluation, Evaluation::metric).run().unwrap()
     };
     let newer = |rules: &str| Metric::share("longer", |pair| Some(pair.output > pair.truth)).signature(rules);

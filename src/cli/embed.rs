@@ -1,6 +1,7 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
 
+use embosk::Embedder;
 use embosk::embedder::SentenceTransformer;
 use embosk::evaluate::corpus::read_texts;
 use ndarray::{Array2, s};
