@@ -6,7 +6,7 @@
 use std::fmt;
 use std::sync::Arc;
 
-use embosk::defenses::spec::Part;
+use embosk::defenses::spec::{Part, Value};
 use embosk::defenses::{self, contract};
 use embosk::{BoxError, Defense, Guarantee, Key, Protected, Registry, Rng, Role, Spec};
 use ndarray::{Array2, ArrayViewMut2};
@@ -23,8 +23,8 @@ impl Flips {
         Self { key: key.clone() }
     }
 
-    /// The signs for `dim` coordinates. An own defense derives its secrets from the key's text as it likes; this
-    /// one seeds a generator by a hash, which is good enough for a toy.
+    /// Draws the signs for `dim` coordinates. The generator's seed is a hash of the key's text, which is good
+    /// enough for a toy; a defense that matters derives its secrets by a key-derivation function.
     fn signs(&self, dim: usize) -> Vec<f32> {
         let seed = self
             .key
@@ -95,7 +95,9 @@ fn main() -> Result<(), BoxError> {
     // It is read from a spec, and works behind an embedding function.
     let path = std::env::temp_dir().join(format!("embosk own defense ({}).key", std::process::id()));
     store(&path, &key)?;
-    let spec = format!("flips(key=file:\"{}\") | gaussian(sigma=0.001)", path.display());
+    // The path has parentheses, so it stands in quotes.
+    let spec = format!("flips(key={}) | gaussian(sigma=0.001)", Value::file(&path.to_string_lossy()));
+    assert!(spec.starts_with("flips(key=file:\""), "{spec}");
     let stack = registry.parse(&spec);
     std::fs::remove_file(&path)?;
     let stack = stack?;

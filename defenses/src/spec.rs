@@ -81,14 +81,15 @@ impl Spec {
         self.parts.iter_mut().flat_map(|part| &mut part.parameters).map(|parameter| &mut parameter.value)
     }
 
-    /// Returns the spec without the parameters whose value is a key's fingerprint.
+    /// Returns the spec with `…` in place of each key's fingerprint.
     ///
-    /// Two stacks that differ only in their keys have equal specs without keys.
+    /// Two stacks that differ only in their keys have equal specs without keys; one with a key and one without
+    /// differ still.
     #[must_use]
     pub fn without_keys(&self) -> Self {
         let mut spec = self.clone();
-        for part in &mut spec.parts {
-            part.parameters.retain(|parameter| !matches!(parameter.value.kind(), Kind::Fingerprint(_)));
+        for value in spec.values_mut().filter(|value| matches!(value.kind(), Kind::Fingerprint(_))) {
+            value.replace(value::HIDDEN);
         }
         spec
     }

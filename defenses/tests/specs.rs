@@ -206,8 +206,11 @@ fn a_stack_is_a_spec_whose_keys_are_fingerprints() {
     assert_eq!(one.spec().without_keys(), other.spec().without_keys());
     assert_eq!(
         one.spec().without_keys().to_string(),
-        "rotation(kind=hadamard) | gaussian(sigma=0.1, on=queries)"
+        "rotation(key=…, kind=hadamard) | gaussian(sigma=0.1, key=…, on=queries)"
     );
+    let fresh = Stack::new().with(GaussianNoise::new(0.1).unwrap()).spec();
+    let keyed = Stack::new().with(GaussianNoise::keyed(&Key::from_bytes([1; 32]), 0.1).unwrap()).spec();
+    assert_ne!(fresh, keyed.without_keys(), "that there is a key is no detail of it");
 }
 
 #[test]

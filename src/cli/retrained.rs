@@ -104,6 +104,10 @@ mod tests {
         let warning_of = warned(&on_noise, &alone);
         assert!(warning_of.ends_with(&format!("not on {}", stacks[2])), "{warning_of}");
         assert_eq!(warned(&on_noise, &after), "");
+        // keyed noise is no fresh noise
+        let keyed = Stack::new().with(GaussianNoise::keyed(&Key::from_bytes([1; 32]), 0.1).unwrap());
+        let on_fresh = BTreeMap::from([("inverter", on_noise.to_vec())]);
+        assert!(warning(&on_fresh, &after, &[keyed]).is_some());
         // another key, and nobody has the right one
         let on_both = [on_noise[1].clone(), turned(2).with(noise(0.1)).to_string()];
         assert_eq!(warned(&on_both, &alone), "");

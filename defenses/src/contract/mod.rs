@@ -18,7 +18,7 @@
 //! | `ids` | more or fewer ids than rows are refused, and so is what `protect` refuses, with nothing changed; a row's id, and not its batch, decides what becomes of it; without [`uses_ids`](Defense::uses_ids), ids make no difference |
 //! | `spec` | what it prints is read back as a defense that does the same, where the registry knows it |
 //! | `key` | it prints a key's fingerprint and has an imitation, with another key, or neither |
-//! | `space` | its [fingerprint](crate::Stack::fingerprint) is one line of ASCII, matches that of a defense made like it, before and after a batch, and no other's: an isometry under another key has another one |
+//! | `space` | its [fingerprint](crate::Stack::fingerprint) is one line of ASCII and matches that of a defense made like it, before and after a batch; an isometry under another key has another fingerprint |
 //!
 //! The compiler ensures that the shape is kept and that a defense is `Send + Sync`. A panic breaks the law in
 //! whose check it happens.

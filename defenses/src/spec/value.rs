@@ -10,6 +10,9 @@ const FILE: &str = "file:";
 const FINGERPRINT: &str = "fingerprint:";
 const FIT: &str = "fit:";
 
+/// What stands in place of a value that is not shown.
+pub(super) const HIDDEN: &str = "…";
+
 /// A word of hexadecimal digits alone is hidden from this length on: it may be what is left of a key.
 const LONGEST_DIGITS: usize = 24;
 
@@ -111,7 +114,7 @@ impl Value {
             }
             _ => false,
         };
-        (!may_be_shown).then_some("…")
+        (!may_be_shown).then_some(HIDDEN)
     }
 }
 
