@@ -158,7 +158,7 @@ impl<E: Embedder> Evaluation<E> {
     }
 
     /// The attack of [`Adversary::Retrained`]: one that was trained on vectors which the attacker
-    /// protected himself (`embosk train --defense`).
+    /// protected (`embosk train --defense`).
     pub fn retrained(self, attack: impl Attack + 'static) -> Self {
         Self { retrained: Some(Box::new(attack)), ..self }
     }
@@ -172,8 +172,8 @@ impl<E: Embedder> Evaluation<E> {
         Self { surrogate: Some(Box::new(embedder)), ..self }
     }
 
-    /// Texts that the attacker has himself, of the kind that is stored, and what to call them. Those
-    /// that are stored are left out. Default: where the corpus is [`Corpus::records`], records of the
+    /// Sets the attacker's own texts, of the kind that is stored, and what to call them. Those that are stored
+    /// are left out. Default: where the corpus is [`Corpus::records`], records of the
     /// training split; otherwise documents that are not attacked.
     pub fn attacker_texts(self, name: &str, texts: Vec<String>) -> Self {
         Self { attacker_texts: Some((name.to_owned(), texts)), ..self }
