@@ -86,6 +86,7 @@ fn mended(
 }
 
 /// A unit vector of a text's words and of their neighbours, without regard to case: a toy in place of a model.
+#[expect(clippy::unnecessary_wraps, reason = "an embedder may fail")]
 fn embed(texts: &[&str]) -> Result<Array2<f32>, BoxError> {
     let mut vectors = Array2::<f32>::zeros((texts.len(), DIM));
     for (text, mut row) in texts.iter().zip(vectors.rows_mut()) {

@@ -5,13 +5,14 @@
 #[path = "common/lookup.rs"]
 mod lookup;
 
+use std::collections::BTreeSet;
 use std::collections::hash_map::DefaultHasher;
 use std::hash::{Hash, Hasher};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 
 use embosk::attacks::{self, Attack, Inversion, Ranking, Resources};
-use embosk::embedder::Normalizer;
+use embosk::embedder::{ByRole, Described, EmbeddingCache, Identity, Normalizer};
 use embosk::evaluate::adversaries::{
     self, Adversary, Averaging, Informed, Knowledge, Leaked, Naive, Needs, Restored, Retrained, Unpaired,
 };
@@ -724,4 +725,191 @@ fn a_metric_of_ones_own_is_measured_beside_the_others() {
     assert!(message.contains("two metrics `bleu`"), "{message}");
     let message = noisy().metric(Metric::mean("words", |_| Some(7.0))).run().unwrap_err().to_string();
     assert!(message.contains("`words` scored 7, and its range is 0 to 1"), "{message}");
+}
+
+/// [`Words`], of which everything is known.
+struct Known(Words);
+
+impl Embedder for Known {
+    fn embed(&self, role: Role, texts: &[&str]) -> Result<Array2<f32>, BoxError> {
+        self.0.embed(role, texts)
+    }
+
+    fn normalizer(&self) -> Option<Normalizer> {
+        Some(Normalizer::lowercase())
+    }
+
+    fn identity(&self) -> Option<Identity> {
+        Some(Identity::new("words", "0a1b"))
+    }
+
+    fn has_unit_norm(&self) -> Option<bool> {
+        Some(true)
+    }
+}
+
+/// `knowing` brings texts back in capitals: what `Words` embeds alike.
+#[test]
+fn an_embedder_of_which_nothing_is_known_is_compared_without_case_and_warned_of() {
+    let corpus = Corpus::records(100, 1);
+    let run = |evaluation: Evaluation<Box<dyn Embedder>>| {
+        let evaluation = evaluation.corpus(corpus.clone()).samples(20).attack(knowing(&corpus));
+        evaluation.adversary(Naive).run().unwrap()
+    };
+    let exact = |report: &Report| report.rows[0].score("exact_match").unwrap().value;
+    let normalizer = |report: &Report| report.signature["normalizer"].as_str().unwrap().to_owned();
+    let closure =
+        || Evaluation::new(Box::new(|texts: &[&str]| Words::default().embed(Role::Document, texts)) as _);
+
+    let assumed = run(closure());
+    assert!(exact(&assumed) > 0.9, "{}", exact(&assumed));
+    assert_eq!(normalizer(&assumed), "lowercase (assumed)|sides:both");
+    assert!(!assumed.signature.contains_key("embedder"));
+    let [case, identity] = assumed.warnings.as_slice() else { panic!("{:?}", assumed.warnings) };
+    assert!(case.contains("without regard to case (assumed)") && identity.contains("which one it is"));
+    assert_eq!(json(&assumed)["warnings"][0], case.as_str());
+
+    let strict = run(closure().normalizer(Normalizer::none()).note("embedder", "words"));
+    assert!(exact(&strict) < 0.1, "{}", exact(&strict));
+    assert_eq!((normalizer(&strict).as_str(), strict.warnings.len()), ("none|sides:both", 0));
+
+    let known = run(Evaluation::new(Box::new(Known(Words::default()))));
+    assert!(exact(&known) > 0.9 && known.warnings.is_empty(), "{:?}", known.warnings);
+    assert_eq!(normalizer(&known), "lowercase|sides:both");
+    assert_eq!(
+        (&known.signature["embedder"], &known.signature["embedder_sha256"]),
+        (&"words".into(), &"0a1b".into())
+    );
+    assert_eq!(json(&known)["rows"], json(&assumed)["rows"]);
+}
+
+#[test]
+fn a_surrogate_says_how_texts_are_compared_and_is_named() {
+    let corpus = Corpus::records(300, 1);
+    let evaluation =
+        Evaluation::new(Words::default()).corpus(corpus.clone()).samples(20).attack(knowing(&corpus));
+    let report =
+        evaluation.surrogate(Known(Words::default())).adversary(Adversary::Leaked(200)).run().unwrap();
+    assert_eq!(report.signature["normalizer"], "lowercase|sides:both");
+    assert_eq!(
+        (&report.signature["surrogate"], &report.signature["surrogate_sha256"]),
+        (&"words".into(), &"0a1b".into())
+    );
+    assert!(
+        report.warnings.len() == 1 && report.warnings[0].contains("which one it is"),
+        "{:?}",
+        report.warnings
+    );
+}
+
+#[test]
+fn an_embedder_whose_norms_are_not_what_it_says_is_warned_of() {
+    let long = |texts: &[&str]| -> Result<Array2<f32>, BoxError> {
+        Ok(Words::default().embed(Role::Document, texts)? * 3.0)
+    };
+    let run = |unit_norm| {
+        let embedder = Described::new(long).identity(Identity::new("long", "1")).unit_norm(unit_norm);
+        Evaluation::new(embedder).corpus(Corpus::records(100, 1)).run().unwrap().warnings
+    };
+    let warnings = run(true);
+    assert!(warnings.len() == 1 && warnings[0].contains("norm 1, but they do not"), "{warnings:?}");
+    assert!(run(false).is_empty());
+}
+
+/// Documents and queries are embedded as such, and the attacker's oracle embeds documents.
+#[test]
+fn every_text_is_embedded_in_its_role() {
+    let corpus = Corpus::records(120, 1);
+    let asked = Arc::new(Mutex::new([const { BTreeSet::new() }; 2]));
+    let embedder = {
+        let asked = Arc::clone(&asked);
+        ByRole(move |role: Role, texts: &[&str]| {
+            let mut asked = asked.lock().unwrap();
+            asked[usize::from(role == Role::Query)].extend(texts.iter().map(ToString::to_string));
+            Words::default().embed(role, texts)
+        })
+    };
+    let report = Evaluation::new(embedder)
+        .corpus(corpus.clone())
+        .samples(20)
+        .attack(knowing(&corpus))
+        .attacker_texts("own", own(60))
+        .adversary(Adversary::Informed(50))
+        .run()
+        .unwrap();
+    assert!(report.rows[0].score("exact_match").unwrap().value > 0.9);
+    let [documents, queries] = &*asked.lock().unwrap();
+    let set = |texts: &[String]| texts.iter().cloned().collect::<BTreeSet<_>>();
+    assert_eq!(*queries, set(corpus.queries()));
+    assert!(set(corpus.texts()).is_subset(documents) && set(&own(60)[..50]).is_subset(documents));
+    assert!(set(&knowing(&corpus).0).is_subset(documents), "the oracle's");
+}
+
+/// Keeps what it is given.
+#[derive(Debug)]
+struct Curious {
+    wanted: usize,
+    given: Arc<Mutex<Option<(Vec<String>, Array2<f32>)>>>,
+}
+
+impl std::fmt::Display for Curious {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("curious")
+    }
+}
+
+impl Attack for Curious {
+    fn invert(
+        &self,
+        vectors: ArrayView2<'_, f32>,
+        resources: &Resources<'_>,
+    ) -> Result<Vec<Inversion>, attacks::Error> {
+        let own = resources.own.map(|own| (own.texts.to_vec(), own.vectors.to_owned()));
+        *self.given.lock().unwrap() = own;
+        Ok(vectors.rows().into_iter().map(|_| best(&["nothing"], |_| 0.0)).collect())
+    }
+
+    fn own_texts_wanted(&self) -> usize {
+        self.wanted
+    }
+}
+
+#[test]
+fn an_attack_is_given_the_attackers_own_texts_with_their_vectors() {
+    let corpus = Corpus::records(100, 1);
+    let passages = Corpus::passages("passages", corpus.texts().to_vec());
+    let given = |evaluation: Evaluation<Arc<Words>>, wanted: usize| {
+        let given = Arc::default();
+        let attack = Curious { wanted, given: Arc::clone(&given) };
+        evaluation.attack(attack).adversary(Naive).run().unwrap();
+        let own = given.lock().unwrap().take();
+        own
+    };
+    let check = |(texts, vectors): (Vec<String>, Array2<f32>)| {
+        let views: Vec<&str> = texts.iter().map(String::as_str).collect();
+        assert_eq!(Words::default().embed(Role::Document, &views).unwrap(), vectors);
+        texts
+    };
+    assert!(given(evaluation(&corpus), 0).is_none(), "nobody wants any");
+    assert_eq!(check(given(evaluation(&corpus), 30).unwrap()).len(), 30);
+    let named = evaluation(&corpus).attacker_texts("own", own(7));
+    assert_eq!(check(given(named, 30).unwrap()), own(7));
+    // documents that are not attacked
+    assert_eq!(check(given(evaluation(&passages), 1).unwrap()).len(), 60);
+}
+
+#[test]
+fn a_cache_serves_several_embedders_and_refuses_one_without_a_name() {
+    let corpus = Corpus::records(100, 1);
+    let place = tempfile::tempdir().unwrap();
+    let run = |embedder: Arc<Known>| {
+        let cache = EmbeddingCache::new(place.path()).unwrap();
+        Evaluation::new(embedder).corpus(corpus.clone()).cache(cache).run().unwrap().to_json().unwrap()
+    };
+    let [first, second] = [(); 2].map(|()| Arc::new(Known(Words::default())));
+    assert_eq!(run(Arc::clone(&first)), run(Arc::clone(&second)));
+    assert!(first.0.0.load(Ordering::Relaxed) > 0 && second.0.0.load(Ordering::Relaxed) == 0);
+    let unnamed = evaluation(&corpus).cache(EmbeddingCache::new(place.path()).unwrap()).run();
+    let message = unnamed.unwrap_err().to_string();
+    assert!(message.contains("cannot be cached"), "{message}");
 }

@@ -104,7 +104,7 @@ forward_attack!(Box, Arc);
 pub struct Ranking<'a> {
     /// What was observed of each text, `[batch, dim]`.
     pub targets: ArrayView2<'a, f32>,
-    /// What makes observed vectors of clean ones, where the attacker can do it himself: rounding, or another
+    /// What makes observed vectors of clean ones, where the attacker can do that: rounding, or another
     /// defense that has no key, draws nothing, and leaves vectors about where they were.
     pub image: Option<&'a Image<'a>>,
 }

@@ -188,7 +188,7 @@ impl<E: Embedder> Evaluation<E> {
         Self { surrogate: Some(Box::new(embedder)), ..self }
     }
 
-    /// Texts of the attacker's own, of the kind that is stored, and what to call them. Texts that are stored are
+    /// Sets the attacker's own texts, of the kind that is stored, and what to call them. Texts that are stored are
     /// left out. Default: where the corpus is [`Corpus::records`], records of the
     /// training split; otherwise documents that are not attacked.
     pub fn attacker_texts(self, name: &str, texts: Vec<String>) -> Self {
