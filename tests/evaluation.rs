@@ -788,8 +788,7 @@ fn a_surrogate_says_how_texts_are_compared_and_is_named() {
     let corpus = Corpus::records(300, 1);
     let evaluation =
         Evaluation::new(Words::default()).corpus(corpus.clone()).samples(20).attack(knowing(&corpus));
-    let report =
-        evaluation.surrogate(Known(Words::default())).adversary(Adversary::Leaked(200)).run().unwrap();
+    let report = evaluation.surrogate(Known(Words::default())).adversary(Leaked(200)).run().unwrap();
     assert_eq!(report.signature["normalizer"], "lowercase|sides:both");
     assert_eq!(
         (&report.signature["surrogate"], &report.signature["surrogate_sha256"]),
@@ -834,7 +833,7 @@ fn every_text_is_embedded_in_its_role() {
         .samples(20)
         .attack(knowing(&corpus))
         .attacker_texts("own", own(60))
-        .adversary(Adversary::Informed(50))
+        .adversary(Informed(50))
         .run()
         .unwrap();
     assert!(report.rows[0].score("exact_match").unwrap().value > 0.9);
