@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 pub use parameters::Parameters;
 
-use crate::spec::{Fault, Part, Spec, error_at, is_of_name, quoted_name};
+use crate::spec::{Part, Spec, Vocabulary, error_at, is_of_name, quoted_name};
 use crate::{Defense, Error, Stack};
 
 type Built = Result<Arc<dyn Defense>, Error>;
@@ -138,20 +138,10 @@ impl Registry {
 
     /// Reads the text of a spec without building its stack.
     ///
-    /// It differs from [`Spec::from_str`](std::str::FromStr::from_str) in its errors: where a name is missing,
-    /// they list those that are known.
-    ///
     /// # Errors
-    /// [`Error::Spec`] where the text leaves the grammar.
+    /// [`Error::Spec`] where the text leaves the grammar, or names a defense or a parameter that is not known.
     pub fn spec(&self, text: &str) -> Result<Spec, Error> {
-        crate::spec::read(text).map_err(|fault| match fault {
-            Fault::Missing { position, of: None } => self.unknown(position, ""),
-            Fault::Missing { position, of: Some(part) } => match self.known(&part) {
-                Some(known) => known.unknown(position, ""),
-                None => error_at(position, "expected a parameter"),
-            },
-            Fault::Other(error) => error,
-        })
+        crate::spec::read(text, self)
     }
 
     fn known(&self, name: &str) -> Option<&Known> {
@@ -161,11 +151,8 @@ impl Registry {
     /// The defense of a part, whose parameters are known too.
     fn checked(&self, part: &Part) -> Result<&Known, Error> {
         let known = self.known(part.name()).ok_or_else(|| self.unknown(part.position(), part.name()))?;
-        match part.parameters().iter().find(|given| !known.parameters.iter().any(|name| name == given.name()))
-        {
-            Some(other) => Err(known.unknown(other.position(), other.name())),
-            None => Ok(known),
-        }
+        part.parameters().iter().try_for_each(|given| known.check(given.name(), given.position()))?;
+        Ok(known)
     }
 
     fn unknown(&self, position: usize, name: &str) -> Error {
@@ -174,10 +161,24 @@ impl Registry {
     }
 }
 
+impl Vocabulary for Registry {
+    fn defense(&self, name: &str, position: usize) -> Result<(), Error> {
+        self.known(name).map(drop).ok_or_else(|| self.unknown(position, name))
+    }
+
+    fn parameter(&self, of: &str, name: &str, position: usize) -> Result<(), Error> {
+        self.known(of).map_or(Ok(()), |known| known.check(name, position))
+    }
+}
+
 impl Known {
-    fn unknown(&self, position: usize, name: &str) -> Error {
+    /// Refuses the name of a parameter.
+    fn check(&self, name: &str, position: usize) -> Result<(), Error> {
+        if self.parameters.iter().any(|known| known == name) {
+            return Ok(());
+        }
         let of = format!(" (of `{}`)", self.name);
-        unknown(position, "parameter", name, &self.parameters.join(", "), &of)
+        Err(unknown(position, "parameter", name, &self.parameters.join(", "), &of))
     }
 }
 

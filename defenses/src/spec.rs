@@ -6,7 +6,7 @@ mod value;
 use std::fmt;
 use std::str::FromStr;
 
-pub(crate) use read::{Fault, spec as read};
+pub(crate) use read::{Vocabulary, spec as read};
 pub use value::{Kind, Value};
 
 use crate::Error;
@@ -132,15 +132,7 @@ impl FromStr for Spec {
     /// [`Error::Spec`] with the position, in characters, where the grammar is left. The message repeats no
     /// value.
     fn from_str(text: &str) -> Result<Self, Error> {
-        read(text).map_err(|fault| match fault {
-            Fault::Missing { position, of: None } => {
-                error_at(position, "expected a defense; `none` is the empty stack")
-            }
-            Fault::Missing { position, of: Some(part) } => {
-                error_at(position, format!("expected a parameter of {}", quoted_name(&part, "this defense")))
-            }
-            Fault::Other(error) => error,
-        })
+        read(text, &read::Any)
     }
 }
 

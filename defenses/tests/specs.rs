@@ -39,6 +39,8 @@ fn says_what_is_wrong_and_where() {
             "unknown defense `gausian`; known are dcpe, gaussian, permutation, product_quantization",
         ),
         ("none | ", 8, "expected a defense"),
+        ("gauss(1)", 1, "unknown defense `gauss`"),
+        ("gaussian(1)", 10, "unknown parameter `1`"),
         ("| none", 1, "expected a defense"),
         ("gaussian", 9, "expected `(` after `gaussian`"),
         ("gaussian()", 1, "`gaussian` needs `sigma=…`"),

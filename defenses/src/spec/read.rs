@@ -4,24 +4,38 @@ use super::{Parameter, Part, Spec, Value, error_at, is_of_name, quoted_name};
 use crate::Error;
 use crate::key::{self, PREFIX};
 
-/// Why a text is not a spec.
-pub(crate) enum Fault {
-    /// A name is missing: of a defense, or of a parameter of the defense `of`. Who knows the names adds them.
-    Missing {
-        position: usize,
-        of: Option<String>,
-    },
-    Other(Error),
+/// Which names there are, asked in reading order, so that the first mistake is the one that is reported. A name
+/// may be empty, where there should be one.
+pub(crate) trait Vocabulary {
+    /// Refuses the name of a defense.
+    fn defense(&self, name: &str, position: usize) -> Result<(), Error>;
+
+    /// Refuses the name of a parameter of the defense `of`, which was not refused.
+    fn parameter(&self, of: &str, name: &str, position: usize) -> Result<(), Error>;
 }
 
-impl From<Error> for Fault {
-    fn from(error: Error) -> Self {
-        Self::Other(error)
+/// Takes every name.
+pub(super) struct Any;
+
+impl Vocabulary for Any {
+    fn defense(&self, name: &str, position: usize) -> Result<(), Error> {
+        if name.is_empty() {
+            return Err(error_at(position, "expected a defense; `none` is the empty stack"));
+        }
+        Ok(())
+    }
+
+    fn parameter(&self, of: &str, name: &str, position: usize) -> Result<(), Error> {
+        if name.is_empty() {
+            let of = quoted_name(of, "this defense");
+            return Err(error_at(position, format!("expected a parameter of {of}")));
+        }
+        Ok(())
     }
 }
 
-pub(crate) fn spec(text: &str) -> Result<Spec, Fault> {
-    let mut cursor = Cursor { text, at: 0 };
+pub(crate) fn spec(text: &str, vocabulary: &dyn Vocabulary) -> Result<Spec, Error> {
+    let mut cursor = Cursor { text, at: 0, vocabulary };
     let mut parts = Vec::new();
     loop {
         parts.extend(part(&mut cursor)?);
@@ -30,30 +44,24 @@ pub(crate) fn spec(text: &str) -> Result<Spec, Fault> {
         }
     }
     cursor.skip_white_space();
-    if cursor.rest().is_empty() {
-        Ok(Spec { parts })
-    } else {
-        Err(cursor.error("expected `|` or the end").into())
-    }
+    if cursor.rest().is_empty() { Ok(Spec { parts }) } else { Err(cursor.error("expected `|` or the end")) }
 }
 
-fn part(cursor: &mut Cursor<'_>) -> Result<Option<Part>, Fault> {
+fn part(cursor: &mut Cursor<'_>) -> Result<Option<Part>, Error> {
     let (name, position) = cursor.name()?;
     if name == "none" {
         return Ok(None);
     }
-    if name.is_empty() {
-        return Err(Fault::Missing { position, of: None });
-    }
+    cursor.vocabulary.defense(name, position)?;
     if !cursor.eat('(') {
         let after = quoted_name(name, "the name of a defense");
-        return Err(cursor.error(format!("expected `(` after {after}")).into());
+        return Err(cursor.error(format!("expected `(` after {after}")));
     }
     let parameters = parameters(cursor, name)?;
     Ok(Some(Part { name: name.to_owned(), parameters, position }))
 }
 
-fn parameters(cursor: &mut Cursor<'_>, of: &str) -> Result<Vec<Parameter>, Fault> {
+fn parameters(cursor: &mut Cursor<'_>, of: &str) -> Result<Vec<Parameter>, Error> {
     let mut list: Vec<Parameter> = Vec::new();
     if cursor.eat(')') {
         return Ok(list);
@@ -62,26 +70,24 @@ fn parameters(cursor: &mut Cursor<'_>, of: &str) -> Result<Vec<Parameter>, Fault
         let parameter = parameter(cursor, of)?;
         if list.iter().any(|earlier| earlier.name == parameter.name) {
             let name = quoted_name(&parameter.name, "this parameter");
-            return Err(parameter.error(format!("{name} is given twice")).into());
+            return Err(parameter.error(format!("{name} is given twice")));
         }
         list.push(parameter);
         if cursor.eat(')') {
             return Ok(list);
         }
         if !cursor.eat(',') {
-            return Err(cursor.error("expected `,` or `)`").into());
+            return Err(cursor.error("expected `,` or `)`"));
         }
     }
 }
 
-fn parameter(cursor: &mut Cursor<'_>, of: &str) -> Result<Parameter, Fault> {
+fn parameter(cursor: &mut Cursor<'_>, of: &str) -> Result<Parameter, Error> {
     let (name, position) = cursor.name()?;
-    if name.is_empty() {
-        return Err(Fault::Missing { position, of: Some(of.to_owned()) });
-    }
+    cursor.vocabulary.parameter(of, name, position)?;
     if !cursor.eat('=') {
         let after = quoted_name(name, "the name of a parameter");
-        return Err(cursor.error(format!("expected `=` after {after}")).into());
+        return Err(cursor.error(format!("expected `=` after {after}")));
     }
     Ok(Parameter { name: name.to_owned(), value: cursor.value()?, position })
 }
@@ -92,6 +98,7 @@ const ESCAPES: &str = r#"in quotes, write `\\` for a backslash and `\"` for a qu
 struct Cursor<'a> {
     text: &'a str,
     at: usize,
+    vocabulary: &'a dyn Vocabulary,
 }
 
 impl<'a> Cursor<'a> {
