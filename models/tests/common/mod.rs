@@ -7,17 +7,18 @@ use std::path::Path;
 use candle_core::{Device, Tensor};
 use serde_json::{Value, json};
 
-pub const WIDTH: usize = 64;
-pub const WORDS: usize = 8192;
-pub const LONGEST: usize = 128;
+pub(crate) const WIDTH: usize = 64;
+pub(crate) const WORDS: usize = 8192;
+pub(crate) const LONGEST: usize = 128;
 const WITHIN: usize = 160;
 const LAYERS: usize = 2;
 
 /// The embedder that comes with the attacks, a T5 encoder.
-pub const REFERENCE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../attacks/models/reference/embedder");
+pub(crate) const REFERENCE: &str =
+    concat!(env!("CARGO_MANIFEST_DIR"), "/../attacks/models/reference/embedder");
 
 /// `config.json`, as candle-transformers needs it.
-pub fn config() -> Value {
+pub(crate) fn config() -> Value {
     json!({
         "model_type": "bert",
         "vocab_size": WORDS,
@@ -36,7 +37,7 @@ pub fn config() -> Value {
 }
 
 /// Weights by name. Norms are called as in older files.
-pub fn weights() -> HashMap<String, Tensor> {
+pub(crate) fn weights() -> HashMap<String, Tensor> {
     let mut shapes = vec![
         ("embeddings.word_embeddings.weight".to_owned(), vec![WORDS, WIDTH]),
         ("embeddings.position_embeddings.weight".to_owned(), vec![LONGEST, WIDTH]),
@@ -64,7 +65,7 @@ pub fn weights() -> HashMap<String, Tensor> {
 }
 
 /// Values that are no pattern.
-pub fn numbers(shape: &[usize], seed: usize) -> Tensor {
+pub(crate) fn numbers(shape: &[usize], seed: usize) -> Tensor {
     let count = shape.iter().product::<usize>();
     let value = |at: usize| ((at as f64 + 1.0) * 12.9898 + seed as f64 * 78.233).sin() as f32 * 0.4;
     Tensor::from_vec((0..count).map(value).collect::<Vec<_>>(), shape, &Device::Cpu).unwrap()
@@ -72,7 +73,7 @@ pub fn numbers(shape: &[usize], seed: usize) -> Tensor {
 
 /// Writes a sentence-transformers folder with the small BERT and the reference's tokenizer.
 #[allow(dead_code, reason = "not every test needs a folder")]
-pub fn write(folder: &Path) {
+pub(crate) fn write(folder: &Path) {
     let modules = json!([
         { "idx": 0, "name": "0", "path": "", "type": "sentence_transformers.models.Transformer" },
         { "idx": 1, "name": "1", "path": "1_Pooling", "type": "sentence_transformers.models.Pooling" },

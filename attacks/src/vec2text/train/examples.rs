@@ -28,7 +28,7 @@ impl Examples {
     /// Returns the SHA-256 of all of it, in hexadecimal.
     pub(super) fn hash(&self) -> String {
         let add = |digest: Digest, texts: &[String], vectors: &Array2<f32>| {
-            let digest = texts.iter().fold(digest, |digest, text| digest.part(text));
+            let digest = texts.iter().fold(digest, Digest::part);
             vectors.rows().into_iter().fold(digest, |digest, row| {
                 digest.raw(row.iter().flat_map(|value| value.to_le_bytes()).collect::<Vec<u8>>())
             })
