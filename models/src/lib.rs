@@ -26,8 +26,9 @@
 //!
 //! # Nothing global
 //!
-//! Loading and running a model changes nothing that belongs to the process: no setting of the matrix library,
-//! no pool of threads, no floating-point mode of a thread that is not the call's own.
+//! Loading and running a model changes nothing that belongs to the process: no setting of the matrix library and
+//! no floating-point mode of a thread that is not the call's own. Threads end with the call that began them. Only
+//! the products of a single batch are shared with rayon's pool, and candle's own pool is not used at all.
 //!
 //! # Features
 //!

@@ -2,10 +2,10 @@
 //!
 //! Most of a small model's operations are too short to be worth splitting, so whole batches are spread over
 //! threads instead, and every matrix product stays on the thread that asks for it. Where there is a single
-//! batch, products by [`linear`](crate::linear) are split.
+//! batch, the products of `linear` are shared with rayon's pool.
 //!
-//! Nothing here outlives a call or changes the process: the threads are the call's own, subnormal numbers are
-//! flushed to zero on these alone, and the settings of the matrix library are as the program left them.
+//! Nothing here changes the process: the threads are a call's own and end with it, subnormal numbers are flushed
+//! to zero on these alone, and the settings of the matrix library are as the program left them.
 
 use std::cell::Cell;
 use std::num::NonZero;

@@ -22,7 +22,9 @@ use crate::{BoxError, Error};
 
 /// Texts that run through the model together; more gains nothing on a CPU.
 const BATCH: usize = 32;
-/// As many on a GPU.
+/// Texts that a thread turns into tokens at a time, at most.
+const TEXTS: usize = 1024;
+/// As many as in [`BATCH`], on a GPU.
 const LARGE_BATCH: usize = 256;
 
 /// A BERT model or a T5 encoder in a sentence-transformers folder, such as all-MiniLM-L6-v2 and GTR.
@@ -182,12 +184,19 @@ impl SentenceTransformer {
     }
 
     fn tokenize(&self, texts: &[&str]) -> Result<Vec<Vec<u32>>, Error> {
-        let texts: Vec<String> = texts
-            .iter()
-            .map(|text| if self.lower_case { text.to_lowercase() } else { (*text).to_owned() })
-            .collect();
-        let encodings = self.tokenizer.encode_batch_fast(texts, true).map_err(Error::Model)?;
-        Ok(encodings.iter().map(|encoding| encoding.get_ids().to_vec()).collect())
+        let ids = |text: &&str| -> Result<Vec<u32>, Error> {
+            let text = if self.lower_case { text.to_lowercase() } else { (*text).to_owned() };
+            let encoding = self.tokenizer.encode_fast(text, true).map_err(Error::Model)?;
+            Ok(encoding.get_ids().to_vec())
+        };
+        if texts.len() <= BATCH {
+            return texts.iter().map(ids).collect();
+        }
+        let size = texts.len().div_ceil(threads()).min(TEXTS);
+        let parts = in_parallel(&texts.chunks(size).collect::<Vec<_>>(), |part| {
+            part.iter().map(ids).collect::<Result<Vec<_>, _>>()
+        })?;
+        Ok(parts.into_iter().flatten().collect())
     }
 
     fn forward(&self, pieces: &[&[u32]]) -> candle_core::Result<Tensor> {

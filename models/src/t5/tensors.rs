@@ -100,7 +100,7 @@ pub fn wanted(weights: &Weights) -> Vec<(String, String)> {
 ///
 /// # Errors
 /// Where they contradict each other, or there is no T5 among the tensors.
-#[allow(clippy::implicit_hasher, reason = "tensors are read into a map of the standard kind")]
+#[allow(clippy::implicit_hasher, reason = "the map is the one that candle builds models from")]
 pub fn settle(tensors: &mut HashMap<String, Tensor>, claims: &Claims) -> Result<()> {
     let (shared, head) = (format!("{PREFIX}{SHARED}"), format!("{PREFIX}{HEAD}"));
     if !tensors.contains_key(&shared) {
