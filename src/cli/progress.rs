@@ -177,7 +177,7 @@ impl Journal for Course {
     }
 }
 
-/// What the undefended attack scores, of the metrics that leaks are made of: `BLEU 98.2`.
+/// The mean scores of the undefended attack by the metrics that leaks are computed from: `BLEU 98.2`.
 fn strength(undefended: &Undefended) -> String {
     let leaks = table::columns(built_in(), Shown::Line).into_iter().filter_map(Metric::leaking);
     let scores = leaks.filter_map(|base| {

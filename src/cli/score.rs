@@ -90,7 +90,7 @@ fn object<T: DeserializeOwned>(line: &str) -> Option<T> {
     if line.trim_start().starts_with('{') { serde_json::from_str(line).ok() } else { None }
 }
 
-/// The metrics of an evaluation, of which those of vectors have no score here, and those of texts alone.
+/// The metrics of an evaluation, and more that need texts alone. Metrics that need vectors have no score here.
 fn metrics() -> Vec<Metric> {
     let own = [
         Metric::mean("rouge_1", |pair| Some(text::rouge_1(pair.output, pair.truth)))
@@ -112,7 +112,7 @@ fn metrics() -> Vec<Metric> {
     built_in().iter().cloned().chain(own).collect()
 }
 
-/// Each metric over all pairs; those that no pair has a score of are left out.
+/// Scores all pairs by each metric. Metrics that score no pair are left out.
 fn scores(metrics: &[Metric], counted: &Counted<'_>) -> Scores {
     let scores = metrics.iter().map(|metric| (metric.name.as_str(), counted.score(metric)));
     scores.filter(|(_, score)| score.is_some()).collect()
@@ -126,7 +126,7 @@ fn table(metrics: &[Metric], scores: &Scores, pairs: usize) -> String {
     format!("{}{pairs} pairs; in brackets the 95 % interval\n", measured.collect::<String>())
 }
 
-/// The pairs, and the counts that BLEU and chrF++ are made of, as both are also scores of the whole corpus.
+/// The pairs, and the counts behind BLEU and chrF++, which are shared with the scores of the whole corpus.
 struct Counted<'a> {
     pairs: Vec<TextPair<'a>>,
     ngrams: Vec<BleuCounts>,

@@ -55,7 +55,7 @@ pub(crate) fn csv(report: &Report) -> String {
     std::iter::once(csv_head(&columns)).chain(lines).collect()
 }
 
-/// The columns that there is room for.
+/// The metrics that a place shows, in the order of their columns.
 pub(crate) fn columns(metrics: &[Metric], place: Shown) -> Vec<&Metric> {
     in_column_order(metrics).into_iter().filter(|metric| metric.is_shown(place)).collect()
 }
@@ -173,7 +173,7 @@ fn notes(report: &Report) -> String {
     text
 }
 
-/// What a leak is made of; nothing of other metrics.
+/// Explains how a leak is computed; empty for other metrics.
 fn leak_note(leak: &Metric, metrics: &[Metric], floor: &Scores, ceiling: &Scores) -> String {
     let Some(base) = leak.leaking() else { return String::new() };
     let Some(base) = metrics.iter().find(|metric| metric.name == base) else { return String::new() };

@@ -1,4 +1,4 @@
-//! A former report's scores, text by text, to hold a new one against.
+//! The scores of an earlier report, text by text, to compare a new report with.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
@@ -13,14 +13,15 @@ use crate::Error;
 /// The version of the format.
 const FORMAT: u32 = 1;
 
-/// Settings that may differ: the scores of texts do not depend on them, except for the version, and a baseline is
-/// there to notice that a new version attacks better or defends worse.
+/// Settings that may differ. The scores of texts do not depend on them, except on the version: a baseline is there
+/// to notice when a new version attacks better or defends worse.
 const MAY_DIFFER: [&str; 3] = ["embosk", "oracle_queries_undefended", "intervals"];
 
 /// The setting that holds the rules of each metric.
 const METRICS: &str = "metrics";
 
-/// A report's scores, text by text and query by query, and what they were made with. It holds no text.
+/// The scores of a report, text by text and query by query, and the settings that they were measured with. It
+/// holds no text.
 ///
 /// ```
 /// use embosk::evaluate::{Baseline, Budget, Corpus, Evaluation, Outcome};
@@ -44,7 +45,7 @@ pub struct Baseline {
     rows: Vec<Measured>,
 }
 
-/// The columns of a row, by the metrics' names. Of retrieval they are what is lost.
+/// The columns of a row, by the names under which metrics are limited. For retrieval they hold what is lost.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Measured {
@@ -54,7 +55,7 @@ struct Measured {
 }
 
 impl Baseline {
-    /// The scores of a report.
+    /// Takes the scores of a report.
     pub fn of(report: &Report) -> Self {
         let measured = |row: &Row| Measured {
             defense: row.defense.clone(),
@@ -88,7 +89,7 @@ impl Baseline {
         }
     }
 
-    /// As JSON, a row a line.
+    /// Writes the baseline as JSON, one row a line.
     pub fn to_json(&self) -> String {
         // maps of strings and numbers can always be written
         let json = |value: &dyn Fn() -> serde_json::Result<String>| value().unwrap_or_default();
@@ -101,8 +102,8 @@ impl Baseline {
         text + "\n]\n}\n"
     }
 
-    /// The names of the settings in which `signature` is unlike the baseline's, those not in `signature`
-    /// left out: so a few settings can be checked before the work that gives the others.
+    /// The names of the settings of `signature` that differ from the baseline's. Settings that `signature` does not
+    /// have are not compared, so that some can be checked before the others are known.
     pub fn unlike(&self, signature: &Map<String, Value>) -> Vec<String> {
         let differs = |(name, now): &(&String, &Value)| {
             !MAY_DIFFER.contains(&name.as_str())
@@ -125,10 +126,10 @@ impl Baseline {
         signature.iter().filter(differs).map(told).collect()
     }
 
-    /// Refuses a signature that is unlike the baseline's.
+    /// Refuses a signature with other settings than the baseline's.
     ///
     /// # Errors
-    /// [`Error::Setting`] with what differs.
+    /// [`Error::Setting`], which lists the settings that differ.
     pub fn check(&self, signature: &Map<String, Value>) -> Result<(), Error> {
         let unlike = self.unlike(signature);
         if unlike.is_empty() {
@@ -140,7 +141,7 @@ impl Baseline {
         )))
     }
 
-    /// How much worse each text and query came out than here, for the metrics that have a tolerance.
+    /// How much worse each text and query came out than in the baseline, for the metrics with a tolerance.
     pub(super) fn changes<'a>(
         &self,
         report: &'a Report,
@@ -190,7 +191,7 @@ impl Baseline {
     }
 }
 
-/// A metric of a row, and by how much it became worse, text by text or query by query.
+/// A metric of a row, and how much worse it became, text by text or query by query.
 pub(super) struct Change<'a> {
     pub(super) row: &'a Row,
     pub(super) metric: &'a Metric,
@@ -198,8 +199,8 @@ pub(super) struct Change<'a> {
     pub(super) worse: Vec<f64>,
 }
 
-/// One number for each text or query, of which more is worse; `None` where a text has none. Empty where
-/// the metric was not measured.
+/// One number for each text or query, where more is worse. `None` for a text without a score. Empty where the metric
+/// was not measured.
 fn column(report: &Report, row: &Row, metric: &Metric) -> Vec<Option<f64>> {
     let undefended = &report.undefended;
     match &metric.basis {
@@ -209,7 +210,7 @@ fn column(report: &Report, row: &Row, metric: &Metric) -> Vec<Option<f64>> {
     }
 }
 
-/// What each text adds to a leak: their mean is the leak.
+/// What each text contributes to a leak; the mean of these is the leak.
 fn leaks(over_floor: Vec<Option<(f64, f64)>>) -> Vec<Option<f64>> {
     let terms = over_floor.iter().flatten();
     let (range, n) = (terms.clone().map(|(_, ceiling)| ceiling).sum::<f64>(), terms.count());
@@ -218,13 +219,13 @@ fn leaks(over_floor: Vec<Option<(f64, f64)>>) -> Vec<Option<f64>> {
     over_floor.into_iter().map(leak).collect()
 }
 
-/// Whether the rules of all metrics that both know are the same.
+/// Whether the metrics that both sides know have the same rules.
 fn same_rules(then: &Value, now: &Value) -> bool {
     let rules = now.as_object().into_iter().flatten();
     rules.filter_map(|(metric, rules)| Some((then.get(metric)?, rules))).all(|(then, now)| then == now)
 }
 
-/// Lists are the same in any order.
+/// Whether two settings are equal. The order of a list does not matter.
 fn same(then: &Value, now: &Value) -> bool {
     match (then.as_array(), now.as_array()) {
         (Some(then), Some(now)) => {

@@ -1,9 +1,9 @@
-//! What an attack recovered of each text, measured.
+//! What an attack recovered from each vector, and how near it came to the text.
 
-use ndarray::{Array1, Array2};
+use ndarray::{Array1, Array2, ArrayView1};
 
 use super::corpus::Corpus;
-use super::metrics::{Columns, Metric, STRENGTH, TextPair, measure_texts};
+use super::metrics::{Columns, Metric, STRENGTH, TextPair, measure_texts, measure_unrelated};
 use super::report::Example;
 use crate::embedder::Normalizer;
 
@@ -46,25 +46,27 @@ pub(super) struct Recovery {
 }
 
 impl Recovery {
-    /// `restored` are the vectors that were attacked, `[texts, dim]`.
+    /// Scores the outputs. `restored` are the vectors that were attacked, `[texts, dim]`.
     pub(super) fn new(
         outputs: Vec<Output>,
         truths: &[Truth],
         restored: &Array2<f32>,
         metrics: &[Metric],
     ) -> Self {
-        let texts = measured(&outputs, truths, Some(restored), metrics);
+        let entities = labels(truths);
+        let restored = |at: usize| Some(restored.row(at));
+        let texts = measure_texts(metrics, &pairs(&outputs, truths, &entities, restored));
         Self { outputs, texts }
     }
 
-    /// The same outputs, each held against the next text.
+    /// The scores of the same outputs, each held against the next text: what chance gives.
     pub(super) fn unrelated(&self, truths: &[Truth], metrics: &[Metric]) -> Columns {
         let mut others = truths.to_vec();
         others.rotate_left(1);
-        measured(&self.outputs, &others, None, metrics)
+        measure_unrelated(metrics, &pairs(&self.outputs, &others, &labels(&others), |_| None))
     }
 
-    /// How much came back in all, to compare attacks on the same texts.
+    /// The sum of the texts' scores, to compare attacks on the same texts.
     pub(super) fn strength(&self) -> f64 {
         self.texts.values(STRENGTH).iter().sum()
     }
@@ -77,27 +79,29 @@ impl Recovery {
             .collect()
     }
 
-    /// The oracle queries that a text took on average.
+    /// The number of oracle queries for a text, on average.
     pub(super) fn queries(&self) -> f64 {
         let queries = self.outputs.iter().map(|output| output.queries as f64).sum::<f64>();
         queries / self.outputs.len().max(1) as f64
     }
 }
 
-fn measured(
-    outputs: &[Output],
-    truths: &[Truth],
-    restored: Option<&Array2<f32>>,
-    metrics: &[Metric],
-) -> Columns {
-    let entities: Vec<Vec<&str>> =
-        truths.iter().map(|truth| truth.entities.iter().map(String::as_str).collect()).collect();
+fn labels(truths: &[Truth]) -> Vec<Vec<&str>> {
+    truths.iter().map(|truth| truth.entities.iter().map(String::as_str).collect()).collect()
+}
+
+fn pairs<'a>(
+    outputs: &'a [Output],
+    truths: &'a [Truth],
+    entities: &'a [Vec<&'a str>],
+    restored: impl Fn(usize) -> Option<ArrayView1<'a, f32>>,
+) -> Vec<TextPair<'a>> {
     let pair = |at: usize| TextPair {
         entities: &entities[at],
         truth_vector: Some(truths[at].vector.view()),
         output_vector: Some(outputs[at].vector.view()),
-        restored_vector: restored.map(|vectors| vectors.row(at)),
+        restored_vector: restored(at),
         ..TextPair::new(&truths[at].text, &outputs[at].text)
     };
-    measure_texts(metrics, &(0..outputs.len()).map(pair).collect::<Vec<_>>())
+    (0..outputs.len()).map(pair).collect()
 }

@@ -7,8 +7,8 @@ use crate::Error;
 
 /// What an evaluation found: a row for each defense and adversary.
 ///
-/// [`Report::to_json`] is what people and scripts read. [`Report::to_json_full`] keeps the scores text by text and
-/// query by query too, so that a budget can be checked later. Neither holds a text, except for the examples that
+/// [`Report::to_json`] is for people and scripts. [`Report::to_json_full`] also keeps the scores text by text and
+/// query by query, so that a budget can be checked later. Neither contains a text, except for the examples that
 /// were asked for.
 ///
 /// ```
@@ -65,7 +65,8 @@ impl Report {
         serde_json::to_string_pretty(self)
     }
 
-    /// The same with the metrics' declarations and the scores text by text and query by query, on one line.
+    /// The report as JSON on one line, with the declarations of its metrics and the scores text by text and query by
+    /// query.
     ///
     /// # Errors
     /// None in practice: everything in a report can be written.
@@ -88,8 +89,8 @@ impl Report {
         })
     }
 
-    /// Reads what [`Report::to_json`] or [`Report::to_json_full`] wrote. A report from the first has no scores text
-    /// by text, so no budget can be checked against it.
+    /// Reads what [`Report::to_json`] or [`Report::to_json_full`] wrote. Only the full form can be checked against a
+    /// budget, as only it has the scores text by text.
     ///
     /// # Errors
     /// When it is not a report.
@@ -105,7 +106,7 @@ impl Report {
     }
 }
 
-/// A report with everything in it but texts.
+/// The full form of a report.
 #[derive(Serialize)]
 struct FullReport<'a> {
     signature: &'a Map<String, Value>,
@@ -152,8 +153,8 @@ pub struct Row {
     /// What came back of each attacked text, in the same order in every row. Only in the full JSON.
     #[serde(default, skip_serializing)]
     pub texts: Columns,
-    /// These outputs, each held against another text: what chance gives. Of the metrics that a floor or a leak is
-    /// made of. Only in the full JSON.
+    /// The scores of these outputs, each held against another text: what chance gives. Only those of the metrics that
+    /// a floor or a leak is computed from, and only in the full JSON.
     #[serde(default, skip_serializing)]
     pub unrelated: Columns,
     /// Retrieval of each judged query, in the same order in every row. Only in the full JSON.

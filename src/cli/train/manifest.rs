@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use embosk::attacks::vec2text::train::{Outcome, Settings};
+use embosk::attacks::vec2text::train::{Settings, Trained};
 use embosk::embedder::SentenceTransformer;
 use serde_json::{Value, json};
 
@@ -21,7 +21,7 @@ pub(super) fn write(
     own: impl IntoIterator<Item = (&'static str, Value)>,
     embedder: (&str, &SentenceTransformer),
     texts: &[String],
-    outcome: &Outcome,
+    outcome: &Trained,
     log: &Log,
 ) -> Result<(), CliError> {
     let vocabulary = settings.preset.vocabulary;

@@ -1,4 +1,4 @@
-//! How a report is held against a budget.
+//! Checks a report against a budget.
 
 use super::super::baseline;
 use super::super::metrics::{Basis, Columns, Metric, by_limit, find, losses, over_floor};

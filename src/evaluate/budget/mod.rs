@@ -24,7 +24,7 @@ pub const TOLERANCES: [(&str, f64); 3] = [("bleu", 1.0), ("leak", 0.01), ("ndcg_
 
 /// What may leak at most, and what retrieval may lose.
 ///
-/// A limit is on a metric by its name, as in `exact_match`, or on what retrieval loses, as in `ndcg_drop`; see
+/// A limit names a metric, as in `exact_match`, or the loss of a metric of retrieval, as in `ndcg_drop`:
 /// [`Metric::limited_as`]. Limits hold for every stack and its worst adversary. They are decided on one-sided bounds, not on what
 /// the sample happens to show: a limit is kept when the upper bound lies below it, broken when the lower
 /// bound lies above it, and else the sample is too small to say. See [`Report::check`].
@@ -107,7 +107,7 @@ impl Budget {
         self.limit("recall_drop", limit)
     }
 
-    /// A limit on any metric, for every stack. The last one given counts.
+    /// Limits any metric, for every stack. A later limit on the same metric replaces it.
     pub fn limit(mut self, metric: &str, limit: f64) -> Self {
         set(&mut self.limits, metric, limit);
         self
@@ -124,7 +124,8 @@ impl Budget {
     /// damaged or does not fit, its failing under a defense says nothing, and nothing passes. Default: a
     /// BLEU of [`CANARY_BLEU`]. Given several times, all count; the first replaces the default.
     ///
-    /// It takes the metrics that are computed text by text: `leak` is 1 without a defense, whatever the attack.
+    /// Only metrics that are computed text by text can be canaries: `leak` is 1 without a defense, whatever the
+    /// attack.
     pub fn canary(mut self, metric: &str, at_least: f64) -> Self {
         set(&mut self.canary, metric, at_least);
         self
@@ -147,8 +148,8 @@ impl Budget {
         self
     }
 
-    /// Refuses limits that no report keeps or breaks, before there is a report. It knows the built-in metrics;
-    /// [`Report::check`] refuses names that the report does not have.
+    /// Checks the limits before there is a report. It knows the built-in metrics only; [`Report::check`] refuses
+    /// names that are not in the report.
     ///
     /// # Errors
     /// Where nothing is limited, or a number is outside its metric's range.
@@ -167,7 +168,7 @@ impl Budget {
         self.check_limits(built_in())
     }
 
-    /// Refuses limits outside the range of a metric, and metrics that are no canary. Leaves out unknown ones.
+    /// Refuses limits outside the range of their metric, and metrics that cannot be canaries. Skips unknown names.
     fn check_limits(&self, metrics: &[Metric]) -> Result<(), Error> {
         let known = |name: &str| metrics::by_limit(metrics, name).ok();
         let of_stacks = self.of_stacks.iter().map(|(_, name, limit)| (name, limit));
@@ -189,7 +190,7 @@ impl Budget {
         }
     }
 
-    /// The names of the metrics that have a limit anywhere, as budget files write them.
+    /// The names that have a limit for any stack, as budget files write them.
     pub fn limited(&self) -> impl Iterator<Item = &str> {
         let of_stacks = self.of_stacks.iter().map(|(_, name, _)| name.as_str());
         self.limits.iter().map(|(name, _)| name.as_str()).chain(of_stacks)

@@ -40,7 +40,8 @@ pub struct Finding {
     pub defense: String,
     /// The adversary that did best, the worst for the defense. `None` for retrieval.
     pub adversary: Option<String>,
-    /// What is limited; of retrieval, how much of it is lost. In JSON its name in budget files, as in `ndcg_drop`.
+    /// The metric that is limited; for retrieval, its loss. In JSON it is the name that budget files use, as in
+    /// `ndcg_drop`.
     #[serde(serialize_with = "limit_name")]
     pub metric: Metric,
     /// The limit.

@@ -3,7 +3,7 @@ use std::collections::BTreeMap;
 use serde::de::Error;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-/// Scores text by text, or query by query: a column for each metric that has one for any of them.
+/// Scores text by text or query by query. A metric has a column where at least one text or query has a score.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Columns(Vec<(String, Vec<Option<f64>>)>);
 
@@ -23,30 +23,30 @@ impl Columns {
         self.len() == 0
     }
 
-    /// The scores of a metric in the order of the texts or queries; `None` for one that has none. Empty where the
+    /// The scores of a metric in the order of the texts or queries, `None` for one without a score. Empty where the
     /// metric was not measured.
     pub fn column(&self, metric: &str) -> &[Option<f64>] {
         self.0.iter().find(|(name, _)| name == metric).map_or(&[], |(_, column)| column)
     }
 
-    /// The scores of a metric, of the texts or queries that have one.
+    /// The scores of a metric, without the texts or queries that have none.
     pub fn values(&self, metric: &str) -> Vec<f64> {
         self.column(metric).iter().copied().flatten().collect()
     }
 
-    /// All metrics' names and columns.
+    /// The names and columns of all metrics.
     pub fn iter(&self) -> impl Iterator<Item = (&str, &[Option<f64>])> {
         self.0.iter().map(|(name, column)| (name.as_str(), column.as_slice()))
     }
 
-    /// The columns of some metrics.
+    /// Keeps the columns of some metrics.
     pub(in crate::evaluate) fn only(&self, metrics: &[&str]) -> Self {
         let of_these = self.0.iter().filter(|(name, _)| metrics.contains(&name.as_str()));
         Self(of_these.cloned().collect())
     }
 }
 
-/// From names and columns, all of one length.
+/// Collects names and columns. All columns have one length.
 impl<N: Into<String>> FromIterator<(N, Vec<Option<f64>>)> for Columns {
     fn from_iter<I: IntoIterator<Item = (N, Vec<Option<f64>>)>>(columns: I) -> Self {
         let columns = columns.into_iter().map(|(name, column)| (name.into(), column));
@@ -68,7 +68,7 @@ enum Written {
     Texts(Vec<BTreeMap<String, Option<Number>>>),
 }
 
-/// A number; a yes or no is 1 or 0.
+/// A number, or true or false for 1 or 0.
 #[derive(Deserialize, Clone, Copy)]
 #[serde(untagged)]
 enum Number {

@@ -4,21 +4,21 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-/// What the score of a row is made of.
+/// What the score of a row is computed from.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(in crate::evaluate) enum Basis {
-    /// A yes or no of each text.
+    /// True or false for each text.
     Share,
-    /// A number of each text.
+    /// A number for each text.
     Mean,
-    /// A number of each query, from so many documents found.
+    /// A number for each query, from at least `depth` documents found.
     Retrieval { depth: usize },
-    /// The metric of this name, of outputs that are held against other texts.
+    /// The scores that the metric of this name gives outputs held against other texts.
     FloorOf(String),
-    /// Where the metric of this name lies between its floor and its ceiling.
+    /// The position of the metric of this name between its floor and its ceiling.
     LeakOf(String),
-    /// The evaluation measures it as a whole.
+    /// The evaluation measures it as a whole, over these.
     Given(Unit),
 }
 
@@ -35,12 +35,12 @@ pub enum Unit {
     Documents,
 }
 
-/// Whom more of a metric serves.
+/// Whom a higher score serves.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Direction {
-    /// The attacker: a budget limits the score itself.
+    /// The attacker. A budget limits the score itself.
     MoreLeaks,
-    /// The users of retrieval: a budget limits by how much the score falls below that of undefended vectors.
+    /// The users of retrieval. A budget limits how far the score falls below that of undefended vectors.
     MoreServes,
 }
 
@@ -48,24 +48,24 @@ pub enum Direction {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Interval {
-    /// Clopper and Pearson's, of a share.
+    /// The exact interval of Clopper and Pearson, for a share.
     ClopperPearson,
-    /// The percentile bootstrap of a mean.
+    /// The percentile bootstrap, for a mean.
     BootstrapMean,
-    /// The percentile bootstrap of a ratio of means.
+    /// The percentile bootstrap, for a ratio of means.
     BootstrapRatio,
-    /// The evaluation's own, of what it measures as a whole.
+    /// The evaluation computes it together with the score.
     Given,
 }
 
-/// Where a metric is shown: each place also shows what the places before it show.
+/// Where a metric is shown. Each place also shows the metrics of the places before it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum Shown {
-    /// Where one line speaks for a whole row, as in the progress of an evaluation.
+    /// In lines that stand for a whole row, as in the progress of an evaluation.
     Line,
-    /// On the page of a curve.
+    /// In the table on the page of a curve.
     Page,
     /// In the table for the terminal.
     Terminal,

@@ -1,4 +1,4 @@
-//! Where an attack lies between chance and the undefended attack.
+//! Locates an attack between chance and the undefended attack.
 
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{Rng, SeedableRng};
@@ -7,14 +7,14 @@ use super::Columns;
 use super::bleu::STRENGTH;
 use crate::evaluate::statistics::{RESAMPLES, Score, paired_difference};
 
-/// How far the undefended attack lies above chance, at least: the lower end of the 95 % interval.
+/// The distance by which the undefended attack is shown to exceed chance: the lower end of its 95 % interval.
 pub(in crate::evaluate) fn gap(ceiling: &Columns, floor: &Columns, seed: u64) -> f64 {
     let [ceiling, floor] = [ceiling, floor].map(|columns| columns.values(STRENGTH));
     paired_difference(&ceiling, &floor, seed).map_or(0.0, |gap| gap.low)
 }
 
-/// Text by text, how far the score of `metric` lies above its floor, and the ceiling above the floor. `None` for a
-/// text without one of the three.
+/// Text by text, the distances of the score and of the ceiling from the floor. `None` for a text that lacks one of
+/// the three.
 pub(in crate::evaluate) fn over_floor(
     metric: &str,
     texts: &Columns,
@@ -29,8 +29,8 @@ pub(in crate::evaluate) fn over_floor(
     columns.map(term).collect()
 }
 
-/// The sum of scores above the floor over that of ceilings above it, with the percentile bootstrap over texts: a
-/// resample takes the same texts for score, floor and ceiling.
+/// Divides the sum of the scores' distances from the floor by that of the ceilings' distances. The interval is the
+/// percentile bootstrap over texts: a resample takes the same texts for score, floor and ceiling.
 pub(super) fn leak(over_floor: Vec<Option<(f64, f64)>>, seed: u64) -> Option<Score> {
     let terms: Vec<(f64, f64)> = over_floor.into_iter().flatten().collect();
     let all: Vec<usize> = (0..terms.len()).collect();

@@ -8,13 +8,13 @@ use super::pair::TextPair;
 use crate::evaluate::retrieval::Graded;
 use crate::evaluate::statistics::{Score, mean, proportion};
 
-/// How many documents of a ranking a metric of retrieval sees unless it says otherwise.
+/// How many documents of a ranking a metric of retrieval sees by default.
 const DEPTH: usize = 10;
 
-/// One metric: what it is called, how it is printed and computed, and what a budget may limit.
+/// Declares one metric: its name, how it is printed and computed, and how a budget may limit it.
 ///
-/// More of a metric of texts must be worse for privacy: return a similarity, not a distance. More of a metric of
-/// retrieval must be better for its users. A score that is not finite counts as none.
+/// More of a metric of texts must be worse for privacy, so return a similarity rather than a distance. More of a
+/// metric of retrieval must be better for its users. A score that is not finite counts as missing.
 ///
 /// ```
 /// use embosk::evaluate::metrics::{Metric, TextPair};
@@ -32,12 +32,15 @@ pub struct Metric {
     pub name: String,
     /// The heading of its column.
     pub heading: String,
-    /// What it is called where there is room.
+    /// A longer name, for places with room.
     pub title: String,
     /// How many decimals a table shows.
     pub digits: usize,
-    /// The least and the most that one text or query can score.
+    /// The lowest and the highest score that one text or query can have.
     pub range: (f64, f64),
+    /// The score that chance gives each text. `None` where it is measured: as the score of outputs that are held
+    /// against other texts.
+    pub chance: Option<f64>,
     /// The name under which a budget limits it. `None` where no budget may.
     pub limited_as: Option<String>,
     /// What a corpus must have for it to be measured.
@@ -46,9 +49,9 @@ pub struct Metric {
     pub signature: Option<String>,
     /// Where it is shown.
     pub shown: Shown,
-    /// The metric whose column stands before its own.
+    /// The metric whose column comes right before its own.
     pub column_after: Option<String>,
-    /// Whether it is no score of the undefended attack, so that ceiling and floor are without it.
+    /// Whether the ceiling and the floor of a report leave it out.
     #[serde(rename = "rows_only")]
     pub(super) is_of_rows_only: bool,
     pub(in crate::evaluate) basis: Basis,
@@ -56,23 +59,23 @@ pub struct Metric {
     compute: Compute,
 }
 
-/// Declares a metric.
+/// Constructors: what a metric is counted over.
 impl Metric {
-    /// The share of attacked texts for which `holds`, with the interval of Clopper and Pearson. A text for which
-    /// it returns `None` does not count.
+    /// The share of attacked texts for which `holds` returns true, with the interval of Clopper and Pearson. A text
+    /// for which it returns `None` does not count.
     pub fn share(name: &str, holds: impl Fn(&TextPair<'_>) -> Option<bool> + Send + Sync + 'static) -> Self {
         let score = move |pair: &TextPair<'_>| holds(pair).map(|holds| f64::from(u8::from(holds)));
         Self { compute: Compute::Text(Arc::new(score)), ..Self::new(name, Basis::Share) }
     }
 
     /// The mean of `score` over the attacked texts, with a bootstrap interval. A text for which it returns `None`
-    /// does not count. Scores lie between 0 and 1, or in [`Metric::range`].
+    /// does not count. Scores lie between 0 and 1 unless [`Metric::range`] says otherwise.
     pub fn mean(name: &str, score: impl Fn(&TextPair<'_>) -> Option<f64> + Send + Sync + 'static) -> Self {
         Self { compute: Compute::Text(Arc::new(score)), ..Self::new(name, Basis::Mean) }
     }
 
     /// The mean of `score` over the judged queries, with a bootstrap interval. A query for which it returns `None`
-    /// does not count. Scores lie between 0 and 1, or in [`Metric::range`].
+    /// does not count. Scores lie between 0 and 1 unless [`Metric::range`] says otherwise.
     pub fn retrieval(name: &str, score: impl Fn(&Graded<'_>) -> Option<f64> + Send + Sync + 'static) -> Self {
         let limit = format!("{name}_drop");
         Self {
@@ -83,7 +86,8 @@ impl Metric {
         .limited_as(&limit)
     }
 
-    /// What chance gives: the metric of texts called `base`, of a row's outputs that are held against other texts.
+    /// What chance gives: the scores that the metric of texts called `base` gives a row's outputs when each is held
+    /// against another text.
     pub fn floor_of(name: &str, base: &str) -> Self {
         Self::new(name, Basis::FloorOf(base.to_owned()))
             .signature("row's-outputs~next-sample")
@@ -92,14 +96,14 @@ impl Metric {
     }
 
     /// `(score − floor) / (ceiling − floor)` of the metric of texts called `base`: 1 is as much as without a
-    /// defense, 0 is what chance gives. Neither the value nor the interval is held within 0 and 1.
+    /// defense, 0 is what chance gives. Neither the value nor the interval is clamped to 0 and 1.
     pub fn leak_of(name: &str, base: &str) -> Self {
         Self::new(name, Basis::LeakOf(base.to_owned()))
             .signature(&format!("({base}-floor)/(ceiling-floor)"))
             .shown(Shown::Line)
     }
 
-    /// What the evaluation measures as a whole and hands in by this name.
+    /// A score that the evaluation measures as a whole and passes in by name.
     pub(in crate::evaluate) fn given(name: &str, unit: Unit) -> Self {
         Self::new(name, Basis::Given(unit)).not_limited()
     }
@@ -111,6 +115,7 @@ impl Metric {
             title: name.to_owned(),
             digits: 2,
             range: (0.0, 1.0),
+            chance: None,
             basis,
             limited_as: Some(name.to_owned()),
             needs: None,
@@ -122,60 +127,66 @@ impl Metric {
         }
     }
 
-    /// The heading of its column, and its title unless [`Metric::title`] gives another. Default: the name.
+    /// Sets the heading of its column, and the title with it. Default: the name.
     pub fn heading(self, heading: &str) -> Self {
         Self { heading: heading.to_owned(), ..self }.title(heading)
     }
 
-    /// What it is called where there is room, after [`Metric::heading`].
+    /// Sets a longer name for places with room. Call it after [`Metric::heading`]. Default: the heading.
     pub fn title(self, title: &str) -> Self {
         Self { title: title.to_owned(), ..self }
     }
 
-    /// How many decimals a table shows. Default: 2, of retrieval 3.
+    /// Sets how many decimals a table shows. Default: 2, or 3 for retrieval.
     pub fn digits(self, digits: usize) -> Self {
         Self { digits, ..self }
     }
 
-    /// The least and the most that one text or query can score. The bounds of a budget rely on it, so an
-    /// evaluation refuses scores outside. Default: 0 to 1.
-    pub fn range(self, least: f64, most: f64) -> Self {
-        Self { range: (least, most), ..self }
+    /// Sets the lowest and the highest score that one text or query can have. The bounds of a budget rely on it, so
+    /// an evaluation refuses scores outside. Default: 0 to 1.
+    pub fn range(self, lowest: f64, highest: f64) -> Self {
+        Self { range: (lowest, highest), ..self }
     }
 
-    /// The name under which a budget limits it. Default: its own; of retrieval, whose losses are limited, its own
-    /// and `_drop`.
+    /// Sets the score that chance gives each text, where it is known. Default: it is measured, as the score of
+    /// outputs that are held against other texts.
+    pub fn chance(self, chance: f64) -> Self {
+        Self { chance: Some(chance), ..self }
+    }
+
+    /// Sets the name under which a budget limits it. Default: its own name. For retrieval, where a budget limits the
+    /// loss, its own name and `_drop`.
     pub fn limited_as(self, name: &str) -> Self {
         Self { limited_as: Some(name.to_owned()), ..self }
     }
 
-    /// No budget may limit it.
+    /// Forbids budgets to limit it.
     pub fn not_limited(self) -> Self {
         Self { limited_as: None, ..self }
     }
 
-    /// What a corpus must have for it to be measured, as in `labelled entities`.
+    /// Names what a corpus must have for it to be measured, as in `labelled entities`.
     pub fn needs(self, what: &str) -> Self {
         Self { needs: Some(what.to_owned()), ..self }
     }
 
-    /// The rules that the score depends on, for the signature of the report: it tells apart two metrics of
-    /// the same name. Default: none.
+    /// Sets the rules that the score depends on. The signature of the report shows them; they tell two metrics of
+    /// the same name apart. Default: none.
     pub fn signature(self, rules: &str) -> Self {
         Self { signature: Some(rules.to_owned()), ..self }
     }
 
-    /// Where it is shown. Default: on pages and in tables.
+    /// Sets where it is shown. Default: [`Shown::Page`].
     pub fn shown(self, shown: Shown) -> Self {
         Self { shown, ..self }
     }
 
-    /// The metric whose column stands before its own. Default: the one that was declared before it.
+    /// Sets the metric whose column comes right before its own. Default: the one that was added before it.
     pub fn column_after(self, name: &str) -> Self {
         Self { column_after: Some(name.to_owned()), ..self }
     }
 
-    /// How many documents of a ranking a metric of retrieval sees at least. Default: 10.
+    /// Sets how many documents of a ranking a metric of retrieval sees, at least. Default: 10.
     pub fn depth(self, depth: usize) -> Self {
         match self.basis {
             Basis::Retrieval { .. } => Self { basis: Basis::Retrieval { depth }, ..self },
@@ -183,15 +194,15 @@ impl Metric {
         }
     }
 
-    /// It is not a score of the undefended attack, so that ceiling and floor are without it.
+    /// Leaves it out of the ceiling and the floor of a report.
     pub(super) fn of_rows_only(self) -> Self {
         Self { is_of_rows_only: true, ..self }
     }
 }
 
-/// Reads a declaration.
+/// What follows from a declaration.
 impl Metric {
-    /// How many decimals are shown where a decision hangs on the number.
+    /// How many decimals are shown where a decision depends on the number.
     pub fn fine_digits(&self) -> usize {
         if self.range.1 - self.range.0 >= 10.0 { 1 } else { 3 }
     }
@@ -205,7 +216,7 @@ impl Metric {
         }
     }
 
-    /// Whom more of it serves.
+    /// Whom a higher score serves.
     pub fn direction(&self) -> Direction {
         if self.is_retrieval() { Direction::MoreServes } else { Direction::MoreLeaks }
     }
@@ -220,17 +231,17 @@ impl Metric {
         }
     }
 
-    /// Whether it is of retrieval, whoever attacks.
+    /// Whether it is a metric of retrieval, which does not depend on the adversary.
     pub fn is_retrieval(&self) -> bool {
         self.unit() == Unit::Queries
     }
 
-    /// Whether it is computed text by text.
+    /// Whether it is computed from each attacked text.
     pub fn is_of_texts(&self) -> bool {
         matches!(self.basis, Basis::Share | Basis::Mean)
     }
 
-    /// The metric that it is the leak of.
+    /// The name of the metric whose leak it is. `None` where it is not a leak.
     pub fn leaking(&self) -> Option<&str> {
         match &self.basis {
             Basis::LeakOf(base) => Some(base),
@@ -238,36 +249,36 @@ impl Metric {
         }
     }
 
-    /// What budgets and their findings call it: the name under which it is limited, or its own.
+    /// The name that budgets and their findings use: [`Metric::limited_as`], or its own.
     pub fn limit_name(&self) -> &str {
         self.limited_as.as_deref().unwrap_or(&self.name)
     }
 
-    /// Whether it is shown there.
+    /// Whether this place shows it.
     pub fn is_shown(&self, place: Shown) -> bool {
         self.shown <= place
     }
 
-    /// The least and the most that a budget can limit it to.
+    /// The lowest and the highest limit that a budget can set.
     pub(in crate::evaluate) fn limits(&self) -> (f64, f64) {
-        let (least, most) = self.range;
+        let (lowest, highest) = self.range;
         match self.direction() {
             Direction::MoreLeaks => self.range,
-            Direction::MoreServes => (least - most, most - least),
+            Direction::MoreServes => (lowest - highest, highest - lowest),
         }
     }
 
-    /// Whether a score lies in its range, but for rounding.
+    /// Whether a score lies in its range, apart from rounding.
     pub(super) fn allows(&self, score: f64) -> bool {
-        let (least, most) = self.range;
-        let rounding = 1e-6 * (most - least);
-        (least - rounding..=most + rounding).contains(&score)
+        let (lowest, highest) = self.range;
+        let rounding = 1e-6 * (highest - lowest);
+        (lowest - rounding..=highest + rounding).contains(&score)
     }
 }
 
-/// Computes scores.
+/// Scores.
 impl Metric {
-    /// The score of one text. `None` where it has none, and for a metric that is not of texts or was read from a
+    /// Scores one text. `None` where the text has no score, and for a metric that is not of texts or was read from a
     /// report.
     pub fn of_pair(&self, pair: &TextPair<'_>) -> Option<f64> {
         match &self.compute {
@@ -276,8 +287,8 @@ impl Metric {
         }
     }
 
-    /// The score of one query. `None` where it has none, and for a metric that is not of retrieval or was read from
-    /// a report.
+    /// Scores one query. `None` where the query has no score, and for a metric that is not of retrieval or was read
+    /// from a report.
     pub fn of_query(&self, found: &Graded<'_>) -> Option<f64> {
         match &self.compute {
             Compute::Query(score) => score(found).filter(|score| score.is_finite()),
@@ -285,7 +296,8 @@ impl Metric {
         }
     }
 
-    /// The score over texts or queries, with its interval. `None` where none of them has one.
+    /// Summarizes the scores of texts or queries, with the 95 % interval. `None` where none of them has a score, and
+    /// for leaks and what the evaluation measures as a whole.
     pub fn summary(&self, scores: &[Option<f64>], seed: u64) -> Option<Score> {
         let scores: Vec<f64> = scores.iter().copied().flatten().collect();
         match self.interval() {
@@ -297,7 +309,7 @@ impl Metric {
     }
 }
 
-/// How many of a share's scores are a yes.
+/// Counts the scores of a share that stand for true.
 fn hits(scores: &[f64]) -> usize {
     scores.iter().filter(|score| **score > 0.5).count()
 }
@@ -311,7 +323,7 @@ impl fmt::Display for Metric {
 /// How a score is computed.
 #[derive(Clone, Default)]
 enum Compute {
-    /// It is derived or given, or the declaration was read from a report.
+    /// The score is derived or passed in, or the declaration was read from a report.
     #[default]
     Nothing,
     Text(Arc<dyn Fn(&TextPair<'_>) -> Option<f64> + Send + Sync>),

@@ -1,15 +1,15 @@
 //! The metrics of an evaluation, in one table.
 //!
-//! A [`Metric`] is declared once: its name, how it is printed, how it is computed, its interval, and what a
-//! [`Budget`](super::Budget) may limit. Reports, tables, CSV and JSON files, the curve's `--find`, the gate
-//! and its baselines follow from the declaration.
+//! A [`Metric`] is declared once: its name, how it is printed and computed, its interval, and how a
+//! [`Budget`](super::Budget) may limit it. Reports, tables, CSV and JSON files, `--find`, the gate and its
+//! baselines all follow from the declaration.
 //!
-//! # Adding a metric to the project
+//! # Adding a built-in metric
 //!
 //! 1. Write a file in this folder with a function `metric()` that declares it.
-//! 2. Name the file in [`built_in`]'s table, at the place of its column.
+//! 2. Add the file and a line to the table of [`built_in`], at the place of its column.
 //!
-//! [`Evaluation::metric`](super::Evaluation::metric) adds a metric to one evaluation.
+//! [`Evaluation::metric`](super::Evaluation::metric) adds a metric to a single evaluation.
 
 mod bleu;
 mod columns;
@@ -43,11 +43,12 @@ pub(super) use kinds::Basis;
 pub(super) use leak::{gap, over_floor};
 pub(super) use linkage::LINKAGE;
 pub(super) use summary::{
-    Measured, attack_scores, bases, losses, measure_queries, measure_texts, search_depth, shares, signatures,
+    Measured, attack_scores, bases, losses, measure_queries, measure_texts, measure_unrelated, search_depth,
+    shares, signatures,
 };
 pub(super) use table::{check, find};
 
-/// The table. Reports write the scores in this order.
+/// The table, in the order in which reports write the scores.
 static BUILT_IN: LazyLock<Vec<Metric>> = LazyLock::new(|| {
     vec![
         exact_match::metric(),

@@ -2,25 +2,25 @@ use ndarray::ArrayView1;
 
 /// An attacked text and what came back of it, as a metric of texts sees them.
 ///
-/// The evaluation gives everything that it has. Pairs from elsewhere, such as those of `embosk score`, have the
-/// two texts alone; a metric returns `None` where it lacks something.
+/// An evaluation fills in everything but the labels of the output. Pairs from elsewhere, such as those of
+/// `embosk score`, may hold the two texts alone; a metric returns `None` where something is missing.
 #[derive(Debug, Clone, Copy)]
 #[non_exhaustive]
 pub struct TextPair<'a> {
-    /// The text, as the embedder's normalizer leaves it.
+    /// The text, after the embedder's normalizer.
     pub truth: &'a str,
-    /// What the attack made of its vector, normalized in the same way.
+    /// What the attack made of its vector, after the same normalizer.
     pub output: &'a str,
     /// The labelled names, dates, amounts … of the text.
     pub entities: &'a [&'a str],
-    /// Those of the output. `None` where it is not labelled, as in an evaluation.
+    /// The labelled parts of the output. `None` where it is not labelled.
     pub output_entities: Option<&'a [&'a str]>,
     /// The clean vector of the text, `[dim]`.
     pub truth_vector: Option<ArrayView1<'a, f32>>,
     /// The clean vector of the output, `[dim]`.
     pub output_vector: Option<ArrayView1<'a, f32>>,
     /// What the adversary made of the text's protected vector before the attack proper, `[dim]`. `None` where the
-    /// output is held against another text than its own.
+    /// output is held against a text that is not its own.
     pub restored_vector: Option<ArrayView1<'a, f32>>,
 }
 
@@ -38,7 +38,7 @@ impl<'a> TextPair<'a> {
         }
     }
 
-    /// Adds the labelled names, dates, amounts … of the text and, where they are known, of the output.
+    /// Adds the labelled names, dates, amounts … of the text and, where it is labelled, of the output.
     pub fn entities(self, entities: &'a [&'a str], output_entities: Option<&'a [&'a str]>) -> Self {
         Self { entities, output_entities, ..self }
     }

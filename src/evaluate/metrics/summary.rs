@@ -1,4 +1,4 @@
-//! From texts and queries to the scores of a row.
+//! Turns the scores of texts and queries into the scores of a row.
 
 use serde_json::{Map, Value};
 
@@ -10,14 +10,24 @@ use crate::Error;
 use crate::evaluate::retrieval::{Judgements, Ranking};
 use crate::evaluate::statistics::Score;
 
-/// The scores of each pair, by the metrics of texts.
+/// Scores each pair by the metrics of texts.
 pub(in crate::evaluate) fn measure_texts(metrics: &[Metric], pairs: &[TextPair<'_>]) -> Columns {
     let of_texts = metrics.iter().filter(|metric| metric.is_of_texts());
     let column = |metric: &Metric| pairs.iter().map(|pair| metric.of_pair(pair)).collect::<Vec<_>>();
     of_texts.map(|metric| (metric.name.as_str(), column(metric))).collect()
 }
 
-/// The scores of each query that any metric of retrieval has one for.
+/// Scores pairs of outputs and other texts than their own: what chance gives.
+pub(in crate::evaluate) fn measure_unrelated(metrics: &[Metric], pairs: &[TextPair<'_>]) -> Columns {
+    let of_texts = metrics.iter().filter(|metric| metric.is_of_texts());
+    let column = |metric: &Metric| match metric.chance {
+        Some(chance) => vec![Some(chance); pairs.len()],
+        None => pairs.iter().map(|pair| metric.of_pair(pair)).collect(),
+    };
+    of_texts.map(|metric| (metric.name.as_str(), column(metric))).collect()
+}
+
+/// Scores each query by the metrics of retrieval. A query that has no score by any of them is left out.
 pub(in crate::evaluate) fn measure_queries(
     metrics: &[Metric],
     judgements: &Judgements,
@@ -32,7 +42,7 @@ pub(in crate::evaluate) fn measure_queries(
     of_queries.iter().enumerate().map(|(at, metric)| (metric.name.as_str(), column(at))).collect()
 }
 
-/// How many documents of a ranking the metrics need.
+/// The number of documents that the metrics need for each query.
 pub(in crate::evaluate) fn search_depth(metrics: &[Metric]) -> usize {
     let depth = |metric: &Metric| match metric.basis {
         Basis::Retrieval { depth } => depth,
@@ -41,7 +51,7 @@ pub(in crate::evaluate) fn search_depth(metrics: &[Metric]) -> usize {
     metrics.iter().map(depth).max().unwrap_or(0)
 }
 
-/// The metrics whose floor is needed: those that a leak or a floor is made of.
+/// The names of the metrics that a leak or a floor is computed from.
 pub(in crate::evaluate) fn bases(metrics: &[Metric]) -> Vec<&str> {
     fn base(metric: &Metric) -> Option<&str> {
         match &metric.basis {
@@ -52,7 +62,7 @@ pub(in crate::evaluate) fn bases(metrics: &[Metric]) -> Vec<&str> {
     metrics.iter().filter_map(base).collect()
 }
 
-/// The metrics that have the interval of a share.
+/// The names of the metrics with the interval of Clopper and Pearson.
 pub(in crate::evaluate) fn shares(metrics: &[Metric]) -> Vec<&str> {
     let shares = metrics.iter().filter(|metric| metric.interval() == Interval::ClopperPearson);
     shares.map(|metric| metric.name.as_str()).collect()
@@ -65,23 +75,23 @@ pub(in crate::evaluate) fn signatures(metrics: &[Metric]) -> Map<String, Value> 
     rules.map(|(name, rules)| (name.to_owned(), rules.into())).collect()
 }
 
-/// Query by query, how much of a metric of retrieval is lost; the reverse of a gain.
+/// Query by query, how much of a metric of retrieval is lost.
 pub(in crate::evaluate) fn losses(metric: &Metric, before: &Columns, after: &Columns) -> Vec<Option<f64>> {
     let pairs = before.column(&metric.name).iter().zip(after.column(&metric.name));
     pairs.map(|(before, after)| Some((*before)? - (*after)?)).collect()
 }
 
-/// What a row is made of.
+/// Everything that the scores of a row are computed from.
 pub(in crate::evaluate) struct Measured<'a> {
     /// What came back of each text.
     pub(in crate::evaluate) texts: &'a Columns,
     /// The same outputs, held against other texts.
     pub(in crate::evaluate) unrelated: &'a Columns,
-    /// What came back of each text without a defense; nothing where that is too little to divide by.
+    /// What came back of each text without a defense; empty where that is too close to chance to divide by.
     pub(in crate::evaluate) ceiling: &'a Columns,
     /// Retrieval, query by query.
     pub(in crate::evaluate) queries: &'a Columns,
-    /// What was measured as a whole.
+    /// What the evaluation measured as a whole.
     pub(in crate::evaluate) given: &'a [(&'a str, Option<Score>)],
     pub(in crate::evaluate) seed: u64,
 }
@@ -89,15 +99,15 @@ pub(in crate::evaluate) struct Measured<'a> {
 static NOTHING: Columns = Columns::new();
 
 impl Measured<'_> {
-    /// Nothing was measured.
+    /// A row without any measurement.
     pub(in crate::evaluate) fn nothing(seed: u64) -> Self {
         Self { texts: &NOTHING, unrelated: &NOTHING, ceiling: &NOTHING, queries: &NOTHING, given: &[], seed }
     }
 
-    /// The score of each metric.
+    /// Computes the score of each metric.
     ///
     /// # Errors
-    /// When a metric left its range.
+    /// When a score is outside the range of its metric.
     pub(in crate::evaluate) fn scores(&self, metrics: &[Metric]) -> Result<Scores, Error> {
         check_ranges(metrics, self.texts)?;
         check_ranges(metrics, self.unrelated)?;
@@ -121,7 +131,7 @@ impl Measured<'_> {
     }
 }
 
-/// The scores of the undefended attack, or of its outputs held against other texts.
+/// Computes the scores of the undefended attack, or of its outputs held against other texts.
 pub(in crate::evaluate) fn attack_scores(metrics: &[Metric], texts: &Columns, seed: u64) -> Scores {
     let of_texts = metrics.iter().filter(|metric| metric.is_of_texts() && !metric.is_of_rows_only);
     of_texts
@@ -135,10 +145,34 @@ fn check_ranges(metrics: &[Metric], columns: &Columns) -> Result<(), Error> {
         if let Some(score) = columns.column(metric.name.as_str()).iter().flatten().find(outside) {
             let (least, most) = metric.range;
             return Err(Error::Setting(format!(
-                "the metric `{metric}` scored {score}, and its range is {least} to {most}; declare its range, or \
-                 keep its scores within"
+                "the metric `{metric}` scored {score}, and its range is {least} to {most}; declare another range, or \
+                 keep its scores inside"
             )));
         }
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn same(name: &str) -> Metric {
+        Metric::share(name, |pair| Some(pair.output == pair.truth))
+    }
+
+    /// Where chance is known, the floor is not measured.
+    #[test]
+    fn a_known_chance_is_the_floor() {
+        let metrics = [same("whole"), same("guess").chance(0.25), Metric::leak_of("guess_leak", "guess")];
+        let others = [TextPair::new("a", "b"), TextPair::new("b", "a")];
+        let unrelated = measure_unrelated(&metrics, &others).only(&bases(&metrics));
+        assert_eq!(unrelated.column("guess"), [Some(0.25); 2]);
+        let ceiling = measure_texts(&metrics, &[TextPair::new("a", "a"), TextPair::new("b", "b")]);
+        let texts = measure_texts(&metrics, &[TextPair::new("a", "a"), TextPair::new("b", "a")]);
+        let measured =
+            Measured { texts: &texts, unrelated: &unrelated, ceiling: &ceiling, ..Measured::nothing(0) };
+        let leak = measured.scores(&metrics).ok().and_then(|scores| scores.score("guess_leak"));
+        assert_eq!(leak.map(|leak| leak.value), Some(0.25 / 0.75));
+    }
 }

@@ -1,11 +1,11 @@
-//! Looks metrics up in a table of them.
+//! Looks up metrics in a table, and checks tables.
 
 use super::Metric;
 use super::kinds::Basis;
 use crate::Error;
 
-/// The fields of a row that are no scores.
-const RESERVED: [&str; 12] = [
+/// Fields of a row that are not scores; the last five are those of a curve.
+const RESERVED: [&str; 17] = [
     "defense",
     "adversary",
     "n",
@@ -18,17 +18,22 @@ const RESERVED: [&str; 12] = [
     "unrelated",
     "queries",
     "warnings",
+    "sweep",
+    "strength",
+    "ndcg_kept",
+    "worst",
+    "front",
 ];
 
-/// The metric of this name.
+/// Finds the metric of this name.
 pub(in crate::evaluate) fn find<'m>(metrics: &'m [Metric], name: &str) -> Option<&'m Metric> {
     metrics.iter().find(|metric| metric.name == name)
 }
 
-/// The metric that a budget limits under this name: `bleu`, `ndcg_drop`.
+/// Finds the metric that a budget limits under this name, such as `bleu` or `ndcg_drop`.
 ///
 /// # Errors
-/// When there is none; the message names those that there are.
+/// When there is no such metric; the message lists those that there are.
 pub fn by_limit<'m>(metrics: &'m [Metric], name: &str) -> Result<&'m Metric, Error> {
     metrics.iter().find(|metric| metric.limited_as.as_deref() == Some(name)).ok_or_else(|| {
         let names: Vec<&str> = metrics.iter().filter_map(|metric| metric.limited_as.as_deref()).collect();
@@ -36,7 +41,7 @@ pub fn by_limit<'m>(metrics: &'m [Metric], name: &str) -> Result<&'m Metric, Err
     })
 }
 
-/// The metrics in the order of their columns.
+/// Sorts the metrics by the order of their columns in tables.
 pub fn in_column_order(metrics: &[Metric]) -> Vec<&Metric> {
     let mut columns: Vec<&Metric> = Vec::with_capacity(metrics.len());
     let (placed, usual): (Vec<&Metric>, Vec<&Metric>) =
@@ -49,7 +54,7 @@ pub fn in_column_order(metrics: &[Metric]) -> Vec<&Metric> {
     columns
 }
 
-/// Refuses a table that no report can be made by.
+/// Refuses a table with names that clash, ranges that are empty, or bases that are missing.
 pub(in crate::evaluate) fn check(metrics: &[Metric]) -> Result<(), Error> {
     for (at, metric) in metrics.iter().enumerate() {
         check_one(metric, &metrics[..at]).map_err(Error::Setting)?;
@@ -61,10 +66,13 @@ fn check_one(metric: &Metric, before: &[Metric]) -> Result<(), String> {
     let name = metric.name.as_str();
     let is_plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_';
     if name.is_empty() || !name.chars().all(is_plain) {
-        return Err("the name of a metric is of small letters, digits and `_`, such as length_ratio".into());
+        return Err(
+            "a metric's name has only lower-case letters, digits and `_`, as in length_ratio; rename it"
+                .into(),
+        );
     }
     if RESERVED.contains(&name) {
-        return Err(format!("a row has a field `{name}` already; give the metric another name"));
+        return Err(format!("every row already has a field `{name}`; give the metric another name"));
     }
     if find(before, name).is_some() {
         return Err(format!("there are two metrics `{name}`; give one of them another name"));
@@ -76,14 +84,14 @@ fn check_one(metric: &Metric, before: &[Metric]) -> Result<(), String> {
     }
     let (least, most) = metric.range;
     if !(least.is_finite() && most.is_finite() && least < most) {
-        return Err(format!("the range of `{name}` goes from one number to a larger one"));
+        return Err(format!("the range of `{name}` must go from a finite number to a larger one"));
     }
     match &metric.basis {
         Basis::FloorOf(base) | Basis::LeakOf(base)
             if !find(before, base).is_some_and(Metric::is_of_texts) =>
         {
             Err(format!(
-                "`{name}` is made of `{base}`, which must be a metric of texts that stands before it"
+                "`{name}` is computed from `{base}`, which must be a metric of texts that is added before it"
             ))
         }
         _ => Ok(()),
@@ -121,19 +129,19 @@ mod tests {
     }
 
     #[test]
-    fn a_table_that_makes_no_report_is_refused() {
+    fn a_table_with_a_fault_is_refused() {
         let with = |more: Vec<Metric>| check(&[built_in().to_vec(), more].concat());
         with(vec![own("ratio"), Metric::leak_of("ratio_leak", "ratio"), Metric::floor_of("low", "ratio")])
             .unwrap();
         for (more, part) in [
-            (own("Ratio"), "small letters"),
-            (own(""), "small letters"),
+            (own("Ratio"), "lower-case letters"),
+            (own(""), "lower-case letters"),
             (own("texts"), "a field `texts`"),
             (own("bleu"), "two metrics `bleu`"),
             (own("ratio").limited_as("ndcg_drop"), "limited as `ndcg_drop`"),
             (own("ratio").range(1.0, 1.0), "the range of `ratio`"),
             (own("ratio").range(0.0, f64::INFINITY), "the range of `ratio`"),
-            (Metric::leak_of("ratio_leak", "ratio"), "made of `ratio`"),
+            (Metric::leak_of("ratio_leak", "ratio"), "computed from `ratio`"),
             (Metric::leak_of("ratio_leak", "ndcg_at_10"), "a metric of texts"),
             (Metric::floor_of("ratio_floor", "leak"), "a metric of texts"),
         ] {

@@ -138,9 +138,9 @@ pub enum Outputs {
     Vectors(Array2<f32>),
 }
 
-/// What a training came to.
+/// The number of steps of a training, and the time it took.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Outcome {
+pub struct Trained {
     /// Steps, over all runs.
     pub steps: usize,
     /// Time spent, over all runs.

@@ -99,7 +99,7 @@ fn an_inverter(place: &Path) {
     inverter(&settings, &examples(0, 60), &examples(60, 10), &place.join("inverter"), &mut |_| {}).unwrap();
 }
 
-fn correct(settings: &Settings, place: &Path, out: &str) -> Result<(Told, Outcome), Error> {
+fn correct(settings: &Settings, place: &Path, out: &str) -> Result<(Told, Trained), Error> {
     let mut told = Told::default();
     let (inverter, out) = (place.join("inverter"), place.join(out));
     let outcome = corrector(
