@@ -17,7 +17,7 @@ use sha2::{Digest, Sha256};
 use tokenizers::{Tokenizer, TruncationParams};
 
 use self::encoder::Encoder;
-use self::modules::Modules;
+use self::modules::{Modules, Stage};
 use super::Embedder;
 use crate::{BoxError, Error};
 
@@ -170,6 +170,11 @@ impl SentenceTransformer {
             Ok(()) => self.encoder.readable(normalized.get()),
             Err(_) => text,
         }
+    }
+
+    /// Whether the folder's last module scales vectors to norm 1.
+    pub fn is_normalized(&self) -> bool {
+        matches!(self.modules.stages.last(), Some(Stage::Normalize))
     }
 
     /// What [`Self::normalize`] is, for signatures: the normalizer of this embedder's tokenizer.
