@@ -4,12 +4,11 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::ValueEnum;
-use embosk::evaluate::corpus::read_texts;
 use embosk::evaluate::statistics::{Score, mean, proportion, resampled};
 use embosk::evaluate::text::{self, BleuCounts, ChrfCounts, Order};
+use embosk::lines::{Field, Record, records};
 use entities::Entities;
 use rayon::prelude::*;
-use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use super::{CliError, files, print, progress, table};
@@ -46,6 +45,10 @@ struct Pair {
     output: String,
 }
 
+impl Record for Pair {
+    const FIELDS: &'static [Field] = &[Field::text("input"), Field::text("output")];
+}
+
 /// Each metric over all pairs.
 #[derive(Serialize)]
 struct Scores {
@@ -79,29 +82,11 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode, CliError> {
 }
 
 fn read(path: &Path) -> Result<Vec<Pair>, CliError> {
-    let pairs: Vec<Pair> = read_texts(path)?
-        .iter()
-        .zip(1..)
-        .map(|(line, number)| parse(path, line, number))
-        .collect::<Result<_, _>>()?;
+    let pairs = records(path)?.collect::<Result<Vec<Pair>, _>>()?;
     if pairs.is_empty() {
         return Err(files::bad(path, "it is empty; there is nothing to score"));
     }
     Ok(pairs)
-}
-
-/// serde's own message is not passed on: it may quote a text.
-fn parse(path: &Path, line: &str, number: usize) -> Result<Pair, CliError> {
-    object(line).ok_or_else(|| {
-        let message = r#"it is not a JSON object with the strings "input" and "output""#;
-        CliError::new(format!("{}, line {number}: {message}", path.display()))
-    })
-}
-
-/// What a line holds. serde would take the fields' values in an array as well, and then what is whose
-/// depends on their order.
-fn object<T: DeserializeOwned>(line: &str) -> Option<T> {
-    if line.trim_start().starts_with('{') { serde_json::from_str(line).ok() } else { None }
 }
 
 impl Scores {
