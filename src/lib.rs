@@ -16,6 +16,8 @@ pub mod embedder;
 mod error;
 #[cfg(feature = "evaluate")]
 pub mod evaluate;
+#[cfg(feature = "evaluate")]
+pub mod lines;
 pub mod manual;
 #[cfg(feature = "evaluate")]
 mod partial;

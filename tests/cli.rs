@@ -6,7 +6,7 @@ use std::fs;
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
 
-use ndarray::{Array2, array};
+use ndarray::{Array2, Axis, array, concatenate};
 use ndarray_npy::{read_npy, write_npy};
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -408,6 +408,121 @@ fn a_bad_pair_is_named_and_not_quoted() {
         assert!(!stderr(&embosk(&folder, "score --input pairs.jsonl")).contains("secret"));
     }
     refused(&folder, "score --input nothing.txt", "nothing.txt: it is empty");
+}
+
+/// Five documents and three queries, with what else the judgements name.
+fn collection(folder: &TempDir, judgements: &str) {
+    let entries = |all: &[(&str, &str)]| -> String {
+        all.iter().map(|(id, text)| format!("{}\n", json!({"_id": id, "text": text}))).collect()
+    };
+    let documents = entries(&[
+        ("d1", "Boats over nine metres must moor at the north quay."),
+        ("d2", "Rye dough rests for twelve hours in a cool cellar."),
+        ("d3", "The tram to the airport leaves every ten minutes."),
+        ("d4", "A hive in winter keeps its centre at thirty degrees."),
+        ("d5", "The tower clock was stopped for repairs in March."),
+    ]);
+    let queries = entries(&[
+        ("q1", "where do long boats moor?"),
+        ("q2", "how long does rye dough rest?"),
+        ("q3", "how often goes the airport tram?"),
+    ]);
+    let qrels = folder.path().join("beir/qrels");
+    fs::create_dir_all(&qrels).unwrap();
+    fs::write(folder.path().join("beir/corpus.jsonl"), documents).unwrap();
+    fs::write(folder.path().join("beir/queries.jsonl"), queries).unwrap();
+    fs::write(
+        qrels.join("test.tsv"),
+        "query-id\tcorpus-id\tscore\nq1\td1\t1\nq2\td2\t2\nq3\td3\t1\n".to_owned() + judgements,
+    )
+    .unwrap();
+}
+
+#[test]
+fn dangling_judgements_count_and_are_told() {
+    let folder = workplace();
+    let line = "evaluate -q --attack none --defense none --format json --corpus beir --cache cache";
+    // pytrec_eval-terrier 0.5.11: (0.613147 + 1 + 1) / 3
+    for (judgements, expected, told) in [
+        ("", 1.0, ""),
+        (
+            "q1\tremoved\t1\nq9\td1\t1\nq9\td2\t1\n",
+            0.871_049_064_255_152_8,
+            "warning: beir: judgements that name a document that is not in corpus.jsonl, and count as not found: 1; \
+             judgements that name a query that is not in queries.jsonl, and are left out: 2",
+        ),
+    ] {
+        collection(&folder, judgements);
+        let output = embosk(&folder, line);
+        let told_now = stderr(&output);
+        assert_eq!(output.status.code(), Some(0), "{told_now}");
+        assert!(told_now.starts_with(told) && told_now.is_empty() == told.is_empty(), "{told_now}");
+        let report: Value = serde_json::from_slice(&output.stdout).unwrap();
+        let ndcg = report["rows"][0]["ndcg_at_10"]["value"].as_f64().unwrap();
+        assert!((ndcg - expected).abs() < 1e-9, "{ndcg}");
+        let count = &report["signature"]["dangling_judgements"];
+        let expected = if told.is_empty() { Value::Null } else { json!({"documents": 1, "queries": 2}) };
+        assert_eq!(*count, expected);
+    }
+    refused(
+        &folder,
+        &format!("{line} --split dev"),
+        "dev.tsv: there is no such file; the folder has judgements",
+    );
+    refused(&folder, "evaluate --attack none --split dev", "the corpus is not a BEIR folder");
+    fs::rename(folder.path().join("beir/qrels/test.tsv"), folder.path().join("beir/qrels/dev.tsv")).unwrap();
+    let report: Value = serde_json::from_str(&succeeds(&folder, &format!("{line} --split dev"))).unwrap();
+    assert_eq!(report["signature"]["corpus"], "beir:dev");
+}
+
+#[test]
+fn a_byte_order_mark_and_nan_do_no_harm() {
+    let folder = workplace();
+    let path = |name: &str| folder.path().join(name);
+    collection(&folder, "");
+    let line = "evaluate -q --attack none --defense none --format json --corpus beir --cache cache";
+    let plain = succeeds(&folder, line);
+    for name in ["beir/corpus.jsonl", "beir/queries.jsonl", "beir/qrels/test.tsv"] {
+        let text =
+            fs::read_to_string(path(name)).unwrap().replacen("}\n", ", \"metadata\": {\"year\": NaN}}\n", 1);
+        fs::write(path(name), format!("\u{feff}{text}")).unwrap();
+    }
+    assert_eq!(succeeds(&folder, line), plain);
+    let pair = "{\"input\": \"a b\", \"output\": \"a b\"";
+    fs::write(path("pairs.jsonl"), format!("\u{feff}{pair}, \"cosine\": NaN}}\n{pair}}}\n")).unwrap();
+    assert!(succeeds(&folder, "score --input pairs.jsonl").starts_with("exact match       1.000"));
+    fs::write(path("pairs.jsonl"), "{\"input\": \"secret\", \"output\": NaN}\n").unwrap();
+    refused(
+        &folder,
+        "score --input pairs.jsonl",
+        "pairs.jsonl, line 1: the field \"output\" is NaN; it must be a string",
+    );
+    fs::write(path("budget.toml"), "\u{feff}samples = 2\n").unwrap();
+    refused(&folder, "gate --budget budget.toml", "it names no stack");
+    fs::write(path("texts.txt"), "version https://git-lfs.github.com/spec/v1\noid sha256:ab\nsize 3\n")
+        .unwrap();
+    refused(&folder, "evaluate --corpus texts.txt", "texts.txt: it is a Git LFS pointer");
+}
+
+#[test]
+fn a_vector_is_inverted_by_its_direction() {
+    let folder = workplace();
+    let text = "Daniel Costa sold the house in Lisbon to Maria Lopez on June 7.\n";
+    fs::write(folder.path().join("texts.txt"), text).unwrap();
+    succeeds(&folder, "embed -q --input texts.txt --output v.npy");
+    let invert = "invert --format text --steps 2 --local-queries 50 --vectors";
+    let expected = embosk(&folder, &format!("{invert} v.npy"));
+    assert_eq!((expected.status.code(), stderr(&expected).contains("scaled")), (Some(0), false));
+    let vectors: Array2<f32> = read_npy(folder.path().join("v.npy")).unwrap();
+    for scale in [0.1, 127.0, 1e-30] {
+        write_npy(folder.path().join("s.npy"), &(&vectors * scale)).unwrap();
+        let output = embosk(&folder, &format!("{invert} s.npy"));
+        assert_eq!(output.stdout, expected.stdout, "{scale}");
+        assert!(stderr(&output).contains("1 of 1 vectors were scaled to norm 1"), "{}", stderr(&output));
+    }
+    let zero = concatenate(Axis(0), &[vectors.view(), Array2::zeros(vectors.dim()).view()]).unwrap();
+    write_npy(folder.path().join("s.npy"), &zero).unwrap();
+    refused(&folder, &format!("{invert} s.npy"), "s.npy: row 1 is zero");
 }
 
 #[cfg(unix)]

@@ -5,6 +5,7 @@
 
 use std::collections::HashMap;
 
+use embosk::evaluate::Corpus;
 use embosk::evaluate::retrieval::{
     Graded, Judged, Judgements, Ranking, average_precision, mrr, ndcg, normalize_rows, recall, run_file,
     search, search_bits, search_i8,
@@ -91,6 +92,50 @@ fn retrieval_scores_equal_trec_eval() {
             &query["expected"]["recip_rank"],
             &format!("MRR@{depth}, query {number}"),
         );
+    }
+}
+
+/// Judgements that name documents and queries which are not there, from the folder to the scores.
+#[test]
+fn dangling_judgements_score_as_trec_eval_has_it() {
+    let golden: Value = serde_json::from_str(&golden("dangling-judgements.json")).unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let names = |name: &str| -> Vec<String> { serde_json::from_value(golden[name].clone()).unwrap() };
+    let entries = |name: &str| -> String {
+        names(name).iter().map(|id| format!("{}\n", serde_json::json!({"_id": id, "text": id}))).collect()
+    };
+    std::fs::create_dir(folder.path().join("qrels")).unwrap();
+    for (file, text) in [
+        ("corpus.jsonl", entries("documents")),
+        ("queries.jsonl", entries("queries")),
+        ("qrels/test.tsv", golden["qrels"].as_str().unwrap().to_owned()),
+    ] {
+        std::fs::write(folder.path().join(file), text).unwrap();
+    }
+    let corpus = Corpus::beir(folder.path()).unwrap();
+    assert!(corpus.dangling().documents > 10 && corpus.dangling().queries > 3);
+    let scores: Vec<Vec<f32>> = corpus
+        .query_ids()
+        .iter()
+        .map(|query| serde_json::from_value(golden["scores"][query].clone()).unwrap())
+        .collect();
+    let documents = Array2::from_shape_fn((corpus.ids().len(), scores.len()), |(document, query)| {
+        scores[query][document]
+    });
+    let all = corpus.ids().len();
+    let rankings = search(documents.view(), Array2::eye(scores.len()).view(), all, corpus.ids()).unwrap();
+    let expected = golden["expected"].as_object().unwrap();
+    assert_eq!(expected.len(), rankings.len());
+    for ((query, judged), ranking) in corpus.query_ids().iter().zip(&corpus.judgements().0).zip(rankings) {
+        let found = judged.graded(ranking.iter().map(|&(document, _)| document));
+        for (name, score) in [
+            ("ndcg_cut_10", ndcg(&found, 10)),
+            ("recall_10", recall(&found, 10)),
+            ("recip_rank", mrr(&found, all)),
+            ("map", average_precision(&found, all)),
+        ] {
+            assert_close(score.unwrap(), &expected[query][name], &format!("{name}, {query}"));
+        }
     }
 }
 

@@ -5,8 +5,8 @@
 use std::hint::black_box;
 use std::path::Path;
 
-use embosk_attacks::Attack;
 use embosk_attacks::vec2text::Vec2Text;
+use embosk_attacks::{Attack, Resources};
 use embosk_models::SentenceTransformer;
 
 /// Enough rows and beams that candle would spread the operations over its own pool.
@@ -18,8 +18,9 @@ fn an_attack_leaves_candles_pool_and_the_floating_point_mode_alone() {
     let texts: Vec<String> =
         (0..40).map(|at| format!("invoice {at} of the third of may is overdue")).collect();
     let texts: Vec<&str> = texts.iter().map(String::as_str).collect();
-    let vectors = embedder.embed(&texts).unwrap();
-    attack.invert(vectors.view(), &|texts| Ok(embedder.embed(texts)?)).unwrap();
+    let vectors = embedder.encode(&texts).unwrap();
+    let oracle = |texts: &[&str]| Ok(embedder.encode(texts)?);
+    attack.invert(vectors.view(), &Resources::new(&oracle)).unwrap();
     let tasks = std::fs::read_dir("/proc/self/task").into_iter().flatten().flatten();
     let names = tasks.filter_map(|task| std::fs::read_to_string(task.path().join("comm")).ok());
     assert!(!names.into_iter().any(|name| name.starts_with("candle")), "candle's own pool was started");

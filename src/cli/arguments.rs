@@ -35,6 +35,9 @@ pub(crate) struct Arguments {
     /// line (attack only).
     #[arg(long, default_value = "records", value_name = "C")]
     corpus: String,
+    /// Which judgements of a BEIR folder count: those of qrels/NAME.tsv, such as dev or train. Default: test.
+    #[arg(long, value_name = "NAME")]
+    split: Option<String>,
     /// A defense, such as "gaussian(sigma=0.01) | quantization(bits=8)"; may be given again. Without
     /// any: none, quantization, three levels of noise, and a rotation by a key drawn from the seed.
     #[arg(long, value_name = "SPEC")]
@@ -81,6 +84,7 @@ impl Arguments {
         let settings = Settings {
             embedder: self.embedder.clone(),
             corpus: self.corpus.clone(),
+            split: self.split.clone(),
             attack: self.attack.clone(),
             search: self.search,
             stacks,

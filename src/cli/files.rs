@@ -2,9 +2,10 @@
 
 use std::fmt::Display;
 use std::fs::{self, File};
-use std::io::{self, BufWriter, Write};
+use std::io::{self, BufReader, BufWriter, Read, Write};
 use std::path::{Path, PathBuf};
 
+use embosk::lines;
 use ndarray::Array2;
 use ndarray_npy::npy::header::Header;
 use ndarray_npy::{ReadNpyError, ReadNpyExt, WriteNpyExt};
@@ -29,16 +30,39 @@ pub(crate) fn unreadable(path: &Path, error: &io::Error) -> CliError {
     }
 }
 
-/// Reads a matrix of `f32`, `[rows, dim]`.
+/// Reads a text file of at most `limit` bytes, without its byte order mark; `missing` says what to do where
+/// there is none.
+pub(crate) fn read_text(path: &Path, limit: usize, missing: &str) -> Result<String, CliError> {
+    if path.try_exists().is_ok_and(|exists| !exists) {
+        return Err(bad(path, missing));
+    }
+    Ok(lines::read_whole(path, limit)?)
+}
+
+/// Reads a matrix of `f32`, `[rows, dim]`. A regular file is not held beside the matrix.
 pub(crate) fn read_npy(path: &Path) -> Result<Array2<f32>, CliError> {
-    let bytes = fs::read(path).map_err(|error| unreadable(path, &error))?;
-    check_shape(path, &bytes)?;
-    Array2::read_npy(bytes.as_slice()).map_err(|error| bad(path, explain(&error)))
+    let file = File::open(path).map_err(|error| unreadable(path, &error))?;
+    let metadata = file.metadata().map_err(|error| unreadable(path, &error))?;
+    if metadata.is_file() {
+        return read_matrix(path, BufReader::new(file), metadata.len());
+    }
+    // how long a pipe is shows at its end
+    let mut bytes = Vec::new();
+    (&file).read_to_end(&mut bytes).map_err(|error| unreadable(path, &error))?;
+    read_matrix(path, bytes.as_slice(), bytes.len() as u64)
+}
+
+/// Reads a matrix from a file of so many bytes.
+fn read_matrix(path: &Path, mut reader: impl Read, length: u64) -> Result<Array2<f32>, CliError> {
+    let mut header = Vec::new();
+    reader.by_ref().take(HEADER as u64).read_to_end(&mut header).map_err(|error| unreadable(path, &error))?;
+    check_shape(path, &header, length)?;
+    Array2::read_npy(header.chain(reader)).map_err(|error| bad(path, explain(&error)))
 }
 
 /// The shape that the header promises is what the file holds: room is made by the header.
-fn check_shape(path: &Path, bytes: &[u8]) -> Result<(), CliError> {
-    let length = match bytes {
+fn check_shape(path: &Path, head: &[u8], file: u64) -> Result<(), CliError> {
+    let length = match head {
         [0x93, b'N', b'U', b'M', b'P', b'Y', 1, _, low, high, ..] => {
             10 + u16::from_le_bytes([*low, *high]) as usize
         }
@@ -47,8 +71,8 @@ fn check_shape(path: &Path, bytes: &[u8]) -> Result<(), CliError> {
         }
         _ => return Err(bad(path, "it is not a .npy file")),
     };
-    let header = bytes.get(..length).filter(|_| length <= HEADER);
-    let mut header = header.ok_or_else(|| bad(path, "its header is truncated or too long"))?;
+    let mut header = head.get(..length).ok_or_else(|| bad(path, "its header is truncated or too long"))?;
+    let is_f32 = is_f32(header);
     let shape = Header::from_reader(&mut header).map_err(|_| bad(path, "its header cannot be read"))?.shape;
     if shape.len() != 2 {
         return Err(bad(path, format!("it has {} dimensions; vectors are a matrix, one a row", shape.len())));
@@ -58,9 +82,9 @@ fn check_shape(path: &Path, bytes: &[u8]) -> Result<(), CliError> {
     }
     let promised = shape.iter().try_fold(size_of::<f32>(), |product, &side| product.checked_mul(side));
     match promised {
-        Some(promised) if promised <= bytes.len() - length => Ok(()),
+        Some(promised) if promised as u64 <= file - length as u64 => Ok(()),
         // a narrower type is told by its name, not as a file that is too short
-        _ if !is_f32(&bytes[..length]) => Ok(()),
+        _ if !is_f32 => Ok(()),
         _ => Err(bad(path, "it is truncated: it holds fewer values than its header says")),
     }
 }

@@ -9,9 +9,7 @@ use std::process::ExitCode;
 
 use clap::ValueEnum;
 use embosk::evaluate::metrics::{built_in, by_limit};
-use embosk::evaluate::{
-    Baseline, Budget, Corpus, Journal, Metric, Outcome, Report, Row, Undefended, Verdict,
-};
+use embosk::evaluate::{Baseline, Budget, Journal, Metric, Outcome, Report, Row, Undefended, Verdict};
 use serde::Serialize;
 use serde_json::{Map, Value};
 
@@ -20,6 +18,9 @@ use super::models::Cache;
 use super::progress::Course;
 use super::settings::{AdversaryName, Settings};
 use super::{CliError, files, remark, warn};
+
+/// More than any baseline has: 64 MiB.
+const LARGEST_BASELINE: usize = 64 << 20;
 
 /// Hold defenses to a budget: what may leak at most, and what retrieval may lose.
 ///
@@ -93,8 +94,7 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode, CliError> {
 }
 
 fn evaluate(args: &Args, file: &BudgetFile, baseline: Option<Baseline>) -> Result<Report, CliError> {
-    let Settings { corpus, seed, .. } = &file.settings;
-    let corpus = Corpus::load(corpus, *seed)?;
+    let corpus = file.settings.corpus()?;
     let of_retrieval = |name: &&str| by_limit(built_in(), name).is_ok_and(Metric::is_retrieval);
     if let Some(metric) = file.budget.limited().find(of_retrieval).filter(|_| corpus.queries().is_empty()) {
         return Err(CliError::new(format!("the budget limits {metric}, but the corpus has no queries")));
@@ -107,12 +107,8 @@ fn evaluate(args: &Args, file: &BudgetFile, baseline: Option<Baseline>) -> Resul
 
 fn read_baseline(args: &Args) -> Result<Option<Baseline>, CliError> {
     let Some(path) = args.baseline.as_deref().filter(|_| !args.update_baseline) else { return Ok(None) };
-    let text = fs::read_to_string(path).map_err(|error| match error.kind() {
-        std::io::ErrorKind::NotFound => {
-            files::bad(path, "there is no such baseline yet; --update-baseline writes it")
-        }
-        _ => files::bad(path, error),
-    })?;
+    let missing = "there is no such baseline yet; --update-baseline writes it";
+    let text = files::read_text(path, LARGEST_BASELINE, missing)?;
     Baseline::from_json(&text).map(Some).map_err(|error| files::bad(path, error))
 }
 

@@ -104,7 +104,7 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode, CliError> {
         return Err(files::bad(path, "it has no rows; there is nothing to invert"));
     }
     if let (Some(path), Some(vectors)) = (&args.vectors, &vectors) {
-        embosk::defenses::check_finite(vectors).map_err(|error| files::bad(path, error))?;
+        check(vectors).map_err(|error| files::bad(path, error))?;
     }
     let (attack, embedder) = load(args)?;
     let attack = args.search.apply(attack).paper(args.paper).precision(args.weights)?;
@@ -115,10 +115,42 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode, CliError> {
     models::fit(&attack, &embedder)?;
     let embedder = if args.paper { embedder.max_length(attack.max_length())? } else { embedder };
     let vectors = match (vectors, &texts) {
+        (Some(vectors), _) if embedder.is_normalized() => scaled(vectors),
         (Some(vectors), _) => vectors,
         (None, texts) => embed::embed(&embedder, Role::Document, texts.as_deref().unwrap_or_default())?,
     };
     invert(args.format, &attack, &embedder, texts.as_deref(), &vectors)
+}
+
+/// Refuses vectors that no text can have.
+fn check(vectors: &Array2<f32>) -> Result<(), String> {
+    embosk::defenses::check_finite(vectors).map_err(|error| error.to_string())?;
+    match vectors.rows().into_iter().position(|row| row.iter().all(|&value| value == 0.0)) {
+        Some(row) => {
+            Err(format!("row {row} is zero, so it has no direction to find a text by; leave the row out"))
+        }
+        None => Ok(()),
+    }
+}
+
+/// Brings vectors to norm 1, as those of the embedder are: at another length the models would read them as
+/// another direction. Rows that have norm 1 but for rounding stay bit for bit.
+fn scaled(mut vectors: Array2<f32>) -> Array2<f32> {
+    let mut count = 0;
+    for mut row in vectors.rows_mut() {
+        let norm = row.iter().map(|&value| f64::from(value).powi(2)).sum::<f64>().sqrt();
+        if (norm - 1.0).abs() > 1e-5 {
+            row.mapv_inplace(|value| (f64::from(value) / norm) as f32);
+            count += 1;
+        }
+    }
+    if count > 0 {
+        let rows = vectors.nrows();
+        remark(&format!(
+            "{count} of {rows} vectors were scaled to norm 1, which the embedder's vectors have"
+        ));
+    }
+    vectors
 }
 
 fn load(args: &Args) -> Result<(Vec2Text, SentenceTransformer), CliError> {

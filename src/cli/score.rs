@@ -5,14 +5,13 @@ use std::process::ExitCode;
 
 use clap::ValueEnum;
 use embosk::evaluate::Metric;
-use embosk::evaluate::corpus::read_texts;
 use embosk::evaluate::metrics::{Scores, TextPair, built_in, in_column_order};
 use embosk::evaluate::statistics::{Score, resampled};
 use embosk::evaluate::text::{self, BleuCounts, ChrfCounts, Order};
+use embosk::lines::{Field, Record, records};
 use entities::Entities;
 use rayon::prelude::*;
 use serde::Deserialize;
-use serde::de::DeserializeOwned;
 
 use super::{CliError, files, print, progress, table};
 
@@ -48,6 +47,10 @@ struct Pair {
     output: String,
 }
 
+impl Record for Pair {
+    const FIELDS: &'static [Field] = &[Field::text("input"), Field::text("output")];
+}
+
 pub(crate) fn run(args: &Args) -> Result<ExitCode, CliError> {
     let pairs = read(&args.input)?;
     let order = if args.effective_order { Order::Effective } else { Order::Full };
@@ -65,29 +68,11 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode, CliError> {
 }
 
 fn read(path: &Path) -> Result<Vec<Pair>, CliError> {
-    let pairs: Vec<Pair> = read_texts(path)?
-        .iter()
-        .zip(1..)
-        .map(|(line, number)| parse(path, line, number))
-        .collect::<Result<_, _>>()?;
+    let pairs = records(path)?.collect::<Result<Vec<Pair>, _>>()?;
     if pairs.is_empty() {
         return Err(files::bad(path, "it is empty; there is nothing to score"));
     }
     Ok(pairs)
-}
-
-/// serde's own message is not passed on: it may quote a text.
-fn parse(path: &Path, line: &str, number: usize) -> Result<Pair, CliError> {
-    object(line).ok_or_else(|| {
-        let message = r#"it is not a JSON object with the strings "input" and "output""#;
-        CliError::new(format!("{}, line {number}: {message}", path.display()))
-    })
-}
-
-/// What a line holds. serde would take the fields' values in an array as well, and then what is whose
-/// depends on their order.
-fn object<T: DeserializeOwned>(line: &str) -> Option<T> {
-    if line.trim_start().starts_with('{') { serde_json::from_str(line).ok() } else { None }
 }
 
 /// The metrics of an evaluation, and more that need texts alone. Metrics that need vectors have no score here.

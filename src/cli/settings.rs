@@ -20,6 +20,8 @@ use super::{CliError, retrained, warn};
 pub(crate) struct Settings {
     pub(crate) embedder: String,
     pub(crate) corpus: String,
+    /// The judgements of a BEIR folder; those of `test` where none is named.
+    pub(crate) split: Option<String>,
     /// `none` where retrieval alone is measured; the one for the embedder where none is named.
     pub(crate) attack: Option<String>,
     pub(crate) search: Search,
@@ -56,7 +58,24 @@ impl Settings {
     /// Loads everything.
     pub(crate) fn prepare(&self, cache: &Cache) -> Result<Prepared, CliError> {
         self.check()?;
-        self.prepare_on(Corpus::load(&self.corpus, self.seed)?, cache)
+        self.prepare_on(self.corpus()?, cache)
+    }
+
+    /// Loads the corpus, and warns where judgements name what it does not hold.
+    pub(crate) fn corpus(&self) -> Result<Corpus, CliError> {
+        let corpus = match &self.split {
+            None => Corpus::load(&self.corpus, self.seed)?,
+            Some(split) if Path::new(&self.corpus).is_dir() => Corpus::beir_split(&self.corpus, split)?,
+            Some(_) => {
+                return Err(CliError::new(
+                    "a split is named, but the corpus is not a BEIR folder; leave it out",
+                ));
+            }
+        };
+        if !corpus.dangling().is_empty() {
+            warn(&format!("warning: {}: {}", corpus.name(), corpus.dangling()));
+        }
+        Ok(corpus)
     }
 
     /// Loads everything but the corpus.
@@ -205,6 +224,7 @@ mod tests {
         Settings {
             embedder: "reference".into(),
             corpus: "records".into(),
+            split: None,
             attack: Some(attack.into()),
             search: Search::default(),
             stacks: Vec::new(),

@@ -2,8 +2,7 @@
 
 mod beir;
 
-use std::fs::File;
-use std::io::{BufRead, BufReader};
+use std::fmt;
 use std::path::Path;
 
 use sha2::{Digest, Sha256};
@@ -11,6 +10,7 @@ use sha2::{Digest, Sha256};
 use super::records::{self, Split};
 use super::retrieval::{Judged, Judgements};
 use crate::Error;
+pub use crate::lines::read_texts;
 
 /// How many held-out records the built-in corpus has where nothing else is said.
 pub const RECORDS: usize = 2_000;
@@ -29,7 +29,39 @@ pub struct Corpus {
     query_ids: Vec<String>,
     queries: Vec<String>,
     judgements: Judgements,
+    dangling: Dangling,
     is_records: bool,
+}
+
+/// Counts the judgements of a BEIR folder that name something which the folder does not hold, as some published
+/// collections have them. They are treated as trec_eval and BEIR treat them.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Dangling {
+    /// Judgements of documents that are not in `corpus.jsonl`. They count as not found.
+    pub documents: usize,
+    /// Judgements for queries that are not in `queries.jsonl`. They are left out.
+    pub queries: usize,
+}
+
+impl Dangling {
+    /// Whether every judgement names a document and a query of the folder.
+    pub fn is_empty(self) -> bool {
+        self == Self::default()
+    }
+}
+
+impl fmt::Display for Dangling {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let counts = [
+            (self.documents, "name a document that is not in corpus.jsonl, and count as not found"),
+            (self.queries, "name a query that is not in queries.jsonl, and are left out"),
+        ];
+        let told = counts.iter().filter(|(count, _)| *count > 0);
+        let told: Vec<String> =
+            told.map(|(count, what)| format!("judgements that {what}: {count}")).collect();
+        f.write_str(&told.join("; "))
+    }
 }
 
 impl Corpus {
@@ -72,15 +104,27 @@ impl Corpus {
         }
     }
 
-    /// A folder in the layout of BEIR (Thakur et al. 2021, arXiv 2104.08663): `corpus.jsonl`,
-    /// `queries.jsonl` and `qrels/test.tsv`. A document is its title, a space and its text; only queries
-    /// with a judgement are kept.
+    /// Reads a folder in the layout of BEIR (Thakur et al. 2021, arXiv 2104.08663): `corpus.jsonl`,
+    /// `queries.jsonl` and `qrels/test.tsv`, each also compressed as `.gz` or `.zst`.
+    ///
+    /// A document is its title, a space and its text. Only queries with a judgement are kept. A judged document
+    /// that the folder does not hold counts as not found; judgements for a query that it does not hold are left
+    /// out. [`Corpus::dangling`] counts both.
     ///
     /// # Errors
-    /// When a file is missing, a line cannot be read, an id is there twice, or a judgement names an
-    /// unknown query or document: each with the file and the line.
+    /// When a file is missing, a line cannot be read, an id is there twice, or no judgement is of a query and a
+    /// document of the folder: each with the file and the line.
     pub fn beir(folder: impl AsRef<Path>) -> Result<Self, Error> {
-        beir::read(folder.as_ref())
+        Self::beir_split(folder, "test")
+    }
+
+    /// Reads a BEIR folder as [`Corpus::beir`] does, with the judgements of `qrels/<split>.tsv`: `dev`, `train`.
+    /// The corpus is called `folder:split`, unless the split is `test`.
+    ///
+    /// # Errors
+    /// As [`Corpus::beir`].
+    pub fn beir_split(folder: impl AsRef<Path>, split: &str) -> Result<Self, Error> {
+        beir::read(folder.as_ref(), split)
     }
 
     /// A text file of one passage a line. It can be attacked, but has no queries to retrieve by.
@@ -106,6 +150,7 @@ impl Corpus {
             query_ids: Vec::new(),
             queries: Vec::new(),
             judgements: Judgements::default(),
+            dangling: Dangling::default(),
             is_records: false,
         }
     }
@@ -160,6 +205,11 @@ impl Corpus {
         &self.judgements
     }
 
+    /// Counts the judgements that name a document or a query which the collection does not hold.
+    pub fn dangling(&self) -> Dangling {
+        self.dangling
+    }
+
     /// Whether it is made of the built-in records, of which there is no end.
     pub(super) fn is_records(&self) -> bool {
         self.is_records
@@ -173,6 +223,9 @@ impl Corpus {
         }
         for judged in &self.judgements.0 {
             parts.part(format!("{:?}", judged.grades()).as_bytes());
+            if !judged.absent().is_empty() {
+                parts.part(format!("absent {:?}", judged.absent()).as_bytes());
+            }
         }
         parts.finish()
     }
@@ -200,43 +253,8 @@ impl Parts {
     }
 }
 
-/// The texts of a file that holds one text a line. An empty line is an empty text.
-///
-/// # Errors
-/// When the file cannot be read, or a line is not UTF-8: the error names the line.
-pub fn read_texts(path: impl AsRef<Path>) -> Result<Vec<String>, Error> {
-    lines(path.as_ref())?.collect()
-}
-
-/// The lines of a file one after the other, without their ends; the file is never whole in memory.
-fn lines(path: &Path) -> Result<impl Iterator<Item = Result<String, Error>>, Error> {
-    let file = File::open(path).map_err(|error| Error::unreadable(path, &error, ""))?;
-    let mut reader = BufReader::new(file);
-    let mut number = 0;
-    Ok(std::iter::from_fn(move || {
-        let mut line = Vec::new();
-        number += 1;
-        match reader.read_until(b'\n', &mut line) {
-            Ok(0) => None,
-            Ok(_) => Some(text(line).ok_or_else(|| bad_line(path, number, "it is not UTF-8"))),
-            Err(error) => Some(Err(Error::file(path, error))),
-        }
-    }))
-}
-
-fn text(mut line: Vec<u8>) -> Option<String> {
-    if line.pop_if(|byte| *byte == b'\n').is_some() {
-        line.pop_if(|byte| *byte == b'\r');
-    }
-    String::from_utf8(line).ok()
-}
-
 fn numbered(n: usize) -> Vec<String> {
     (0..n).map(|index| index.to_string()).collect()
-}
-
-fn bad_line(path: &Path, line: usize, message: &str) -> Error {
-    Error::File { path: path.to_owned(), line: Some(line), message: message.to_owned() }
 }
 
 fn file_name(path: &Path) -> String {
@@ -288,10 +306,6 @@ mod tests {
         ] {
             assert!(Corpus::load(spec, 0).unwrap_err().to_string().contains(part), "{spec}");
         }
-        fs::write(&file, b"one\ntwo\nthr\xff").unwrap();
-        assert!(
-            read_texts(&file).unwrap_err().to_string().ends_with("passages.txt, line 3: it is not UTF-8")
-        );
         fs::write(&file, "").unwrap();
         assert!(Corpus::text_file(&file).unwrap_err().to_string().contains("empty"));
     }

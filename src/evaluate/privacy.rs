@@ -176,7 +176,7 @@ impl<'a> Trials<'a> {
 
     fn trial(&self, recovery: Rc<Recovery>, map: Option<String>) -> Trial {
         let unrelated = recovery.unrelated(&self.truths, self.metrics).only(&bases(self.metrics));
-        Trial { unrelated, recovery, map }
+        Trial { recovery, unrelated, map }
     }
 
     /// Whether an adversary of all there are is worth running on `stack`.

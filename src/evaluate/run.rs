@@ -330,6 +330,11 @@ fn settings<E: Embedder>(evaluation: &Evaluation<E>, corpus: &Corpus, clean: &Cl
         set("surrogate_dimension", json!(clean.documents.attackable().ncols()));
     }
     set("queries", json!(corpus.queries().len()));
+    let dangling = corpus.dangling();
+    if !dangling.is_empty() {
+        let counts = json!({"documents": dangling.documents, "queries": dangling.queries});
+        set("dangling_judgements", counts);
+    }
     set("seed", json!(evaluation.seed));
     set("retrieval", json!("cosine|search:exact|ties:trec_eval|cutoff:10"));
     set(

@@ -46,7 +46,9 @@ impl Vectors {
         let depth = search_depth(&evaluation.metrics).max(trec_runs::DEPTH);
         let mut rankings = self.rankings(corpus, depth)?;
         let scores = measure_queries(&evaluation.metrics, corpus.judgements(), &rankings);
-        rankings.iter_mut().for_each(|ranking| ranking.truncate(trec_runs::DEPTH));
+        for ranking in &mut rankings {
+            ranking.truncate(trec_runs::DEPTH);
+        }
         trec_runs::write(folder, (number, stack), corpus, &rankings)?;
         Ok(scores)
     }

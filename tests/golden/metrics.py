@@ -1,11 +1,11 @@
-"""Writes tests/data/text-metrics.jsonl, tests/data/corpus-metrics.json and tests/data/retrieval-metrics.json
-from the reference tools.
+"""Writes tests/data/text-metrics.jsonl, tests/data/corpus-metrics.json, tests/data/retrieval-metrics.json and
+tests/data/dangling-judgements.json from the reference tools.
 
 Run by hand from the repository root; the output is the same on every run:
 
     python3 -m venv venv
     venv/bin/pip install sacrebleu==2.6.0 rouge-score==0.1.2 pytrec-eval-terrier==0.5.11 scipy==1.17.1
-    venv/bin/python tests/golden/metrics.py
+    venv/bin/python -P tests/golden/metrics.py  # -P: statistics.py beside it is not the standard one
 """
 
 import json
@@ -185,6 +185,29 @@ def retrieval_metrics(rng, documents=60, queries=48):
     return {"ids": ids, "queries": cases}
 
 
+def dangling_judgements(rng, documents=25, queries=12):
+    """A BEIR folder's judgements, of which some name documents and queries that the folder does not hold."""
+    ids = [f"d{n}" for n in range(documents)]
+    grades = {}
+    for query in range(queries + 3):  # the last three are not in queries.jsonl
+        judged = rng.sample(ids, rng.randint(1, 6)) + [f"gone{n}" for n in range(rng.randint(0, 3))]
+        if query in (2, 3):
+            judged = [f"gone{n}" for n in range(query)]
+        grades[f"q{query}"] = {document: rng.choice([0, 1, 1, 2]) for document in judged}
+    run = {f"q{q}": {d: rng.randint(-16, 16) / 8 for d in ids} for q in range(queries)}
+    measures = {"ndcg_cut.10", "recall.10", "map", "recip_rank"}
+    expected = pytrec_eval.RelevanceEvaluator(grades, measures).evaluate(run)
+    lines = [f"{q}\t{d}\t{grade}\n" for q, judged in grades.items() for d, grade in judged.items()]
+    rng.shuffle(lines)
+    return {
+        "documents": ids,
+        "queries": list(run),
+        "qrels": "query-id\tcorpus-id\tscore\n" + "".join(lines),
+        "scores": {q: list(scores.values()) for q, scores in run.items()},
+        "expected": expected,
+    }
+
+
 def clopper_pearson():
     trials = [1, 2, 3, 5, 10, 30, 100, 250, 1000, 9999, 1_000_000]
     for n in trials:
@@ -210,6 +233,9 @@ def main():
     ids = json.dumps(golden.pop("ids"))
     text = f'{{"ids": {ids},\n"queries": [\n{queries}\n],\n"clopper_pearson": [\n{proportions}\n]}}\n'
     (DATA / "retrieval-metrics.json").write_text(text)
+    dangling = dangling_judgements(random.Random(3))
+    lines = ",\n".join(f"{json.dumps(name)}: {json.dumps(value)}" for name, value in dangling.items())
+    (DATA / "dangling-judgements.json").write_text(f"{{{lines}}}\n")
 
 
 if __name__ == "__main__":

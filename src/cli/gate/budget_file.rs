@@ -3,8 +3,6 @@
 mod attack;
 
 use std::collections::BTreeMap;
-use std::fs;
-use std::io;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
@@ -18,6 +16,9 @@ use self::attack::AttackTable;
 use crate::cli::models::Search;
 use crate::cli::settings::{AdversaryName, Settings};
 use crate::cli::{CliError, files, models};
+
+/// More than any budget has: 1 MiB.
+const LARGEST: usize = 1 << 20;
 
 /// A budget file, with its names read and its paths found.
 #[derive(Debug)]
@@ -41,6 +42,7 @@ enum Table {
 struct Written {
     embedder: Option<String>,
     corpus: Option<String>,
+    split: Option<String>,
     #[serde(default)]
     adversaries: Vec<Spanned<String>>,
     attacker_corpus: Option<String>,
@@ -77,13 +79,8 @@ impl BudgetFile {
     /// An error has the file and the line, and says what is allowed there; it repeats no value, as one may be
     /// a key in the wrong place.
     pub(super) fn read(path: &Path) -> Result<Self, CliError> {
-        let text = fs::read_to_string(path).map_err(|error| match error.kind() {
-            io::ErrorKind::NotFound => files::bad(
-                path,
-                "there is no such budget; write one after examples/privacy-budget.toml, or name yours with --budget",
-            ),
-            _ => files::unreadable(path, &error),
-        })?;
+        let missing = "there is no such budget; write one after examples/privacy-budget.toml, or name yours with --budget";
+        let text = files::read_text(path, LARGEST, missing)?;
         let source = Source { path, text: &text };
         let written: Written = toml::from_str(&text).map_err(|error| {
             source.error(error.span().unwrap_or_default(), without_values(error.message()))
@@ -176,6 +173,7 @@ impl Source<'_> {
         Ok(Settings {
             embedder: folder(&written.embedder).unwrap_or_else(|| models::REFERENCE.into()),
             corpus: corpus(&written.corpus).unwrap_or_else(|| "records".into()),
+            split: written.split.clone(),
             attack: folder(model),
             search: Search { steps: *steps, beam_width: width, local_queries: *local_queries },
             stacks,
@@ -254,6 +252,8 @@ fn without_values(message: &str) -> String {
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
+    use std::fs;
+
     use super::*;
 
     fn read(text: &str) -> Result<BudgetFile, CliError> {

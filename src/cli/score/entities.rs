@@ -3,11 +3,11 @@
 use std::ops::Range;
 use std::path::Path;
 
-use embosk::evaluate::corpus::read_texts;
 use embosk::evaluate::text::spans;
+use embosk::lines::{Field, Record, records};
 use serde::Deserialize;
 
-use super::{Pair, object};
+use super::Pair;
 use crate::cli::CliError;
 
 /// The entities of one pair.
@@ -23,6 +23,12 @@ pub(super) struct Entities<'a> {
 struct Line {
     input: Vec<Span>,
     output: Option<Vec<Span>>,
+}
+
+const SPANS: &str = "spans, each [start, end] or [start, end, label]";
+
+impl Record for Line {
+    const FIELDS: &'static [Field] = &[Field::list("input", SPANS), Field::list("output", SPANS).optional()];
 }
 
 #[derive(Deserialize)]
@@ -43,28 +49,25 @@ impl Span {
 
 /// Reads one line for each pair.
 pub(super) fn read<'a>(path: &Path, pairs: &'a [Pair]) -> Result<Vec<Entities<'a>>, CliError> {
-    let lines = read_texts(path)?;
+    let lines = records(path)?.collect::<Result<Vec<Line>, _>>()?;
     if lines.len() != pairs.len() {
         let (lines, pairs) = (lines.len(), pairs.len());
         return Err(CliError::new(format!("{}: {lines} lines, but there are {pairs} pairs", path.display())));
     }
-    let entities = |((line, pair), number): ((&String, &'a Pair), usize)| {
-        parse(line, pair)
+    let entities = |((line, pair), number): ((Line, &'a Pair), usize)| {
+        cut(&line, pair)
             .map_err(|message| CliError::new(format!("{}, line {number}: {message}", path.display())))
     };
-    lines.iter().zip(pairs).zip(1..).map(entities).collect()
+    lines.into_iter().zip(pairs).zip(1..).map(entities).collect()
 }
 
-fn parse<'a>(line: &str, pair: &'a Pair) -> Result<Entities<'a>, &'static str> {
-    let line: Line = object(line).ok_or(
-        r#"it is not a JSON object with a list of spans "input", each [start, end] or [start, end, label]"#,
-    )?;
+fn cut<'a>(line: &Line, pair: &'a Pair) -> Result<Entities<'a>, &'static str> {
     let cut = |text: &'a str, labelled: &[Span]| {
         spans(text, &labelled.iter().map(Span::range).collect::<Vec<_>>())
             .ok_or("a span is empty or ends beyond its text; offsets count characters from 0")
     };
     Ok(Entities {
         input: cut(&pair.input, &line.input)?,
-        output: line.output.map(|labelled| cut(&pair.output, &labelled)).transpose()?,
+        output: line.output.as_ref().map(|labelled| cut(&pair.output, labelled)).transpose()?,
     })
 }

@@ -1,36 +1,74 @@
 //! Folders in the layout of BEIR.
 
 use std::collections::{HashMap, HashSet};
+use std::fs;
 use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 
-use super::{Corpus, bad_line, file_name, lines};
+use super::{Corpus, Dangling, file_name};
 use crate::Error;
-use crate::evaluate::retrieval::Judgements;
+use crate::evaluate::retrieval::{Judged, Judgements};
+use crate::lines::{Field, Record, bad_line, lines, records};
 
-pub(super) fn read(folder: &Path) -> Result<Corpus, Error> {
-    for file in ["corpus.jsonl", "queries.jsonl", "qrels/test.tsv"].map(|name| folder.join(name)) {
-        if !file.exists() {
-            let message =
-                "there is no such file; a BEIR folder has corpus.jsonl, queries.jsonl and qrels/test.tsv";
-            return Err(Error::file(file, message));
-        }
+pub(super) fn read(folder: &Path, split: &str) -> Result<Corpus, Error> {
+    if !split.chars().all(|symbol| symbol.is_ascii_alphanumeric() || "-_".contains(symbol)) {
+        return Err(Error::Setting(
+            "a split is the name of a file in qrels, such as test, dev or train".into(),
+        ));
     }
-    let documents = Entries::read(folder.join("corpus.jsonl"))?;
-    let queries = Entries::read(folder.join("queries.jsonl"))?;
-    let grades = read_grades(&folder.join("qrels").join("test.tsv"), &documents, &queries)?;
+    // before the first of them, which may be large, is read
+    let [documents, queries, grades] =
+        ["corpus.jsonl".into(), "queries.jsonl".into(), format!("qrels/{split}.tsv")]
+            .map(|name| find(folder, &name));
+    let (documents, queries, grades) = (documents?, queries?, grades?);
+    let documents = Entries::read(&documents)?;
+    let queries = Entries::read(&queries)?;
+    let Grades { by_query, dangling } = read_grades(&grades, &documents, &queries)?;
     let (mut query_ids, mut texts, mut judgements) = (Vec::new(), Vec::new(), Vec::new());
-    for ((id, text), judged) in queries.ids.into_iter().zip(queries.texts).zip(grades) {
-        if !judged.is_empty() {
+    for ((id, text), OfQuery { known, absent }) in queries.ids.into_iter().zip(queries.texts).zip(by_query) {
+        if !(known.is_empty() && absent.is_empty()) {
             query_ids.push(id);
             texts.push(text);
-            judgements.push(judged.into_iter().collect());
+            judgements.push(known.into_iter().collect::<Judged>().with_absent(absent.into_values()));
         }
     }
-    let ids = documents.ids;
-    let corpus = Corpus { ids, ..Corpus::passages(&file_name(folder), documents.texts) };
+    let name = if split == "test" { file_name(folder) } else { format!("{}:{split}", file_name(folder)) };
+    let corpus = Corpus { ids: documents.ids, dangling, ..Corpus::passages(&name, documents.texts) };
     Ok(Corpus { query_ids, ..corpus.questions(texts, Judgements(judgements))? })
+}
+
+/// The file of that name, or its compressed form.
+fn find(folder: &Path, name: &str) -> Result<PathBuf, Error> {
+    let forms = ["", ".gz", ".zst"].map(|end| folder.join(format!("{name}{end}")));
+    let file = folder.join(name);
+    forms.into_iter().find(|form| form.exists()).ok_or_else(|| {
+        let splits = splits(folder);
+        let message = match name.strip_prefix("qrels/") {
+            Some(_) if !splits.is_empty() => {
+                format!(
+                    "there is no such file; the folder has judgements for the split {}",
+                    splits.join(" or ")
+                )
+            }
+            _ => "there is no such file; a BEIR folder has corpus.jsonl, queries.jsonl and qrels/test.tsv"
+                .into(),
+        };
+        Error::file(file, message)
+    })
+}
+
+/// The splits that there are judgements for, sorted.
+fn splits(folder: &Path) -> Vec<String> {
+    let Ok(entries) = fs::read_dir(folder.join("qrels")) else { return Vec::new() };
+    let names = entries.flatten().map(|entry| entry.file_name().to_string_lossy().into_owned());
+    let split = |name: String| {
+        let name = name.strip_suffix(".gz").or(name.strip_suffix(".zst")).unwrap_or(&name);
+        name.strip_suffix(".tsv").map(str::to_owned)
+    };
+    let mut splits: Vec<String> = names.filter_map(split).collect();
+    splits.sort();
+    splits
 }
 
 /// The documents or the queries, in the order of their file.
@@ -47,16 +85,19 @@ struct Entry {
     text: String,
 }
 
+impl Record for Entry {
+    const FIELDS: &'static [Field] =
+        &[Field::text("_id"), Field::text("text"), Field::text("title").optional()];
+}
+
 impl Entries {
-    fn read(path: PathBuf) -> Result<Self, Error> {
+    fn read(path: &Path) -> Result<Self, Error> {
         let mut entries = Self { ids: Vec::new(), texts: Vec::new() };
         let mut seen = HashSet::new();
-        for (line, text) in (1..).zip(lines(&path)?) {
-            let entry = object(&text?).ok_or_else(|| {
-                bad_line(&path, line, r#"it is not a JSON object with the strings "_id" and "text""#)
-            })?;
+        for (line, entry) in (1..).zip(records::<Entry>(path)?) {
+            let entry = entry?;
             if !seen.insert(entry.id.clone()) {
-                return Err(bad_line(&path, line, "its _id is there twice"));
+                return Err(bad_line(path, line, "its _id is there twice; remove one of the two lines"));
             }
             entries.texts.push(entry.joined());
             entries.ids.push(entry.id);
@@ -69,12 +110,6 @@ impl Entries {
     }
 }
 
-/// Not an array of the fields' values, which serde would take as well; nor its own message, which may quote
-/// the text.
-fn object(line: &str) -> Option<Entry> {
-    if line.trim_start().starts_with('{') { serde_json::from_str(line).ok() } else { None }
-}
-
 impl Entry {
     fn joined(&self) -> String {
         match self.title.as_deref().map(str::trim) {
@@ -84,32 +119,63 @@ impl Entry {
     }
 }
 
-/// The grades of the judged documents, for every query of the file.
-fn read_grades(
-    path: &Path,
-    documents: &Entries,
-    queries: &Entries,
-) -> Result<Vec<HashMap<usize, i32>>, Error> {
+struct Grades {
+    /// In the order of the queries' file.
+    by_query: Vec<OfQuery>,
+    dangling: Dangling,
+}
+
+/// The grades for one query.
+#[derive(Default, Clone)]
+struct OfQuery {
+    /// By the documents' positions.
+    known: HashMap<usize, i32>,
+    /// Those of documents that the corpus does not hold, by their ids.
+    absent: HashMap<String, i32>,
+}
+
+impl OfQuery {
+    /// `false` where the document is judged already.
+    fn insert(&mut self, document: &str, position: Option<usize>, grade: i32) -> bool {
+        match position {
+            Some(position) => self.known.insert(position, grade).is_none(),
+            None => self.absent.insert(document.to_owned(), grade).is_none(),
+        }
+    }
+}
+
+fn read_grades(path: &Path, documents: &Entries, queries: &Entries) -> Result<Grades, Error> {
     let (documents, queries) = (documents.positions(), queries.positions());
-    let mut grades = vec![HashMap::new(); queries.len()];
+    let mut grades =
+        Grades { by_query: vec![OfQuery::default(); queries.len()], dangling: Dangling::default() };
+    let mut count = 0;
     for (line, text) in (1..).zip(lines(path)?) {
         let text = text?;
         if line == 1 && is_header(&text) {
             continue;
         }
-        let bad = |message| bad_line(path, line, message);
-        let [query, document, grade] = fields(&text)
-            .ok_or_else(|| bad("it is not a query id, a document id and a grade, separated by tabs"))?;
-        let query = *queries.get(query).ok_or_else(|| bad("its query id is not in queries.jsonl"))?;
-        let document =
-            *documents.get(document).ok_or_else(|| bad("its document id is not in corpus.jsonl"))?;
-        let grade = grade.parse().map_err(|_| bad("its grade is not a whole number"))?;
-        if grades[query].insert(document, grade).is_some() {
-            return Err(bad("it judges a document for a query a second time"));
+        let bad = |message: &str| bad_line(path, line, message);
+        let [query, document, grade] = fields(&text).ok_or_else(|| bad(&no_judgement(&text)))?;
+        let grade = grade.parse().map_err(|_| bad(&no_grade(line)))?;
+        count += 1;
+        let Some(&query) = queries.get(query) else {
+            grades.dangling.queries += 1;
+            continue;
+        };
+        let position = documents.get(document).copied();
+        grades.dangling.documents += usize::from(position.is_none());
+        if !grades.by_query[query].insert(document, position, grade) {
+            return Err(bad("it judges a document for a query a second time; remove one of the two lines"));
         }
     }
-    if grades.iter().all(HashMap::is_empty) {
-        return Err(Error::file(path, "it holds no judgement"));
+    if grades.by_query.iter().all(|query| query.known.is_empty()) {
+        let message = if count == 0 {
+            "it holds no judgement"
+        } else {
+            "none of its judgements is of a query of queries.jsonl and a document of corpus.jsonl; are the three files \
+             of one collection?"
+        };
+        return Err(Error::file(path, message));
     }
     Ok(grades)
 }
@@ -123,75 +189,28 @@ fn fields(line: &str) -> Option<[&str; 3]> {
     fields.try_into().ok()
 }
 
-#[cfg(test)]
-#[allow(clippy::unwrap_used)]
-mod tests {
-    use std::fs;
-
-    use super::*;
-
-    const DOCUMENTS: &str = r#"{"_id": "d1", "title": "Rome", "text": "Ann lives there."}
-{"_id": "d2", "title": "", "text": "Bob left.", "metadata": {}}
-{"_id": "d3", "text": "Cy stays."}
-"#;
-    const QUERIES: &str =
-        "{\"_id\": \"q1\", \"text\": \"who left?\"}\n{\"_id\": \"q2\", \"text\": \"why?\"}\n";
-    const GRADES: &str = "query-id\tcorpus-id\tscore\nq1\td2\t2\nq1\td1\t0\n";
-
-    fn with(documents: &str, queries: &str, grades: &str) -> Result<Corpus, Error> {
-        let folder = tempfile::tempdir().unwrap();
-        fs::create_dir(folder.path().join("qrels")).unwrap();
-        fs::write(folder.path().join("corpus.jsonl"), documents).unwrap();
-        fs::write(folder.path().join("queries.jsonl"), queries).unwrap();
-        fs::write(folder.path().join("qrels/test.tsv"), grades).unwrap();
-        Corpus::beir(folder.path())
-    }
-
-    #[test]
-    fn documents_are_title_and_text_and_only_judged_queries_stay() {
-        let corpus = with(DOCUMENTS, QUERIES, GRADES).unwrap();
-        assert_eq!(corpus.ids(), ["d1", "d2", "d3"]);
-        assert_eq!(corpus.texts(), ["Rome Ann lives there.", "Bob left.", "Cy stays."]);
-        assert_eq!(
-            (corpus.queries(), corpus.query_ids()),
-            (["who left?".into()].as_slice(), ["q1".into()].as_slice())
-        );
-        assert_eq!(corpus.judgements().0, [[(1, 2), (0, 0)].into()]);
-    }
-
-    #[test]
-    fn every_bad_line_is_named() {
-        let twice = format!("{DOCUMENTS}{DOCUMENTS}");
-        let cases = [
-            (with("{\"_id\": 1}\n", QUERIES, GRADES), "corpus.jsonl, line 1: it is not a JSON object"),
-            (
-                with("[\"d1\", null, \"Ann\"]\n", QUERIES, GRADES),
-                "corpus.jsonl, line 1: it is not a JSON object",
-            ),
-            (with(&twice, QUERIES, GRADES), "corpus.jsonl, line 4: its _id is there twice"),
-            (with("", QUERIES, GRADES), "corpus.jsonl: it is empty"),
-            (
-                with(DOCUMENTS, &format!("{QUERIES}\n"), GRADES),
-                "queries.jsonl, line 3: it is not a JSON object",
-            ),
-            (with(DOCUMENTS, QUERIES, "q1\td2\n"), "test.tsv, line 1: it is not a query id"),
-            (with(DOCUMENTS, QUERIES, "q1\td2\tyes\n"), "test.tsv, line 1: its grade"),
-            (with(DOCUMENTS, QUERIES, "q9\td2\t1\n"), "test.tsv, line 1: its query id"),
-            (with(DOCUMENTS, QUERIES, &format!("{GRADES}q1\td9\t1\n")), "test.tsv, line 4: its document id"),
-            (with(DOCUMENTS, QUERIES, &format!("{GRADES}q1\td1\t1\n")), "test.tsv, line 4: it judges"),
-            (with(DOCUMENTS, QUERIES, "query-id\tcorpus-id\tscore\n"), "test.tsv: it holds no judgement"),
-        ];
-        for (result, part) in cases {
-            let message = result.unwrap_err().to_string();
-            assert!(message.contains(part), "{message} has no {part}");
+/// What a line is that does not have the three fields.
+fn no_judgement(line: &str) -> String {
+    let fields: Vec<&str> = line.split_whitespace().collect();
+    let reason = match fields.as_slice() {
+        [] => "it is empty; remove it",
+        [first, ..] if first.starts_with('{') => "it is JSON",
+        [_, _, _, grade] if grade.parse::<i32>().is_ok() => {
+            "it has the four columns of TREC; `awk -v OFS='\\t' '{print $1, $3, $4}'` writes BEIR's three"
         }
-    }
-
-    #[test]
-    fn a_message_holds_nothing_of_the_text() {
-        let message = with("{\"_id\": \"d1\", \"text\": [\"Ann owes $5\"]}\n", QUERIES, GRADES)
-            .unwrap_err()
-            .to_string();
-        assert!(!message.contains("Ann"), "{message}");
-    }
+        [_, "Q0", _, _, _, _] => "it is of a TREC run, which is what a search found, not what is relevant",
+        [_, _, grade] if grade.parse::<i32>().is_ok() => "its fields are separated by spaces",
+        [one] if one.split(',').count() >= 3 => "its fields are separated by commas",
+        _ => "it has other fields",
+    };
+    format!("it is not a query id, a document id and a grade, separated by tabs: {reason}")
 }
+
+fn no_grade(line: usize) -> String {
+    let header =
+        if line == 1 { "; a header must be query-id, corpus-id and score, separated by tabs" } else { "" };
+    format!("its grade is not a whole number{header}")
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,8 +1,8 @@
-use super::{Metric, Shown};
+use super::{Metric, Shown, TextPair};
 
 /// The cosine between the clean vectors of the recovered and the true text, on average.
 pub(super) fn metric() -> Metric {
-    Metric::mean("cosine", |pair| pair.output_cosine())
+    Metric::mean("cosine", TextPair::output_cosine)
         .heading("cosine")
         .range(-1.0, 1.0)
         .shown(Shown::Terminal)

@@ -320,14 +320,19 @@ impl fmt::Display for Metric {
     }
 }
 
+/// Scores a text; `None` where it has no score.
+type OfText = dyn Fn(&TextPair<'_>) -> Option<f64> + Send + Sync;
+/// Scores a query; `None` where it has no score.
+type OfQuery = dyn Fn(&Graded<'_>) -> Option<f64> + Send + Sync;
+
 /// How a score is computed.
 #[derive(Clone, Default)]
 enum Compute {
     /// The score is derived or passed in, or the declaration was read from a report.
     #[default]
     Nothing,
-    Text(Arc<dyn Fn(&TextPair<'_>) -> Option<f64> + Send + Sync>),
-    Query(Arc<dyn Fn(&Graded<'_>) -> Option<f64> + Send + Sync>),
+    Text(Arc<OfText>),
+    Query(Arc<OfQuery>),
 }
 
 /// Functions cannot be compared: metrics are equal where their declarations are.

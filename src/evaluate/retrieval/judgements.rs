@@ -55,14 +55,44 @@ impl Judgements {
 pub struct Judged {
     /// By document.
     grades: Vec<(usize, i32)>,
-    /// The grades of those that are relevant, the highest first.
+    /// The grades of those that are relevant, the highest first; of absent ones as well.
     relevant: Vec<i32>,
+    /// The grades of judged documents that the collection does not hold, the highest first.
+    absent: Vec<i32>,
 }
 
 impl Judged {
     /// Each judged document and its grade, by document.
     pub fn grades(&self) -> &[(usize, i32)] {
         &self.grades
+    }
+
+    /// Adds the grades of judged documents that the collection does not hold. No ranking finds them, but they
+    /// count among the relevant ones, as in trec_eval and BEIR.
+    ///
+    /// ```
+    /// # use embosk::evaluate::retrieval::{Judged, ndcg, recall};
+    /// let judged = Judged::from([(7, 1)]).with_absent([1]);
+    /// let found = judged.graded([7, 5]);
+    /// assert_eq!(recall(&found, 10), Some(0.5));
+    /// assert_eq!(ndcg(&found, 10), Some(1.0 / (1.0 + 1.0 / 3_f64.log2())));
+    /// ```
+    pub fn with_absent(mut self, grades: impl IntoIterator<Item = i32>) -> Self {
+        self.absent.extend(grades);
+        self.absent.sort_unstable_by(|a, b| b.cmp(a));
+        let grades = self.grades.iter().map(|&(_, grade)| grade).chain(self.absent.iter().copied());
+        self.relevant = relevant(grades);
+        self
+    }
+
+    /// The grades of judged documents that the collection does not hold, the highest first.
+    pub fn absent(&self) -> &[i32] {
+        &self.absent
+    }
+
+    /// Whether anything is judged.
+    fn is_judged(&self) -> bool {
+        !(self.grades.is_empty() && self.absent.is_empty())
     }
 
     /// A ranking of documents, the best first, as the grades that it found. No document may be in it twice.
@@ -74,7 +104,7 @@ impl Judged {
     /// ```
     pub fn graded(&self, ranking: impl IntoIterator<Item = usize>) -> Graded<'_> {
         let found = ranking.into_iter().map(|document| self.grade(document)).collect();
-        Graded { found, relevant: &self.relevant, is_judged: !self.grades.is_empty() }
+        Graded { found, relevant: &self.relevant, is_judged: self.is_judged() }
     }
 
     /// The same by a table of zeros, one for each document, which is one of zeros again afterwards.
@@ -86,7 +116,7 @@ impl Judged {
         for &(document, _) in &self.grades {
             table[document] = 0;
         }
-        Graded { found, relevant: &self.relevant, is_judged: !self.grades.is_empty() }
+        Graded { found, relevant: &self.relevant, is_judged: self.is_judged() }
     }
 
     fn grade(&self, document: usize) -> i32 {
@@ -102,11 +132,16 @@ impl FromIterator<(usize, i32)> for Judged {
         grades.reverse();
         grades.sort_by_key(|&(document, _)| document);
         grades.dedup_by_key(|&mut (document, _)| document);
-        let mut relevant: Vec<i32> =
-            grades.iter().map(|&(_, grade)| grade).filter(|&grade| grade > 0).collect();
-        relevant.sort_unstable_by(|a, b| b.cmp(a));
-        Self { grades, relevant }
+        let relevant = relevant(grades.iter().map(|&(_, grade)| grade));
+        Self { grades, relevant, absent: Vec::new() }
     }
+}
+
+/// The grades of relevant documents, the highest first.
+fn relevant(grades: impl Iterator<Item = i32>) -> Vec<i32> {
+    let mut relevant: Vec<i32> = grades.filter(|&grade| grade > 0).collect();
+    relevant.sort_unstable_by(|a, b| b.cmp(a));
+    relevant
 }
 
 impl<const N: usize> From<[(usize, i32); N]> for Judged {
