@@ -1,6 +1,7 @@
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
 
-use serde::de::Error;
+use serde::de::{Error, MapAccess, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 /// Scores text by text or query by query. A metric has a column where at least one text or query has a score.
@@ -60,14 +61,6 @@ impl Serialize for Columns {
     }
 }
 
-/// An object of columns or, as version 0.1 wrote them, a list with an object for each text.
-#[derive(Deserialize)]
-#[serde(untagged)]
-enum Written {
-    Columns(BTreeMap<String, Vec<Option<f64>>>),
-    Texts(Vec<BTreeMap<String, Option<Number>>>),
-}
-
 /// A number, or true or false for 1 or 0.
 #[derive(Deserialize, Clone, Copy)]
 #[serde(untagged)]
@@ -87,19 +80,42 @@ impl Number {
 
 impl<'de> Deserialize<'de> for Columns {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let columns = match Written::deserialize(deserializer)? {
-            Written::Columns(columns) => Self::from_iter(columns),
-            Written::Texts(texts) => from_texts(&texts),
-        };
-        if columns.iter().any(|(_, column)| column.len() != columns.len()) {
-            return Err(D::Error::custom("the columns of scores differ in length"));
+        deserializer.deserialize_any(Written)
+    }
+}
+
+/// Reads an object of columns or, as version 0.1 wrote them, a list with an object for each text.
+struct Written;
+
+impl<'de> Visitor<'de> for Written {
+    type Value = Columns;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("columns of scores of one length")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut columns: A) -> Result<Columns, A::Error> {
+        let mut all: Vec<(String, Vec<Option<f64>>)> = Vec::new();
+        while let Some(column) = columns.next_entry()? {
+            all.push(column);
         }
-        Ok(columns)
+        if all.iter().any(|(_, column)| column.len() != all[0].1.len()) {
+            return Err(A::Error::custom("the columns of scores differ in length"));
+        }
+        Ok(all.into_iter().collect())
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut texts: A) -> Result<Columns, A::Error> {
+        let mut all: Vec<BTreeMap<String, Option<Number>>> = Vec::new();
+        while let Some(text) = texts.next_element()? {
+            all.push(text);
+        }
+        Ok(from_texts(&all))
     }
 }
 
 fn from_texts(texts: &[BTreeMap<String, Option<Number>>]) -> Columns {
-    let names = texts.iter().flat_map(BTreeMap::keys).collect::<std::collections::BTreeSet<_>>();
+    let names = texts.iter().flat_map(BTreeMap::keys).collect::<BTreeSet<_>>();
     let score = |text: &BTreeMap<String, Option<Number>>, name| text.get(name).copied().flatten();
     let column = |name| texts.iter().map(|text| score(text, name).map(Number::value)).collect();
     names.into_iter().map(|name| (name, column(name))).collect()
@@ -120,9 +136,7 @@ mod tests {
         let text = serde_json::to_string(&columns()).unwrap();
         let read: Columns = serde_json::from_str(&text).unwrap();
         assert_eq!((read.len(), read.column("nothing")), (2, &[][..]));
-        for metric in ["exact_match", "entity_recall"] {
-            assert_eq!(read.column(metric), columns().column(metric));
-        }
+        assert_eq!(read, columns());
         assert!(serde_json::from_str::<Columns>(r#"{"a": [1, 2], "b": [1]}"#).is_err());
     }
 
