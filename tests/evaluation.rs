@@ -843,11 +843,14 @@ fn every_text_is_embedded_in_its_role() {
     assert!(set(&knowing(&corpus).0).is_subset(documents), "the oracle's");
 }
 
+/// Texts and their vectors.
+type Own = (Vec<String>, Array2<f32>);
+
 /// Keeps what it is given.
 #[derive(Debug)]
 struct Curious {
     wanted: usize,
-    given: Arc<Mutex<Option<(Vec<String>, Array2<f32>)>>>,
+    given: Arc<Mutex<Option<Own>>>,
 }
 
 impl std::fmt::Display for Curious {
@@ -880,8 +883,7 @@ fn an_attack_is_given_the_attackers_own_texts_with_their_vectors() {
         let given = Arc::default();
         let attack = Curious { wanted, given: Arc::clone(&given) };
         evaluation.attack(attack).adversary(Naive).run().unwrap();
-        let own = given.lock().unwrap().take();
-        own
+        given.lock().unwrap().take()
     };
     let check = |(texts, vectors): (Vec<String>, Array2<f32>)| {
         let views: Vec<&str> = texts.iter().map(String::as_str).collect();

@@ -1,8 +1,9 @@
-use super::{Metric, Shown, TextPair};
+use super::{Metric, Shown};
 
 /// The cosine between the clean vectors of the recovered and the true text, on average.
+#[expect(clippy::redundant_closure_for_method_calls, reason = "the method's path is of one lifetime only")]
 pub(super) fn metric() -> Metric {
-    Metric::mean("cosine", TextPair::output_cosine)
+    Metric::mean("cosine", |pair| pair.output_cosine())
         .heading("cosine")
         .range(-1.0, 1.0)
         .shown(Shown::Terminal)
