@@ -143,7 +143,7 @@ pub struct Row {
     /// The score of each metric.
     #[serde(flatten)]
     pub scores: Scores,
-    /// The map from protected to clean vectors that the adversary chose. `None` where they fit none.
+    /// The map from protected to clean vectors that the adversary chose. `None` where there is none.
     pub map: Option<String>,
     /// Oracle queries a text, on average.
     pub oracle_queries: Option<f64>,
