@@ -5,7 +5,8 @@
 
 use std::fmt;
 
-use embosk::attacks::{self, Attack, Inversion, Oracle};
+use embosk::attacks::{self, Attack, Inversion, Resources};
+use embosk::embedder::Normalizer;
 use embosk::evaluate::adversaries::{
     Adversary, Argument, Knowledge, KnownDefense, Mapped, Naive, NamedAdversary, Needs, Registry, Restored,
 };
@@ -19,7 +20,7 @@ fn main() -> Result<(), BoxError> {
     let sorting = Registry::default().with::<Sorting>().parse("sorting(1000)")?;
     let report = Evaluation::new(letters)
         .corpus(corpus.clone())
-        .normalizer("lowercase", str::to_lowercase)
+        .normalizer(Normalizer::lowercase())
         .attack(Nearest(corpus.texts().to_vec()))
         .defense(Stack::new().with(Permutation::new(&Key::generate()?, DIM)?))
         .adversary(Naive)
@@ -28,7 +29,7 @@ fn main() -> Result<(), BoxError> {
         .run()?;
     let mut recovered = Vec::new();
     for row in &report.rows {
-        let share = row.attack.exact_match.map_or(0.0, |score| score.value);
+        let share = row.score("exact_match").map_or(0.0, |score| score.value);
         println!("{:14} recovers {share:.2} of the texts; map: {:?}", row.adversary, row.map);
         recovered.push(share);
     }
@@ -109,10 +110,10 @@ impl Attack for Nearest {
     fn invert(
         &self,
         vectors: ArrayView2<'_, f32>,
-        oracle: &Oracle<'_>,
+        resources: &Resources<'_>,
     ) -> Result<Vec<Inversion>, attacks::Error> {
         let texts: Vec<&str> = self.0.iter().map(String::as_str).collect();
-        let cosines = vectors.dot(&oracle(&texts).map_err(attacks::Error::Oracle)?.t());
+        let cosines = vectors.dot(&resources.oracle.embed(&texts).map_err(attacks::Error::Oracle)?.t());
         let nearest = cosines.rows().into_iter().map(|row| {
             let best = (0..texts.len()).max_by(|&a, &b| row[a].total_cmp(&row[b])).unwrap_or(0);
             let (output, cosine, queries) = (texts[best].to_owned(), row[best], texts.len());

@@ -43,7 +43,7 @@ struct Cli {
 #[derive(Debug, Subcommand)]
 enum Verb {
     Evaluate(evaluate::Args),
-    Curve(curve::Args),
+    Curve(Box<curve::Args>),
     Gate(gate::Args),
     Train(train::Args),
     Invert(invert::Args),
