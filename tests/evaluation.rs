@@ -1034,13 +1034,13 @@ fn every_text_is_embedded_in_its_role() {
 }
 
 /// Texts and their vectors.
-type Own = (Vec<String>, Array2<f32>);
+type OwnTexts = (Vec<String>, Array2<f32>);
 
 /// Keeps what it is given.
 #[derive(Debug)]
 struct Curious {
     wanted: usize,
-    given: Arc<Mutex<Option<Own>>>,
+    given: Arc<Mutex<Option<OwnTexts>>>,
 }
 
 impl std::fmt::Display for Curious {
