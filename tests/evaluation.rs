@@ -12,12 +12,16 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use embosk::attacks::{self, Attack, Inversion, Oracle, Ranking};
 use embosk::evaluate::adversaries::{
-    self, Adversary, Averaging, Informed, Knowledge, Leaked, Naive, Needs, Restored, Retrained, Unpaired,
+    self, Adversary, Argument, Averaging, Informed, Knowledge, KnownDefense, Leaked, Mapped, Naive,
+    NamedAdversary, Needs, Registry, Restored, Retrained, Room, Unpaired,
 };
 use embosk::evaluate::records::{Split, generate};
 use embosk::evaluate::{Corpus, Evaluation, Report, TextScores, training_imitation};
-use embosk::{BoxError, Defense, Embedder, GaussianNoise, Key, Quantization, Rng, Role, Rotation, Stack};
-use ndarray::{Array2, ArrayView2, Axis, concatenate};
+use embosk::{
+    BoxError, Defense, Embedder, Error, GaussianNoise, Guarantee, Key, Permutation, Quantization, Rng, Role,
+    Rotation, Stack,
+};
+use ndarray::{Array2, ArrayView1, ArrayView2, ArrayViewMut2, Axis, concatenate, s};
 use serde_json::Value;
 
 use self::lookup::{Lookup, best};
@@ -106,10 +110,10 @@ fn a_rotation_stops_the_naive_and_not_the_one_with_pairs() {
     assert!(value(2, "bleu") < value(0, "bleu"));
 }
 
-/// Who knows the defense fits a regression to noise by pairs of his own, and undoes no rotation
-/// without its key.
+/// An attacker who knows the defense fits a regression to noise on own pairs, and undoes no rotation without its
+/// key.
 #[test]
-fn pairs_of_his_own_fit_noise_and_no_key() {
+fn own_pairs_fit_noise_and_no_key() {
     let corpus = Corpus::records(600, 1);
     let report = attacked(&corpus)
         .defense("gaussian(sigma=0.1)".parse().unwrap())
@@ -152,7 +156,7 @@ fn averaging_undoes_fresh_noise_and_not_keyed_noise() {
     );
 }
 
-/// Leaked pairs undo the key, and what is left is noise: pairs of his own denoise it, releases wear it off.
+/// Leaked pairs undo the key, and noise is left: own pairs remove it, and releases average it out.
 #[test]
 fn behind_a_key_noise_is_worth_what_it_is_worth_without() {
     let corpus = Corpus::records(600, 1);
@@ -228,9 +232,9 @@ fn noise_under_a_key_is_learnt_as_well_as_fresh_noise() {
     assert!(restored[1] > restored[0] + 0.1 && restored[2] > restored[0] + 0.1, "{restored:?}");
 }
 
-/// What he learns from texts of another kind ruins what he reads, and real pairs show it.
+/// A map learnt on texts of another kind ruins the vectors, and real pairs show it.
 #[test]
-fn leaked_pairs_tell_him_that_his_own_texts_are_of_another_kind() {
+fn leaked_pairs_show_that_own_texts_are_of_another_kind() {
     let corpus = Corpus::records(300, 1);
     let rents: Vec<String> =
         (0..200).map(|n| format!("Tenant {n} paid a rent of {} euros", n * 37)).collect();
@@ -247,7 +251,7 @@ fn leaked_pairs_tell_him_that_his_own_texts_are_of_another_kind() {
     assert!(restored[1] < restored[0] - 0.1 && restored[2] > restored[0] - 0.02, "{restored:?}");
 }
 
-/// With fewer texts of his own than he holds out apart, he has one draw of each.
+/// With fewer own texts than lie between pairs that are held out together, there is one draw of each.
 #[test]
 fn a_handful_of_own_texts_is_enough_to_try() {
     let corpus = Corpus::records(100, 1);
@@ -376,14 +380,14 @@ fn a_retrained_attack_follows_the_map_of_another() {
     assert!(leak(0).abs() < 0.1 && leak(1) > 0.8, "{} {}", leak(0), leak(1));
     let row = &report.rows[1];
     assert_eq!((row.adversary.as_str(), row.map.as_deref()), ("retrained(leaked(100))", Some("clouds")));
-    // what he reads has its noise still
+    // the retrained attack reads vectors with their noise
     let restored = |row: usize| report.rows[row].restored_cosine.unwrap().value;
     assert!(restored(1) < restored(2), "{} {}", restored(1), restored(2));
 }
 
-/// Else the ordinary attack would be run under his name.
+/// Else the ordinary attack would be run under the name of the retrained one.
 #[test]
-fn who_follows_a_map_needs_a_retrained_attack_and_the_vectors_for_it() {
+fn an_attack_behind_a_map_needs_to_be_retrained_and_the_vectors_for_the_map() {
     let corpus = Corpus::records(300, 1);
     let refused = |spec: &str, evaluation: Evaluation<Arc<Words>>| {
         evaluation
@@ -398,6 +402,192 @@ fn who_follows_a_map_needs_a_retrained_attack_and_the_vectors_for_it() {
     let too_few = refused("retrained(unpaired(5))", attacked(&corpus).retrained(knowing(&corpus)));
     assert!(too_few.contains("`retrained(unpaired(5))` needs 50 vectors"), "{too_few}");
     assert!(adversaries::parse("retrained(retrained(leaked(5)))").is_err());
+}
+
+/// An adversary as a user writes one: what it does with what it is handed is a function.
+struct Own {
+    name: &'static str,
+    needs: Needs,
+    restore: fn(&mut Knowledge<'_>) -> Result<Restored, Error>,
+}
+
+impl Adversary for Own {
+    fn needs(&self) -> Needs {
+        self.needs
+    }
+
+    fn restore(&self, knowledge: &mut Knowledge<'_>) -> Result<Restored, Error> {
+        (self.restore)(knowledge)
+    }
+}
+
+impl std::fmt::Debug for Own {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self.name)
+    }
+}
+
+impl std::fmt::Display for Own {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self.name)
+    }
+}
+
+/// The defense turns every vector around, and this adversary turns them back.
+#[test]
+fn an_adversary_of_ones_own_has_its_row() {
+    #[derive(Debug, Clone)]
+    struct Opposite;
+    impl std::fmt::Display for Opposite {
+        fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+            f.write_str("opposite")
+        }
+    }
+    impl Defense for Opposite {
+        fn protect(
+            &self,
+            _: Role,
+            mut vectors: ArrayViewMut2<'_, f32>,
+            _: &mut Rng,
+        ) -> Result<(), embosk::defenses::Error> {
+            vectors.mapv_inplace(|value| -value);
+            Ok(())
+        }
+
+        fn guarantee(&self) -> Guarantee {
+            Guarantee::None
+        }
+    }
+    let corpus = Corpus::records(300, 1);
+    let turning = || Own {
+        name: "turning",
+        needs: Needs::default(),
+        restore: |knowledge| Ok(Restored::same(Mapped::by("turned back", -knowledge.attacked()?))),
+    };
+    let shared: Arc<dyn Adversary> = Arc::new(turning());
+    let report = attacked(&corpus)
+        .defense(Stack::new().with(Opposite))
+        .adversary(Naive)
+        .adversary(turning())
+        .adversary(Arc::clone(&shared))
+        .adversary(Box::new(turning()) as Box<dyn Adversary>)
+        .run()
+        .unwrap();
+    let names: Vec<&str> = report.rows.iter().map(|row| row.adversary.as_str()).collect();
+    assert_eq!(names, ["naive", "turning"], "the name is the identity");
+    assert_eq!(report.rows[1].map.as_deref(), Some("turned back"));
+    let leak = |row: usize| report.rows[row].leak.unwrap().value;
+    assert!(leak(0) < 0.1 && (leak(1) - 1.0).abs() < 1e-9, "{} {}", leak(0), leak(1));
+}
+
+/// Pairs belong together and are not attacked, releases are averaged, and the keys of own pairs are undone.
+#[test]
+fn knowledge_hands_out_what_an_adversary_needs() {
+    fn distance(a: &Array2<f32>, b: &Array2<f32>) -> f32 {
+        (a - b).mapv(|difference| difference * difference).mean().unwrap().sqrt()
+    }
+    fn look(knowledge: &mut Knowledge<'_>) -> Result<Restored, Error> {
+        // 0.1 by 16 releases
+        let is_noise = |it: f32| (it - 0.025).abs() < 0.003;
+        let (attacked, stored) = (knowledge.attacked()?, knowledge.stored(60)?);
+        assert_eq!((attacked.dim(), stored.dim()), ((40, DIM), (60, DIM)));
+        // the same documents, of another draw
+        let drift = distance(&stored.slice(s![..40, ..]).to_owned(), &attacked);
+        assert!(drift > 0.0 && drift < 0.05, "{drift}");
+        let leaked = knowledge.leaked_pairs(30)?;
+        let is_attacked = |row: ArrayView1<'_, f32>| attacked.rows().into_iter().any(|it| it == row);
+        assert!(!leaked.protected.rows().into_iter().any(is_attacked));
+        let is_keyed = knowledge.defense().is_keyed();
+        assert_eq!(is_noise(distance(&leaked.protected, &leaked.clean)), !is_keyed);
+        let own = knowledge.own_pairs(120)?;
+        assert!(is_noise(distance(&own.pairs.protected, &own.pairs.clean)), "no key is left");
+        assert_eq!(
+            (own.pairs.clean.nrows(), own.is_keyed, own.is_turned),
+            (100 + 100 + 120, is_keyed, is_keyed)
+        );
+        assert_eq!(own.pairs.clean.slice(s![200.., ..]), knowledge.own_clean().slice(s![..120, ..]));
+        assert_eq!((knowledge.defense().draws()?, knowledge.defense().turns()?), (true, is_keyed));
+        Ok(Restored::same(attacked))
+    }
+    let corpus = Corpus::records(300, 1);
+    let noise = || Stack::new().with(GaussianNoise::new(0.1).unwrap());
+    let needs = Needs::default().leaked_pairs(30).own_texts(200).releases(16);
+    let report = attacked(&corpus)
+        .attacker_texts("own", own(200))
+        .defense(noise())
+        .defense(Stack::new().with(Permutation::new(&Key::from_bytes([7; 32]), DIM).unwrap()).with(noise()))
+        .adversary(Own { name: "looking", needs, restore: look })
+        .run()
+        .unwrap();
+    assert_eq!(report.rows.len(), 2);
+}
+
+#[test]
+fn an_adversary_who_asks_for_too_much_or_returns_too_little_is_refused() {
+    type Restore = fn(&mut Knowledge<'_>) -> Result<Restored, Error>;
+    let corpus = Corpus::records(100, 1);
+    let cases: [(Restore, &str); 3] = [
+        (
+            |it| Ok(Restored::same(it.leaked_pairs(61)?.protected)),
+            "asked for 61 leaked pairs, and there are 60",
+        ),
+        (|it| Ok(Restored::same(it.own_pairs(1)?.pairs.protected)), "asked for 1 texts of their own"),
+        (|it| Ok(Restored::same(it.stored(50)?)), "`own` restored an array of shape (50, 48)"),
+    ];
+    for (restore, part) in cases {
+        let own = Own { name: "own", needs: Needs::default(), restore };
+        let message = attacked(&corpus).adversary(own).run().unwrap_err().to_string();
+        assert!(message.contains(part), "{message}");
+    }
+}
+
+#[test]
+fn a_registry_says_who_attacks_where_nobody_is_named() {
+    #[derive(Debug)]
+    struct Idle;
+    impl std::fmt::Display for Idle {
+        fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+            f.write_str("idle")
+        }
+    }
+    impl Adversary for Idle {
+        fn needs(&self) -> Needs {
+            Needs::default()
+        }
+
+        fn restore(&self, knowledge: &mut Knowledge<'_>) -> Result<Restored, Error> {
+            Ok(Restored::same(knowledge.attacked()?))
+        }
+
+        fn can_gain(&self, defense: &KnownDefense<'_>) -> Result<bool, Error> {
+            Ok(defense.is_keyed())
+        }
+    }
+    impl NamedAdversary for Idle {
+        const NAME: &'static str = "idle";
+        const USAGE: &'static str = "idle";
+        const SUMMARY: &'static str = "does nothing";
+
+        fn parse(argument: &Argument<'_>) -> Result<Self, Error> {
+            argument.nothing().map(|()| Self)
+        }
+
+        fn all(_: &Room) -> Vec<Self> {
+            vec![Self]
+        }
+    }
+    let registry = Registry::default().with::<Idle>();
+    assert_eq!(registry.parse("idle").unwrap().to_string(), "idle");
+    assert!(registry.help().ends_with("`idle` does nothing"));
+    let corpus = Corpus::records(100, 1);
+    let names = |evaluation: Evaluation<Arc<Words>>| {
+        let report = evaluation.attacker_texts("few", own(10)).registry(registry.clone()).run().unwrap();
+        report.rows.iter().map(|row| row.adversary.clone()).collect::<Vec<_>>().join(" ")
+    };
+    assert_eq!(names(attacked(&corpus)), "naive informed(10) leaked(60)");
+    let all = "naive informed(10) leaked(8) leaked(32)";
+    assert_eq!(names(attacked(&corpus).every_adversary()), all);
+    assert_eq!(names(attacked(&corpus).every_adversary().defense(rotation())), format!("{all} idle"));
 }
 
 #[test]
@@ -466,9 +656,9 @@ impl Attack for Ranked {
     }
 }
 
-/// Rounding has no key: of texts that differ in a word he takes one that is rounded to what is stored.
+/// Rounding has no key: of texts that differ in a word, one that is rounded to the stored vector is taken.
 #[test]
-fn who_knows_the_rounding_ranks_by_what_it_makes_of_a_text() {
+fn an_attacker_who_knows_the_rounding_ranks_texts_through_it() {
     let corpus = Corpus::records(100, 1);
     let variants = |text: &String| {
         let words: Vec<&str> = text.split(' ').collect();
@@ -501,7 +691,7 @@ fn who_knows_the_rounding_ranks_by_what_it_makes_of_a_text() {
     };
     let explained: Vec<usize> = report.rows.iter().map(explained).collect();
     assert!(explained[0] < 30 && explained[1] == 40, "{explained:?}");
-    assert!(explained[2] < 5 && explained[3] < 5, "{explained:?}: he has no key");
+    assert!(explained[2] < 5 && explained[3] < 5, "{explained:?}: nobody has the key");
 }
 
 /// Records of the training split.

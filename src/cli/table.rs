@@ -62,7 +62,7 @@ const COLUMNS: [Column; 13] = [
 ];
 
 /// For the terminal: a block for each defense, in it each score above its interval, and each adversary above
-/// the map that he took.
+/// the map that they took.
 pub(crate) fn terminal(report: &Report) -> String {
     let columns: Vec<&Column> = COLUMNS.iter().filter(|column| column.in_terminal).collect();
     let mut table = Table::new();

@@ -6,7 +6,7 @@ use embosk_attacks::alignment::LEAST_CLOUD;
 
 use super::adversaries::{Adversary, Needs, OWN_PAIRS, Room};
 use super::clean::{Clean, OwnTexts};
-use super::{Corpus, Evaluation, Selection};
+use super::{Attackers, Corpus, Evaluation};
 use crate::{Embedder, Error};
 
 /// The adversaries to run, and the texts that they have of their own.
@@ -19,8 +19,8 @@ pub(super) fn adversaries<E: Embedder>(
     let another_space = clean.documents.has_surrogate();
     let fits = |adversary: &Arc<dyn Adversary>| !(another_space && adversary.needs().embedder_space);
     let named = match &evaluation.adversaries {
-        Selection::Named(named) => named.as_slice(),
-        Selection::All => &[],
+        Attackers::Named(named) => named.as_slice(),
+        Attackers::All => &[],
     };
     let wanted = |Needs { own_texts, own_texts_wanted, .. }| own_texts_wanted.max(own_texts);
     let wanted = named.iter().map(|adversary| wanted(adversary.needs())).max();
@@ -35,9 +35,9 @@ pub(super) fn adversaries<E: Embedder>(
         has_retrained: evaluation.retrained.is_some(),
     };
     let mut chosen = match &evaluation.adversaries {
-        Selection::Named(named) if !named.is_empty() => named.clone(),
-        Selection::Named(_) => evaluation.registry.defaults(&room),
-        Selection::All => evaluation.registry.all(&room),
+        Attackers::Named(named) if !named.is_empty() => named.clone(),
+        Attackers::Named(_) => evaluation.registry.defaults(&room),
+        Attackers::All => evaluation.registry.all(&room),
     };
     if named.is_empty() {
         chosen.retain(fits);

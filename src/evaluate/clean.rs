@@ -1,4 +1,4 @@
-//! The undefended vectors: of documents, of queries, and of texts that an attacker has himself.
+//! The undefended vectors: of documents, of queries, and of the attacker's own texts.
 
 use std::collections::HashSet;
 

@@ -77,7 +77,7 @@ pub struct Evaluation<E> {
     corpus: Option<Corpus>,
     attack: Option<Box<dyn Attack>>,
     stacks: Vec<Stack>,
-    adversaries: Selection,
+    adversaries: Attackers,
     registry: Registry,
     retrained: Option<Box<dyn Attack>>,
     surrogate: Option<Surrogate>,
@@ -102,7 +102,7 @@ impl<E: Embedder> Evaluation<E> {
             corpus: None,
             attack: None,
             stacks: Vec::new(),
-            adversaries: Selection::Named(Vec::new()),
+            adversaries: Attackers::Named(Vec::new()),
             registry: Registry::default(),
             retrained: None,
             surrogate: None,
@@ -143,9 +143,9 @@ impl<E: Embedder> Evaluation<E> {
     pub fn adversary(mut self, adversary: impl Adversary + 'static) -> Self {
         let name = adversary.to_string();
         match &mut self.adversaries {
-            Selection::Named(named) if named.iter().any(|it| it.to_string() == name) => {}
-            Selection::Named(named) => named.push(Arc::new(adversary)),
-            Selection::All => self.adversaries = Selection::Named(vec![Arc::new(adversary)]),
+            Attackers::Named(named) if named.iter().any(|it| it.to_string() == name) => {}
+            Attackers::Named(named) => named.push(Arc::new(adversary)),
+            Attackers::All => self.adversaries = Attackers::Named(vec![Arc::new(adversary)]),
         }
         self
     }
@@ -153,7 +153,7 @@ impl<E: Embedder> Evaluation<E> {
     /// Takes every adversary of the [registry](Self::registry), at several strengths, as far as the corpus has room
     /// for them: `unpaired` only on defenses with a key, `averaging` only where releases differ.
     pub fn every_adversary(self) -> Self {
-        Self { adversaries: Selection::All, ..self }
+        Self { adversaries: Attackers::All, ..self }
     }
 
     /// The adversaries that the defaults and [`every_adversary`](Self::every_adversary) are taken from. Default:
@@ -258,7 +258,7 @@ impl<E> fmt::Debug for Evaluation<E> {
 
 /// Which adversaries attack.
 #[derive(Debug)]
-enum Selection {
+enum Attackers {
     /// These; the registry's defaults where there are none.
     Named(Vec<Arc<dyn Adversary>>),
     /// All that the registry has.

@@ -61,9 +61,9 @@ pub struct Row {
     #[serde(rename = "linkage_recall_at_1")]
     pub linkage: Option<Score>,
     /// The cosine between the clean vectors and what the adversary made of the protected ones before
-    /// the attack proper, on average: what his map is worth, whatever the language model.
+    /// the attack proper, on average: what their map is worth, whatever the language model.
     pub restored_cosine: Option<Score>,
-    /// The map from protected to clean vectors that the adversary chose. `None` where he fits none.
+    /// The map from protected to clean vectors that the adversary chose. `None` where there is none.
     pub map: Option<String>,
     /// Oracle queries a text, on average.
     pub oracle_queries: Option<f64>,

@@ -17,7 +17,7 @@ use super::privacy::{self, Trial, Trials};
 use super::report::{AttackScores, Report, RetrievalScores, Row, TextScores, Undefended};
 use super::statistics::{RESAMPLES, mean};
 use super::utility::Vectors;
-use super::{Corpus, Evaluation, Selection};
+use super::{Attackers, Corpus, Evaluation};
 use crate::{Embedder, Error};
 
 /// The undefended attack must score this many BLEU points above chance, at the lower end of the interval.
@@ -52,8 +52,8 @@ pub(super) fn run<E: Embedder>(mut evaluation: Evaluation<E>) -> Result<Report, 
 /// `texts` is how many different ones the corpus holds.
 fn check<E>(evaluation: &Evaluation<E>, corpus: &Corpus, texts: usize) -> Result<(), Error> {
     let (named, is_named) = match &evaluation.adversaries {
-        Selection::Named(named) => (named.as_slice(), !named.is_empty()),
-        Selection::All => (&[][..], true),
+        Attackers::Named(named) => (named.as_slice(), !named.is_empty()),
+        Attackers::All => (&[][..], true),
     };
     if texts == 0 {
         return Err(Error::Empty("the corpus"));
@@ -179,7 +179,7 @@ fn attacked<E: Embedder>(
     let leak = |outcome: &Outcome, floor: &[f64]| {
         conclusive.then(|| baseline.leak(&outcome.bleu(), floor, seed)).flatten()
     };
-    let every = matches!(evaluation.adversaries, Selection::All);
+    let every = matches!(evaluation.adversaries, Attackers::All);
     let (mut rows, mut stacks) = (Vec::new(), Vec::new());
     let mut queue = Queue::new(&evaluation.stacks);
     while let Some((number, stack)) = queue.next(journal, &rows)? {

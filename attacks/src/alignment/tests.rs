@@ -317,7 +317,7 @@ fn a_denoiser_follows_the_map_that_undoes_the_key() {
     let [alone, estimate] =
         [&alone, &together].map(|map| cosine(&map.apply(protected.view()).unwrap(), &truth));
     assert!(estimate > alone + 0.01, "{estimate} {alone}");
-    // what he ranks by has its noise still: the map keeps lengths
+    // the vectors to rank by keep their noise: the map keeps lengths
     let observed = together.observed(protected.view()).unwrap();
     let length = |rows: &Array2<f32>| rows.mapv(|value| value * value).sum();
     assert!((length(&observed) / length(&protected) - 1.0).abs() < 1e-3);

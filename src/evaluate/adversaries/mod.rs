@@ -23,16 +23,10 @@ use std::fmt::{Debug, Display};
 use std::sync::Arc;
 
 pub use argument::Argument;
-pub use averaging::Averaging;
-pub use informed::Informed;
 pub use knowledge::{CloudVectors, Knowledge, KnownDefense, OwnDenoiser, OwnPairs, Pairs};
-pub use leaked::Leaked;
-pub use naive::Naive;
 pub use needs::{Needs, TrainedOn};
-pub use registry::{NamedAdversary, Registry, Room, parse};
+pub use registry::*;
 pub use restored::{Mapped, Restored};
-pub use retrained::Retrained;
-pub use unpaired::Unpaired;
 
 pub(super) use knowledge::Denoisers;
 pub(super) use material::Material;

@@ -3,20 +3,31 @@
 use std::fmt;
 use std::sync::Arc;
 
-use super::{Adversary, Argument, Averaging, Informed, Leaked, Naive, Retrained, Unpaired};
+use super::{Adversary, Argument};
 use crate::Error;
 
-impl Default for Registry {
-    /// Ours, in the order of help texts, defaults and `all`.
-    fn default() -> Self {
-        Self { entries: Vec::new() }
-            .with::<Naive>()
-            .with::<Informed>()
-            .with::<Leaked>()
-            .with::<Unpaired>()
-            .with::<Averaging>()
-            .with::<Retrained>()
-    }
+/// Exports our adversaries, and registers them by default.
+macro_rules! ours {
+    ($($module:ident::$name:ident),* $(,)?) => {
+        $(pub use super::$module::$name;)*
+
+        impl Default for Registry {
+            /// The registry of our adversaries.
+            fn default() -> Self {
+                Self { entries: Vec::new() }$(.with::<$name>())*
+            }
+        }
+    };
+}
+
+// in the order of help texts, defaults and `all`
+ours! {
+    naive::Naive,
+    informed::Informed,
+    leaked::Leaked,
+    unpaired::Unpaired,
+    averaging::Averaging,
+    retrained::Retrained,
 }
 
 /// The adversaries that can be named. `Registry::default()` has ours; add your own by [`with`](Self::with).

@@ -78,7 +78,7 @@ fn noisy_clouds(rows: usize, sigma: f32, rng: &mut ChaCha8Rng) -> [Array2<f32>; 
     [stored, turned, protected, own, clean]
 }
 
-/// Noise makes it harder to find; who knows what it does to texts of his own finds it better.
+/// Noise makes the map harder to find; an attacker who knows what it does to own texts finds it better.
 #[test]
 fn a_rotation_is_found_behind_noise() {
     let [stored, turned, protected, own, clean] = noisy_clouds(1500, 0.8, &mut ChaCha8Rng::seed_from_u64(4));
