@@ -347,6 +347,10 @@ fn entities_are_scored_where_spans_name_them() {
             "spans.jsonl, line 2: a span is empty or ends beyond",
         ),
         (format!("{first}\n[]\n"), "spans.jsonl, line 2: it is not a JSON object"),
+        (
+            format!("{first}\n{{\"input\": [], \"output\": [[0]]}}\n"),
+            "or the field \"output\" is not a list of spans, each [start, end]",
+        ),
         (format!("{first}\n[[[0, 3]], null]\n"), "spans.jsonl, line 2: it is not a JSON object"),
     ] {
         fs::write(folder.path().join("spans.jsonl"), spans).unwrap();

@@ -137,9 +137,15 @@ fn fault(line: &str, fields: &[Field]) -> String {
     };
     let fault = fields.iter().find_map(|field| field.fault(object.get(field.name)));
     let lists = fields.iter().filter(|field| field.kind != Kind::Text && object.contains_key(field.name));
-    fault.unwrap_or_else(|| match lists.map(|field| (field.name, field.wanted())).next() {
-        Some((name, wanted)) => format!("the field \"{name}\" is not {wanted}"),
-        None => "a field is there twice; remove one of the two".into(),
+    // serde alone knows which of the lists holds something else
+    let lists: Vec<String> =
+        lists.map(|field| format!("the field \"{}\" is not {}", field.name, field.wanted())).collect();
+    fault.unwrap_or_else(|| {
+        if lists.is_empty() {
+            "a field is there twice; remove one of the two".into()
+        } else {
+            lists.join(", or ")
+        }
     })
 }
 
