@@ -5,12 +5,12 @@ use std::fs::{self, File};
 use std::io::{self, Cursor, Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 
-/// Files in the program: the path and the bytes of each.
+/// Files that were compiled into a program: the path and the bytes of each.
 pub type Embedded = &'static [(&'static str, &'static [u8])];
 
 /// A file or a folder that models are read from: on disk, or one that was compiled into the program.
 ///
-/// A path is one on disk, so whatever loads a model takes paths.
+/// Paths convert into locations on disk, so functions that load a model take paths as well.
 ///
 /// ```
 /// use embosk_models::Location;
@@ -29,24 +29,24 @@ pub struct Location {
 }
 
 impl Location {
-    /// The folder that holds these files.
+    /// Returns the folder that holds these files.
     pub fn embedded(files: Embedded) -> Self {
         Self { path: PathBuf::new(), embedded: Some(files) }
     }
 
-    /// Where it is; for messages where it is not on disk.
+    /// Returns the path. Where the file is not on disk, it is for messages only.
     pub fn path(&self) -> &Path {
         &self.path
     }
 
-    /// What lies under that name in this folder; the folder itself where the name is empty.
+    /// Returns the location of `name` in this folder, or the folder itself where the name is empty.
     pub fn join(&self, name: impl AsRef<Path>) -> Self {
         let name = name.as_ref();
         let path = if name.as_os_str().is_empty() { self.path.clone() } else { self.path.join(name) };
         Self { path, embedded: self.embedded }
     }
 
-    /// Whether there is such a file or folder.
+    /// Tells whether there is such a file or folder.
     pub fn exists(&self) -> bool {
         match self.embedded {
             Some(_) => self.bytes().is_some() || self.is_dir(),
@@ -54,7 +54,7 @@ impl Location {
         }
     }
 
-    /// Whether it is a folder.
+    /// Tells whether it is a folder.
     pub fn is_dir(&self) -> bool {
         let within =
             |(path, _): &(&str, _)| Path::new(path) != self.path && Path::new(path).starts_with(&self.path);
@@ -64,7 +64,7 @@ impl Location {
         }
     }
 
-    /// All bytes of a file.
+    /// Reads all bytes of a file.
     ///
     /// # Errors
     /// Where there is no such file, or it cannot be read.
@@ -75,7 +75,7 @@ impl Location {
         }
     }
 
-    /// A file, to read parts of.
+    /// Opens a file, so that parts of it can be read.
     ///
     /// # Errors
     /// Where there is no such file, or it cannot be opened.
@@ -121,19 +121,19 @@ impl From<&Location> for Location {
     }
 }
 
-/// A file that was opened.
+/// An open file.
 pub enum Opened {
-    /// One on disk.
+    /// A file on disk.
     OnDisk(File),
-    /// One in the program.
+    /// A file in the program.
     Embedded(Cursor<&'static [u8]>),
 }
 
 impl Opened {
-    /// Its bytes.
+    /// Returns the number of its bytes.
     ///
     /// # Errors
-    /// Where the file system does not say.
+    /// Where the file system does not tell.
     pub fn size(&self) -> io::Result<u64> {
         match self {
             Self::OnDisk(file) => Ok(file.metadata()?.len()),

@@ -1,7 +1,7 @@
 //! Models by name: the cache that Hugging Face's tools keep, and with the feature `hub` the hub itself.
 //!
-//! Models that were fetched before, by `embosk` or by another tool, are found without network and without
-//! the feature. `HF_HUB_CACHE` names the cache's folder, else it is `hub` in `HF_HOME`, else
+//! Models that were fetched before, by `embosk` or by another tool, are found without the network and without
+//! the feature. `HF_HUB_CACHE` names the folder of the cache. Without it the folder is `hub` in `HF_HOME`, or
 //! `huggingface/hub` in `XDG_CACHE_HOME` or `~/.cache`. With `HF_HUB_OFFLINE=1` nothing is fetched;
 //! `HF_ENDPOINT` names another hub, and `HF_TOKEN` gives access to models that need it.
 
@@ -36,7 +36,7 @@ pub struct Hub {
 }
 
 impl Hub {
-    /// As the environment says.
+    /// Takes the cache and the hub that the environment names.
     pub fn from_env() -> Self {
         let set = |name: &str| env::var_os(name).filter(|value| !value.is_empty());
         let home = || {
@@ -55,36 +55,38 @@ impl Hub {
         }
     }
 
-    /// The cache in this folder, and the hub that Hugging Face runs.
+    /// Takes the cache in this folder, and the hub that Hugging Face runs.
     pub fn new(cache: impl Into<PathBuf>) -> Self {
         Self { cache: cache.into(), offline: false, endpoint: None, progress: false }
     }
 
-    /// Whether only the cache is read.
+    /// Says whether only the cache is read.
     pub fn offline(mut self, offline: bool) -> Self {
         self.offline = offline;
         self
     }
 
-    /// The address of another hub.
+    /// Fetches from the hub at another address.
     pub fn endpoint(mut self, endpoint: impl Into<String>) -> Self {
         self.endpoint = Some(endpoint.into());
         self
     }
 
-    /// Whether downloads show bars on stderr.
+    /// Says whether downloads show progress bars on stderr.
     pub fn progress(mut self, progress: bool) -> Self {
         self.progress = progress;
         self
     }
 
-    /// Whether a name is one of the hub: `owner/model` or `owner/model@revision`.
+    /// Tells whether a name has the form of a name on the hub: `owner/model` or `owner/model@revision`.
     pub fn is_name(name: &str) -> bool {
         Name::parse(name).is_some_and(|name| name.model.contains('/'))
     }
 
-    /// The folder of a model or an embedder. What is in the cache is taken as it is; a newer version on
-    /// the hub is not looked for, so name a revision to have another.
+    /// Finds or fetches the folder of a model or an embedder.
+    ///
+    /// A model in the cache is taken as it is. A newer version on the hub is not looked for; name a revision to
+    /// get it.
     ///
     /// # Errors
     /// [`Error::Setting`] for a model that is not in the cache and cannot be fetched.
@@ -100,8 +102,8 @@ impl Hub {
         }
     }
 
-    /// The folder of a sentence-transformers model: as [`Hub::model`], and where the cache lacks its
-    /// `modules.json` or its tokenizer, they are fetched if that can be done.
+    /// Finds or fetches the folder of a sentence-transformers model, as [`Hub::model`] does. Where the cache lacks
+    /// its `modules.json` or its tokenizer, they are fetched if that is possible.
     ///
     /// # Errors
     /// As [`Hub::model`].
@@ -116,7 +118,7 @@ impl Hub {
         Ok(self.fetch(name, &Name::read(name)?, None).unwrap_or(folder))
     }
 
-    /// One file of a model.
+    /// Finds or fetches one file of a model.
     ///
     /// # Errors
     /// [`Error::Setting`] for a file that is not in the cache and cannot be fetched.

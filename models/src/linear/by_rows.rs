@@ -1,7 +1,7 @@
 //! `x · weightᵀ`, row of `x` by row of `weight`, where a model is used and not trained.
 //!
 //! Decoding multiplies few rows by large weights. A general matrix product copies the weights into an order
-//! of its own each time, which then costs as much as the multiplication; this one reads them as they lie.
+//! of its own each time, which costs as much as the multiplication. This one reads them as they lie.
 
 use candle_core::{CpuStorage, CustomOp2, D, Layout, Result, Shape, Tensor};
 use half::bf16;

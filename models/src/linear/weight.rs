@@ -1,8 +1,8 @@
 //! Weight matrices as they are held in memory: in 32 bits, in 16, or in 8.
 //!
-//! Decoding few rows at a time reads all weights for each of them, so that it takes as long as reading
-//! takes. Smaller weights are widened a few rows at a time, in a core's first cache, and multiplied in 32
-//! bits: the states lose nothing, and any processor will do.
+//! Decoding a few rows at a time reads all weights for them, so it takes as long as reading takes. Smaller
+//! weights are widened a few rows at a time, in a core's first cache, and multiplied in 32 bits. The states
+//! lose nothing, and any processor will do.
 
 use std::str::FromStr;
 
@@ -31,7 +31,7 @@ pub enum Precision {
 impl FromStr for Precision {
     type Err = Error;
 
-    /// `f32`, `bf16` or `q8`.
+    /// Reads `f32`, `bf16` or `q8`.
     fn from_str(text: &str) -> std::result::Result<Self, Error> {
         match text {
             "f32" => Ok(Self::F32),

@@ -29,9 +29,9 @@ const LARGE_BATCH: usize = 256;
 
 /// A BERT model or a T5 encoder in a sentence-transformers folder, such as all-MiniLM-L6-v2 and GTR.
 ///
-/// Pooling, dense layers, normalization and the length limit are what the folder's own files say. Texts beyond
-/// the limit are truncated; batches are sorted by length and spread over the cores, or run one after the other on
-/// a GPU.
+/// The folder's own files determine pooling, dense layers, normalization and the length limit. Texts beyond the
+/// limit are truncated. Batches are sorted by length and spread over the cores, or run one after the other on a
+/// GPU.
 ///
 /// ```no_run
 /// use embosk_models::SentenceTransformer;
@@ -62,8 +62,8 @@ impl SentenceTransformer {
         Self::load_on(dir, &Device::Cpu)
     }
 
-    /// Loads a folder as [`load`](Self::load) does, to run on a device. The hash does not depend on it; the vectors'
-    /// last bits do, and with products in TF32 those from the tenth on.
+    /// Loads a folder as [`load`](Self::load) does, to run on a device. The hash does not depend on the device. The
+    /// last bits of the vectors do, and with products in TF32 all bits from the tenth on.
     ///
     /// # Errors
     /// As [`load`](Self::load), and where the device cannot hold the model.
@@ -96,7 +96,7 @@ impl SentenceTransformer {
         Self { name: name.into(), ..self }
     }
 
-    /// Cuts texts to so many tokens, the special ones among them, where the folder allows more.
+    /// Cuts texts to `tokens` tokens, including the special ones, where the folder allows more.
     ///
     /// # Errors
     /// [`Error::File`] where a text could have no token beside the first and the last.
@@ -160,8 +160,8 @@ impl SentenceTransformer {
 
     /// Puts a text through the tokenizer's own normalizer, so that it is as the model sees it.
     ///
-    /// A model that lower-cases gives equal vectors for texts that differ in case, so no attack can
-    /// bring the case back: comparisons normalize both sides.
+    /// A model that lower-cases gives equal vectors for texts that differ only in case, so nothing can recover
+    /// the case from a vector. Comparisons normalize both sides.
     pub fn normalize(&self, text: &str) -> String {
         normalized(text, self.lower_case, self.tokenizer.get_normalizer(), self.encoder.marks_spaces())
     }

@@ -99,7 +99,7 @@ impl<'a> Decoding<'a> {
         })
     }
 
-    /// Goes on with the beams named, in this order; one may be named several times, or not at all.
+    /// Continues with the named beams, in this order. A beam may be named several times, or not at all.
     pub fn select(&mut self, beams: &[usize]) {
         self.beams = beams.iter().map(|&beam| self.beams[beam].clone()).collect();
     }

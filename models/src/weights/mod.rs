@@ -27,8 +27,7 @@ const MISSING: &str = "there is no such file; a model's folder has config.json, 
 ///
 /// A folder has `model.safetensors` or `pytorch_model.bin`, or either in shards, which
 /// `model.safetensors.index.json` or `pytorch_model.bin.index.json` names. Where there are several,
-/// safetensors are taken. Matrices of safetensors may be in 8 bits, as [`Stored::Q8`] has
-/// them.
+/// safetensors are taken. Matrices of safetensors may be in 8 bits, as [`Stored::Q8`] has them.
 pub struct Weights {
     shards: Vec<Shard>,
     /// Which shard has a tensor.
@@ -54,7 +53,7 @@ impl Weights {
         Err(Error::file(dir.join(WHOLE[0]).path(), MISSING))
     }
 
-    /// Whether all files are there. They are not read.
+    /// Tells whether all files are there, without reading them.
     pub fn exist(dir: impl Into<Location>) -> bool {
         let dir = dir.into();
         WHOLE.iter().any(|name| {
@@ -88,23 +87,24 @@ impl Weights {
         Ok(Self { shards, places })
     }
 
-    /// The names of all tensors, sorted. Scales of matrices in 8 bits are part of these.
+    /// Lists the names of all tensors, sorted. Scales of matrices in 8 bits are not listed; they are part of their
+    /// matrices.
     pub fn names(&self) -> impl Iterator<Item = &str> {
         let matrix = |name: &str| name.strip_suffix(SCALES).and_then(|of| self.dtype(of));
         self.places.keys().map(String::as_str).filter(move |name| matrix(name) != Some(Dtype::I8))
     }
 
-    /// Whether there is a tensor of that name.
+    /// Tells whether there is a tensor of that name.
     pub fn has(&self, name: &str) -> bool {
         self.places.contains_key(name)
     }
 
-    /// The file that tensors are in, the first one where there are several: for messages.
+    /// Returns the file that the tensors are in, for messages; the first one where there are several.
     pub fn path(&self) -> &Path {
         self.shards.first().map_or(Path::new(""), |shard| shard.path.path())
     }
 
-    /// All files that the tensors are in, sorted.
+    /// Lists all files that the tensors are in, sorted.
     pub fn files(&self) -> Vec<&Location> {
         let mut files: Vec<&Location> = self.shards.iter().map(|shard| &shard.path).collect();
         files.sort_unstable_by_key(|file| file.path());
@@ -151,7 +151,7 @@ impl Weights {
         self.shards[*self.places.get(name)?].dtype(name)
     }
 
-    /// The SHA-256 of all files, one after the other in the order of their names, in hexadecimal.
+    /// Returns the SHA-256 of all files, one after the other in the order of their names, in hexadecimal.
     ///
     /// # Errors
     /// [`Error::File`] for a file that cannot be read.

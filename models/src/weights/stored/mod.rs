@@ -12,14 +12,15 @@ use safetensors::{Dtype, View};
 
 use crate::eight_bits::{BLOCK, in_steps, step};
 
-/// How a trained model's weights are stored. They are read in 32 bits either way.
+/// How the weights of a trained model are stored. They are read in 32 bits either way.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Stored {
     /// Half precision.
     #[default]
     F16,
-    /// Matrices in 8 bits with a scale in half precision for each 32 values of a row: little more than half
-    /// the size. What is no matrix, or has rows of another length than a multiple of 32, is in half precision.
+    /// Matrices in 8 bits, with a scale in half precision for each 32 values of a row: little more than half
+    /// the size. Tensors that are not matrices, and matrices whose rows are not a multiple of 32 long, are in
+    /// half precision.
     Q8,
 }
 
