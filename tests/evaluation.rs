@@ -12,9 +12,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use embosk::attacks::{self, Attack, Inversion, Ranking, Resources};
 use embosk::embedder::Normalizer;
-use embosk::evaluate::adversaries::{
-    self, Adversary, Averaging, Informed, Knowledge, Leaked, Naive, Needs, Restored, Retrained, Unpaired,
-};
+use embosk::evaluate::adversaries::{self, Averaging, Informed, Leaked, Naive, Retrained, Unpaired};
 use embosk::evaluate::records::{Split, generate};
 use embosk::evaluate::retrieval::average_precision;
 use embosk::evaluate::statistics::proportion;

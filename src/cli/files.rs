@@ -9,7 +9,8 @@ use ndarray::Array2;
 use ndarray_npy::npy::header::Header;
 use ndarray_npy::{ReadNpyError, ReadNpyExt, WriteNpyExt};
 
-use super::CliError;
+use super::error::CliError;
+use super::terminal::print;
 
 /// The header of a matrix of `f32` takes 128 bytes; nothing longer is parsed.
 const HEADER: usize = 1024;
@@ -173,7 +174,7 @@ fn beside(path: &Path) -> PathBuf {
 pub(crate) fn write_text(path: Option<&Path>, text: &str) -> Result<(), CliError> {
     match path {
         Some(path) => write_text_for(Readers::Usual, path, text),
-        None => super::print(text).map(|_| ()),
+        None => print(text).map(|_| ()),
     }
 }
 
@@ -187,7 +188,7 @@ pub(crate) fn write_text_for(readers: Readers, path: &Path, text: &str) -> Resul
 pub(crate) fn write_result(path: Option<&Path>, text: &str) -> Result<(), CliError> {
     write_text(path, text).inspect_err(|_| {
         if path.is_some() {
-            let _ = super::print(text);
+            let _ = print(text);
         }
     })
 }

@@ -2,18 +2,21 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::ValueEnum;
-use embosk::Role;
-use embosk::attacks::vec2text::Vec2Text;
-use embosk::attacks::{Attack, Inversion, Resources};
-use embosk::embedder::{OracleOf, SentenceTransformer};
-use embosk::evaluate::corpus::read_texts;
-use embosk::models::linear::Precision;
-use embosk::models::threads::threads;
 use ndarray::{Array2, Axis};
 use serde_json::json;
 
+use super::error::CliError;
 use super::models::{self, Search};
-use super::{CliError, embed, files, print, progress, remark, warn};
+use super::session::Session;
+use super::terminal::{Terminal, print, warn};
+use super::{embed, files};
+use crate::Role;
+use crate::attacks::vec2text::Vec2Text;
+use crate::attacks::{Attack, Inversion, Resources};
+use crate::embedder::{OracleOf, SentenceTransformer};
+use crate::evaluate::corpus::read_texts;
+use crate::models::linear::Precision;
+use crate::models::threads::threads;
 
 /// Vectors that are attacked together, and then printed.
 const BATCH: usize = 64;
@@ -94,7 +97,8 @@ fn within(attack: Vec2Text, mebibytes: usize) -> Vec2Text {
     attack.batch_size_within(mebibytes << 20)
 }
 
-pub(crate) fn run(args: &Args) -> Result<ExitCode, CliError> {
+pub(crate) fn run(args: &Args, session: &Session) -> Result<ExitCode, CliError> {
+    let terminal = session.terminal;
     let texts = args.input.as_ref().map(read_texts).transpose()?;
     if let (Some(path), Some([])) = (&args.input, texts.as_deref()) {
         return Err(files::bad(path, "it is empty; there is nothing to invert"));
@@ -104,9 +108,9 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode, CliError> {
         return Err(files::bad(path, "it has no rows; there is nothing to invert"));
     }
     if let (Some(path), Some(vectors)) = (&args.vectors, &vectors) {
-        embosk::defenses::check_finite(vectors).map_err(|error| files::bad(path, error))?;
+        crate::defenses::check_finite(vectors).map_err(|error| files::bad(path, error))?;
     }
-    let (attack, embedder) = load(args)?;
+    let (attack, embedder) = load(args, terminal)?;
     let attack = args.search.apply(attack).paper(args.paper).precision(args.weights)?;
     let attack = match args.batch_size {
         BatchSize::Hypotheses(count) => attack.batch_size(count),
@@ -116,16 +120,19 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode, CliError> {
     let embedder = if args.paper { embedder.max_length(attack.max_length())? } else { embedder };
     let vectors = match (vectors, &texts) {
         (Some(vectors), _) => vectors,
-        (None, texts) => embed::embed(&embedder, Role::Document, texts.as_deref().unwrap_or_default())?,
+        (None, texts) => {
+            embed::embed(&embedder, Role::Document, texts.as_deref().unwrap_or_default(), terminal)?
+        }
     };
-    invert(args.format, &attack, &embedder, texts.as_deref(), &vectors)
+    invert(args.format, &attack, &embedder, texts.as_deref(), &vectors, terminal)
 }
 
-fn load(args: &Args) -> Result<(Vec2Text, SentenceTransformer), CliError> {
-    let named = args.inverter.as_deref().map(|inverter| models::pair(inverter, args.corrector.as_deref()));
+fn load(args: &Args, terminal: Terminal) -> Result<(Vec2Text, SentenceTransformer), CliError> {
+    let named =
+        args.inverter.as_deref().map(|inverter| models::pair(inverter, args.corrector.as_deref(), terminal));
     let named = named.transpose()?;
-    let embedder = models::embedder(&args.embedder)?;
-    let attack = named.map_or_else(|| models::attack(models::usual_attack(&embedder)), Ok)?;
+    let embedder = models::embedder(&args.embedder, terminal)?;
+    let attack = named.map_or_else(|| models::attack(models::usual_attack(&embedder), terminal), Ok)?;
     Ok((attack, embedder))
 }
 
@@ -136,8 +143,9 @@ fn invert(
     embedder: &SentenceTransformer,
     texts: Option<&[String]>,
     vectors: &Array2<f32>,
+    terminal: Terminal,
 ) -> Result<ExitCode, CliError> {
-    let bar = progress::bar("inverting", vectors.nrows());
+    let bar = terminal.bar("inverting", vectors.nrows());
     let oracle = OracleOf(embedder);
     let (mut helped, mut gain) = (0, 0.0);
     for (index, batch) in vectors.axis_chunks_iter(Axis(0), BATCH).enumerate() {
@@ -156,7 +164,7 @@ fn invert(
     if helped > 0 {
         let mean = gain / vectors.nrows() as f32;
         let texts = vectors.nrows();
-        remark(&format!(
+        terminal.remark(&format!(
             "the local search brought {helped} of {texts} texts nearer; mean gain in cosine {mean:.4}"
         ));
     }

@@ -4,17 +4,20 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::ValueEnum;
-use embosk::evaluate::Metric;
-use embosk::evaluate::corpus::read_texts;
-use embosk::evaluate::metrics::{Scores, TextPair, built_in, in_column_order};
-use embosk::evaluate::statistics::{Score, resampled};
-use embosk::evaluate::text::{self, BleuCounts, ChrfCounts, Order};
-use entities::Entities;
 use rayon::prelude::*;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
-use super::{CliError, files, print, progress, table};
+use self::entities::Entities;
+use super::error::CliError;
+use super::session::Session;
+use super::terminal::print;
+use super::{files, table};
+use crate::evaluate::Metric;
+use crate::evaluate::corpus::read_texts;
+use crate::evaluate::metrics::{Scores, TextPair, in_column_order};
+use crate::evaluate::statistics::{Score, resampled};
+use crate::evaluate::text::{self, BleuCounts, ChrfCounts, Order};
 
 /// Score recovered texts against the true ones.
 ///
@@ -48,12 +51,12 @@ struct Pair {
     output: String,
 }
 
-pub(crate) fn run(args: &Args) -> Result<ExitCode, CliError> {
+pub(crate) fn run(args: &Args, session: &Session) -> Result<ExitCode, CliError> {
     let pairs = read(&args.input)?;
     let order = if args.effective_order { Order::Effective } else { Order::Full };
     let entities = args.entities.as_deref().map(|path| entities::read(path, &pairs)).transpose()?;
-    let spinner = progress::spinner().with_message(format!("scoring {} pairs", pairs.len()));
-    let metrics = metrics();
+    let spinner = session.terminal.spinner().with_message(format!("scoring {} pairs", pairs.len()));
+    let metrics = metrics(session.names.metrics());
     let scores = scores(&metrics, &Counted::new(&pairs, order, entities.as_deref()));
     spinner.finish_and_clear();
     let text = match args.format {
@@ -91,8 +94,8 @@ fn object<T: DeserializeOwned>(line: &str) -> Option<T> {
 }
 
 /// The metrics of an evaluation, of which those of vectors have no score here, and those of texts alone.
-fn metrics() -> Vec<Metric> {
-    let own = [
+fn metrics(mut metrics: Vec<Metric>) -> Vec<Metric> {
+    metrics.extend([
         Metric::mean("rouge_1", |pair| Some(text::rouge_1(pair.output, pair.truth)))
             .heading("ROUGE-1")
             .column_after("token_f1"),
@@ -108,8 +111,8 @@ fn metrics() -> Vec<Metric> {
         Metric::mean("entity_precision", |pair| text::entity_precision(pair.output_entities?, pair.truth))
             .heading("entity precision")
             .column_after("entity_recall"),
-    ];
-    built_in().iter().cloned().chain(own).collect()
+    ]);
+    metrics
 }
 
 /// Each metric over all pairs; those that no pair has a score of are left out.

@@ -4,9 +4,9 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use ndarray::{Array2, ArrayViewMut2, Axis, s};
-use sha2::{Digest, Sha256};
 
 use super::Embedder;
+use crate::digest::Digest;
 use crate::{Error, Role, partial};
 
 /// Texts a file: a killed run loses at most this much work.
@@ -85,12 +85,7 @@ fn key(embedder: &dyn Embedder, role: Role) -> Result<String, Error> {
 }
 
 fn file_name(key: &str, texts: &[&str]) -> String {
-    let mut hash = Sha256::new();
-    for part in std::iter::once(key).chain(texts.iter().copied()) {
-        hash.update((part.len() as u64).to_le_bytes());
-        hash.update(part);
-    }
-    let name: String = hash.finalize().iter().take(16).map(|byte| format!("{byte:02x}")).collect();
+    let name = Digest::of(std::iter::once(key).chain(texts.iter().copied())).short();
     format!("{name}.f32")
 }
 

@@ -6,11 +6,10 @@ use std::fs::File;
 use std::io::{BufRead, BufReader};
 use std::path::Path;
 
-use sha2::{Digest, Sha256};
-
 use super::records::{self, Split};
 use super::retrieval::{Judged, Judgements};
 use crate::Error;
+use crate::digest::Digest;
 
 /// How many held-out records the built-in corpus has where nothing else is said.
 pub const RECORDS: usize = 2_000;
@@ -167,36 +166,13 @@ impl Corpus {
 
     /// The SHA-256, in hexadecimal, of everything that a score depends on.
     pub fn hash(&self) -> String {
-        let mut parts = Parts::default();
-        for texts in [&self.ids, &self.texts, &self.queries].into_iter().chain(&self.entities) {
-            parts.list(texts);
-        }
-        for judged in &self.judgements.0 {
-            parts.part(format!("{:?}", judged.grades()).as_bytes());
-        }
-        parts.finish()
-    }
-}
-
-/// Hashes byte strings so that where one ends and the next begins counts.
-#[derive(Default)]
-struct Parts(Sha256);
-
-impl Parts {
-    fn part(&mut self, bytes: &[u8]) {
-        self.0.update((bytes.len() as u64).to_le_bytes());
-        self.0.update(bytes);
-    }
-
-    fn list(&mut self, texts: &[String]) {
-        self.part(&(texts.len() as u64).to_le_bytes());
-        for text in texts {
-            self.part(text.as_bytes());
-        }
-    }
-
-    fn finish(self) -> String {
-        self.0.finalize().iter().fold(String::new(), |text, byte| text + &format!("{byte:02x}"))
+        let list = |digest: Digest, texts: &Vec<String>| {
+            texts.iter().fold(digest.part((texts.len() as u64).to_le_bytes()), Digest::part)
+        };
+        let lists = [&self.ids, &self.texts, &self.queries].into_iter().chain(&self.entities);
+        let texts = lists.fold(Digest::default(), list);
+        let grades = self.judgements.0.iter().map(|judged| format!("{:?}", judged.grades()));
+        grades.fold(texts, Digest::part).hex()
     }
 }
 

@@ -1,13 +1,13 @@
 //! The weakest strength that keeps a limit, by bisection.
 
 use std::fmt;
-use std::str::FromStr;
 
-use embosk::evaluate::metrics::{Direction, built_in};
-use embosk::evaluate::statistics::Score;
-use embosk::evaluate::sweep::rounded;
-use embosk::evaluate::{Metric, Row};
 use serde::Serialize;
+
+use crate::evaluate::metrics::Direction;
+use crate::evaluate::statistics::Score;
+use crate::evaluate::sweep::rounded;
+use crate::evaluate::{Metric, Row};
 
 /// The bracket around the answer is at most this part of the range, on its own scale.
 const NARROW: f64 = 1.0 / 64.0;
@@ -19,10 +19,10 @@ pub(super) struct Limit {
     pub(super) most: f64,
 }
 
-/// The metrics of attacks that may be limited, with the leaks first.
-fn metrics() -> Vec<&'static Metric> {
+/// Those metrics of attacks that may be limited, with the leaks first.
+fn limitable(metrics: &[Metric]) -> Vec<&Metric> {
     let leaks = |metric: &&Metric| metric.direction() == Direction::MoreLeaks && metric.limited_as.is_some();
-    let mut metrics: Vec<&Metric> = built_in().iter().filter(leaks).collect();
+    let mut metrics: Vec<&Metric> = metrics.iter().filter(leaks).collect();
     metrics.sort_by_key(|metric| metric.leaking().is_none());
     metrics
 }
@@ -40,11 +40,10 @@ impl Limit {
     }
 }
 
-impl FromStr for Limit {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        let metrics = metrics();
+impl Limit {
+    /// Reads `leak<=0.1`, on one of `metrics`.
+    pub(super) fn parse(text: &str, metrics: &[Metric]) -> Result<Self, String> {
+        let metrics = limitable(metrics);
         let names: Vec<&str> = metrics.iter().map(|metric| metric.name.as_str()).collect();
         let form = format!("a limit is METRIC<=NUMBER, such as leak<=0.1; metrics are {}", names.join(", "));
         let (name, most) = text.split_once("<=").ok_or_else(|| form.clone())?;
@@ -152,6 +151,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::evaluate::metrics::built_in;
 
     fn trial(strength: f64, value: f64) -> Trial {
         Trial { strength, worst: Score { value, low: value, high: value }, ndcg: Some(1.0 - strength) }
@@ -194,11 +194,11 @@ mod tests {
 
     #[test]
     fn limits_are_read_or_refused() {
-        let limit: Limit = " leak <= 0.1".parse().unwrap();
+        let limit = Limit::parse(" leak <= 0.1", built_in()).unwrap();
         assert_eq!((limit.to_string(), limit.most, limit.is_of_leak()), ("leak<=0.1".into(), 0.1, true));
         for text in ["", "leak", "leak<0.1", "leak<=", "leak<=x", "leak<=nan", "privacy<=1", "ndcg_at_10<=1"]
         {
-            assert!(text.parse::<Limit>().unwrap_err().contains("METRIC<=NUMBER"), "{text}");
+            assert!(Limit::parse(text, built_in()).unwrap_err().contains("METRIC<=NUMBER"), "{text}");
         }
     }
 

@@ -2,13 +2,12 @@
 
 use std::fmt::Write;
 
-use embosk::defenses::Spec;
-use embosk::defenses::spec::{Kind, Part};
-use embosk::evaluate::statistics::Score;
-use embosk::evaluate::{Report, Row, Sweep};
-
-use super::super::table;
 use super::find::{Answer, Limit};
+use crate::cli::table;
+use crate::defenses::Spec;
+use crate::defenses::spec::{Kind, Part};
+use crate::evaluate::statistics::Score;
+use crate::evaluate::{Report, Row, Sweep};
 
 /// The metric of retrieval that a curve draws.
 pub(super) const RETRIEVAL: &str = "ndcg_at_10";

@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use embosk::evaluate::{Finding, Kind, Outcome, Verdict};
+use crate::evaluate::{Finding, Kind, Outcome, Verdict};
 
 /// No times are written, so that equal verdicts are equal files. What is inconclusive is an error: a
 /// skipped test would look as if all were well.

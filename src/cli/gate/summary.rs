@@ -4,9 +4,9 @@ use std::fmt::Write;
 
 use comfy_table::presets::{ASCII_MARKDOWN, UTF8_HORIZONTAL_ONLY};
 use comfy_table::{Cell, CellAlignment, Table};
-use embosk::evaluate::{Finding, Kind, Outcome, Report, Verdict};
 
 use crate::cli::table;
+use crate::evaluate::{Finding, Kind, Outcome, Report, Verdict};
 
 /// For the terminal: a block for each stack, and what the verdict is.
 pub(super) fn terminal(verdict: &Verdict, report: &Report) -> String {

@@ -3,12 +3,12 @@
 use std::ops::Range;
 use std::path::Path;
 
-use embosk::evaluate::corpus::read_texts;
-use embosk::evaluate::text::spans;
 use serde::Deserialize;
 
 use super::{Pair, object};
-use crate::cli::CliError;
+use crate::cli::error::CliError;
+use crate::evaluate::corpus::read_texts;
+use crate::evaluate::text::spans;
 
 /// The entities of one pair.
 pub(super) struct Entities<'a> {

@@ -1,12 +1,13 @@
 //! How a model learns: the options of `train` that say it.
 
 use clap::ValueEnum;
-use embosk::attacks::vec2text::train::{self, Settings};
-use embosk::models::weights::Stored;
 use serde_json::{Value, json};
 
+use crate::attacks::vec2text::train::{self, Settings};
+use crate::models::weights::Stored;
+
 #[derive(Debug, clap::Args)]
-pub(super) struct Course {
+pub(super) struct Learning {
     /// Texts a step.
     #[arg(long, default_value_t = 256, value_name = "N")]
     batch_size: usize,
@@ -46,12 +47,12 @@ pub(super) struct Writing {
     #[arg(long, default_value_t = 0.0, value_name = "SHARE")]
     label_smoothing: f64,
     /// How the model's weights are stored: in 16 bits, or matrices in 8 with a scale for each 32 values.
-    #[arg(long, value_enum, default_value_t = Store::F16)]
-    store: Store,
+    #[arg(long, value_enum, default_value_t = StoredAs::F16)]
+    store: StoredAs,
 }
 
 #[derive(Debug, Clone, Copy, ValueEnum)]
-enum Store {
+enum StoredAs {
     F16,
     Q8,
 }
@@ -68,7 +69,7 @@ pub(super) struct Correcting {
     refresh_every: usize,
 }
 
-impl Course {
+impl Learning {
     pub(super) fn apply(&self, settings: Settings) -> Settings {
         Settings {
             batch: self.batch_size,
@@ -90,8 +91,8 @@ impl Course {
 impl Writing {
     pub(super) fn apply(&self, settings: Settings) -> Settings {
         let stored = match self.store {
-            Store::F16 => Stored::F16,
-            Store::Q8 => Stored::Q8,
+            StoredAs::F16 => Stored::F16,
+            StoredAs::Q8 => Stored::Q8,
         };
         Settings { label_smoothing: self.label_smoothing, stored, ..settings }
     }

@@ -1,12 +1,10 @@
 //! What is recovered and what is kept of retrieval, along one sweep.
 
-use embosk::evaluate::Row;
-use embosk::evaluate::statistics::Score;
-
 use super::super::points::{Axis, Curve, Measured};
-use super::frame::{Frame, Scale, number};
-use super::mark::{self, Mark};
-use super::{Figure, Size, at, escape, legend, scatter};
+use super::{legend, scatter};
+use crate::cli::chart::{Figure, Frame, Mark, Scale, Size, at, escape, mark, number};
+use crate::evaluate::Row;
+use crate::evaluate::statistics::Score;
 
 /// `None` for a sweep with another number of ranges than one.
 pub(super) fn figure(curve: &Curve<'_>, line: usize, size: Size) -> Option<Figure> {

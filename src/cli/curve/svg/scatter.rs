@@ -1,14 +1,12 @@
 //! What each adversary recovers, across, against what is left of retrieval, upright.
 
-use embosk::evaluate::Row;
-use embosk::evaluate::metrics::Scores;
-use embosk::evaluate::statistics::Score;
-
-use super::super::super::table;
 use super::super::points::{Curve, Line, Measured, RETRIEVAL};
-use super::frame::{Frame, Scale, number};
-use super::mark::{self, Mark, Words};
-use super::{Figure, Size, at, legend};
+use super::legend;
+use crate::cli::chart::{Figure, Frame, Mark, Scale, Size, Words, at, mark, number};
+use crate::cli::table;
+use crate::evaluate::Row;
+use crate::evaluate::metrics::Scores;
+use crate::evaluate::statistics::Score;
 
 /// `None` where one of the two was not measured.
 pub(super) fn figure(curve: &Curve<'_>, size: Size) -> Option<Figure> {
