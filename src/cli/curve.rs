@@ -11,7 +11,7 @@ use std::process::ExitCode;
 
 use serde_json::{Map, Value};
 
-use self::find::{Answer, Limit, Step, Trial};
+use self::find::{Answer, Limit, Step, Tried};
 use self::points::{Curve, RETRIEVAL};
 use self::store::Store;
 use super::course::Course;
@@ -42,7 +42,7 @@ pub(crate) struct Args {
     /// The folder to write, made where it is missing.
     #[arg(long, value_name = "DIR")]
     output: PathBuf,
-    /// Search for the weakest strength whose worst adversary stays within a limit, such as "leak<=0.1",
+    /// Bisection for the weakest strength whose worst adversary stays within a limit, such as "leak<=0.1",
     /// by bisection between the sweep's values. Takes one range in one defense.
     #[arg(long, value_name = "LIMIT")]
     find: Option<String>,
@@ -61,7 +61,7 @@ pub(crate) fn run(args: &Args, session: &Session) -> Result<ExitCode, CliError> 
     let sweeps: Vec<Sweep> = sweeps.collect::<Result<_, _>>()?;
     let limit = args.find.as_deref().map(|limit| Limit::parse(limit, &session.names.metrics()));
     let limit = limit.transpose().map_err(CliError::new)?;
-    let search = limit.map(|limit| Search::new(limit, &sweeps, settings.attack.is_none())).transpose()?;
+    let search = limit.map(|limit| Bisection::new(limit, &sweeps, settings.attack.is_none())).transpose()?;
     let resolved = settings.resolve_with(&session.names, stacks(&sweeps))?;
     if args.output.exists() && !args.output.is_dir() {
         return Err(files::bad(&args.output, "it is a file; name a folder for the curve"));
@@ -101,7 +101,7 @@ fn write(
     session: &Session,
     sweeps: &[Sweep],
     report: &Report,
-    found: Option<(&Search, Answer)>,
+    found: Option<(&Bisection, Answer)>,
 ) -> Result<ExitCode, CliError> {
     let searched = found.as_ref().map(|(search, _)| &search.sweep);
     let curve =
@@ -139,7 +139,7 @@ fn verdict(report: &Report, curve: &Curve<'_>) -> ExitCode {
 struct Notebook {
     store: Store,
     course: Course,
-    search: Option<Search>,
+    search: Option<Bisection>,
 }
 
 impl Journal for Notebook {
@@ -184,12 +184,12 @@ impl Journal for Notebook {
 
 /// A search for a strength, over the one range of a sweep.
 #[derive(Clone)]
-struct Search {
+struct Bisection {
     limit: Limit,
     sweep: Sweep,
 }
 
-impl Search {
+impl Bisection {
     fn new(limit: Limit, sweeps: &[Sweep], without_attack: bool) -> Result<Self, CliError> {
         let mut ranged = sweeps.iter().filter(|sweep| !sweep.ranges().is_empty());
         match (ranged.next(), ranged.next()) {
@@ -217,8 +217,8 @@ impl Search {
         }
     }
 
-    fn trials(&self, rows: &[Row]) -> Option<Vec<Trial>> {
-        let mut trials: Vec<Trial> = Vec::new();
+    fn trials(&self, rows: &[Row]) -> Option<Vec<Tried>> {
+        let mut trials: Vec<Tried> = Vec::new();
         for row in rows {
             let Some(strength) = points::strength(&self.sweep, &row.defense) else { continue };
             if trials.iter().any(|trial| trial.strength.to_bits() == strength.to_bits()) {
@@ -226,7 +226,7 @@ impl Search {
             }
             let of_stack: Vec<&Row> = rows.iter().filter(|other| other.defense == row.defense).collect();
             let (_, worst) = self.limit.worst(&of_stack)?;
-            trials.push(Trial { strength, worst, ndcg: row.score(RETRIEVAL).map(|score| score.value) });
+            trials.push(Tried { strength, worst, ndcg: row.score(RETRIEVAL).map(|score| score.value) });
         }
         Some(trials)
     }

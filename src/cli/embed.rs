@@ -4,7 +4,7 @@ use std::process::ExitCode;
 use ndarray::{Array2, s};
 
 use super::error::CliError;
-use super::protect::Role;
+use super::protect::RoleName;
 use super::session::Session;
 use super::terminal::Terminal;
 use super::{files, models};
@@ -22,8 +22,8 @@ pub(crate) struct Args {
     #[arg(long, default_value = models::REFERENCE, value_name = "E")]
     embedder: String,
     /// Whether the texts are stored and searched, or search.
-    #[arg(long, value_enum, default_value_t = Role::Document)]
-    role: Role,
+    #[arg(long, value_enum, default_value_t = RoleName::Document)]
+    role: RoleName,
     /// The texts, one a line; an empty line is an empty text.
     #[arg(long, value_name = "TEXTS.txt")]
     input: PathBuf,

@@ -67,7 +67,7 @@ enum Format {
 
 /// The verdict, and the report it is of.
 #[derive(Serialize)]
-struct Outputs<'a> {
+struct Printed<'a> {
     #[serde(flatten)]
     verdict: &'a Verdict,
     report: &'a Report,
@@ -199,7 +199,7 @@ fn tell(
     }
     let text = match args.format {
         Format::Table => summary::terminal(verdict, report),
-        Format::Json => serde_json::to_string_pretty(&Outputs { verdict, report })? + "\n",
+        Format::Json => serde_json::to_string_pretty(&Printed { verdict, report })? + "\n",
     };
     files::write_result(args.output.as_deref(), &text)?;
     if args.output.is_some() {

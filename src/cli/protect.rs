@@ -19,7 +19,7 @@ pub(crate) struct Args {
     defense: String,
     /// Whether the vectors are stored and searched, or search.
     #[arg(long, value_enum)]
-    role: Role,
+    role: RoleName,
     /// A file with the id of each vector, one a line. Keyed noise then depends on the id and not on the vector, so
     /// that an id stands for one text and version.
     #[arg(long, value_name = "FILE")]
@@ -34,16 +34,16 @@ pub(crate) struct Args {
 
 /// What vectors are for, as it is written.
 #[derive(Debug, Clone, Copy, ValueEnum)]
-pub(crate) enum Role {
+pub(crate) enum RoleName {
     Document,
     Query,
 }
 
-impl From<Role> for crate::Role {
-    fn from(role: Role) -> Self {
+impl From<RoleName> for crate::Role {
+    fn from(role: RoleName) -> Self {
         match role {
-            Role::Document => Self::Document,
-            Role::Query => Self::Query,
+            RoleName::Document => Self::Document,
+            RoleName::Query => Self::Query,
         }
     }
 }

@@ -64,7 +64,7 @@ impl fmt::Display for Limit {
 
 /// A strength that was measured.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub(super) struct Trial {
+pub(super) struct Tried {
     pub(super) strength: f64,
     /// What the worst adversary reached.
     pub(super) worst: Score,
@@ -91,9 +91,9 @@ pub(super) struct Answer {
 }
 
 /// `trials` has the ends of the range at least. A range of whole numbers is measured in full already.
-pub(super) fn step(trials: &[Trial], most: f64, log: bool, whole: bool) -> Step {
+pub(super) fn step(trials: &[Tried], most: f64, log: bool, whole: bool) -> Step {
     let ordered = weak_to_strong(trials);
-    let keeps = |trial: &Trial| trial.worst.value <= most;
+    let keeps = |trial: &Tried| trial.worst.value <= most;
     let kept = ordered.iter().rev().take_while(|trial| keeps(trial)).count();
     let first = ordered.len() - kept;
     let answer = Answer {
@@ -111,7 +111,7 @@ pub(super) fn step(trials: &[Trial], most: f64, log: bool, whole: bool) -> Step 
 }
 
 /// The middle, unless the two are close already.
-fn between(a: f64, b: f64, trials: &[Trial], log: bool) -> Option<f64> {
+fn between(a: f64, b: f64, trials: &[Tried], log: bool) -> Option<f64> {
     let scale = |value: f64| if log { value.ln() } else { value };
     let all = || trials.iter().map(|trial| scale(trial.strength));
     let range = all().fold(f64::MIN, f64::max) - all().fold(f64::MAX, f64::min);
@@ -125,7 +125,7 @@ fn between(a: f64, b: f64, trials: &[Trial], log: bool) -> Option<f64> {
 
 /// By strength, the stronger end being the one that leaves the attacker less; where both leave the same,
 /// the one that leaves retrieval less.
-fn weak_to_strong(trials: &[Trial]) -> Vec<Trial> {
+fn weak_to_strong(trials: &[Tried]) -> Vec<Tried> {
     let mut ordered = trials.to_vec();
     ordered.sort_by(|a, b| a.strength.total_cmp(&b.strength));
     if let [first, .., last] = ordered.as_slice() {
@@ -137,8 +137,8 @@ fn weak_to_strong(trials: &[Trial]) -> Vec<Trial> {
     ordered
 }
 
-fn not_monotone(ordered: &[Trial], most: f64) -> Option<(f64, f64)> {
-    let rises = |weaker: &Trial, stronger: &Trial| {
+fn not_monotone(ordered: &[Tried], most: f64) -> Option<(f64, f64)> {
+    let rises = |weaker: &Tried, stronger: &Tried| {
         let crosses = weaker.worst.value <= most && stronger.worst.value > most;
         crosses || stronger.worst.value > weaker.worst.high.max(weaker.worst.value)
     };
@@ -153,8 +153,8 @@ mod tests {
     use super::*;
     use crate::evaluate::metrics::built_in;
 
-    fn trial(strength: f64, value: f64) -> Trial {
-        Trial { strength, worst: Score { value, low: value, high: value }, ndcg: Some(1.0 - strength) }
+    fn trial(strength: f64, value: f64) -> Tried {
+        Tried { strength, worst: Score { value, low: value, high: value }, ndcg: Some(1.0 - strength) }
     }
 
     /// Follows the steps where a strength leaks what `leak` says.
@@ -183,11 +183,11 @@ mod tests {
     #[test]
     fn a_leak_that_rises_with_strength_is_told() {
         let bump = |strength: f64| if (0.6..0.9).contains(&strength) { 0.55 } else { 1.0 - strength };
-        let trials: Vec<Trial> =
+        let trials: Vec<Tried> =
             (0..=10).map(|n| trial(f64::from(n) / 10.0, bump(f64::from(n) / 10.0))).collect();
         let Step::Done(answer) = step(&trials, 0.45, false, true) else { panic!("all are measured") };
         assert_eq!((answer.strength, answer.not_monotone), (Some(0.9), Some((0.5, 0.6))));
-        let flat: Vec<Trial> = [0.1, 0.2].map(|strength| trial(strength, 0.3)).to_vec();
+        let flat: Vec<Tried> = [0.1, 0.2].map(|strength| trial(strength, 0.3)).to_vec();
         let Step::Done(answer) = step(&flat, 0.5, false, false) else { panic!("both ends keep it") };
         assert_eq!((answer.strength, answer.not_monotone), (Some(0.1), None));
     }

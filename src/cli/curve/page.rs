@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 use serde_json::Value;
 
-use super::points::{self, Curve, Measured};
+use super::points::{self, Curve, MeasuredStack};
 use super::svg;
 use crate::cli::chart::{self, Figure, Size, escape};
 use crate::cli::table;
@@ -142,7 +142,7 @@ fn scores(curve: &Curve<'_>) -> String {
 }
 
 /// A stack's rows hang together.
-fn rows(curve: &Curve<'_>, stack: &Measured<'_>, columns: &[Column<'_>]) -> String {
+fn rows(curve: &Curve<'_>, stack: &MeasuredStack<'_>, columns: &[Column<'_>]) -> String {
     let class = if stack.front { " class=\"front\"" } else { "" };
     let mut text = format!("<tbody{class}>\n");
     for row in &stack.rows {

@@ -14,6 +14,7 @@ use crate::cli::error::CliError;
 use crate::cli::files::{self, Readers};
 use crate::digest::Digest;
 use crate::evaluate::{Row, Undefended};
+use crate::partial;
 
 /// The name under which the undefended attack is kept.
 const UNDEFENDED: &str = "undefended";
@@ -52,8 +53,7 @@ impl Store {
             CliError::new(format!("the program cannot read itself, by which it knows its points: {error}"))
         })?;
         fs::create_dir_all(&folder).map_err(|error| files::bad(&folder, error))?;
-        files::remove_parts(&folder);
-        files::remove_parts(output);
+        partial::remove_stale(&folder);
         Ok(Self { folder, examples, program, settings: Arc::default() })
     }
 

@@ -16,9 +16,9 @@ use crate::cli::error::CliError;
 use crate::cli::names::Names;
 use crate::cli::settings::{Resolved, Settings};
 use crate::cli::{files, models};
-use crate::defenses::spec::{Kind as ValueKind, Value};
+use crate::defenses::spec::{Kind, Value};
 use crate::evaluate::metrics::by_limit;
-use crate::evaluate::{Budget, Finding, Kind, Metric};
+use crate::evaluate::{Budget, Finding, FindingKind, Metric};
 
 /// A budget file, with its names read and its paths found.
 #[derive(Debug)]
@@ -86,7 +86,7 @@ impl BudgetFile {
             self.lines.iter().find(here).map(|(.., line)| *line)
         };
         let line = match finding.kind {
-            Kind::Canary => in_table(Table::Canary),
+            FindingKind::Canary => in_table(Table::Canary),
             _ => in_table(Table::Stack(finding.defense.clone())).or_else(|| in_table(Table::Limits)),
         };
         line.unwrap_or(1)
@@ -208,7 +208,7 @@ impl Source<'_> {
         let here = |error: CliError| self.error(text.span(), error);
         let mut spec = self.names.defenses.spec(text.get_ref()).map_err(|error| here(error.into()))?;
         for value in spec.values_mut() {
-            if let ValueKind::File(path) = value.kind() {
+            if let Kind::File(path) = value.kind() {
                 let path = self.beside(path).display().to_string();
                 value.replace(Value::file(&path));
             }

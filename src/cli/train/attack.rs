@@ -30,7 +30,7 @@ pub(super) struct Attacking {
     embedder: String,
     /// The size of the model; a corrector has its inverter's.
     #[arg(long, default_value = "tiny")]
-    preset: Size,
+    preset: PresetName,
     /// A folder with a model whose weights and word pieces to begin with: one of the same kind, or a T5 as
     /// Hugging Face has it.
     #[arg(long)]
@@ -47,7 +47,7 @@ pub(super) struct Attacking {
 }
 
 #[derive(Debug, Clone, Copy, ValueEnum)]
-enum Size {
+enum PresetName {
     Tiny,
     Small,
     Base,
@@ -120,9 +120,9 @@ impl Attacking {
         device: &candle_core::Device,
     ) -> Result<Settings, CliError> {
         let preset = match self.preset {
-            Size::Tiny => Preset::TINY,
-            Size::Small => Preset::SMALL,
-            Size::Base => Preset::BASE,
+            PresetName::Tiny => Preset::TINY,
+            PresetName::Small => Preset::SMALL,
+            PresetName::Base => Preset::BASE,
         };
         let settings = Settings { init: self.init.clone(), ..self.common.settings(preset, device)? };
         let settings = self.writing.apply(settings);

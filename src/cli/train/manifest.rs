@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use super::common::Common;
 use super::log::Log;
 use super::options;
-use crate::attacks::vec2text::train::{Outcome, Settings};
+use crate::attacks::vec2text::train::{Settings, Trained};
 use crate::cli::error::CliError;
 use crate::cli::files;
 use crate::cli::models::title;
@@ -24,7 +24,7 @@ pub(super) fn write(
     own: impl IntoIterator<Item = (&'static str, Value)>,
     embedder: (&str, &SentenceTransformer),
     texts: &[String],
-    outcome: &Outcome,
+    outcome: &Trained,
     log: &Log,
 ) -> Result<(), CliError> {
     let vocabulary = settings.preset.vocabulary;

@@ -21,8 +21,8 @@ pub(super) struct Learning {
     #[arg(long, default_value_t = 200, value_name = "N")]
     warmup: usize,
     /// How the learning rate falls to zero after that.
-    #[arg(long, value_enum, default_value_t = Schedule::Cosine)]
-    schedule: Schedule,
+    #[arg(long, value_enum, default_value_t = ScheduleName::Cosine)]
+    schedule: ScheduleName,
     /// Gradients of a larger norm are scaled down to this one.
     #[arg(long, default_value_t = 1.0, value_name = "NORM")]
     clip: f64,
@@ -35,7 +35,7 @@ pub(super) struct Learning {
 }
 
 #[derive(Debug, Clone, Copy, ValueEnum)]
-enum Schedule {
+enum ScheduleName {
     Cosine,
     Linear,
 }
@@ -77,8 +77,8 @@ impl Learning {
             learning_rate: self.learning_rate,
             warm_up: self.warmup,
             schedule: match self.schedule {
-                Schedule::Cosine => train::Schedule::Cosine,
-                Schedule::Linear => train::Schedule::Linear,
+                ScheduleName::Cosine => train::Schedule::Cosine,
+                ScheduleName::Linear => train::Schedule::Linear,
             },
             clip: self.clip,
             held_out_every: self.held_out_every,

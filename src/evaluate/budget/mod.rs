@@ -9,7 +9,7 @@ use super::metrics::{self, Metric, STRENGTH, built_in};
 use super::report::Report;
 use crate::Error;
 
-pub use verdict::{Finding, Kind, Outcome, Verdict};
+pub use verdict::{Finding, FindingKind, Outcome, Verdict};
 
 /// How sure a decision is where nothing else is said.
 pub const CONFIDENCE: f64 = 0.95;

@@ -17,7 +17,7 @@ use tokenizers::Tokenizer;
 use super::super::{model_error, pad, vocabulary};
 use super::examples::{Examples, Lesson};
 use super::saved::Saved;
-use super::settings::{Event, Outcome, Outputs, Settings};
+use super::settings::{Event, Outputs, Settings, Trained};
 use super::step::CHUNK;
 use super::trainable::Trainable;
 use super::{Start, check, initial, run};
@@ -51,7 +51,7 @@ pub fn embedder(
     held_out: &Examples,
     out: &Path,
     on_event: &mut dyn FnMut(Event<'_>),
-) -> std::result::Result<Outcome, Error> {
+) -> std::result::Result<Trained, Error> {
     check(settings, examples, held_out)?;
     if settings.stored != Stored::F16 {
         return Err(Error::Setting("an embedder's weights are for Python too, and stored in 16 bits".into()));

@@ -32,7 +32,7 @@ pub use self::examples::Examples;
 use self::examples::{Data, Later, Lesson};
 use self::rounds::{Rounds, Source};
 use self::saved::{Files, Saved, files, vacant};
-pub use self::settings::{Budget, Event, Outcome, Outputs, Schedule, Settings};
+pub use self::settings::{Event, Length, Outputs, Schedule, Settings, Trained};
 use self::step::{decode, gradients, held_out_loss};
 use self::trainable::Trainable;
 use super::checkpoint::Checkpoint;
@@ -74,7 +74,7 @@ pub fn hypotheses(
 pub fn can_begin(settings: &Settings, out: &Path) -> Result<(), Error> {
     settings.check()?;
     vacant(out, settings.resume)?;
-    Checkpoint::init(settings).map(|_| ())
+    Checkpoint::init(settings.init.as_deref()).map(|_| ())
 }
 
 /// Trains an inverter on `examples` and writes it to `out`.
@@ -88,7 +88,7 @@ pub fn inverter(
     held_out: &Examples,
     out: &Path,
     on_event: &mut dyn FnMut(Event<'_>),
-) -> Result<Outcome, Error> {
+) -> Result<Trained, Error> {
     check(settings, examples, held_out)?;
     let dim = examples.vectors.ncols();
     let own = |name: String| Config {
@@ -97,7 +97,7 @@ pub fn inverter(
         num_repeat_tokens: settings.preset.pseudo_tokens,
         max_seq_length: settings.preset.max_length,
     };
-    let (config, tokenizer, fresh) = match Checkpoint::init(settings)? {
+    let (config, tokenizer, fresh) = match Checkpoint::init(settings.init.as_deref())? {
         Some(from) if from.is_language_model_alone() => {
             let config = own(from.name());
             let fresh = initial::around(&from.tensors, config.num_repeat_tokens, dim, settings.seed)
@@ -107,7 +107,7 @@ pub fn inverter(
         Some(from) => {
             let takes = from.model(Inverter::load)?.dimension().map_err(model_error)?;
             from.takes(takes, dim)?;
-            (from.config(settings), from.tokenizer, from.tensors.into_iter().collect())
+            (from.config_for(&settings.embedder), from.tokenizer, from.tensors.into_iter().collect())
         }
         None => {
             let preset = &settings.preset;
@@ -140,13 +140,13 @@ pub fn corrector(
     embed: Option<&Embed<'_>>,
     out: &Path,
     on_event: &mut dyn FnMut(Event<'_>),
-) -> Result<Outcome, Error> {
+) -> Result<Trained, Error> {
     check(settings, examples, held_out)?;
     if examples.hypotheses.is_none() || held_out.hypotheses.is_none() {
         return Err(Error::Empty("the list of hypotheses"));
     }
     let mut from = Checkpoint::read(inverter, &Device::Cpu)?;
-    let fresh = match Checkpoint::init(settings)? {
+    let fresh = match Checkpoint::init(settings.init.as_deref())? {
         Some(init) => {
             init.shares_tokens_with(&from)?;
             if init.is_language_model_alone() {
@@ -190,7 +190,7 @@ fn run<M: Trainable>(
     embed: Option<&Embed<'_>>,
     out: &Path,
     on_event: &mut dyn FnMut(Event<'_>),
-) -> Result<Outcome, Error> {
+) -> Result<Trained, Error> {
     let Start { files, max_length, tokenizer, fresh } = start;
     let began = Instant::now();
     let mut saved = Saved::open(settings, out, &files, fresh, M::FOLDER_OF, &examples.hash())?;
@@ -232,7 +232,7 @@ impl<M: Trainable> Run<'_, M> {
         &mut self,
         mut rounds: Rounds<'_, '_>,
         on_event: &mut dyn FnMut(Event<'_>),
-    ) -> Result<Outcome, Error> {
+    ) -> Result<Trained, Error> {
         let mut round = None;
         let (mut step, mut seen) = (self.first, 0);
         loop {
@@ -240,7 +240,7 @@ impl<M: Trainable> Run<'_, M> {
             let progress = self.source.settings.progress(step, elapsed);
             if self.pause(step, elapsed, progress >= 1.0, on_event)? {
                 self.source.forget(self.source.round_of(step) + 2);
-                return Ok(Outcome { steps: step, elapsed });
+                return Ok(Trained { steps: step, elapsed });
             }
             let number = self.source.round_of(step);
             if round.as_ref().is_none_or(|(of, _)| *of != number) {

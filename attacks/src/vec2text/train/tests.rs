@@ -66,7 +66,7 @@ fn examples(from: usize, count: usize) -> Examples {
 fn settings(steps: usize) -> Settings {
     Settings {
         preset: PRESET,
-        budget: Budget::Steps(steps),
+        length: Length::Steps(steps),
         batch: 8,
         micro_batch: 4,
         warm_up: 2,
@@ -99,7 +99,7 @@ fn an_inverter(place: &Path) {
     inverter(&settings, &examples(0, 60), &examples(60, 10), &place.join("inverter"), &mut |_| {}).unwrap();
 }
 
-fn correct(settings: &Settings, place: &Path, out: &str) -> Result<(Told, Outcome), Error> {
+fn correct(settings: &Settings, place: &Path, out: &str) -> Result<(Told, Trained), Error> {
     let mut told = Told::default();
     let (inverter, out) = (place.join("inverter"), place.join(out));
     let outcome = corrector(
