@@ -5,7 +5,7 @@ use std::hint::black_box;
 
 use criterion::{BenchmarkId, Criterion, criterion_group, criterion_main};
 use embosk::attacks::alignment::{Alignment, Procrustes};
-use embosk::evaluate::retrieval::{Ranking, normalize_rows, search, search_bits, search_i8};
+use embosk::evaluate::retrieval::{Hits, normalize_rows, search, search_bits, search_i8};
 use embosk::{Codes, Defense, GaussianNoise, Key, Quantization, Rng, Role, Rotation, Stack};
 use ndarray::Array2;
 
@@ -52,7 +52,7 @@ fn search_in_codes(criterion: &mut Criterion) {
     group.finish();
 }
 
-type Search = fn(&Codes, &Codes, usize, &[String]) -> Result<Vec<Ranking>, embosk::Error>;
+type Search = fn(&Codes, &Codes, usize, &[String]) -> Result<Vec<Hits>, embosk::Error>;
 
 /// What an attacker with pairs does, of 768 dimensions: with noise in them, so that every map is tried.
 fn alignment(criterion: &mut Criterion) {

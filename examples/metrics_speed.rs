@@ -9,9 +9,7 @@ use std::collections::HashMap;
 use std::error::Error;
 use std::time::Instant;
 
-use embosk::evaluate::retrieval::{
-    Graded, Judgements, Ranking, average_precision, mrr, ndcg, recall, search,
-};
+use embosk::evaluate::retrieval::{Graded, Hits, Judgements, average_precision, mrr, ndcg, recall, search};
 use embosk::evaluate::text::bleu;
 use ndarray::Array2;
 use serde_json::{Value, json};
@@ -40,7 +38,7 @@ fn time_bleu(path: &str, rounds: usize) -> Result<(), Box<dyn Error>> {
 fn time_search(documents: &str, queries: &str, dim: usize, rounds: usize) -> Result<(), Box<dyn Error>> {
     let (documents, queries) = (vectors(documents, dim)?, vectors(queries, dim)?);
     let ids: Vec<String> = (0..documents.nrows()).map(|id| id.to_string()).collect();
-    let best = |rankings: Vec<Ranking>| rankings.iter().flatten().map(|hit| f64::from(hit.1)).sum::<f64>();
+    let best = |rankings: Vec<Hits>| rankings.iter().flatten().map(|hit| f64::from(hit.1)).sum::<f64>();
     report("search", rounds, || search(documents.view(), queries.view(), 10, &ids).map_or(f64::NAN, best));
     Ok(())
 }
@@ -56,9 +54,8 @@ fn vectors(path: &str, dim: usize) -> Result<Array2<f32>, Box<dyn Error>> {
 fn time_retrieval(path: &str, rounds: usize) -> Result<(), Box<dyn Error>> {
     let run: Vec<(Vec<usize>, HashMap<usize, i32>)> = serde_json::from_slice(&std::fs::read(path)?)?;
     let (rankings, judged): (Vec<_>, Vec<_>) = run.into_iter().unzip();
-    let scored =
-        |ranking: Vec<usize>| ranking.into_iter().map(|document| (document, 0.0)).collect::<Ranking>();
-    let rankings: Vec<Ranking> = rankings.into_iter().map(scored).collect();
+    let scored = |ranking: Vec<usize>| ranking.into_iter().map(|document| (document, 0.0)).collect::<Hits>();
+    let rankings: Vec<Hits> = rankings.into_iter().map(scored).collect();
     let judgements = Judgements(judged.into_iter().map(|grades| grades.into_iter().collect()).collect());
     let all = |found: &Graded<'_>| {
         let precision = average_precision(found, usize::MAX)?;

@@ -6,7 +6,7 @@
 use std::fmt;
 
 use embosk::attacks::{self, Attack, Inversion, Resources};
-use embosk::embedder::Normalizer;
+use embosk::embedder::{Described, Identity, Normalizer};
 use embosk::evaluate::adversaries::{
     Adversary, Argument, Knowledge, KnownDefense, Mapped, Naive, NamedAdversary, Needs, Registry, Restored,
 };
@@ -18,9 +18,12 @@ fn main() -> Result<(), BoxError> {
     let corpus = Corpus::records(1000, 0);
     // as the command line reads it; `.adversary(Sorting(800))` is the same
     let sorting = Registry::default().with::<Sorting>().parse("sorting(800)")?;
-    let report = Evaluation::new(letters)
-        .corpus(corpus.clone())
+    let embedder = Described::new(letters)
+        .identity(Identity::new("letters", "letters-1"))
         .normalizer(Normalizer::lowercase())
+        .unit_norm(true);
+    let report = Evaluation::new(embedder)
+        .corpus(corpus.clone())
         .attack(Nearest(corpus.texts().to_vec()))
         .defense(Stack::new().with(Permutation::new(&Key::generate()?, DIM)?))
         .adversary(Naive)

@@ -12,6 +12,10 @@
 //! sentence-transformers embedders, `reference` an embedder and an attack of our own that need no download,
 //! `hub` the download of others by name, and `cli` the `embosk` command.
 
+#[cfg(feature = "cli")]
+pub mod cli;
+#[cfg(feature = "evaluate")]
+mod digest;
 pub mod embedder;
 mod error;
 #[cfg(feature = "evaluate")]

@@ -1,12 +1,7 @@
-//! The `embosk` command: results to stdout, progress to stderr.
-//!
-//! It exits with 0 when all is well, 1 when a limit is broken, 2 on bad usage or input, and 3 when
-//! nothing can be concluded.
-
-mod cli;
+//! The `embosk` command: [`embosk::cli`] as it comes, with the defenses, adversaries and metrics of the project.
 
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    cli::main()
+    embosk::cli::Program::new().main()
 }

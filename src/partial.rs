@@ -1,55 +1,107 @@
 //! Files that are there whole or not at all.
+//!
+//! A file is written beside its place, under a name that nobody else gives or guesses, and renamed when its bytes
+//! are on the disk. The crate of attacks has the same few lines for its checkpoints: a crate for them alone would
+//! be one more for everybody.
 
-use std::fs;
+use std::fs::{self, File};
+use std::io::{self, BufWriter, Write};
 use std::path::Path;
 use std::time::{Duration, SystemTime};
 
-use crate::Error;
+use tempfile::{Builder, NamedTempFile};
 
-/// What is longer in the writing belongs to nobody any more.
-const STALE: Duration = Duration::from_secs(60 * 60);
-/// No living process takes so long to write a file; one of another machine or container cannot be told from
-/// a dead one before.
-const WRITTEN: Duration = Duration::from_secs(60);
+/// How the names of files begin and end that are being written. Between them stand random letters.
+const PREFIX: &str = ".embosk-";
+const SUFFIX: &str = ".part";
 
-/// Writes `path` whole or not at all: first to `path.<process>.partial`.
-pub(crate) fn write(path: &Path, bytes: &[u8]) -> Result<(), Error> {
-    // not `with_extension`: the name of a stack has dots in it
-    let mut partial = path.as_os_str().to_owned();
-    partial.push(format!(".{}.partial", std::process::id()));
-    fs::write(&partial, bytes).and_then(|()| fs::rename(&partial, path)).map_err(|error| {
-        let _ = fs::remove_file(&partial);
-        Error::file(path, error)
-    })
+/// A younger file may belong to a process that has not locked it yet.
+const STALE: Duration = Duration::from_secs(60);
+
+/// Who may read what is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Readers {
+    /// Whom the umask lets.
+    Usual,
+    /// Whoever wrote it, as with a key file; where there are no such modes, as usual.
+    Owner,
 }
 
-/// Removes from `folder` what killed processes left half written.
+/// Writes `path` whole or not at all. A failure leaves what was there.
+pub(crate) fn write(
+    path: &Path,
+    readers: Readers,
+    fill: impl FnOnce(&mut BufWriter<&File>) -> io::Result<()>,
+) -> io::Result<()> {
+    let folder = folder_of(path);
+    let file = begin(folder, readers)?;
+    // whoever cleans up leaves a locked file alone; where there are no locks, its age must do
+    let _ = file.as_file().lock();
+    let mut buffer = BufWriter::new(file.as_file());
+    fill(&mut buffer)?;
+    buffer.flush()?;
+    drop(buffer);
+    file.as_file().sync_all()?;
+    file.persist(path).map_err(|error| error.error)?;
+    sync(folder)
+}
+
+/// Refuses a folder that cannot be written to, before hours of work.
+pub(crate) fn check_folder(folder: &Path) -> io::Result<()> {
+    begin(folder, Readers::Owner).map(drop)
+}
+
+/// Returns the folder that a file is in.
+pub(crate) fn folder_of(path: &Path) -> &Path {
+    path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
+}
+
+/// Removes from `folder` what processes that were killed left half written.
+///
+/// Only files that [`write`] began are removed: by their names, and only where nobody holds their lock.
 pub(crate) fn remove_stale(folder: &Path) {
     let Ok(entries) = fs::read_dir(folder) else { return };
     for entry in entries.flatten() {
-        let path = entry.path();
-        if process(&path)
-            .is_some_and(|process| is_older(&path, if is_dead(process) { WRITTEN } else { STALE }))
-        {
-            let _ = fs::remove_file(path);
+        let is_file = entry.file_type().is_ok_and(|kind| kind.is_file());
+        if is_file && is_ours(&entry.file_name().to_string_lossy()) && is_abandoned(&entry.path()) {
+            let _ = fs::remove_file(entry.path());
         }
     }
 }
 
-/// The process that a `….<process>.partial` is of.
-fn process(path: &Path) -> Option<u32> {
-    path.file_name()?.to_str()?.strip_suffix(".partial")?.rsplit_once('.')?.1.parse().ok()
+fn is_ours(name: &str) -> bool {
+    let letters = name.strip_prefix(PREFIX).and_then(|name| name.strip_suffix(SUFFIX));
+    letters
+        .is_some_and(|letters| letters.len() == LETTERS && letters.bytes().all(|c| c.is_ascii_alphanumeric()))
 }
 
-/// Whether the process is known to be gone, on this machine; a folder may be shared by several, and only
-/// Linux tells in a file.
-fn is_dead(process: u32) -> bool {
-    Path::new("/proc/self").exists() && !Path::new("/proc").join(process.to_string()).exists()
+fn is_abandoned(path: &Path) -> bool {
+    let Ok(file) = File::options().read(true).write(true).open(path) else { return false };
+    let written = file.metadata().and_then(|it| it.modified());
+    let is_old = written.is_ok_and(|at| SystemTime::now().duration_since(at).is_ok_and(|age| age > STALE));
+    is_old && file.try_lock().is_ok()
 }
 
-fn is_older(path: &Path, than: Duration) -> bool {
-    let written = fs::metadata(path).and_then(|it| it.modified());
-    written.is_ok_and(|at| SystemTime::now().duration_since(at).is_ok_and(|age| age > than))
+/// How many letters are random.
+const LETTERS: usize = 12;
+
+/// Creates a new file in `folder`; never one that exists, nor through a link.
+fn begin(folder: &Path, readers: Readers) -> io::Result<NamedTempFile> {
+    let mut builder = Builder::new();
+    builder.prefix(PREFIX).suffix(SUFFIX).rand_bytes(LETTERS);
+    // the umask takes from these
+    #[cfg(unix)]
+    if readers == Readers::Usual {
+        builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
+    }
+    #[cfg(not(unix))]
+    let _ = readers;
+    builder.tempfile_in(folder)
+}
+
+/// Makes sure that the new name is on the disk as well. Other systems than Unix cannot open a folder.
+fn sync(folder: &Path) -> io::Result<()> {
+    if cfg!(unix) { File::open(folder)?.sync_all() } else { Ok(()) }
 }
 
 #[cfg(test)]
@@ -57,32 +109,83 @@ fn is_older(path: &Path, than: Duration) -> bool {
 mod tests {
     use super::*;
 
+    fn names(folder: &Path) -> Vec<String> {
+        let entries = fs::read_dir(folder).unwrap();
+        let mut names: Vec<String> =
+            entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+        names.sort();
+        names
+    }
+
     #[test]
-    fn what_dead_processes_left_is_removed_and_nothing_else() {
+    fn a_file_is_replaced_whole_or_not_at_all() {
         let folder = tempfile::tempdir().unwrap();
-        let path = |name: &str| folder.path().join(name);
-        let living = format!("a.f32.{}.partial", std::process::id());
-        // no process has so high a number
-        let dead = format!("a.f32.{}.partial", u32::MAX);
-        for name in [&living, &dead, "b.f32.partial", "c.partial", "d.f32.17"] {
-            fs::write(path(name), "half").unwrap();
-        }
-        let (old, elsewhere) =
-            (format!("e.{}.partial", std::process::id()), format!("f.{}.partial", u32::MAX));
-        let written = |name: &str, before: Duration| {
-            fs::File::create(path(name)).unwrap().set_modified(SystemTime::now() - before).unwrap();
+        let path = folder.path().join("out");
+        fs::write(&path, "before").unwrap();
+        let failing = |file: &mut BufWriter<&File>| {
+            file.write_all(b"half")?;
+            Err(io::Error::other("the disk is full"))
         };
-        written(&old, 2 * STALE);
-        written(&dead, 2 * WRITTEN);
-        written(&elsewhere, Duration::ZERO);
-        remove_stale(folder.path());
-        assert_eq!(path(&dead).exists(), !Path::new("/proc/self").exists());
-        assert!(!path(&old).exists());
-        for name in [&living, &elsewhere, "b.f32.partial", "c.partial", "d.f32.17"] {
-            assert!(path(name).exists(), "{name}");
+        assert!(write(&path, Readers::Usual, failing).is_err());
+        assert_eq!(fs::read_to_string(&path).unwrap(), "before");
+        write(&path, Readers::Usual, |file| file.write_all(b"after")).unwrap();
+        assert_eq!(fs::read_to_string(&path).unwrap(), "after");
+        assert_eq!(names(folder.path()), ["out"]);
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn what_is_for_its_owner_is_closed_to_others() {
+        use std::os::unix::fs::PermissionsExt;
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("out");
+        let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
+        fs::write(&path, "before").unwrap();
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o644)).unwrap();
+        write(&path, Readers::Owner, |file| file.write_all(b"after")).unwrap();
+        assert_eq!((mode(&path), fs::read_to_string(&path).unwrap().as_str()), (0o600, "after"));
+        write(&path, Readers::Usual, |file| file.write_all(b"again")).unwrap();
+        let usual = folder.path().join("usual");
+        fs::write(&usual, "").unwrap();
+        assert_eq!(mode(&path), mode(&usual));
+    }
+
+    #[test]
+    fn what_killed_processes_left_is_removed_and_nothing_else() {
+        let folder = tempfile::tempdir().unwrap();
+        let part = |letters: &str| format!("{PREFIX}{letters}{SUFFIX}");
+        let (left, young, locked) = (part("abcdefABCDEF"), part("012345678901"), part("aaaaaaaaaaaa"));
+        let others = [
+            ".embosk-.part",
+            ".embosk-abc.part",
+            ".download.part",
+            "embosk-abcdefABCDEF.part",
+            "a.17.partial",
+        ];
+        for name in [&left, &young, &locked].into_iter().map(String::as_str).chain(others) {
+            let file = File::create(folder.path().join(name)).unwrap();
+            if name != young {
+                file.set_modified(SystemTime::now() - 2 * STALE).unwrap();
+            }
         }
-        write(&path("a.f32"), b"whole").unwrap();
-        assert_eq!(fs::read(path("a.f32")).unwrap(), b"whole");
-        assert!(!path(&living).exists());
+        fs::create_dir(folder.path().join(part("bbbbbbbbbbbb"))).unwrap();
+        let writer = File::open(folder.path().join(&locked)).unwrap();
+        writer.lock().unwrap();
+        remove_stale(folder.path());
+        let kept = names(folder.path());
+        assert!(!kept.contains(&left) && kept.contains(&young) && kept.contains(&locked), "{kept:?}");
+        assert_eq!(kept.len(), others.len() + 3);
+    }
+
+    #[test]
+    fn a_file_that_is_being_written_has_a_name_of_ours_that_nobody_guesses() {
+        let folder = tempfile::tempdir().unwrap();
+        let parts = [(); 2].map(|()| begin(folder.path(), Readers::Usual).unwrap());
+        let names = names(folder.path());
+        assert!(names.iter().all(|name| is_ours(name)) && names[0] != names[1], "{names:?}");
+        drop(parts);
+        check_folder(folder.path()).unwrap();
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0);
+        assert!(check_folder(&folder.path().join("missing")).is_err());
     }
 }

@@ -7,12 +7,12 @@
 mod lookup;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fs;
+use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 use std::sync::{Arc, Mutex};
 use std::thread::sleep;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use embosk::evaluate::adversaries::{Leaked, Naive};
 use embosk::evaluate::{Corpus, Evaluation, Journal, Report, Row, Sweep, Undefended};
@@ -509,7 +509,8 @@ fn a_sweep_without_an_attack_is_drawn_and_resumed() {
     let names: Vec<&String> = points.keys().collect();
     fs::remove_file(whole.join("points").join(names[1])).unwrap();
     fs::write(whole.join("points").join(names[4]), "{\"settings\": {").unwrap();
-    fs::write(whole.join("points/.half.json.17.part"), "{").unwrap();
+    let old = SystemTime::now() - Duration::from_secs(120);
+    File::create(whole.join("points/.embosk-abcdefABCDEF.part")).unwrap().set_modified(old).unwrap();
     exits(folder, &format!("{SEARCHED} --output new/whole --seed 3"), 0);
     assert_eq!((files(&whole), files(&whole.join("points"))), (before.clone(), points.clone()));
 

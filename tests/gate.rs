@@ -9,7 +9,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use embosk::evaluate::adversaries::{Adversary, Leaked, Naive};
-use embosk::evaluate::{Baseline, Budget, Corpus, Evaluation, Finding, Kind, Metric, Outcome, Report};
+use embosk::evaluate::{Baseline, Budget, Corpus, Evaluation, Finding, FindingKind, Metric, Outcome, Report};
 use embosk::{BoxError, Defense, Embedder, Guarantee, Key, Rng, Role, Rotation, Stack};
 use ndarray::{Array2, ArrayViewMut2};
 
@@ -75,7 +75,7 @@ fn noise(sigma: f64) -> Stack {
 }
 
 fn limits(findings: &[Finding]) -> Vec<(&str, Outcome)> {
-    let limits = findings.iter().filter(|finding| finding.kind == Kind::Limit);
+    let limits = findings.iter().filter(|finding| finding.kind == FindingKind::Limit);
     limits.map(|finding| (finding.metric.limit_name(), finding.outcome)).collect()
 }
 
@@ -84,7 +84,7 @@ fn a_budget_is_kept_broken_or_undecided() {
     let quiet = under(noise(5.0));
     let verdict = quiet.check(&Budget::new().exact_match(0.3).bleu(60.0).token_f1(0.9).leak(0.7)).unwrap();
     assert!(verdict.passed(), "{verdict}");
-    assert_eq!((verdict.findings[0].kind, verdict.findings.len()), (Kind::Canary, 5));
+    assert_eq!((verdict.findings[0].kind, verdict.findings.len()), (FindingKind::Canary, 5));
     assert!(
         verdict.findings.iter().all(|finding| finding.lower <= finding.value
             && finding.value <= finding.upper

@@ -7,8 +7,8 @@ use std::collections::HashMap;
 
 use embosk::evaluate::Corpus;
 use embosk::evaluate::retrieval::{
-    Graded, Judged, Judgements, Ranking, average_precision, mrr, ndcg, normalize_rows, recall, run_file,
-    search, search_bits, search_i8,
+    Graded, Hits, Judged, Judgements, average_precision, mrr, ndcg, normalize_rows, recall, run_file, search,
+    search_bits, search_i8,
 };
 use embosk::evaluate::statistics::{mean, paired_difference, proportion};
 use embosk::evaluate::text::{
@@ -323,7 +323,7 @@ fn a_query_without_judgements_has_no_score_and_one_without_a_relevant_document_0
     assert_eq!((ndcg(&found, 0), recall(&found, 0)), (Some(0.0), Some(0.0)));
     assert_eq!((ndcg(&nothing, 10), mrr(&nothing, 10)), (Some(0.0), Some(0.0)));
     let judgements = Judgements(vec![Judged::default(), judged]);
-    let rankings: [Ranking; 2] = [vec![(0, 1.0)], vec![(3, 1.0), (0, 0.5)]];
+    let rankings: [Hits; 2] = [vec![(0, 1.0)], vec![(3, 1.0), (0, 0.5)]];
     assert_eq!(judgements.scores(&rankings, |found| mrr(found, 10)), [0.5]);
 }
 
@@ -339,7 +339,7 @@ fn queries_keep_their_order_on_any_number_of_threads() {
     let judgements = Judgements((0..1000).map(|query| Judged::from([(query, 1), (query + 1, 2)])).collect());
     let ranking =
         |query: usize| vec![(if query.is_multiple_of(7) { query } else { 5000 }, 1.0), (query + 1, 0.5)];
-    let rankings: Vec<Ranking> = (0..1000).map(ranking).collect();
+    let rankings: Vec<Hits> = (0..1000).map(ranking).collect();
     let scores = |threads| {
         let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
         pool.install(|| judgements.scores(&rankings, |found| ndcg(found, 10)))

@@ -4,21 +4,25 @@ mod json;
 mod page;
 mod points;
 mod store;
-pub(super) mod svg;
+mod svg;
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use embosk::Stack;
-use embosk::evaluate::{Journal, Report, Row, Sweep, Undefended};
 use serde_json::{Map, Value};
 
-use super::arguments::Arguments;
-use super::progress::Course;
-use super::{CliError, files, print, warn};
-use find::{Answer, Limit, Step, Trial};
-use points::{Curve, RETRIEVAL};
-use store::Store;
+use self::find::{Answer, Limit, Step, Tried};
+use self::points::{Curve, RETRIEVAL};
+use self::store::Store;
+use super::course::Course;
+use super::error::CliError;
+use super::files;
+use super::models::Cache;
+use super::session::Session;
+use super::settings::Settings;
+use super::terminal::{print, warn};
+use crate::evaluate::{Journal, Report, Row, Sweep, Undefended};
+use crate::{Error, Stack};
 
 /// Measure a sweep of strengths, and draw privacy against utility.
 ///
@@ -32,14 +36,16 @@ use store::Store;
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     #[command(flatten)]
-    common: Arguments,
+    settings: Settings,
+    #[command(flatten)]
+    cache: Cache,
     /// The folder to write, made where it is missing.
     #[arg(long, value_name = "DIR")]
     output: PathBuf,
-    /// Search for the weakest strength whose worst adversary stays within a limit, such as "leak<=0.1",
+    /// Bisection for the weakest strength whose worst adversary stays within a limit, such as "leak<=0.1",
     /// by bisection between the sweep's values. Takes one range in one defense.
     #[arg(long, value_name = "LIMIT")]
-    find: Option<Limit>,
+    find: Option<String>,
     /// Show so many of the attacked texts, and what came back of them at each strength: of records, or of a
     /// corpus that is --public. The files are for you alone then.
     #[arg(long, default_value_t = 0, value_name = "N")]
@@ -49,30 +55,30 @@ pub(crate) struct Args {
     public: bool,
 }
 
-pub(crate) fn run(args: &Args) -> Result<ExitCode, CliError> {
-    let sweeps: Vec<Sweep> = args.common.defense.iter().map(|spec| spec.parse()).collect::<Result<_, _>>()?;
-    let search = args
-        .find
-        .clone()
-        .map(|limit| Search::new(limit, &sweeps, args.common.attack.as_deref()))
-        .transpose()?;
+pub(crate) fn run(args: &Args, session: &Session) -> Result<ExitCode, CliError> {
+    let Args { settings, .. } = args;
+    let sweeps = settings.defenses.iter().map(|spec| session.names.sweep(spec));
+    let sweeps: Vec<Sweep> = sweeps.collect::<Result<_, _>>()?;
+    let limit = args.find.as_deref().map(|limit| Limit::parse(limit, &session.names.metrics()));
+    let limit = limit.transpose().map_err(CliError::new)?;
+    let search = limit.map(|limit| Bisection::new(limit, &sweeps, settings.attack.is_none())).transpose()?;
+    let resolved = settings.resolve_with(&session.names, stacks(&sweeps))?;
     if args.output.exists() && !args.output.is_dir() {
         return Err(files::bad(&args.output, "it is a file; name a folder for the curve"));
     }
-    if args.examples > 0 && !args.public && !args.common.is_of_records()? {
+    if args.examples > 0 && !args.public && !settings.is_of_records()? {
         return Err(CliError::new(
             "--examples would write texts of the corpus to a page; add --public if anyone may read them",
         ));
     }
-    let stacks = stacks(&sweeps);
-    let course = Course::new();
+    let course = Course::new(session);
     course.say("loading");
-    let evaluation = args.common.prepare(stacks)?.examples(args.examples);
+    let evaluation = settings.prepare(session, &resolved, &args.cache)?.examples(args.examples);
     let store = Store::open(&args.output, args.examples)?;
     let journal = Notebook { store: store.clone(), course: course.clone(), search: search.clone() };
     let report = course.follow(evaluation.journal(journal))?;
     let answer = search.as_ref().and_then(|search| search.answer(&report.rows));
-    write(args, &sweeps, &report, search.as_ref().zip(answer))
+    write(args, session, &sweeps, &report, search.as_ref().zip(answer))
 }
 
 /// What is measured: the stack without defenses, to compare with, and those of all sweeps. Without a
@@ -92,15 +98,15 @@ fn stacks(sweeps: &[Sweep]) -> Vec<Stack> {
 
 fn write(
     args: &Args,
+    session: &Session,
     sweeps: &[Sweep],
     report: &Report,
-    found: Option<(&Search, Answer)>,
+    found: Option<(&Bisection, Answer)>,
 ) -> Result<ExitCode, CliError> {
     let searched = found.as_ref().map(|(search, _)| &search.sweep);
     let curve =
         Curve::new(report, sweeps, searched, found.as_ref().map(|(search, answer)| (&search.limit, answer)));
-    let words = std::env::args_os().skip(1).map(|word| word.to_string_lossy().into_owned());
-    let command = command::shown(words, &args.common.defense);
+    let command = command::shown(session.words.iter().cloned(), &args.settings.defenses);
     for (name, text) in [
         ("curve.json", json::json(&curve, &command)?),
         ("curve.csv", json::csv(&curve)),
@@ -133,11 +139,11 @@ fn verdict(report: &Report, curve: &Curve<'_>) -> ExitCode {
 struct Notebook {
     store: Store,
     course: Course,
-    search: Option<Search>,
+    search: Option<Bisection>,
 }
 
 impl Journal for Notebook {
-    fn begin(&mut self, settings: &Map<String, Value>, rows: usize) -> Result<(), embosk::Error> {
+    fn begin(&mut self, settings: &Map<String, Value>, rows: usize) -> Result<(), Error> {
         self.store.begin(settings);
         self.course.begin(settings, rows)
     }
@@ -150,7 +156,7 @@ impl Journal for Notebook {
         undefended
     }
 
-    fn finished_undefended(&mut self, undefended: &Undefended) -> Result<(), embosk::Error> {
+    fn finished_undefended(&mut self, undefended: &Undefended) -> Result<(), Error> {
         self.store.keep_undefended(undefended)?;
         self.course.finished_undefended(undefended)
     }
@@ -161,12 +167,12 @@ impl Journal for Notebook {
         Some(row)
     }
 
-    fn finished(&mut self, row: &Row) -> Result<(), embosk::Error> {
+    fn finished(&mut self, row: &Row) -> Result<(), Error> {
         self.store.keep(row)?;
         self.course.finished(row)
     }
 
-    fn next(&mut self, rows: &[Row]) -> Result<Option<Stack>, embosk::Error> {
+    fn next(&mut self, rows: &[Row]) -> Result<Option<Stack>, Error> {
         let Some(search) = &self.search else { return Ok(None) };
         let Some(Step::Measure(strength)) = search.step(rows) else { return Ok(None) };
         let adversaries =
@@ -178,16 +184,16 @@ impl Journal for Notebook {
 
 /// A search for a strength, over the one range of a sweep.
 #[derive(Clone)]
-struct Search {
+struct Bisection {
     limit: Limit,
     sweep: Sweep,
 }
 
-impl Search {
-    fn new(limit: Limit, sweeps: &[Sweep], attack: Option<&str>) -> Result<Self, CliError> {
+impl Bisection {
+    fn new(limit: Limit, sweeps: &[Sweep], without_attack: bool) -> Result<Self, CliError> {
         let mut ranged = sweeps.iter().filter(|sweep| !sweep.ranges().is_empty());
         match (ranged.next(), ranged.next()) {
-            _ if attack == Some("none") => {
+            _ if without_attack => {
                 Err(CliError::new("--find measures what an attack recovers; name an attack"))
             }
             (Some(sweep), None) if sweep.ranges().len() == 1 => Ok(Self { limit, sweep: sweep.clone() }),
@@ -211,8 +217,8 @@ impl Search {
         }
     }
 
-    fn trials(&self, rows: &[Row]) -> Option<Vec<Trial>> {
-        let mut trials: Vec<Trial> = Vec::new();
+    fn trials(&self, rows: &[Row]) -> Option<Vec<Tried>> {
+        let mut trials: Vec<Tried> = Vec::new();
         for row in rows {
             let Some(strength) = points::strength(&self.sweep, &row.defense) else { continue };
             if trials.iter().any(|trial| trial.strength.to_bits() == strength.to_bits()) {
@@ -220,7 +226,7 @@ impl Search {
             }
             let of_stack: Vec<&Row> = rows.iter().filter(|other| other.defense == row.defense).collect();
             let (_, worst) = self.limit.worst(&of_stack)?;
-            trials.push(Trial { strength, worst, ndcg: row.score(RETRIEVAL).map(|score| score.value) });
+            trials.push(Tried { strength, worst, ndcg: row.score(RETRIEVAL).map(|score| score.value) });
         }
         Some(trials)
     }

@@ -2,7 +2,7 @@
 
 use clap::ValueEnum;
 
-use super::CliError;
+use super::error::CliError;
 
 #[derive(Debug, Clone, Copy, PartialEq, ValueEnum)]
 pub(crate) enum Device {

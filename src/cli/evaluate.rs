@@ -2,11 +2,15 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::ValueEnum;
-use embosk::evaluate::Report;
 
-use super::arguments::Arguments;
-use super::progress::Course;
-use super::{CliError, files, table, warn};
+use super::course::Course;
+use super::error::CliError;
+use super::models::Cache;
+use super::session::Session;
+use super::settings::Settings;
+use super::terminal::warn;
+use super::{files, table};
+use crate::evaluate::Report;
 
 /// Measure what defenses do to the attack and to retrieval.
 ///
@@ -14,7 +18,9 @@ use super::{CliError, files, table, warn};
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     #[command(flatten)]
-    common: Arguments,
+    settings: Settings,
+    #[command(flatten)]
+    cache: Cache,
     /// A folder for run files of trec_eval: what each defense leaves to be found, 100 documents a query.
     #[arg(long, value_name = "DIR")]
     runs: Option<PathBuf>,
@@ -34,12 +40,12 @@ enum Format {
     Markdown,
 }
 
-pub(crate) fn run(args: &Args) -> Result<ExitCode, CliError> {
-    let stacks = args.common.stacks()?;
+pub(crate) fn run(args: &Args, session: &Session) -> Result<ExitCode, CliError> {
+    let resolved = args.settings.resolve(&session.names)?;
     args.output.as_deref().map_or(Ok(()), files::check_output)?;
-    let course = Course::new();
+    let course = Course::new(session);
     course.say("loading");
-    let mut evaluation = args.common.prepare(stacks)?.journal(course.clone());
+    let mut evaluation = args.settings.prepare(session, &resolved, &args.cache)?.journal(course.clone());
     if let Some(folder) = &args.runs {
         evaluation = evaluation.trec_runs(folder);
     }

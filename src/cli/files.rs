@@ -3,14 +3,17 @@
 use std::fmt::Display;
 use std::fs::{self, File};
 use std::io::{self, BufReader, BufWriter, Read, Write};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
-use embosk::lines;
+use crate::lines;
 use ndarray::Array2;
 use ndarray_npy::npy::header::Header;
 use ndarray_npy::{ReadNpyError, ReadNpyExt, WriteNpyExt};
 
-use super::CliError;
+use super::error::CliError;
+use super::terminal::print;
+pub(crate) use crate::partial::Readers;
+use crate::partial::{self, folder_of};
 
 /// The header of a matrix of `f32` takes 128 bytes; nothing longer is parsed.
 const HEADER: usize = 1024;
@@ -107,13 +110,10 @@ fn explain(error: &ReadNpyError) -> String {
 
 /// Refuses an output that could not be written, before hours of work.
 pub(crate) fn check_output(path: &Path) -> Result<(), CliError> {
-    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let folder = folder_of(path);
     match (folder.is_dir(), path.is_dir()) {
         (true, false) if path.exists() && !path.is_file() => Ok(()),
-        (true, false) => {
-            let probe = beside(path);
-            File::create(&probe).and_then(|_| fs::remove_file(&probe)).map_err(|error| bad(path, error))
-        }
+        (true, false) => partial::check_folder(folder).map_err(|error| bad(path, error)),
         (true, true) => Err(bad(path, "it is a folder; name a file to write")),
         (false, _) => {
             Err(bad(path, format!("there is no folder {} to write it to; make it first", folder.display())))
@@ -126,78 +126,31 @@ pub(crate) fn write_npy(path: &Path, vectors: &Array2<f32>) -> Result<(), CliErr
     write_atomically(path, Readers::Usual, |file| vectors.write_npy(file).map_err(io::Error::other))
 }
 
-/// Who may read what is written.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Readers {
-    /// Whom the umask lets.
-    Usual,
-    /// Whoever wrote it, as with a key file; where there are no such modes, as usual.
-    Owner,
-}
-
-/// Writes beside `path` and renames into place, so that no reader sees half a file and a failure
-/// leaves what was there. A pipe or a device is written as it is.
+/// Writes to a file in place of `path`, so that no reader sees half a file and a failure leaves what was there. A
+/// link stays one. A pipe or a device is written as it is.
 pub(crate) fn write_atomically(
     path: &Path,
     readers: Readers,
-    write: impl Fn(&mut BufWriter<File>) -> io::Result<()>,
+    write: impl FnOnce(&mut BufWriter<&File>) -> io::Result<()>,
 ) -> Result<(), CliError> {
     let target = fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
-    let special = fs::metadata(&target).is_ok_and(|target| !target.is_file());
-    let part = if special { target.clone() } else { beside(&target) };
-    let done = open(&part, special, readers)
-        .and_then(|file| fill(file, special, write))
-        .and_then(|()| if special { Ok(()) } else { fs::rename(&part, &target) });
-    done.map_err(|error| {
-        if !special {
-            let _ = fs::remove_file(&part);
-        }
-        bad(path, error)
-    })
+    let is_special = fs::metadata(&target).is_ok_and(|target| !target.is_file());
+    let done = if is_special { write_into(&target, write) } else { partial::write(&target, readers, write) };
+    done.map_err(|error| bad(path, error))
 }
 
-/// Removes what processes that were killed left half written in `folder`.
-pub(crate) fn remove_parts(folder: &Path) {
-    let Ok(entries) = fs::read_dir(folder) else { return };
-    for entry in entries.flatten() {
-        let path = entry.path();
-        let is_hidden = entry.file_name().to_string_lossy().starts_with('.');
-        if is_hidden && path.extension().is_some_and(|extension| extension == "part") {
-            let _ = fs::remove_file(path);
-        }
-    }
-}
-
-fn open(path: &Path, special: bool, readers: Readers) -> io::Result<File> {
-    let mut options = File::options();
-    options.write(true);
-    if special {
-        return options.open(path);
-    }
-    #[cfg(unix)]
-    if readers == Readers::Owner {
-        std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-    }
-    options.create(true).truncate(true).open(path)
-}
-
-fn fill(file: File, special: bool, write: impl Fn(&mut BufWriter<File>) -> io::Result<()>) -> io::Result<()> {
-    let mut file = BufWriter::new(file);
-    write(&mut file)?;
-    let file = file.into_inner().map_err(io::IntoInnerError::into_error)?;
-    if special { Ok(()) } else { file.sync_all() }
-}
-
-fn beside(path: &Path) -> PathBuf {
-    let name = path.file_name().unwrap_or_default().to_string_lossy();
-    path.with_file_name(format!(".{name}.{}.part", std::process::id()))
+fn write_into(path: &Path, write: impl FnOnce(&mut BufWriter<&File>) -> io::Result<()>) -> io::Result<()> {
+    let file = File::options().write(true).open(path)?;
+    let mut buffer = BufWriter::new(&file);
+    write(&mut buffer)?;
+    buffer.flush()
 }
 
 /// Writes text to `path`, or to stdout where there is none.
 pub(crate) fn write_text(path: Option<&Path>, text: &str) -> Result<(), CliError> {
     match path {
         Some(path) => write_text_for(Readers::Usual, path, text),
-        None => super::print(text).map(|_| ()),
+        None => print(text).map(|_| ()),
     }
 }
 
@@ -211,7 +164,7 @@ pub(crate) fn write_text_for(readers: Readers, path: &Path, text: &str) -> Resul
 pub(crate) fn write_result(path: Option<&Path>, text: &str) -> Result<(), CliError> {
     write_text(path, text).inspect_err(|_| {
         if path.is_some() {
-            let _ = super::print(text);
+            let _ = print(text);
         }
     })
 }
@@ -226,7 +179,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("out");
         fs::write(&path, "before").unwrap();
-        let failing = |file: &mut BufWriter<File>| {
+        let failing = |file: &mut BufWriter<&File>| {
             file.write_all(b"half")?;
             Err(io::Error::other("the disk is full"))
         };
@@ -240,23 +193,6 @@ mod tests {
         write_text(Some(&path), "after").unwrap();
         assert_eq!(fs::read_to_string(&path).unwrap(), "after");
         assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
-    }
-
-    #[cfg(unix)]
-    #[test]
-    fn what_is_for_its_owner_is_closed_to_others() {
-        use std::os::unix::fs::PermissionsExt;
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("out");
-        let mode = || fs::metadata(&path).unwrap().permissions().mode() & 0o777;
-        fs::write(&path, "before").unwrap();
-        fs::set_permissions(&path, fs::Permissions::from_mode(0o644)).unwrap();
-        write_text_for(Readers::Owner, &path, "after").unwrap();
-        assert_eq!((mode(), fs::read_to_string(&path).unwrap().as_str()), (0o600, "after"));
-        write_text(Some(&path), "again").unwrap();
-        let usual = folder.path().join("usual");
-        fs::write(&usual, "").unwrap();
-        assert_eq!(mode(), fs::metadata(usual).unwrap().permissions().mode() & 0o777);
     }
 
     #[test]

@@ -8,16 +8,21 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::ValueEnum;
-use embosk::evaluate::metrics::{built_in, by_limit};
-use embosk::evaluate::{Baseline, Budget, Journal, Metric, Outcome, Report, Row, Undefended, Verdict};
 use serde::Serialize;
 use serde_json::{Map, Value};
 
 use self::budget_file::BudgetFile;
+use super::course::Course;
+use super::error::CliError;
+use super::files;
 use super::models::Cache;
-use super::progress::Course;
-use super::settings::{AdversaryName, Settings};
-use super::{CliError, files, remark, warn};
+use super::names::AdversaryName;
+use super::session::Session;
+use super::settings::Resolved;
+use super::terminal::{Terminal, warn};
+use crate::Error;
+use crate::evaluate::metrics::by_limit;
+use crate::evaluate::{Baseline, Budget, Journal, Metric, Outcome, Report, Row, Undefended, Verdict};
 
 /// More than any baseline has: 64 MiB.
 const LARGEST_BASELINE: usize = 64 << 20;
@@ -65,27 +70,26 @@ enum Format {
 
 /// The verdict, and the report it is of.
 #[derive(Serialize)]
-struct Outputs<'a> {
+struct Printed<'a> {
     #[serde(flatten)]
     verdict: &'a Verdict,
     report: &'a Report,
 }
 
-pub(crate) fn run(args: &Args) -> Result<ExitCode, CliError> {
-    let mut file = BudgetFile::read(&args.budget)?;
+pub(crate) fn run(args: &Args, session: &Session) -> Result<ExitCode, CliError> {
+    let mut file = BudgetFile::read(&args.budget, &session.names)?;
     if let Some(embedder) = &args.embedder {
         file.settings.embedder.clone_from(embedder);
     }
     file.settings.seed = args.seed.unwrap_or(file.settings.seed);
-    file.settings.check()?;
     let written = [&args.output, &args.junit, &args.baseline.clone().filter(|_| args.update_baseline)];
     written.into_iter().flatten().try_for_each(|path| files::check_output(path))?;
     let baseline = read_baseline(args)?;
-    let report = evaluate(args, &file, baseline.clone())?;
+    let report = evaluate(args, session, &file, baseline.clone())?;
     let budget = baseline.into_iter().fold(file.budget.clone(), Budget::baseline);
     let verdict = report.check(&budget)?;
-    update_baseline(args, &report, &verdict)?;
-    tell(args, &file, &report, &verdict)?;
+    update_baseline(args, session.terminal, &report, &verdict)?;
+    tell(args, session.terminal, &file, &report, &verdict)?;
     Ok(match verdict.outcome {
         Outcome::Pass => ExitCode::SUCCESS,
         Outcome::Fail => ExitCode::from(1),
@@ -93,16 +97,23 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode, CliError> {
     })
 }
 
-fn evaluate(args: &Args, file: &BudgetFile, baseline: Option<Baseline>) -> Result<Report, CliError> {
+fn evaluate(
+    args: &Args,
+    session: &Session,
+    file: &BudgetFile,
+    baseline: Option<Baseline>,
+) -> Result<Report, CliError> {
     let corpus = file.settings.corpus()?;
-    let of_retrieval = |name: &&str| by_limit(built_in(), name).is_ok_and(Metric::is_retrieval);
+    let metrics = session.names.metrics();
+    let of_retrieval = |name: &&str| by_limit(&metrics, name).is_ok_and(Metric::is_retrieval);
     if let Some(metric) = file.budget.limited().find(of_retrieval).filter(|_| corpus.queries().is_empty()) {
         return Err(CliError::new(format!("the budget limits {metric}, but the corpus has no queries")));
     }
-    let course = Course::new();
+    let course = Course::new(session);
     course.say("loading");
     let watch = Watch::new(file, baseline, course.clone());
-    Ok(course.follow(file.settings.prepare_on(corpus, &args.cache)?.journal(watch))?)
+    let evaluation = file.settings.prepare_on(corpus, session, &file.resolved, &args.cache)?;
+    Ok(course.follow(evaluation.journal(watch))?)
 }
 
 fn read_baseline(args: &Args) -> Result<Option<Baseline>, CliError> {
@@ -122,7 +133,7 @@ struct Watch {
 
 impl Watch {
     fn new(file: &BudgetFile, baseline: Option<Baseline>, course: Course) -> Self {
-        let Settings { stacks, adversaries, .. } = &file.settings;
+        let Resolved { stacks, adversaries } = &file.resolved;
         let mut named = Map::new();
         named.insert("defenses".into(), stacks.iter().map(ToString::to_string).collect());
         let name = |name: &AdversaryName| match name {
@@ -138,7 +149,7 @@ impl Watch {
 }
 
 impl Journal for Watch {
-    fn begin(&mut self, settings: &Map<String, Value>, rows: usize) -> Result<(), embosk::Error> {
+    fn begin(&mut self, settings: &Map<String, Value>, rows: usize) -> Result<(), Error> {
         if let Some(baseline) = &self.baseline {
             let known = settings.iter().chain(&self.named);
             baseline.check(&known.map(|(name, value)| (name.clone(), value.clone())).collect())?;
@@ -146,47 +157,58 @@ impl Journal for Watch {
         self.course.begin(settings, rows)
     }
 
-    fn finished_undefended(&mut self, undefended: &Undefended) -> Result<(), embosk::Error> {
+    fn finished_undefended(&mut self, undefended: &Undefended) -> Result<(), Error> {
         self.course.finished_undefended(undefended)
     }
 
-    fn finished(&mut self, row: &Row) -> Result<(), embosk::Error> {
+    fn finished(&mut self, row: &Row) -> Result<(), Error> {
         self.course.finished(row)
     }
 }
 
 /// An attack that does not work must not become what later ones are measured by.
-fn update_baseline(args: &Args, report: &Report, verdict: &Verdict) -> Result<(), CliError> {
+fn update_baseline(
+    args: &Args,
+    terminal: Terminal,
+    report: &Report,
+    verdict: &Verdict,
+) -> Result<(), CliError> {
     let Some(path) = args.baseline.as_deref().filter(|_| args.update_baseline) else { return Ok(()) };
     if verdict.reason.is_some() {
-        remark(&format!("{}: it was left as it is, as the attack does not work", path.display()));
+        terminal.remark(&format!("{}: it was left as it is, as the attack does not work", path.display()));
         return Ok(());
     }
     files::write_text(Some(path), &Baseline::of(report).to_json())
 }
 
 /// To people, files and services.
-fn tell(args: &Args, file: &BudgetFile, report: &Report, verdict: &Verdict) -> Result<(), CliError> {
+fn tell(
+    args: &Args,
+    terminal: Terminal,
+    file: &BudgetFile,
+    report: &Report,
+    verdict: &Verdict,
+) -> Result<(), CliError> {
     if let Some(path) = &args.junit {
         files::write_text(Some(path), &junit::xml(verdict))?;
     }
     if std::env::var_os("GITHUB_ACTIONS").is_some_and(|value| value == "true") {
         warn(annotations::lines(verdict, file, &args.budget).trim_end());
-        step_summary(verdict, report);
+        step_summary(terminal, verdict, report);
     }
     let text = match args.format {
         Format::Table => summary::terminal(verdict, report),
-        Format::Json => serde_json::to_string_pretty(&Outputs { verdict, report })? + "\n",
+        Format::Json => serde_json::to_string_pretty(&Printed { verdict, report })? + "\n",
     };
     files::write_result(args.output.as_deref(), &text)?;
     if args.output.is_some() {
-        remark(&verdict.to_string());
+        terminal.remark(&verdict.to_string());
     }
     Ok(())
 }
 
 /// What GitHub shows on the run's page. A verdict does not fail for it.
-fn step_summary(verdict: &Verdict, report: &Report) {
+fn step_summary(terminal: Terminal, verdict: &Verdict, report: &Report) {
     let Some(path) = std::env::var_os("GITHUB_STEP_SUMMARY").filter(|path| !path.is_empty()) else { return };
     let text = summary::markdown(verdict, report);
     let append = |path: &Path| -> std::io::Result<()> {
@@ -194,6 +216,6 @@ fn step_summary(verdict: &Verdict, report: &Report) {
         fs::File::options().append(true).create(true).open(path)?.write_all(text.as_bytes())
     };
     if let Err(error) = append(Path::new(&path)) {
-        remark(&format!("the step summary cannot be written: {error}"));
+        terminal.remark(&format!("the step summary cannot be written: {error}"));
     }
 }

@@ -2,18 +2,21 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::ValueEnum;
-use embosk::Role;
-use embosk::attacks::vec2text::Vec2Text;
-use embosk::attacks::{Attack, Inversion, Resources};
-use embosk::embedder::{OracleOf, SentenceTransformer};
-use embosk::evaluate::corpus::read_texts;
-use embosk::models::linear::Precision;
-use embosk::models::threads::threads;
 use ndarray::{Array2, Axis};
 use serde_json::json;
 
+use super::error::CliError;
 use super::models::{self, Search};
-use super::{CliError, embed, files, print, progress, remark, warn};
+use super::session::Session;
+use super::terminal::{Terminal, print, warn};
+use super::{embed, files};
+use crate::Role;
+use crate::attacks::vec2text::Vec2Text;
+use crate::attacks::{Attack, Inversion, Resources};
+use crate::embedder::{OracleOf, SentenceTransformer};
+use crate::evaluate::corpus::read_texts;
+use crate::models::linear::Precision;
+use crate::models::threads::threads;
 
 /// Vectors that are attacked together, and then printed.
 const BATCH: usize = 64;
@@ -94,7 +97,8 @@ fn within(attack: Vec2Text, mebibytes: usize) -> Vec2Text {
     attack.batch_size_within(mebibytes << 20)
 }
 
-pub(crate) fn run(args: &Args) -> Result<ExitCode, CliError> {
+pub(crate) fn run(args: &Args, session: &Session) -> Result<ExitCode, CliError> {
+    let terminal = session.terminal;
     let texts = args.input.as_ref().map(read_texts).transpose()?;
     if let (Some(path), Some([])) = (&args.input, texts.as_deref()) {
         return Err(files::bad(path, "it is empty; there is nothing to invert"));
@@ -106,7 +110,7 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode, CliError> {
     if let (Some(path), Some(vectors)) = (&args.vectors, &vectors) {
         check(vectors).map_err(|error| files::bad(path, error))?;
     }
-    let (attack, embedder) = load(args)?;
+    let (attack, embedder) = load(args, terminal)?;
     let attack = args.search.apply(attack).paper(args.paper).precision(args.weights)?;
     let attack = match args.batch_size {
         BatchSize::Hypotheses(count) => attack.batch_size(count),
@@ -115,16 +119,18 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode, CliError> {
     models::fit(&attack, &embedder)?;
     let embedder = if args.paper { embedder.max_length(attack.max_length())? } else { embedder };
     let vectors = match (vectors, &texts) {
-        (Some(vectors), _) if embedder.is_normalized() => scaled(vectors),
+        (Some(vectors), _) if embedder.is_normalized() => scaled(vectors, terminal),
         (Some(vectors), _) => vectors,
-        (None, texts) => embed::embed(&embedder, Role::Document, texts.as_deref().unwrap_or_default())?,
+        (None, texts) => {
+            embed::embed(&embedder, Role::Document, texts.as_deref().unwrap_or_default(), terminal)?
+        }
     };
-    invert(args.format, &attack, &embedder, texts.as_deref(), &vectors)
+    invert(args.format, &attack, &embedder, texts.as_deref(), &vectors, terminal)
 }
 
 /// Refuses vectors that no text can have.
 fn check(vectors: &Array2<f32>) -> Result<(), String> {
-    embosk::defenses::check_finite(vectors).map_err(|error| error.to_string())?;
+    crate::defenses::check_finite(vectors).map_err(|error| error.to_string())?;
     match vectors.rows().into_iter().position(|row| row.iter().all(|&value| value == 0.0)) {
         Some(row) => {
             Err(format!("row {row} is zero, so it has no direction to find a text by; leave the row out"))
@@ -135,7 +141,7 @@ fn check(vectors: &Array2<f32>) -> Result<(), String> {
 
 /// Brings vectors to norm 1, as those of the embedder are: at another length the models would read them as
 /// another direction. Rows that have norm 1 but for rounding stay bit for bit.
-fn scaled(mut vectors: Array2<f32>) -> Array2<f32> {
+fn scaled(mut vectors: Array2<f32>, terminal: Terminal) -> Array2<f32> {
     let mut count = 0;
     for mut row in vectors.rows_mut() {
         let norm = row.iter().map(|&value| f64::from(value).powi(2)).sum::<f64>().sqrt();
@@ -146,18 +152,19 @@ fn scaled(mut vectors: Array2<f32>) -> Array2<f32> {
     }
     if count > 0 {
         let rows = vectors.nrows();
-        remark(&format!(
+        terminal.remark(&format!(
             "{count} of {rows} vectors were scaled to norm 1, which the embedder's vectors have"
         ));
     }
     vectors
 }
 
-fn load(args: &Args) -> Result<(Vec2Text, SentenceTransformer), CliError> {
-    let named = args.inverter.as_deref().map(|inverter| models::pair(inverter, args.corrector.as_deref()));
+fn load(args: &Args, terminal: Terminal) -> Result<(Vec2Text, SentenceTransformer), CliError> {
+    let named =
+        args.inverter.as_deref().map(|inverter| models::pair(inverter, args.corrector.as_deref(), terminal));
     let named = named.transpose()?;
-    let embedder = models::embedder(&args.embedder)?;
-    let attack = named.map_or_else(|| models::attack(models::usual_attack(&embedder)), Ok)?;
+    let embedder = models::embedder(&args.embedder, terminal)?;
+    let attack = named.map_or_else(|| models::attack(models::usual_attack(&embedder), terminal), Ok)?;
     Ok((attack, embedder))
 }
 
@@ -168,8 +175,9 @@ fn invert(
     embedder: &SentenceTransformer,
     texts: Option<&[String]>,
     vectors: &Array2<f32>,
+    terminal: Terminal,
 ) -> Result<ExitCode, CliError> {
-    let bar = progress::bar("inverting", vectors.nrows());
+    let bar = terminal.bar("inverting", vectors.nrows());
     let oracle = OracleOf(embedder);
     let (mut helped, mut gain) = (0, 0.0);
     for (index, batch) in vectors.axis_chunks_iter(Axis(0), BATCH).enumerate() {
@@ -188,7 +196,7 @@ fn invert(
     if helped > 0 {
         let mean = gain / vectors.nrows() as f32;
         let texts = vectors.nrows();
-        remark(&format!(
+        terminal.remark(&format!(
             "the local search brought {helped} of {texts} texts nearer; mean gain in cosine {mean:.4}"
         ));
     }

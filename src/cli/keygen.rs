@@ -3,9 +3,11 @@ use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use embosk::Key;
-
-use super::{CliError, files, print, remark};
+use super::error::CliError;
+use super::files;
+use super::session::Session;
+use super::terminal::print;
+use crate::Key;
 
 /// Draw a new key for the defenses that take one.
 #[derive(Debug, clap::Args)]
@@ -15,7 +17,7 @@ pub(crate) struct Args {
     output: Option<PathBuf>,
 }
 
-pub(crate) fn run(args: &Args) -> Result<ExitCode, CliError> {
+pub(crate) fn run(args: &Args, session: &Session) -> Result<ExitCode, CliError> {
     let key = Key::generate()?;
     let text = key.to_text();
     if let Some(path) = &args.output {
@@ -24,7 +26,7 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode, CliError> {
         print(&text)?;
         print("\n")?;
     }
-    remark(&format!("fingerprint: {}", key.fingerprint()));
+    session.terminal.remark(&format!("fingerprint: {}", key.fingerprint()));
     Ok(ExitCode::SUCCESS)
 }
 

@@ -1,6 +1,13 @@
-//! The command line, one file a verb: its arguments, and what it does with them.
+//! The `embosk` command as a library: one file or folder a verb, with its arguments and what it does with them.
+//!
+//! Results go to stdout, progress to stderr. The exit code is 0 when all is well, 1 when a limit is broken, 2 on
+//! bad usage or input, and 3 when nothing can be concluded.
+//!
+//! A [`Program`] with your own defenses, adversaries and metrics is a command of your own; all verbs know their
+//! names.
 
-mod arguments;
+mod chart;
+mod course;
 mod curve;
 mod device;
 mod embed;
@@ -11,19 +18,103 @@ mod gate;
 mod invert;
 mod keygen;
 mod models;
-mod progress;
+mod names;
 mod protect;
 mod retrained;
 mod score;
+mod session;
 mod settings;
 mod table;
+mod terminal;
 mod train;
 
-use std::io::{self, Write};
+use std::ffi::OsString;
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
-pub(crate) use error::CliError;
+use clap::{Command, CommandFactory, FromArgMatches, Parser, Subcommand};
+
+use self::error::CliError;
+use self::names::Names;
+use self::session::Session;
+use self::terminal::{Terminal, warn};
+use crate::Registry;
+use crate::evaluate::{Metric, adversaries};
+
+/// The `embosk` command, with the defenses, adversaries and metrics that it knows by name.
+///
+/// ```no_run
+/// use std::process::ExitCode;
+///
+/// use embosk::cli::Program;
+/// use embosk::evaluate::Metric;
+///
+/// fn main() -> ExitCode {
+///     let length = |text: &str| text.chars().count() as f64;
+///     let ratio = Metric::mean("length_ratio", move |pair| Some(length(pair.output) / length(pair.truth).max(1.0)));
+///     Program::new().metric(ratio).main()
+/// }
+/// ```
+#[derive(Debug, Default)]
+pub struct Program {
+    names: Names,
+}
+
+impl Program {
+    /// The command with the defenses, adversaries and metrics of this project.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Sets the defenses that specs can name. Default: ours.
+    pub fn defenses(mut self, registry: Registry) -> Self {
+        self.names.defenses = registry;
+        self
+    }
+
+    /// Sets the adversaries that can be named, and that the defaults and `all` are taken from. Default: ours.
+    pub fn adversaries(mut self, registry: adversaries::Registry) -> Self {
+        self.names.adversaries = registry;
+        self
+    }
+
+    /// Adds a metric to the built-in ones. Reports show it, and budgets and searches may limit it.
+    pub fn metric(mut self, metric: Metric) -> Self {
+        self.names.own_metrics.push(metric);
+        self
+    }
+
+    /// Runs the command with the arguments of the process.
+    pub fn main(self) -> ExitCode {
+        self.run(std::env::args_os())
+    }
+
+    /// Runs the command with these arguments, the program's name first. Whatever fails is one line on stderr and
+    /// exit code 2.
+    pub fn run(self, arguments: impl IntoIterator<Item = impl Into<OsString>>) -> ExitCode {
+        let arguments: Vec<OsString> = arguments.into_iter().map(Into::into).collect();
+        let matches = self.command().try_get_matches_from(&arguments);
+        let cli = match matches.and_then(|matches| Cli::from_arg_matches(&matches)) {
+            Ok(cli) => cli,
+            Err(error) => {
+                let _ = error.print();
+                return ExitCode::from(error.exit_code() as u8);
+            }
+        };
+        let words = arguments.iter().skip(1).map(|word| word.to_string_lossy().into_owned()).collect();
+        let terminal = Terminal::new(cli.quiet, cli.verbose);
+        cli.verb.run(&Session { names: self.names, terminal, words }).unwrap_or_else(|error| {
+            warn(&format!("error: {error}"));
+            ExitCode::from(2)
+        })
+    }
+
+    /// The arguments; their help lists the adversaries of the registry.
+    fn command(&self) -> Command {
+        let with_adversaries = |verb| settings::with_adversaries(verb, &self.names);
+        let command = Cli::command();
+        command.mut_subcommand("evaluate", with_adversaries).mut_subcommand("curve", with_adversaries)
+    }
+}
 
 /// Wrap text embeddings with privacy defenses, and measure with the full vec2text attack what the
 /// defenses are worth.
@@ -53,48 +144,32 @@ enum Verb {
     Keygen(keygen::Args),
 }
 
-/// Reads the arguments and runs the verb. Whatever fails is one line on stderr and exit code 2.
-pub(crate) fn main() -> ExitCode {
-    let cli = Cli::parse();
-    progress::set_level(cli.quiet, cli.verbose);
-    run(&cli.verb).unwrap_or_else(|error| {
-        let _ = writeln!(io::stderr(), "error: {error}");
-        ExitCode::from(2)
-    })
-}
-
-fn run(verb: &Verb) -> Result<ExitCode, CliError> {
-    match verb {
-        Verb::Evaluate(args) => evaluate::run(args),
-        Verb::Curve(args) => curve::run(args),
-        Verb::Gate(args) => gate::run(args),
-        Verb::Train(args) => train::run(args),
-        Verb::Invert(args) => invert::run(args),
-        Verb::Embed(args) => embed::run(args),
-        Verb::Score(args) => score::run(args),
-        Verb::Protect(args) => protect::run(args),
-        Verb::Keygen(args) => keygen::run(args),
+impl Verb {
+    fn run(&self, session: &Session) -> Result<ExitCode, CliError> {
+        match self {
+            Self::Evaluate(args) => evaluate::run(args, session),
+            Self::Curve(args) => curve::run(args, session),
+            Self::Gate(args) => gate::run(args, session),
+            Self::Train(args) => train::run(args, session),
+            Self::Invert(args) => invert::run(args, session),
+            Self::Embed(args) => embed::run(args, session),
+            Self::Score(args) => score::run(args, session),
+            Self::Protect(args) => protect::run(args, session),
+            Self::Keygen(args) => keygen::run(args, session),
+        }
     }
 }
 
-/// Writes to stdout. `false` when nobody reads it any more, which is no error: `embosk … | head`.
-fn print(text: &str) -> Result<bool, CliError> {
-    let mut stdout = io::stdout().lock();
-    match stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()) {
-        Ok(()) => Ok(true),
-        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(false),
-        Err(error) => Err(CliError::new(format!("stdout cannot be written: {error}"))),
-    }
-}
+#[cfg(test)]
+mod tests {
+    use super::*;
 
-/// A line for the person at the terminal, beside the results. Not with `--quiet`.
-fn remark(text: &str) {
-    if progress::level() != progress::Level::Quiet {
-        warn(text);
+    #[test]
+    fn the_arguments_are_consistent_and_list_the_adversaries() {
+        let mut command = Program::new().command();
+        command.build();
+        command.clone().debug_assert();
+        let help = command.find_subcommand_mut("curve").expect("the verb").render_long_help().to_string();
+        assert!(help.contains("`leaked(k)`") && help.contains("--adversary <A>"), "{help}");
     }
-}
-
-/// A line that is not to be overlooked.
-fn warn(text: &str) {
-    let _ = writeln!(io::stderr(), "{text}");
 }

@@ -1,30 +1,33 @@
-//! Embedders, attacks and defenses, by the names that the command line gives them.
+//! Embedders and attacks, by the names that the command line gives them.
 
 use std::path::{Path, PathBuf};
 
 use candle_core::Device;
-use embosk::Stack;
-use embosk::attacks::vec2text::{LOCAL_QUERIES, Vec2Text, shipped, shipped_for};
-use embosk::embedder::{EmbeddingCache, SentenceTransformer};
-use embosk::evaluate::Sweep;
-use embosk::models::Location;
-use embosk::models::hub::Hub;
 
-use super::{CliError, progress, warn};
+use super::error::CliError;
+use super::terminal::{Terminal, warn};
+use crate::attacks::vec2text::{LOCAL_QUERIES, Vec2Text, shipped, shipped_for};
+use crate::embedder::{EmbeddingCache, SentenceTransformer, reference_on};
+use crate::models::Location;
+use crate::models::hub::Hub;
 
 /// The embedder where none is named.
 pub(crate) const REFERENCE: &str = "reference";
 
 /// What `--embedder` names.
-pub(crate) fn embedder(name: &str) -> Result<SentenceTransformer, CliError> {
-    embedder_on(name, &Device::Cpu)
+pub(crate) fn embedder(name: &str, terminal: Terminal) -> Result<SentenceTransformer, CliError> {
+    embedder_on(name, &Device::Cpu, terminal)
 }
 
 /// What `--embedder` or `--teacher` names, to run on a device.
-pub(crate) fn embedder_on(name: &str, device: &Device) -> Result<SentenceTransformer, CliError> {
-    let folder = local(name, Hub::embedder)?;
+pub(crate) fn embedder_on(
+    name: &str,
+    device: &Device,
+    terminal: Terminal,
+) -> Result<SentenceTransformer, CliError> {
+    let folder = local(name, Hub::embedder, terminal)?;
     if name == REFERENCE && folder.is_none() {
-        return Ok(embosk::embedder::reference_on(device)?);
+        return Ok(reference_on(device)?);
     }
     if name.starts_with("http://") || name.starts_with("https://") {
         return Err(CliError::new(
@@ -43,7 +46,8 @@ pub(crate) fn embedder_on(name: &str, device: &Device) -> Result<SentenceTransfo
 /// The folder that a name stands for: itself, or that of a model on the hub, from the cache or fetched.
 fn local(
     name: &str,
-    find: impl Fn(&Hub, &str) -> Result<PathBuf, embosk::models::Error>,
+    find: impl Fn(&Hub, &str) -> Result<PathBuf, crate::models::Error>,
+    terminal: Terminal,
 ) -> Result<Option<PathBuf>, CliError> {
     let path = Path::new(name);
     if path.is_dir() {
@@ -52,20 +56,9 @@ fn local(
     if !Hub::is_name(name) {
         return Ok(None);
     }
-    let loud = progress::level() != progress::Level::Quiet;
-    let found = find(&Hub::from_env().progress(loud), name);
+    let found = find(&Hub::from_env().progress(!terminal.is_quiet()), name);
     found.map(Some).map_err(|error| {
         CliError::new(format!("{name}: there is no such folder; taken as a name on the hub, {error}"))
-    })
-}
-
-/// What `--defense` names.
-pub(crate) fn stack(spec: &str) -> Result<Stack, CliError> {
-    spec.parse().map_err(|error: embosk::defenses::Error| match spec.parse::<Sweep>() {
-        Ok(sweep) if !sweep.ranges().is_empty() => {
-            CliError::new("the defense has a range, and only `embosk curve` takes ranges; give it one number")
-        }
-        _ => error.into(),
     })
 }
 
@@ -126,10 +119,10 @@ impl Search {
 
 /// What `--attack` names: a folder with `inverter` and perhaps `corrector`, a shipped pair, or
 /// `INVERTER+CORRECTOR`, each as [`pair`] takes it.
-pub(crate) fn attack(name: &str) -> Result<Vec2Text, CliError> {
+pub(crate) fn attack(name: &str, terminal: Terminal) -> Result<Vec2Text, CliError> {
     match (Path::new(name), two(name)) {
         (path, _) if path.is_dir() => Ok(Vec2Text::load(path)?),
-        (_, Some((inverter, corrector))) => pair(inverter, Some(corrector)),
+        (_, Some((inverter, corrector))) => pair(inverter, Some(corrector), terminal),
         _ => Ok(Vec2Text::shipped(name)?),
     }
 }
@@ -149,23 +142,36 @@ pub(crate) fn two_where(name: &str, is_folder: impl Fn(&str) -> bool) -> Option<
     both.or_else(|| pairs.next())
 }
 
+/// What a report calls a folder: its own name, as the way to it differs between machines. Two models are
+/// called by both.
+pub(crate) fn title(name: &str) -> String {
+    if let Some((inverter, corrector)) = two(name) {
+        return format!("{}+{}", title(inverter), title(corrector));
+    }
+    Path::new(name).file_name().map_or_else(|| name.to_owned(), |name| name.to_string_lossy().into_owned())
+}
+
 /// The attack where none is named: the shipped one that was trained on the embedder, else that for MiniLM.
 pub(crate) fn usual_attack(embedder: &SentenceTransformer) -> &'static str {
     shipped_for(embedder.hash()).unwrap_or("minilm")
 }
 
 /// What `--inverter` and `--corrector` name together. A shipped inverter comes with its corrector.
-pub(crate) fn pair(inverter: &str, corrector: Option<&str>) -> Result<Vec2Text, CliError> {
+pub(crate) fn pair(
+    inverter: &str,
+    corrector: Option<&str>,
+    terminal: Terminal,
+) -> Result<Vec2Text, CliError> {
     if corrector.is_none() && !Path::new(inverter).is_dir() && !Hub::is_name(inverter) {
-        return attack(inverter);
+        return attack(inverter, terminal);
     }
-    let corrector = corrector.map(|name| folder(name, "corrector")).transpose()?;
-    Ok(Vec2Text::new(folder(inverter, "inverter")?, corrector)?)
+    let corrector = corrector.map(|name| folder(name, "corrector", terminal)).transpose()?;
+    Ok(Vec2Text::new(folder(inverter, "inverter", terminal)?, corrector)?)
 }
 
 /// The folder of a model: the one named, on disk or on the hub, or the `part` of a shipped attack.
-pub(crate) fn folder(name: &str, part: &str) -> Result<Location, CliError> {
-    match local(name, Hub::model)? {
+pub(crate) fn folder(name: &str, part: &str, terminal: Terminal) -> Result<Location, CliError> {
+    match local(name, Hub::model, terminal)? {
         Some(folder) => Ok(folder.into()),
         None => Ok(shipped(name)?.join(part)),
     }
@@ -212,5 +218,12 @@ mod tests {
         assert_eq!(two("d+a+b/inverter"), Some(("d", "a+b/inverter")));
         assert_eq!(two("owner/inverter+owner/corrector"), Some(("owner/inverter", "owner/corrector")));
         assert_eq!(two("minilm"), None);
+    }
+    #[test]
+    fn a_report_names_a_folder_without_the_way_to_it() {
+        assert_eq!(title("minilm"), "minilm");
+        assert_eq!(title("/home/ann/../my-attack/"), "my-attack");
+        assert_eq!(title(".."), "..");
+        assert_eq!(title("/home/ann/inverter+owner/corrector@main"), "inverter+corrector@main");
     }
 }

@@ -4,9 +4,12 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::ValueEnum;
-use embosk::{Defense, Rng, Stack};
 
-use super::{CliError, files, models, progress, warn};
+use super::error::CliError;
+use super::files;
+use super::session::Session;
+use super::terminal::warn;
+use crate::{Defense, Rng, Stack};
 
 /// Put a file of vectors through a defense.
 #[derive(Debug, clap::Args)]
@@ -16,7 +19,7 @@ pub(crate) struct Args {
     defense: String,
     /// Whether the vectors are stored and searched, or search.
     #[arg(long, value_enum)]
-    role: Role,
+    role: RoleName,
     /// A file with the id of each vector, one a line. Keyed noise then depends on the id and not on the vector, so
     /// that an id stands for one text and version.
     #[arg(long, value_name = "FILE")]
@@ -31,28 +34,28 @@ pub(crate) struct Args {
 
 /// What vectors are for, as it is written.
 #[derive(Debug, Clone, Copy, ValueEnum)]
-pub(crate) enum Role {
+pub(crate) enum RoleName {
     Document,
     Query,
 }
 
-impl From<Role> for embosk::Role {
-    fn from(role: Role) -> Self {
+impl From<RoleName> for crate::Role {
+    fn from(role: RoleName) -> Self {
         match role {
-            Role::Document => Self::Document,
-            Role::Query => Self::Query,
+            RoleName::Document => Self::Document,
+            RoleName::Query => Self::Query,
         }
     }
 }
 
-pub(crate) fn run(args: &Args) -> Result<ExitCode, CliError> {
+pub(crate) fn run(args: &Args, session: &Session) -> Result<ExitCode, CliError> {
     // not clap's to read: its errors repeat what was written, and that may hold a key
-    let stack = models::stack(&args.defense)?;
+    let stack = session.names.stack(&args.defense)?;
     if same_file(&args.input, &args.output) {
         return Err(files::bad(&args.output, "the clean vectors would be overwritten; name another file"));
     }
     files::check_output(&args.output)?;
-    let spinner = progress::spinner();
+    let spinner = session.terminal.spinner();
     let done = protect(args, &stack, &|what| spinner.set_message(what));
     spinner.finish_and_clear();
     done.map(|()| ExitCode::SUCCESS)
@@ -112,7 +115,7 @@ impl<'a> Ids<'a> {
     }
 
     /// Says where ids make no difference, and where they give two vectors the same noise.
-    fn warn_of(&self, stack: &Stack, role: embosk::Role) {
+    fn warn_of(&self, stack: &Stack, role: crate::Role) {
         if !stack.uses_ids(role) {
             let why = "no part of the defense has keyed noise on vectors of this role";
             return warn(&format!("warning: --ids makes no difference: {why}"));

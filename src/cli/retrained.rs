@@ -4,23 +4,29 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 
-use embosk::attacks::vec2text::shipped;
-use embosk::defenses::Spec;
-use embosk::evaluate::Adversary;
-use embosk::evaluate::adversaries::TrainedOn;
-use embosk::models::Location;
-use embosk::{Defense, Stack};
 use serde_json::Value;
 
-use super::{CliError, models};
+use super::error::CliError;
+use super::models;
+use super::terminal::Terminal;
+use crate::attacks::vec2text::shipped;
+use crate::defenses::Spec;
+use crate::evaluate::Adversary;
+use crate::evaluate::adversaries::TrainedOn;
+use crate::models::Location;
+use crate::{Defense, Stack};
 
 /// For each model of the attack, the stacks that it was trained on, as its `manifest.json` names them; none
 /// where there is no such file.
-pub(super) fn trained_on(name: &str) -> Result<BTreeMap<&'static str, Vec<String>>, CliError> {
+pub(super) fn trained_on(
+    name: &str,
+    terminal: Terminal,
+) -> Result<BTreeMap<&'static str, Vec<String>>, CliError> {
     let parts = match (Path::new(name), models::two(name)) {
         (path, _) if path.is_dir() => ["inverter", "corrector"].map(|part| Location::from(path).join(part)),
         (_, Some((inverter, corrector))) => {
-            [models::folder(inverter, "inverter")?, models::folder(corrector, "corrector")?]
+            let folder = |name, part| models::folder(name, part, terminal);
+            [folder(inverter, "inverter")?, folder(corrector, "corrector")?]
         }
         _ => {
             let folder = shipped(name)?;
@@ -84,8 +90,8 @@ fn without_maps(spec: &Spec) -> Spec {
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
-    use embosk::evaluate::adversaries::{Leaked, Retrained};
-    use embosk::{GaussianNoise, Key, Rotation};
+    use crate::evaluate::adversaries::{Leaked, Retrained};
+    use crate::{GaussianNoise, Key, Rotation};
 
     use super::*;
 

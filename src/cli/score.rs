@@ -4,16 +4,19 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::ValueEnum;
-use embosk::evaluate::Metric;
-use embosk::evaluate::metrics::{Scores, TextPair, built_in, in_column_order};
-use embosk::evaluate::statistics::{Score, resampled};
-use embosk::evaluate::text::{self, BleuCounts, ChrfCounts, Order};
-use embosk::lines::{Field, Record, records};
-use entities::Entities;
 use rayon::prelude::*;
 use serde::Deserialize;
 
-use super::{CliError, files, print, progress, table};
+use self::entities::Entities;
+use super::error::CliError;
+use super::session::Session;
+use super::terminal::print;
+use super::{files, table};
+use crate::evaluate::Metric;
+use crate::evaluate::metrics::{Scores, TextPair, in_column_order};
+use crate::evaluate::statistics::{Score, resampled};
+use crate::evaluate::text::{self, BleuCounts, ChrfCounts, Order};
+use crate::lines::{Field, Record, records};
 
 /// Score recovered texts against the true ones.
 ///
@@ -51,12 +54,12 @@ impl Record for Pair {
     const FIELDS: &'static [Field] = &[Field::text("input"), Field::text("output")];
 }
 
-pub(crate) fn run(args: &Args) -> Result<ExitCode, CliError> {
+pub(crate) fn run(args: &Args, session: &Session) -> Result<ExitCode, CliError> {
     let pairs = read(&args.input)?;
     let order = if args.effective_order { Order::Effective } else { Order::Full };
     let entities = args.entities.as_deref().map(|path| entities::read(path, &pairs)).transpose()?;
-    let spinner = progress::spinner().with_message(format!("scoring {} pairs", pairs.len()));
-    let metrics = metrics();
+    let spinner = session.terminal.spinner().with_message(format!("scoring {} pairs", pairs.len()));
+    let metrics = metrics(session.names.metrics());
     let scores = scores(&metrics, &Counted::new(&pairs, order, entities.as_deref()));
     spinner.finish_and_clear();
     let text = match args.format {
@@ -76,8 +79,8 @@ fn read(path: &Path) -> Result<Vec<Pair>, CliError> {
 }
 
 /// The metrics of an evaluation, and more that need texts alone. Metrics that need vectors have no score here.
-fn metrics() -> Vec<Metric> {
-    let own = [
+fn metrics(mut metrics: Vec<Metric>) -> Vec<Metric> {
+    metrics.extend([
         Metric::mean("rouge_1", |pair| Some(text::rouge_1(pair.output, pair.truth)))
             .heading("ROUGE-1")
             .column_after("token_f1"),
@@ -93,8 +96,8 @@ fn metrics() -> Vec<Metric> {
         Metric::mean("entity_precision", |pair| text::entity_precision(pair.output_entities?, pair.truth))
             .heading("entity precision")
             .column_after("entity_recall"),
-    ];
-    built_in().iter().cloned().chain(own).collect()
+    ]);
+    metrics
 }
 
 /// Scores all pairs by each metric. Metrics that score no pair are left out.

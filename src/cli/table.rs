@@ -4,9 +4,10 @@ use std::fmt::Write;
 
 use comfy_table::presets::{ASCII_MARKDOWN, UTF8_HORIZONTAL_ONLY};
 use comfy_table::{Cell, CellAlignment, Table};
-use embosk::evaluate::metrics::{Metric, Scores, Shown, Unit, in_column_order};
-use embosk::evaluate::statistics::Score;
-use embosk::evaluate::{Report, Row};
+
+use crate::evaluate::metrics::{Metric, Scores, Shown, Unit, in_column_order};
+use crate::evaluate::statistics::Score;
+use crate::evaluate::{Report, Row};
 
 /// A defense's spec takes this much of a terminal's line, as long as it can be broken.
 const DEFENSE_WIDTH: usize = 24;
@@ -199,7 +200,7 @@ pub(crate) fn signature(report: &Report) -> String {
 
 #[cfg(test)]
 mod tests {
-    use embosk::evaluate::metrics::built_in;
+    use crate::evaluate::metrics::built_in;
 
     use super::*;
 

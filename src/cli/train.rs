@@ -1,7 +1,6 @@
 //! `embosk train`: an inverter or a corrector for an embedder, or an embedder.
 
 mod attack;
-mod chart;
 mod common;
 mod defended;
 mod embedder;
@@ -9,17 +8,17 @@ mod held_out;
 mod log;
 mod manifest;
 mod options;
+mod picture;
 
-use std::path::Path;
 use std::process::ExitCode;
 
 use clap::Subcommand;
-use sha2::{Digest, Sha256};
 
 use self::attack::Attacking;
 use self::embedder::Distilling;
 use self::options::Correcting;
-use super::CliError;
+use super::error::CliError;
+use super::session::Session;
 
 /// Train vec2text for an embedder, first an inverter and then a corrector for it; or train an embedder.
 #[derive(Debug, clap::Args)]
@@ -47,26 +46,12 @@ enum Model {
     Embedder(Distilling),
 }
 
-pub(crate) fn run(args: &Args) -> Result<ExitCode, CliError> {
+pub(crate) fn run(args: &Args, session: &Session) -> Result<ExitCode, CliError> {
     match &args.model {
-        Model::Inverter(attacking) => attack::run(attacking, None),
+        Model::Inverter(attacking) => attack::run(attacking, None, session),
         Model::Corrector { inverter, correcting, attacking } => {
-            attack::run(attacking, Some((inverter, correcting)))
+            attack::run(attacking, Some((inverter, correcting)), session)
         }
-        Model::Embedder(distilling) => embedder::run(distilling),
+        Model::Embedder(distilling) => embedder::run(distilling, session.terminal),
     }
-}
-
-/// Of the parts, each preceded by its length.
-fn hash(parts: impl Iterator<Item = impl AsRef<[u8]>>) -> String {
-    let mut hash = Sha256::new();
-    for part in parts {
-        hash.update((part.as_ref().len() as u64).to_le_bytes());
-        hash.update(part);
-    }
-    hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
-}
-
-fn write(path: &Path, text: &str) -> Result<(), CliError> {
-    super::files::write_text(Some(path), text)
 }

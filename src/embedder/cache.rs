@@ -1,13 +1,15 @@
 //! Embeddings kept on disk, so that no text is embedded twice.
 
 use std::fs;
+use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use ndarray::{Array2, ArrayViewMut2, Axis, s};
-use sha2::{Digest, Sha256};
 
 use super::Embedder;
-use crate::{Error, Role, partial};
+use crate::digest::Digest;
+use crate::partial::{self, Readers};
+use crate::{Error, Role};
 
 /// Texts a file: a killed run loses at most this much work.
 const CHUNK: usize = 4096;
@@ -18,8 +20,7 @@ const PIECE: usize = 1024;
 ///
 /// A file's name is the SHA-256 of the embedder's [identity](super::Identity) and the texts, and of the role where the embedder
 /// has roles. Its content is the vectors as little-endian `f32`, row after row. Files are written whole or not at
-/// all. Opening the folder removes what killed processes left half written: after a minute where Linux says that
-/// they are gone, else after an hour.
+/// all. Opening the folder removes what killed processes left half written.
 #[derive(Debug, Clone)]
 pub struct EmbeddingCache {
     dir: PathBuf,
@@ -85,12 +86,7 @@ fn key(embedder: &dyn Embedder, role: Role) -> Result<String, Error> {
 }
 
 fn file_name(key: &str, texts: &[&str]) -> String {
-    let mut hash = Sha256::new();
-    for part in std::iter::once(key).chain(texts.iter().copied()) {
-        hash.update((part.len() as u64).to_le_bytes());
-        hash.update(part);
-    }
-    let name: String = hash.finalize().iter().take(16).map(|byte| format!("{byte:02x}")).collect();
+    let name = Digest::of(std::iter::once(key).chain(texts.iter().copied())).short();
     format!("{name}.f32")
 }
 
@@ -125,7 +121,8 @@ fn embed_to(
         return Err(Error::Embedder("a vector holds a value that is not finite".into()));
     }
     let bytes: Vec<u8> = rows.iter().flat_map(|value| value.to_le_bytes()).collect();
-    partial::write(path, &bytes)?;
+    partial::write(path, Readers::Usual, |file| file.write_all(&bytes))
+        .map_err(|error| Error::file(path, error))?;
     Ok(rows)
 }
 

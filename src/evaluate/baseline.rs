@@ -42,13 +42,13 @@ pub struct Baseline {
     format: u32,
     /// The report's signature: settings, versions, hashes.
     signature: Map<String, Value>,
-    rows: Vec<Measured>,
+    rows: Vec<BaselineRow>,
 }
 
 /// The columns of a row, by the names under which metrics are limited. For retrieval they hold what is lost.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Measured {
+struct BaselineRow {
     defense: String,
     adversary: String,
     scores: BTreeMap<String, Vec<Option<f64>>>,
@@ -57,7 +57,7 @@ struct Measured {
 impl Baseline {
     /// Takes the scores of a report.
     pub fn of(report: &Report) -> Self {
-        let measured = |row: &Row| Measured {
+        let measured = |row: &Row| BaselineRow {
             defense: row.defense.clone(),
             adversary: row.adversary.clone(),
             scores: report
@@ -177,7 +177,7 @@ impl Baseline {
     }
 
     fn worse(&self, row: &Row, metric: &Metric, now: &[Option<f64>]) -> Result<Vec<f64>, Error> {
-        let same_row = |then: &&Measured| then.defense == row.defense && then.adversary == row.adversary;
+        let same_row = |then: &&BaselineRow| then.defense == row.defense && then.adversary == row.adversary;
         let then = self.rows.iter().find(same_row).and_then(|then| then.scores.get(metric.limit_name()));
         let then = then.filter(|then| then.len() == now.len()).ok_or_else(|| {
             Error::Setting(format!(

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use embosk_attacks::alignment::LEAST_CLOUD;
 
 use super::adversaries::{Adversary, Needs, OWN_PAIRS, Room};
-use super::clean::{Clean, OwnTexts};
+use super::clean::{Clean, OwnTextSource};
 use super::{Attackers, Corpus, Evaluation};
 use crate::{Embedder, Error};
 
@@ -15,7 +15,7 @@ pub(super) fn adversaries<E: Embedder>(
     corpus: &Corpus,
     clean: &Clean,
     (samples, texts): (usize, usize),
-) -> Result<(Vec<Arc<dyn Adversary>>, OwnTexts), Error> {
+) -> Result<(Vec<Arc<dyn Adversary>>, OwnTextSource), Error> {
     let another_space = clean.documents.has_surrogate();
     let fits = |adversary: &Arc<dyn Adversary>| !(another_space && adversary.needs().embedder_space);
     let named = match &evaluation.adversaries {
@@ -24,7 +24,7 @@ pub(super) fn adversaries<E: Embedder>(
     };
     let wanted = |Needs { own_texts, own_texts_wanted, .. }| own_texts_wanted.max(own_texts);
     let wanted = named.iter().map(|adversary| wanted(adversary.needs())).max();
-    let own = OwnTexts::gather(evaluation, corpus, wanted.unwrap_or(OWN_PAIRS));
+    let own = OwnTextSource::gather(evaluation, corpus, wanted.unwrap_or(OWN_PAIRS));
     let spare = texts - samples;
     let room = Room {
         dimension: clean.documents.stored.ncols(),

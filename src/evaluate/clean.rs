@@ -80,16 +80,16 @@ impl Clean {
     pub(super) fn embed_own<E: Embedder>(
         self,
         evaluation: &Evaluation<E>,
-        own: &OwnTexts,
+        own: &OwnTextSource,
         (corpus, spare): (&Corpus, &[usize]),
     ) -> Result<Self, Error> {
         let own_is_spare = own.is_spare();
         let (own, own_texts) = match own {
-            OwnTexts::Texts(texts) if texts.is_empty() => return Ok(self),
-            OwnTexts::Texts(texts) => {
+            OwnTextSource::Texts(texts) if texts.is_empty() => return Ok(self),
+            OwnTextSource::Texts(texts) => {
                 (TextVectors::embed(evaluation, "the attacker's texts", texts)?, texts.clone())
             }
-            OwnTexts::Spare => {
+            OwnTextSource::Spare => {
                 let texts = spare.iter().map(|&document| corpus.texts()[document].clone()).collect();
                 (self.documents.select(spare), texts)
             }
@@ -107,14 +107,14 @@ impl Clean {
 }
 
 /// Where the attacker's own texts are from.
-pub(super) enum OwnTexts {
+pub(super) enum OwnTextSource {
     /// Other texts than the corpus': a stored one would be half a pair.
     Texts(Vec<String>),
     /// The documents that are not attacked.
     Spare,
 }
 
-impl OwnTexts {
+impl OwnTextSource {
     /// Gathers up to `wanted` texts, or as many as the attacks want: those that the evaluation was given, records
     /// where the corpus is made of them, or else spare documents.
     pub(super) fn gather<E: Embedder>(evaluation: &Evaluation<E>, corpus: &Corpus, wanted: usize) -> Self {

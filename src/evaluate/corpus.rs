@@ -5,11 +5,10 @@ mod beir;
 use std::fmt;
 use std::path::Path;
 
-use sha2::{Digest, Sha256};
-
 use super::records::{self, Split};
 use super::retrieval::{Judged, Judgements};
 use crate::Error;
+use crate::digest::Digest;
 pub use crate::lines::read_texts;
 
 /// How many held-out records the built-in corpus has where nothing else is said.
@@ -217,39 +216,20 @@ impl Corpus {
 
     /// The SHA-256, in hexadecimal, of everything that a score depends on.
     pub fn hash(&self) -> String {
-        let mut parts = Parts::default();
-        for texts in [&self.ids, &self.texts, &self.queries].into_iter().chain(&self.entities) {
-            parts.list(texts);
-        }
-        for judged in &self.judgements.0 {
-            parts.part(format!("{:?}", judged.grades()).as_bytes());
-            if !judged.absent().is_empty() {
-                parts.part(format!("absent {:?}", judged.absent()).as_bytes());
+        let list = |digest: Digest, texts: &Vec<String>| {
+            texts.iter().fold(digest.part((texts.len() as u64).to_le_bytes()), Digest::part)
+        };
+        let lists = [&self.ids, &self.texts, &self.queries].into_iter().chain(&self.entities);
+        let texts = lists.fold(Digest::default(), list);
+        let judged = |digest: Digest, judged: &Judged| {
+            let digest = digest.part(format!("{:?}", judged.grades()));
+            if judged.absent().is_empty() {
+                digest
+            } else {
+                digest.part(format!("absent {:?}", judged.absent()))
             }
-        }
-        parts.finish()
-    }
-}
-
-/// Hashes byte strings so that where one ends and the next begins counts.
-#[derive(Default)]
-struct Parts(Sha256);
-
-impl Parts {
-    fn part(&mut self, bytes: &[u8]) {
-        self.0.update((bytes.len() as u64).to_le_bytes());
-        self.0.update(bytes);
-    }
-
-    fn list(&mut self, texts: &[String]) {
-        self.part(&(texts.len() as u64).to_le_bytes());
-        for text in texts {
-            self.part(text.as_bytes());
-        }
-    }
-
-    fn finish(self) -> String {
-        self.0.finalize().iter().fold(String::new(), |text, byte| text + &format!("{byte:02x}"))
+        };
+        self.judgements.0.iter().fold(texts, judged).hex()
     }
 }
 

@@ -6,13 +6,14 @@
 //! are the floor, for each row anew; a defense's `leak` is where the attack on it lies between the two.
 
 pub mod adversaries;
+mod assumed;
 mod baseline;
 mod budget;
 mod chosen;
 mod clean;
 pub mod corpus;
+mod draws;
 mod journal;
-mod known;
 mod linkage;
 pub mod metrics;
 mod oracle;
@@ -25,7 +26,7 @@ mod run;
 pub mod statistics;
 pub mod sweep;
 pub mod text;
-mod trec_runs;
+mod trec_files;
 mod utility;
 
 use std::fmt;
@@ -38,7 +39,7 @@ use serde_json::{Map, Value};
 
 pub use adversaries::Adversary;
 pub use baseline::Baseline;
-pub use budget::{Budget, CANARY_BLEU, CONFIDENCE, Finding, Kind, Outcome, TOLERANCES, Verdict};
+pub use budget::{Budget, CANARY_BLEU, CONFIDENCE, Finding, FindingKind, Outcome, TOLERANCES, Verdict};
 pub use corpus::Corpus;
 pub use journal::Journal;
 pub use metrics::Metric;

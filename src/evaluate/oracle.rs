@@ -14,7 +14,8 @@ const BYTES: usize = 256 << 20;
 /// How many texts go to the embedder between two reports of progress.
 const BATCH: usize = 1024;
 
-pub(super) struct Oracle<'a> {
+/// An embedder in the role of the oracle, with a cache.
+pub(super) struct CachedOracle<'a> {
     embedder: &'a dyn Embedder,
     dimension: usize,
     documents: RefCell<Rows>,
@@ -27,7 +28,7 @@ pub(super) struct Oracle<'a> {
 
 type Rows = HashMap<String, Box<[f32]>>;
 
-impl<'a> Oracle<'a> {
+impl<'a> CachedOracle<'a> {
     pub(super) fn new(embedder: &'a dyn Embedder, dimension: usize, progress: &'a dyn Fn(&str)) -> Self {
         let (documents, queries) = (RefCell::default(), RefCell::default());
         let (embedded, label) = (Cell::default(), RefCell::default());
@@ -72,7 +73,7 @@ impl<'a> Oracle<'a> {
     }
 }
 
-impl embosk_attacks::Oracle for Oracle<'_> {
+impl embosk_attacks::Oracle for CachedOracle<'_> {
     fn embed(&self, texts: &[&str]) -> Result<Array2<f32>, BoxError> {
         self.embed_as(Role::Document, texts)
     }
@@ -153,7 +154,7 @@ mod tests {
             calls.lock().unwrap().extend(texts.iter().map(ToString::to_string));
             Ok(Array2::from_shape_fn((texts.len(), 1), |(row, _)| texts[row].len() as f32))
         };
-        let oracle = Oracle::new(&embedder, 1, &|_| ());
+        let oracle = CachedOracle::new(&embedder, 1, &|_| ());
         assert_eq!(oracle.embed(&["a", "bbb", "a"]).unwrap().into_raw_vec_and_offset().0, [1.0, 3.0, 1.0]);
         assert_eq!(oracle.embed(&["cc", "bbb", ""]).unwrap().into_raw_vec_and_offset().0, [2.0, 3.0, 0.0]);
         assert_eq!(oracle.embed(&[]).unwrap().dim(), (0, 1));
@@ -167,7 +168,7 @@ mod tests {
             *calls.lock().unwrap() += texts.len();
             Ok(Array2::from_elem((texts.len(), 1), f32::from(u8::from(role == Role::Query))))
         });
-        let oracle = Oracle::new(&embedder, 1, &|_| ());
+        let oracle = CachedOracle::new(&embedder, 1, &|_| ());
         for _ in 0..2 {
             assert_eq!(oracle.embed(&["a"]).unwrap()[[0, 0]], 0.0);
             assert_eq!(oracle.embed_queries(&["a"]).unwrap()[[0, 0]], 1.0);
@@ -177,7 +178,7 @@ mod tests {
             *calls.lock().unwrap() += texts.len();
             Ok(Array2::zeros((texts.len(), 1)))
         };
-        let oracle = Oracle::new(&plain, 1, &|_| ());
+        let oracle = CachedOracle::new(&plain, 1, &|_| ());
         assert_eq!(oracle.embed(&["a"]).unwrap(), oracle.embed_queries(&["a"]).unwrap());
         assert_eq!(*calls.lock().unwrap(), 3, "one text, one question");
     }
@@ -185,7 +186,7 @@ mod tests {
     #[test]
     fn a_failing_embedder_is_named_once() {
         let failing = |_: &[&str]| -> Result<Array2<f32>, BoxError> { Err("no network".into()) };
-        let error = Oracle::new(&failing, 1, &|_| ()).embed(&["a"]).unwrap_err();
+        let error = CachedOracle::new(&failing, 1, &|_| ()).embed(&["a"]).unwrap_err();
         let error = Error::from(embosk_attacks::Error::Oracle(error));
         assert_eq!(error.to_string(), "the embedding function failed: no network");
     }

@@ -8,15 +8,16 @@ use embosk_attacks::{Attack, Image, Oracle as _, Ranking, Resources};
 use embosk_defenses::{Defense, Rng, Role, Stack};
 use ndarray::{Array2, ArrayView2, Axis};
 use rand_chacha::ChaCha8Rng;
-use rand_chacha::rand_core::{Rng as _, SeedableRng};
+use rand_chacha::rand_core::SeedableRng;
 
 use super::adversaries::{
     Adversary, Denoisers, Knowledge, KnownDefense, Mapped, Material, Naive, Restored, Retrained,
 };
 use super::clean::Clean;
 use super::corpus::Corpus;
+use super::draws::index_below;
 use super::metrics::{Columns, Metric, bases};
-use super::oracle::Oracle;
+use super::oracle::CachedOracle;
 use super::recovery::{Output, Recovery, Truth};
 use super::report::Example;
 use super::retrieval::{is_unit_norm, normalize_rows};
@@ -27,7 +28,7 @@ use crate::embedder::Normalizer;
 pub(super) struct Trials<'a> {
     attack: &'a dyn Attack,
     retrained: Option<&'a dyn Attack>,
-    oracle: Oracle<'a>,
+    oracle: CachedOracle<'a>,
     normalizer: Normalizer,
     material: Material<'a>,
     denoisers: Denoisers,
@@ -59,7 +60,7 @@ pub(super) struct Trial {
 impl<'a> Trials<'a> {
     pub(super) fn new(
         (attack, retrained): (&'a dyn Attack, Option<&'a dyn Attack>),
-        oracle: Oracle<'a>,
+        oracle: CachedOracle<'a>,
         normalizer: Normalizer,
         corpus: &Corpus,
         material: Material<'a>,
@@ -241,8 +242,7 @@ fn shuffled(n: usize, seed: u64) -> Vec<usize> {
     let mut rng = ChaCha8Rng::seed_from_u64(seed);
     let mut order: Vec<usize> = (0..n).collect();
     for last in (1..n).rev() {
-        let other = (u128::from(rng.next_u64()) * (last as u128 + 1)) >> 64;
-        order.swap(last, other as usize);
+        order.swap(last, index_below(last + 1, &mut rng));
     }
     order
 }

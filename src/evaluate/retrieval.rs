@@ -19,7 +19,7 @@ pub use search::search;
 pub use trec::run_file;
 
 /// The documents found for one query, best first, each with its score.
-pub type Ranking = Vec<(usize, f32)>;
+pub type Hits = Vec<(usize, f32)>;
 
 /// Whether every row has norm 1, to 1e-3: then a cosine is an inner product.
 pub fn is_unit_norm(vectors: ArrayView2<'_, f32>) -> bool {

@@ -8,11 +8,11 @@ use serde_json::{Map, Value, json};
 
 use super::adversaries::{Adversary, Material};
 use super::chosen::adversaries;
-use super::clean::{Clean, OwnTexts};
+use super::clean::{Clean, OwnTextSource};
 use super::journal::{Journal, Nothing};
 use super::linkage::linkage;
 use super::metrics::{self, Columns, LINKAGE, Measured, STRENGTH};
-use super::oracle::Oracle;
+use super::oracle::CachedOracle;
 use super::privacy::{self, Trial, Trials};
 use super::report::{Report, Row, Undefended};
 use super::statistics::{RESAMPLES, Score, mean};
@@ -169,7 +169,7 @@ fn trials<'a, E: Embedder>(
     material: Material<'a>,
 ) -> Trials<'a> {
     let dimension = material.clean.documents.attackable().ncols();
-    let oracle = Oracle::new(evaluation.attacked(), dimension, evaluation.progress.as_ref());
+    let oracle = CachedOracle::new(evaluation.attacked(), dimension, evaluation.progress.as_ref());
     let attacks = (attack, evaluation.retrained.as_deref());
     Trials::new(attacks, oracle, evaluation.comparison(), corpus, material, &evaluation.metrics)
 }
@@ -352,7 +352,7 @@ fn attack_settings<E: Embedder>(
     mut settings: Map<String, Value>,
     evaluation: &Evaluation<E>,
     attack: &dyn Attack,
-    own: &OwnTexts,
+    own: &OwnTextSource,
 ) -> Map<String, Value> {
     let mut set = |name: &str, value: Value| settings.insert(name.to_owned(), value);
     set("attack", json!(attack.to_string()));

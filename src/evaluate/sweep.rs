@@ -73,7 +73,14 @@ impl Sweep {
     /// [`Error::Defense`] with the position where the spec or a range cannot be read, or with why a stack cannot be
     /// built; [`Error::Setting`] for more than 1,000 stacks.
     pub fn parse(registry: &Registry, text: &str) -> Result<Self, Error> {
-        let spec = registry.spec(text)?;
+        Self::of(registry, registry.spec(text)?)
+    }
+
+    /// Takes the ranges of a spec whose defenses are those of `registry`.
+    ///
+    /// # Errors
+    /// As [`parse`](Self::parse).
+    pub fn of(registry: &Registry, spec: Spec) -> Result<Self, Error> {
         let (mut ranges, mut places) = (Vec::new(), Vec::new());
         for (place, parameter) in spec.parts().iter().flat_map(Part::parameters).enumerate() {
             let Kind::Word(word) = parameter.value().kind() else { continue };

@@ -5,8 +5,8 @@ use ndarray::{Array2, ArrayView2};
 
 use super::clean::Clean;
 use super::metrics::{Columns, measure_queries, search_depth};
-use super::retrieval::{self, Ranking, normalize_rows};
-use super::{Corpus, Evaluation, trec_runs};
+use super::retrieval::{self, Hits, normalize_rows};
+use super::{Corpus, Evaluation, trec_files};
 use crate::Error;
 
 /// The protected vectors of all documents and of all queries.
@@ -43,18 +43,18 @@ impl Vectors {
         (number, stack): (usize, &Stack),
     ) -> Result<Columns, Error> {
         let Some(folder) = &evaluation.trec_runs else { return self.retrieval(evaluation, corpus) };
-        let depth = search_depth(&evaluation.metrics).max(trec_runs::DEPTH);
+        let depth = search_depth(&evaluation.metrics).max(trec_files::DEPTH);
         let mut rankings = self.rankings(corpus, depth)?;
         let scores = measure_queries(&evaluation.metrics, corpus.judgements(), &rankings);
         for ranking in &mut rankings {
-            ranking.truncate(trec_runs::DEPTH);
+            ranking.truncate(trec_files::DEPTH);
         }
-        trec_runs::write(folder, (number, stack), corpus, &rankings)?;
+        trec_files::write(folder, (number, stack), corpus, &rankings)?;
         Ok(scores)
     }
 
     /// For each query its `depth` best documents; none where nothing is asked.
-    fn rankings(&self, corpus: &Corpus, depth: usize) -> Result<Vec<Ranking>, Error> {
+    fn rankings(&self, corpus: &Corpus, depth: usize) -> Result<Vec<Hits>, Error> {
         if corpus.queries().is_empty() {
             return Ok(Vec::new());
         }

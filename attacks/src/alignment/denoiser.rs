@@ -7,7 +7,7 @@ use super::{Affine, check, check_dimension, linear};
 use crate::Error;
 use crate::matmul::mapped;
 use network::Network;
-use training::{Examples, train};
+use training::{TrainingSet, train};
 
 mod network;
 mod training;
@@ -98,7 +98,7 @@ impl Denoiser {
         let (held_out, fitted): (Vec<usize>, Vec<usize>) =
             (0..protected.nrows()).partition(|&pair| is_held_out(pair));
         let part =
-            |rows: &[usize]| Examples::new(protected.select(Axis(0), rows), clean.select(Axis(0), rows));
+            |rows: &[usize]| TrainingSet::new(protected.select(Axis(0), rows), clean.select(Axis(0), rows));
         train(&mut denoiser, &part(&fitted), &part(&held_out), seed)?;
         Ok(denoiser)
     }

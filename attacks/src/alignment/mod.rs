@@ -2,7 +2,7 @@
 //!
 //! [`Alignment`] is for an attacker who knows some pairs: it tries several maps and keeps the one that does best
 //! on pairs that it was not fitted on. Of these maps, [`Procrustes`] undoes rotations and [`Denoiser`] removes
-//! noise. [`Unpaired`] is for an attacker who knows no pair at all.
+//! noise. [`CloudMap`] is for an attacker who knows no pair at all.
 
 mod affine;
 mod choice;
@@ -29,7 +29,7 @@ pub use self::evidence::{Denoising, Evidence};
 pub use self::procrustes::Procrustes;
 use self::procrustes::Shrunk;
 use self::ridge::Ridge;
-pub use self::unpaired::{Clouds, LEAST_CLOUD, Unpaired};
+pub use self::unpaired::{CloudMap, Clouds, LEAST_CLOUD};
 use crate::Error;
 
 /// The map from protected to clean vectors that does best on pairs it was not fitted on.
@@ -41,13 +41,13 @@ use crate::Error;
 /// The first candidates keep angles, to undo a key. Each is scaled where the norms call for it:
 ///
 /// 1. the vectors as they are;
-/// 2. the coordinates in another order ([`Permutation`](crate::structure::Permutation)), and with other
+/// 2. the coordinates in another order ([`FoundPermutation`](crate::structure::FoundPermutation)), and with other
 ///    signs;
 /// 3. the orthogonal map of [`Procrustes`], which undoes a rotation. With fewer pairs than dimensions it
 ///    is the one of minimum norm: what lies outside the span of the pairs becomes zero;
 /// 4. where there are clouds ([`Evidence::clouds`]) and the pairs alone leave more than the noise
 ///    ([`Denoising::error`]): the order of the coordinates by pairs and distributions
-///    ([`Permutation::fit_with`](crate::structure::Permutation::fit_with)), and the map of [`Unpaired`] by pairs
+///    ([`FoundPermutation::fit_with`](crate::structure::FoundPermutation::fit_with)), and the map of [`CloudMap`] by pairs
 ///    and clouds together, in several proportions.
 ///
 /// The others follow the best of these, to bring vectors closer to the clean ones:
@@ -70,7 +70,7 @@ use crate::Error;
 /// regression may be around zero.
 ///
 /// Of fewer than six pairs none can be held out. The map is then 1 or 2 where these fit beyond chance, that of the
-/// clouds where [`Unpaired::score`] or the pairs say that it was found, or else 3. Behind it follows 7, as it is.
+/// clouds where [`CloudMap::score`] or the pairs say that it was found, or else 3. Behind it follows 7, as it is.
 ///
 /// ```
 /// use embosk_attacks::alignment::Alignment;
@@ -119,7 +119,7 @@ impl Alignment {
     /// Fits the maps as [`fit`](Self::fit) does, with all evidence that an attacker has.
     ///
     /// # Errors
-    /// As [`fit`](Self::fit) and [`Unpaired::fit_on`], and when the denoiser takes vectors of another
+    /// As [`fit`](Self::fit) and [`CloudMap::fit_on`], and when the denoiser takes vectors of another
     /// dimension than the clean ones'.
     pub fn fit_on(evidence: &Evidence<'_>) -> Result<Self, Error> {
         Self::of(evidence, true)

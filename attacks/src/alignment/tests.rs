@@ -419,7 +419,7 @@ fn few_noisy_pairs_do_no_worse_than_none() {
     let [protected, stored, made, own] = two_clouds(0.7);
     let denoiser = denoising(&made, &own);
     let clouds = Clouds { protected: protected.view(), own: made.view(), clean: own.view() };
-    let unpaired = Unpaired::fit_on(&clouds, None, &mut ChaCha8Rng::seed_from_u64(0)).unwrap();
+    let unpaired = CloudMap::fit_on(&clouds, None, &mut ChaCha8Rng::seed_from_u64(0)).unwrap();
     let cosine =
         |restored: Array2<f32>| mean_cosine(widen(restored.view()).as_ref(), widen(stored.view()).as_ref());
     let none = unpaired.apply(protected.view()).unwrap();

@@ -10,7 +10,7 @@ use rand_chacha::rand_core::Rng;
 use rayon::prelude::*;
 
 use crate::Error;
-use crate::alignment::{Procrustes, Unpaired, check_dimension, check_finite};
+use crate::alignment::{CloudMap, Procrustes, check_dimension, check_finite};
 use crate::matmul::{mapped, matrix, nearest};
 
 /// How many of a vector's nearest neighbours, and how many quantiles over all others, describe it.
@@ -56,7 +56,7 @@ pub fn recall_at_1(a: ArrayView2<'_, f32>, b: ArrayView2<'_, f32>) -> Result<f64
 }
 
 /// The same for the first `rows`, by an attack that takes all of both sets and far longer: a rotation is found
-/// that lays one cloud of vectors on the other ([`Unpaired`]), and again from the rows that are then nearest
+/// that lays one cloud of vectors on the other ([`CloudMap`]), and again from the rows that are then nearest
 /// to each other, and the most similar row is the nearest one by cosine. It is for a key that turns the space
 /// behind or before noise, which hides shapes. The first rows are compared with one another alone, as in
 /// [`recall_at_1`].
@@ -73,7 +73,7 @@ pub fn recall_at_1(a: ArrayView2<'_, f32>, b: ArrayView2<'_, f32>) -> Result<f64
 /// ```
 ///
 /// # Errors
-/// As [`Unpaired::fit`], and when there are no rows to link.
+/// As [`CloudMap::fit`], and when there are no rows to link.
 pub fn recall_at_1_aligned(
     a: ArrayView2<'_, f32>,
     b: ArrayView2<'_, f32>,
@@ -85,7 +85,7 @@ pub fn recall_at_1_aligned(
         return Err(Error::Empty("the set of rows to link"));
     }
     let b = unit(b);
-    let mut a = unit(Unpaired::fit(a, b.view(), rng)?.apply(a)?.view());
+    let mut a = unit(CloudMap::fit(a, b.view(), rng)?.apply(a)?.view());
     for _ in 0..ROUNDS {
         let (of_a, of_b) = mutual(a.view(), b.view());
         if of_a.is_empty() {

@@ -1,6 +1,6 @@
 //! Attacks on the structure that a keyed defense leaves in its vectors.
 //!
-//! [`Permutation`] and [`Scaling`] are the maps of few parameters, which few pairs determine;
+//! [`FoundPermutation`] and [`FoundScaling`] are the maps of few parameters, which few pairs determine;
 //! [`linkage`] asks whether vectors of the same texts under two keys can be told to belong together.
 
 pub(crate) mod assignment;
@@ -11,6 +11,6 @@ mod scaling;
 #[allow(clippy::unwrap_used)]
 mod tests;
 
-pub use self::permutation::Permutation;
+pub use self::permutation::FoundPermutation;
 pub(crate) use self::permutation::order;
-pub use self::scaling::Scaling;
+pub use self::scaling::FoundScaling;

@@ -17,21 +17,21 @@ const WORTH: f64 = 3.0;
 /// one or two pairs determine it; with noise, more. A scaling makes no difference.
 ///
 /// ```
-/// use embosk_attacks::structure::Permutation;
+/// use embosk_attacks::structure::FoundPermutation;
 /// use ndarray::array;
 ///
 /// let clean = array![[0.1, 0.7, 0.4], [0.5, 0.2, 0.3]];
 /// let protected = array![[0.4, 0.1, 0.7], [0.3, 0.5, 0.2]];
-/// let map = Permutation::fit(protected.view(), clean.view())?;
+/// let map = FoundPermutation::fit(protected.view(), clean.view())?;
 /// assert_eq!(map.apply(protected.view())?, clean);
 /// # Ok::<(), embosk_attacks::Error>(())
 /// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Permutation {
+pub struct FoundPermutation {
     places: Vec<usize>,
 }
 
-impl Permutation {
+impl FoundPermutation {
     /// Fits the order on pairs: row `i` of `protected` and row `i` of `clean`, both `[pairs, dim]`, are of
     /// the same text.
     ///
@@ -100,7 +100,7 @@ impl Permutation {
 
     /// The map as a matrix that is applied to rows from the right.
     pub(crate) fn matrix(&self) -> Mat<f64> {
-        Order { places: self.places.clone(), signs: vec![1.0; self.places.len()] }.matrix()
+        CoordinateOrder { places: self.places.clone(), signs: vec![1.0; self.places.len()] }.matrix()
     }
 
     /// For each protected coordinate the clean one that it holds.
@@ -110,12 +110,12 @@ impl Permutation {
 }
 
 /// Where each coordinate goes, and with which sign.
-pub(crate) struct Order {
+pub(crate) struct CoordinateOrder {
     places: Vec<usize>,
     signs: Vec<f64>,
 }
 
-impl Order {
+impl CoordinateOrder {
     /// The map as a matrix that is applied to rows from the right.
     pub(crate) fn matrix(&self) -> Mat<f64> {
         let mut matrix = Mat::zeros(self.places.len(), self.places.len());
@@ -127,7 +127,7 @@ impl Order {
 }
 
 /// The order, or with `signed` the order and the signs, that brings `protected` closest to `clean`.
-pub(crate) fn order(protected: MatRef<'_, f64>, clean: MatRef<'_, f64>, signed: bool) -> Order {
+pub(crate) fn order(protected: MatRef<'_, f64>, clean: MatRef<'_, f64>, signed: bool) -> CoordinateOrder {
     let products = protected.transpose() * clean;
     let costs = Mat::from_fn(products.nrows(), products.ncols(), |from, to| match products[(from, to)] {
         product if signed => -product.abs(),
@@ -136,7 +136,7 @@ pub(crate) fn order(protected: MatRef<'_, f64>, clean: MatRef<'_, f64>, signed: 
     let places = assignment(costs.as_ref());
     let sign = |(from, &to): (usize, &usize)| if signed && products[(from, to)] < 0.0 { -1.0 } else { 1.0 };
     let signs = places.iter().enumerate().map(sign).collect();
-    Order { places, signs }
+    CoordinateOrder { places, signs }
 }
 
 /// The squared differences of all columns of one with all of the other, after both sides are brought to

@@ -6,17 +6,17 @@ use crate::alignment::check;
 /// The factor that a scaling took from vectors, found by the ratio of norms: one pair is enough.
 ///
 /// ```
-/// use embosk_attacks::structure::Scaling;
+/// use embosk_attacks::structure::FoundScaling;
 /// use ndarray::array;
 ///
-/// let map = Scaling::fit(array![[0.0, 6.0]].view(), array![[0.0, 3.0]].view())?;
+/// let map = FoundScaling::fit(array![[0.0, 6.0]].view(), array![[0.0, 3.0]].view())?;
 /// assert_eq!(map.factor(), 0.5);
 /// # Ok::<(), embosk_attacks::Error>(())
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Scaling(f32);
+pub struct FoundScaling(f32);
 
-impl Scaling {
+impl FoundScaling {
     /// Fits the factor on pairs: row `i` of `protected` and row `i` of `clean` are of the same text.
     ///
     /// # Errors

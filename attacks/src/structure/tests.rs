@@ -31,14 +31,14 @@ proptest! {
         let rng = &mut ChaCha8Rng::seed_from_u64(seed);
         let clean = normals(2, dim, rng);
         let (protected, order) = shuffled(&clean, rng);
-        let map = Permutation::fit((protected * scale).view(), clean.view()).unwrap();
+        let map = FoundPermutation::fit((protected * scale).view(), clean.view()).unwrap();
         prop_assert_eq!(map.places(), &order);
     }
 
     #[test]
     fn a_planted_scale_is_found_with_one_pair(seed: u64, dim in 1..400_usize, scale in 1e-3..1e3_f32) {
         let clean = normals(1, dim, &mut ChaCha8Rng::seed_from_u64(seed));
-        let map = Scaling::fit((&clean * scale).view(), clean.view()).unwrap();
+        let map = FoundScaling::fit((&clean * scale).view(), clean.view()).unwrap();
         prop_assert!((map.factor() * scale - 1.0).abs() < 1e-5);
     }
 }
@@ -49,7 +49,7 @@ fn a_permutation_is_found_through_noise_with_32_pairs() {
     let clean = normals(32, 384, rng);
     let noisy = &clean + &(normals(32, 384, rng) * 0.2);
     let (protected, order) = shuffled(&noisy, rng);
-    assert_eq!(Permutation::fit(protected.view(), clean.view()).unwrap().places(), order);
+    assert_eq!(FoundPermutation::fit(protected.view(), clean.view()).unwrap().places(), order);
 }
 
 #[test]
@@ -61,9 +61,9 @@ fn distributions_help_where_noise_leaves_pairs_in_doubt() {
     let (protected, order) = shuffled(&noisy, rng);
     let own = normals(3000, 100, rng) + &means;
     let (known, pairs) = (protected.slice(s![..3, ..]), clean.slice(s![..3, ..]));
-    let right = |map: &Permutation| map.places().iter().zip(&order).filter(|(a, b)| a == b).count();
-    let alone = right(&Permutation::fit(known, pairs).unwrap());
-    let helped = right(&Permutation::fit_with(known, pairs, protected.view(), own.view()).unwrap());
+    let right = |map: &FoundPermutation| map.places().iter().zip(&order).filter(|(a, b)| a == b).count();
+    let alone = right(&FoundPermutation::fit(known, pairs).unwrap());
+    let helped = right(&FoundPermutation::fit_with(known, pairs, protected.view(), own.view()).unwrap());
     assert!(helped >= 90 && helped > alone + 10, "{helped} and {alone} of 100");
 }
 
@@ -109,11 +109,11 @@ fn strangers_are_not_linked_by_laying_them_on_each_other() {
 #[test]
 fn what_cannot_be_fitted_is_refused() {
     let (zeros, two, three) = (array![[0.0, 0.0]], array![[1.0, 2.0]], array![[1.0, 2.0, 3.0]]);
-    assert!(matches!(Scaling::fit(zeros.view(), two.view()), Err(Error::Setting(_))));
-    assert!(matches!(Permutation::fit(three.view(), two.view()), Err(Error::Dimension { .. })));
+    assert!(matches!(FoundScaling::fit(zeros.view(), two.view()), Err(Error::Setting(_))));
+    assert!(matches!(FoundPermutation::fit(three.view(), two.view()), Err(Error::Dimension { .. })));
     let none = Array2::zeros((0, 2));
     assert!(matches!(
-        Permutation::fit_with(two.view(), two.view(), none.view(), two.view()),
+        FoundPermutation::fit_with(two.view(), two.view(), none.view(), two.view()),
         Err(Error::Empty(_))
     ));
     assert!(matches!(linkage::link(two.view(), two.view()), Err(Error::Empty(_))));

@@ -16,7 +16,6 @@ use serde::Deserialize;
 use tokenizers::Tokenizer;
 
 use super::config::Config;
-use super::train::Settings;
 use super::vocabulary;
 use crate::Error;
 
@@ -90,8 +89,8 @@ impl Checkpoint {
     }
 
     /// The model that a training is told to begin with: of its own kind, or a T5 alone.
-    pub(crate) fn init(settings: &Settings) -> Result<Option<Self>, Error> {
-        settings.init.as_ref().map(|dir| Self::any(dir.into(), &Device::Cpu)).transpose()
+    pub(crate) fn init(folder: Option<&Path>) -> Result<Option<Self>, Error> {
+        folder.map(|folder| Self::any(folder.into(), &Device::Cpu)).transpose()
     }
 
     /// Whether it is a T5, without the transforms that an inverter or a corrector has beside it.
@@ -104,9 +103,9 @@ impl Checkpoint {
         self.path.path().file_name().map_or_else(String::new, |name| name.to_string_lossy().into_owned())
     }
 
-    /// What the new model's `config.json` says.
-    pub(crate) fn config(&self, settings: &Settings) -> Config {
-        Config { embedder_model_name: settings.embedder.clone(), ..self.config.clone() }
+    /// What the `config.json` of a new model for this embedder says.
+    pub(crate) fn config_for(&self, embedder: &str) -> Config {
+        Config { embedder_model_name: embedder.to_owned(), ..self.config.clone() }
     }
 
     /// # Errors

@@ -15,7 +15,7 @@ const NOT_FINITE: &str =
 
 /// A decoded text.
 #[derive(Debug, Clone, PartialEq)]
-pub(crate) struct Candidate {
+pub(crate) struct Continuation {
     /// Without start and end tokens.
     pub(crate) tokens: Vec<u32>,
     /// Whether the end token came, and not the end of what is allowed.
@@ -96,9 +96,9 @@ pub(crate) fn greedy_together(
 }
 
 /// The likeliest next token, again and again, for each row of `memory`: `num_beams` 1.
-pub(crate) fn likeliest(t5: &T5, memory: &Memory, length: Length) -> Result<Vec<Candidate>> {
+pub(crate) fn likeliest(t5: &T5, memory: &Memory, length: Length) -> Result<Vec<Continuation>> {
     let count = memory.states.dim(0)?;
-    let mut found = vec![Candidate { tokens: Vec::new(), ended: false, score: 0.0 }; count];
+    let mut found = vec![Continuation { tokens: Vec::new(), ended: false, score: 0.0 }; count];
     let mut open: Vec<usize> = (0..count).collect();
     let mut decoding = Decoding::new(t5, memory, 1, length.most())?;
     for number in 1..=length.most() {
@@ -131,7 +131,12 @@ pub(crate) fn likeliest(t5: &T5, memory: &Memory, length: Length) -> Result<Vec<
 
 /// Beam search with `num_beams` and `num_return_sequences` = `width`, `early_stopping` False and length
 /// penalty 1: for each row of `memory` the `width` best candidates, best first. A width of 1 is greedy.
-pub(crate) fn beams(t5: &T5, memory: &Memory, width: usize, length: Length) -> Result<Vec<Vec<Candidate>>> {
+pub(crate) fn beams(
+    t5: &T5,
+    memory: &Memory,
+    width: usize,
+    length: Length,
+) -> Result<Vec<Vec<Continuation>>> {
     if width <= 1 {
         return Ok(likeliest(t5, memory, length)?.into_iter().map(|candidate| vec![candidate]).collect());
     }
@@ -173,7 +178,7 @@ struct Row {
     width: usize,
     live: Vec<Beam>,
     /// The best texts that are complete, best first.
-    found: Vec<Candidate>,
+    found: Vec<Continuation>,
 }
 
 struct Beam {
@@ -211,7 +216,7 @@ impl Row {
                 }
             } else if rank < self.width {
                 // what is complete beyond the best `width` options is not worth a place
-                self.found.push(Candidate { tokens, ended, score: score / number as f32 });
+                self.found.push(Continuation { tokens, ended, score: score / number as f32 });
             }
         }
         self.found.sort_by(|a, b| descending(a.score, b.score));

@@ -11,8 +11,8 @@ use candle_core::Tensor;
 use safetensors::Dtype;
 
 use self::shard::{Shard, finite};
-pub use self::stored::{Part, Stored};
 use self::stored::{SCALES, scales_of, widened};
+pub use self::stored::{Stored, StoredTensor};
 use crate::Error;
 use crate::digest::Digest;
 use crate::location::Location;

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use embosk::defenses::Spec;
+use crate::defenses::Spec;
 
 /// The command as it was given, without what a reader of the page must not see: where keys and fits are kept,
 /// and the folders that a path from the root goes through. `defenses` are the specs as they were given.
@@ -43,7 +43,7 @@ mod tests {
     fn no_key_and_no_folder_is_named() {
         let folder = tempfile::tempdir().unwrap();
         let key = folder.path().join("secret.key");
-        std::fs::write(&key, &*embosk::Key::generate().unwrap().to_text()).unwrap();
+        std::fs::write(&key, &*crate::Key::generate().unwrap().to_text()).unwrap();
         // a key that others may read is refused
         std::fs::set_permissions(&key, std::os::unix::fs::PermissionsExt::from_mode(0o600)).unwrap();
         let keyed = format!("rotation(key=file:{}) | gaussian(sigma=0.1..0.2/2)", key.display());

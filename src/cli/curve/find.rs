@@ -1,13 +1,13 @@
 //! The weakest strength that keeps a limit, by bisection.
 
 use std::fmt;
-use std::str::FromStr;
 
-use embosk::evaluate::metrics::{Direction, built_in};
-use embosk::evaluate::statistics::Score;
-use embosk::evaluate::sweep::rounded;
-use embosk::evaluate::{Metric, Row};
 use serde::Serialize;
+
+use crate::evaluate::metrics::Direction;
+use crate::evaluate::statistics::Score;
+use crate::evaluate::sweep::rounded;
+use crate::evaluate::{Metric, Row};
 
 /// The bracket around the answer is at most this part of the range, on its own scale.
 const NARROW: f64 = 1.0 / 64.0;
@@ -19,10 +19,10 @@ pub(super) struct Limit {
     pub(super) most: f64,
 }
 
-/// The metrics of attacks that may be limited, with the leaks first.
-fn metrics() -> Vec<&'static Metric> {
+/// Those metrics of attacks that may be limited, with the leaks first.
+fn limitable(metrics: &[Metric]) -> Vec<&Metric> {
     let leaks = |metric: &&Metric| metric.direction() == Direction::MoreLeaks && metric.limited_as.is_some();
-    let mut metrics: Vec<&Metric> = built_in().iter().filter(leaks).collect();
+    let mut metrics: Vec<&Metric> = metrics.iter().filter(leaks).collect();
     metrics.sort_by_key(|metric| metric.leaking().is_none());
     metrics
 }
@@ -40,11 +40,10 @@ impl Limit {
     }
 }
 
-impl FromStr for Limit {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        let metrics = metrics();
+impl Limit {
+    /// Reads `leak<=0.1`, on one of `metrics`.
+    pub(super) fn parse(text: &str, metrics: &[Metric]) -> Result<Self, String> {
+        let metrics = limitable(metrics);
         let names: Vec<&str> = metrics.iter().map(|metric| metric.name.as_str()).collect();
         let form = format!("a limit is METRIC<=NUMBER, such as leak<=0.1; metrics are {}", names.join(", "));
         let (name, most) = text.split_once("<=").ok_or_else(|| form.clone())?;
@@ -65,7 +64,7 @@ impl fmt::Display for Limit {
 
 /// A strength that was measured.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub(super) struct Trial {
+pub(super) struct Tried {
     pub(super) strength: f64,
     /// What the worst adversary reached.
     pub(super) worst: Score,
@@ -92,9 +91,9 @@ pub(super) struct Answer {
 }
 
 /// `trials` has the ends of the range at least. A range of whole numbers is measured in full already.
-pub(super) fn step(trials: &[Trial], most: f64, log: bool, whole: bool) -> Step {
+pub(super) fn step(trials: &[Tried], most: f64, log: bool, whole: bool) -> Step {
     let ordered = weak_to_strong(trials);
-    let keeps = |trial: &Trial| trial.worst.value <= most;
+    let keeps = |trial: &Tried| trial.worst.value <= most;
     let kept = ordered.iter().rev().take_while(|trial| keeps(trial)).count();
     let first = ordered.len() - kept;
     let answer = Answer {
@@ -112,7 +111,7 @@ pub(super) fn step(trials: &[Trial], most: f64, log: bool, whole: bool) -> Step 
 }
 
 /// The middle, unless the two are close already.
-fn between(a: f64, b: f64, trials: &[Trial], log: bool) -> Option<f64> {
+fn between(a: f64, b: f64, trials: &[Tried], log: bool) -> Option<f64> {
     let scale = |value: f64| if log { value.ln() } else { value };
     let all = || trials.iter().map(|trial| scale(trial.strength));
     let range = all().fold(f64::MIN, f64::max) - all().fold(f64::MAX, f64::min);
@@ -126,7 +125,7 @@ fn between(a: f64, b: f64, trials: &[Trial], log: bool) -> Option<f64> {
 
 /// By strength, the stronger end being the one that leaves the attacker less; where both leave the same,
 /// the one that leaves retrieval less.
-fn weak_to_strong(trials: &[Trial]) -> Vec<Trial> {
+fn weak_to_strong(trials: &[Tried]) -> Vec<Tried> {
     let mut ordered = trials.to_vec();
     ordered.sort_by(|a, b| a.strength.total_cmp(&b.strength));
     if let [first, .., last] = ordered.as_slice() {
@@ -138,8 +137,8 @@ fn weak_to_strong(trials: &[Trial]) -> Vec<Trial> {
     ordered
 }
 
-fn not_monotone(ordered: &[Trial], most: f64) -> Option<(f64, f64)> {
-    let rises = |weaker: &Trial, stronger: &Trial| {
+fn not_monotone(ordered: &[Tried], most: f64) -> Option<(f64, f64)> {
+    let rises = |weaker: &Tried, stronger: &Tried| {
         let crosses = weaker.worst.value <= most && stronger.worst.value > most;
         crosses || stronger.worst.value > weaker.worst.high.max(weaker.worst.value)
     };
@@ -152,9 +151,10 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::evaluate::metrics::built_in;
 
-    fn trial(strength: f64, value: f64) -> Trial {
-        Trial { strength, worst: Score { value, low: value, high: value }, ndcg: Some(1.0 - strength) }
+    fn trial(strength: f64, value: f64) -> Tried {
+        Tried { strength, worst: Score { value, low: value, high: value }, ndcg: Some(1.0 - strength) }
     }
 
     /// Follows the steps where a strength leaks what `leak` says.
@@ -183,22 +183,22 @@ mod tests {
     #[test]
     fn a_leak_that_rises_with_strength_is_told() {
         let bump = |strength: f64| if (0.6..0.9).contains(&strength) { 0.55 } else { 1.0 - strength };
-        let trials: Vec<Trial> =
+        let trials: Vec<Tried> =
             (0..=10).map(|n| trial(f64::from(n) / 10.0, bump(f64::from(n) / 10.0))).collect();
         let Step::Done(answer) = step(&trials, 0.45, false, true) else { panic!("all are measured") };
         assert_eq!((answer.strength, answer.not_monotone), (Some(0.9), Some((0.5, 0.6))));
-        let flat: Vec<Trial> = [0.1, 0.2].map(|strength| trial(strength, 0.3)).to_vec();
+        let flat: Vec<Tried> = [0.1, 0.2].map(|strength| trial(strength, 0.3)).to_vec();
         let Step::Done(answer) = step(&flat, 0.5, false, false) else { panic!("both ends keep it") };
         assert_eq!((answer.strength, answer.not_monotone), (Some(0.1), None));
     }
 
     #[test]
     fn limits_are_read_or_refused() {
-        let limit: Limit = " leak <= 0.1".parse().unwrap();
+        let limit = Limit::parse(" leak <= 0.1", built_in()).unwrap();
         assert_eq!((limit.to_string(), limit.most, limit.is_of_leak()), ("leak<=0.1".into(), 0.1, true));
         for text in ["", "leak", "leak<0.1", "leak<=", "leak<=x", "leak<=nan", "privacy<=1", "ndcg_at_10<=1"]
         {
-            assert!(text.parse::<Limit>().unwrap_err().contains("METRIC<=NUMBER"), "{text}");
+            assert!(Limit::parse(text, built_in()).unwrap_err().contains("METRIC<=NUMBER"), "{text}");
         }
     }
 

@@ -5,8 +5,9 @@ use std::fmt::Write;
 use serde::Serialize;
 use serde_json::{Value, json};
 
-use super::super::table;
-use super::points::{Curve, Measured};
+use super::points::{Curve, MeasuredStack};
+use crate::cli::table;
+use crate::evaluate::Row;
 
 /// The report, each row with its place on the curve.
 pub(super) fn json(curve: &Curve<'_>, command: &str) -> Result<String, serde_json::Error> {
@@ -54,10 +55,10 @@ pub(super) fn csv(curve: &Curve<'_>) -> String {
     text
 }
 
-fn each<'c>(curve: &'c Curve<'_>) -> impl Iterator<Item = (&'c Measured<'c>, &'c embosk::evaluate::Row)> {
+fn each<'c>(curve: &'c Curve<'_>) -> impl Iterator<Item = (&'c MeasuredStack<'c>, &'c Row)> {
     curve.stacks.iter().flat_map(|stack| stack.rows.iter().map(move |row| (stack, *row)))
 }
 
-fn is_worst(stack: &Measured<'_>, row: &embosk::evaluate::Row) -> bool {
+fn is_worst(stack: &MeasuredStack<'_>, row: &Row) -> bool {
     stack.worst.adversary == row.adversary
 }

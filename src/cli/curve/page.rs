@@ -2,14 +2,15 @@
 
 use std::fmt::Write;
 
-use embosk::evaluate::metrics::{Shown, Unit};
-use embosk::evaluate::statistics::Score;
-use embosk::evaluate::{Metric, Row};
 use serde_json::Value;
 
-use super::super::table;
-use super::points::{self, Curve, Measured};
-use super::svg::{self, Figure, Size, escape};
+use super::points::{self, Curve, MeasuredStack};
+use super::svg;
+use crate::cli::chart::{self, Figure, Size, escape};
+use crate::cli::table;
+use crate::evaluate::metrics::{Shown, Unit};
+use crate::evaluate::statistics::Score;
+use crate::evaluate::{Metric, Row};
 
 pub(super) fn page(curve: &Curve<'_>, command: &str) -> String {
     let body =
@@ -20,7 +21,7 @@ pub(super) fn page(curve: &Curve<'_>, command: &str) -> String {
          <meta name=\"color-scheme\" content=\"light dark\"/>\n<title>Privacy against utility · embosk</title>\n\
          <style>{}{}</style>\n</head>\n<body>\n<main>\n{}</main>\n</body>\n</html>\n",
         STYLE,
-        svg::style(),
+        chart::style(),
         body.concat()
     )
 }
@@ -141,7 +142,7 @@ fn scores(curve: &Curve<'_>) -> String {
 }
 
 /// A stack's rows hang together.
-fn rows(curve: &Curve<'_>, stack: &Measured<'_>, columns: &[Column<'_>]) -> String {
+fn rows(curve: &Curve<'_>, stack: &MeasuredStack<'_>, columns: &[Column<'_>]) -> String {
     let class = if stack.front { " class=\"front\"" } else { "" };
     let mut text = format!("<tbody{class}>\n");
     for row in &stack.rows {

@@ -2,13 +2,12 @@
 
 use std::fmt::Write;
 
-use embosk::defenses::Spec;
-use embosk::defenses::spec::{Kind, Part};
-use embosk::evaluate::statistics::Score;
-use embosk::evaluate::{Report, Row, Sweep};
-
-use super::super::table;
 use super::find::{Answer, Limit};
+use crate::cli::table;
+use crate::defenses::Spec;
+use crate::defenses::spec::{Kind, Part};
+use crate::evaluate::statistics::Score;
+use crate::evaluate::{Report, Row, Sweep};
 
 /// The metric of retrieval that a curve draws.
 pub(super) const RETRIEVAL: &str = "ndcg_at_10";
@@ -17,7 +16,7 @@ pub(super) const RETRIEVAL: &str = "ndcg_at_10";
 pub(super) struct Curve<'a> {
     pub(super) report: &'a Report,
     pub(super) lines: Vec<Line>,
-    pub(super) stacks: Vec<Measured<'a>>,
+    pub(super) stacks: Vec<MeasuredStack<'a>>,
     /// In the order in which they were given.
     pub(super) adversaries: Vec<&'a str>,
     pub(super) found: Option<(Limit, Answer)>,
@@ -36,7 +35,7 @@ pub(super) struct Axis {
 }
 
 /// A stack and what was measured under it.
-pub(super) struct Measured<'a> {
+pub(super) struct MeasuredStack<'a> {
     pub(super) defense: &'a str,
     /// The number of its line, and its values there.
     pub(super) of: Option<(usize, Vec<f64>)>,
@@ -58,7 +57,7 @@ impl<'a> Curve<'a> {
     ) -> Self {
         let mut stacks = Vec::new();
         for row in &report.rows {
-            if !stacks.iter().any(|stack: &Measured<'_>| stack.defense == row.defense) {
+            if !stacks.iter().any(|stack: &MeasuredStack<'_>| stack.defense == row.defense) {
                 stacks.extend(measured(report, row, place(sweeps, searched, &row.defense)));
             }
         }
@@ -78,7 +77,7 @@ impl<'a> Curve<'a> {
     }
 
     /// What the worst adversary recovers and what is left of retrieval, where both are there.
-    fn both(&self, stack: &Measured<'_>) -> Option<(f64, f64)> {
+    fn both(&self, stack: &MeasuredStack<'_>) -> Option<(f64, f64)> {
         Some((self.recovered(stack.worst)?.value, stack.worst.score(RETRIEVAL)?.value))
     }
 
@@ -120,7 +119,7 @@ impl<'a> Curve<'a> {
     }
 
     /// The stacks of a line, by rising values.
-    pub(super) fn along(&self, line: usize) -> Vec<&Measured<'a>> {
+    pub(super) fn along(&self, line: usize) -> Vec<&MeasuredStack<'a>> {
         let mut stacks: Vec<_> = self.stacks.iter().filter(|stack| stack.values(line).is_some()).collect();
         stacks.sort_by(|a, b| {
             let (a, b) = (a.values(line).unwrap_or_default(), b.values(line).unwrap_or_default());
@@ -129,13 +128,13 @@ impl<'a> Curve<'a> {
         stacks
     }
 
-    pub(super) fn found_stack(&self) -> Option<&Measured<'a>> {
+    pub(super) fn found_stack(&self) -> Option<&MeasuredStack<'a>> {
         let strength = self.found.as_ref()?.1.strength?;
         self.stacks.iter().find(|stack| stack.of.as_ref().is_some_and(|(_, values)| values == &[strength]))
     }
 }
 
-impl Measured<'_> {
+impl MeasuredStack<'_> {
     pub(super) fn values(&self, line: usize) -> Option<&[f64]> {
         self.of.as_ref().filter(|(of, _)| *of == line).map(|(_, values)| values.as_slice())
     }
@@ -149,7 +148,11 @@ fn recovered(report: &Report, row: &Row) -> Option<Score> {
     Some(Score { value: value / 100.0, low: low / 100.0, high: high / 100.0 })
 }
 
-fn measured<'a>(report: &'a Report, first: &'a Row, of: Option<(usize, Vec<f64>)>) -> Option<Measured<'a>> {
+fn measured<'a>(
+    report: &'a Report,
+    first: &'a Row,
+    of: Option<(usize, Vec<f64>)>,
+) -> Option<MeasuredStack<'a>> {
     let mut rows: Vec<&Row> = Vec::new();
     for row in report.rows.iter().filter(|row| row.defense == first.defense) {
         if !rows.iter().any(|other| other.adversary == row.adversary) {
@@ -159,7 +162,7 @@ fn measured<'a>(report: &'a Report, first: &'a Row, of: Option<(usize, Vec<f64>)
     let value = |row: &Row| recovered(report, row).map_or(f64::MIN, |score| score.value);
     // of equals the first
     let worst = rows.iter().copied().rev().max_by(|a, b| value(a).total_cmp(&value(b)))?;
-    Some(Measured { defense: &first.defense, of, rows, worst, front: false })
+    Some(MeasuredStack { defense: &first.defense, of, rows, worst, front: false })
 }
 
 fn line(sweep: &Sweep) -> Line {
@@ -234,7 +237,7 @@ pub(super) fn sentences(curve: &Curve<'_>) -> Vec<String> {
     sentences
 }
 
-fn found(curve: &Curve<'_>, limit: &Limit, answer: &Answer, stack: &Measured<'_>) -> String {
+fn found(curve: &Curve<'_>, limit: &Limit, answer: &Answer, stack: &MeasuredStack<'_>) -> String {
     let reached = match limit.worst(&stack.rows) {
         Some((row, score)) => format!("{} by {}", table::long(Some(score), 3), row.adversary),
         None => String::new(),

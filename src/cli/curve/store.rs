@@ -5,15 +5,16 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use embosk::Error;
-use embosk::evaluate::{Row, Undefended};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
-use sha2::{Digest, Sha256};
 
-use super::super::files::Readers;
-use super::super::{CliError, files};
+use crate::Error;
+use crate::cli::error::CliError;
+use crate::cli::files::{self, Readers};
+use crate::digest::Digest;
+use crate::evaluate::{Row, Undefended};
+use crate::partial;
 
 /// The name under which the undefended attack is kept.
 const UNDEFENDED: &str = "undefended";
@@ -52,8 +53,7 @@ impl Store {
             CliError::new(format!("the program cannot read itself, by which it knows its points: {error}"))
         })?;
         fs::create_dir_all(&folder).map_err(|error| files::bad(&folder, error))?;
-        files::remove_parts(&folder);
-        files::remove_parts(output);
+        partial::remove_stale(&folder);
         Ok(Self { folder, examples, program, settings: Arc::default() })
     }
 
@@ -108,21 +108,11 @@ impl Store {
 
     fn path(&self, defense: &str, adversary: &str) -> PathBuf {
         let settings = Value::Object(self.settings().clone()).to_string();
-        let mut hash = Sha256::new();
-        for part in [settings.as_str(), defense, adversary] {
-            hash.update((part.len() as u64).to_le_bytes());
-            hash.update(part);
-        }
-        self.folder.join(format!("{}.json", hexadecimal(hash)))
+        self.folder.join(format!("{}.json", Digest::of([settings.as_str(), defense, adversary]).short()))
     }
 }
 
 /// Of the program's file.
 fn program() -> io::Result<String> {
-    Ok(hexadecimal(Sha256::new_with_prefix(fs::read(std::env::current_exe()?)?)))
-}
-
-/// Half of the hash: enough, and a name that can be read.
-fn hexadecimal(hash: Sha256) -> String {
-    hash.finalize().iter().take(16).map(|byte| format!("{byte:02x}")).collect()
+    Ok(Digest::default().raw(fs::read(std::env::current_exe()?)?).short())
 }

@@ -5,9 +5,8 @@ use std::fmt::Write;
 use std::fs;
 use std::path::Path;
 
-use embosk::evaluate::{Outcome, Verdict};
-
 use super::budget_file::BudgetFile;
+use crate::evaluate::{Outcome, Verdict};
 
 /// A workflow command for each finding that does not pass. They go to stderr, which GitHub reads as well,
 /// so that stdout stays what --format says.

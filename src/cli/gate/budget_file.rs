@@ -1,21 +1,22 @@
 //! `privacy-budget.toml`: what is measured, and what it is held to.
 
-mod attack;
-
 use std::collections::BTreeMap;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
-use embosk::Stack;
-use embosk::evaluate::metrics::{built_in, by_limit};
-use embosk::evaluate::{Budget, Finding, Kind, Metric, SAMPLES};
 use serde::Deserialize;
+use serde::de::DeserializeOwned;
 use toml::Spanned;
+use toml::de::DeTable;
 
-use self::attack::AttackTable;
-use crate::cli::models::Search;
-use crate::cli::settings::{AdversaryName, Settings};
-use crate::cli::{CliError, files, models};
+use crate::Stack;
+use crate::cli::error::CliError;
+use crate::cli::names::Names;
+use crate::cli::settings::{Resolved, Settings};
+use crate::cli::{files, models};
+use crate::defenses::spec::{Kind, Value};
+use crate::evaluate::metrics::by_limit;
+use crate::evaluate::{Budget, Finding, FindingKind, Metric};
 
 /// More than any budget has: 1 MiB.
 const LARGEST: usize = 1 << 20;
@@ -24,9 +25,10 @@ const LARGEST: usize = 1 << 20;
 #[derive(Debug)]
 pub(super) struct BudgetFile {
     pub(super) settings: Settings,
+    pub(super) resolved: Resolved,
     pub(super) budget: Budget,
     /// The lines of what is limited: of a stack, or of all, or of the canary.
-    lines: Vec<(Table, &'static Metric, usize)>,
+    lines: Vec<(Table, Metric, usize)>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -36,32 +38,19 @@ enum Table {
     Stack(String),
 }
 
-/// The file as it is written.
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Written {
-    embedder: Option<String>,
-    corpus: Option<String>,
-    split: Option<String>,
-    #[serde(default)]
-    adversaries: Vec<Spanned<String>>,
-    attacker_corpus: Option<String>,
-    retrained: Option<String>,
-    surrogate: Option<String>,
-    samples: Option<usize>,
-    seed: Option<u64>,
+/// What a budget file has beside [`Settings`].
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct Limits {
     confidence: Option<f64>,
-    #[serde(default, deserialize_with = "attack::name_or_table")]
-    attack: AttackTable,
-    #[serde(default)]
     canary: Numbers,
-    #[serde(default)]
     limits: Numbers,
-    #[serde(default)]
     tolerance: Numbers,
-    #[serde(default)]
     stack: Vec<StackTable>,
 }
+
+/// The names of its fields.
+const OF_LIMITS: [&str; 5] = ["confidence", "canary", "limits", "tolerance", "stack"];
 
 type Numbers = BTreeMap<String, Spanned<f64>>;
 
@@ -78,55 +67,70 @@ impl BudgetFile {
     ///
     /// An error has the file and the line, and says what is allowed there; it repeats no value, as one may be
     /// a key in the wrong place.
-    pub(super) fn read(path: &Path) -> Result<Self, CliError> {
+    pub(super) fn read(path: &Path, names: &Names) -> Result<Self, CliError> {
         let missing = "there is no such budget; write one after examples/privacy-budget.toml, or name yours with --budget";
         let text = files::read_text(path, LARGEST, missing)?;
-        let source = Source { path, text: &text };
-        let written: Written = toml::from_str(&text).map_err(|error| {
-            source.error(error.span().unwrap_or_default(), without_values(error.message()))
-        })?;
-        source.budget(written)
+        Source { path, text: &text, names, metrics: names.metrics() }.read()
     }
 
     /// The line that a finding is about, counted from 1; the first where it is about none.
     pub(super) fn line_of(&self, finding: &Finding) -> usize {
         let in_table = |table: Table| {
-            let here = |(other, metric, _): &&(Table, &Metric, usize)| {
+            let here = |(other, metric, _): &&(Table, Metric, usize)| {
                 *other == table && metric.name == finding.metric.name
             };
             self.lines.iter().find(here).map(|(.., line)| *line)
         };
         let line = match finding.kind {
-            Kind::Canary => in_table(Table::Canary),
+            FindingKind::Canary => in_table(Table::Canary),
             _ => in_table(Table::Stack(finding.defense.clone())).or_else(|| in_table(Table::Limits)),
         };
         line.unwrap_or(1)
     }
 }
 
-/// The file, for what is wrong with it.
+/// The file, with what its names are read by, and for what is wrong with it.
 struct Source<'a> {
     path: &'a Path,
     text: &'a str,
+    names: &'a Names,
+    metrics: Vec<Metric>,
 }
 
 impl Source<'_> {
-    fn budget(&self, written: Written) -> Result<BudgetFile, CliError> {
+    /// Tells limits from settings, so that each is a type that knows nothing of the other.
+    fn read(&self) -> Result<BudgetFile, CliError> {
+        let document = DeTable::parse(self.text).map_err(|error| self.toml_error(&error))?;
+        let span = document.span();
+        let is_of_limits =
+            |(name, _): &(Spanned<_>, _)| OF_LIMITS.contains(&AsRef::<str>::as_ref(name.get_ref()));
+        let (limits, settings): (DeTable<'_>, DeTable<'_>) =
+            document.into_inner().into_iter().partition(is_of_limits);
+        let places = Places::of(&settings);
+        let settings = deserialized(span.clone(), settings).map_err(|error| self.unknown(&places, &error))?;
+        let limits: Limits = deserialized(span, limits).map_err(|error| self.toml_error(&error))?;
+        let settings = self.found(settings, &places);
+        let (budget, stacks, lines) = self.budget(&limits, settings.attack.is_none())?;
+        let resolved = self.resolved(&settings, stacks, &places)?;
+        Ok(BudgetFile { settings, resolved, budget, lines })
+    }
+
+    fn budget(&self, written: &Limits, without_attack: bool) -> Result<Limited, CliError> {
         let mut lines = Vec::new();
         let mut budget = Budget::new();
-        let mut table = |table: &Table, numbers: &Numbers| -> Result<Vec<(&'static str, f64)>, CliError> {
+        let mut table = |table: &Table, numbers: &Numbers| -> Result<Vec<(String, f64)>, CliError> {
             let read = |(name, number): (&String, &Spanned<f64>)| {
                 let metric = self.metric(name, number)?;
-                lines.push((table.clone(), metric, self.line(number.span())));
-                Ok((metric.limit_name(), *number.get_ref()))
+                lines.push((table.clone(), metric.clone(), self.line(number.span())));
+                Ok((metric.limit_name().to_owned(), *number.get_ref()))
             };
             numbers.iter().map(read).collect()
         };
         for (metric, at_least) in table(&Table::Canary, &written.canary)? {
-            budget = budget.canary(metric, at_least);
+            budget = budget.canary(&metric, at_least);
         }
         for (metric, limit) in table(&Table::Limits, &written.limits)? {
-            budget = budget.limit(metric, limit);
+            budget = budget.limit(&metric, limit);
         }
         let mut stacks = Vec::new();
         for StackTable { defense, limits } in &written.stack {
@@ -136,7 +140,7 @@ impl Source<'_> {
                 return Err(self.error(defense.span(), "this stack is there twice"));
             }
             for (metric, limit) in table(&Table::Stack(name.clone()), limits)? {
-                budget = budget.limit_of(&name, metric, limit);
+                budget = budget.limit_of(&name, &metric, limit);
             }
             stacks.push(stack);
         }
@@ -148,59 +152,64 @@ impl Source<'_> {
             return Err(self.error(0..0, "it names no stack; add [[stack]] with defense = \"…\""));
         }
         let budget = written.confidence.into_iter().fold(budget, Budget::confidence);
-        budget.validate().map_err(|error| files::bad(self.path, error))?;
+        budget.validate_for(&self.metrics).map_err(|error| files::bad(self.path, error))?;
         let of_an_attack =
-            |(table, metric, _): &&(Table, &Metric, usize)| *table != Table::Canary && !metric.is_retrieval();
-        if let Some((_, metric, line)) =
-            lines.iter().find(of_an_attack).filter(|_| written.attack.model.as_deref() == Some("none"))
-        {
-            return Err(
-                self.error_in(*line, format!("{} is limited, but attack is \"none\"", metric.limit_name()))
-            );
+            |(table, metric, _): &&(Table, Metric, usize)| *table != Table::Canary && !metric.is_retrieval();
+        match lines.iter().find(of_an_attack).filter(|_| without_attack) {
+            Some((_, metric, line)) => {
+                Err(self
+                    .error_in(*line, format!("{} is limited, but attack is \"none\"", metric.limit_name())))
+            }
+            None => Ok((budget, stacks, lines)),
         }
-        Ok(BudgetFile { settings: self.settings(&written, stacks)?, budget, lines })
     }
 
-    fn settings(&self, written: &Written, stacks: Vec<Stack>) -> Result<Settings, CliError> {
-        let AttackTable { model, steps, beam_width, local_queries } = &written.attack;
-        let width = models::beam_width(*beam_width.get_ref());
-        let width = width.map_err(|message| self.error(beam_width.span(), message))?;
-        let adversary = |name: &Spanned<String>| -> Result<AdversaryName, CliError> {
-            name.get_ref().parse().map_err(|error: embosk::Error| self.error(name.span(), error))
+    /// The settings, with the files and folders that they name looked for beside the budget.
+    fn found(&self, written: Settings, places: &Places) -> Settings {
+        let mut settings = written;
+        if places.names_embedder {
+            settings.embedder = self.existing(&settings.embedder);
+        }
+        for folder in [&mut settings.attack.model, &mut settings.retrained, &mut settings.surrogate] {
+            *folder = folder.as_deref().map(|name| self.existing(name));
+        }
+        settings.corpus = self.corpus(&settings.corpus);
+        settings.attacker_corpus = settings.attacker_corpus.as_deref().map(|name| self.corpus(name));
+        settings
+    }
+
+    fn resolved(
+        &self,
+        settings: &Settings,
+        stacks: Vec<Stack>,
+        places: &Places,
+    ) -> Result<Resolved, CliError> {
+        let adversary = |(at, name): (usize, &String)| {
+            let place = places.adversaries.get(at).cloned().unwrap_or_default();
+            self.names.adversary(name).map_err(|error| self.error(place, error))
         };
-        let folder = |name: &Option<String>| name.as_deref().map(|name| self.existing(name));
-        let corpus = |name: &Option<String>| name.as_deref().map(|name| self.corpus(name));
-        Ok(Settings {
-            embedder: folder(&written.embedder).unwrap_or_else(|| models::REFERENCE.into()),
-            corpus: corpus(&written.corpus).unwrap_or_else(|| "records".into()),
-            split: written.split.clone(),
-            attack: folder(model),
-            search: Search { steps: *steps, beam_width: width, local_queries: *local_queries },
-            stacks,
-            adversaries: written.adversaries.iter().map(adversary).collect::<Result<_, _>>()?,
-            attacker_corpus: corpus(&written.attacker_corpus),
-            retrained: folder(&written.retrained),
-            surrogate: folder(&written.surrogate),
-            samples: written.samples.unwrap_or(SAMPLES),
-            seed: written.seed.unwrap_or(0),
-        })
+        let adversaries: Vec<_> =
+            settings.adversaries.iter().enumerate().map(adversary).collect::<Result<_, _>>()?;
+        settings.check(&adversaries)?;
+        Ok(Resolved { stacks, adversaries })
     }
 
     /// The metric that is limited under this name.
-    fn metric(&self, name: &str, number: &Spanned<f64>) -> Result<&'static Metric, CliError> {
-        by_limit(built_in(), name).map_err(|error| self.error(number.span(), error))
+    fn metric(&self, name: &str, number: &Spanned<f64>) -> Result<&Metric, CliError> {
+        by_limit(&self.metrics, name).map_err(|error| self.error(number.span(), error))
     }
 
-    /// A spec, with the files of its keys looked for beside the budget.
-    fn stack(&self, spec: &Spanned<String>) -> Result<Stack, CliError> {
-        let mut parts = spec.get_ref().split("file:");
-        let mut found = parts.next().unwrap_or_default().to_owned();
-        for part in parts {
-            let end = part.find([',', ')']).unwrap_or(part.len());
-            let file = self.beside(part[..end].trim_end());
-            found = format!("{found}file:{}{}", file.display(), &part[end..]);
+    /// A defense, with the files of its keys and fits looked for beside the budget.
+    fn stack(&self, text: &Spanned<String>) -> Result<Stack, CliError> {
+        let here = |error: CliError| self.error(text.span(), error);
+        let mut spec = self.names.defenses.spec(text.get_ref()).map_err(|error| here(error.into()))?;
+        for value in spec.values_mut() {
+            if let Kind::File(path) = value.kind() {
+                let path = self.beside(path).display().to_string();
+                value.replace(Value::file(&path));
+            }
         }
-        models::stack(&found).map_err(|error| self.error(spec.span(), error))
+        self.names.stack_of(&spec).map_err(here)
     }
 
     /// A path where there is one, and else a name; of `INVERTER+CORRECTOR` each by itself.
@@ -226,6 +235,22 @@ impl Source<'_> {
         self.path.parent().unwrap_or(Path::new("")).join(path)
     }
 
+    /// An error in the settings. Where it is about an unknown name at the top of the file, it lists the tables of
+    /// limits as well.
+    fn unknown(&self, places: &Places, error: &toml::de::Error) -> CliError {
+        match error.span() {
+            Some(at) if places.names.contains(&at) => {
+                let limits = OF_LIMITS.map(|name| format!(", `{name}`")).concat();
+                self.error(at, without_values(error.message()) + &limits)
+            }
+            _ => self.toml_error(error),
+        }
+    }
+
+    fn toml_error(&self, error: &toml::de::Error) -> CliError {
+        self.error(error.span().unwrap_or_default(), without_values(error.message()))
+    }
+
     fn error(&self, at: Range<usize>, message: impl std::fmt::Display) -> CliError {
         self.error_in(self.line(at), message)
     }
@@ -237,6 +262,32 @@ impl Source<'_> {
     fn line(&self, at: Range<usize>) -> usize {
         self.text.bytes().take(at.start).filter(|&byte| byte == b'\n').count() + 1
     }
+}
+
+/// A budget, the stacks that it is for, and the lines of its limits.
+type Limited = (Budget, Vec<Stack>, Vec<(Table, Metric, usize)>);
+
+/// Where settings stand in the file, as their type has no room for it.
+struct Places {
+    names: Vec<Range<usize>>,
+    adversaries: Vec<Range<usize>>,
+    /// The default embedder is not looked for beside the budget.
+    names_embedder: bool,
+}
+
+impl Places {
+    fn of(settings: &DeTable<'_>) -> Self {
+        let adversaries = settings.get("adversaries").and_then(|value| value.get_ref().as_array());
+        Self {
+            names: settings.keys().map(Spanned::span).collect(),
+            adversaries: adversaries.into_iter().flat_map(|names| names.iter().map(Spanned::span)).collect(),
+            names_embedder: settings.contains_key("embedder"),
+        }
+    }
+}
+
+fn deserialized<T: DeserializeOwned>(span: Range<usize>, table: DeTable<'_>) -> Result<T, toml::de::Error> {
+    T::deserialize(toml::Deserializer::from(Spanned::new(span, table)))
 }
 
 /// serde repeats a value of the wrong type, within quotation marks.
@@ -255,25 +306,29 @@ mod tests {
     use std::fs;
 
     use super::*;
+    use crate::cli::models::Search;
+    use crate::cli::names::AdversaryName;
+    use crate::cli::settings::Attack;
 
     fn read(text: &str) -> Result<BudgetFile, CliError> {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("budget.toml");
         fs::write(&path, text).unwrap();
         fs::create_dir(folder.path().join("model")).unwrap();
-        let key = embosk::Key::from_bytes([7; 32]);
+        let key = crate::Key::from_bytes([7; 32]);
         let key_file = folder.path().join("a.key");
         fs::write(&key_file, key.to_text().as_str()).unwrap();
         #[cfg(unix)]
         fs::set_permissions(&key_file, std::os::unix::fs::PermissionsExt::from_mode(0o600)).unwrap();
-        BudgetFile::read(&path)
+        BudgetFile::read(&path, &Names::default())
     }
 
     #[test]
     fn each_model_of_a_pair_is_looked_for_by_itself() {
         let folder = tempfile::tempdir().unwrap();
         fs::create_dir(folder.path().join("model")).unwrap();
-        let source = Source { path: &folder.path().join("budget.toml"), text: "" };
+        let path = &folder.path().join("budget.toml");
+        let source = Source { path, text: "", names: &Names::default(), metrics: Vec::new() };
         let expected = format!("{}+owner/corrector", folder.path().join("model").display());
         assert_eq!(source.existing("model+owner/corrector"), expected);
     }
@@ -287,10 +342,11 @@ mod tests {
              [[stack]]\ndefense = \"rotation(key=file:a.key) | gaussian(sigma=0.2)\"\n",
         )
         .unwrap();
-        let Settings { embedder, corpus, attack, search, stacks, .. } = &file.settings;
+        let Settings { embedder, corpus, attack, .. } = &file.settings;
+        let (search, stacks) = (attack.search, &file.resolved.stacks);
         assert!(embedder.ends_with("model") && Path::new(embedder).is_absolute());
         assert_eq!((file.settings.samples, search.local_queries, search.steps), (300, 0, 20));
-        assert_eq!((corpus.as_str(), attack.as_deref()), ("records", None));
+        assert_eq!((corpus.as_str(), attack.model.as_deref()), ("records", None));
         let names: Vec<String> = stacks.iter().map(ToString::to_string).collect();
         assert!(names[1].starts_with("rotation(key=fingerprint:"), "{names:?}");
         let stack = Table::Stack("gaussian(sigma=0.1)".into());
@@ -306,10 +362,10 @@ mod tests {
     #[test]
     fn the_example_can_be_read() {
         let file = read(include_str!("../../../examples/privacy-budget.toml")).unwrap();
-        assert_eq!((file.settings.samples, file.settings.stacks.len()), (300, 3));
+        assert_eq!((file.settings.samples, file.resolved.stacks.len()), (300, 3));
         let is_informed =
             |name: &AdversaryName| matches!(name, AdversaryName::One(it) if it.knows_the_defense());
-        assert!(file.settings.adversaries.iter().any(is_informed));
+        assert!(file.resolved.adversaries.iter().any(is_informed));
         assert!(file.budget.limited().any(|metric| metric == "leak"));
     }
 
@@ -320,16 +376,20 @@ mod tests {
             "adversaries = [\"all\"]\nretrained = \"model\"\nsurrogate = \"model\"\n\
              attacker_corpus = \"own.txt\"\nattack = \"model\"\n{rest}"
         ));
-        let Settings { attack, search, adversaries, attacker_corpus, retrained, surrogate, .. } =
-            file.unwrap().settings;
-        assert!(matches!(adversaries[..], [AdversaryName::All]));
+        let file = file.unwrap();
+        assert!(matches!(file.resolved.adversaries[..], [AdversaryName::All]));
+        let Settings { attack, attacker_corpus, retrained, surrogate, .. } = file.settings;
+        let Attack { model: attack, search } = attack;
         let own = attacker_corpus.unwrap();
         for (path, name) in [(attack.unwrap(), "model"), (own, "own.txt"), (retrained.unwrap(), "model")] {
             assert!(Path::new(&path).is_absolute() && path.ends_with(name), "{path}");
         }
         assert_eq!((surrogate.is_some(), search.steps), (true, Search::default().steps));
         let file = read(&format!("attack = \"none\"\nattacker_corpus = \"records:9\"\n{rest}")).unwrap();
-        assert_eq!((file.settings.attack.as_deref(), file.settings.adversaries.len()), (Some("none"), 0));
+        assert_eq!(
+            (file.settings.attack.model.as_deref(), file.resolved.adversaries.len()),
+            (Some("none"), 0)
+        );
         assert_eq!(file.settings.attacker_corpus.as_deref(), Some("records:9"));
     }
 

@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use embosk::evaluate::{Finding, Kind, Outcome, Verdict};
+use crate::evaluate::{Finding, FindingKind, Outcome, Verdict};
 
 /// No times are written, so that equal verdicts are equal files. What is inconclusive is an error: a
 /// skipped test would look as if all were well.
@@ -47,8 +47,8 @@ fn case(text: &mut String, finding: &Finding, reason: Option<&str>) {
 fn name(finding: &Finding) -> String {
     let (metric, limit) = (finding.metric.limit_name(), finding.limit);
     match finding.kind {
-        Kind::Canary => format!("canary: {metric} at least {limit}"),
-        Kind::Regression => {
+        FindingKind::Canary => format!("canary: {metric} at least {limit}"),
+        FindingKind::Regression => {
             let adversary = finding.adversary.as_ref().map(|name| format!(", {name}")).unwrap_or_default();
             format!("{metric} against the baseline{adversary}")
         }

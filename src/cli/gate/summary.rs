@@ -4,9 +4,9 @@ use std::fmt::Write;
 
 use comfy_table::presets::{ASCII_MARKDOWN, UTF8_HORIZONTAL_ONLY};
 use comfy_table::{Cell, CellAlignment, Table};
-use embosk::evaluate::{Finding, Kind, Outcome, Report, Verdict};
 
 use crate::cli::table;
+use crate::evaluate::{Finding, FindingKind, Outcome, Report, Verdict};
 
 /// For the terminal: a block for each stack, and what the verdict is.
 pub(super) fn terminal(verdict: &Verdict, report: &Report) -> String {
@@ -14,7 +14,7 @@ pub(super) fn terminal(verdict: &Verdict, report: &Report) -> String {
     table.load_style(UTF8_HORIZONTAL_ONLY).set_header(HEADINGS);
     for block in verdict.findings.chunk_by(|a, b| (a.kind, &a.defense) == (b.kind, &b.defense)) {
         let column = |of: fn(&Finding) -> String| block.iter().map(of).collect::<Vec<_>>().join("\n");
-        let subject = if block[0].kind == Kind::Limit {
+        let subject = if block[0].kind == FindingKind::Limit {
             table::broken(&block[0].defense)
         } else {
             format!("{}:\n{}", kind(block[0].kind), table::broken(&block[0].defense))
@@ -40,7 +40,7 @@ pub(super) fn markdown(verdict: &Verdict, report: &Report) -> String {
     for finding in &verdict.findings {
         let defense = finding.defense.replace('|', "\\|");
         let subject = match finding.kind {
-            Kind::Limit => defense,
+            FindingKind::Limit => defense,
             other => format!("{}: {defense}", kind(other)),
         };
         table.add_row([
@@ -59,10 +59,10 @@ pub(super) fn markdown(verdict: &Verdict, report: &Report) -> String {
 
 const HEADINGS: [&str; 7] = ["defense", "metric", "limit", "score", "bounds", "adversary", "verdict"];
 
-fn kind(kind: Kind) -> &'static str {
+fn kind(kind: FindingKind) -> &'static str {
     match kind {
-        Kind::Canary => "canary",
-        Kind::Regression => "since the baseline",
+        FindingKind::Canary => "canary",
+        FindingKind::Regression => "since the baseline",
         _ => "limit",
     }
 }
@@ -73,8 +73,8 @@ fn metric(finding: &Finding) -> String {
 
 fn limit(finding: &Finding) -> String {
     let sign = match finding.kind {
-        Kind::Canary => "≥",
-        Kind::Regression => "≤ +",
+        FindingKind::Canary => "≥",
+        FindingKind::Regression => "≤ +",
         _ => "≤",
     };
     format!("{sign} {}", finding.limit).replace("+ ", "+")

@@ -3,12 +3,12 @@
 use std::ops::Range;
 use std::path::Path;
 
-use embosk::evaluate::text::spans;
-use embosk::lines::{Field, Record, records};
 use serde::Deserialize;
 
 use super::Pair;
-use crate::cli::CliError;
+use crate::cli::error::CliError;
+use crate::evaluate::text::spans;
+use crate::lines::{Field, Record, records};
 
 /// The entities of one pair.
 pub(super) struct Entities<'a> {

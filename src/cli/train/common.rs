@@ -5,21 +5,21 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use embosk::Role;
-use embosk::attacks::vec2text::Preset;
-use embosk::attacks::vec2text::train::{Budget, Settings};
-use embosk::embedder::{EmbeddingCache, SentenceTransformer};
-use embosk::evaluate::corpus::read_texts;
-use embosk::evaluate::records::{Split, generate};
 use ndarray::Array2;
 
-use super::super::device::Device;
-use super::super::models::{self, Cache};
-use super::super::progress::bar;
-use super::CliError;
 use super::held_out::HeldOut;
 use super::log::Log;
-use super::options::Course;
+use super::options::Learning;
+use crate::Role;
+use crate::attacks::vec2text::Preset;
+use crate::attacks::vec2text::train::{Length, Settings};
+use crate::cli::device::Device;
+use crate::cli::error::CliError;
+use crate::cli::models::{self, Cache};
+use crate::cli::terminal::Terminal;
+use crate::embedder::{EmbeddingCache, SentenceTransformer};
+use crate::evaluate::corpus::read_texts;
+use crate::evaluate::records::{Split, generate};
 
 /// Texts that are held out to watch the training by.
 const HELD_OUT: usize = 256;
@@ -54,7 +54,7 @@ pub(super) struct Common {
     #[arg(long, default_value_t = 60)]
     checkpoint_every: u64,
     #[command(flatten)]
-    course: Course,
+    learning: Learning,
     #[command(flatten)]
     pub(super) cache: Cache,
 }
@@ -77,9 +77,9 @@ impl Common {
         let minutes = Duration::try_from_secs_f64(60.0 * self.minutes.unwrap_or(60.0))
             .map_err(|_| CliError::new("--minutes is too large"))?;
         let vocabulary = self.vocabulary.map_or(preset.vocabulary, |pieces| pieces as usize);
-        Ok(self.course.apply(Settings {
+        Ok(self.learning.apply(Settings {
             preset: Preset { vocabulary, ..preset },
-            budget: self.steps.map_or(Budget::Time(minutes), Budget::Steps),
+            length: self.steps.map_or(Length::Time(minutes), Length::Steps),
             seed: self.seed,
             checkpoint_every: Duration::from_secs(self.checkpoint_every),
             resume: self.resume,
@@ -121,10 +121,15 @@ impl Common {
     }
 
     /// Opens the log in the output folder.
-    pub(super) fn log(&self, settings: &Settings, held_out: HeldOut) -> Result<Log, CliError> {
+    pub(super) fn log(
+        &self,
+        settings: &Settings,
+        held_out: HeldOut,
+        terminal: Terminal,
+    ) -> Result<Log, CliError> {
         fs::create_dir_all(&self.out)
             .map_err(|error| CliError::new(format!("{}: {error}", self.out.display())))?;
-        Log::open(&self.out, self.resume, settings.patience.is_some(), held_out)
+        Log::open(&self.out, self.resume, settings.patience.is_some(), held_out, terminal)
     }
 }
 
@@ -132,8 +137,9 @@ pub(super) fn embed(
     embedder: &SentenceTransformer,
     cache: &EmbeddingCache,
     texts: &[String],
+    terminal: Terminal,
 ) -> Result<Array2<f32>, CliError> {
-    let bar = bar("embedding", texts.len());
+    let bar = terminal.bar("embedding", texts.len());
     let texts: Vec<&str> = texts.iter().map(String::as_str).collect();
     let vectors = cache.embed(embedder, Role::Document, &texts, |done| bar.set_position(done as u64))?;
     bar.finish_and_clear();

@@ -2,12 +2,12 @@
 
 use std::sync::Arc;
 
-use embosk::evaluate::retrieval::{is_unit_norm, normalize_rows};
-use embosk::evaluate::training_imitation;
-use embosk::{Defense, Rng, Role, Stack};
 use ndarray::{Array2, Axis};
 
-use crate::cli::CliError;
+use crate::cli::error::CliError;
+use crate::evaluate::retrieval::{is_unit_norm, normalize_rows};
+use crate::evaluate::training_imitation;
+use crate::{Defense, Rng, Role, Stack};
 
 /// Protects each row once, by the stacks in turn: row `i` by stack `i` modulo their number, so that an
 /// attack can be trained on several strengths at once. Rows of norm 1 have norm 1 again afterwards, as

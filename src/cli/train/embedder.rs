@@ -3,15 +3,17 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use embosk::attacks::vec2text::Preset;
-use embosk::attacks::vec2text::train::{self as training, Event, Examples, Settings};
-use embosk::embedder::SentenceTransformer;
 use serde_json::json;
 
-use super::super::{models, remark};
 use super::common::{Common, embed};
 use super::held_out::HeldOut;
-use super::{CliError, manifest};
+use super::manifest;
+use crate::attacks::vec2text::Preset;
+use crate::attacks::vec2text::train::{self as training, Event, Examples, Settings};
+use crate::cli::error::CliError;
+use crate::cli::models;
+use crate::cli::terminal::Terminal;
+use crate::embedder::SentenceTransformer;
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Distilling {
@@ -25,7 +27,7 @@ pub(super) struct Distilling {
     common: Common,
 }
 
-pub(super) fn run(distilling: &Distilling) -> Result<ExitCode, CliError> {
+pub(super) fn run(distilling: &Distilling, terminal: Terminal) -> Result<ExitCode, CliError> {
     let common = &distilling.common;
     let preset = Preset::EMBEDDER;
     let device = common.device.open()?;
@@ -34,15 +36,15 @@ pub(super) fn run(distilling: &Distilling) -> Result<ExitCode, CliError> {
     // what is no embedder's folder is refused before the texts are embedded
     distilling.init.as_ref().map(SentenceTransformer::load).transpose()?;
     let settings = Settings { init: distilling.init.clone(), ..settings };
-    let teacher = models::embedder_on(&distilling.teacher, &device)?;
+    let teacher = models::embedder_on(&distilling.teacher, &device, terminal)?;
     let cache = common.cache.embeddings()?;
     let (texts, held_out) = common.texts()?;
     let examples = |texts: Vec<String>| -> Result<Examples, CliError> {
-        let vectors = embed(&teacher, &cache, &texts)?;
+        let vectors = embed(&teacher, &cache, &texts, terminal)?;
         Ok(Examples { texts, vectors, hypotheses: None })
     };
     let (examples, held_out) = (examples(texts)?, examples(held_out)?);
-    let mut log = common.log(&settings, HeldOut::Vectors(held_out.vectors.clone()))?;
+    let mut log = common.log(&settings, HeldOut::Vectors(held_out.vectors.clone()), terminal)?;
     let mut on_event = |event: Event<'_>| log.record(&event);
     let outcome = training::embedder(&settings, &examples, &held_out, &common.out, &mut on_event)?;
     log.bar.finish_and_clear();
@@ -55,6 +57,6 @@ pub(super) fn run(distilling: &Distilling) -> Result<ExitCode, CliError> {
         let teacher = ("teacher", &teacher);
         manifest::write("embedder", common, &settings, own, teacher, &examples.texts, &outcome, &log)?;
     }
-    remark(&format!("{} steps; the embedder is in {}", outcome.steps, common.out.display()));
+    terminal.remark(&format!("{} steps; the embedder is in {}", outcome.steps, common.out.display()));
     Ok(ExitCode::SUCCESS)
 }

@@ -1,10 +1,11 @@
 //! What a model's outputs for the held-out texts are worth: two scores, by the kind of model.
 
-use embosk::attacks::vec2text::train::Outputs;
-use embosk::evaluate::statistics::{SIMILARITY_PAIRS, similarity_correlation};
-use embosk::evaluate::text::{bleu, exact_match};
 use ndarray::Array2;
 use serde_json::{Value, json};
+
+use crate::attacks::vec2text::train::Outputs;
+use crate::evaluate::statistics::{SIMILARITY_PAIRS, similarity_correlation};
+use crate::evaluate::text::{bleu, exact_match};
 
 /// What outputs are compared with.
 pub(super) enum HeldOut {

@@ -5,18 +5,19 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
-use embosk::attacks::vec2text::train::Event;
 use indicatif::{ProgressBar, ProgressStyle};
 
-use super::super::CliError;
-use super::super::progress::{Level, level, shown};
-use super::super::warn;
 use super::held_out::HeldOut;
-use super::{chart, write};
+use super::picture::{self, LogColumns};
+use crate::attacks::vec2text::train::Event;
+use crate::cli::error::CliError;
+use crate::cli::files;
+use crate::cli::terminal::{Terminal, warn};
 
 /// `log.csv` in the output folder, and the progress bar.
 pub(super) struct Log {
     path: PathBuf,
+    terminal: Terminal,
     pub(super) bar: ProgressBar,
     pub(super) held_out: HeldOut,
     /// The two scores of the model that is kept: the last, or with patience the one of the lowest loss.
@@ -29,7 +30,13 @@ pub(super) struct Log {
 }
 
 impl Log {
-    pub(super) fn open(dir: &Path, resume: bool, patient: bool, held_out: HeldOut) -> Result<Self, CliError> {
+    pub(super) fn open(
+        dir: &Path,
+        resume: bool,
+        patient: bool,
+        held_out: HeldOut,
+        terminal: Terminal,
+    ) -> Result<Self, CliError> {
         let path = dir.join("log.csv");
         let (mut lowest, mut scores) = (patient.then_some(f64::INFINITY), None);
         let log = if resume && patient { fs::read_to_string(&path).ok() } else { None };
@@ -39,15 +46,15 @@ impl Log {
         if !resume || !path.exists() {
             let [first, second] = held_out.columns();
             let head = format!("step,loss,samples_per_second,{first},{second},held_out_loss,learning_rate\n");
-            write(&path, &head)?;
+            files::write_text(Some(&path), &head)?;
         }
-        let bar = shown(ProgressBar::new(1000));
+        let bar = terminal.shown(ProgressBar::new(1000));
         if let Ok(style) =
             ProgressStyle::with_template("training {wide_bar} {percent}% · {msg} · {elapsed} · {eta} left")
         {
             bar.set_style(style);
         }
-        Ok(Self { path, bar, held_out, scores, lowest, loss: f32::NAN, began: Instant::now() })
+        Ok(Self { path, terminal, bar, held_out, scores, lowest, loss: f32::NAN, began: Instant::now() })
     }
 
     pub(super) fn record(&mut self, event: &Event<'_>) {
@@ -78,7 +85,9 @@ impl Log {
                 let told = format!(
                     "from step {step}: {examples} wrong hypotheses, {own} of them the corrector's own"
                 );
-                self.bar.suspend(|| verbose(&told));
+                if self.terminal.is_verbose() {
+                    self.bar.suspend(|| warn(&told));
+                }
             }
             _ => {}
         }
@@ -92,12 +101,12 @@ impl Log {
             step.is_none_or(|step| step < first)
         });
         let kept: Vec<&str> = kept.collect();
-        let _ = write(&self.path, &(kept.join("\n") + "\n"));
+        let _ = files::write_text(Some(&self.path), &(kept.join("\n") + "\n"));
     }
 
     fn picture(&self) {
         if let Ok(log) = fs::read_to_string(&self.path) {
-            let _ = write(&self.path.with_extension("svg"), &chart::draw(&log));
+            let _ = files::write_text(Some(&self.path.with_extension("svg")), &picture::draw(&log));
         }
     }
 
@@ -111,19 +120,13 @@ impl Log {
 
 /// The lowest loss on held-out texts in a log, and the scores of these names then.
 fn best(log: &str, [first, second]: [&str; 2]) -> Option<(f64, (f64, f64))> {
-    let columns = chart::Columns::read(log);
+    let columns = LogColumns::read(log);
     let of = |name: &str, step: f64| {
         let (_, value) = columns.of(name).into_iter().rfind(|(at, _)| at.total_cmp(&step).is_eq())?;
         Some(value)
     };
     let (step, loss) = columns.of("held_out_loss").into_iter().min_by(|a, b| a.1.total_cmp(&b.1))?;
     Some((loss, (of(first, step)?, of(second, step)?)))
-}
-
-fn verbose(text: &str) {
-    if level() == Level::Verbose {
-        warn(text);
-    }
 }
 
 #[cfg(test)]

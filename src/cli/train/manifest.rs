@@ -2,14 +2,17 @@
 
 use std::path::Path;
 
-use embosk::attacks::vec2text::train::{Settings, Trained};
-use embosk::embedder::SentenceTransformer;
 use serde_json::{Value, json};
 
-use super::super::settings::title;
 use super::common::Common;
 use super::log::Log;
-use super::{CliError, hash, options};
+use super::options;
+use crate::attacks::vec2text::train::{Settings, Trained};
+use crate::cli::error::CliError;
+use crate::cli::files;
+use crate::cli::models::title;
+use crate::digest::Digest;
+use crate::embedder::SentenceTransformer;
 
 /// Writes it to the output folder. `own` are settings of this kind of model alone; `embedder` is the one whose
 /// vectors are learned from, and what it is to the model.
@@ -46,7 +49,7 @@ pub(super) fn write(
         "corpus": {
             "names": common.corpus.iter().map(|name| title(name)).collect::<Vec<_>>(),
             "texts": texts.len(),
-            "hash": hash(texts.iter().map(String::as_str)),
+            "hash": Digest::of(texts).hex(),
         },
         "settings": settings,
         "loss": log.loss,
@@ -54,7 +57,10 @@ pub(super) fn write(
         "training_seconds": outcome.elapsed.as_secs(),
         "wall_seconds_of_this_run": log.began.elapsed().as_secs(),
     });
-    super::write(&common.out.join("manifest.json"), &(serde_json::to_string_pretty(&manifest)? + "\n"))
+    files::write_text(
+        Some(&common.out.join("manifest.json")),
+        &(serde_json::to_string_pretty(&manifest)? + "\n"),
+    )
 }
 
 /// A folder by its own name, as the way to it is that of one machine.

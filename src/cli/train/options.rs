@@ -1,12 +1,13 @@
 //! How a model learns: the options of `train` that say it.
 
 use clap::ValueEnum;
-use embosk::attacks::vec2text::train::{self, Settings};
-use embosk::models::weights::Stored;
 use serde_json::{Value, json};
 
+use crate::attacks::vec2text::train::{self, Settings};
+use crate::models::weights::Stored;
+
 #[derive(Debug, clap::Args)]
-pub(super) struct Course {
+pub(super) struct Learning {
     /// Texts a step.
     #[arg(long, default_value_t = 256, value_name = "N")]
     batch_size: usize,
@@ -20,8 +21,8 @@ pub(super) struct Course {
     #[arg(long, default_value_t = 200, value_name = "N")]
     warmup: usize,
     /// How the learning rate falls to zero after that.
-    #[arg(long, value_enum, default_value_t = Schedule::Cosine)]
-    schedule: Schedule,
+    #[arg(long, value_enum, default_value_t = ScheduleName::Cosine)]
+    schedule: ScheduleName,
     /// Gradients of a larger norm are scaled down to this one.
     #[arg(long, default_value_t = 1.0, value_name = "NORM")]
     clip: f64,
@@ -34,7 +35,7 @@ pub(super) struct Course {
 }
 
 #[derive(Debug, Clone, Copy, ValueEnum)]
-enum Schedule {
+enum ScheduleName {
     Cosine,
     Linear,
 }
@@ -46,12 +47,12 @@ pub(super) struct Writing {
     #[arg(long, default_value_t = 0.0, value_name = "SHARE")]
     label_smoothing: f64,
     /// How the model's weights are stored: in 16 bits, or matrices in 8 with a scale for each 32 values.
-    #[arg(long, value_enum, default_value_t = Store::F16)]
-    store: Store,
+    #[arg(long, value_enum, default_value_t = StoredAs::F16)]
+    store: StoredAs,
 }
 
 #[derive(Debug, Clone, Copy, ValueEnum)]
-enum Store {
+enum StoredAs {
     F16,
     Q8,
 }
@@ -68,7 +69,7 @@ pub(super) struct Correcting {
     refresh_every: usize,
 }
 
-impl Course {
+impl Learning {
     pub(super) fn apply(&self, settings: Settings) -> Settings {
         Settings {
             batch: self.batch_size,
@@ -76,8 +77,8 @@ impl Course {
             learning_rate: self.learning_rate,
             warm_up: self.warmup,
             schedule: match self.schedule {
-                Schedule::Cosine => train::Schedule::Cosine,
-                Schedule::Linear => train::Schedule::Linear,
+                ScheduleName::Cosine => train::Schedule::Cosine,
+                ScheduleName::Linear => train::Schedule::Linear,
             },
             clip: self.clip,
             held_out_every: self.held_out_every,
@@ -90,8 +91,8 @@ impl Course {
 impl Writing {
     pub(super) fn apply(&self, settings: Settings) -> Settings {
         let stored = match self.store {
-            Store::F16 => Stored::F16,
-            Store::Q8 => Stored::Q8,
+            StoredAs::F16 => Stored::F16,
+            StoredAs::Q8 => Stored::Q8,
         };
         Settings { label_smoothing: self.label_smoothing, stored, ..settings }
     }

@@ -11,7 +11,7 @@ use crate::Error;
 /// pairs.
 ///
 /// The attacker finds the map that lays the cloud of stored vectors on that of their own
-/// ([`alignment::Unpaired`]), and undoes the rest as [`Informed`](super::Informed) does. Fewer than 50 vectors have
+/// ([`alignment::CloudMap`]), and undoes the rest as [`Informed`](super::Informed) does. Fewer than 50 vectors have
 /// no shape, and an evaluation refuses them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Unpaired(pub usize);
@@ -24,7 +24,7 @@ impl Adversary for Unpaired {
 
     fn restore(&self, knowledge: &mut Knowledge<'_>) -> Result<Restored, Error> {
         let clouds = knowledge.clouds(self.0)?;
-        let map = alignment::Unpaired::fit_on(&clouds.view(), None, &mut knowledge.rng())?;
+        let map = alignment::CloudMap::fit_on(&clouds.view(), None, &mut knowledge.rng())?;
         let turned = Mapped::by(map.to_string(), map.apply(clouds.attacked.view())?);
         knowledge.denoiser(knowledge.own_texts())?.restore(&turned)
     }

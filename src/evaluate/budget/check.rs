@@ -4,8 +4,8 @@ use super::super::baseline;
 use super::super::metrics::{Basis, Columns, Metric, by_limit, find, losses, over_floor};
 use super::super::report::{Report, Row};
 use super::super::statistics::PValues;
-use super::evidence::{Evidence, LEAST_PAIRS};
-use super::{Budget, Finding, Kind, Outcome, Verdict};
+use super::evidence::{LEAST_PAIRS, Measurement};
+use super::{Budget, Finding, FindingKind, Outcome, Verdict};
 use crate::Error;
 
 pub(super) fn check(report: &Report, budget: &Budget) -> Result<Verdict, Error> {
@@ -41,7 +41,7 @@ struct Claim<'a> {
     metric: &'a Metric,
     limit: f64,
     /// With the adversary's name; one without for retrieval.
-    evidence: Vec<(Option<&'a str>, Evidence)>,
+    evidence: Vec<(Option<&'a str>, Measurement)>,
 }
 
 fn claims<'a>(report: &'a Report, budget: &Budget, seed: u64) -> Result<Vec<Claim<'a>>, Error> {
@@ -74,18 +74,18 @@ fn adversary<'a>(row: &'a Row, metric: &Metric) -> Option<&'a str> {
 }
 
 /// What one row says of a metric.
-fn measured(report: &Report, row: &Row, metric: &Metric, seed: u64) -> Result<Evidence, Error> {
+fn measured(report: &Report, row: &Row, metric: &Metric, seed: u64) -> Result<Measurement, Error> {
     let undefended = &report.undefended;
     let evidence = match &metric.basis {
         Basis::Retrieval { .. } => {
             let lost = losses(metric, &undefended.queries, &row.queries);
-            Evidence::paired(lost.into_iter().flatten().collect(), seed)
+            Measurement::paired(lost.into_iter().flatten().collect(), seed)
         }
         Basis::LeakOf(base) => {
             let (least, most) = find(&report.metrics, base).map_or(metric.range, |base| base.range);
             let terms = over_floor(base, &row.texts, &row.unrelated, &undefended.texts);
             let terms = terms.into_iter().flatten().collect();
-            Evidence::ratio(terms, ((least - most, 0.0), (most - least, 0.0)), seed)
+            Measurement::ratio(terms, ((least - most, 0.0), (most - least, 0.0)), seed)
         }
         _ => of_texts(&row.texts, metric, seed),
     };
@@ -109,11 +109,11 @@ fn measured(report: &Report, row: &Row, metric: &Metric, seed: u64) -> Result<Ev
     }))
 }
 
-fn of_texts(texts: &Columns, metric: &Metric, seed: u64) -> Evidence {
+fn of_texts(texts: &Columns, metric: &Metric, seed: u64) -> Measurement {
     let scores = texts.values(&metric.name);
     match metric.basis {
-        Basis::Share => Evidence::share(&scores.iter().map(|score| *score > 0.5).collect::<Vec<_>>()),
-        _ => Evidence::bounded(&scores, metric.range, seed),
+        Basis::Share => Measurement::share(&scores.iter().map(|score| *score > 0.5).collect::<Vec<_>>()),
+        _ => Measurement::bounded(&scores, metric.range, seed),
     }
 }
 
@@ -143,7 +143,7 @@ fn decide(claims: &[Claim<'_>], confidence: f64) -> Vec<Finding> {
         let open = outcome == Outcome::Inconclusive;
         let needed = if open { evidence.needed(claim.limit, least.min(kept[at])) } else { None };
         Finding {
-            kind: Kind::Limit,
+            kind: FindingKind::Limit,
             defense: claim.defense.to_owned(),
             adversary: adversary.map(str::to_owned),
             metric: claim.metric.clone(),
@@ -198,7 +198,7 @@ fn canaries(report: &Report, budget: &Budget, seed: u64) -> Result<Vec<Finding>,
         let reached = evidence.p_values(limit).above <= wrong;
         let promising = !reached && evidence.value > limit;
         Ok(Finding {
-            kind: Kind::Canary,
+            kind: FindingKind::Canary,
             defense: "none".into(),
             adversary: None,
             metric: metric.clone(),
@@ -228,7 +228,10 @@ fn unfit(report: &Report, canaries: &[Finding]) -> Option<String> {
 
 /// What an attack that does not work leaves alone is not kept.
 fn doubt(finding: &mut Finding) {
-    if finding.kind == Kind::Limit && !finding.metric.is_retrieval() && finding.outcome == Outcome::Pass {
+    if finding.kind == FindingKind::Limit
+        && !finding.metric.is_retrieval()
+        && finding.outcome == Outcome::Pass
+    {
         finding.outcome = Outcome::Inconclusive;
     }
 }
@@ -252,8 +255,8 @@ fn regressions(
     seed: u64,
 ) -> Result<Vec<Finding>, Error> {
     let changes = baseline.changes(report, &budget.tolerances)?;
-    let evidence: Vec<Evidence> =
-        changes.iter().map(|change| Evidence::paired(change.worse.clone(), seed)).collect();
+    let evidence: Vec<Measurement> =
+        changes.iter().map(|change| Measurement::paired(change.worse.clone(), seed)).collect();
     let tests = changes.iter().zip(&evidence);
     let above: Vec<f64> = tests.map(|(change, evidence)| evidence.p_values(change.tolerance).above).collect();
     let levels = levels(&above, 1.0 - budget.confidence);
@@ -261,7 +264,7 @@ fn regressions(
         let (lower, upper) = evidence[at].bounds(levels[at], levels[at]);
         let few = evidence[at].is_too_few();
         Finding {
-            kind: Kind::Regression,
+            kind: FindingKind::Regression,
             defense: change.row.defense.clone(),
             adversary: adversary(change.row, change.metric).map(str::to_owned),
             metric: change.metric.clone(),

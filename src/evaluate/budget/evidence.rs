@@ -18,7 +18,7 @@ pub(super) const LEAST_PAIRS: usize = 30;
 const MOST: f64 = 1e7;
 
 /// A score, and what it was computed from.
-pub(super) struct Evidence {
+pub(super) struct Measurement {
     pub(super) value: f64,
     pub(super) n: usize,
     sample: Sample,
@@ -36,7 +36,7 @@ enum Sample {
 /// What one text adds to the numerator and to the denominator of a score.
 pub(super) type Term = (f64, f64);
 
-impl Evidence {
+impl Measurement {
     /// The share of `hits` that are true.
     pub(super) fn share(hits: &[bool]) -> Self {
         let (successes, n) = (hits.iter().filter(|hit| **hit).count(), hits.len());
@@ -184,7 +184,7 @@ fn deciding(over: &[f64], range: Option<(f64, f64)>, wrong: f64) -> Option<usize
     Some(enough as usize)
 }
 
-/// The bound that `n` numbers like these would have. The draws of [`Evidence::ratio`] are of known mean,
+/// The bound that `n` numbers like these would have. The draws of [`Measurement::ratio`] are of known mean,
 /// variance and skewness, and between those of a normal and a gamma distribution, whose quantile Wilson
 /// and Hilferty (1931) approximate.
 fn upper_bound(values: &[f64], worst: Option<f64>, n: f64, z: f64) -> f64 {
@@ -218,7 +218,7 @@ mod tests {
         for (successes, n) in [(0, 300), (1, 50), (7, 40), (25, 50), (40, 40)] {
             let hits: Vec<bool> = (0..n).map(|text| text < successes).collect();
             let scores: Vec<f64> = hits.iter().map(|&hit| f64::from(u8::from(hit))).collect();
-            let (exact, drawn) = (Evidence::share(&hits), Evidence::bounded(&scores, (0.0, 1.0), 3));
+            let (exact, drawn) = (Measurement::share(&hits), Measurement::bounded(&scores, (0.0, 1.0), 3));
             for wrong in [0.05, 0.01] {
                 let ((a, b), (c, d)) = (exact.bounds(wrong, wrong), drawn.bounds(wrong, wrong));
                 assert!((a - c).abs() < 0.006 && (b - d).abs() < 0.006, "{successes}/{n}: {a} {b}, {c} {d}");
@@ -236,9 +236,9 @@ mod tests {
         let scores: Vec<f64> = (0..80).map(|text| f64::from(text % 9) * 3.0).collect();
         let hits: Vec<bool> = (0..80).map(|text| text % 9 == 0).collect();
         let cases = [
-            Evidence::bounded(&scores, (0.0, 100.0), 1),
-            Evidence::share(&hits),
-            Evidence::paired(scores, 1),
+            Measurement::bounded(&scores, (0.0, 100.0), 1),
+            Measurement::share(&hits),
+            Measurement::paired(scores, 1),
         ];
         for evidence in &cases {
             for wrong in [0.05, 0.025, 0.01] {
@@ -256,11 +256,11 @@ mod tests {
     /// What a bootstrap gets wrong: one text in a hundred comes back whole, and none of these did.
     #[test]
     fn what_was_not_seen_is_not_impossible() {
-        let quiet = Evidence::bounded(&[3.0; 100], (0.0, 100.0), 0);
+        let quiet = Measurement::bounded(&[3.0; 100], (0.0, 100.0), 0);
         let (lower, upper) = quiet.bounds(0.05, 0.05);
         assert!(upper > 3.97 + 1.0 && upper < 3.0 + 97.0 * 0.031, "{upper}");
         assert!(lower < 3.0 && lower > 2.8);
-        let flat = Evidence::ratio(vec![(3.0, 90.0); 100], ((-100.0, 0.0), (100.0, 0.0)), 0);
+        let flat = Measurement::ratio(vec![(3.0, 90.0); 100], ((-100.0, 0.0), (100.0, 0.0)), 0);
         assert!((flat.value - 1.0 / 30.0).abs() < 1e-12 && flat.bounds(0.05, 0.05).1 > 0.06);
     }
 
@@ -268,11 +268,11 @@ mod tests {
     fn the_number_that_decides_decides() {
         let sample =
             |n: usize| (0..n).map(|text| if text % 20 == 0 { 100.0 } else { 4.0 }).collect::<Vec<_>>();
-        let few = Evidence::bounded(&sample(100), (0.0, 100.0), 0);
+        let few = Measurement::bounded(&sample(100), (0.0, 100.0), 0);
         for (limit, wrong) in [(11.0, 0.05), (12.0, 0.01), (7.0, 0.05)] {
             let enough = few.needed(limit, wrong).unwrap_or(0);
             let decided = |n: usize| {
-                let p = Evidence::bounded(&sample(n), (0.0, 100.0), 0).p_values(limit);
+                let p = Measurement::bounded(&sample(n), (0.0, 100.0), 0).p_values(limit);
                 p.below.min(p.above) <= wrong
             };
             // whole twenties, as a sample's
@@ -280,13 +280,13 @@ mod tests {
             assert!(!decided(few) && decided(more), "{limit} {wrong}: {enough}");
         }
         // the rule of three
-        let none = Evidence::share(&[false; 100]);
+        let none = Measurement::share(&[false; 100]);
         assert!((290..=310).contains(&none.needed(0.01, 0.05).unwrap_or(0)));
         assert_eq!(none.needed(0.0, 0.05), None);
-        let few = Evidence::paired(vec![0.5; LEAST_PAIRS - 1], 0);
+        let few = Measurement::paired(vec![0.5; LEAST_PAIRS - 1], 0);
         assert!(few.p_values(0.1).above > 0.99 && few.needed(0.1, 0.05) >= Some(LEAST_PAIRS));
-        assert!(Evidence::paired(vec![0.5; LEAST_PAIRS], 0).p_values(0.1).above < 0.01);
-        let paired = Evidence::paired(vec![0.1, -0.1, 0.2, 0.0], 0);
+        assert!(Measurement::paired(vec![0.5; LEAST_PAIRS], 0).p_values(0.1).above < 0.01);
+        let paired = Measurement::paired(vec![0.1, -0.1, 0.2, 0.0], 0);
         assert!(paired.needed(0.06, 0.05) > Some(40) && paired.needed(0.05, 0.05).is_none());
     }
 }

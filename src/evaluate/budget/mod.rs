@@ -9,7 +9,7 @@ use super::metrics::{self, Metric, STRENGTH, built_in};
 use super::report::Report;
 use crate::Error;
 
-pub use verdict::{Finding, Kind, Outcome, Verdict};
+pub use verdict::{Finding, FindingKind, Outcome, Verdict};
 
 /// How sure a decision is where nothing else is said.
 pub const CONFIDENCE: f64 = 0.95;
@@ -154,6 +154,14 @@ impl Budget {
     /// # Errors
     /// Where nothing is limited, or a number is outside its metric's range.
     pub fn validate(&self) -> Result<(), Error> {
+        self.validate_for(built_in())
+    }
+
+    /// Does the same for a report that has these metrics.
+    ///
+    /// # Errors
+    /// As [`validate`](Self::validate).
+    pub fn validate_for(&self, metrics: &[Metric]) -> Result<(), Error> {
         if self.limits.is_empty() && self.of_stacks.is_empty() && self.baseline.is_none() {
             return Err(Error::Setting("the budget limits nothing: give it limits, or a baseline".into()));
         }
@@ -165,7 +173,7 @@ impl Budget {
         {
             return Err(Error::Setting(format!("the tolerance of `{metric}` must be 0 or more")));
         }
-        self.check_limits(built_in())
+        self.check_limits(metrics)
     }
 
     /// Refuses limits outside the range of their metric, and metrics that cannot be canaries. Skips unknown names.

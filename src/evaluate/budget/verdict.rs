@@ -20,7 +20,7 @@ pub enum Outcome {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
 #[serde(rename_all = "lowercase")]
 #[non_exhaustive]
-pub enum Kind {
+pub enum FindingKind {
     /// The strength of the undefended attack: the score must not be below `limit`.
     Canary,
     /// A limit of the budget: the score must not be above `limit`.
@@ -35,7 +35,7 @@ pub enum Kind {
 #[non_exhaustive]
 pub struct Finding {
     /// What it is about.
-    pub kind: Kind,
+    pub kind: FindingKind,
     /// The stack, as the report's rows name it; `none` for the canary.
     pub defense: String,
     /// The adversary that did best, the worst for the defense. `None` for retrieval.
@@ -120,15 +120,17 @@ impl fmt::Display for Finding {
         let (metric, unit, decimals) =
             (self.metric.limit_name(), self.metric.unit(), self.metric.fine_digits());
         match self.kind {
-            Kind::Canary => write!(f, "the undefended attack: {metric}")?,
-            Kind::Limit => write!(f, "{defense}{}: {metric}", self.by())?,
-            Kind::Regression => write!(f, "{defense}{}: {metric} worse than the baseline by", self.by())?,
+            FindingKind::Canary => write!(f, "the undefended attack: {metric}")?,
+            FindingKind::Limit => write!(f, "{defense}{}: {metric}", self.by())?,
+            FindingKind::Regression => {
+                write!(f, "{defense}{}: {metric} worse than the baseline by", self.by())?
+            }
         }
         let value = self.value;
         write!(f, " {value:.decimals$} [{lower:.decimals$}, {upper:.decimals$}] over {n} {unit}, ")?;
         match (self.kind, self.outcome) {
-            (Kind::Canary, Outcome::Pass) => write!(f, "not below {limit} as it must be"),
-            (Kind::Canary, _) => write!(f, "not proved to reach {limit}"),
+            (FindingKind::Canary, Outcome::Pass) => write!(f, "not below {limit} as it must be"),
+            (FindingKind::Canary, _) => write!(f, "not proved to reach {limit}"),
             (_, Outcome::Pass) => write!(f, "within {limit}"),
             (_, Outcome::Fail) => write!(f, "over the limit of {limit}"),
             (_, Outcome::Inconclusive) => write!(f, "neither proved within {limit} nor over it"),

@@ -1,10 +1,11 @@
 //! Locates an attack between chance and the undefended attack.
 
 use rand_chacha::ChaCha8Rng;
-use rand_chacha::rand_core::{Rng, SeedableRng};
+use rand_chacha::rand_core::SeedableRng;
 
 use super::Columns;
 use super::bleu::STRENGTH;
+use crate::evaluate::draws::index_below;
 use crate::evaluate::statistics::{RESAMPLES, Score, paired_difference};
 
 /// The distance by which the undefended attack is shown to exceed chance: the lower end of its 95 % interval.
@@ -51,7 +52,7 @@ fn ratio(terms: &[(f64, f64)], texts: &[usize]) -> Option<f64> {
 }
 
 fn resampled(n: usize, rng: &mut ChaCha8Rng) -> Vec<usize> {
-    (0..n).map(|_| ((u128::from(rng.next_u64()) * n as u128) >> 64) as usize).collect()
+    (0..n).map(|_| index_below(n, rng)).collect()
 }
 
 #[cfg(test)]

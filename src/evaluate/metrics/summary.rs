@@ -7,7 +7,7 @@ use super::leak::{leak, over_floor};
 use super::table::find;
 use super::{Columns, Metric, Scores, TextPair};
 use crate::Error;
-use crate::evaluate::retrieval::{Judgements, Ranking};
+use crate::evaluate::retrieval::{Hits, Judgements};
 use crate::evaluate::statistics::Score;
 
 /// Scores each pair by the metrics of texts.
@@ -31,7 +31,7 @@ pub(in crate::evaluate) fn measure_unrelated(metrics: &[Metric], pairs: &[TextPa
 pub(in crate::evaluate) fn measure_queries(
     metrics: &[Metric],
     judgements: &Judgements,
-    rankings: &[Ranking],
+    rankings: &[Hits],
 ) -> Columns {
     let of_queries: Vec<&Metric> = metrics.iter().filter(|metric| metric.is_retrieval()).collect();
     let queries: Vec<Vec<Option<f64>>> = judgements.scores(rankings, |found| {

@@ -1,7 +1,9 @@
 //! Seeded choices whose outcome never changes.
 
 use rand_chacha::ChaCha12Rng;
-use rand_chacha::rand_core::{Rng as _, SeedableRng as _};
+use rand_chacha::rand_core::SeedableRng as _;
+
+use crate::evaluate::draws::index_below;
 
 /// A stream of choices: ChaCha12 keyed by a label, a number and the seed.
 ///
@@ -20,8 +22,7 @@ impl Draw {
 
     /// An index below `n`; zero where `n` is zero.
     pub(super) fn below(&mut self, n: usize) -> usize {
-        let wide = u128::from(self.0.next_u64()) * n as u128;
-        (wide >> 64) as usize
+        index_below(n, &mut self.0)
     }
 
     /// One of `values`, which are never empty.

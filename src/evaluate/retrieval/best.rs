@@ -3,7 +3,7 @@
 use std::cmp::Ordering;
 use std::collections::BinaryHeap;
 
-use super::Ranking;
+use super::Hits;
 
 /// So many scores are looked at together: seldom is one among them that counts.
 const STRETCH: usize = 64;
@@ -51,7 +51,7 @@ impl Best {
         }
     }
 
-    pub(super) fn into_ranking(self) -> Ranking {
+    pub(super) fn into_hits(self) -> Hits {
         self.hits.into_sorted_vec().into_iter().map(|hit| (hit.document, hit.score)).collect()
     }
 }

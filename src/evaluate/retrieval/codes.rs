@@ -8,7 +8,7 @@ use std::ops::Range;
 use embosk_defenses::Codes;
 use ndarray::ArrayView2;
 
-use super::Ranking;
+use super::Hits;
 use super::search::{check, search_blocks};
 use crate::Error;
 
@@ -34,12 +34,7 @@ use crate::Error;
 /// assert_eq!(found[0][0].0, 0);
 /// # Ok::<(), embosk::Error>(())
 /// ```
-pub fn search_i8(
-    documents: &Codes,
-    queries: &Codes,
-    k: usize,
-    ids: &[String],
-) -> Result<Vec<Ranking>, Error> {
+pub fn search_i8(documents: &Codes, queries: &Codes, k: usize, ids: &[String]) -> Result<Vec<Hits>, Error> {
     let width = |codes: &Codes| codes.dim();
     check_codes("8 bits", documents, queries, width)?;
     check(shape(documents), shape(queries), ids)?;
@@ -73,12 +68,7 @@ pub fn search_i8(
 /// assert_eq!(found, [vec![(0, 0.5), (1, 0.0)]]);
 /// # Ok::<(), embosk::Error>(())
 /// ```
-pub fn search_bits(
-    documents: &Codes,
-    queries: &Codes,
-    k: usize,
-    ids: &[String],
-) -> Result<Vec<Ranking>, Error> {
+pub fn search_bits(documents: &Codes, queries: &Codes, k: usize, ids: &[String]) -> Result<Vec<Hits>, Error> {
     check_codes("1 bit", documents, queries, |codes| codes.dim().div_ceil(8))?;
     check(shape(documents), shape(queries), ids)?;
     let dim = documents.dim() as f64;

@@ -2,7 +2,7 @@
 
 use rayon::prelude::*;
 
-use super::Ranking;
+use super::Hits;
 
 /// Fewer queries than these are not worth a thread.
 const QUERIES: usize = 128;
@@ -26,7 +26,7 @@ impl Judgements {
     /// let scores = judgements.scores(&rankings, |found| Some((ndcg(found, 10)?, mrr(found, 10)?)));
     /// assert_eq!(scores, [(1.0, 1.0)]);
     /// ```
-    pub fn scores<T, M>(&self, rankings: &[Ranking], metric: M) -> Vec<T>
+    pub fn scores<T, M>(&self, rankings: &[Hits], metric: M) -> Vec<T>
     where
         M: Fn(&Graded<'_>) -> Option<T> + Sync,
         T: Send,
@@ -34,7 +34,7 @@ impl Judgements {
         let documents = self.documents();
         let has_table = documents <= TABLE;
         let table = || if has_table { vec![0; documents] } else { Vec::new() };
-        let score = |table: &mut Vec<i32>, (judged, ranking): (&Judged, &Ranking)| {
+        let score = |table: &mut Vec<i32>, (judged, ranking): (&Judged, &Hits)| {
             let ranking = ranking.iter().map(|&(document, _)| document);
             metric(&if has_table { judged.graded_by(table, ranking) } else { judged.graded(ranking) })
         };

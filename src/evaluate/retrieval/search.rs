@@ -5,7 +5,7 @@ use faer::{Accum, MatMut, MatRef, Par};
 use ndarray::ArrayView2;
 use rayon::prelude::*;
 
-use super::Ranking;
+use super::Hits;
 use super::best::{Best, tie_places};
 use crate::Error;
 
@@ -38,7 +38,7 @@ pub fn search(
     queries: ArrayView2<'_, f32>,
     k: usize,
     ids: &[String],
-) -> Result<Vec<Ranking>, Error> {
+) -> Result<Vec<Hits>, Error> {
     check(documents.dim(), queries.dim(), ids)?;
     let (count, dim) = queries.dim();
     let (documents, queries) = (documents.as_standard_layout(), queries.as_standard_layout());
@@ -80,7 +80,7 @@ pub(super) fn search_blocks(
     k: usize,
     ids: &[String],
     score: impl Fn(Range<usize>, Range<usize>, &mut [f32]) + Sync,
-) -> Vec<Ranking> {
+) -> Vec<Hits> {
     let places = tie_places(ids);
     let document_blocks = even_blocks(ids.len(), DOCUMENT_BLOCK);
     let of_block = |block: Range<usize>| {
@@ -93,7 +93,7 @@ pub(super) fn search_blocks(
                 best.offer(documents.start, scores, &places);
             }
         }
-        best.into_iter().map(Best::into_ranking).collect::<Vec<_>>()
+        best.into_iter().map(Best::into_hits).collect::<Vec<_>>()
     };
     // a few queries are spread over threads too
     let block = (queries / 8).clamp(16, QUERY_BLOCK);

@@ -1,6 +1,6 @@
 use std::fmt::Write as _;
 
-use super::Ranking;
+use super::Hits;
 use crate::Error;
 
 /// The rankings as a run file of trec_eval: for each document found a line of query id, `Q0`, document id, rank
@@ -24,7 +24,7 @@ pub fn run_file(
     tag: &str,
     queries: &[String],
     documents: &[String],
-    rankings: &[Ranking],
+    rankings: &[Hits],
 ) -> Result<String, Error> {
     if queries.len() != rankings.len() {
         return Err(Error::Setting(format!("{} rankings, but {} query ids", rankings.len(), queries.len())));

@@ -1,8 +1,10 @@
 //! Resamples of a sample, drawn with replacement.
 
 use rand_chacha::ChaCha8Rng;
-use rand_chacha::rand_core::{Rng, SeedableRng};
+use rand_chacha::rand_core::SeedableRng;
 use rayon::prelude::*;
+
+use crate::evaluate::draws::index_below;
 
 /// The means of so many resamples, ascending.
 pub(super) fn resampled_means(values: &[f64], resamples: usize, seed: u64) -> Vec<f64> {
@@ -41,9 +43,4 @@ fn resampled_mean(values: &[f64], seed: u64, resample: u64) -> f64 {
     let mut rng = stream(seed, resample);
     let n = values.len();
     (0..n).map(|_| values[index_below(n, &mut rng)]).sum::<f64>() / n as f64
-}
-
-/// The high half of a product: uneven by no more than n / 2⁶⁴.
-fn index_below(n: usize, rng: &mut ChaCha8Rng) -> usize {
-    ((u128::from(rng.next_u64()) * n as u128) >> 64) as usize
 }

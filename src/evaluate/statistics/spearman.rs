@@ -2,7 +2,9 @@
 
 use ndarray::ArrayView2;
 use rand_chacha::ChaCha8Rng;
-use rand_chacha::rand_core::{Rng, SeedableRng};
+use rand_chacha::rand_core::SeedableRng;
+
+use crate::evaluate::draws::index_below;
 
 /// The pairs of texts that [`similarity_correlation`] draws.
 pub const SIMILARITY_PAIRS: usize = 10_000;
@@ -50,7 +52,7 @@ pub fn similarity_correlation(a: ArrayView2<'_, f32>, b: ArrayView2<'_, f32>, se
         return f64::NAN;
     }
     let mut rng = ChaCha8Rng::seed_from_u64(seed);
-    let mut below = |n: usize| ((u128::from(rng.next_u64()) * n as u128) >> 64) as usize;
+    let mut below = |n: usize| index_below(n, &mut rng);
     let cosine = |of: &ArrayView2<'_, f32>, i: usize, j: usize| {
         let (i, j) = (of.row(i), of.row(j));
         f64::from(i.dot(&j)) / (f64::from(i.dot(&i)) * f64::from(j.dot(&j))).sqrt()

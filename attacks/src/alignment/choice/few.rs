@@ -9,7 +9,7 @@ use rand_chacha::rand_core::SeedableRng;
 use super::{Prior, ROUNDING, Recipe, SEED, Then};
 use crate::Error;
 use crate::alignment::lengths::{CHANCE, longer, mean_cosine, scale};
-use crate::alignment::{Evidence, Unpaired, widen};
+use crate::alignment::{CloudMap, Evidence, widen};
 
 /// Takes the first map that fits the pairs beyond chance. The denoiser follows as it is: it was chosen on pairs of
 /// the attacker's own.
@@ -54,7 +54,7 @@ impl Pairs<'_> {
     fn by_clouds(&self, evidence: &Evidence<'_>) -> Result<Option<Prior>, Error> {
         let Some(clouds) = evidence.clouds else { return Ok(None) };
         let pairs = (evidence.protected, evidence.clean);
-        let found = Unpaired::fit_on(&clouds, Some(pairs), &mut ChaCha8Rng::seed_from_u64(SEED))?;
+        let found = CloudMap::fit_on(&clouds, Some(pairs), &mut ChaCha8Rng::seed_from_u64(SEED))?;
         let map = found.matrix();
         // the pairs were one start among many, so they also recognize a map that is right in part
         let is_found = found.is_close() || !self.is_chance(&(self.protected * &map));

@@ -10,8 +10,8 @@ use super::candidate::{Candidate, Margin, Selection};
 use super::split::Split;
 use super::{Prior, SEED, SOLVED};
 use crate::Error;
-use crate::alignment::{Clouds, Evidence, Unpaired, narrow};
-use crate::structure::Permutation;
+use crate::alignment::{CloudMap, Clouds, Evidence, narrow};
+use crate::structure::FoundPermutation;
 
 /// With more pairs for each dimension than this, and more in all, Procrustes finds any permutation.
 const PERMUTED: usize = 4;
@@ -90,13 +90,13 @@ fn priors(split: &Split) -> Vec<Prior> {
 fn by_clouds(split: &Split, clouds: Clouds<'_>) -> Result<Candidate, Error> {
     let (seen, target) = (narrow(&split.seen), narrow(&split.target));
     let tried = |map: Mat<f64>| split.turned(Prior::Clouds(Arc::new(map)));
-    let order = Permutation::fit_with(seen.view(), target.view(), clouds.protected, clouds.own)?;
+    let order = FoundPermutation::fit_with(seen.view(), target.view(), clouds.protected, clouds.own)?;
     let of_order = tried(order.matrix())?;
     if of_order.error() <= SOLVED {
         return Ok(of_order);
     }
     let pairs = (seen.view(), target.view());
-    let found = Unpaired::fit_on(&clouds, Some(pairs), &mut ChaCha8Rng::seed_from_u64(SEED))?;
+    let found = CloudMap::fit_on(&clouds, Some(pairs), &mut ChaCha8Rng::seed_from_u64(SEED))?;
     let mut selection = Selection::from(tried(found.matrix())?);
     selection.offer(of_order, Margin::USUAL);
     for map in found.matrices_by(&WEIGHTS) {

@@ -25,12 +25,12 @@ const PATIENT_STEPS: usize = 500;
 const WARM_UP: f32 = 0.03;
 
 /// Pairs, the clean vectors at norm 1.
-pub(super) struct Examples {
+pub(super) struct TrainingSet {
     protected: Array2<f32>,
     clean: Array2<f32>,
 }
 
-impl Examples {
+impl TrainingSet {
     pub(super) fn new(protected: Array2<f32>, mut clean: Array2<f32>) -> Self {
         for mut row in clean.rows_mut() {
             let norm = row.dot(&row).sqrt();
@@ -43,8 +43,8 @@ impl Examples {
 /// Trains `denoiser`, which afterwards is as it did best on `held_out`.
 pub(super) fn train(
     denoiser: &mut Denoiser,
-    pairs: &Examples,
-    held_out: &Examples,
+    pairs: &TrainingSet,
+    held_out: &TrainingSet,
     seed: u64,
 ) -> Result<(), Error> {
     let rng = &mut ChaCha8Rng::seed_from_u64(seed ^ 0x6465_6e6f_6973_6572);
@@ -113,7 +113,7 @@ fn descend(
 }
 
 /// 1 − the mean cosine.
-fn error(denoiser: &Denoiser, examples: &Examples) -> f32 {
+fn error(denoiser: &Denoiser, examples: &TrainingSet) -> f32 {
     let restored = denoiser.restored(examples.protected.view());
     let cosine = |(a, b): (ArrayView1<'_, f32>, ArrayView1<'_, f32>)| {
         let norm = a.dot(&a).sqrt();
@@ -130,7 +130,7 @@ struct Noise {
 }
 
 impl Noise {
-    fn of(pairs: &Examples) -> Result<Self, Error> {
+    fn of(pairs: &TrainingSet) -> Result<Self, Error> {
         let (clean, protected) = (widen(pairs.clean.view()), widen(pairs.protected.view()));
         let zero = Affine::linear(Mat::zeros(clean.ncols(), protected.ncols()));
         let affine = Ridge::fit(&clean, &protected)?.around(&zero).of(1e-6);

@@ -5,7 +5,7 @@ use ndarray::Array2;
 use rand_chacha::rand_core::Rng;
 
 use super::cloud::Cloud;
-use super::refinement::wide;
+use super::precision::wide;
 use crate::Error;
 use crate::decomposition::eigen;
 use crate::matmul::{across, mapped};

@@ -3,6 +3,7 @@
 mod axes;
 mod cloud;
 mod noise;
+mod precision;
 mod refinement;
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
@@ -21,7 +22,8 @@ use crate::matmul::{across, mapped};
 use axes::{Axes, start};
 use cloud::{Cloud, normalize};
 use noise::Noise;
-use refinement::{Refinement, narrow, wide};
+use precision::{narrow, wide};
+use refinement::Refinement;
 
 /// Starts of an attempt, and how many of them are gone on from.
 const STARTS: usize = 8;
@@ -106,19 +108,19 @@ impl<'a> Clouds<'a> {
 /// ones, a linear filter removes what it can of the noise, and more neighbours are taken.
 ///
 /// ```no_run
-/// use embosk_attacks::alignment::Unpaired;
+/// use embosk_attacks::alignment::CloudMap;
 /// use ndarray::Array2;
 /// use rand_chacha::{ChaCha8Rng, rand_core::SeedableRng};
 ///
 /// # fn vectors() -> Array2<f32> { Array2::zeros((10_000, 384)) }
 /// let (stored, own) = (vectors(), vectors());
-/// let map = Unpaired::fit(stored.view(), own.view(), &mut ChaCha8Rng::seed_from_u64(0))?;
+/// let map = CloudMap::fit(stored.view(), own.view(), &mut ChaCha8Rng::seed_from_u64(0))?;
 /// let restored = map.apply(stored.view())?;
 /// println!("{map}");
 /// # Ok::<(), embosk_attacks::Error>(())
 /// ```
 #[derive(Debug, Clone)]
-pub struct Unpaired {
+pub struct CloudMap {
     map: Mat<f32>,
     scale: f32,
     score: f64,
@@ -128,7 +130,7 @@ pub struct Unpaired {
     products: Option<[Mat<f64>; 2]>,
 }
 
-impl Unpaired {
+impl CloudMap {
     /// Finds the map from `protected`, `[n, dim]`, to the space of `own`, `[m, dim]`: clean vectors of the
     /// attacker's own texts. 10,000 on each side take about a minute on two cores where the first
     /// attempt succeeds.
@@ -283,7 +285,7 @@ fn best_refined(
     Ok(maps.into_iter().map(|(_, map)| map).collect())
 }
 
-impl fmt::Display for Unpaired {
+impl fmt::Display for CloudMap {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "unpaired(score={:.3} of {:.3})", self.score, self.expected)
     }

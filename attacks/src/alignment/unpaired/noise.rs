@@ -3,7 +3,7 @@
 use faer::Mat;
 
 use super::cloud::Cloud;
-use super::refinement::{narrow, wide};
+use super::precision::{narrow, wide};
 use crate::Error;
 use crate::decomposition::eigen;
 use crate::matmul::{across, times};

@@ -5,6 +5,7 @@ use ndarray::{Array2, ArrayView2};
 
 use super::cloud::normalize;
 use super::noise::Noise;
+use super::precision::{narrow, wide};
 use crate::Error;
 use crate::alignment::procrustes::orthogonal;
 use crate::matmul::{across, mapped, nearest};
@@ -114,14 +115,6 @@ impl Refinement {
 fn closest(found: &[Vec<(usize, f32)>]) -> f64 {
     let best = found.iter().filter_map(|found| found.first()).map(|&(_, cosine)| f64::from(cosine));
     best.sum::<f64>() / found.len().max(1) as f64
-}
-
-pub(super) fn narrow(matrix: &Mat<f64>) -> Mat<f32> {
-    Mat::from_fn(matrix.nrows(), matrix.ncols(), |row, column| matrix[(row, column)] as f32)
-}
-
-pub(super) fn wide(matrix: &Mat<f32>) -> Mat<f64> {
-    Mat::from_fn(matrix.nrows(), matrix.ncols(), |row, column| f64::from(matrix[(row, column)]))
 }
 
 /// The mean of the rows that were found for each.

@@ -42,7 +42,7 @@ fn a_planted_rotation_is_found_without_pairs() {
     let centres = normals(16, rng);
     let (stored, own) = (clumps(&centres, 1500, rng), clumps(&centres, 1500, rng));
     let protected = stored.dot(&rotation(rng)) * 3.0;
-    let map = Unpaired::fit(protected.view(), own.view(), rng).unwrap();
+    let map = CloudMap::fit(protected.view(), own.view(), rng).unwrap();
     let restored = map.apply(protected.view()).unwrap();
     assert!(cosine(&restored, &stored) > 0.98, "{} {map}", cosine(&restored, &stored));
     assert!(map.score() > 0.97 * map.expected(), "{map}");
@@ -50,7 +50,7 @@ fn a_planted_rotation_is_found_without_pairs() {
     assert!((norms(&restored) / norms(&stored) - 1.0).abs() < 0.05);
 
     let strange = clumps(&normals(16, rng), 1500, rng);
-    let failed = Unpaired::fit(protected.view(), strange.view(), rng).unwrap();
+    let failed = CloudMap::fit(protected.view(), strange.view(), rng).unwrap();
     assert!(failed.score() < 0.95 * failed.expected(), "{failed}");
 }
 
@@ -62,7 +62,7 @@ fn few_pairs_and_the_clouds_determine_a_rotation_together() {
     let protected = stored.dot(&rotation(rng));
     let known = s![..6, ..];
     let pairs = (protected.slice(known), stored.slice(known));
-    let map = Unpaired::fit_on(&Clouds::new(protected.view(), own.view()), Some(pairs), rng).unwrap();
+    let map = CloudMap::fit_on(&Clouds::new(protected.view(), own.view()), Some(pairs), rng).unwrap();
     assert!(cosine(&map.apply(protected.view()).unwrap(), &stored) > 0.98, "{map}");
 }
 
@@ -84,7 +84,7 @@ fn a_rotation_is_found_behind_noise() {
     let [stored, turned, protected, own, clean] = noisy_clouds(1500, 0.8, &mut ChaCha8Rng::seed_from_u64(4));
     let clouds = Clouds::new(protected.view(), own.view());
     let [without, with] = [clouds, Clouds { clean: clean.view(), ..clouds }].map(|clouds| {
-        let map = Unpaired::fit_on(&clouds, None, &mut ChaCha8Rng::seed_from_u64(0)).unwrap();
+        let map = CloudMap::fit_on(&clouds, None, &mut ChaCha8Rng::seed_from_u64(0)).unwrap();
         cosine(&map.apply(turned.view()).unwrap(), &stored)
     });
     assert!(with > 0.75 && with > without + 0.05, "{with} {without}");
@@ -119,7 +119,7 @@ fn what_is_expected_behind_noise_is_what_the_right_map_has() {
     let rng = &mut ChaCha8Rng::seed_from_u64(6);
     let [stored, turned, protected, own, clean] = noisy_clouds(400, 0.6, rng);
     let clouds = Clouds { protected: protected.view(), own: own.view(), clean: clean.view() };
-    let map = Unpaired::fit_on(&clouds, Some((turned.view(), stored.view())), rng).unwrap();
+    let map = CloudMap::fit_on(&clouds, Some((turned.view(), stored.view())), rng).unwrap();
     assert!(cosine(&map.apply(turned.view()).unwrap(), &stored) > 0.99, "{map}");
     assert!((map.score() / map.expected() - 1.0).abs() < 0.02, "{map}");
 }
@@ -133,13 +133,13 @@ fn clouds_that_cannot_be_compared_are_refused() {
     holed[(3, 1)] = f32::NAN;
     let few = cloud.slice(s![..9, ..]).to_owned();
     let fit = |a: &Array2<f32>, b: &Array2<f32>| {
-        Unpaired::fit(a.view(), b.view(), &mut ChaCha8Rng::seed_from_u64(0))
+        CloudMap::fit(a.view(), b.view(), &mut ChaCha8Rng::seed_from_u64(0))
     };
     assert!(matches!(fit(&wide, &cloud), Err(Error::Dimension { .. })));
     assert!(matches!(fit(&cloud, &holed), Err(Error::NotFinite { row: 3 })));
     assert!(matches!(fit(&few, &cloud), Err(Error::Setting(_))));
     let unlike = Clouds { clean: few.view(), ..Clouds::new(cloud.view(), cloud.view()) };
-    let fitted = Unpaired::fit_on(&unlike, None, &mut ChaCha8Rng::seed_from_u64(0));
+    let fitted = CloudMap::fit_on(&unlike, None, &mut ChaCha8Rng::seed_from_u64(0));
     assert!(matches!(fitted, Err(Error::Setting(_))));
     let zeros = Array2::zeros((60, DIM));
     let nothing = fit(&zeros, &zeros).unwrap();

@@ -69,7 +69,7 @@ fn generated_tokens_and_scores_are_those_of_hugging_face() {
 }
 
 /// As the files have them: with the end token, padded.
-fn padded(candidate: &Candidate, length: usize) -> Vec<i32> {
+fn padded(candidate: &Continuation, length: usize) -> Vec<i32> {
     let end = candidate.ended.then_some(EOS);
     let tokens = candidate.tokens.iter().copied().chain(end).map(u32::cast_signed);
     tokens.chain(std::iter::repeat(0)).take(length).collect()

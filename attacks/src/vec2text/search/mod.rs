@@ -16,7 +16,7 @@ use ndarray::{Array1, ArrayView1, ArrayView2, Axis};
 
 use self::row::{Hypothesis, Row};
 use super::corrector::Corrector;
-use super::generate::{Candidate, Length, beams, likeliest};
+use super::generate::{Continuation, Length, beams, likeliest};
 use super::{Vec2Text, model_error, pad, to_tensor, vocabulary};
 use crate::{Error, Image, Inversion, Oracle, Ranking};
 
@@ -141,7 +141,7 @@ impl Search<'_> {
     }
 
     /// Token beams of the corrector for hypotheses, named by row and place in its pool.
-    fn corrections(&self, rows: &[Row], jobs: &[(usize, usize)]) -> Result<Vec<Vec<Candidate>>, Error> {
+    fn corrections(&self, rows: &[Row], jobs: &[(usize, usize)]) -> Result<Vec<Vec<Continuation>>, Error> {
         let attack = self.attack;
         let Some(corrector) = &attack.corrector else { return Ok(Vec::new()) };
         let length = Length::tokens(attack.max_length);

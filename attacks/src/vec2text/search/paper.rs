@@ -8,7 +8,7 @@ mod tests;
 use embosk_models::t5::{EOS, PAD};
 use ndarray::{Array1, ArrayView2};
 
-use super::super::generate::{Candidate, Length, beams, likeliest};
+use super::super::generate::{Continuation, Length, beams, likeliest};
 use super::super::{model_error, pad, vocabulary};
 use super::{Search, stack};
 use crate::{Error, Inversion};
@@ -23,7 +23,7 @@ struct Row {
 }
 
 struct Hypothesis {
-    candidate: Candidate,
+    candidate: Continuation,
     text: String,
     vector: Array1<f32>,
     cosine: f32,
@@ -70,7 +70,7 @@ fn correct(search: &mut Search<'_>, rows: &mut [Row], last: bool) -> Result<(), 
 }
 
 /// The inverter's likeliest text of each row.
-fn likeliest_of_each(search: &Search<'_>, rows: &[Row]) -> Result<Vec<Vec<Candidate>>, Error> {
+fn likeliest_of_each(search: &Search<'_>, rows: &[Row]) -> Result<Vec<Vec<Continuation>>, Error> {
     let attack = search.attack;
     let all: Vec<usize> = (0..rows.len()).collect();
     let length = Length { min: 1, max: attack.max_length };
@@ -82,7 +82,7 @@ fn likeliest_of_each(search: &Search<'_>, rows: &[Row]) -> Result<Vec<Vec<Candid
 }
 
 /// For each row the beams of all its hypotheses, one hypothesis after the other.
-fn corrections(search: &Search<'_>, rows: &[Row]) -> Result<Vec<Vec<Candidate>>, Error> {
+fn corrections(search: &Search<'_>, rows: &[Row]) -> Result<Vec<Vec<Continuation>>, Error> {
     let attack = search.attack;
     let Some(corrector) = &attack.corrector else { return Ok(Vec::new()) };
     let mut jobs: Vec<(usize, usize, &Hypothesis)> = Vec::new();
@@ -102,7 +102,7 @@ fn corrections(search: &Search<'_>, rows: &[Row]) -> Result<Vec<Vec<Candidate>>,
             beams(&corrector.t5, &memory, attack.beam_width, length)
         })
         .map_err(model_error)?;
-    let mut all: Vec<Vec<Candidate>> = vec![Vec::new(); rows.len()];
+    let mut all: Vec<Vec<Continuation>> = vec![Vec::new(); rows.len()];
     let mut found: Vec<_> = jobs.iter().zip(found).collect();
     found.sort_by_key(|((row, place, _), _)| (*row, *place));
     for ((row, ..), candidates) in found {
@@ -113,7 +113,7 @@ fn corrections(search: &Search<'_>, rows: &[Row]) -> Result<Vec<Vec<Candidate>>,
 
 /// As `generate` returns it: with the start token, which is the padding token and so is masked, and with
 /// the end token where it came.
-fn fed_back(candidate: &Candidate) -> Vec<u32> {
+fn fed_back(candidate: &Continuation) -> Vec<u32> {
     let end = candidate.ended.then_some(EOS);
     [PAD].into_iter().chain(candidate.tokens.iter().copied()).chain(end).collect()
 }
@@ -122,13 +122,13 @@ fn fed_back(candidate: &Candidate) -> Vec<u32> {
 fn keep_best(
     search: &mut Search<'_>,
     rows: &mut [Row],
-    found: Vec<Vec<Candidate>>,
+    found: Vec<Vec<Continuation>>,
     width: usize,
 ) -> Result<(), Error> {
-    let with_text = |candidate: Candidate| {
+    let with_text = |candidate: Continuation| {
         Ok((vocabulary::decode(&search.attack.tokenizer, &candidate.tokens)?, candidate))
     };
-    let found: Vec<Vec<(String, Candidate)>> = found
+    let found: Vec<Vec<(String, Continuation)>> = found
         .into_iter()
         .map(|candidates| candidates.into_iter().map(with_text).collect())
         .collect::<Result<_, Error>>()?;

@@ -32,7 +32,7 @@ pub use self::examples::Examples;
 use self::examples::{Data, Later, Lesson};
 use self::rounds::{Rounds, Source};
 use self::saved::{Files, Saved, files, vacant};
-pub use self::settings::{Budget, Event, Outputs, Schedule, Settings, Trained};
+pub use self::settings::{Event, Length, Outputs, Schedule, Settings, Trained};
 use self::step::{decode, gradients, held_out_loss};
 use self::trainable::Trainable;
 use super::checkpoint::Checkpoint;
@@ -74,7 +74,7 @@ pub fn hypotheses(
 pub fn can_begin(settings: &Settings, out: &Path) -> Result<(), Error> {
     settings.check()?;
     vacant(out, settings.resume)?;
-    Checkpoint::init(settings).map(|_| ())
+    Checkpoint::init(settings.init.as_deref()).map(|_| ())
 }
 
 /// Trains an inverter on `examples` and writes it to `out`.
@@ -97,7 +97,7 @@ pub fn inverter(
         num_repeat_tokens: settings.preset.pseudo_tokens,
         max_seq_length: settings.preset.max_length,
     };
-    let (config, tokenizer, fresh) = match Checkpoint::init(settings)? {
+    let (config, tokenizer, fresh) = match Checkpoint::init(settings.init.as_deref())? {
         Some(from) if from.is_language_model_alone() => {
             let config = own(from.name());
             let fresh = initial::around(&from.tensors, config.num_repeat_tokens, dim, settings.seed)
@@ -107,7 +107,7 @@ pub fn inverter(
         Some(from) => {
             let takes = from.model(Inverter::load)?.dimension().map_err(model_error)?;
             from.takes(takes, dim)?;
-            (from.config(settings), from.tokenizer, from.tensors.into_iter().collect())
+            (from.config_for(&settings.embedder), from.tokenizer, from.tensors.into_iter().collect())
         }
         None => {
             let preset = &settings.preset;
@@ -146,7 +146,7 @@ pub fn corrector(
         return Err(Error::Empty("the list of hypotheses"));
     }
     let mut from = Checkpoint::read(inverter, &Device::Cpu)?;
-    let fresh = match Checkpoint::init(settings)? {
+    let fresh = match Checkpoint::init(settings.init.as_deref())? {
         Some(init) => {
             init.shares_tokens_with(&from)?;
             if init.is_language_model_alone() {

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::fmt::Display;
 use std::fs;
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -15,7 +16,7 @@ use tokenizers::Tokenizer;
 use super::super::config::Config;
 use super::super::model_error;
 use super::adamw::{AdamW, Moments};
-use super::settings::{Budget, Schedule, Settings};
+use super::settings::{Length, Schedule, Settings};
 use crate::Error;
 
 /// Everything of a training that must outlive it.
@@ -244,13 +245,13 @@ fn take_moments(all: &mut HashMap<String, Tensor>) -> candle_core::Result<Moment
 
 /// The settings that a resumed run must share with the run before.
 fn fingerprint(settings: &Settings) -> String {
-    let budget = match settings.budget {
-        Budget::Steps(steps) => format!("{steps} steps"),
-        Budget::Time(time) => format!("{} s", time.as_secs()),
+    let length = match settings.length {
+        Length::Steps(steps) => format!("{steps} steps"),
+        Length::Time(time) => format!("{} s", time.as_secs()),
     };
     let mut text = format!(
         "{} init {:?} batch {} rate {} seed {} {}",
-        settings.preset.name, settings.init, settings.batch, settings.learning_rate, settings.seed, budget
+        settings.preset.name, settings.init, settings.batch, settings.learning_rate, settings.seed, length
     );
     // only what is not as usual, so that checkpoints from before there was a choice can be resumed
     let usual = Settings::default();
@@ -285,13 +286,23 @@ pub(super) fn write_tensors<N: AsRef<str> + Ord + Display, V: View>(
     write(path, &bytes)
 }
 
-/// Writes beside the file and renames, so that a kill leaves the old file or the new one.
+/// Writes beside the file, under a name that nobody guesses, and renames when the bytes are on the disk, so that a
+/// kill leaves the old file or the new one.
 fn write(path: &Path, bytes: &[u8]) -> Result<(), Error> {
-    let partial = path.with_extension("partial");
-    fs::write(&partial, bytes).and_then(|()| fs::rename(&partial, path)).map_err(|error| {
-        let _ = fs::remove_file(&partial);
-        file(path, error)
-    })
+    let whole = || -> io::Result<()> {
+        let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        let mut builder = tempfile::Builder::new();
+        builder.prefix(".embosk-").suffix(".part").rand_bytes(12);
+        // the umask takes from these
+        #[cfg(unix)]
+        builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
+        let mut partial = builder.tempfile_in(folder)?;
+        partial.write_all(bytes)?;
+        partial.as_file().sync_all()?;
+        partial.persist(path).map_err(|error| error.error)?;
+        if cfg!(unix) { fs::File::open(folder)?.sync_all() } else { Ok(()) }
+    };
+    whole().map_err(|error| file(path, error))
 }
 
 fn file(path: &Path, message: impl std::fmt::Display) -> Error {

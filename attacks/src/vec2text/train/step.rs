@@ -14,7 +14,7 @@ use super::super::generate::{greedy, greedy_together};
 use super::super::inverter::Inverter;
 use super::super::{model_error, pad, to_tensor, vocabulary};
 use super::examples::Lesson;
-use super::settings::Settings;
+use super::settings::{Outputs, Settings};
 use super::trainable::Trainable;
 use crate::Error;
 
@@ -101,6 +101,35 @@ pub(super) fn gradients<M: Trainable>(
         }
     }
     Ok((mean, sum))
+}
+
+impl<M: LanguageModel> Trainable for M {
+    fn load(vb: &VarBuilder<'_>) -> candle_core::Result<Self> {
+        <M as LanguageModel>::load(vb)
+    }
+
+    fn device(&self) -> &candle_core::Device {
+        self.t5().device()
+    }
+
+    fn terms(lesson: Lesson<'_>, rows: &[usize]) -> usize {
+        rows.iter().map(|&row| lesson.data.tokens[row].len()).sum()
+    }
+
+    fn loss(&self, lesson: Lesson<'_>, rows: &[usize], smoothing: f64) -> candle_core::Result<Tensor> {
+        loss(self, lesson, rows, smoothing)
+    }
+
+    fn outputs(
+        &self,
+        lesson: Lesson<'_>,
+        rows: &[usize],
+        tokenizer: &Tokenizer,
+        max_length: usize,
+        go_on: &(dyn Fn() -> bool + Sync),
+    ) -> Result<Outputs, Error> {
+        decode(self, lesson, rows, tokenizer, max_length, go_on).map(Outputs::Texts)
+    }
 }
 
 /// The summed negative log-likelihood of the rows' tokens.

@@ -6,7 +6,6 @@ use tokenizers::Tokenizer;
 
 use super::examples::Lesson;
 use super::settings::Outputs;
-use super::step::{self, LanguageModel, decode};
 use crate::Error;
 
 /// A model that can be trained.
@@ -34,33 +33,4 @@ pub(super) trait Trainable: Sized + Sync {
         max_length: usize,
         go_on: &(dyn Fn() -> bool + Sync),
     ) -> std::result::Result<Outputs, Error>;
-}
-
-impl<M: LanguageModel> Trainable for M {
-    fn load(vb: &VarBuilder<'_>) -> Result<Self> {
-        <M as LanguageModel>::load(vb)
-    }
-
-    fn device(&self) -> &Device {
-        self.t5().device()
-    }
-
-    fn terms(lesson: Lesson<'_>, rows: &[usize]) -> usize {
-        rows.iter().map(|&row| lesson.data.tokens[row].len()).sum()
-    }
-
-    fn loss(&self, lesson: Lesson<'_>, rows: &[usize], smoothing: f64) -> Result<Tensor> {
-        step::loss(self, lesson, rows, smoothing)
-    }
-
-    fn outputs(
-        &self,
-        lesson: Lesson<'_>,
-        rows: &[usize],
-        tokenizer: &Tokenizer,
-        max_length: usize,
-        go_on: &(dyn Fn() -> bool + Sync),
-    ) -> std::result::Result<Outputs, Error> {
-        decode(self, lesson, rows, tokenizer, max_length, go_on).map(Outputs::Texts)
-    }
 }

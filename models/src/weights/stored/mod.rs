@@ -26,7 +26,7 @@ pub enum Stored {
 
 /// A tensor as it lies in a file; `safetensors::serialize` takes it.
 #[derive(Debug)]
-pub struct Part {
+pub struct StoredTensor {
     dtype: Dtype,
     shape: Vec<usize>,
     bytes: Vec<u8>,
@@ -37,7 +37,7 @@ impl Stored {
     ///
     /// # Errors
     /// Where the tensor cannot be read in 32 bits.
-    pub fn parts(self, name: &str, tensor: &Tensor) -> Result<Vec<(String, Part)>> {
+    pub fn parts(self, name: &str, tensor: &Tensor) -> Result<Vec<(String, StoredTensor)>> {
         let values = tensor.flatten_all()?.to_dtype(candle_core::DType::F32)?.to_vec1::<f32>()?;
         let shape = tensor.dims();
         match *shape {
@@ -46,13 +46,13 @@ impl Stored {
                 let blocks = values.chunks(BLOCK).zip(&scales);
                 let bytes = blocks.flat_map(|(block, scale)| in_steps(block, scale.to_f32()));
                 let bytes = bytes.map(|value| value as u8).collect();
-                let matrix = Part { dtype: Dtype::I8, shape: shape.to_vec(), bytes };
-                let scales = Part::half(vec![rows, columns / BLOCK], scales);
+                let matrix = StoredTensor { dtype: Dtype::I8, shape: shape.to_vec(), bytes };
+                let scales = StoredTensor::half(vec![rows, columns / BLOCK], scales);
                 Ok(vec![(name.to_owned(), matrix), (scales_of(name), scales)])
             }
             _ => {
                 let values = values.into_iter().map(f16::from_f32);
-                Ok(vec![(name.to_owned(), Part::half(shape.to_vec(), values))])
+                Ok(vec![(name.to_owned(), StoredTensor::half(shape.to_vec(), values))])
             }
         }
     }
@@ -100,14 +100,14 @@ fn scale(block: &[f32]) -> f16 {
     if near.to_f32() < exact { f16::from_bits(near.to_bits() + 1) } else { near }
 }
 
-impl Part {
+impl StoredTensor {
     fn half(shape: Vec<usize>, values: impl IntoIterator<Item = f16>) -> Self {
         let bytes = values.into_iter().flat_map(f16::to_le_bytes).collect();
         Self { dtype: Dtype::F16, shape, bytes }
     }
 }
 
-impl View for Part {
+impl View for StoredTensor {
     fn dtype(&self) -> Dtype {
         self.dtype
     }

@@ -20,11 +20,11 @@ fn tensors(name: &str) -> HashMap<String, Tensor> {
     candle_core::safetensors::load(data(name), &Device::Cpu).unwrap()
 }
 
-fn parts(stored: Stored, tensors: &HashMap<String, Tensor>) -> HashMap<String, Part> {
+fn parts(stored: Stored, tensors: &HashMap<String, Tensor>) -> HashMap<String, StoredTensor> {
     tensors.iter().flat_map(|(name, tensor)| stored.parts(name, tensor).unwrap()).collect()
 }
 
-fn folder(parts: impl IntoIterator<Item = (String, Part)>) -> TempDir {
+fn folder(parts: impl IntoIterator<Item = (String, StoredTensor)>) -> TempDir {
     let place = tempfile::tempdir().unwrap();
     fs::write(place.path().join("model.safetensors"), safetensors::serialize(parts, None).unwrap()).unwrap();
     place
@@ -91,11 +91,11 @@ proptest! {
     }
 }
 
-fn part(dtype: Dtype, shape: &[usize], bytes: Vec<u8>) -> Part {
-    Part { dtype, shape: shape.to_vec(), bytes }
+fn part(dtype: Dtype, shape: &[usize], bytes: Vec<u8>) -> StoredTensor {
+    StoredTensor { dtype, shape: shape.to_vec(), bytes }
 }
 
-fn scales(dtype: Dtype, shape: &[usize], scale: f32) -> Part {
+fn scales(dtype: Dtype, shape: &[usize], scale: f32) -> StoredTensor {
     let count = shape.iter().product();
     let bytes = match dtype {
         Dtype::F16 => f16::from_f32(scale).to_le_bytes().to_vec(),

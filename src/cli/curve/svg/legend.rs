@@ -3,7 +3,7 @@
 use std::fmt::Write;
 
 use super::super::points::Curve;
-use super::{Size, at, escape, mark};
+use crate::cli::chart::{Size, at, escape, mark};
 
 /// A sample and its name.
 struct Entry {

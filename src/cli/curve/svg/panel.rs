@@ -1,12 +1,10 @@
 //! What is recovered and what is kept of retrieval, along one sweep.
 
-use embosk::evaluate::Row;
-use embosk::evaluate::statistics::Score;
-
-use super::super::points::{Axis, Curve, Measured};
-use super::frame::{Frame, Scale, number};
-use super::mark::{self, Mark};
-use super::{Figure, Size, at, escape, legend, scatter};
+use super::super::points::{Axis, Curve, MeasuredStack};
+use super::{legend, scatter};
+use crate::cli::chart::{Figure, Frame, Mark, Scale, Size, at, escape, mark, number};
+use crate::evaluate::Row;
+use crate::evaluate::statistics::Score;
 
 /// `None` for a sweep with another number of ranges than one.
 pub(super) fn figure(curve: &Curve<'_>, line: usize, size: Size) -> Option<Figure> {
@@ -71,7 +69,7 @@ impl Series {
     }
 }
 
-fn series(curve: &Curve<'_>, stacks: &[&Measured<'_>]) -> Vec<Series> {
+fn series(curve: &Curve<'_>, stacks: &[&MeasuredStack<'_>]) -> Vec<Series> {
     let adversaries: Vec<Option<usize>> =
         if curve.is_attacked() { (0..curve.adversaries.len()).map(Some).collect() } else { Vec::new() };
     let all: Vec<Option<usize>> = std::iter::once(None).chain(adversaries).collect();
@@ -87,7 +85,7 @@ fn series(curve: &Curve<'_>, stacks: &[&Measured<'_>]) -> Vec<Series> {
 
 fn point(
     curve: &Curve<'_>,
-    stack: &Measured<'_>,
+    stack: &MeasuredStack<'_>,
     adversary: Option<usize>,
 ) -> Option<(f64, Score, bool, String)> {
     let strength = *stack.of.as_ref()?.1.first()?;
@@ -118,12 +116,12 @@ fn frame(axis: &Axis, series: &[Series], size: Size, legend: f64) -> Option<Fram
 }
 
 /// The undefended attack and chance, and the limit and the strength of a search.
-fn references(curve: &Curve<'_>, frame: &Frame, stacks: &[&Measured<'_>]) -> String {
+fn references(curve: &Curve<'_>, frame: &Frame, stacks: &[&MeasuredStack<'_>]) -> String {
     let mut text = "<g class=\"references\">\n".to_owned();
     text += &frame.across(1.0, "", "reference undefended");
     text += &frame.across(0.0, "", "reference floor");
     if let Some((limit, _)) = &curve.found {
-        let is_here = |found: &Measured<'_>| stacks.iter().any(|stack| stack.defense == found.defense);
+        let is_here = |found: &MeasuredStack<'_>| stacks.iter().any(|stack| stack.defense == found.defense);
         if limit.is_of_leak() && curve.report.conclusive {
             text += &frame.across(limit.most, &limit.to_string(), "limit");
         }

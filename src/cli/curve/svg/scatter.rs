@@ -1,14 +1,12 @@
 //! What each adversary recovers, across, against what is left of retrieval, upright.
 
-use embosk::evaluate::Row;
-use embosk::evaluate::metrics::Scores;
-use embosk::evaluate::statistics::Score;
-
-use super::super::super::table;
-use super::super::points::{Curve, Line, Measured, RETRIEVAL};
-use super::frame::{Frame, Scale, number};
-use super::mark::{self, Mark, Words};
-use super::{Figure, Size, at, legend};
+use super::super::points::{Curve, Line, MeasuredStack, RETRIEVAL};
+use super::legend;
+use crate::cli::chart::{Figure, Frame, Mark, Scale, Size, Words, at, mark, number};
+use crate::cli::table;
+use crate::evaluate::Row;
+use crate::evaluate::metrics::Scores;
+use crate::evaluate::statistics::Score;
 
 /// `None` where one of the two was not measured.
 pub(super) fn figure(curve: &Curve<'_>, size: Size) -> Option<Figure> {
@@ -97,7 +95,7 @@ fn marks(curve: &Curve<'_>, frame: &Frame) -> Vec<Mark> {
     marks
 }
 
-fn one(curve: &Curve<'_>, frame: &Frame, stack: &Measured<'_>, row: &Row) -> Option<Mark> {
+fn one(curve: &Curve<'_>, frame: &Frame, stack: &MeasuredStack<'_>, row: &Row) -> Option<Mark> {
     let (x, y) = place(curve, frame, row)?;
     let (recovered, ndcg) = (curve.recovered(row)?, row.score(RETRIEVAL)?);
     let full = stack.worst.adversary == row.adversary;
@@ -165,9 +163,9 @@ fn labels(curve: &Curve<'_>, frame: &Frame, marks: &[Mark], size: Size) -> Strin
         words.avoid(mark);
     }
     // the front first, where there is not room for all
-    let mut stacks: Vec<&Measured<'_>> = curve.stacks.iter().collect();
+    let mut stacks: Vec<&MeasuredStack<'_>> = curve.stacks.iter().collect();
     stacks.sort_by_key(|stack| !stack.front);
-    let label = |stack: &Measured<'_>| {
+    let label = |stack: &MeasuredStack<'_>| {
         let (x, y) = place(curve, frame, stack.worst)?;
         Some(words.place(&name(curve, stack), x, y))
     };
@@ -180,7 +178,7 @@ fn labels(curve: &Curve<'_>, frame: &Frame, marks: &[Mark], size: Size) -> Strin
 
 /// On a line its strength, after the first defense where several lines have the same parameter; elsewhere
 /// its spec as far as there is room.
-fn name(curve: &Curve<'_>, stack: &Measured<'_>) -> String {
+fn name(curve: &Curve<'_>, stack: &MeasuredStack<'_>) -> String {
     let Some((line, values)) = &stack.of else { return shortened(stack.defense) };
     let values = values.iter().map(|value| number(*value)).collect::<Vec<_>>().join(", ");
     let Some(axis) = &curve.lines[*line].axis else { return values };

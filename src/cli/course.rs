@@ -1,75 +1,24 @@
-//! What goes on, on stderr, while a person watches: nothing where stderr is no terminal, and nothing
-//! with `--quiet`. `--verbose` says in lines that stay what is finished.
+//! The course of an evaluation, shown while a person watches; `--verbose` says in lines that stay what is finished.
 
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
-use std::time::{Duration, Instant};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
 
-use embosk::evaluate::metrics::{Shown, built_in};
-use embosk::evaluate::{Journal, Metric, Report, Row, Undefended};
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use indicatif::ProgressBar;
 use serde_json::{Map, Value};
 
-use super::settings::Prepared;
-use super::{remark, table};
-
-/// How much is said beside results and errors.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Level {
-    Quiet,
-    Usual,
-    Verbose,
-}
-
-/// Set once, from the arguments.
-static LEVEL: OnceLock<Level> = OnceLock::new();
-
-pub(crate) fn set_level(quiet: bool, verbose: bool) {
-    let level = match (quiet, verbose) {
-        (true, _) => Level::Quiet,
-        (_, true) => Level::Verbose,
-        _ => Level::Usual,
-    };
-    let _ = LEVEL.set(level);
-}
-
-pub(crate) fn level() -> Level {
-    LEVEL.get().copied().unwrap_or(Level::Usual)
-}
-
-/// A line that says what goes on and for how long, for work of unknown length.
-pub(crate) fn spinner() -> ProgressBar {
-    let bar = shown(ProgressBar::new_spinner());
-    if let Ok(style) = ProgressStyle::with_template("{spinner} {wide_msg} {elapsed}") {
-        bar.set_style(style);
-    }
-    bar.enable_steady_tick(Duration::from_millis(200));
-    bar
-}
-
-/// A bar over `length` texts.
-pub(crate) fn bar(what: &'static str, length: usize) -> ProgressBar {
-    let bar = shown(ProgressBar::new(length as u64).with_message(what));
-    if let Ok(style) = ProgressStyle::with_template("{msg} {wide_bar} {pos}/{len} · {elapsed} · {eta} left")
-    {
-        bar.set_style(style);
-    }
-    // the clock goes on where one batch takes minutes
-    bar.enable_steady_tick(Duration::from_secs(1));
-    bar
-}
-
-/// The bar, or with `--quiet` one that is not seen.
-pub(crate) fn shown(bar: ProgressBar) -> ProgressBar {
-    if level() == Level::Quiet {
-        bar.set_draw_target(ProgressDrawTarget::hidden());
-    }
-    bar
-}
+use super::session::Session;
+use super::table;
+use super::terminal::Terminal;
+use crate::evaluate::metrics::Shown;
+use crate::evaluate::{Evaluation, Journal, Metric, Report, Row, Undefended};
+use crate::{Embedder, Error};
 
 /// The course of an evaluation: which row of how many, what is done in it, and how long the rest takes
 /// if it goes on like this.
 #[derive(Clone)]
 pub(crate) struct Course {
+    terminal: Terminal,
+    metrics: Arc<[Metric]>,
     bar: ProgressBar,
     counts: Arc<Mutex<Counts>>,
 }
@@ -83,9 +32,15 @@ struct Counts {
 }
 
 impl Course {
-    pub(crate) fn new() -> Self {
+    pub(crate) fn new(session: &Session) -> Self {
         let counts = Counts { total: 0, done: 0, measured: 0, began: Instant::now() };
-        Self { bar: spinner(), counts: Arc::new(Mutex::new(counts)) }
+        let Session { terminal, names, .. } = session;
+        Self {
+            terminal: *terminal,
+            metrics: names.metrics().into(),
+            bar: terminal.spinner(),
+            counts: Arc::new(Mutex::new(counts)),
+        }
     }
 
     /// Numbers are whole between any two of them, so a thread that panicked leaves nothing broken.
@@ -106,7 +61,7 @@ impl Course {
     }
 
     /// Runs an evaluation while its course is shown.
-    pub(crate) fn follow(&self, evaluation: Prepared) -> Result<Report, embosk::Error> {
+    pub(crate) fn follow<E: Embedder>(&self, evaluation: Evaluation<E>) -> Result<Report, Error> {
         let said = self.clone();
         let report = evaluation.progress(move |message| said.say(message)).run();
         self.finish();
@@ -130,10 +85,10 @@ impl Course {
         let mut counts = self.counts();
         counts.done += 1;
         counts.measured += 1;
-        if level() == Level::Verbose {
+        if self.terminal.is_verbose() {
             let elapsed = duration(counts.began.elapsed().as_secs_f64());
             let (done, total) = (counts.done, counts.total);
-            self.bar.suspend(|| remark(&format!("{done} of {total}, after {elapsed}: {what}")));
+            self.bar.suspend(|| self.terminal.remark(&format!("{done} of {total}, after {elapsed}: {what}")));
         }
     }
 }
@@ -152,22 +107,22 @@ impl Counts {
 
 impl Journal for Course {
     /// The undefended attack counts as one row more.
-    fn begin(&mut self, settings: &Map<String, Value>, rows: usize) -> Result<(), embosk::Error> {
+    fn begin(&mut self, settings: &Map<String, Value>, rows: usize) -> Result<(), Error> {
         let mut counts = self.counts();
         counts.total = rows + usize::from(settings.contains_key("attack"));
         counts.began = Instant::now();
         Ok(())
     }
 
-    fn finished_undefended(&mut self, undefended: &Undefended) -> Result<(), embosk::Error> {
-        self.step(&format!("undefended, {}", strength(undefended)));
+    fn finished_undefended(&mut self, undefended: &Undefended) -> Result<(), Error> {
+        self.step(&format!("undefended, {}", strength(&self.metrics, undefended)));
         Ok(())
     }
 
-    fn finished(&mut self, row: &Row) -> Result<(), embosk::Error> {
+    fn finished(&mut self, row: &Row) -> Result<(), Error> {
         let Row { defense, adversary, n, .. } = row;
         let attacked = *n > 0;
-        let metrics = table::columns(built_in(), Shown::Line).into_iter();
+        let metrics = table::columns(&self.metrics, Shown::Line).into_iter();
         let scores = metrics.filter(|metric| attacked || metric.is_retrieval()).map(|metric| {
             format!("{} {}", metric.heading, table::long(row.score(&metric.name), metric.digits))
         });
@@ -178,10 +133,10 @@ impl Journal for Course {
 }
 
 /// The mean scores of the undefended attack by the metrics that leaks are computed from: `BLEU 98.2`.
-fn strength(undefended: &Undefended) -> String {
-    let leaks = table::columns(built_in(), Shown::Line).into_iter().filter_map(Metric::leaking);
+fn strength(metrics: &[Metric], undefended: &Undefended) -> String {
+    let leaks = table::columns(metrics, Shown::Line).into_iter().filter_map(Metric::leaking);
     let scores = leaks.filter_map(|base| {
-        let metric = built_in().iter().find(|metric| metric.name == base)?;
+        let metric = metrics.iter().find(|metric| metric.name == base)?;
         let scores = undefended.texts.values(base);
         let mean = scores.iter().sum::<f64>() / scores.len() as f64;
         Some(format!("{} {mean:.*}", metric.heading, metric.digits))

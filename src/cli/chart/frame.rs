@@ -2,11 +2,11 @@
 
 use std::fmt::Write;
 
-use super::{Size, at, escape};
+use super::picture::{Size, at, escape};
 
 /// From numbers to a part of an axis.
 #[derive(Debug, Clone, Copy)]
-pub(in crate::cli) struct Scale {
+pub(crate) struct Scale {
     from: f64,
     to: f64,
     log: bool,
@@ -16,7 +16,7 @@ pub(in crate::cli) struct Scale {
 
 impl Scale {
     /// From `from` to `to`, with some room beyond both where `room` is more than 0.
-    pub(in crate::cli) fn new(from: f64, to: f64, log: bool, room: f64) -> Self {
+    pub(crate) fn new(from: f64, to: f64, log: bool, room: f64) -> Self {
         let log = log && from > 0.0;
         let (low, high) = if log { (from.ln(), to.ln()) } else { (from, to) };
         let room = room * if high > low { high - low } else { high.abs().max(1.0) };
@@ -25,7 +25,7 @@ impl Scale {
     }
 
     /// With ticks at whole numbers alone.
-    pub(in crate::cli) fn whole(self, whole: bool) -> Self {
+    pub(crate) fn whole(self, whole: bool) -> Self {
         Self { whole, ..self }
     }
 
@@ -36,7 +36,7 @@ impl Scale {
     }
 
     /// About `count` round numbers within.
-    pub(super) fn ticks(self, count: usize) -> Vec<f64> {
+    pub(crate) fn ticks(self, count: usize) -> Vec<f64> {
         let ticks = if self.log { self.log_ticks(count) } else { Vec::new() };
         let ticks = if ticks.len() >= 2 { ticks } else { self.even_ticks(count) };
         ticks.into_iter().filter(|tick| !self.whole || tick.fract() == 0.0).collect()
@@ -70,34 +70,34 @@ impl Scale {
 
 /// The place of a chart within its figure.
 #[derive(Debug, Clone, Copy)]
-pub(in crate::cli) struct Frame {
-    pub(in crate::cli) left: f64,
-    pub(in crate::cli) top: f64,
-    pub(in crate::cli) width: f64,
-    pub(in crate::cli) height: f64,
-    pub(in crate::cli) x: Scale,
-    pub(in crate::cli) y: Scale,
+pub(crate) struct Frame {
+    pub(crate) left: f64,
+    pub(crate) top: f64,
+    pub(crate) width: f64,
+    pub(crate) height: f64,
+    pub(crate) x: Scale,
+    pub(crate) y: Scale,
 }
 
 impl Frame {
-    pub(in crate::cli) fn x(&self, value: f64) -> f64 {
+    pub(crate) fn x(&self, value: f64) -> f64 {
         self.left + self.width * self.x.part(value)
     }
 
-    pub(in crate::cli) fn y(&self, value: f64) -> f64 {
+    pub(crate) fn y(&self, value: f64) -> f64 {
         self.top + self.height * (1.0 - self.y.part(value))
     }
 
-    pub(in crate::cli) fn right(&self) -> f64 {
+    pub(crate) fn right(&self) -> f64 {
         self.left + self.width
     }
 
-    pub(super) fn bottom(&self) -> f64 {
+    pub(crate) fn bottom(&self) -> f64 {
         self.top + self.height
     }
 
     /// Grid, ticks and the axes' names.
-    pub(in crate::cli) fn draw(&self, (x_name, y_name): (&str, &str), size: Size) -> String {
+    pub(crate) fn draw(&self, (x_name, y_name): (&str, &str), size: Size) -> String {
         let mut text = "<g class=\"axes\">\n".to_owned();
         let (left, right, top, bottom) = (at(self.left), at(self.right()), at(self.top), at(self.bottom()));
         for tick in self.y.ticks(5) {
@@ -133,7 +133,7 @@ impl Frame {
     }
 
     /// A line across, at a height, with a name above it at its left.
-    pub(super) fn across(&self, value: f64, name: &str, class: &str) -> String {
+    pub(crate) fn across(&self, value: f64, name: &str, class: &str) -> String {
         let (left, right, y) = (at(self.left), at(self.right()), at(self.y(value)));
         let (x, above) = (at(self.left + 6.0), at(self.y(value) - 5.0));
         format!(
@@ -144,7 +144,7 @@ impl Frame {
     }
 
     /// A line from bottom to top, with a name above the chart.
-    pub(super) fn upright(&self, value: f64, name: &str, class: &str, anchor: &str) -> String {
+    pub(crate) fn upright(&self, value: f64, name: &str, class: &str, anchor: &str) -> String {
         let (top, bottom, x, above) =
             (at(self.top), at(self.bottom()), at(self.x(value)), at(self.top - 6.0));
         format!(
@@ -156,7 +156,7 @@ impl Frame {
 }
 
 /// Without a tail of zeros.
-pub(super) fn number(value: f64) -> String {
+pub(crate) fn number(value: f64) -> String {
     let value = if value == 0.0 { 0.0 } else { value };
     if value != 0.0 && !(1e-4..1e6).contains(&value.abs()) { format!("{value:.0e}") } else { rounded(value) }
 }

@@ -2,15 +2,15 @@
 
 use std::fmt::Write;
 
-use super::super::curve::svg::{Frame, Scale, Size, at, escape, style};
+use crate::cli::chart::{self, Frame, Scale, Size, at, escape};
 
 /// The points that a curve of every step is drawn with.
 const POINTS: usize = 240;
 const MARGIN: f64 = 24.0;
 const HEIGHT: f64 = 260.0;
 
-/// A curve: its name, the class of its colour, and step and value.
-struct Curve {
+/// A line of a chart: its name, the class of its colour, and step and value.
+struct Series {
     name: &'static str,
     class: &'static str,
     points: Vec<(f64, f64)>,
@@ -19,13 +19,13 @@ struct Curve {
 /// The picture of a log: loss in training and on held-out texts, and how many of these come back, or how near
 /// they are to the teacher's vectors.
 pub(super) fn draw(log: &str) -> String {
-    let columns = Columns::read(log);
-    let loss = Curve { name: "training", class: "a0", points: thinned(&columns.of("loss")) };
-    let held_out = Curve { name: "held-out", class: "a1", points: columns.of("held_out_loss") };
-    let bleu = Curve { name: "BLEU / 100", class: "a2", points: scaled(columns.of("held_out_bleu"), 0.01) };
-    let exact = Curve { name: "exact match", class: "a3", points: columns.of("held_out_exact_match") };
-    let cosine = Curve { name: "cosine", class: "a2", points: columns.of("held_out_cosine") };
-    let spearman = Curve { name: "Spearman", class: "a3", points: columns.of("held_out_spearman") };
+    let columns = LogColumns::read(log);
+    let loss = Series { name: "training", class: "a0", points: thinned(&columns.of("loss")) };
+    let held_out = Series { name: "held-out", class: "a1", points: columns.of("held_out_loss") };
+    let bleu = Series { name: "BLEU / 100", class: "a2", points: scaled(columns.of("held_out_bleu"), 0.01) };
+    let exact = Series { name: "exact match", class: "a3", points: columns.of("held_out_exact_match") };
+    let cosine = Series { name: "cosine", class: "a2", points: columns.of("held_out_cosine") };
+    let spearman = Series { name: "Spearman", class: "a3", points: columns.of("held_out_spearman") };
     let of_loss = if cosine.points.is_empty() { "loss of a token, in nats" } else { "1 − cosine" };
     let charts = [
         (of_loss, [loss, held_out]),
@@ -41,16 +41,11 @@ pub(super) fn draw(log: &str) -> String {
         }
     }
     let (width, height) = (Size::Wide.width() + 2.0 * MARGIN, top + MARGIN);
-    format!(
-        "<svg xmlns=\"http://www.w3.org/2000/svg\" class=\"embosk\" width=\"{width}\" height=\"{height}\" \
-         viewBox=\"0 0 {width} {height}\" role=\"img\">\n<title>Training</title>\n<style>{}</style>\n\
-         <rect class=\"page\" width=\"{width}\" height=\"{height}\"/>\n{body}</svg>\n",
-        style()
-    )
+    chart::file("Training", (width, height), &body)
 }
 
 /// None where there is nothing to draw.
-fn chart(name: &str, curves: &[Curve], top: f64) -> Option<String> {
+fn chart(name: &str, curves: &[Series], top: f64) -> Option<String> {
     let points = || curves.iter().flat_map(|curve| &curve.points);
     let last = points().map(|(step, _)| *step).reduce(f64::max)?;
     let (low, high) = (0.0, points().map(|(_, value)| *value).fold(1e-3, f64::max));
@@ -86,12 +81,12 @@ fn chart(name: &str, curves: &[Curve], top: f64) -> Option<String> {
 }
 
 /// The log's columns, by name. What is no number is left out, and so is a line that a kill cut off.
-pub(super) struct Columns<'a> {
+pub(super) struct LogColumns<'a> {
     names: Vec<&'a str>,
     rows: Vec<Vec<&'a str>>,
 }
 
-impl<'a> Columns<'a> {
+impl<'a> LogColumns<'a> {
     pub(super) fn read(log: &'a str) -> Self {
         let mut lines = log.lines().map(|line| line.split(',').collect::<Vec<_>>());
         let names = lines.next().unwrap_or_default();

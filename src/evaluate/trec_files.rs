@@ -1,13 +1,15 @@
 //! The rankings of an evaluation as files, for trec_eval and its like.
 
 use std::fs;
+use std::io::Write;
 use std::path::Path;
 
 use embosk_defenses::Stack;
 
 use super::Corpus;
-use super::retrieval::{Ranking, run_file};
-use crate::{Error, partial};
+use super::retrieval::{Hits, run_file};
+use crate::Error;
+use crate::partial::{self, Readers};
 
 /// How many documents a run file has for a query.
 pub(super) const DEPTH: usize = 100;
@@ -17,13 +19,15 @@ pub(super) fn write(
     folder: &Path,
     (number, stack): (usize, &Stack),
     corpus: &Corpus,
-    rankings: &[Ranking],
+    rankings: &[Hits],
 ) -> Result<(), Error> {
     let name = format!("{number}-{}", file_name(&stack.to_string()));
     let run = run_file("embosk", corpus.query_ids(), corpus.ids(), rankings)?;
     fs::create_dir_all(folder).map_err(|error| Error::file(folder, error))?;
     partial::remove_stale(folder);
-    partial::write(&folder.join(format!("{name}.run")), run.as_bytes())
+    let path = folder.join(format!("{name}.run"));
+    partial::write(&path, Readers::Usual, |file| file.write_all(run.as_bytes()))
+        .map_err(|error| Error::file(&path, error))
 }
 
 /// A spec as part of a file's name: `gaussian-sigma-0.01`. The number before it tells apart what is cut off.

@@ -1,25 +1,26 @@
 //! Points with their intervals, told apart by shape as well as by colour, and words beside them that do
 //! not overlap.
 
-use super::{Size, at, escape};
+use super::picture::{Size, at, escape};
+use super::style::COLOURS;
 
 /// A point.
-pub(super) struct Mark {
-    pub(super) x: f64,
-    pub(super) y: f64,
+pub(crate) struct Mark {
+    pub(crate) x: f64,
+    pub(crate) y: f64,
     /// Which adversary's; none for what is kept of retrieval.
-    pub(super) adversary: Option<usize>,
+    pub(crate) adversary: Option<usize>,
     /// Filled: the worst adversary's.
-    pub(super) full: bool,
+    pub(crate) full: bool,
     /// The interval's ends across, and upright.
-    pub(super) across: Option<(f64, f64)>,
-    pub(super) upright: Option<(f64, f64)>,
+    pub(crate) across: Option<(f64, f64)>,
+    pub(crate) upright: Option<(f64, f64)>,
     /// What a reader is told who stays on it.
-    pub(super) title: String,
+    pub(crate) title: String,
 }
 
 impl Mark {
-    pub(super) fn draw(&self) -> String {
+    pub(crate) fn draw(&self) -> String {
         let (x, y) = (at(self.x), at(self.y));
         let across = self.across.map_or_else(String::new, |(from, to)| {
             format!("<path class=\"bar\" d=\"M{} {y}H{}\"/>", at(from), at(to))
@@ -36,19 +37,19 @@ impl Mark {
     }
 }
 
-pub(super) fn class(adversary: Option<usize>) -> String {
-    adversary.map_or_else(|| "kept".to_owned(), |index| format!("a{}", index % super::COLOURS.len()))
+pub(crate) fn class(adversary: Option<usize>) -> String {
+    adversary.map_or_else(|| "kept".to_owned(), |index| format!("a{}", index % COLOURS.len()))
 }
 
 /// A circle, square, triangle, diamond, and so on; a small bar for retrieval.
-pub(super) fn shape(adversary: Option<usize>, x: f64, y: f64, full: bool) -> String {
+pub(crate) fn shape(adversary: Option<usize>, x: f64, y: f64, full: bool) -> String {
     let class = if full { "shape full" } else { "shape" };
     let path = |points: &[(f64, f64)]| {
         let points: Vec<String> =
             points.iter().map(|(dx, dy)| format!("{} {}", at(x + dx), at(y + dy))).collect();
         format!("<path class=\"{class}\" d=\"M{}Z\"/>", points.join("L"))
     };
-    match adversary.map(|index| index % super::COLOURS.len()) {
+    match adversary.map(|index| index % COLOURS.len()) {
         None => path(&[(-5.0, -1.0), (5.0, -1.0), (5.0, 1.0), (-5.0, 1.0)]),
         Some(0) => format!("<circle class=\"{class}\" cx=\"{}\" cy=\"{}\" r=\"5\"/>", at(x), at(y)),
         Some(1) => path(&[(-4.5, -4.5), (4.5, -4.5), (4.5, 4.5), (-4.5, 4.5)]),
@@ -59,7 +60,7 @@ pub(super) fn shape(adversary: Option<usize>, x: f64, y: f64, full: bool) -> Str
     }
 }
 
-pub(super) fn line(points: &[(f64, f64)], class: &str) -> String {
+pub(crate) fn line(points: &[(f64, f64)], class: &str) -> String {
     if points.len() < 2 {
         return String::new();
     }
@@ -68,12 +69,12 @@ pub(super) fn line(points: &[(f64, f64)], class: &str) -> String {
 }
 
 /// The width of a text, about: fonts differ.
-pub(super) fn width(text: &str, size: Size) -> f64 {
+pub(crate) fn width(text: &str, size: Size) -> f64 {
     text.chars().count() as f64 * 0.56 * size.font()
 }
 
 /// As much of a text as there is room for.
-pub(super) fn fitted(text: &str, room: f64, size: Size) -> String {
+pub(crate) fn fitted(text: &str, room: f64, size: Size) -> String {
     let most = (room / width("x", size)).max(1.0) as usize;
     if text.chars().count() <= most {
         return text.to_owned();
@@ -82,7 +83,7 @@ pub(super) fn fitted(text: &str, room: f64, size: Size) -> String {
 }
 
 /// Where words may stand: not on marks, nor on other words, nor outside; on a bar where nothing else is free.
-pub(super) struct Words {
+pub(crate) struct Words {
     size: Size,
     bounds: [f64; 4],
     taken: Vec<[f64; 4]>,
@@ -91,11 +92,11 @@ pub(super) struct Words {
 
 impl Words {
     /// `bounds` are left, top, right and bottom.
-    pub(super) fn new(size: Size, bounds: [f64; 4]) -> Self {
+    pub(crate) fn new(size: Size, bounds: [f64; 4]) -> Self {
         Self { size, bounds, taken: Vec::new(), bars: Vec::new() }
     }
 
-    pub(super) fn avoid(&mut self, mark: &Mark) {
+    pub(crate) fn avoid(&mut self, mark: &Mark) {
         let Mark { x, y, across, upright, .. } = *mark;
         self.taken.push([x - 6.0, y - 6.0, x + 6.0, y + 6.0]);
         self.bars.extend(across.map(|(from, to)| [from, y - 1.0, to, y + 1.0]));
@@ -104,7 +105,7 @@ impl Words {
 
     /// The words beside a mark, at the first of several places that is free. Empty where none is: the
     /// mark's title and the table say it too.
-    pub(super) fn place(&mut self, text: &str, x: f64, y: f64) -> String {
+    pub(crate) fn place(&mut self, text: &str, x: f64, y: f64) -> String {
         let (width, font) = (width(text, self.size), self.size.font());
         let (beside, half) = (11.0, 0.36 * font);
         let places = [

@@ -1,0 +1,54 @@
+//! What the pictures look like, on light and on dark pages.
+
+use std::fmt::Write;
+
+/// The colours of adversaries, on light and on dark. They are Okabe and Ito's (2008), which people with
+/// any kind of colour vision tell apart, made darker or lighter for contrast; shapes say the same.
+pub(crate) const COLOURS: [(&str, &str); 6] = [
+    ("#0072b2", "#56b4e9"),
+    ("#c85200", "#f5924e"),
+    ("#00805d", "#2fc89a"),
+    ("#a3478a", "#e39bc6"),
+    ("#8f6700", "#e6b93d"),
+    ("#4a5a68", "#b7c4d0"),
+];
+
+/// What the pictures look like.
+pub(crate) fn style() -> String {
+    let mut text = "\n.embosk text{font:14px system-ui,-apple-system,\"Segoe UI\",Roboto,\"Helvetica Neue\",Arial,sans-serif;fill:#1f2328}\n\
+        .embosk.narrow text{font-size:12px}\n\
+        .embosk text.title{font-size:18px;font-weight:600}\n\
+        .embosk .line{fill:none;stroke-width:1.8;stroke-linejoin:round}\n\
+        .embosk .bar{fill:none;stroke-width:1.4;stroke-opacity:.6}\n\
+        .embosk .shape{stroke-width:2}\n\
+        .embosk .ring{fill:none;stroke-width:1.6}\n\
+        .embosk .step{fill:none;stroke-width:1.2;stroke-dasharray:2 4}\n\
+        .embosk .limit{fill:none;stroke-width:1.4;stroke-dasharray:7 4}\n\
+        .embosk .d1{stroke-dasharray:8 4}.embosk .d2{stroke-dasharray:12 4 3 4}.embosk .d3{stroke-dasharray:4 3}\n"
+        .to_owned();
+    text += &theme(["#fff", "#1f2328", "#59636e", "#e3e6ea"], |colours| colours.0);
+    let dark = theme(["#14171a", "#e6e9ec", "#9da7b1", "#2c3238"], |colours| colours.1);
+    let _ = writeln!(text, "@media (prefers-color-scheme:dark){{\n{dark}}}");
+    text
+}
+
+fn theme(
+    [page, ink, muted, grid]: [&str; 4],
+    colour: fn(&(&'static str, &'static str)) -> &'static str,
+) -> String {
+    let mut text = format!(
+        ".embosk .page{{fill:{page}}}.embosk text{{fill:{ink}}}.embosk text.muted{{fill:{muted}}}\n\
+         .embosk .grid{{stroke:{grid};fill:none}}.embosk .axis,.embosk .reference{{stroke:{muted};fill:none}}\n\
+         .embosk .ring,.embosk .step,.embosk .limit{{stroke:{ink}}}.embosk .halo{{stroke:{page};stroke-width:4;stroke-linejoin:round;paint-order:stroke}}\n\
+         .embosk .kept .shape,.embosk .kept.line,.embosk .kept .bar{{stroke:{muted}}}.embosk .kept .shape{{fill:{muted}}}\n"
+    );
+    for (index, colours) in COLOURS.iter().enumerate() {
+        let colour = colour(colours);
+        let _ = writeln!(
+            text,
+            ".embosk .a{index} .shape,.embosk .a{index}.line,.embosk .a{index} .bar{{stroke:{colour}}}\
+             .embosk .a{index} .shape{{fill:{page}}}.embosk .a{index} .full{{fill:{colour}}}"
+        );
+    }
+    text
+}

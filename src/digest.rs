@@ -1,0 +1,67 @@
+//! SHA-256 of several parts, in hexadecimal.
+//!
+//! The crate of models has one as well; without the feature `vec2text` this crate is built without that one.
+
+use std::fmt::Write;
+
+use sha2::{Digest as _, Sha256};
+
+/// The SHA-256 of several parts, each after its length, so that no two lists of parts are hashed alike.
+///
+/// A length is eight bytes, the lowest first.
+#[derive(Debug, Default)]
+pub(crate) struct Digest(Sha256);
+
+impl Digest {
+    /// Hashes all of `parts`.
+    pub(crate) fn of(parts: impl IntoIterator<Item = impl AsRef<[u8]>>) -> Self {
+        parts.into_iter().fold(Self::default(), Self::part)
+    }
+
+    /// Adds a part.
+    pub(crate) fn part(mut self, bytes: impl AsRef<[u8]>) -> Self {
+        let bytes = bytes.as_ref();
+        self.0.update((bytes.len() as u64).to_le_bytes());
+        self.0.update(bytes);
+        self
+    }
+
+    /// Adds bytes without their length.
+    pub(crate) fn raw(mut self, bytes: impl AsRef<[u8]>) -> Self {
+        self.0.update(bytes);
+        self
+    }
+
+    /// Returns the digest: 64 digits.
+    pub(crate) fn hex(self) -> String {
+        self.0.finalize().iter().fold(String::new(), |mut text, byte| {
+            // writing to a string cannot fail
+            let _ = write!(text, "{byte:02x}");
+            text
+        })
+    }
+
+    /// Returns the first half of the digest: enough to tell files apart by.
+    pub(crate) fn short(self) -> String {
+        let mut digits = self.hex();
+        digits.truncate(32);
+        digits
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn where_one_part_ends_and_the_next_begins_counts() {
+        let of_abc = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";
+        assert_eq!(Digest::default().raw("abc").hex(), of_abc);
+        assert_eq!(Digest::default().raw("abc").short(), of_abc[..32]);
+        assert_ne!(Digest::of(["ab", "c"]).hex(), Digest::of(["a", "bc"]).hex());
+        assert_eq!(
+            Digest::of(["abc"]).hex(),
+            Digest::default().raw([3, 0, 0, 0, 0, 0, 0, 0]).raw("abc").hex()
+        );
+    }
+}
