@@ -41,7 +41,7 @@ enum Table {
 /// What a budget file has beside [`Settings`].
 #[derive(Default, Deserialize)]
 #[serde(default)]
-struct Limits {
+struct Rest {
     confidence: Option<f64>,
     canary: Numbers,
     limits: Numbers,
@@ -50,7 +50,7 @@ struct Limits {
 }
 
 /// The names of its fields.
-const OF_LIMITS: [&str; 5] = ["confidence", "canary", "limits", "tolerance", "stack"];
+const OF_THE_REST: [&str; 5] = ["confidence", "canary", "limits", "tolerance", "stack"];
 
 type Numbers = BTreeMap<String, Spanned<f64>>;
 
@@ -103,19 +103,19 @@ impl Source<'_> {
         let document = DeTable::parse(self.text).map_err(|error| self.toml_error(&error))?;
         let span = document.span();
         let is_of_limits =
-            |(name, _): &(Spanned<_>, _)| OF_LIMITS.contains(&AsRef::<str>::as_ref(name.get_ref()));
+            |(name, _): &(Spanned<_>, _)| OF_THE_REST.contains(&AsRef::<str>::as_ref(name.get_ref()));
         let (limits, settings): (DeTable<'_>, DeTable<'_>) =
             document.into_inner().into_iter().partition(is_of_limits);
         let places = Places::of(&settings);
         let settings = deserialized(span.clone(), settings).map_err(|error| self.unknown(&places, &error))?;
-        let limits: Limits = deserialized(span, limits).map_err(|error| self.toml_error(&error))?;
+        let limits: Rest = deserialized(span, limits).map_err(|error| self.toml_error(&error))?;
         let settings = self.found(settings, &places);
         let (budget, stacks, lines) = self.budget(&limits, settings.attack.is_none())?;
         let resolved = self.resolved(&settings, stacks, &places)?;
         Ok(BudgetFile { settings, resolved, budget, lines })
     }
 
-    fn budget(&self, written: &Limits, without_attack: bool) -> Result<Limited, CliError> {
+    fn budget(&self, written: &Rest, without_attack: bool) -> Result<Limited, CliError> {
         let mut lines = Vec::new();
         let mut budget = Budget::new();
         let mut table = |table: &Table, numbers: &Numbers| -> Result<Vec<(String, f64)>, CliError> {
@@ -240,7 +240,7 @@ impl Source<'_> {
     fn unknown(&self, places: &Places, error: &toml::de::Error) -> CliError {
         match error.span() {
             Some(at) if places.names.contains(&at) => {
-                let limits = OF_LIMITS.map(|name| format!(", `{name}`")).concat();
+                let limits = OF_THE_REST.map(|name| format!(", `{name}`")).concat();
                 self.error(at, without_values(error.message()) + &limits)
             }
             _ => self.toml_error(error),

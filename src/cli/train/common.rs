@@ -9,7 +9,7 @@ use ndarray::Array2;
 
 use super::held_out::HeldOut;
 use super::log::Log;
-use super::options::Learning;
+use super::options::Optimization;
 use crate::Role;
 use crate::attacks::vec2text::Preset;
 use crate::attacks::vec2text::train::{Length, Settings};
@@ -54,7 +54,7 @@ pub(super) struct Common {
     #[arg(long, default_value_t = 60)]
     checkpoint_every: u64,
     #[command(flatten)]
-    learning: Learning,
+    learning: Optimization,
     #[command(flatten)]
     pub(super) cache: Cache,
 }

@@ -7,7 +7,7 @@ use crate::attacks::vec2text::train::{self, Settings};
 use crate::models::weights::Stored;
 
 #[derive(Debug, clap::Args)]
-pub(super) struct Learning {
+pub(super) struct Optimization {
     /// Texts a step.
     #[arg(long, default_value_t = 256, value_name = "N")]
     batch_size: usize,
@@ -69,7 +69,7 @@ pub(super) struct Correcting {
     refresh_every: usize,
 }
 
-impl Learning {
+impl Optimization {
     pub(super) fn apply(&self, settings: Settings) -> Settings {
         Settings {
             batch: self.batch_size,

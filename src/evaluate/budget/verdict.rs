@@ -120,12 +120,12 @@ impl fmt::Display for Finding {
         let (metric, unit, decimals) =
             (self.metric.limit_name(), self.metric.unit(), self.metric.fine_digits());
         match self.kind {
-            FindingKind::Canary => write!(f, "the undefended attack: {metric}")?,
-            FindingKind::Limit => write!(f, "{defense}{}: {metric}", self.by())?,
+            FindingKind::Canary => write!(f, "the undefended attack: {metric}"),
+            FindingKind::Limit => write!(f, "{defense}{}: {metric}", self.by()),
             FindingKind::Regression => {
-                write!(f, "{defense}{}: {metric} worse than the baseline by", self.by())?
+                write!(f, "{defense}{}: {metric} worse than the baseline by", self.by())
             }
-        }
+        }?;
         let value = self.value;
         write!(f, " {value:.decimals$} [{lower:.decimals$}, {upper:.decimals$}] over {n} {unit}, ")?;
         match (self.kind, self.outcome) {
