@@ -14,7 +14,8 @@ const WITHIN: usize = 160;
 const LAYERS: usize = 2;
 
 /// The embedder that comes with the attacks, a T5 encoder.
-pub(crate) const REFERENCE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../attacks/models/reference/embedder");
+pub(crate) const REFERENCE: &str =
+    concat!(env!("CARGO_MANIFEST_DIR"), "/../attacks/models/reference/embedder");
 
 /// `config.json`, as candle-transformers needs it.
 pub(crate) fn config() -> Value {
