@@ -95,6 +95,7 @@ impl NamedAdversary for Sorting {
 const DIM: usize = 36;
 
 /// Stands in for an embedding model: counts of letters and digits, `[texts, DIM]`, each row of norm 1.
+#[expect(clippy::unnecessary_wraps, reason = "an embedder may fail")]
 fn letters(texts: &[&str]) -> Result<Array2<f32>, BoxError> {
     let mut vectors = Array2::<f32>::zeros((texts.len(), DIM));
     for (text, mut row) in texts.iter().zip(vectors.rows_mut()) {

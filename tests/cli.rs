@@ -223,7 +223,7 @@ fn texts_and_models_that_are_missing_are_named() {
         ("embed --embedder model --input missing.txt --output out.npy", "missing.txt: there is no such file"),
         (
             "embed --embedder model --input texts.txt --output out.npy",
-            "model/modules.json: there is no such file; an embedder's folder is one of sentence-transformers",
+            "model/config.json: there is no such file; an embedder's folder is one of sentence-transformers",
         ),
         ("embed --embedder nowhere --input texts.txt --output out.npy", "nowhere: there is no such folder"),
         ("embed --embedder http://localhost/v1 --input texts.txt --output out.npy", "later version"),

@@ -81,6 +81,27 @@ fn json(report: &Report) -> Value {
     serde_json::from_str(&report.to_json().unwrap()).unwrap()
 }
 
+/// [`Words`], with something to say.
+struct Cautious(Words);
+
+impl Embedder for Cautious {
+    fn embed(&self, role: Role, texts: &[&str]) -> Result<Array2<f32>, BoxError> {
+        self.0.embed(role, texts)
+    }
+
+    fn caveats(&self) -> Vec<String> {
+        vec!["it is searched otherwise".into()]
+    }
+}
+
+#[test]
+fn what_an_embedder_cautions_of_is_among_the_warnings() {
+    let corpus = Corpus::records(60, 1);
+    let evaluation = Evaluation::new(Cautious(Words::default())).corpus(corpus.clone()).samples(20).seed(5);
+    let report = evaluation.attack(knowing(&corpus)).defense(Stack::new()).adversary(Naive).run().unwrap();
+    assert!(report.warnings.contains(&"it is searched otherwise".to_owned()), "{:?}", report.warnings);
+}
+
 #[test]
 fn a_rotation_stops_the_naive_and_not_the_one_with_pairs() {
     let corpus = Corpus::records(300, 1);

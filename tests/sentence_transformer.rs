@@ -66,20 +66,24 @@ fn damaged_folders_are_refused_with_the_file_named() {
         let message = SentenceTransformer::load(dir.path()).unwrap_err().to_string();
         assert!(message.contains(what), "{message}");
     };
-    refused("modules.json");
-    for name in [
-        "modules.json",
-        "1_Pooling/config.json",
-        "config.json",
-        "sentence_bert_config.json",
-        "tokenizer.json",
-    ] {
+    refused("config.json");
+    copy("modules.json");
+    refused("1_Pooling/config.json");
+    copy("1_Pooling/config.json");
+    refused("2_Dense/config.json");
+    for name in ["2_Dense/config.json", "2_Dense/model.safetensors"] {
         copy(name);
     }
+    refused("config.json");
+    copy("config.json");
     refused("model.safetensors");
     let weights = std::fs::read(good.join("model.safetensors")).unwrap();
     std::fs::write(dir.path().join("model.safetensors"), &weights[..weights.len() / 2]).unwrap();
     refused("model.safetensors");
+    copy("model.safetensors");
+    refused("tokenizer.json");
+    copy("tokenizer.json");
+    assert_eq!(SentenceTransformer::load(dir.path()).unwrap().dimension(), 384);
 }
 
 /// A T5 encoder with a dense layer, pickled as GTR is (tests/golden/sentence_t5.py). Its texts are of
@@ -146,4 +150,53 @@ fn modules_that_cannot_be_run_are_named() {
     refused("modules.json", "models.Dense", "models.CNN", "CNN");
     refused("2_Dense/config.json", "linear.Identity", "activation.Softmax", "Softmax");
     refused("config.json", "\"t5\"", "\"gpt2\"", "gpt2");
+}
+
+/// The reference's folder with other settings.
+fn with_settings(settings: &serde_json::Value) -> SentenceTransformer {
+    let place = tempfile::tempdir().unwrap();
+    for name in [
+        "modules.json",
+        "1_Pooling/config.json",
+        "2_Dense/config.json",
+        "2_Dense/model.safetensors",
+        "config.json",
+        "sentence_bert_config.json",
+        "tokenizer.json",
+        "model.safetensors",
+    ] {
+        std::fs::create_dir_all(place.path().join(name).parent().unwrap()).unwrap();
+        std::fs::copy(Path::new(REFERENCE).join(name), place.path().join(name)).unwrap();
+    }
+    std::fs::write(place.path().join("config_sentence_transformers.json"), settings.to_string()).unwrap();
+    SentenceTransformer::load(place.path()).unwrap()
+}
+
+#[test]
+fn documents_and_queries_have_the_prompts_of_their_roles() {
+    let plain = SentenceTransformer::load(REFERENCE).unwrap();
+    let e5 = with_settings(&serde_json::json!({
+        "prompts": { "query": "query: ", "passage": "passage: " }, "default_prompt_name": "passage"
+    }));
+    assert!(Embedder::has_roles(&e5) && !Embedder::has_roles(&plain));
+    assert_ne!(e5.identity().unwrap().hash, plain.identity().unwrap().hash);
+    for (role, prompted) in [(Role::Document, "passage: a letter"), (Role::Query, "query: a letter")] {
+        let expected = plain.embed(role, &[prompted]).unwrap();
+        assert_eq!(e5.embed(role, &["a letter"]).unwrap(), expected);
+    }
+    let unused = with_settings(&serde_json::json!({ "prompts": {}, "similarity_fn_name": "cosine" }));
+    assert_eq!(unused.identity().unwrap().hash, plain.identity().unwrap().hash, "caches stay");
+}
+
+#[test]
+fn a_similarity_that_ranks_otherwise_is_warned_of() {
+    let caveats = |settings| Embedder::caveats(&with_settings(&settings));
+    let dot = |dimensions: Option<usize>| {
+        caveats(serde_json::json!({ "similarity_fn_name": "dot", "truncate_dim": dimensions }))
+    };
+    assert!(dot(None).is_empty(), "of unit vectors it is the cosine");
+    let cut = dot(Some(100));
+    assert!(cut.len() == 1 && cut[0].contains("similarity_fn_name is dot"), "{cut:?}");
+    assert_eq!(caveats(serde_json::json!({ "similarity_fn_name": "manhattan" })).len(), 1);
+    assert!(caveats(serde_json::json!({})).is_empty());
 }

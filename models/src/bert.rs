@@ -10,10 +10,13 @@ use serde::Deserialize;
 use crate::Error;
 use crate::kernels::{add, in_pieces, layer_norm, matmul, permuted, relu, transposed};
 use crate::location::Location;
+use crate::stub;
 use crate::weights::Weights;
 
-/// What `config.json` of a BERT says; what is not here is ignored.
+/// What `config.json` of a BERT says, with the defaults of Hugging Face's `BertConfig`. What is not here does not change
+/// the states.
 #[derive(Debug, Clone, Deserialize)]
+#[serde(default)]
 #[non_exhaustive]
 pub struct BertConfig {
     /// Word pieces.
@@ -32,9 +35,49 @@ pub struct BertConfig {
     pub type_vocab_size: usize,
     hidden_act: Activation,
     layer_norm_eps: f64,
-    #[serde(default)]
-    #[allow(dead_code, reason = "it is read so that other kinds are refused")]
     position_embedding_type: Positions,
+    is_decoder: bool,
+    quantization_config: Option<serde_json::Value>,
+}
+
+impl Default for BertConfig {
+    fn default() -> Self {
+        Self {
+            vocab_size: 30522,
+            hidden_size: 768,
+            num_hidden_layers: 12,
+            num_attention_heads: 12,
+            intermediate_size: 3072,
+            max_position_embeddings: 512,
+            type_vocab_size: 2,
+            hidden_act: Activation::Gelu,
+            layer_norm_eps: 1e-12,
+            position_embedding_type: Positions::Absolute,
+            is_decoder: false,
+            quantization_config: None,
+        }
+    }
+}
+
+impl BertConfig {
+    /// What cannot be run of it.
+    fn refused(&self) -> Option<&'static str> {
+        if self.num_attention_heads == 0 || !self.hidden_size.is_multiple_of(self.num_attention_heads) {
+            return Some("hidden_size is not a multiple of num_attention_heads");
+        }
+        if matches!(self.hidden_act, Activation::Other) {
+            return Some("hidden_act: gelu, gelu_new, gelu_pytorch_tanh and relu can be run");
+        }
+        if !matches!(self.position_embedding_type, Positions::Absolute) {
+            return Some("position_embedding_type: only absolute can be run");
+        }
+        if self.is_decoder {
+            return Some("is_decoder: a BERT whose tokens see only those before them cannot be run");
+        }
+        self.quantization_config
+            .as_ref()
+            .map(|_| "quantization_config: quantized weights cannot be run; save them in 16 or 32 bits")
+    }
 }
 
 #[derive(Debug, Clone, Copy, Deserialize)]
@@ -45,6 +88,8 @@ enum Activation {
     ByTanh,
     #[serde(rename = "relu")]
     Relu,
+    #[serde(other)]
+    Other,
 }
 
 #[derive(Debug, Clone, Copy, Default, Deserialize)]
@@ -52,6 +97,8 @@ enum Activation {
 enum Positions {
     #[default]
     Absolute,
+    #[serde(other)]
+    Other,
 }
 
 /// A BERT encoder, run as Hugging Face's `BertModel`, with padding masked.
@@ -87,9 +134,9 @@ impl BertEncoder {
         let path = dir.join("config.json");
         let bytes = path.read().map_err(|error| Error::file(path.path(), error))?;
         let config: BertConfig =
-            serde_json::from_slice(&bytes).map_err(|error| Error::file(path.path(), error))?;
-        if config.num_attention_heads == 0 || !config.hidden_size.is_multiple_of(config.num_attention_heads) {
-            return Err(Error::file(path.path(), "hidden_size is not a multiple of num_attention_heads"));
+            serde_json::from_slice(&bytes).map_err(|error| stub::damaged(&path, error))?;
+        if let Some(message) = config.refused() {
+            return Err(Error::file(path.path(), message));
         }
         let mut weights = Weights::find(dir)?;
         let names: Vec<String> = weights.names().map(String::from).collect();
@@ -108,6 +155,9 @@ impl BertEncoder {
     /// # Errors
     /// Where a tensor is missing or of another shape than the configuration says.
     pub fn from_tensors(vb: &VarBuilder<'_>, config: BertConfig) -> Result<Self> {
+        if let Some(message) = config.refused() {
+            candle_core::bail!("{message}")
+        }
         let words = "embeddings.word_embeddings.weight";
         let vb = if vb.contains_tensor(words) { vb.clone() } else { vb.pp("bert") };
         let width = config.hidden_size;
@@ -180,6 +230,7 @@ impl Layer {
             Activation::Gelu => in_pieces([&inner], |[inner]| inner.gelu_erf())?,
             Activation::ByTanh => in_pieces([&inner], |[inner]| inner.gelu())?,
             Activation::Relu => relu(&inner)?,
+            Activation::Other => candle_core::bail!("the activation is not known"),
         };
         self.norm.forward(&add(&self.outer.forward(&inner)?, &states)?)
     }

@@ -45,6 +45,7 @@ pub mod linear;
 mod location;
 pub mod pooling;
 pub mod sentence_transformer;
+mod stub;
 pub mod t5;
 pub mod threads;
 pub mod weights;

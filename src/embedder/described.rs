@@ -94,6 +94,10 @@ impl<E: Embedder> Embedder for Described<E> {
 
     described!();
 
+    fn caveats(&self) -> Vec<String> {
+        self.embedder.caveats()
+    }
+
     #[cfg(feature = "evaluate")]
     fn white_box(&self) -> Option<&dyn WhiteBox> {
         self.embedder.white_box()

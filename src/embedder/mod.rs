@@ -165,6 +165,12 @@ pub trait Embedder: Send + Sync {
         false
     }
 
+    /// What a reader of figures about this embedder should know, such as a setting that an evaluation does not
+    /// follow. Each goes into the report's warnings. Default: nothing.
+    fn caveats(&self) -> Vec<String> {
+        Vec::new()
+    }
+
     /// The model's insides, for attacks that follow its gradient. Default: closed.
     #[cfg(feature = "evaluate")]
     fn white_box(&self) -> Option<&dyn WhiteBox> {
@@ -208,6 +214,10 @@ macro_rules! forward {
 
         fn has_roles(&self) -> bool {
             (**self).has_roles()
+        }
+
+        fn caveats(&self) -> Vec<String> {
+            (**self).caveats()
         }
 
         #[cfg(feature = "evaluate")]

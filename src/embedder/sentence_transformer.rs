@@ -2,14 +2,19 @@
 
 use candle_core::Device;
 use embosk_models::SentenceTransformer;
+use embosk_models::sentence_transformer::Similarity;
 use ndarray::Array2;
 
 use super::{Embedder, Identity, Normalizer};
 use crate::{BoxError, Error, Role};
 
 impl Embedder for SentenceTransformer {
-    fn embed(&self, _: Role, texts: &[&str]) -> Result<Array2<f32>, BoxError> {
-        Ok(self.encode(texts)?)
+    /// Documents and queries have the prompts that the folder names for them.
+    fn embed(&self, role: Role, texts: &[&str]) -> Result<Array2<f32>, BoxError> {
+        Ok(match role {
+            Role::Document => self.encode_documents(texts)?,
+            Role::Query => self.encode_queries(texts)?,
+        })
     }
 
     fn dimension(&self) -> Option<usize> {
@@ -28,6 +33,29 @@ impl Embedder for SentenceTransformer {
 
     fn has_unit_norm(&self) -> Option<bool> {
         self.is_normalized().then_some(true)
+    }
+
+    fn has_roles(&self) -> bool {
+        self.has_roles()
+    }
+
+    /// Warns where the folder's similarity ranks vectors in another order than the cosine does.
+    fn caveats(&self) -> Vec<String> {
+        let similarity = self.similarity();
+        let as_cosine = match similarity {
+            Similarity::Cosine => true,
+            Similarity::Dot | Similarity::Euclidean => self.is_normalized(),
+            _ => false,
+        };
+        if as_cosine {
+            return Vec::new();
+        }
+        vec![format!(
+            "{self} is meant to be searched by another similarity (config_sentence_transformers.json: \
+             similarity_fn_name is {}), but documents are ranked by cosine here, so retrieval may be better or worse in \
+             use",
+            similarity.name()
+        )]
     }
 }
 

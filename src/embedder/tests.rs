@@ -33,6 +33,10 @@ impl Embedder for Full {
         true
     }
 
+    fn caveats(&self) -> Vec<String> {
+        vec!["it shouts".into()]
+    }
+
     #[cfg(feature = "evaluate")]
     fn white_box(&self) -> Option<&dyn WhiteBox> {
         Some(self)
@@ -71,6 +75,7 @@ fn check(embedder: &dyn Embedder) {
         (Some(3), Some(false), true)
     );
     assert_eq!(embedder.identity(), Some(Identity::new("full", "0a1b")));
+    assert_eq!(embedder.caveats(), ["it shouts"]);
     let normalizer = embedder.normalizer().unwrap();
     assert_eq!((normalizer.name(), normalizer.apply("a").as_str()), ("shouting", "A"));
     #[cfg(feature = "evaluate")]

@@ -37,7 +37,7 @@ impl<E: Embedder> Evaluation<E> {
 
     /// What a reader of the report should know of its embedder.
     pub(super) fn warnings(&self, clean: &Clean) -> Vec<String> {
-        let mut warnings = Vec::new();
+        let mut warnings = self.embedder.caveats();
         let attacked = self.attacked();
         if self.attack.is_some() && self.normalizer.is_none() && attacked.normalizer().is_none() {
             warnings.push(

@@ -103,7 +103,8 @@ impl Hub {
     }
 
     /// Finds or fetches the folder of a sentence-transformers model, as [`Hub::model`] does. Where the cache lacks
-    /// its `modules.json` or its tokenizer, they are fetched if that is possible.
+    /// its `modules.json` or its tokenizer, they are fetched if that is possible. A model without `modules.json` is
+    /// averaged over its tokens, so it is only taken if the hub says that there is none.
     ///
     /// # Errors
     /// As [`Hub::model`].
@@ -114,8 +115,12 @@ impl Hub {
         if there("modules.json") && tokenizer {
             return Ok(folder);
         }
-        // whoever loads the folder says what is missing
-        Ok(self.fetch(name, &Name::read(name)?, None).unwrap_or(folder))
+        match self.fetch(name, &Name::read(name)?, None) {
+            Ok(fetched) => Ok(fetched),
+            // whoever loads the folder says that there is no tokenizer
+            Err(_) if there("modules.json") => Ok(folder),
+            Err(error) => Err(error),
+        }
     }
 
     /// Finds or fetches one file of a model.

@@ -6,16 +6,16 @@ use serde::Deserialize;
 use super::files::read_json;
 use crate::Error;
 use crate::bert::BertEncoder;
+use crate::kernels::embedding;
 use crate::location::Location;
 use crate::t5::T5Encoder;
 use crate::weights::Weights;
 
-/// Tokens of the longest text where nothing says so: T5's own limit in training.
-const T5_LENGTH: usize = 512;
-
 pub(super) enum Encoder {
     Bert(Box<BertEncoder>),
     T5(T5Encoder),
+    /// A vector for each token, `[vocabulary, width]`.
+    Static(Tensor),
 }
 
 /// A transformer, and what its files say of it.
@@ -23,7 +23,7 @@ pub(super) struct Loaded {
     pub(super) encoder: Encoder,
     /// The width of the states.
     pub(super) width: usize,
-    /// Tokens of the longest text it can read.
+    /// Tokens of the longest text it can read; [`usize::MAX`] where there is no such limit.
     pub(super) longest: usize,
     /// The files of its weights.
     pub(super) weights: Vec<Location>,
@@ -53,6 +53,10 @@ impl Encoder {
         match self {
             Self::Bert(model) => model.states(ids, padded.then_some(mask)),
             Self::T5(model) => model.states(ids, &mask.to_dtype(DType::F32)?),
+            Self::Static(table) => {
+                let (batch, length) = ids.dims2()?;
+                embedding(table, &ids.flatten_all()?)?.reshape((batch, length, ()))
+            }
         }
     }
 
@@ -74,12 +78,4 @@ fn t5(dir: &Location, device: &Device) -> Result<Loaded, Error> {
     let encoder = T5Encoder::load_on(dir, device)?;
     // positions are relative, so a text may be as long as one likes; the folder says how long
     Ok(Loaded { width: encoder.width(), encoder: Encoder::T5(encoder), longest: usize::MAX, weights })
-}
-
-impl Loaded {
-    /// Tokens of the longest text, where the folder allows `limit`.
-    pub(super) fn max_length(&self, limit: Option<usize>) -> usize {
-        let usual = if self.longest == usize::MAX { T5_LENGTH } else { self.longest };
-        limit.unwrap_or(usual).min(self.longest)
-    }
 }

@@ -5,10 +5,11 @@ use serde::de::DeserializeOwned;
 use crate::Error;
 use crate::digest::Digest;
 use crate::location::Location;
+use crate::stub;
 
 /// What to do where a file is missing.
-const HINT: &str = "an embedder's folder is one of sentence-transformers, with modules.json, config.json, \
-                    tokenizer.json and model.safetensors";
+const HINT: &str = "an embedder's folder is one of sentence-transformers, with config.json, tokenizer.json and \
+                    model.safetensors at least";
 
 pub(super) fn read(path: &Location) -> Result<Vec<u8>, Error> {
     path.read().map_err(|error| Error::unreadable(path.path(), &error, HINT))
@@ -16,15 +17,23 @@ pub(super) fn read(path: &Location) -> Result<Vec<u8>, Error> {
 
 pub(super) fn read_json<T: DeserializeOwned>(path: &Location) -> Result<T, Error> {
     let bytes = read(path)?;
-    serde_json::from_slice(&bytes).map_err(|error| Error::file(path.path(), error))
+    serde_json::from_slice(&bytes).map_err(|error| stub::damaged(path, error))
 }
 
-/// Returns the SHA-256 of all that decides what comes out, each file after its length.
-pub(super) fn hash<'a>(mut files: impl Iterator<Item = &'a Location>) -> Result<String, Error> {
+/// Returns the SHA-256 of all that decides what comes out: each file after its length, and then what was decided
+/// without a file's help, if anything was.
+pub(super) fn hash<'a>(
+    mut files: impl Iterator<Item = &'a Location>,
+    decided: &[String],
+) -> Result<String, Error> {
     let add = |digest: Digest, path: &Location| {
         let file = path.open().map_err(|error| Error::unreadable(path.path(), &error, HINT))?;
         let added = file.size().and_then(|length| digest.file(length, file));
         added.map_err(|error| Error::file(path.path(), error))
     };
-    Ok(files.try_fold(Digest::new(), add)?.hex())
+    let of_files = files.try_fold(Digest::new(), add)?.hex();
+    if decided.is_empty() {
+        return Ok(of_files);
+    }
+    Ok(decided.iter().fold(Digest::new().part(of_files), Digest::part).hex())
 }

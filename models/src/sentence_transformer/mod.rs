@@ -1,37 +1,72 @@
-//! Embedders stored as a sentence-transformers folder.
+//! Embedders stored as a sentence-transformers folder, read as Python's sentence-transformers reads it.
+//!
+//! Every field of a folder's files is honored, does not change a vector, or is refused by name. "Python" is
+//! sentence-transformers 6.2 with transformers 5; folders of older versions are read as well.
+//!
+//! | file | honored | does not change a vector | refused by name |
+//! |---|---|---|---|
+//! | `modules.json` (missing: transformer and mean pooling) | `path`, `type`: `Transformer` and `Pooling`, or `StaticEmbedding`; then any of `Dense`, `LayerNorm`, `Normalize`, `Dropout` | `idx`, `name`, `kwargs` | other modules, and code that comes with a model |
+//! | `config_sentence_transformers.json` (optional) | `prompts`, `default_prompt_name`, `truncate_dim`, `similarity_fn_name` (as [`SentenceTransformer::similarity`]) | `__version__` | other values of `model_type` and `similarity_fn_name`, a default prompt that is not there, other fields |
+//! | `sentence_bert_config.json` (optional, or by one of its older names) | `max_seq_length`, `do_lower_case`, and in `processor_kwargs` `model_max_length` and `truncation_side` | `unpad_inputs`; of `model_kwargs` what says where and how the model runs | other tasks and modalities, `processing_kwargs`, lengths by role, query expansion, other fields |
+//! | `1_Pooling/config.json` | both layouts, all modes and their concatenation, `include_prompt` | `embedding_dimension` | other fields |
+//! | `2_Dense/config.json` | `bias`, `use_residual`, `activation_function`, `in_features`, `out_features` | | other activations, inputs and outputs other than `sentence_embedding`, other fields |
+//! | `LayerNorm`, `Normalize` | `dimension` | | inputs and outputs other than `sentence_embedding`, other fields |
+//! | `tokenizer_config.json` (optional) | `model_max_length`, `truncation_side`; of BERT's tokenizers `do_lower_case`, `strip_accents`, `tokenize_chinese_chars` | all else, which repeats `tokenizer.json` or concerns decoding, padding and training | `added_tokens_decoder` that contradicts `tokenizer.json` |
+//! | `tokenizer.json` | the tokenizer, the side on which texts are cut; for `StaticEmbedding` all of `truncation` | `padding`, and the transformer's `truncation.max_length` | |
+//! | `config.json` | what Hugging Face's model reads, with its defaults | what that model does not read | what cannot be run, such as relative positions |
+//!
+//! A text's longest length is `max_seq_length`, else the tokenizer's `model_max_length`; never more than the model has
+//! positions. Vectors are computed in 32 bits, whatever the weights are stored in; Python computes in the weights' own
+//! precision since transformers 5.
+//!
+//! # Prompts
+//!
+//! A query has the prompt called `query`, a document the first of `document`, `passage` and `corpus` that is there.
+//! Where a folder has none for a role, the default prompt is taken. Python's `encode_query` and `encode_document`
+//! differ in one point: they fill in empty prompts called `query` and `document`, and so take neither `passage` nor
+//! the default prompt. Python's `encode`, which takes the default prompt, is [`SentenceTransformer::encode`].
 
+mod dense;
 mod encoder;
+mod fields;
 mod files;
+mod limits;
 mod modules;
+mod pooling;
+mod settings;
+mod static_embedding;
+mod tokens;
 
 use std::fmt;
 use std::path::Path;
 
-use candle_core::{DType, Device, Tensor};
-use ndarray::Array2;
-use serde::Deserialize;
-use tokenizers::{NormalizedString, Normalizer, NormalizerWrapper, Tokenizer, TruncationParams};
+use candle_core::{Device, Tensor};
+use ndarray::{Array2, s};
+use tokenizers::{NormalizedString, Normalizer, NormalizerWrapper};
 
 use self::encoder::Encoder;
-use self::files::{hash, read, read_json};
-use self::modules::{Modules, Stage};
+use self::files::hash;
+use self::limits::Limits;
+use self::modules::{Input, Modules, Stage};
+use self::pooling::Positions;
+use self::settings::Settings;
+pub use self::settings::Similarity;
+use self::tokens::Tokens;
+use crate::Error;
 use crate::digest::Digest;
 use crate::location::Location;
 use crate::threads::{in_parallel, threads};
-use crate::{BoxError, Error};
 
 /// Texts that run through the model together; more gains nothing on a CPU.
 const BATCH: usize = 32;
-/// Texts that a thread turns into tokens at a time, at most.
-const TEXTS: usize = 1024;
 /// As many as in [`BATCH`], on a GPU.
 const LARGE_BATCH: usize = 256;
 
-/// A BERT model or a T5 encoder in a sentence-transformers folder, such as all-MiniLM-L6-v2 and GTR.
+/// An embedder in a sentence-transformers folder, such as all-MiniLM-L6-v2 and GTR.
 ///
-/// The folder's own files determine pooling, dense layers, normalization and the length limit. Texts beyond the
-/// limit are truncated. Batches are sorted by length and spread over the cores, or run one after the other on a
-/// GPU.
+/// The folder's own files determine pooling, dense layers, normalization, prompts and the length limit; see the
+/// [module](self) for each of their fields. Texts beyond the limit are truncated. Batches are sorted by length and
+/// spread over the cores, or run one after the other on a GPU.
 ///
 /// ```no_run
 /// use embosk_models::SentenceTransformer;
@@ -42,22 +77,22 @@ const LARGE_BATCH: usize = 256;
 /// ```
 pub struct SentenceTransformer {
     encoder: Encoder,
-    tokenizer: Tokenizer,
+    tokens: Tokens,
     modules: Modules,
+    settings: Settings,
     device: Device,
-    lower_case: bool,
-    dimension: usize,
+    /// The dimension before [`Settings::dimensions`] are kept.
+    whole: usize,
     name: String,
     hash: String,
 }
 
 impl SentenceTransformer {
-    /// Loads a folder with `modules.json`, `config.json`, `tokenizer.json` and weights (safetensors or
-    /// PyTorch's, whole or in shards).
+    /// Loads a folder with `config.json`, `tokenizer.json` and weights (safetensors or PyTorch's, whole or in
+    /// shards), and what the [module](self) names.
     ///
     /// # Errors
-    /// [`Error::File`] when a file is missing, damaged, or asks for something other than BERT or a T5
-    /// encoder with pooling, dense layers and normalization.
+    /// [`Error::File`] when a file is missing, damaged, or asks for something that cannot be run.
     pub fn load(dir: impl Into<Location>) -> Result<Self, Error> {
         Self::load_on(dir, &Device::Cpu)
     }
@@ -70,22 +105,34 @@ impl SentenceTransformer {
     pub fn load_on(dir: impl Into<Location>, device: &Device) -> Result<Self, Error> {
         let dir = &dir.into();
         let modules = Modules::read(dir, device)?;
-        let own = |name: &str| modules.transformer.join(name);
-        let files = ["config.json", "sentence_bert_config.json", "tokenizer.json"].map(own);
-        let limits: Limits = read_json(&files[1])?;
-        let loaded = Encoder::load(&modules.transformer, device)?;
-        let max_length = loaded.max_length(limits.max_seq_length);
-        let dimension = modules.dimension(loaded.width)?;
-        // pooling first, so that embedders without dense layers keep the hash that they had before
-        let (pooling, dense) = modules.files.split_at(2);
-        let hash = hash(files.iter().chain(pooling).chain(&loaded.weights).chain(dense))?;
+        // Python reads neither file of a folder that was not saved by sentence-transformers
+        let is_saved = !modules.first.is_empty();
+        let settings = dir.join("config_sentence_transformers.json");
+        let settings = if is_saved { Settings::read(&settings)? } else { Settings::default() };
+        let (loaded, tokens, read) = match &modules.input {
+            Input::Transformer(folder) => {
+                let limits = if is_saved { Limits::read(folder)? } else { Limits::default() };
+                let loaded = Encoder::load(folder, device)?;
+                let tokens = Tokens::read(folder, &limits, loaded.longest)?;
+                let files = std::iter::once(folder.join("config.json")).chain(limits.file);
+                (loaded, tokens, files.chain([folder.join("tokenizer.json")]).collect::<Vec<_>>())
+            }
+            Input::Static(folder) => {
+                let tokens = Tokens::of_static(folder)?;
+                (static_embedding::load(folder, device)?, tokens, vec![folder.join("tokenizer.json")])
+            }
+        };
+        let whole = modules.dimension(loaded.width)?;
+        // the order of the files is that of the first version, so that the hashes of its embedders stay
+        let files = read.iter().chain(&modules.first).chain(&loaded.weights).chain(&modules.files);
+        let hash = hash(files, &decided(&modules, &settings, &tokens))?;
         Ok(Self {
             encoder: loaded.encoder,
-            tokenizer: tokenizer(&files[2], max_length)?,
-            lower_case: limits.do_lower_case,
-            dimension,
+            tokens,
+            whole,
             name: name(dir.path()),
             hash,
+            settings,
             modules,
             device: device.clone(),
         })
@@ -101,29 +148,57 @@ impl SentenceTransformer {
     /// # Errors
     /// [`Error::File`] where a text could have no token beside the first and the last.
     pub fn max_length(mut self, tokens: usize) -> Result<Self, Error> {
-        let Some(limit) = self.tokenizer.get_truncation().cloned() else { return Ok(self) };
-        if tokens < limit.max_length {
+        let shorter = self.tokens.cut(tokens).map_err(|error| Error::file(Path::new(&self.name), error))?;
+        if shorter {
             self.hash = Digest::new().raw(format!("{} cut to {tokens} tokens", self.hash)).hex();
         }
-        let limit = TruncationParams { max_length: limit.max_length.min(tokens), ..limit };
-        let set = match limit.max_length {
-            ..3 => Err("a text may have no token beside the first and the last".into()),
-            _ => self.tokenizer.with_truncation(Some(limit)).map(|_| ()),
-        };
-        set.map_err(|error: BoxError| Error::file(Path::new(&self.name), error)).map(|()| self)
+        Ok(self)
     }
 
-    /// Embeds `texts`: one row a text, `[texts, dim]`, in the order of the texts.
+    /// Embeds `texts` behind the folder's default prompt, as Python's `encode` does: one row a text, `[texts, dim]`,
+    /// in the order of the texts.
     ///
     /// # Errors
     /// [`Error::Model`] where the tokenizer or the model fails, or a vector is not finite.
     pub fn encode(&self, texts: &[&str]) -> Result<Array2<f32>, Error> {
-        let pieces = self.tokenize(texts)?;
+        self.encode_behind(&self.settings.prompts.usual, texts)
+    }
+
+    /// Embeds `texts` as [`encode`](Self::encode) does, behind the prompt for texts that are stored and searched.
+    ///
+    /// # Errors
+    /// As [`encode`](Self::encode).
+    pub fn encode_documents(&self, texts: &[&str]) -> Result<Array2<f32>, Error> {
+        self.encode_behind(&self.settings.prompts.document, texts)
+    }
+
+    /// Embeds `texts` as [`encode`](Self::encode) does, behind the prompt for texts that search.
+    ///
+    /// # Errors
+    /// As [`encode`](Self::encode).
+    pub fn encode_queries(&self, texts: &[&str]) -> Result<Array2<f32>, Error> {
+        self.encode_behind(&self.settings.prompts.query, texts)
+    }
+
+    /// Says whether documents and queries have different prompts.
+    pub fn has_roles(&self) -> bool {
+        self.settings.prompts.document != self.settings.prompts.query
+    }
+
+    /// Returns how the folder says that its vectors are to be compared.
+    pub fn similarity(&self) -> Similarity {
+        self.settings.similarity
+    }
+
+    fn encode_behind(&self, prompt: &str, texts: &[&str]) -> Result<Array2<f32>, Error> {
+        let skip = if self.modules.pooling.include_prompt { 0 } else { self.tokens.in_prompt(prompt)? };
+        let texts: Vec<String> = texts.iter().map(|text| format!("{prompt}{text}")).collect();
+        let pieces = self.tokens.of(&texts)?;
         let mut order: Vec<usize> = (0..texts.len()).collect();
         order.sort_by_key(|&row| pieces[row].len());
         let embed = |rows: &&[usize]| {
             let batch: Vec<&[u32]> = rows.iter().map(|&row| pieces[row].as_slice()).collect();
-            self.forward(&batch)?.to_vec2::<f32>()
+            self.forward(&batch, skip)?.to_vec2::<f32>()
         };
         let vectors: Vec<Vec<Vec<f32>>> = if self.device.is_cpu() {
             let size = BATCH.min(texts.len().div_ceil(threads())).max(1);
@@ -131,7 +206,7 @@ impl SentenceTransformer {
         } else {
             order.chunks(LARGE_BATCH).map(|rows| embed(&rows)).collect::<Result<_, _>>()?
         };
-        let mut result = Array2::zeros((texts.len(), self.dimension));
+        let mut result = Array2::zeros((texts.len(), self.whole));
         for (&row, vector) in order.iter().zip(vectors.into_iter().flatten()) {
             result.row_mut(row).assign(&ndarray::ArrayView1::from(&vector));
         }
@@ -139,12 +214,15 @@ impl SentenceTransformer {
             let message = format!("{}: a vector is not finite; the weights are damaged", self.name);
             return Err(Error::Model(message.into()));
         }
-        Ok(result)
+        match self.dimension() {
+            kept if kept < self.whole => Ok(result.slice_move(s![.., ..kept])),
+            _ => Ok(result),
+        }
     }
 
     /// Returns the vectors' dimension.
     pub fn dimension(&self) -> usize {
-        self.dimension
+        self.settings.dimensions.map_or(self.whole, |kept| kept.min(self.whole))
     }
 
     /// Returns the device that it runs on.
@@ -163,19 +241,19 @@ impl SentenceTransformer {
     /// A model that lower-cases gives equal vectors for texts that differ only in case, so nothing can recover
     /// the case from a vector. Comparisons normalize both sides.
     pub fn normalize(&self, text: &str) -> String {
-        normalized(text, self.lower_case, self.tokenizer.get_normalizer(), self.encoder.marks_spaces())
+        normalized(text, self.tokens.tokenizer.get_normalizer(), self.encoder.marks_spaces())
     }
 
     /// Returns [`normalize`](Self::normalize) as a function that does not borrow from the model.
     pub fn normalizing(&self) -> impl Fn(&str) -> String + Send + Sync + use<> {
-        let normalizer = self.tokenizer.get_normalizer().cloned();
-        let (lower_case, marks_spaces) = (self.lower_case, self.encoder.marks_spaces());
-        move |text| normalized(text, lower_case, normalizer.as_ref(), marks_spaces)
+        let normalizer = self.tokens.tokenizer.get_normalizer().cloned();
+        let marks_spaces = self.encoder.marks_spaces();
+        move |text| normalized(text, normalizer.as_ref(), marks_spaces)
     }
 
-    /// Says whether the folder's last module scales vectors to norm 1.
+    /// Says whether the folder's last module scales vectors to norm 1, and no dimension is left out afterwards.
     pub fn is_normalized(&self) -> bool {
-        matches!(self.modules.stages.last(), Some(Stage::Normalize))
+        matches!(self.modules.stages.last(), Some(Stage::Normalize)) && self.dimension() == self.whole
     }
 
     /// Names what [`normalize`](Self::normalize) does, for signatures: the normalizer of this embedder's tokenizer.
@@ -183,24 +261,11 @@ impl SentenceTransformer {
         format!("embedder:{}", self.name)
     }
 
-    fn tokenize(&self, texts: &[&str]) -> Result<Vec<Vec<u32>>, Error> {
-        let ids = |text: &&str| -> Result<Vec<u32>, Error> {
-            let text = if self.lower_case { text.to_lowercase() } else { (*text).to_owned() };
-            let encoding = self.tokenizer.encode_fast(text, true).map_err(Error::Model)?;
-            Ok(encoding.get_ids().to_vec())
-        };
-        if texts.len() <= BATCH {
-            return texts.iter().map(ids).collect();
-        }
-        let size = texts.len().div_ceil(threads()).min(TEXTS);
-        let parts = in_parallel(&texts.chunks(size).collect::<Vec<_>>(), |part| {
-            part.iter().map(ids).collect::<Result<Vec<_>, _>>()
-        })?;
-        Ok(parts.into_iter().flatten().collect())
-    }
-
-    fn forward(&self, pieces: &[&[u32]]) -> candle_core::Result<Tensor> {
-        let length = pieces.iter().map(|ids| ids.len()).max().unwrap_or(0);
+    /// Vectors `[texts, dim]` of the tokens of texts, of which the first `skip` are not pooled.
+    fn forward(&self, pieces: &[&[u32]], skip: usize) -> candle_core::Result<Tensor> {
+        let lengths: Vec<usize> = pieces.iter().map(|ids| ids.len()).collect();
+        // a text may have no tokens at all, and a tensor must have some
+        let length = lengths.iter().copied().max().unwrap_or(0).max(1);
         let shape = (pieces.len(), length);
         let padded = |value: &dyn Fn(&[u32], usize) -> u32| -> candle_core::Result<Tensor> {
             let values: Vec<u32> =
@@ -209,9 +274,9 @@ impl SentenceTransformer {
         };
         let ids = padded(&|ids, at| ids.get(at).copied().unwrap_or(0))?;
         let mask = padded(&|ids, at| u32::from(at < ids.len()))?;
-        let ragged = pieces.iter().any(|ids| ids.len() < length);
+        let ragged = lengths.iter().any(|&own| own < length);
         let states = self.encoder.states(&ids, &mask, ragged)?;
-        self.modules.apply(&states, &mask.to_dtype(DType::F32)?)
+        self.modules.apply(&states, &Positions { lengths: &lengths, skip })
     }
 }
 
@@ -219,7 +284,7 @@ impl fmt::Debug for SentenceTransformer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("SentenceTransformer")
             .field("name", &self.name)
-            .field("dimension", &self.dimension)
+            .field("dimension", &self.dimension())
             .field("modules", &self.modules)
             .finish_non_exhaustive()
     }
@@ -244,40 +309,32 @@ fn name(dir: &Path) -> String {
     }
 }
 
-/// The text as a model sees it: lower-cased, through the tokenizer's normalizer, with spaces for T5's mark of them.
-fn normalized(
-    text: &str,
-    lower_case: bool,
-    normalizer: Option<&NormalizerWrapper>,
-    marks_spaces: bool,
-) -> String {
-    let text = if lower_case { text.to_lowercase() } else { text.to_owned() };
-    let Some(normalizer) = normalizer else { return text };
-    let mut normalized = NormalizedString::from(text.as_str());
+/// What decides the vectors beside the bytes of the files that are hashed: nothing of an embedder without prompts
+/// whose `sentence_bert_config.json` says how long texts are.
+fn decided(modules: &Modules, settings: &Settings, tokens: &Tokens) -> Vec<String> {
+    let mut decided = tokens.decided.clone();
+    let prompts = &settings.prompts;
+    for (name, prompt) in
+        [("query", &prompts.query), ("document", &prompts.document), ("usual", &prompts.usual)]
+    {
+        if !prompt.is_empty() {
+            decided.push(format!("{name} prompt {prompt}"));
+        }
+    }
+    decided.extend(settings.dimensions.map(|dimensions| format!("{dimensions} dimensions")));
+    if modules.has_residual() {
+        decided.push("residual".into());
+    }
+    decided
+}
+
+/// The text as a model sees it: through the tokenizer's normalizer, with spaces for T5's mark of them.
+fn normalized(text: &str, normalizer: Option<&NormalizerWrapper>, marks_spaces: bool) -> String {
+    let Some(normalizer) = normalizer else { return text.to_owned() };
+    let mut normalized = NormalizedString::from(text);
     match normalizer.normalize(&mut normalized) {
         Ok(()) if marks_spaces => normalized.get().replace('\u{2581}', " "),
         Ok(()) => normalized.get().to_owned(),
-        Err(_) => text,
+        Err(_) => text.to_owned(),
     }
-}
-
-#[derive(Deserialize)]
-struct Limits {
-    max_seq_length: Option<usize>,
-    #[serde(default)]
-    do_lower_case: bool,
-}
-
-fn tokenizer(path: &Location, max_length: usize) -> Result<Tokenizer, Error> {
-    let bytes = read(path)?;
-    let path = path.path();
-    let mut tokenizer = Tokenizer::from_bytes(bytes).map_err(|error| Error::file(path, error))?;
-    if max_length < 3 {
-        return Err(Error::file(path, "a text may have no token beside the first and the last"));
-    }
-    tokenizer
-        .with_truncation(Some(TruncationParams { max_length, ..TruncationParams::default() }))
-        .map_err(|error| Error::file(path, error))?;
-    tokenizer.with_padding(None);
-    Ok(tokenizer)
 }

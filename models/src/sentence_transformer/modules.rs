@@ -1,58 +1,92 @@
-//! What is done with a model's states, one module after the other, as `modules.json` says.
+//! `modules.json`: what a text goes through, one module after the other.
 
 use std::path::PathBuf;
 
 use candle_core::{Device, Tensor};
-use serde::Deserialize;
 
+use super::dense::{Dense, LayerNorm, on_vectors};
+use super::fields::Fields;
 use super::files::read_json;
+use super::pooling::{Pooling, Positions};
 use crate::Error;
-use crate::kernels::{add, in_pieces, matmul};
 use crate::location::Location;
 use crate::pooling;
-use crate::weights::Weights;
 
-/// The modules of an embedder: a transformer, pooling, and what comes after it.
+/// The modules of an embedder.
 #[derive(Debug)]
 pub(super) struct Modules {
-    /// The transformer's folder.
-    pub(super) transformer: Location,
+    pub(super) input: Input,
     pub(super) pooling: Pooling,
     pub(super) stages: Vec<Stage>,
-    /// The files that pooling and stages are read from.
+    /// `modules.json` and the pooling's file, where they are there.
+    pub(super) first: Vec<Location>,
+    /// The files that the stages are read from.
     pub(super) files: Vec<Location>,
+}
+
+/// The module that texts go into, and its folder.
+#[derive(Debug)]
+pub(super) enum Input {
+    Transformer(Location),
+    Static(Location),
+}
+
+/// What is done with pooled vectors.
+#[derive(Debug)]
+pub(super) enum Stage {
+    Dense(Dense),
+    LayerNorm(LayerNorm),
+    Normalize,
+}
+
+/// One module of the file.
+struct Entry {
+    folder: Location,
+    kind: String,
 }
 
 impl Modules {
     pub(super) fn read(dir: &Location, device: &Device) -> Result<Self, Error> {
         let path = dir.join("modules.json");
-        let entries: Vec<ModuleEntry> = read_json(&path)?;
-        let kinds: Vec<&str> =
-            entries.iter().map(|entry| entry.kind.rsplit('.').next().unwrap_or("")).collect();
+        if !path.exists() {
+            return without_modules(dir);
+        }
+        let entries = entries(dir, &path)?;
+        let kinds: Vec<&str> = entries.iter().map(|entry| entry.kind.as_str()).collect();
         let refuse = || {
             let kinds = kinds.join(", ");
-            Error::file(
-                path.path(),
-                format!(
-                    "the modules are {kinds}; Transformer, Pooling, and then Dense and Normalize can be run"
-                ),
-            )
+            let can = "Transformer and Pooling, or StaticEmbedding, and then Dense, LayerNorm, Normalize and Dropout can \
+                       be run";
+            Error::file(path.path(), format!("the modules are {kinds}; {can}"))
         };
-        let (["Transformer", "Pooling"], after) = kinds.split_at_checked(2).ok_or_else(refuse)? else {
-            return Err(refuse());
+        let mut first = vec![path.clone()];
+        let (input, pooling, after) = match kinds.as_slice() {
+            ["Transformer", "Pooling", ..] => {
+                let file = entries[1].folder.join("config.json");
+                let pooling = Pooling::read(&file)?;
+                first.push(file);
+                (Input::Transformer(entries[0].folder.clone()), pooling, 2)
+            }
+            ["StaticEmbedding", ..] => (Input::Static(entries[0].folder.clone()), Pooling::mean(), 1),
+            _ => return Err(refuse()),
         };
-        let pooling = dir.join(&entries[1].path).join("config.json");
-        let mut files = vec![path.clone(), pooling.clone()];
-        let mut stages = Vec::new();
-        for (kind, entry) in after.iter().zip(&entries[2..]) {
-            stages.push(match *kind {
-                "Normalize" => Stage::Normalize,
-                "Dense" => Stage::Dense(Dense::read(&dir.join(&entry.path), device, &mut files)?),
+        let (mut stages, mut files) = (Vec::new(), Vec::new());
+        for Entry { folder, kind } in &entries[after..] {
+            match kind.as_str() {
+                "Dense" => stages.push(Stage::Dense(Dense::read(folder, device, &mut files)?)),
+                "LayerNorm" => stages.push(Stage::LayerNorm(LayerNorm::read(folder, device, &mut files)?)),
+                "Normalize" => {
+                    let mut fields = Fields::read_if_there(&folder.join("config.json"))?;
+                    on_vectors(&mut fields)?;
+                    fields.finish()?;
+                    stages.push(Stage::Normalize);
+                }
+                // it does something in training alone
+                "Dropout" => {}
                 _ => return Err(refuse()),
-            });
+            }
         }
-        let transformer = dir.join(&entries[0].path);
-        Ok(Self { transformer, pooling: Pooling::read(&pooling)?, stages, files })
+        Ok(Self { input, pooling, stages, first, files })
     }
 
     /// The dimension of the vectors that come out, where the states have `width`.
@@ -60,164 +94,84 @@ impl Modules {
     /// # Errors
     /// Where a module takes vectors of another dimension than it is given.
     pub(super) fn dimension(&self, width: usize) -> Result<usize, Error> {
-        self.stages.iter().try_fold(width, |width, stage| match stage {
-            Stage::Normalize => Ok(width),
-            Stage::Dense(dense) if dense.weight.dims()[1] == width => Ok(dense.weight.dims()[0]),
-            Stage::Dense(dense) => {
-                let takes = dense.weight.dims()[1];
-                let message = format!("it takes vectors of {takes} dimensions, and is given {width}");
-                Err(Error::file(&dense.file, message))
+        self.stages.iter().try_fold(self.pooling.dimension(width), |width, stage| {
+            let (file, takes, gives): (&PathBuf, _, _) = match stage {
+                Stage::Normalize => return Ok(width),
+                Stage::Dense(dense) => (&dense.file, dense.dims().0, dense.dims().1),
+                Stage::LayerNorm(norm) => (&norm.file, norm.width(), norm.width()),
+            };
+            if takes == width {
+                return Ok(gives);
             }
+            Err(Error::file(file, format!("it takes vectors of {takes} dimensions, and is given {width}")))
         })
     }
 
-    /// Vectors `[batch, dim]` of states `[batch, length, width]`, over the positions where `mask` is 1.
-    pub(super) fn apply(&self, states: &Tensor, mask: &Tensor) -> candle_core::Result<Tensor> {
-        let pooled = self.pooling.apply(states, mask)?;
-        self.stages.iter().try_fold(pooled, |vectors, stage| stage.apply(&vectors))
+    /// Whether a layer adds what it was given, which the first versions of this crate left out.
+    pub(super) fn has_residual(&self) -> bool {
+        self.stages.iter().any(|stage| matches!(stage, Stage::Dense(dense) if dense.has_residual()))
+    }
+
+    /// Vectors `[batch, dim]` of states `[batch, length, width]`.
+    pub(super) fn apply(&self, states: &Tensor, positions: &Positions<'_>) -> candle_core::Result<Tensor> {
+        let pooled = self.pooling.apply(states, positions)?;
+        self.stages.iter().try_fold(pooled, |vectors, stage| match stage {
+            Stage::Dense(dense) => dense.apply(&vectors),
+            Stage::LayerNorm(norm) => norm.apply(&vectors),
+            Stage::Normalize => pooling::unit(&vectors),
+        })
     }
 }
 
-/// What is done with pooled vectors.
-#[derive(Debug)]
-pub(super) enum Stage {
-    Dense(Dense),
-    Normalize,
-}
-
-impl Stage {
-    fn apply(&self, vectors: &Tensor) -> candle_core::Result<Tensor> {
-        match self {
-            Self::Dense(dense) => dense.apply(vectors),
-            Self::Normalize => pooling::unit(vectors),
-        }
+/// The modules in the order of the file, which is that of Python: neither the number nor the name of one counts.
+fn entries(dir: &Location, path: &Location) -> Result<Vec<Entry>, Error> {
+    use serde::de::IgnoredAny;
+    #[derive(serde::Deserialize)]
+    #[serde(deny_unknown_fields)]
+    #[allow(dead_code, reason = "fields that do not change a vector are known by name")]
+    struct Stored {
+        path: String,
+        #[serde(rename = "type")]
+        kind: String,
+        idx: Option<IgnoredAny>,
+        name: Option<IgnoredAny>,
+        /// What callers may pass to the module; nobody does here.
+        kwargs: Option<IgnoredAny>,
     }
-}
-
-/// A linear layer and what comes after it.
-#[derive(Debug)]
-pub(super) struct Dense {
-    file: PathBuf,
-    /// `[out, in]`
-    weight: Tensor,
-    bias: Option<Tensor>,
-    activation: Activation,
-}
-
-#[derive(Debug, Clone, Copy)]
-enum Activation {
-    Identity,
-    Tanh,
-    Relu,
-    Gelu,
-}
-
-impl Dense {
-    fn read(dir: &Location, device: &Device, files: &mut Vec<Location>) -> Result<Self, Error> {
-        let path = dir.join("config.json");
-        let config: DenseConfig = read_json(&path)?;
-        let name = config.activation_function.as_deref().unwrap_or("torch.nn.modules.activation.Tanh");
-        let activation = match name.rsplit('.').next().unwrap_or("") {
-            "Identity" => Activation::Identity,
-            "Tanh" => Activation::Tanh,
-            "ReLU" => Activation::Relu,
-            "GELU" => Activation::Gelu,
-            _ => {
-                let message = format!("the activation is {name}; Identity, Tanh, ReLU and GELU can be run");
-                return Err(Error::file(path.path(), message));
-            }
+    let stored: Vec<Stored> = read_json(path)?;
+    let entry = |Stored { path: folder, kind, .. }| {
+        let Some(kind) = kind.strip_prefix("sentence_transformers.") else {
+            let message = format!(
+                "type {kind}: this module is code that comes with the model; only modules of sentence_transformers can be run"
+            );
+            return Err(Error::file(path.path(), message));
         };
-        let mut weights = Weights::find(dir)?;
-        files.push(path);
-        files.extend(weights.files().into_iter().cloned());
-        let (file, biased) = (weights.path().to_owned(), weights.has("linear.bias"));
-        let mut tensor =
-            |name: &str| weights.tensor(name)?.to_device(device).map_err(|error| Error::file(&file, error));
-        let weight = tensor("linear.weight")?;
-        let bias = biased.then(|| tensor("linear.bias")).transpose()?;
-        let out = weight.dims().first().copied().unwrap_or(0);
-        if weight.rank() != 2 || out == 0 || bias.as_ref().is_some_and(|bias| bias.dims() != [out]) {
-            return Err(Error::file(file, "the tensors are not those of a linear layer"));
-        }
-        Ok(Self { file, weight, bias, activation })
-    }
-
-    fn apply(&self, vectors: &Tensor) -> candle_core::Result<Tensor> {
-        let mut out = matmul(vectors, &self.weight.t()?)?;
-        if let Some(bias) = &self.bias {
-            out = add(&out, bias)?;
-        }
-        in_pieces([&out], |[out]| match self.activation {
-            Activation::Identity => Ok(out.clone()),
-            Activation::Tanh => out.tanh(),
-            Activation::Relu => out.relu(),
-            Activation::Gelu => out.gelu_erf(),
-        })
-    }
+        let kind = kind.rsplit('.').next().unwrap_or_default().to_owned();
+        Ok(Entry { folder: dir.join(folder), kind })
+    };
+    stored.into_iter().map(entry).collect()
 }
 
-/// How the states of a text's tokens become one vector.
-#[derive(Debug, Clone, Copy)]
-pub(super) enum Pooling {
-    Cls,
-    Mean,
-    Max,
-}
-
-impl Pooling {
-    fn read(path: &Location) -> Result<Self, Error> {
-        let config: PoolingConfig = read_json(path)?;
-        let path = path.path();
-        let others = config.pooling_mode_mean_sqrt_len_tokens
-            || config.pooling_mode_weightedmean_tokens
-            || config.pooling_mode_lasttoken;
-        match (config.pooling_mode_cls_token, config.pooling_mode_mean_tokens, config.pooling_mode_max_tokens)
-        {
-            _ if others => {
-                Err(Error::file(path, "cls, mean and max pooling can be run, and this is another"))
-            }
-            (true, false, false) => Ok(Self::Cls),
-            (false, true, false) => Ok(Self::Mean),
-            (false, false, true) => Ok(Self::Max),
-            _ => Err(Error::file(path, "exactly one of cls, mean and max pooling can be used")),
+/// What Python makes of a folder of Hugging Face's transformers, and of one of model2vec.
+fn without_modules(dir: &Location) -> Result<Modules, Error> {
+    let path = dir.join("config.json");
+    let mut config = Fields::read(&path)?;
+    let (mut input, mut stages) = (Input::Transformer(dir.clone()), Vec::new());
+    if config.take::<String>("model_type")?.as_deref() == Some("model2vec") {
+        input = Input::Static(dir.clone());
+        match config.take("normalize")? {
+            Some(true) => stages.push(Stage::Normalize),
+            Some(false) => {}
+            None => return Err(config.refuse("normalize", "it is missing; it is true or false")),
+        }
+    } else {
+        let architectures: Vec<String> = config.take("architectures")?.unwrap_or_default();
+        // Python then pools the last token, and other modules may be needed
+        if architectures.first().is_some_and(|name| name.ends_with("ForCausalLM")) {
+            let message =
+                "it is a language model, and there is no modules.json; save it with sentence-transformers";
+            return Err(config.refuse("architectures", message));
         }
     }
-
-    /// `[batch, length, dim]` to `[batch, dim]`, over the positions where `mask` is 1.
-    fn apply(self, states: &Tensor, mask: &Tensor) -> candle_core::Result<Tensor> {
-        match self {
-            Self::Cls => states.narrow(1, 0, 1)?.squeeze(1),
-            Self::Mean => pooling::mean(states, mask),
-            Self::Max => pooling::max(states, mask),
-        }
-    }
-}
-
-#[derive(Deserialize)]
-struct ModuleEntry {
-    path: String,
-    #[serde(rename = "type")]
-    kind: String,
-}
-
-#[derive(Deserialize)]
-#[allow(clippy::struct_excessive_bools, reason = "the file's own layout")]
-struct PoolingConfig {
-    #[serde(default)]
-    pooling_mode_cls_token: bool,
-    #[serde(default)]
-    pooling_mode_mean_tokens: bool,
-    #[serde(default)]
-    pooling_mode_max_tokens: bool,
-    #[serde(default)]
-    pooling_mode_mean_sqrt_len_tokens: bool,
-    #[serde(default)]
-    pooling_mode_weightedmean_tokens: bool,
-    #[serde(default)]
-    pooling_mode_lasttoken: bool,
-}
-
-#[derive(Deserialize)]
-struct DenseConfig {
-    activation_function: Option<String>,
+    Ok(Modules { input, pooling: Pooling::mean(), stages, first: Vec::new(), files: Vec::new() })
 }

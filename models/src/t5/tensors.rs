@@ -11,6 +11,7 @@ use serde::Deserialize;
 
 use crate::Error;
 use crate::location::Location;
+use crate::stub;
 use crate::weights::Weights;
 
 /// What the names of a T5's tensors begin with in a larger model. A T5 alone has no prefix.
@@ -47,6 +48,8 @@ pub struct Claims {
     pad_token_id: Option<usize>,
     eos_token_id: Option<usize>,
     decoder_start_token_id: Option<usize>,
+    layer_norm_epsilon: Option<f64>,
+    d_kv: Option<usize>,
 }
 
 /// Reads the tensors of a T5's encoder alone, under their names in a larger model, and says which file they are
@@ -54,9 +57,10 @@ pub struct Claims {
 pub(super) fn encoder(dir: &Location) -> std::result::Result<(PathBuf, HashMap<String, Tensor>), Error> {
     let path = dir.join("config.json");
     let config = path.read().map_err(|error| Error::unreadable(path.path(), &error, CONFIG))?;
-    let claims: Claims = serde_json::from_slice(&config)
-        .map_err(|error| Error::file(path.path(), format!("not what it should be: {error}; get it anew")))?;
-    let claims = Claims { num_decoder_layers: None, tie_word_embeddings: None, ..claims };
+    let claims: Claims = serde_json::from_slice(&config).map_err(|error| stub::damaged(&path, error))?;
+    // Hugging Face's default for a feed-forward layer that the file does not name
+    let feed_forward_proj = claims.feed_forward_proj.or_else(|| Some("relu".into()));
+    let claims = Claims { num_decoder_layers: None, tie_word_embeddings: None, feed_forward_proj, ..claims };
     let mut weights = Weights::find(dir)?;
     let file = weights.path().to_owned();
     let mut tensors = HashMap::new();
@@ -146,6 +150,8 @@ fn check(tensors: &HashMap<String, Tensor>, claims: &Claims) -> Result<()> {
     let first = "encoder.block.0.layer";
     let bias = format!("{first}.0.SelfAttention.relative_attention_bias.weight");
     let gated = tensors.contains_key(&format!("{PREFIX}{first}.1.DenseReluDense.wi_0.weight"));
+    let queries = format!("{first}.0.SelfAttention.q.weight");
+    let of_head = dim(&queries, 0).zip(dim(&bias, 1)).and_then(|(inner, heads)| inner.checked_div(heads));
     let inner = format!("{first}.1.DenseReluDense.{}.weight", if gated { "wi_0" } else { "wi" });
     let claimed = [
         ("vocab_size", claims.vocab_size, dim(SHARED, 0)),
@@ -153,6 +159,7 @@ fn check(tensors: &HashMap<String, Tensor>, claims: &Claims) -> Result<()> {
         ("d_ff", claims.d_ff, dim(&inner, 0)),
         ("num_heads", claims.num_heads, dim(&bias, 1)),
         ("relative_attention_num_buckets", claims.relative_attention_num_buckets, dim(&bias, 0)),
+        ("d_kv", claims.d_kv, of_head),
         ("num_layers", claims.num_layers, layers("encoder")),
         ("num_decoder_layers", claims.num_decoder_layers, layers("decoder")),
         ("relative_attention_max_distance", claims.relative_attention_max_distance, Some(128)),
@@ -166,6 +173,10 @@ fn check(tensors: &HashMap<String, Tensor>, claims: &Claims) -> Result<()> {
         {
             bail!("config.json says that {name} is {claimed}, and it is {found}")
         }
+    }
+    // written from 32 bits by some
+    if let Some(epsilon) = claims.layer_norm_epsilon.filter(|epsilon| (epsilon * 1e6 - 1.0).abs() > 1e-6) {
+        bail!("config.json says that layer_norm_epsilon is {epsilon}, and only 0.000001 can be run")
     }
     match (claims.feed_forward_proj.as_deref(), gated) {
         (None, _) | (Some("relu"), false) | (Some("gated-gelu"), true) => Ok(()),

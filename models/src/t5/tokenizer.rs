@@ -7,6 +7,7 @@ use tokenizers::Tokenizer;
 use crate::Error;
 use crate::hub::Hub;
 use crate::location::Location;
+use crate::stub;
 
 /// The token that pads, and that decoding starts from.
 pub const PAD: u32 = 0;
@@ -74,7 +75,7 @@ fn missing(own: &Location, language_models: &[&str], failure: Option<Error>) -> 
 /// Reads a tokenizer, without the truncation and padding that a file may ask for.
 fn read(path: &Location) -> Result<Tokenizer, Error> {
     let bytes = path.read().map_err(|error| Error::damaged(path.path(), error))?;
-    let mut tokenizer = Tokenizer::from_bytes(bytes).map_err(|error| Error::damaged(path.path(), error))?;
+    let mut tokenizer = Tokenizer::from_bytes(bytes).map_err(|error| stub::damaged(path, error))?;
     tokenizer.with_truncation(None).map_err(|error| Error::damaged(path.path(), error))?;
     tokenizer.with_padding(None);
     for (token, id) in [("<pad>", PAD), ("</s>", EOS)] {

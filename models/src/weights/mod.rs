@@ -16,6 +16,7 @@ pub use self::stored::{Stored, StoredTensor};
 use crate::Error;
 use crate::digest::Digest;
 use crate::location::Location;
+use crate::stub;
 
 /// The files that weights may be in, the ones that are read first in front.
 const WHOLE: [&str; 2] = ["model.safetensors", "pytorch_model.bin"];
@@ -180,8 +181,7 @@ fn shards_of(index: &Location) -> Result<BTreeMap<String, String>, Error> {
         weight_map: BTreeMap<String, String>,
     }
     let bytes = index.read().map_err(|error| Error::file(index.path(), error))?;
-    let Index { weight_map } =
-        serde_json::from_slice(&bytes).map_err(|error| Error::damaged(index.path(), error))?;
+    let Index { weight_map } = serde_json::from_slice(&bytes).map_err(|error| stub::damaged(index, error))?;
     // a shard stands beside its index; no index leads out of the folder
     let plain = |name: &String| Path::new(name).file_name().is_some_and(|file| *file == **name);
     match weight_map.values().find(|name| !plain(name)) {

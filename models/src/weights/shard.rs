@@ -10,6 +10,7 @@ use safetensors::tensor::{Metadata, TensorInfo};
 use super::pickle::Pickle;
 use crate::Error;
 use crate::location::{Location, Opened};
+use crate::stub;
 
 const LARGEST_HEADER: u64 = 1 << 27;
 const NONE: &str = "there is no such tensor";
@@ -42,7 +43,7 @@ impl Shard {
         } else {
             Pickle::open(&path).map(|pickle| Content::Pickle(Box::new(pickle)))
         };
-        let content = content.map_err(|error| Error::damaged(path.path(), error))?;
+        let content = content.map_err(|error| stub::damaged(&path, error))?;
         Ok(Self { path, content })
     }
 
