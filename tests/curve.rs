@@ -520,7 +520,9 @@ fn a_sweep_without_an_attack_is_drawn_and_resumed() {
         File::create(download).unwrap().set_modified(old).unwrap();
     }
     exits(folder, &format!("{SEARCHED} --output new/whole --seed 4"), 0);
-    downloads.iter().for_each(|download| fs::remove_file(download).unwrap());
+    for download in &downloads {
+        fs::remove_file(download).unwrap();
+    }
     assert_eq!(files(&whole.join("points")).len(), 2 * points.len());
     assert_ne!(files(&whole)["curve.json"], before["curve.json"]);
     exits(folder, &format!("{SEARCHED} --output new/whole --seed 3"), 0);

@@ -62,9 +62,8 @@ impl Limits {
     /// Reads what is passed on to Hugging Face's functions.
     fn arguments(&mut self, fields: &mut Fields, name: &str) -> Result<(), Error> {
         let Some(arguments) = fields.take::<serde_json::Map<String, Value>>(name)? else { return Ok(()) };
-        for (argument, value) in arguments {
+        for (argument, value) in arguments.into_iter().filter(|(_, value)| !value.is_null()) {
             match (argument.as_str(), value) {
-                (_, Value::Null) => {}
                 // where and how it is run, not what comes out
                 (
                     "trust_remote_code"
