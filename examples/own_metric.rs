@@ -57,6 +57,7 @@ fn numbers(text: &str) -> Vec<&str> {
 }
 
 /// A unit vector of the letters of each text, two at a time.
+#[expect(clippy::unnecessary_wraps, reason = "an embedder may fail")]
 fn letter_pairs(texts: &[&str]) -> Result<Array2<f32>, BoxError> {
     let mut vectors = Array2::<f32>::zeros((texts.len(), 64));
     for (text, mut row) in texts.iter().zip(vectors.rows_mut()) {
