@@ -241,7 +241,7 @@ fn an_evaluation_runs_within_a_runtime() {
 
     for runtime in runtimes() {
         let client = Arc::new(Client::default());
-        let evaluation = Evaluation::new(blocking(Arc::clone(&client))).corpus(Corpus::records(60, 1));
+        let evaluation = Evaluation::new(blocking(Arc::clone(&client))).corpus(Corpus::records(300, 1));
         let report = runtime.block_on(async move { evaluation.run() }).unwrap();
         assert_eq!(report.signature["embedder"], "client");
         assert!(report.warnings.is_empty(), "{:?}", report.warnings);

@@ -133,7 +133,8 @@ impl fmt::Display for Error {
             }
             Self::KeyFileMode { path, mode } => write!(
                 f,
-                "the key file {} is open to others (mode {mode:03o}); close it with `chmod 600`",
+                "the key file {} is open to others (mode {mode:03o}); close it with `chmod 600`, or where its mode cannot be \
+                 changed, as that of a mounted secret, put the key into a variable and name it as `env:NAME`",
                 path.display()
             ),
             Self::Fit(problem) => write!(f, "not a fit that can be used: {problem}"),

@@ -135,16 +135,33 @@ pub(crate) fn check(stored: &str, stack: &Stack) -> Result<Checked, Error> {
     if version != VERSION {
         return Err(refuse("what `Stack::fingerprint` gave in this version of embosk or an older one"));
     }
-    let stored: Spec = space.parse().map_err(|_| refuse("what `Stack::fingerprint` gave, unchanged"))?;
-    match difference(&stored, &stack.space()) {
+    let changed = || refuse("what `Stack::fingerprint` gave, unchanged");
+    let (stored, found): (Spec, _) = (space.parse().map_err(|_| changed())?, stack.space());
+    if names_something_else(&stored, &found) {
+        return Err(changed());
+    }
+    match difference(&stored, &found) {
         Some(difference) => Err(Error::OtherSpace(difference)),
         None => Ok(Checked { warning: None }),
     }
 }
 
+/// Whether something other than eight digits stands where the stack has a key.
+fn names_something_else(stored: &Spec, found: &Spec) -> bool {
+    let is_wrong = |(stored, found): (&Part, &Part)| {
+        found.parameters().iter().any(|parameter| {
+            let is_key = matches!(parameter.value().kind(), Kind::Fingerprint(_));
+            is_key && stored.find(parameter.name()).is_some_and(|value| !is_digits(value.text()))
+        })
+    };
+    stored.parts().iter().zip(found.parts()).filter(|(a, b)| a.name() == b.name()).any(is_wrong)
+}
+
+fn is_digits(key: &str) -> bool {
+    key.len() == 8 && key.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
+}
+
 fn is_old(stored: &str) -> bool {
-    let is_digits =
-        |key: &str| key.len() == 8 && key.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
     stored == NO_KEYS || stored.split(',').all(is_digits)
 }
 

@@ -212,9 +212,14 @@ impl Defense for GaussianNoise {
         Spec::from(if self.renormalize { part.with("renormalize", true) } else { part })
     }
 
-    /// Nothing: noisy and clean vectors meet in one space.
+    /// Nothing for noise alone: noisy and clean vectors meet in one space. `renormalize`, because vectors that are
+    /// scaled to norm 1 and vectors that are not rank differently by inner product and by distance.
     fn space(&self) -> Spec {
-        Spec::new()
+        if self.renormalize {
+            Spec::from(Part::new("gaussian").with("renormalize", true))
+        } else {
+            Spec::new()
+        }
     }
 
     /// The Gaussian mechanism for fresh noise, normalized afterwards or not. Nothing for keyed noise:

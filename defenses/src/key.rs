@@ -144,9 +144,11 @@ impl Key {
 impl FromStr for Key {
     type Err = Error;
 
-    /// Reads a key's text; white space around it is ignored.
+    /// Reads a key's text. White space around it and a byte order mark before it are ignored.
     fn from_str(text: &str) -> Result<Self, Error> {
+        // some editors begin a file with a byte order mark
         let rest = text
+            .trim_start_matches('\u{feff}')
             .trim()
             .strip_prefix(PREFIX)
             .ok_or(Error::KeyText("a key begins with `embosk1-`; `embosk keygen` makes one"))?;

@@ -103,10 +103,14 @@ impl Spec {
     /// Reads what a defense prints. A text outside the grammar becomes one part: its leading name, and the
     /// whole text as the parameter `printed` unless the name is all of it.
     pub(crate) fn of_printed(text: &str) -> Self {
-        text.parse().unwrap_or_else(|_| {
+        text.parse().ok().filter(|spec: &Self| !spec.parts.is_empty()).unwrap_or_else(|| {
             let end = text.find(|c: char| !is_of_name(c)).unwrap_or(text.len());
             let part = Part::new(if end == 0 { "own" } else { &text[..end] });
-            Self::new().with(if end == text.len() && end > 0 { part } else { part.with("printed", text) })
+            Self::new().with(if end == text.len() && end > 0 && text != "none" {
+                part
+            } else {
+                part.with("printed", text)
+            })
         })
     }
 }
@@ -151,9 +155,11 @@ pub struct Part {
 }
 
 impl Part {
-    /// Creates a part without parameters. A character that a name cannot have becomes `_`.
+    /// Creates a part without parameters. A character that a name cannot have becomes `_`. An empty name and `none`,
+    /// which stands for the empty stack, become `own`.
     pub fn new(name: &str) -> Self {
-        Self { name: as_name(name), parameters: Vec::new(), position: 0 }
+        let name = if name.is_empty() || name == "none" { "own".to_owned() } else { as_name(name) };
+        Self { name, parameters: Vec::new(), position: 0 }
     }
 
     /// Returns the part with a parameter more, or with another value for one that it has.

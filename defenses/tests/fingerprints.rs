@@ -79,7 +79,11 @@ fn the_text_for_every_defense_is_the_golden_one() {
         (stack(Scaling::new(&key(7))), "embosk2 scaling(key=c0f8b5c2)"),
         (stack(Dcpe::new(&key(7), 0.5).unwrap()), "embosk2 dcpe(key=c0f8b5c2)"),
         (stack(noise()), "embosk2 none"),
-        (stack(GaussianNoise::keyed(&key(7), 0.1).unwrap().renormalize(true)), "embosk2 none"),
+        (
+            stack(GaussianNoise::keyed(&key(7), 0.1).unwrap().renormalize(true)),
+            "embosk2 gaussian(renormalize=true)",
+        ),
+        (stack(GaussianNoise::keyed(&key(7), 0.1).unwrap()), "embosk2 none"),
         (stack(rounding()), "embosk2 none"),
         (stack(rounding().scale(0.2).unwrap()), "embosk2 quantization(bits=8, scale=0.2)"),
         (

@@ -101,6 +101,12 @@ fn a_key_is_read_from_a_file() {
     assert!(!refusal.contains(&TEXT[8..16]), "{refusal}");
 }
 
+#[test]
+fn a_byte_order_mark_before_a_key_is_skipped() {
+    assert_eq!(format!("\u{feff}{TEXT}\r\n").parse::<Key>().unwrap(), TEXT.parse().unwrap());
+    assert!(format!("embosk1\u{feff}-{}", &TEXT[8..]).parse::<Key>().is_err());
+}
+
 #[cfg(unix)]
 #[test]
 fn a_key_file_that_others_can_read_is_refused() {
@@ -112,6 +118,8 @@ fn a_key_file_that_others_can_read_is_refused() {
         file.as_file().set_permissions(std::fs::Permissions::from_mode(open)).unwrap();
         let refusal = Key::from_file(file.path());
         assert!(matches!(refusal, Err(Error::KeyFileMode { mode, .. }) if mode == open), "{refusal:?}");
+        // a mounted secret's mode cannot be changed
+        assert!(refusal.unwrap_err().to_string().contains("env:NAME"));
     }
     file.as_file().set_permissions(std::fs::Permissions::from_mode(0o400)).unwrap();
     assert!(Key::from_file(file.path()).is_ok());

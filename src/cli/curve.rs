@@ -20,7 +20,7 @@ use super::files;
 use super::models::Cache;
 use super::session::Session;
 use super::settings::EvaluationSettings;
-use super::terminal::{print, warn};
+use super::terminal::{print, warn, warn_of};
 use crate::evaluate::{Journal, Report, Row, Sweep, Undefended};
 use crate::{Error, Stack};
 
@@ -77,6 +77,7 @@ pub(crate) fn run(args: &Args, session: &Session) -> Result<ExitCode, CliError> 
     let store = Store::open(&args.output, args.examples)?;
     let journal = Notebook { store: store.clone(), course: course.clone(), search: search.clone() };
     let report = course.follow(evaluation.journal(journal))?;
+    warn_of(&report);
     let answer = search.as_ref().and_then(|search| search.answer(&report.rows));
     write(args, session, &sweeps, &report, search.as_ref().zip(answer))
 }

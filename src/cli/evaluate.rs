@@ -8,7 +8,7 @@ use super::error::CliError;
 use super::models::Cache;
 use super::session::Session;
 use super::settings::EvaluationSettings;
-use super::terminal::warn;
+use super::terminal::{warn, warn_of};
 use super::{files, table};
 use crate::evaluate::Report;
 
@@ -50,6 +50,9 @@ pub(crate) fn run(args: &Args, session: &Session) -> Result<ExitCode, CliError> 
         evaluation = evaluation.trec_runs(folder);
     }
     let report = course.follow(evaluation)?;
+    if args.output.is_some() || !matches!(args.format, Format::Table) {
+        warn_of(&report);
+    }
     let text = render(&report, args.format)?;
     files::write_result(args.output.as_deref(), &text)?;
     Ok(verdict(&report, args))

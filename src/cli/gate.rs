@@ -19,7 +19,7 @@ use super::models::Cache;
 use super::names::AdversaryName;
 use super::session::Session;
 use super::settings::Resolved;
-use super::terminal::{Terminal, warn};
+use super::terminal::{Terminal, warn, warn_of};
 use crate::Error;
 use crate::evaluate::metrics::by_limit;
 use crate::evaluate::{Baseline, Budget, Journal, Metric, Outcome, Report, Row, Undefended, Verdict};
@@ -113,7 +113,9 @@ fn evaluate(
     course.say("loading");
     let watch = Watch::new(file, baseline, course.clone());
     let evaluation = file.settings.prepare_on(corpus, session, &file.resolved, &args.cache)?;
-    Ok(course.follow(evaluation.journal(watch))?)
+    let report = course.follow(evaluation.journal(watch))?;
+    warn_of(&report);
+    Ok(report)
 }
 
 fn read_baseline(args: &Args) -> Result<Option<Baseline>, CliError> {

@@ -4,12 +4,17 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::ValueEnum;
+use ndarray::Array2;
 
 use super::error::CliError;
 use super::files;
 use super::session::Session;
 use super::terminal::warn;
+use crate::defenses::spec::Part;
 use crate::{Defense, Rng, Stack};
+
+/// A mean norm that is further from 1 than this is another unit.
+const FAR: f32 = 0.1;
 
 /// Put a file of vectors through a defense.
 #[derive(Debug, clap::Args)]
@@ -73,6 +78,7 @@ fn protect(args: &Args, stack: &Stack, say: &dyn Fn(&'static str)) -> Result<(),
     if let Some(ids) = &ids {
         ids.warn_of(stack, role);
     }
+    warn_of_norms(stack, &vectors);
     say("protecting");
     let mut rng = Rng::from_os()?;
     let protected = match &ids {
@@ -82,6 +88,23 @@ fn protect(args: &Args, stack: &Stack, say: &dyn Fn(&'static str)) -> Result<(),
     protected.map_err(|error| files::bad(&args.input, error))?;
     say("writing");
     files::write_npy(&args.output, &vectors)
+}
+
+/// Says where noise is measured in another unit than the vectors: its strength is meant for rows of norm 1.
+fn warn_of_norms(stack: &Stack, vectors: &Array2<f32>) {
+    let spec = stack.spec();
+    let noisy = |part: &&Part| ["gaussian", "dcpe"].contains(&part.name());
+    let Some(part) = spec.parts().iter().find(noisy) else { return };
+    let norms = vectors.rows().into_iter().map(|row| row.dot(&row).sqrt());
+    let mean = norms.sum::<f32>() / vectors.nrows() as f32;
+    if (mean - 1.0).abs() > FAR {
+        warn(&format!(
+            "warning: the vectors have a mean norm of {mean:.3}, and the strength of `{}` is meant for vectors of norm \
+             1: it hides more of shorter vectors and less of longer ones; scale the vectors to norm 1, or the strength \
+             by the norm",
+            part.name()
+        ));
+    }
 }
 
 /// The ids of a file: one a line, none of them empty, as many as there are vectors.

@@ -10,6 +10,7 @@ use std::time::Duration;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use super::error::CliError;
+use crate::evaluate::Report;
 
 /// How much is said beside results and errors.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -83,6 +84,13 @@ pub(crate) fn print(text: &str) -> Result<bool, CliError> {
         Ok(()) => Ok(true),
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(false),
         Err(error) => Err(CliError::new(format!("stdout cannot be written: {error}"))),
+    }
+}
+
+/// Warns of what a reader of a report should know about its embedder. The table says it by itself.
+pub(crate) fn warn_of(report: &Report) {
+    for warning in &report.warnings {
+        warn(&format!("warning: {warning}"));
     }
 }
 

@@ -126,7 +126,13 @@ fn embed_checked(embedder: &dyn Embedder, role: Role, texts: &[&str]) -> Result<
     if vectors.nrows() != texts.len() {
         return Err(Error::Rows { texts: texts.len(), rows: vectors.nrows() });
     }
-    check_finite(vectors)
+    match embedder.dimension() {
+        Some(said) if said != vectors.ncols() && !texts.is_empty() => Err(Error::Embedder(
+            format!("it says that its vectors have {said} dimensions, and returned {}", vectors.ncols())
+                .into(),
+        )),
+        _ => check_finite(vectors),
+    }
 }
 
 pub(super) fn check_finite(vectors: Array2<f32>) -> Result<Array2<f32>, Error> {

@@ -1,7 +1,7 @@
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use super::metrics::{Columns, Metric, Scores, built_in};
+use super::metrics::{Columns, Metric, Scores, built_in, check};
 use super::statistics::Score;
 use crate::Error;
 
@@ -84,6 +84,7 @@ impl Report {
             floor: self.floor.as_ref(),
             conclusive: self.conclusive,
             reason: self.reason.as_deref(),
+            warnings: &self.warnings,
             metrics: &self.metrics,
             undefended: &self.undefended,
         })
@@ -95,14 +96,16 @@ impl Report {
     /// # Errors
     /// When it is not a report.
     pub fn from_json(text: &str) -> Result<Self, Error> {
-        serde_json::from_str(text).map_err(|error| {
+        let report: Self = serde_json::from_str(text).map_err(|error| {
             // serde's own words may quote the file, which may hold texts
             let (line, column) = (error.line(), error.column());
             Error::Setting(format!(
                 "line {line}, column {column}: this is not a report; give a file that `embosk evaluate --format json` \
                  or `Report::to_json_full` wrote"
             ))
-        })
+        })?;
+        check(&report.metrics)?;
+        Ok(report)
     }
 }
 
@@ -115,6 +118,7 @@ struct FullReport<'a> {
     floor: Option<&'a Scores>,
     conclusive: bool,
     reason: Option<&'a str>,
+    warnings: &'a [String],
     metrics: &'a [Metric],
     undefended: &'a Undefended,
 }

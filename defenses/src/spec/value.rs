@@ -43,14 +43,14 @@ pub enum Kind<'a> {
 }
 
 impl Value {
-    /// Creates the value that names the key with this [fingerprint](Key::fingerprint).
+    /// Creates the value that names the key with this [fingerprint](Key::fingerprint), which is eight digits.
     pub fn fingerprint(digits: &str) -> Self {
-        Self::at(format!("{FINGERPRINT}{digits}"), 0)
+        Self::at(format!("{FINGERPRINT}{}", first_eight(digits)), 0)
     }
 
-    /// Creates the value that names the fit with these digits.
+    /// Creates the value that names the fit with these digits, of which the first eight count.
     pub fn fit(digits: &str) -> Self {
-        Self::at(format!("{FIT}{digits}"), 0)
+        Self::at(format!("{FIT}{}", first_eight(digits)), 0)
     }
 
     /// Creates the value that names the file at `path`.
@@ -172,6 +172,11 @@ impl fmt::Display for Value {
 }
 
 /// Without what says where a key or a fit is kept.
+/// Digits that name something are eight; what is longer could be a key.
+fn first_eight(digits: &str) -> String {
+    digits.chars().take(8).collect()
+}
+
 impl fmt::Debug for Value {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.redacted() {

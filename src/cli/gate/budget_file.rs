@@ -385,12 +385,15 @@ mod tests {
             assert!(Path::new(&path).is_absolute() && path.ends_with(name), "{path}");
         }
         assert_eq!((surrogate.is_some(), search.steps), (true, Search::default().steps));
-        let file = read(&format!("attack = \"none\"\nattacker_corpus = \"records:9\"\n{rest}")).unwrap();
+        let file = read(&format!("attack = \"none\"\n{rest}")).unwrap();
         assert_eq!(
             (file.settings.attack.model.as_deref(), file.resolved.adversaries.len()),
             (Some("none"), 0)
         );
+        let file = read(&format!("attacker_corpus = \"records:9\"\n{rest}")).unwrap();
         assert_eq!(file.settings.attacker_corpus.as_deref(), Some("records:9"));
+        let idle = read(&format!("attack = \"none\"\nattacker_corpus = \"records:9\"\n{rest}"));
+        assert!(idle.unwrap_err().to_string().contains("an attacker's corpus is named, but no attack"));
     }
 
     #[test]
@@ -398,7 +401,7 @@ mod tests {
         let stack = "[[stack]]\ndefense = \"none\"\n";
         let secret = "ab".repeat(32);
         for (text, line, part) in [
-            (format!("sample = 3\n{stack}"), 1, "expected one of `embedder`, `corpus`"),
+            (format!("sample = 3\n{stack}"), 1, "expected one of `embedder`, `attack`, `corpus`"),
             (format!("{stack}limit = 3\n"), 3, "expected `defense` or `limits`"),
             (format!("[limits]\nblue = 3\n{stack}"), 2, "there are exact_match, bleu, token_f1"),
             (format!("[limits]\nbleu = \"{secret}\"\n{stack}"), 2, "invalid type: string …, expected f64"),
