@@ -7,10 +7,13 @@
 //! `reference` the models that are shipped are in the program.
 
 pub mod alignment;
+mod assignment;
+mod check;
 mod decomposition;
 mod error;
 mod matmul;
 mod oracle;
+mod permutation;
 mod resources;
 pub mod structure;
 #[cfg(feature = "vec2text")]

@@ -1,7 +1,7 @@
 use std::path::PathBuf;
 use std::{fmt, io};
 
-use crate::Difference;
+use crate::difference::Difference;
 
 /// Why a defense refused. No message holds a text, a vector's values or a key.
 ///

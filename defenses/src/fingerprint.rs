@@ -10,17 +10,16 @@
 //! Before `embosk2`, a fingerprint named keys alone: eight digits, several of these with commas between, or
 //! `none`.
 
-use std::fmt;
-
+use crate::difference::Difference;
 use crate::spec::{Kind, Part, Spec, Value};
-use crate::{Defense, Error, Stack};
+use crate::{Defense, Error};
 
 const VERSION: &str = "embosk2";
 
 /// The old fingerprint of a stack without keys.
 const NO_KEYS: &str = "none";
 
-/// What [`Stack::check_fingerprint`] found of a stored fingerprint that matches.
+/// What [`Stack::check_fingerprint`](crate::Stack::check_fingerprint) found of a stored fingerprint that matches.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 #[must_use = "a fingerprint of an old form matches with a warning"]
@@ -36,94 +35,13 @@ impl Checked {
     }
 }
 
-/// How the space of stored vectors differs from a stack's. `stored` is of the vectors, `found` of the stack.
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum Difference {
-    /// A defense has another key.
-    Key {
-        /// The defense's name; `None` where the stored fingerprint is of the old form, which names keys alone.
-        defense: Option<String>,
-        /// The key's fingerprint.
-        stored: String,
-        /// The key's fingerprint.
-        found: String,
-    },
-    /// A defense has another setting, such as another `kind`.
-    Setting {
-        /// The defense's name.
-        defense: String,
-        /// The setting's name.
-        name: String,
-        /// The value; `None` where there is none.
-        stored: Option<String>,
-        /// The value; `None` where there is none.
-        found: Option<String>,
-    },
-    /// A defense is bound to another dimension.
-    Dimension {
-        /// The defense's name.
-        defense: String,
-        /// The dimension.
-        stored: String,
-        /// The dimension.
-        found: String,
-    },
-    /// The same defenses stand in another order.
-    Order {
-        /// The names, in order.
-        stored: String,
-        /// The names, in order.
-        found: String,
-    },
-    /// There are other defenses.
-    Defenses {
-        /// The names, in order.
-        stored: String,
-        /// The names, in order.
-        found: String,
-    },
-}
-
-impl fmt::Display for Difference {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("the stored vectors were protected ")?;
-        match self {
-            Self::Key { defense, stored, found } => {
-                f.write_str("under another key: ")?;
-                if let Some(defense) = defense {
-                    write!(f, "in `{defense}`, ")?;
-                }
-                write!(f, "theirs is {stored}, this stack's is {found}")
-            }
-            Self::Setting { defense, name, stored, found } => {
-                let value = |value: &Option<String>| match value {
-                    Some(value) => format!("{name}={value}"),
-                    None => format!("no {name}"),
-                };
-                let (stored, found) = (value(stored), value(found));
-                write!(f, "with other settings: `{defense}` had {stored}, in this stack it has {found}")
-            }
-            Self::Dimension { defense, stored, found } => {
-                write!(f, "in another dimension: `{defense}` had {stored}, in this stack it has {found}")
-            }
-            Self::Order { stored, found } => {
-                write!(f, "in another order: by {stored}, this stack is {found}")
-            }
-            Self::Defenses { stored, found } => {
-                write!(f, "by other defenses: by {stored}, this stack is {found}")
-            }
-        }
-    }
-}
-
 /// The text for a space.
 pub(crate) fn of(space: &Spec) -> String {
     format!("{VERSION} {}", space.parts().iter().map(plain).collect::<Spec>())
 }
 
 /// Compares a stored fingerprint with a stack's.
-pub(crate) fn check(stored: &str, stack: &Stack) -> Result<Checked, Error> {
+pub(crate) fn check(stored: &str, stack: &dyn Defense) -> Result<Checked, Error> {
     if is_old(stored) {
         return check_old(stored, stack);
     }
@@ -165,7 +83,7 @@ fn is_old(stored: &str) -> bool {
     stored == NO_KEYS || stored.split(',').all(is_digits)
 }
 
-fn check_old(stored: &str, stack: &Stack) -> Result<Checked, Error> {
+fn check_old(stored: &str, stack: &dyn Defense) -> Result<Checked, Error> {
     let found = keys(&stack.spec());
     if stored != found {
         let stored = stored.to_owned();
@@ -175,7 +93,7 @@ fn check_old(stored: &str, stack: &Stack) -> Result<Checked, Error> {
         "the stored fingerprint `{stored}` is of an old form that names keys alone, so another kind or order of \
          defenses under the same key would go unnoticed; if these vectors were protected with this stack, store \
          `{}` in its place",
-        stack.fingerprint()
+        of(&stack.space())
     );
     Ok(Checked { warning: Some(warning) })
 }

@@ -47,6 +47,7 @@ mod codes;
 #[cfg(feature = "contract")]
 pub mod contract;
 mod dcpe;
+mod difference;
 mod error;
 mod fingerprint;
 mod gaussian;
@@ -79,8 +80,9 @@ use ndarray::ArrayViewMut2;
 pub use check::{check_finite, check_ids};
 pub use codes::Codes;
 pub use dcpe::Dcpe;
+pub use difference::Difference;
 pub use error::Error;
-pub use fingerprint::{Checked, Difference};
+pub use fingerprint::Checked;
 pub use gaussian::GaussianNoise;
 pub use guarantee::Guarantee;
 pub use key::Key;

@@ -3,8 +3,9 @@
 use faer::Mat;
 use ndarray::{Array1, Array2, ArrayView2, Axis};
 
-use super::{Affine, check, check_dimension, linear};
+use super::{Affine, linear};
 use crate::Error;
+use crate::check::{check, check_dimension};
 use crate::matmul::mapped;
 use network::Network;
 use training::{TrainingSet, train};

@@ -2,8 +2,6 @@
 
 use faer::{Mat, MatRef};
 
-use super::Denoising;
-
 /// Standard deviations that chance does not reach, and how far from 1 a scale must be to be one.
 pub(super) const CHANCE: f64 = 4.0;
 const UNIT: f64 = 1e-3;
@@ -20,10 +18,9 @@ pub(super) fn scale(restored: &Mat<f64>, clean: &Mat<f64>) -> Option<f64> {
     factor(&slopes.collect::<Vec<_>>())
 }
 
-/// What `restored` must be multiplied by to be as long as what the denoiser was fitted on, where that is not 1
-/// within the error of the estimate.
-pub(super) fn longer(restored: &Mat<f64>, denoiser: &Denoising) -> Option<f64> {
-    let norms = restored.row_iter().map(|row| row.norm_l2() / f64::from(denoiser.norm));
+/// What `restored` must be multiplied by to have norms of `norm` on average, where that is not 1 within the error of the estimate.
+pub(super) fn longer(restored: &Mat<f64>, norm: f32) -> Option<f64> {
+    let norms = restored.row_iter().map(|row| row.norm_l2() / f64::from(norm));
     factor(&norms.collect::<Vec<_>>())
 }
 

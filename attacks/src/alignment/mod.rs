@@ -19,7 +19,7 @@ mod unpaired;
 use std::fmt;
 
 use faer::Mat;
-use ndarray::{Array2, ArrayView2, Axis};
+use ndarray::{Array2, ArrayView2};
 
 use self::affine::Affine;
 pub use self::choice::HELD_OUT_TOGETHER;
@@ -31,6 +31,7 @@ use self::procrustes::Shrunk;
 use self::ridge::Ridge;
 pub use self::unpaired::{CloudMap, Clouds, LEAST_CLOUD};
 use crate::Error;
+use crate::check::{check, check_dimension};
 
 /// The map from protected to clean vectors that does best on pairs it was not fitted on.
 ///
@@ -223,35 +224,6 @@ impl fmt::Display for Alignment {
 fn linear(protected: ArrayView2<'_, f32>, clean: ArrayView2<'_, f32>) -> Result<Affine, Error> {
     let Alignment { turn, ridge, .. } = Alignment::fit_linear(protected, clean)?;
     Ok(ridge.unwrap_or(turn))
-}
-
-pub(crate) fn check(protected: ArrayView2<'_, f32>, clean: ArrayView2<'_, f32>) -> Result<(), Error> {
-    if protected.is_empty() || clean.is_empty() {
-        return Err(Error::Empty("the set of pairs to fit on"));
-    }
-    if protected.nrows() != clean.nrows() {
-        let (protected, clean) = (protected.nrows(), clean.nrows());
-        return Err(Error::Setting(format!(
-            "{protected} protected vectors do not pair with {clean} clean ones"
-        )));
-    }
-    check_finite(protected)?;
-    check_finite(clean)
-}
-
-pub(crate) fn check_finite(vectors: ArrayView2<'_, f32>) -> Result<(), Error> {
-    let finite = |row: ndarray::ArrayView1<'_, f32>| row.iter().all(|value| value.is_finite());
-    match vectors.axis_iter(Axis(0)).position(|row| !finite(row)) {
-        Some(row) => Err(Error::NotFinite { row }),
-        None => Ok(()),
-    }
-}
-
-pub(crate) fn check_dimension(expected: usize, vectors: ArrayView2<'_, f32>) -> Result<(), Error> {
-    match vectors.ncols() {
-        found if found == expected => Ok(()),
-        found => Err(Error::Dimension { expected, found }),
-    }
 }
 
 fn widen(rows: ArrayView2<'_, f32>) -> Mat<f64> {

@@ -2,8 +2,9 @@ use faer::{Mat, MatRef};
 use ndarray::{Array2, ArrayView2};
 
 use super::affine::Affine;
-use super::{check, check_dimension, narrow, widen};
+use super::{narrow, widen};
 use crate::Error;
+use crate::check::{check, check_dimension};
 use crate::decomposition::{Svd, svd};
 
 /// The orthogonal map that brings protected vectors closest to clean ones.

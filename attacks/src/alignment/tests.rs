@@ -1,5 +1,6 @@
 //! Planted maps are found again, and noise is removed as far as a linear map can.
 
+use ndarray::Axis;
 use proptest::prelude::*;
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;

@@ -10,7 +10,8 @@ use rand_chacha::rand_core::Rng;
 use rayon::prelude::*;
 
 use crate::Error;
-use crate::alignment::{CloudMap, Procrustes, check_dimension, check_finite};
+use crate::alignment::{CloudMap, Procrustes};
+use crate::check::{check_dimension, check_finite};
 use crate::matmul::{mapped, matrix, nearest};
 
 /// How many of a vector's nearest neighbours, and how many quantiles over all others, describe it.

@@ -3,14 +3,11 @@
 //! [`FoundPermutation`] and [`FoundScaling`] are the maps of few parameters, which few pairs determine;
 //! [`linkage`] asks whether vectors of the same texts under two keys can be told to belong together.
 
-pub(crate) mod assignment;
 pub mod linkage;
-mod permutation;
 mod scaling;
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests;
 
-pub use self::permutation::FoundPermutation;
-pub(crate) use self::permutation::order;
 pub use self::scaling::FoundScaling;
+pub use crate::permutation::FoundPermutation;

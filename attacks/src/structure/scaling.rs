@@ -1,7 +1,7 @@
 use ndarray::{Array2, ArrayView2};
 
 use crate::Error;
-use crate::alignment::check;
+use crate::check::check;
 
 /// The factor that a scaling took from vectors, found by the ratio of norms: one pair is enough.
 ///

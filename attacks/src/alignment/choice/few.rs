@@ -21,7 +21,7 @@ pub(super) fn choose(evidence: &Evidence<'_>) -> Result<Recipe, Error> {
     Ok(match evidence.denoiser {
         Some(denoiser) if !pairs.is_exact(&restored) && !denoiser.map.is_identity() => {
             let then = Then::Denoiser(Box::new(denoiser.map.clone()));
-            Recipe { prior, scale: longer(&restored, denoiser), then }
+            Recipe { prior, scale: longer(&restored, denoiser.norm), then }
         }
         _ => Recipe { prior, scale: scale(&restored, &clean), then: Then::Nothing },
     })

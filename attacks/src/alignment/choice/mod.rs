@@ -21,7 +21,7 @@ use super::denoiser::Denoiser;
 use super::procrustes::on_the_span;
 use super::{Alignment, Evidence};
 use crate::Error;
-use crate::structure::order;
+use crate::permutation::order;
 use candidate::Selection;
 use followers::{FOLLOWERS, Trial};
 pub use split::HELD_OUT_TOGETHER;

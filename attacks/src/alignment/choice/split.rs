@@ -76,7 +76,7 @@ impl Split {
     pub(super) fn denoised(&self, before: Candidate, denoiser: &Denoising) -> Result<Candidate, Error> {
         let Recipe { prior, scale, .. } = before.recipe;
         let plain = before.map.times(1.0 / scale.unwrap_or(1.0));
-        let scale = longer(&plain.apply(self.measured(&prior).0.as_ref()), denoiser);
+        let scale = longer(&plain.apply(self.measured(&prior).0.as_ref()), denoiser.norm);
         let map = plain.times(scale.unwrap_or(1.0));
         let restored = denoiser.map.apply(narrow(&map.apply(self.unseen.as_ref())).view())?;
         let errors = self.errors(&widen(restored.view()));

@@ -11,7 +11,7 @@ use super::split::Split;
 use super::{Prior, SEED, SOLVED};
 use crate::Error;
 use crate::alignment::{CloudMap, Clouds, Evidence, narrow};
-use crate::structure::FoundPermutation;
+use crate::permutation::FoundPermutation;
 
 /// With more pairs for each dimension than this, and more in all, Procrustes finds any permutation.
 const PERMUTED: usize = 4;

@@ -7,9 +7,9 @@ use rand_chacha::rand_core::Rng;
 use super::cloud::Cloud;
 use super::precision::wide;
 use crate::Error;
+use crate::assignment::assignment;
 use crate::decomposition::eigen;
 use crate::matmul::{across, mapped};
-use crate::structure::assignment::assignment;
 
 /// Axes that are matched: the first start's number, and the others' in turn.
 const AXES: [usize; 4] = [24, 12, 32, 16];

@@ -16,8 +16,9 @@ use ndarray::{Array2, ArrayView2};
 use rand_chacha::rand_core::Rng;
 
 use super::procrustes::{on_the_span, orthogonal};
-use super::{check, check_dimension, check_finite, widen};
+use super::widen;
 use crate::Error;
+use crate::check::{check, check_dimension, check_finite};
 use crate::matmul::{across, mapped};
 use axes::{Axes, start};
 use cloud::{Cloud, normalize};

@@ -1,9 +1,11 @@
+//! The order that a permutation gave the coordinates.
+
 use faer::{Mat, MatRef};
 use ndarray::{Array2, ArrayView2};
 
-use super::assignment::assignment;
 use crate::Error;
-use crate::alignment::{check, check_dimension, check_finite};
+use crate::assignment::assignment;
+use crate::check::{check, check_dimension, check_finite};
 
 /// Quantiles by which the distributions of two coordinates are compared.
 const QUANTILES: usize = 32;
