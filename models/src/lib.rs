@@ -18,7 +18,7 @@
 //!
 //! | module | what is in it |
 //! |---|---|
-//! | `error`, [`digest`], `location`, [`eight_bits`] | errors; hashes of several parts; files on disk or in the program; values in 8 bits |
+//! | `error`, [`digest`], `location`, `stub`, [`eight_bits`] | errors; hashes of several parts; files on disk or in the program, and what may lie in their place; values in 8 bits |
 //! | [`weights`], [`hub`] | files of weights, in safetensors and PyTorch's pickles; models by name |
 //! | [`threads`], [`kernels`], [`linear`] | one batch a thread; operations that stay there; states times weights in 32, 16 or 8 bits |
 //! | [`pooling`], [`t5`], [`bert`] | the models |

@@ -23,7 +23,7 @@ pub(crate) fn damaged(file: &Location, error: impl fmt::Display) -> Error {
 fn of(beginning: &[u8]) -> Option<&'static str> {
     let text = String::from_utf8_lossy(beginning).trim_start().to_lowercase();
     if beginning.is_empty() {
-        return Some("the file is empty; fetch it again");
+        return Some("damaged: the file is empty; fetch it again");
     }
     if text.starts_with("version https://git-lfs.github.com/spec/") {
         return Some(

@@ -5,7 +5,7 @@ Run by hand, where the variants change; the tests read the files alone. Python 3
 
     python3 -m venv /tmp/venv-st
     /tmp/venv-st/bin/pip install torch==2.8.0 sentence-transformers==6.2.0 transformers==5.24.0 \
-        tokenizers==0.23.1 safetensors==0.8.0 numpy==2.4.6
+        tokenizers==0.23.3 safetensors==0.8.0 numpy==2.4.6
     /tmp/venv-st/bin/python models/tests/golden/folders.py
 
 A variant is a list of files that take the place of those of the base: an object is written as JSON, a text names a file of
