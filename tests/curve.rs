@@ -514,8 +514,13 @@ fn a_sweep_without_an_attack_is_drawn_and_resumed() {
     exits(folder, &format!("{SEARCHED} --output new/whole --seed 3"), 0);
     assert_eq!((files(&whole), files(&whole.join("points"))), (before.clone(), points.clone()));
 
-    // other settings find nothing to go on with, and leave it alone
+    // other settings find nothing to go on with, and leave it alone, and so are files of other programs left
+    let downloads = [whole.join(".download.part"), whole.join("points/.download.part")];
+    for download in &downloads {
+        File::create(download).unwrap().set_modified(old).unwrap();
+    }
     exits(folder, &format!("{SEARCHED} --output new/whole --seed 4"), 0);
+    downloads.iter().for_each(|download| fs::remove_file(download).unwrap());
     assert_eq!(files(&whole.join("points")).len(), 2 * points.len());
     assert_ne!(files(&whole)["curve.json"], before["curve.json"]);
     exits(folder, &format!("{SEARCHED} --output new/whole --seed 3"), 0);

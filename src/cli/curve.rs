@@ -19,7 +19,7 @@ use super::error::CliError;
 use super::files;
 use super::models::Cache;
 use super::session::Session;
-use super::settings::Settings;
+use super::settings::EvaluationSettings;
 use super::terminal::{print, warn};
 use crate::evaluate::{Journal, Report, Row, Sweep, Undefended};
 use crate::{Error, Stack};
@@ -36,7 +36,7 @@ use crate::{Error, Stack};
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     #[command(flatten)]
-    settings: Settings,
+    settings: EvaluationSettings,
     #[command(flatten)]
     cache: Cache,
     /// The folder to write, made where it is missing.

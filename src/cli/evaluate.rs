@@ -7,7 +7,7 @@ use super::course::Course;
 use super::error::CliError;
 use super::models::Cache;
 use super::session::Session;
-use super::settings::Settings;
+use super::settings::EvaluationSettings;
 use super::terminal::warn;
 use super::{files, table};
 use crate::evaluate::Report;
@@ -18,7 +18,7 @@ use crate::evaluate::Report;
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     #[command(flatten)]
-    settings: Settings,
+    settings: EvaluationSettings,
     #[command(flatten)]
     cache: Cache,
     /// A folder for run files of trec_eval: what each defense leaves to be found, 100 documents a query.

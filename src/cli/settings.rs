@@ -9,7 +9,7 @@ use rand_chacha::rand_core::Rng as _;
 use serde::Deserialize;
 use serde_json::json;
 
-pub(crate) use self::attack::Attack;
+pub(crate) use self::attack::NamedAttack;
 use super::error::CliError;
 use super::models::{self, Cache, title};
 use super::names::{AdversaryName, Names};
@@ -30,12 +30,12 @@ const SAMPLES: usize = 50;
 /// A budget file has the fields under their names, but for the defenses: its stacks have limits of their own.
 #[derive(Debug, Clone, clap::Args, Deserialize)]
 #[serde(deny_unknown_fields, default)]
-pub(crate) struct Settings {
+pub(crate) struct EvaluationSettings {
     /// A sentence-transformers folder, its name on the hub, or the embedder that is shipped.
     #[arg(long, default_value = models::REFERENCE, value_name = "E")]
     pub(crate) embedder: String,
     #[command(flatten)]
-    pub(crate) attack: Attack,
+    pub(crate) attack: NamedAttack,
     /// The corpus: `records` or `records:N` (built in), a BEIR folder, or a text file of one passage a
     /// line (attack only).
     #[arg(long, default_value = "records", value_name = "C")]
@@ -68,11 +68,11 @@ pub(crate) struct Settings {
 }
 
 /// Those of a budget file that names none.
-impl Default for Settings {
+impl Default for EvaluationSettings {
     fn default() -> Self {
         Self {
             embedder: models::REFERENCE.into(),
-            attack: Attack::default(),
+            attack: NamedAttack::default(),
             corpus: "records".into(),
             defenses: Vec::new(),
             adversaries: Vec::new(),
@@ -97,7 +97,7 @@ pub(crate) struct Resolved {
 /// An evaluation on an embedder from disk.
 pub(crate) type Prepared = Evaluation<Arc<SentenceTransformer>>;
 
-/// Adds to a verb with [`Settings`] which adversaries there are.
+/// Adds to a verb with [`EvaluationSettings`] which adversaries there are.
 pub(crate) fn with_adversaries(verb: Command, names: &Names) -> Command {
     let help = format!(
         "Who attacks, by what they have beside the protected vectors; may be given again. Without any: naive, \
@@ -108,7 +108,7 @@ pub(crate) fn with_adversaries(verb: Command, names: &Names) -> Command {
     verb.mut_arg("adversaries", |argument| argument.help(help))
 }
 
-impl Settings {
+impl EvaluationSettings {
     /// Reads the defenses and adversaries.
     ///
     /// Not clap's to read: its errors repeat what was written, and that may hold a key.
@@ -216,7 +216,7 @@ impl Settings {
         attacked: &SentenceTransformer,
         terminal: Terminal,
     ) -> Result<Prepared, CliError> {
-        let Attack { model, search } = &self.attack;
+        let NamedAttack { model, search } = &self.attack;
         let name = model.as_deref().unwrap_or_else(|| models::usual_attack(attacked));
         let attack = search.apply(models::attack(name, terminal)?);
         models::fit(&attack, attacked)?;
@@ -290,32 +290,41 @@ fn usual_stacks(seed: u64, dimension: usize) -> Result<Vec<Stack>, CliError> {
 mod tests {
     use super::*;
 
-    fn settings(attack: &str, adversaries: &[&str]) -> Settings {
-        Settings {
-            attack: Attack { model: Some(attack.into()), ..Attack::default() },
+    fn settings(attack: &str, adversaries: &[&str]) -> EvaluationSettings {
+        EvaluationSettings {
+            attack: NamedAttack { model: Some(attack.into()), ..NamedAttack::default() },
             adversaries: adversaries.iter().map(|&name| name.to_owned()).collect(),
-            ..Settings::default()
+            ..EvaluationSettings::default()
         }
     }
 
     #[test]
     fn what_would_be_loaded_for_nothing_is_refused() {
         let named = || Some("folder".to_owned());
-        let resolve = |settings: Settings| settings.resolve(&Names::default());
+        let resolve = |settings: EvaluationSettings| settings.resolve(&Names::default());
         for (settings, part) in [
             (settings("minilm", &["all", "naive"]), "name no other"),
             (settings("minilm", &["nobody"]), "no such adversary"),
-            (Settings { retrained: named(), ..settings("minilm", &[]) }, "add the adversary `retrained`"),
-            (Settings { retrained: named(), ..settings("minilm", &["naive"]) }, "add the adversary"),
+            (
+                EvaluationSettings { retrained: named(), ..settings("minilm", &[]) },
+                "add the adversary `retrained`",
+            ),
+            (
+                EvaluationSettings { retrained: named(), ..settings("minilm", &["naive"]) },
+                "add the adversary",
+            ),
             (settings("none", &["naive"]), "an adversary is named, but no attack"),
-            (Settings { attacker_corpus: named(), ..settings("none", &[]) }, "an attacker's corpus is named"),
-            (Settings { surrogate: named(), ..settings("none", &[]) }, "a surrogate is named"),
+            (
+                EvaluationSettings { attacker_corpus: named(), ..settings("none", &[]) },
+                "an attacker's corpus is named",
+            ),
+            (EvaluationSettings { surrogate: named(), ..settings("none", &[]) }, "a surrogate is named"),
         ] {
             let message = resolve(settings).unwrap_err().to_string();
             assert!(message.contains(part), "{message}");
         }
         for adversaries in [&["all"][..], &["naive", "retrained"]] {
-            resolve(Settings { retrained: named(), ..settings("minilm", adversaries) }).unwrap();
+            resolve(EvaluationSettings { retrained: named(), ..settings("minilm", adversaries) }).unwrap();
         }
         resolve(settings("none", &[])).unwrap();
         resolve(settings("minilm", &[])).unwrap();

@@ -14,7 +14,7 @@ use toml::de::DeTable;
 use crate::Stack;
 use crate::cli::error::CliError;
 use crate::cli::names::Names;
-use crate::cli::settings::{Resolved, Settings};
+use crate::cli::settings::{EvaluationSettings, Resolved};
 use crate::cli::{files, models};
 use crate::defenses::spec::{Kind, Value};
 use crate::evaluate::metrics::by_limit;
@@ -23,7 +23,7 @@ use crate::evaluate::{Budget, Finding, FindingKind, Metric};
 /// A budget file, with its names read and its paths found.
 #[derive(Debug)]
 pub(super) struct BudgetFile {
-    pub(super) settings: Settings,
+    pub(super) settings: EvaluationSettings,
     pub(super) resolved: Resolved,
     pub(super) budget: Budget,
     /// The lines of what is limited: of a stack, or of all, or of the canary.
@@ -37,7 +37,7 @@ enum Table {
     Stack(String),
 }
 
-/// What a budget file has beside [`Settings`].
+/// What a budget file has beside [`EvaluationSettings`].
 #[derive(Default, Deserialize)]
 #[serde(default)]
 struct Limits {
@@ -169,7 +169,7 @@ impl Source<'_> {
     }
 
     /// The settings, with the files and folders that they name looked for beside the budget.
-    fn found(&self, written: Settings, places: &Places) -> Settings {
+    fn found(&self, written: EvaluationSettings, places: &Places) -> EvaluationSettings {
         let mut settings = written;
         if places.names_embedder {
             settings.embedder = self.existing(&settings.embedder);
@@ -184,7 +184,7 @@ impl Source<'_> {
 
     fn resolved(
         &self,
-        settings: &Settings,
+        settings: &EvaluationSettings,
         stacks: Vec<Stack>,
         places: &Places,
     ) -> Result<Resolved, CliError> {
@@ -310,7 +310,7 @@ mod tests {
     use super::*;
     use crate::cli::models::Search;
     use crate::cli::names::AdversaryName;
-    use crate::cli::settings::Attack;
+    use crate::cli::settings::NamedAttack;
 
     fn read(text: &str) -> Result<BudgetFile, CliError> {
         let folder = tempfile::tempdir().unwrap();
@@ -344,7 +344,7 @@ mod tests {
              [[stack]]\ndefense = \"rotation(key=file:a.key) | gaussian(sigma=0.2)\"\n",
         )
         .unwrap();
-        let Settings { embedder, corpus, attack, .. } = &file.settings;
+        let EvaluationSettings { embedder, corpus, attack, .. } = &file.settings;
         let (search, stacks) = (attack.search, &file.resolved.stacks);
         assert!(embedder.ends_with("model") && Path::new(embedder).is_absolute());
         assert_eq!((file.settings.samples, search.local_queries, search.steps), (300, 0, 20));
@@ -380,8 +380,8 @@ mod tests {
         ));
         let file = file.unwrap();
         assert!(matches!(file.resolved.adversaries[..], [AdversaryName::All]));
-        let Settings { attack, attacker_corpus, retrained, surrogate, .. } = file.settings;
-        let Attack { model: attack, search } = attack;
+        let EvaluationSettings { attack, attacker_corpus, retrained, surrogate, .. } = file.settings;
+        let NamedAttack { model: attack, search } = attack;
         let own = attacker_corpus.unwrap();
         for (path, name) in [(attack.unwrap(), "model"), (own, "own.txt"), (retrained.unwrap(), "model")] {
             assert!(Path::new(&path).is_absolute() && path.ends_with(name), "{path}");

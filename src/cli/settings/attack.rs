@@ -9,7 +9,7 @@ use crate::cli::models::{Search, beam_width};
 
 /// The attack, and how it searches.
 #[derive(Debug, Clone, Default, clap::Args)]
-pub(crate) struct Attack {
+pub(crate) struct NamedAttack {
     /// The attack: a folder with an inverter and a corrector, the name of a shipped pair (reference or
     /// minilm), INVERTER+CORRECTOR, each a folder or the name of a model on the hub (owner/model), or `none`
     /// to measure retrieval alone. Without it: the shipped pair that was trained on the
@@ -20,7 +20,7 @@ pub(crate) struct Attack {
     pub(crate) search: Search,
 }
 
-impl Attack {
+impl NamedAttack {
     /// Returns whether retrieval alone is measured.
     pub(crate) fn is_none(&self) -> bool {
         self.model.as_deref() == Some("none")
@@ -28,7 +28,7 @@ impl Attack {
 }
 
 /// A budget's `attack = "none"` is short for `attack = { model = "none" }`.
-impl<'de> Deserialize<'de> for Attack {
+impl<'de> Deserialize<'de> for NamedAttack {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         deserializer.deserialize_any(NameOrTable)
     }
@@ -37,18 +37,18 @@ impl<'de> Deserialize<'de> for Attack {
 struct NameOrTable;
 
 impl<'de> Visitor<'de> for NameOrTable {
-    type Value = Attack;
+    type Value = NamedAttack;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("an attack's name or a table")
     }
 
-    fn visit_str<E>(self, name: &str) -> Result<Attack, E> {
-        Ok(Attack { model: Some(name.to_owned()), ..Attack::default() })
+    fn visit_str<E>(self, name: &str) -> Result<NamedAttack, E> {
+        Ok(NamedAttack { model: Some(name.to_owned()), ..NamedAttack::default() })
     }
 
-    fn visit_map<A: MapAccess<'de>>(self, table: A) -> Result<Attack, A::Error> {
-        Table::deserialize(MapAccessDeserializer::new(table)).map(Attack::from)
+    fn visit_map<A: MapAccess<'de>>(self, table: A) -> Result<NamedAttack, A::Error> {
+        Table::deserialize(MapAccessDeserializer::new(table)).map(NamedAttack::from)
     }
 }
 
@@ -72,7 +72,7 @@ impl Default for Table {
     }
 }
 
-impl From<Table> for Attack {
+impl From<Table> for NamedAttack {
     fn from(Table { model, steps, beam_width, local_queries }: Table) -> Self {
         Self { model, search: Search { steps, beam_width, local_queries } }
     }

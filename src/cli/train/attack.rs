@@ -36,8 +36,8 @@ pub(super) struct Attacking {
     #[arg(long)]
     init: Option<PathBuf>,
     /// Train on protected vectors, as an attacker does who knows the defense; may be given again, and
-    /// then the texts take the defenses in turn. Where one needs a key, the attacker has one of his own, the same
-    /// in every training.
+    /// then the texts take the defenses in turn. Where a defense needs a key, one is drawn, the same in every
+    /// training.
     #[arg(long, value_name = "SPEC")]
     defense: Vec<String>,
     #[command(flatten)]

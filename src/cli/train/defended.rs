@@ -1,4 +1,4 @@
-//! Vectors as an attacker protects them himself, to train on.
+//! Vectors that attackers protect themselves, to train on.
 
 use std::sync::Arc;
 
@@ -13,7 +13,7 @@ use crate::{Defense, Rng, Role, Stack};
 /// attack can be trained on several strengths at once. Rows of norm 1 have norm 1 again afterwards, as
 /// an evaluation hands them to the attack. Without a stack nothing changes.
 ///
-/// The attacker has no key: where a stack needs one, he takes [`training_imitation`]'s.
+/// The attacker has no key: where a stack needs one, [`training_imitation`] draws it.
 pub(super) fn protect(stacks: &[Stack], vectors: &mut Array2<f32>, seed: u64) -> Result<(), CliError> {
     if stacks.is_empty() {
         return Ok(());
