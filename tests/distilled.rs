@@ -6,7 +6,7 @@ use std::fs;
 use std::path::Path;
 
 use embosk::attacks::vec2text::Preset;
-use embosk::attacks::vec2text::train::{Event, Examples, Length, Outputs, Settings, embedder};
+use embosk::attacks::vec2text::train::{Event, Examples, Outputs, Settings, TrainingLength, embedder};
 use embosk::embedder::SentenceTransformer;
 use embosk::{Embedder, Role};
 use ndarray::Array2;
@@ -45,7 +45,7 @@ fn train(out: &Path) -> Array2<f32> {
         ..Preset::EMBEDDER
     };
     let settings =
-        Settings { preset, length: Length::Steps(40), batch: 16, warm_up: 4, ..Settings::default() };
+        Settings { preset, length: TrainingLength::Steps(40), batch: 16, warm_up: 4, ..Settings::default() };
     let mut last = None;
     embedder(&settings, &examples(0, 200), &examples(200, 40), out, &mut |event| {
         if let Event::HeldOut { outputs: Outputs::Vectors(vectors), .. } = event {

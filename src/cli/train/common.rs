@@ -12,7 +12,7 @@ use super::log::Log;
 use super::options::Optimization;
 use crate::Role;
 use crate::attacks::vec2text::Preset;
-use crate::attacks::vec2text::train::{Length, Settings};
+use crate::attacks::vec2text::train::{Settings, TrainingLength};
 use crate::cli::device::Device;
 use crate::cli::error::CliError;
 use crate::cli::models::{self, Cache};
@@ -79,7 +79,7 @@ impl Common {
         let vocabulary = self.vocabulary.map_or(preset.vocabulary, |pieces| pieces as usize);
         Ok(self.learning.apply(Settings {
             preset: Preset { vocabulary, ..preset },
-            length: self.steps.map_or(Length::Time(minutes), Length::Steps),
+            length: self.steps.map_or(TrainingLength::Time(minutes), TrainingLength::Steps),
             seed: self.seed,
             checkpoint_every: Duration::from_secs(self.checkpoint_every),
             resume: self.resume,

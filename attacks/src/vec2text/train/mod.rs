@@ -32,7 +32,7 @@ pub use self::examples::Examples;
 use self::examples::{Data, Later, Lesson};
 use self::rounds::{Rounds, Source};
 use self::saved::{Files, Saved, files, vacant};
-pub use self::settings::{Event, Length, Outputs, Schedule, Settings, Trained};
+pub use self::settings::{Event, Outputs, Schedule, Settings, Trained, TrainingLength};
 use self::step::{decode, gradients, held_out_loss};
 use self::trainable::Trainable;
 use super::checkpoint::Checkpoint;

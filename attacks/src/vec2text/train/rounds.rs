@@ -26,7 +26,7 @@ use super::super::{model_error, vocabulary};
 use super::batches::Batches;
 use super::examples::{Data, Hypothesis, Later, Lesson};
 use super::saved;
-use super::settings::{Length, Outputs, Settings};
+use super::settings::{Outputs, Settings, TrainingLength};
 use super::trainable::Trainable;
 use super::{Embed, load};
 use crate::Error;
@@ -252,8 +252,8 @@ impl<'scope, 'env> Rounds<'scope, 'env> {
     fn begin_next<M: Trainable>(&mut self, number: usize, weights: Weights) {
         let source = self.source;
         let last = match source.settings.length {
-            Length::Steps(steps) => number * source.settings.refresh_every >= steps,
-            Length::Time(_) => false,
+            TrainingLength::Steps(steps) => number * source.settings.refresh_every >= steps,
+            TrainingLength::Time(_) => false,
         };
         if !last {
             let make = move || source.corrected::<M>(number, &weights);

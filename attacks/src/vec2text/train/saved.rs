@@ -16,7 +16,7 @@ use tokenizers::Tokenizer;
 use super::super::config::Config;
 use super::super::model_error;
 use super::adamw::{AdamW, Moments};
-use super::settings::{Length, Schedule, Settings};
+use super::settings::{Schedule, Settings, TrainingLength};
 use crate::Error;
 
 /// Everything of a training that must outlive it.
@@ -246,8 +246,8 @@ fn take_moments(all: &mut HashMap<String, Tensor>) -> candle_core::Result<Moment
 /// The settings that a resumed run must share with the run before.
 fn fingerprint(settings: &Settings) -> String {
     let length = match settings.length {
-        Length::Steps(steps) => format!("{steps} steps"),
-        Length::Time(time) => format!("{} s", time.as_secs()),
+        TrainingLength::Steps(steps) => format!("{steps} steps"),
+        TrainingLength::Time(time) => format!("{} s", time.as_secs()),
     };
     let mut text = format!(
         "{} init {:?} batch {} rate {} seed {} {}",

@@ -13,9 +13,9 @@ use crate::vec2text::config::Preset;
 /// How to train.
 ///
 /// ```
-/// use embosk_attacks::vec2text::train::{Length, Schedule, Settings};
+/// use embosk_attacks::vec2text::train::{TrainingLength, Schedule, Settings};
 ///
-/// let settings = Settings { length: Length::Steps(1000), schedule: Schedule::Linear, ..Settings::default() };
+/// let settings = Settings { length: TrainingLength::Steps(1000), schedule: Schedule::Linear, ..Settings::default() };
 /// assert_eq!(settings.batch, 256);
 /// ```
 #[derive(Debug, Clone)]
@@ -29,7 +29,7 @@ pub struct Settings {
     /// The name of the embedder, for the checkpoint's `config.json`.
     pub embedder: String,
     /// When to stop; the learning rate falls to zero until then.
-    pub length: Length,
+    pub length: TrainingLength,
     /// Examples a step.
     pub batch: usize,
     /// Examples that run through a model together. The gradients of a step's parts are added up, so
@@ -79,7 +79,7 @@ pub enum Schedule {
 
 /// How long to train.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub enum Length {
+pub enum TrainingLength {
     /// So many steps: the same run every time.
     Steps(usize),
     /// So much time, over all runs of a resumed training.
@@ -153,7 +153,7 @@ impl Default for Settings {
             preset: Preset::TINY,
             init: None,
             embedder: String::new(),
-            length: Length::Time(Duration::from_secs(3600)),
+            length: TrainingLength::Time(Duration::from_secs(3600)),
             batch: 256,
             micro_batch: 64,
             learning_rate: 1e-3,
@@ -199,8 +199,8 @@ impl Settings {
 
     pub(super) fn progress(&self, step: usize, elapsed: Duration) -> f64 {
         match self.length {
-            Length::Steps(steps) => step as f64 / steps.max(1) as f64,
-            Length::Time(time) => elapsed.as_secs_f64() / time.as_secs_f64().max(1e-9),
+            TrainingLength::Steps(steps) => step as f64 / steps.max(1) as f64,
+            TrainingLength::Time(time) => elapsed.as_secs_f64() / time.as_secs_f64().max(1e-9),
         }
     }
 

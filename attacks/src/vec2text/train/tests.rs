@@ -66,7 +66,7 @@ fn examples(from: usize, count: usize) -> Examples {
 fn settings(steps: usize) -> Settings {
     Settings {
         preset: PRESET,
-        length: Length::Steps(steps),
+        length: TrainingLength::Steps(steps),
         batch: 8,
         micro_batch: 4,
         warm_up: 2,
