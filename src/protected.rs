@@ -12,9 +12,9 @@ use crate::{BoxError, Defense, Embedder, Error, Rng, Role, Stack};
 /// Every call draws fresh randomness from the operating system. There is no seed to set, so a fixed
 /// one cannot ship by accident.
 ///
-/// It is not an [`Embedder`] itself, for two reasons. Evaluations and caches rely on an embedder's vectors being
-/// the same each time, and random defenses change them from call to call. And whoever protects vectors twice
-/// should see it in the code.
+/// It is not an [`Embedder`] itself, for two reasons. Evaluations and caches rely on an embedder returning the
+/// same vectors each time, but random defenses change them from call to call. And code that protects vectors
+/// twice should do so visibly.
 ///
 /// ```
 /// use embosk::{BoxError, GaussianNoise, Key, Protected, Rotation};
@@ -30,7 +30,7 @@ use crate::{BoxError, Defense, Embedder, Error, Rng, Role, Stack};
 /// ```
 ///
 /// # Async
-/// An async client goes into [`Async`], and then both methods are awaited. No executor is needed beside the one
+/// Wrap an async client in [`Async`]; both methods are then awaited. No executor is needed other than the one
 /// that polls them:
 ///
 /// ```
@@ -50,8 +50,8 @@ use crate::{BoxError, Defense, Embedder, Error, Rng, Role, Stack};
 /// # Ok::<(), BoxError>(())
 /// ```
 ///
-/// # Vectors that exist already
-/// They are protected in place, as a matrix, as one slice of rows, or as rows:
+/// # Existing vectors
+/// Vectors that exist already are protected in place, as a matrix, as one slice of rows, or as separate rows:
 ///
 /// ```
 /// # use embosk::{BoxError, Protected, Quantization};
@@ -88,23 +88,23 @@ impl<E: AnyEmbedder> Protected<E> {
 }
 
 impl<E> Protected<E> {
-    /// Adds `defense`, which may be a whole [`Stack`], after those that are there.
+    /// Adds `defense`, which may be a whole [`Stack`], after the existing ones.
     pub fn with(mut self, defense: impl Defense) -> Self {
         self.defenses.push(defense);
         self
     }
 
-    /// Returns the text to store beside the vectors, which says in which space they are: see
+    /// Returns the text to store beside the vectors. It says in which space they are: see
     /// [`Stack::fingerprint`].
     pub fn fingerprint(&self) -> String {
         self.defenses.fingerprint()
     }
 
-    /// Checks that vectors with the fingerprint `stored` are in the space of these defenses. What is returned may
-    /// carry a warning.
+    /// Checks that vectors with the fingerprint `stored` are in the space of these defenses. The result may carry
+    /// a warning.
     ///
     /// # Errors
-    /// [`Error::Defense`] where they are not: see [`Stack::check_fingerprint`].
+    /// [`Error::Defense`] if they are not: see [`Stack::check_fingerprint`].
     pub fn check_fingerprint(&self, stored: &str) -> Result<Checked, Error> {
         Ok(self.defenses.check_fingerprint(stored)?)
     }
@@ -112,16 +112,16 @@ impl<E> Protected<E> {
     /// Protects `vectors`, `[batch, dim]`, in place.
     ///
     /// # Errors
-    /// [`Error::Defense`] where a defense refuses them. They are unchanged then.
+    /// [`Error::Defense`] if a defense refuses the vectors. They are then unchanged.
     pub fn protect(&self, role: Role, vectors: ArrayViewMut2<'_, f32>) -> Result<(), Error> {
         Ok(self.defenses.protect(role, vectors, &mut Rng::from_os()?)?)
     }
 
-    /// Protects vectors of `dim` numbers each, which lie in `rows` one after the other, in place.
+    /// Protects vectors in place, which are stored one after the other in `rows` with `dim` numbers each.
     ///
     /// # Errors
-    /// [`Error::Setting`] where `rows` does not hold whole rows, and [`Error::Defense`] where a defense refuses
-    /// them. They are unchanged then.
+    /// [`Error::Setting`] if `rows` does not hold whole rows, and [`Error::Defense`] if a defense refuses the
+    /// vectors. They are then unchanged.
     pub fn protect_rows(&self, role: Role, rows: &mut [f32], dim: usize) -> Result<(), Error> {
         let numbers = rows.len();
         let whole = if dim == 0 { numbers == 0 } else { numbers.is_multiple_of(dim) };
@@ -134,11 +134,11 @@ impl<E> Protected<E> {
         }
     }
 
-    /// Protects vectors, a row each, in place.
+    /// Protects separate rows, one vector each, in place.
     ///
     /// # Errors
-    /// [`Error::Ragged`] where the rows differ in length, and [`Error::Defense`] where a defense refuses them.
-    /// They are unchanged then.
+    /// [`Error::Ragged`] if the rows differ in length, and [`Error::Defense`] if a defense refuses the vectors.
+    /// They are then unchanged.
     pub fn protect_vecs(&self, role: Role, rows: &mut [Vec<f32>]) -> Result<(), Error> {
         let mut matrix = from_rows(rows)?;
         self.protect(role, matrix.view_mut())?;
@@ -149,7 +149,7 @@ impl<E> Protected<E> {
         Ok(())
     }
 
-    /// Protects what the embedder returned for so many texts.
+    /// Protects what the embedder returned for this many texts.
     fn protected(
         &self,
         role: Role,
@@ -164,11 +164,11 @@ impl<E> Protected<E> {
         Ok(vectors)
     }
 
-    /// Protects `vectors`, `[batch, dim]`, in place, where each row has an id: see
+    /// Protects `vectors`, `[batch, dim]`, in place, with an id for each row: see
     /// [`Defense::protect_with_ids`].
     ///
     /// # Errors
-    /// As [`protect`](Self::protect), and where there are not as many ids as rows.
+    /// As [`protect`](Self::protect), and if there are not as many ids as rows.
     pub fn protect_with_ids<I: AsRef<[u8]>>(
         &self,
         role: Role,
@@ -181,16 +181,16 @@ impl<E> Protected<E> {
 }
 
 impl<E: Embedder> Protected<E> {
-    /// Embeds texts that are to be searched, `[texts, dim]`, and protects the vectors.
+    /// Embeds documents, `[texts, dim]`, and protects the vectors.
     ///
     /// # Errors
-    /// [`Error::Embedder`] where the embedding function fails, [`Error::Rows`] where it returns more
-    /// or fewer rows than texts, and [`Error::Defense`] where a defense refuses them.
+    /// [`Error::Embedder`] if the embedding function fails, [`Error::Rows`] if it returns more or fewer rows
+    /// than texts, and [`Error::Defense`] if a defense refuses the vectors.
     pub fn embed_documents(&self, texts: &[impl AsRef<str>]) -> Result<Array2<f32>, Error> {
         self.embed(Role::Document, texts)
     }
 
-    /// Embeds texts that search, `[texts, dim]`, and protects the vectors.
+    /// Embeds queries, `[texts, dim]`, and protects the vectors.
     ///
     /// # Errors
     /// As [`embed_documents`](Self::embed_documents).
@@ -205,18 +205,18 @@ impl<E: Embedder> Protected<E> {
 }
 
 impl<E: AsyncEmbedder> Protected<Async<E>> {
-    /// Embeds texts that are to be searched, `[texts, dim]`, and protects the vectors.
+    /// Embeds documents, `[texts, dim]`, and protects the vectors.
     ///
-    /// The vectors are protected by the task that awaits them, which takes about a microsecond for each.
+    /// The task that awaits the vectors also protects them, which takes about a microsecond for each.
     ///
     /// # Errors
-    /// [`Error::Embedder`] where the embedding function fails, [`Error::Rows`] where it returns more
-    /// or fewer rows than texts, and [`Error::Defense`] where a defense refuses them.
+    /// [`Error::Embedder`] if the embedding function fails, [`Error::Rows`] if it returns more or fewer rows
+    /// than texts, and [`Error::Defense`] if a defense refuses the vectors.
     pub async fn embed_documents(&self, texts: &[impl AsRef<str>]) -> Result<Array2<f32>, Error> {
         self.embed(Role::Document, texts).await
     }
 
-    /// Embeds texts that search, `[texts, dim]`, and protects the vectors.
+    /// Embeds queries, `[texts, dim]`, and protects the vectors.
     ///
     /// # Errors
     /// As [`embed_documents`](Self::embed_documents).

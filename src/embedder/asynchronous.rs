@@ -1,4 +1,4 @@
-//! Embedding functions that are awaited.
+//! Async embedding functions.
 
 use std::fmt;
 use std::sync::Arc;
@@ -8,7 +8,7 @@ use ndarray::Array2;
 use super::{Embedder, Identity, IntoVectors, Normalizer};
 use crate::{BoxError, Role};
 
-/// Turns texts into vectors, as an [`Embedder`] does, in a future: a client of a hosted model.
+/// Turns texts into vectors asynchronously, such as a client of a hosted model: the async [`Embedder`].
 ///
 /// Closures and functions `Fn(Vec<String>) -> impl Future<Output = Result<Array2<f32>, _>> + Send` are async
 /// embedders. They own their texts, because a future that borrows from its arguments cannot be named in a bound.
@@ -75,33 +75,33 @@ pub trait AsyncEmbedder: Send + Sync {
     fn embed(&self, role: Role, texts: &[&str])
     -> impl Future<Output = Result<Array2<f32>, BoxError>> + Send;
 
-    /// As [`Embedder::dimension`].
+    /// Returns what [`Embedder::dimension`] does.
     fn dimension(&self) -> Option<usize> {
         None
     }
 
-    /// As [`Embedder::normalizer`].
+    /// Returns what [`Embedder::normalizer`] does.
     fn normalizer(&self) -> Option<Normalizer> {
         None
     }
 
-    /// As [`Embedder::identity`].
+    /// Returns what [`Embedder::identity`] does.
     fn identity(&self) -> Option<Identity> {
         None
     }
 
-    /// As [`Embedder::has_unit_norm`].
+    /// Returns what [`Embedder::has_unit_norm`] does.
     fn has_unit_norm(&self) -> Option<bool> {
         None
     }
 
-    /// As [`Embedder::has_roles`].
+    /// Returns what [`Embedder::has_roles`] does.
     fn has_roles(&self) -> bool {
         false
     }
 }
 
-/// A closure, of which nothing is known.
+/// A closure, about which nothing is known.
 impl<F, O> AsyncEmbedder for F
 where
     F: Fn(Vec<String>) -> O + Send + Sync,
@@ -139,10 +139,10 @@ impl<E: AsyncEmbedder> AsyncEmbedder for Arc<E> {
     }
 }
 
-/// Marks an embedder as async, so that [`Protected`](crate::Protected) is awaited.
+/// Marks an embedder as async, so that the methods of [`Protected`](crate::Protected) are awaited.
 ///
 /// `Protected::new(Async(client)).embed_documents(texts).await` works under any executor. See
-/// [`AsyncEmbedder`] for what may stand in it.
+/// [`AsyncEmbedder`] for what it can hold.
 #[derive(Clone, Copy, Default)]
 pub struct Async<E>(pub E);
 

@@ -10,18 +10,18 @@ use ndarray::Array2;
 use super::{AsyncEmbedder, Embedder, Identity, Normalizer};
 use crate::{BoxError, Error, Role};
 
-/// One call of an embedder, to be driven to its end.
+/// One call of an embedder, to be driven to completion.
 pub type Request<'a> = Pin<Box<dyn Future<Output = ()> + Send + 'a>>;
 
-/// An async embedder that runs on a thread of its own, so that callers may block on it.
+/// An async embedder that runs on its own thread, so that callers may block on it.
 ///
-/// Calls travel to that thread over a channel, one after the other. The caller waits without polling
-/// anything, so a call neither panics nor deadlocks within an async runtime, not even in one of a single thread.
-/// It does occupy the caller's thread: run an evaluation in `spawn_blocking`, or on a thread of its own, where
-/// other tasks should go on.
+/// Calls are sent to that thread over a channel, one after the other. The caller waits without polling
+/// anything, so a call inside an async runtime neither panics nor deadlocks, even if the runtime has a single
+/// thread. It does block the caller's thread: if other tasks must continue, run an evaluation in
+/// `spawn_blocking` or on its own thread.
 ///
-/// How a future is driven is the caller's to say, so any executor will do. With tokio it is a runtime that moves
-/// to the thread:
+/// The caller decides how a future is driven, so any executor will do. With tokio, move a runtime to the
+/// thread:
 ///
 /// ```
 /// use embosk::embedder::Blocking;
@@ -40,8 +40,8 @@ pub type Request<'a> = Pin<Box<dyn Future<Output = ()> + Send + 'a>>;
 ///
 /// # Clients that are bound to another runtime
 /// A client's open connections are served by the runtime in which they were opened. If the caller blocks that
-/// runtime's only thread, such a connection never answers. Give `Blocking` a client of its own, which no other
-/// runtime has used: with reqwest a new `reqwest::Client`, as clones share their connections.
+/// runtime's only thread, such a connection never answers. Give `Blocking` its own client, which no other
+/// runtime has used. With reqwest this is a new `reqwest::Client`, because clones share their connections.
 pub struct Blocking {
     calls: Sender<Call>,
     dimension: Option<usize>,
@@ -51,7 +51,7 @@ pub struct Blocking {
     roles: bool,
 }
 
-/// What travels to the thread.
+/// A request that is sent to the thread.
 struct Call {
     role: Role,
     texts: Vec<String>,
@@ -59,11 +59,11 @@ struct Call {
 }
 
 impl Blocking {
-    /// Starts the thread. `drive` runs on it, and returns when the request that it was given has ended. The
-    /// thread ends after the `Blocking` is dropped.
+    /// Starts the thread. `drive` runs on it, and must return when the given request has completed. The thread
+    /// ends after the `Blocking` is dropped.
     ///
     /// # Errors
-    /// [`Error::Setting`] where the system starts no thread.
+    /// [`Error::Setting`] if the system cannot start a thread.
     pub fn new(
         embedder: impl AsyncEmbedder + 'static,
         drive: impl FnMut(Request<'_>) + Send + 'static,
@@ -82,12 +82,12 @@ impl Blocking {
     }
 }
 
-/// Answers calls until nobody can make any more.
+/// Answers calls until no caller is left.
 fn serve(embedder: &impl AsyncEmbedder, mut drive: impl FnMut(Request<'_>), calls: &Receiver<Call>) {
     for Call { role, texts, answer } in calls {
         drive(Box::pin(async move {
             let texts: Vec<&str> = texts.iter().map(String::as_str).collect();
-            // whoever has stopped waiting needs no answer
+            // a caller that has stopped waiting needs no answer
             let _ = answer.send(embedder.embed(role, &texts).await);
         }));
     }

@@ -11,23 +11,23 @@ use crate::digest::Digest;
 use crate::partial::{self, Readers};
 use crate::{Error, Role};
 
-/// Texts a file: a killed run loses at most this much work.
+/// Texts per file: a killed run loses at most this much work.
 const CHUNK: usize = 4096;
-/// Texts that are embedded before progress is told of.
+/// Texts that are embedded between two reports of progress.
 const PIECE: usize = 1024;
 
-/// A folder of embeddings, for any number of embedders: a file for every 4,096 texts, named by what it holds.
+/// A folder of embeddings, for any number of embedders: a file for every 4,096 texts, named by its content.
 ///
-/// A file's name is the SHA-256 of the embedder's [identity](super::Identity) and the texts, and of the role where the embedder
-/// has roles. Its content is the vectors as little-endian `f32`, row after row. Files are written whole or not at
-/// all. Opening the folder removes what killed processes left half written.
+/// A file's name is the SHA-256 of the embedder's [identity](super::Identity), of the role if the embedder has
+/// roles, and of the texts. Its content is the vectors as little-endian `f32`, row after row. Files are written
+/// whole or not at all. Opening the folder removes files that killed processes left half written.
 #[derive(Debug, Clone)]
 pub struct EmbeddingCache {
     dir: PathBuf,
 }
 
 impl EmbeddingCache {
-    /// Caches in `dir`, and creates it where it is missing.
+    /// Creates a cache in the folder `dir`, which is created if it is missing.
     ///
     /// # Errors
     /// [`Error::File`] when the folder cannot be created.
@@ -38,11 +38,11 @@ impl EmbeddingCache {
         Ok(Self { dir })
     }
 
-    /// Embeds `texts` in a role, `[texts, dim]`, and reads from disk what is there. `progress` is told again and
-    /// again how many texts are done.
+    /// Embeds `texts` in a role, `[texts, dim]`, and reads cached vectors from disk. `progress` is called
+    /// repeatedly with the number of texts that are done.
     ///
     /// # Errors
-    /// [`Error::Setting`] where the embedder has no identity, whatever the embedder fails with, and
+    /// [`Error::Setting`] if the embedder has no identity, whatever the embedder fails with, and
     /// [`Error::File`] for files that cannot be written.
     pub fn embed(
         &self,
@@ -68,7 +68,7 @@ impl EmbeddingCache {
     }
 }
 
-/// What tells the vectors of one embedder, and of one role where it has roles, from others.
+/// Distinguishes the vectors of one embedder, and of one role if it has roles, from all others.
 fn key(embedder: &dyn Embedder, role: Role) -> Result<String, Error> {
     let identity = embedder.identity().ok_or_else(|| {
         Error::Setting(
@@ -126,7 +126,7 @@ fn embed_to(
     Ok(rows)
 }
 
-/// The vectors in the file; none where it is missing or damaged, and the texts are embedded again.
+/// Reads the vectors in the file. `None` if it is missing or damaged; the texts are then embedded again.
 fn read(path: &Path, rows: usize) -> Option<Array2<f32>> {
     let bytes = fs::read(path).ok()?;
     if bytes.is_empty() || bytes.len() % (4 * rows) != 0 {

@@ -9,9 +9,9 @@ use ndarray::Array2;
 use super::{AsyncEmbedder, Embedder, Identity, IntoVectors, Normalizer};
 use crate::{BoxError, Role};
 
-/// An embedder and what is known of it, for closures and for clients whose type says nothing.
+/// Adds a description to an embedder, for closures and for clients whose type says nothing.
 ///
-/// What is not set here is what the embedder itself says.
+/// Whatever is not set here is taken from the embedder itself.
 ///
 /// ```
 /// use embosk::embedder::{Described, Identity, Normalizer};
@@ -36,7 +36,7 @@ pub struct Described<E> {
 }
 
 impl<E> Described<E> {
-    /// Wraps `embedder`, of which nothing is said yet.
+    /// Wraps `embedder`, without any description yet.
     pub fn new(embedder: E) -> Self {
         Self { embedder, dimension: None, normalizer: None, identity: None, unit_norm: None }
     }
@@ -46,12 +46,12 @@ impl<E> Described<E> {
         Self { dimension: Some(dimension), ..self }
     }
 
-    /// Sets what both sides of a comparison go through.
+    /// Sets the normalizer, which is applied to both sides of a comparison.
     pub fn normalizer(self, normalizer: Normalizer) -> Self {
         Self { normalizer: Some(normalizer), ..self }
     }
 
-    /// Sets which embedder it is.
+    /// Sets the identity of the embedder.
     pub fn identity(self, identity: Identity) -> Self {
         Self { identity: Some(identity), ..self }
     }
@@ -62,7 +62,7 @@ impl<E> Described<E> {
     }
 }
 
-/// What both traits share.
+/// The methods that both traits share.
 macro_rules! described {
     () => {
         fn dimension(&self) -> Option<usize> {

@@ -1,4 +1,4 @@
-/// Which embedder it is: a name for people, and a hash that changes whenever the vectors do.
+/// Identifies an embedder: a name for people, and a hash that changes whenever the vectors do.
 ///
 /// Reports carry both, and [`EmbeddingCache`](crate::embedder) names its files by the hash.
 ///
@@ -12,10 +12,10 @@
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub struct Identity {
-    /// What a report calls the embedder.
+    /// The embedder's name in reports.
     pub name: String,
-    /// The SHA-256 of everything that decides the vectors, in hexadecimal. For a hosted model, which nobody
-    /// can hash: its address, model and version.
+    /// The SHA-256 of everything that determines the vectors, in hexadecimal. A hosted model cannot be hashed;
+    /// use its address, model and version instead.
     pub hash: String,
     /// Where the model runs, if that changes the vectors' last digits.
     pub platform: Option<String>,
@@ -27,12 +27,12 @@ impl Identity {
         Self { name: name.into(), hash: hash.into(), platform: None }
     }
 
-    /// Says where the model runs, such as "a GPU". It is the same embedder, but its vectors are cached apart.
+    /// Sets where the model runs, such as "a GPU". It is the same embedder, but its vectors are cached separately.
     pub fn on(self, platform: impl Into<String>) -> Self {
         Self { platform: Some(platform.into()), ..self }
     }
 
-    /// What a cache knows the embedder by.
+    /// Returns the key of the embedder in a cache.
     pub fn cache_key(&self) -> String {
         match &self.platform {
             Some(platform) => format!("{} on {platform}", self.hash),

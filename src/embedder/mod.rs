@@ -1,12 +1,12 @@
-//! Embedding functions: the trait, what an embedder says of itself, and the embedders that embosk can run.
+//! Embedding functions: the trait, what an embedder says about itself, and the embedders that embosk can run.
 //!
 //! | what you have | what it is |
 //! |---|---|
-//! | a closure `\|texts: &[&str]\| -> Result<Array2<f32>, BoxError>` | an [`Embedder`] as it is |
+//! | a closure `\|texts: &[&str]\| -> Result<Array2<f32>, BoxError>` | already an [`Embedder`] |
 //! | a closure that takes the role as well | an [`Embedder`] in [`ByRole`] |
 //! | either, and you know its normalizer, its name, or its vectors' norm | an [`Embedder`] in [`Described`] |
 //! | an async client, for [`Protected`](crate::Protected) | an [`AsyncEmbedder`] in [`Async`] |
-//! | an async client, for an evaluation | an [`Embedder`] by [`Blocking`] |
+//! | an async client, for an evaluation | an [`Embedder`] in [`Blocking`] |
 
 mod asynchronous;
 mod blocking;
@@ -47,12 +47,12 @@ pub(crate) use vectors::from_rows;
 
 use crate::{BoxError, Role};
 
-/// Turns texts into vectors, and says what is known of them.
+/// Turns texts into vectors, and says what is known about them.
 ///
-/// Only [`embed`](Self::embed) is required. Everything else has a default that says "unknown"; an evaluation
-/// warns of what it has to assume.
+/// Only [`embed`](Self::embed) is required. Most other methods return "unknown" by default; an evaluation
+/// then makes an assumption and warns.
 ///
-/// Closures `Fn(&[&str]) -> Result<Array2<f32>, _>` are embedders of which nothing is known: the role is
+/// Closures `Fn(&[&str]) -> Result<Array2<f32>, _>` are embedders about which nothing is known: the role is
 /// ignored. `Arc<E>` and `Box<dyn Embedder>` forward every method.
 ///
 /// ```
@@ -66,7 +66,7 @@ use crate::{BoxError, Role};
 /// # Ok::<(), BoxError>(())
 /// ```
 ///
-/// A type of your own says more:
+/// Your own type can say more:
 ///
 /// ```
 /// use embosk::embedder::{Identity, Normalizer};
@@ -105,7 +105,7 @@ use crate::{BoxError, Role};
 /// # Ok::<(), BoxError>(())
 /// ```
 ///
-/// An `Array2` of another version of ndarray is another type. Take the one that embosk re-exports:
+/// An `Array2` from another version of ndarray is a different type. Use the one that embosk re-exports:
 ///
 /// ```compile_fail,E0277
 /// mod ndarray16 {
@@ -117,7 +117,7 @@ use crate::{BoxError, Role};
 /// embosk::Protected::new(embed);
 /// ```
 ///
-/// An async closure is no embedder by itself. [`Async`] takes one that owns its texts:
+/// An async closure is not an embedder by itself. [`Async`] takes one that owns its texts:
 ///
 /// ```compile_fail,E0277
 /// let embed = async |texts: &[&str]| -> Result<embosk::ndarray::Array2<f32>, embosk::BoxError> {
@@ -139,46 +139,47 @@ pub trait Embedder: Send + Sync {
     /// Whatever the embedding function fails with.
     fn embed(&self, role: Role, texts: &[&str]) -> Result<Array2<f32>, BoxError>;
 
-    /// The dimension of the vectors, where it is known before a text is embedded. Default: unknown.
+    /// Returns the dimension of the vectors, if it is known before a text is embedded. Default: unknown.
     fn dimension(&self) -> Option<usize> {
         None
     }
 
-    /// What both sides of a comparison of texts go through. A model that lower-cases gives texts that differ
-    /// in case equal vectors, so no attack can bring the case back. Default: unknown.
+    /// Returns the normalizer that is applied to both sides of a comparison of texts. A model that lower-cases
+    /// gives equal vectors for texts that differ only in case, so no attack can recover the case. Default:
+    /// unknown.
     fn normalizer(&self) -> Option<Normalizer> {
         None
     }
 
-    /// Which embedder it is, for signatures and caches. Default: unknown.
+    /// Returns the identity of the embedder, for signatures and caches. Default: unknown.
     fn identity(&self) -> Option<Identity> {
         None
     }
 
-    /// Whether all vectors have norm 1. Default: unknown; an evaluation then measures it.
+    /// Returns whether all vectors have norm 1. Default: unknown; an evaluation then measures it.
     fn has_unit_norm(&self) -> Option<bool> {
         None
     }
 
-    /// Whether documents and queries are embedded differently. Default: no.
+    /// Returns whether documents and queries are embedded differently. Default: no.
     fn has_roles(&self) -> bool {
         false
     }
 
-    /// What a reader of figures about this embedder should know, such as a setting that an evaluation does not
-    /// follow. Each goes into the report's warnings. Default: nothing.
+    /// Returns what a reader of figures about this embedder should know, such as a setting that an evaluation
+    /// does not follow. Each caveat becomes one of the report's warnings. Default: none.
     fn caveats(&self) -> Vec<String> {
         Vec::new()
     }
 
-    /// The model's insides, for attacks that follow its gradient. Default: closed.
+    /// Returns access to the model's internals, for attacks that follow its gradient. Default: `None`.
     #[cfg(feature = "evaluate")]
     fn white_box(&self) -> Option<&dyn WhiteBox> {
         None
     }
 }
 
-/// A closure, of which nothing is known.
+/// A closure, about which nothing is known.
 impl<F, O> Embedder for F
 where
     F: Fn(&[&str]) -> O + Send + Sync,
@@ -189,7 +190,7 @@ where
     }
 }
 
-/// Every method, forwarded to what `**self` is.
+/// Forwards every method to `**self`.
 macro_rules! forward {
     () => {
         fn embed(&self, role: Role, texts: &[&str]) -> Result<Array2<f32>, BoxError> {

@@ -1,7 +1,7 @@
 use std::fmt;
 use std::sync::Arc;
 
-/// What texts go through before they are compared, with a name for signatures. Cloning it is cheap.
+/// A function that is applied to texts before they are compared, with a name for signatures. Cloning is cheap.
 ///
 /// ```
 /// use embosk::embedder::Normalizer;
@@ -17,7 +17,7 @@ pub struct Normalizer {
 }
 
 impl Normalizer {
-    /// Creates a normalizer. Signatures carry its name, so another function needs another name.
+    /// Creates a normalizer. Signatures contain its name, so a different function needs a different name.
     pub fn new(name: impl AsRef<str>, apply: impl Fn(&str) -> String + Send + Sync + 'static) -> Self {
         Self { name: name.as_ref().into(), apply: Arc::new(apply) }
     }
@@ -32,12 +32,12 @@ impl Normalizer {
         Self::new("lowercase", str::to_lowercase)
     }
 
-    /// What signatures call it.
+    /// Returns its name in signatures.
     pub fn name(&self) -> &str {
         &self.name
     }
 
-    /// The text as it is compared.
+    /// Returns the text in the form in which it is compared.
     pub fn apply(&self, text: &str) -> String {
         (self.apply)(text)
     }

@@ -6,7 +6,7 @@ use ndarray::Array2;
 use super::Embedder;
 use crate::{BoxError, Role};
 
-/// An embedder as an attack's [`Oracle`]: attacked texts are documents.
+/// Makes an embedder an attack's [`Oracle`], which embeds attacked texts as documents.
 ///
 /// ```
 /// use embosk::attacks::Oracle;

@@ -1,4 +1,4 @@
-//! Folders of sentence-transformers as embedders, and the one that is shipped.
+//! Folders of sentence-transformers as embedders, and the embedder that ships with the crate.
 
 use candle_core::Device;
 use embosk_models::SentenceTransformer;
@@ -70,7 +70,7 @@ impl Embedder for SentenceTransformer {
 /// ```
 ///
 /// # Errors
-/// As [`shipped`](embosk_attacks::vec2text::shipped), where the crate was built without feature `reference`.
+/// As [`shipped`](embosk_attacks::vec2text::shipped), if the crate was built without the feature `reference`.
 pub fn reference() -> Result<SentenceTransformer, Error> {
     reference_on(&Device::Cpu)
 }
@@ -78,7 +78,7 @@ pub fn reference() -> Result<SentenceTransformer, Error> {
 /// Loads the embedder that ships with the crate, to run on a device.
 ///
 /// # Errors
-/// As [`reference`], and where the device cannot hold the model.
+/// As [`reference`], and if the device cannot hold the model.
 pub fn reference_on(device: &Device) -> Result<SentenceTransformer, Error> {
     let folder = embosk_attacks::vec2text::shipped("reference")?.join("embedder");
     Ok(SentenceTransformer::load_on(folder, device)?.named("reference"))

@@ -14,10 +14,10 @@ use crate::{BoxError, Error};
             `Blocking` evaluates it; both are in `embosk::embedder`"
 )]
 pub trait IntoVectors {
-    /// The vectors, one row a text.
+    /// Returns the vectors, one row per text.
     ///
     /// # Errors
-    /// The function's own, or [`Error::Ragged`] where rows differ in length.
+    /// The function's own error, or [`Error::Ragged`] if the rows differ in length.
     fn into_vectors(self) -> Result<Array2<f32>, BoxError>;
 }
 

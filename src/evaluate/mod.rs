@@ -1,9 +1,9 @@
-//! What a defense is worth: the attack and the retrieval task, both on the same protected vectors.
+//! Measures what a defense is worth, with an attack and a retrieval task on the same protected vectors.
 //!
 //! [`Evaluation`] embeds a [`Corpus`] once. Under each defense it protects all documents and queries,
 //! searches the protected documents, and lets each [`Adversary`] attack a sample *of those very
-//! vectors*. The attack on the undefended vectors is the ceiling; its outputs held against other texts
-//! are the floor, for each row anew; a defense's `leak` is where the attack on it lies between the two.
+//! vectors*. The attack on the undefended vectors gives the ceiling. Each row has its own floor: its outputs, compared
+//! with other texts. A defense's `leak` says where the attack on it lies between floor and ceiling.
 
 pub mod adversaries;
 mod assumed;
@@ -51,17 +51,17 @@ use self::adversaries::Registry;
 use crate::embedder::{EmbeddingCache, Normalizer};
 use crate::{Embedder, Error};
 
-/// How many texts are attacked where nothing else is said.
+/// How many texts are attacked by default.
 pub const SAMPLES: usize = 200;
 
 /// Measures defenses on an embedder: what an attack still recovers, and what is left of retrieval.
 ///
 /// The embedder says how texts are compared, which embedder it is, and whether its vectors have norm 1; see
-/// [`Embedder`]. A closure says nothing of this. Texts are then compared without regard to case, because most
-/// embedders ignore it and a comparison that minds it would count texts that came back as missed. The signature
-/// says what was assumed, and so do [`Report::warnings`].
+/// [`Embedder`]. A closure says none of this. Texts are then compared without regard to case: most embedders
+/// ignore case, so a case-sensitive comparison would count recovered texts as missed. The signature and
+/// [`Report::warnings`] say what was assumed.
 ///
-/// Retrieval alone, where there is no attack:
+/// Without an attack, only retrieval is measured:
 ///
 /// ```
 /// use embosk::evaluate::{Corpus, Evaluation};
@@ -90,13 +90,13 @@ pub struct Evaluation<E> {
     registry: Registry,
     retrained: Option<Box<dyn Attack>>,
     surrogate: Option<Box<dyn Embedder>>,
-    /// What they are called, and the texts.
+    /// The name of the texts, and the texts.
     attacker_texts: Option<(String, Vec<String>)>,
     cache: Option<EmbeddingCache>,
     samples: usize,
     seed: u64,
     metrics: Vec<Metric>,
-    /// In place of what the embedder says.
+    /// Replaces what the embedder says.
     normalizer: Option<Normalizer>,
     notes: Map<String, Value>,
     trec_runs: Option<PathBuf>,
@@ -106,7 +106,7 @@ pub struct Evaluation<E> {
 }
 
 impl<E: Embedder> Evaluation<E> {
-    /// An evaluation on `embedder`, which is also the attacker's oracle.
+    /// Creates an evaluation on `embedder`, which is also the attacker's oracle.
     pub fn new(embedder: E) -> Self {
         Self {
             embedder,
@@ -131,27 +131,27 @@ impl<E: Embedder> Evaluation<E> {
         }
     }
 
-    /// What to measure on. Default: 2,000 held-out records, [`Corpus::records`].
+    /// Sets the corpus to measure on. Default: 2,000 held-out records, [`Corpus::records`].
     pub fn corpus(self, corpus: Corpus) -> Self {
         Self { corpus: Some(corpus), ..self }
     }
 
-    /// The attack. Default: none, so that only retrieval is measured.
+    /// Sets the attack. Default: none, so that only retrieval is measured.
     pub fn attack(self, attack: impl Attack + 'static) -> Self {
         Self { attack: Some(Box::new(attack)), ..self }
     }
 
-    /// Adds a defense. Default where none is added: no defense.
+    /// Adds a defense. If none is added, the undefended vectors are measured.
     pub fn defense(mut self, stack: Stack) -> Self {
         self.stacks.push(stack);
         self
     }
 
-    /// Adds an adversary, ours or your own. Default where none is added: `naive`, `informed` with up to 10,000
-    /// pairs, and `leaked` with twice as many pairs as the vectors have dimensions, as far as there are so many
-    /// texts. Of two with the same name, the first is taken.
+    /// Adds an adversary, ours or your own. If none is added, the defaults are `naive`, `informed` with up to
+    /// 10,000 pairs, and `leaked` with twice as many pairs as the vectors have dimensions, or fewer if there are
+    /// not enough texts. Of two with the same name, the first is used.
     ///
-    /// A name as on the command line is read by [`adversaries::parse`].
+    /// [`adversaries::parse`] reads a name as on the command line.
     pub fn adversary(mut self, adversary: impl Adversary + 'static) -> Self {
         let name = adversary.to_string();
         match &mut self.adversaries {
@@ -162,59 +162,57 @@ impl<E: Embedder> Evaluation<E> {
         self
     }
 
-    /// Takes every adversary of the [registry](Self::registry), at several strengths, as far as the corpus has room
-    /// for them: `unpaired` only on defenses with a key, `averaging` only where releases differ.
+    /// Adds every adversary of the [registry](Self::registry), at each strength for which the corpus is large enough.
+    /// `unpaired` runs only on defenses with a key, and `averaging` only if releases differ.
     pub fn every_adversary(self) -> Self {
         Self { adversaries: Attackers::All, ..self }
     }
 
-    /// The adversaries that the defaults and [`every_adversary`](Self::every_adversary) are taken from. Default:
-    /// ours.
+    /// Sets the registry from which the defaults and [`every_adversary`](Self::every_adversary) take their
+    /// adversaries. Default: ours.
     pub fn registry(self, registry: Registry) -> Self {
         Self { registry, ..self }
     }
 
-    /// The attack of [`Retrained`](adversaries::Retrained): one that was trained on vectors which the attacker
+    /// Sets the attack of [`Retrained`](adversaries::Retrained). It was trained on vectors that the attacker
     /// protected (`embosk train --defense`).
     pub fn retrained(self, attack: impl Attack + 'static) -> Self {
         Self { retrained: Some(Box::new(attack)), ..self }
     }
 
-    /// Sets the embedder that the attack was trained for, where it is not the one that is defended.
+    /// Sets the embedder that the attack was trained for, if it is not the one that is defended.
     ///
     /// Adversaries with pairs fit a map from the protected vectors to the surrogate's (Chen, Xu and Bjerva 2025,
-    /// arXiv 2502.11308). The attack's oracle, its ceiling and its floor are the surrogate's, and so is the
-    /// normalizer.
+    /// arXiv 2502.11308). The attack's oracle, its ceiling, its floor and the normalizer are
+    /// the surrogate's.
     pub fn surrogate(self, embedder: impl Embedder + 'static) -> Self {
         Self { surrogate: Some(Box::new(embedder)), ..self }
     }
 
-    /// Sets the attacker's own texts, of the kind that is stored, and what to call them. Texts that are stored are
-    /// left out. Default: where the corpus is [`Corpus::records`], records of the
-    /// training split; otherwise documents that are not attacked.
+    /// Sets the attacker's own texts, which are of the same kind as the stored ones, and a name for them. Texts
+    /// that are also stored are left out. Default: records of the training split if the corpus is
+    /// [`Corpus::records`], otherwise documents that are not attacked.
     pub fn attacker_texts(self, name: &str, texts: Vec<String>) -> Self {
         Self { attacker_texts: Some((name.to_owned(), texts)), ..self }
     }
 
-    /// Keeps the vectors of documents, queries and the attacker's texts on disk, so that another evaluation
-    /// reuses them. The embedder, and a surrogate, must have an identity. Default: nothing is kept.
+    /// Caches the vectors of documents, queries and the attacker's texts on disk, so that another evaluation can
+    /// reuse them. The embedder, and a surrogate, must have an identity. Default: no cache.
     pub fn cache(self, cache: EmbeddingCache) -> Self {
         Self { cache: Some(cache), ..self }
     }
 
-    /// How many documents are attacked, 2 or more. Default: 200.
+    /// Sets how many documents are attacked, 2 or more. Default: 200.
     pub fn samples(self, samples: usize) -> Self {
         Self { samples, ..self }
     }
 
-    /// What the default corpus, the sample, the defenses' randomness and the intervals are drawn from.
-    /// Default: 0.
+    /// Sets the seed for the default corpus, the sample, the defenses' randomness and the intervals. Default: 0.
     pub fn seed(self, seed: u64) -> Self {
         Self { seed, ..self }
     }
 
-    /// Adds a metric of your own to the built-in ones. Reports, tables and files show it, and a budget may limit
-    /// it.
+    /// Adds your own metric to the built-in ones. Reports, tables and files show it, and a budget may limit it.
     ///
     /// ```
     /// # use embosk::evaluate::{Corpus, Evaluation, Metric};
@@ -235,38 +233,39 @@ impl<E: Embedder> Evaluation<E> {
         self
     }
 
-    /// Sets what both sides of a comparison go through first. Case or accents that the embedder drops cannot
-    /// come back, so they should not count. Default: what the [embedder says](Embedder::normalizer), or of the
-    /// surrogate what that says; lower case, with a warning, where it says nothing.
+    /// Sets the normalizer, which is applied to both sides of a comparison. Case or accents that the embedder
+    /// drops cannot be recovered, so they should not count. Default: the [embedder's](Embedder::normalizer), or
+    /// the surrogate's if there is one; if that is unknown, lower case, with a warning.
     pub fn normalizer(self, normalizer: Normalizer) -> Self {
         Self { normalizer: Some(normalizer), ..self }
     }
 
-    /// Adds to the report's signature what the evaluation cannot know, such as the attack's hash. A note named
+    /// Adds a note to the report's signature that the evaluation cannot know, such as the attack's hash. A note named
     /// `embedder` replaces the name in the embedder's identity.
     pub fn note(mut self, name: &str, value: impl Into<Value>) -> Self {
         self.notes.insert(name.to_owned(), value.into());
         self
     }
 
-    /// Writes what each stack finds, 100 documents a query, to a run file of trec_eval in `folder`:
+    /// Writes the documents that each stack finds, 100 for each query, to run files of trec_eval in `folder`:
     /// `1-none.run`, `2-gaussian-sigma-0.01.run`. Default: no files.
     pub fn trec_runs(self, folder: impl Into<PathBuf>) -> Self {
         Self { trec_runs: Some(folder.into()), ..self }
     }
 
-    /// How many of the attacked texts each row shows with what came back of them: [`Row::examples`]. They
-    /// are texts, so whoever may read the report may read them. Default: none.
+    /// Sets how many of the attacked texts each row shows, with what was recovered of them: [`Row::examples`].
+    /// Anyone who can read the report can read these texts. Default: none.
     pub fn examples(self, examples: usize) -> Self {
         Self { examples, ..self }
     }
 
-    /// Follows the evaluation row by row: keeps what is finished, and knows what need not be measured again.
+    /// Sets a journal that follows the evaluation row by row. It keeps finished rows, and knows which rows need
+    /// not be measured again.
     pub fn journal(self, journal: impl Journal + Send + 'static) -> Self {
         Self { journal: Box::new(journal), ..self }
     }
 
-    /// Calls `progress` with what goes on, in words for a person who waits.
+    /// Calls `progress` with messages about the current step, for a person who waits.
     pub fn progress(self, progress: impl Fn(&str) + Send + 'static) -> Self {
         Self { progress: Box::new(progress), ..self }
     }
@@ -274,8 +273,8 @@ impl<E: Embedder> Evaluation<E> {
     /// Runs everything. Equal settings give an equal report.
     ///
     /// # Errors
-    /// When the corpus has fewer documents than are attacked and known together, an adversary is asked
-    /// for without an attack, or the embedder, a defense or the attack fails.
+    /// When the corpus has fewer documents than the attacked and leaked ones together, an adversary is given
+    /// without an attack, or the embedder, a defense or the attack fails.
     pub fn run(self) -> Result<Report, Error> {
         run::run(self)
     }
@@ -296,9 +295,9 @@ impl<E> fmt::Debug for Evaluation<E> {
 /// Which adversaries attack.
 #[derive(Debug)]
 enum Attackers {
-    /// These; the registry's defaults where there are none.
+    /// These, or the registry's defaults if there are none.
     Named(Vec<Arc<dyn Adversary>>),
-    /// All that the registry has.
+    /// All adversaries of the registry.
     All,
 }
 

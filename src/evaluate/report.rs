@@ -8,8 +8,8 @@ use crate::Error;
 /// What an evaluation found: a row for each defense and adversary.
 ///
 /// [`Report::to_json`] is for people and scripts. [`Report::to_json_full`] also keeps the scores text by text and
-/// query by query, so that a budget can be checked later. Neither contains a text, except for the examples that
-/// were asked for.
+/// query by query, so that a budget can be checked later. Neither contains a text, except for examples that were
+/// asked for.
 ///
 /// ```
 /// use embosk::evaluate::{Budget, Corpus, Evaluation, Report};
@@ -27,27 +27,27 @@ use crate::Error;
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct Report {
-    /// All that the scores depend on: settings, versions, hashes, metrics.
+    /// Everything that the scores depend on: settings, versions, hashes, metrics.
     pub signature: Map<String, Value>,
     /// The scores, in the order in which defenses and adversaries were given.
     pub rows: Vec<Row>,
-    /// The attack on undefended vectors; with a surrogate, as the best of the adversaries carries it over.
-    /// `None` where there was no attack.
+    /// The scores of the attack on undefended vectors; with a surrogate, those of the best adversary. `None` if
+    /// there was no attack.
     pub ceiling: Option<Scores>,
-    /// The ceiling's outputs held against other texts; each row has a floor of its own. `None` where there was
-    /// no attack.
+    /// The scores of the ceiling's outputs, compared with other texts. Each row also has its own floor. `None` if
+    /// there was no attack.
     pub floor: Option<Scores>,
-    /// Whether the undefended attack works, so that its failing under a defense says something.
+    /// Whether the undefended attack works. Only then does its failure under a defense say anything.
     pub conclusive: bool,
-    /// Why not.
+    /// Why the report is inconclusive.
     pub reason: Option<String>,
-    /// What was assumed because the embedder does not say it. Empty where it says everything.
+    /// What was assumed because the embedder does not say it. Empty if it says everything.
     #[serde(default)]
     pub warnings: Vec<String>,
     /// What was measured, in the order of the scores. Only in the full JSON.
     #[serde(default = "built_in_metrics", skip_serializing)]
     pub metrics: Vec<Metric>,
-    /// What the scores of undefended vectors are made of. Only in the full JSON.
+    /// The scores of undefended vectors, text by text and query by query. Only in the full JSON.
     #[serde(default, skip_serializing)]
     pub undefended: Undefended,
 }
@@ -57,7 +57,7 @@ fn built_in_metrics() -> Vec<Metric> {
 }
 
 impl Report {
-    /// The report as indented JSON; a score that was not measured is `null`.
+    /// Returns the report as indented JSON; a score that was not measured is `null`.
     ///
     /// # Errors
     /// None in practice: everything in a report can be written.
@@ -65,8 +65,8 @@ impl Report {
         serde_json::to_string_pretty(self)
     }
 
-    /// The report as JSON on one line, with the declarations of its metrics and the scores text by text and query by
-    /// query.
+    /// Returns the report as JSON on one line, with the declarations of its metrics, and with the scores text by
+    /// text and query by query.
     ///
     /// # Errors
     /// None in practice: everything in a report can be written.
@@ -90,14 +90,14 @@ impl Report {
         })
     }
 
-    /// Reads what [`Report::to_json`] or [`Report::to_json_full`] wrote. Only the full form can be checked against a
-    /// budget, as only it has the scores text by text.
+    /// Reads what [`Report::to_json`] or [`Report::to_json_full`] wrote. Only the full form has the scores text by
+    /// text, so only the full form can be checked against a budget.
     ///
     /// # Errors
-    /// When it is not a report.
+    /// When the text is not a report.
     pub fn from_json(text: &str) -> Result<Self, Error> {
         let report: Self = serde_json::from_str(text).map_err(|error| {
-            // serde's own words may quote the file, which may hold texts
+            // serde's own message may quote the file, which may hold texts
             let (line, column) = (error.line(), error.column());
             Error::Setting(format!(
                 "line {line}, column {column}: this is not a report; give a file that `embosk evaluate --format json` \
@@ -134,46 +134,46 @@ struct FullRow<'a> {
 
 /// One defense under one adversary: privacy and utility, both measured on the same protected vectors.
 ///
-/// In JSON its scores are fields beside the others.
+/// In JSON, its scores are fields next to the others.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct Row {
-    /// The stack, as its spec is written; a key is its fingerprint.
+    /// The stack's spec; a key is shown as its fingerprint.
     pub defense: String,
-    /// The adversary, or `none` where only retrieval was measured.
+    /// The adversary, or `none` if only retrieval was measured.
     pub adversary: String,
     /// How many texts were attacked.
     pub n: usize,
     /// The score of each metric.
     #[serde(flatten)]
     pub scores: Scores,
-    /// The map from protected to clean vectors that the adversary chose. `None` where there is none.
+    /// The map from protected to clean vectors that the adversary chose. `None` if it chose none.
     pub map: Option<String>,
     /// Oracle queries a text, on average.
     pub oracle_queries: Option<f64>,
-    /// The first of the attacked texts, where they were asked for: [`Evaluation::examples`](super::Evaluation::examples).
+    /// The first of the attacked texts, if they were asked for: [`Evaluation::examples`](super::Evaluation::examples).
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub examples: Vec<Example>,
-    /// What came back of each attacked text, in the same order in every row. Only in the full JSON.
+    /// The scores of each attacked text, in the same order in every row. Only in the full JSON.
     #[serde(default, skip_serializing)]
     pub texts: Columns,
-    /// The scores of these outputs, each held against another text: what chance gives. Only those of the metrics that
-    /// a floor or a leak is computed from, and only in the full JSON.
+    /// The scores of these outputs, each compared with another text: what chance gives. It has only the metrics from
+    /// which a floor or a leak is computed. Only in the full JSON.
     #[serde(default, skip_serializing)]
     pub unrelated: Columns,
-    /// Retrieval of each judged query, in the same order in every row. Only in the full JSON.
+    /// The retrieval scores of each judged query, in the same order in every row. Only in the full JSON.
     #[serde(default, skip_serializing)]
     pub queries: Columns,
 }
 
 impl Row {
-    /// The score of a metric: `row.score("bleu")`. `None` where it was not measured.
+    /// Returns the score of a metric: `row.score("bleu")`. `None` if it was not measured.
     pub fn score(&self, metric: &str) -> Option<Score> {
         self.scores.score(metric)
     }
 }
 
-/// An attacked text and what came back of it, both as the embedder's normalizer leaves them.
+/// An attacked text and what was recovered of it, both after the embedder's normalizer.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct Example {
@@ -183,16 +183,16 @@ pub struct Example {
     pub recovered: String,
 }
 
-/// The scores of undefended vectors, text by text and query by query, in the order of the rows'.
+/// The scores of undefended vectors, text by text and query by query, in the same order as in the rows.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct Undefended {
-    /// Oracle queries a text, on average. `None` where there was no attack.
+    /// Oracle queries per text, on average. `None` if there was no attack.
     pub oracle_queries: Option<f64>,
-    /// What came back of each text: the ceiling. Empty where there was no attack.
+    /// The scores of each text: the ceiling. Empty if there was no attack.
     pub texts: Columns,
-    /// The same outputs, each held against another text: the floor.
+    /// The scores of the same outputs, each compared with another text: the floor.
     pub unrelated: Columns,
-    /// Retrieval of each judged query.
+    /// The retrieval scores of each judged query.
     pub queries: Columns,
 }
