@@ -38,7 +38,7 @@ impl<E: Embedder> Evaluation<E> {
     /// What a reader of the report should know of its embedder.
     pub(super) fn warnings(&self, clean: &Clean) -> Vec<String> {
         let mut warnings = self.embedder.caveats();
-        warnings.extend(self.surrogate.iter().flat_map(|surrogate| surrogate.caveats()));
+        warnings.extend(self.surrogate.iter().flat_map(Embedder::caveats));
         let attacked = self.attacked();
         if self.attack.is_some() && self.normalizer.is_none() && attacked.normalizer().is_none() {
             warnings.push(
