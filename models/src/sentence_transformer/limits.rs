@@ -17,6 +17,21 @@ const NAMES: [&str; 7] = [
     "sentence_xlnet_config.json",
 ];
 
+/// Arguments of Hugging Face's functions that say where and how a model is run, not what comes out.
+const IRRELEVANT: [&str; 11] = [
+    "trust_remote_code",
+    "attn_implementation",
+    "device_map",
+    "dtype",
+    "torch_dtype",
+    "low_cpu_mem_usage",
+    "use_safetensors",
+    "add_pooling_layer",
+    "use_fast",
+    "padding_side",
+    "use_cache",
+];
+
 /// What the file says.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Limits {
@@ -62,23 +77,11 @@ impl Limits {
     /// Reads what is passed on to Hugging Face's functions.
     fn arguments(&mut self, fields: &mut Fields, name: &str) -> Result<(), Error> {
         let Some(arguments) = fields.take::<serde_json::Map<String, Value>>(name)? else { return Ok(()) };
-        for (argument, value) in arguments.into_iter().filter(|(_, value)| !value.is_null()) {
+        for (argument, value) in arguments {
+            if value.is_null() || IRRELEVANT.contains(&argument.as_str()) {
+                continue;
+            }
             match (argument.as_str(), value) {
-                // where and how it is run, not what comes out
-                (
-                    "trust_remote_code"
-                    | "attn_implementation"
-                    | "device_map"
-                    | "dtype"
-                    | "torch_dtype"
-                    | "low_cpu_mem_usage"
-                    | "use_safetensors"
-                    | "add_pooling_layer"
-                    | "use_fast"
-                    | "padding_side"
-                    | "use_cache",
-                    _,
-                ) => {}
                 ("model_max_length", Value::Number(length)) => {
                     self.max_length = length.as_u64().map(|length| length as usize);
                 }
