@@ -1,14 +1,15 @@
-//! The fingerprint of a stack: the space in which its documents and queries meet, as a line of text.
+//! The fingerprint of a stack: the space that its documents and queries share, as a line of text.
 //!
 //! ```text
 //! embosk2 rotation(key=84375e6e, kind=haar, dim=384) | scaling(key=84375e6e)
 //! ```
 //!
-//! It is `embosk2`, a space, and the [spaces](Defense::space) of the parts as a spec. Keys and fits stand as
-//! their eight digits. What is not printable ASCII is escaped as in Rust's literals.
+//! It is `embosk2`, a space character, and the [spaces](Defense::space) of the parts as a spec. Keys and fits
+//! are shown as their eight digits. Characters that are not printable ASCII are escaped as in Rust's
+//! literals.
 //!
-//! Before `embosk2`, a fingerprint named keys alone: eight digits, several of these with commas between, or
-//! `none`.
+//! Before `embosk2`, a fingerprint named only keys: eight digits, several groups of these separated by
+//! commas, or `none`.
 
 use std::fmt;
 
@@ -20,7 +21,7 @@ const VERSION: &str = "embosk2";
 /// The old fingerprint of a stack without keys.
 const NO_KEYS: &str = "none";
 
-/// What [`Stack::check_fingerprint`] found of a stored fingerprint that matches.
+/// What [`Stack::check_fingerprint`] found out about a stored fingerprint that matches.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 #[must_use = "a fingerprint of an old form matches with a warning"]
@@ -29,20 +30,20 @@ pub struct Checked {
 }
 
 impl Checked {
-    /// Returns what to tell the user: a fingerprint of an old form names keys alone, so it matches although
-    /// the vectors may be of another space. The warning holds the fingerprint to store instead.
+    /// Returns a warning to show to the user. An old fingerprint names only keys, so it matches although the
+    /// vectors may be of another space. The warning contains the fingerprint to store instead.
     pub fn warning(&self) -> Option<&str> {
         self.warning.as_deref()
     }
 }
 
-/// How the space of stored vectors differs from a stack's. `stored` is of the vectors, `found` of the stack.
+/// How the space of stored vectors differs from a stack's. `stored` describes the vectors, `found` the stack.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Difference {
     /// A defense has another key.
     Key {
-        /// The defense's name; `None` where the stored fingerprint is of the old form, which names keys alone.
+        /// The defense's name; `None` if the stored fingerprint is an old one, which names only keys.
         defense: Option<String>,
         /// The key's fingerprint.
         stored: String,
@@ -69,7 +70,7 @@ pub enum Difference {
         /// The dimension.
         found: String,
     },
-    /// The same defenses stand in another order.
+    /// The same defenses are in another order.
     Order {
         /// The names, in order.
         stored: String,
@@ -127,7 +128,7 @@ pub(crate) fn check(stored: &str, stack: &Stack) -> Result<Checked, Error> {
     if is_old(stored) {
         return check_old(stored, stack);
     }
-    // What is no fingerprint is not repeated: it may be a key.
+    // A text that is not a fingerprint is not repeated, because it may be a key.
     let refuse = |expected| Error::Setting { name: "the stored fingerprint", expected };
     let Some((version, space)) = stored.split_once(' ') else {
         return Err(refuse("what `Stack::fingerprint` gave"));
@@ -163,7 +164,7 @@ fn check_old(stored: &str, stack: &Stack) -> Result<Checked, Error> {
     Ok(Checked { warning: Some(warning) })
 }
 
-/// The old form: the key that all parts have in common, or each in turn where they differ.
+/// Returns the old form: the key that all parts have in common, or each part's key in turn if they differ.
 fn keys(spec: &Spec) -> String {
     let mut all: Vec<_> = spec
         .values()
@@ -178,7 +179,8 @@ fn keys(spec: &Spec) -> String {
     if all.is_empty() { NO_KEYS.to_owned() } else { all.join(",") }
 }
 
-/// The first difference, or none. `stored` is as it was printed, `found` has its kinds of values still.
+/// Returns the first difference, if any. `stored` is as it was printed; `found` still has its kinds of
+/// values.
 fn difference(stored: &Spec, found: &Spec) -> Option<Difference> {
     let plain_found: Vec<_> = found.parts().iter().map(plain).collect();
     let names = |parts: &[Part]| parts.iter().map(|part| part.name().to_owned()).collect::<Vec<_>>();
@@ -195,7 +197,8 @@ fn difference(stored: &Spec, found: &Spec) -> Option<Difference> {
     stored.parts().iter().zip(found.parts()).find_map(|(stored, found)| of_part(stored, found))
 }
 
-/// Whether these are the same parts, and not in the same order: two rotations under two keys, exchanged.
+/// Returns whether these are the same parts in a different order, such as two rotations under two keys,
+/// swapped.
 fn are_reordered(stored: &[Part], found: &[Part]) -> bool {
     let printed = |parts: &[Part]| parts.iter().map(ToString::to_string).collect::<Vec<_>>();
     let (stored, found) = (printed(stored), printed(found));
@@ -207,7 +210,7 @@ fn sorted(mut texts: Vec<String>) -> Vec<String> {
     texts
 }
 
-/// The first difference of two parts of one name.
+/// Returns the first difference between two parts of the same name.
 fn of_part(stored: &Part, found: &Part) -> Option<Difference> {
     let missing = stored.parameters().iter().filter(|parameter| found.find(parameter.name()).is_none());
     let names = found.parameters().iter().chain(missing).map(|parameter| parameter.name().to_owned());
@@ -218,7 +221,7 @@ fn of_part(stored: &Part, found: &Part) -> Option<Difference> {
         let defense = found.name().to_owned();
         match (before, now.map(text_of)) {
             (before, now) if before == now => None,
-            // It is not known before the first vectors.
+            // The dimension is not known before the first vectors.
             (None, _) | (_, None) if name == "dim" => None,
             (Some(stored), Some(found)) if is_key => {
                 Some(Difference::Key { defense: Some(defense), stored, found })
@@ -231,7 +234,7 @@ fn of_part(stored: &Part, found: &Part) -> Option<Difference> {
     })
 }
 
-/// A part as a fingerprint prints it.
+/// Returns a part as a fingerprint prints it.
 fn plain(part: &Part) -> Part {
     let named = Part::new(part.name());
     part.parameters().iter().fold(named, |plain, given| plain.with(given.name(), text_of(given.value())))
