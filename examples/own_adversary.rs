@@ -1,7 +1,7 @@
 //! A user's own adversary, which undoes a secret permutation of coordinates by sorting them by their means.
 //!
-//! Run with `cargo run --release --features evaluate --example own_adversary`. The embedder and the attack are toys,
-//! so that no model is needed.
+//! Run with `cargo run --release --features evaluate --example own_adversary`. The embedder and the attack
+//! are toys, so that no model is needed.
 
 use std::fmt;
 

@@ -26,7 +26,8 @@ const TEXT_LEN: usize = PREFIX.len() + 2 * BYTES + 1 + 2 * CHECKSUM_BYTES;
 
 /// A secret of 32 bytes from which keyed defenses derive their transforms.
 ///
-/// Whoever has the key can undo the transform. Whoever loses it can no longer search what was stored under it.
+/// Whoever has the key can undo the transform. Whoever loses it can no longer search what was stored under
+/// it.
 ///
 /// - **One key serves a whole stack.** Every defense derives its own secret from it, for its own dimension.
 /// - **A key is a handle.** Cloning it shares the bytes, which are in a single place on the heap, so moving

@@ -16,11 +16,10 @@
 //! - To write your own defense, implement [`Defense`] and run the contract on it, the test suite that every
 //!   defense passes (feature `contract`). A [`Registry`] gives it a name in specs.
 //! - To search protected vectors safely, store [`Stack::fingerprint`] beside them.
-//! - With the feature `rayon`, all of rayon's threads work on large batches. The results are the same, bit for
-//!   bit.
+//! - With the feature `rayon`, all of rayon's threads work on large batches. Results are the same, bit for bit.
 //!
-//! Nothing here promises that a text cannot be recovered. What a defense is worth against a given attacker has
-//! to be measured, and the `embosk` crate measures it.
+//! Nothing here promises that a text cannot be recovered. What a defense is worth against a given attacker
+//! has to be measured, and the `embosk` crate measures it.
 //!
 //! ```
 //! use embosk_defenses::{Defense, GaussianNoise, Key, Rng, Role, Rotation, Stack};
@@ -153,7 +152,8 @@ pub trait Defense: Debug + Display + Send + Sync + 'static {
     /// unchanged.
     fn protect(&self, role: Role, vectors: ArrayViewMut2<'_, f32>, rng: &mut Rng) -> Result<(), Error>;
 
-    /// Returns what can be proved about the defense. It is required, so that a wrapper never inherits a claim.
+    /// Returns what can be proved about the defense. It is required, so that a wrapper never inherits a
+    /// claim.
     fn guarantee(&self) -> Guarantee;
 
     /// Changes `vectors`, `[batch, dim]`, in place, with an id for each row: any bytes that identify one text

@@ -14,8 +14,8 @@ use crate::{Defense, Error, Guarantee, Registry, Rng, Role, Spec, check_finite};
 ///
 /// Cloning shares the parts. Either all parts change a batch or, on an error, none does.
 ///
-/// A stack is read from and printed as a [`Spec`]: parts separated by `|`, each `name(parameter=value, …)`, with
-/// white space wherever you like; `none` is the empty stack.
+/// A stack is read from and printed as a [`Spec`]: parts separated by `|`, each `name(parameter=value, …)`,
+/// with white space wherever you like; `none` is the empty stack.
 ///
 /// | part | parameters |
 /// |---|---|

@@ -1,8 +1,8 @@
 //! The `embosk` command as a library. Each verb has one file or folder, with its arguments and its
 //! implementation.
 //!
-//! Results go to stdout, progress to stderr. The exit code is 0 when all is well, 1 when a limit is broken, 2 on
-//! bad usage or input, and 3 when nothing can be concluded.
+//! Results go to stdout, progress to stderr. The exit code is 0 when all is well, 1 when a limit is broken, 2
+//! on bad usage or input, and 3 when nothing can be concluded.
 //!
 //! A [`Program`] with your own defenses, adversaries and metrics makes your own command; all its verbs know
 //! their names.

@@ -182,9 +182,9 @@ impl<E: Embedder> Evaluation<E> {
 
     /// Sets the embedder that the attack was trained for, if it is not the one that is defended.
     ///
-    /// Adversaries with pairs fit a map from the protected vectors to the surrogate's (Chen, Xu and Bjerva 2025,
-    /// arXiv 2502.11308). The attack's oracle, its ceiling, its floor and the normalizer are
-    /// the surrogate's.
+    /// Adversaries with pairs fit a map from the protected vectors to the surrogate's (Chen, Xu and Bjerva
+    /// 2025, arXiv 2502.11308). The attack's oracle, its ceiling, its floor and the normalizer are the
+    /// surrogate's.
     pub fn surrogate(self, embedder: impl Embedder + 'static) -> Self {
         Self { surrogate: Some(Box::new(embedder)), ..self }
     }
@@ -242,8 +242,8 @@ impl<E: Embedder> Evaluation<E> {
         Self { normalizer: Some(normalizer), ..self }
     }
 
-    /// Adds to the report's signature what the evaluation cannot know, such as the attack's hash. A note named
-    /// `embedder` replaces the name in the embedder's identity.
+    /// Adds to the report's signature what the evaluation cannot know, such as the attack's hash. A note
+    /// named `embedder` replaces the name in the embedder's identity.
     pub fn note(mut self, name: &str, value: impl Into<Value>) -> Self {
         self.notes.insert(name.to_owned(), value.into());
         self
@@ -275,8 +275,8 @@ impl<E: Embedder> Evaluation<E> {
     /// Runs everything. Equal settings give an equal report.
     ///
     /// # Errors
-    /// When the corpus has fewer documents than the attacked and leaked ones together, an adversary is given
-    /// without an attack, or the embedder, a defense or the attack fails.
+    /// When the corpus has fewer documents than are attacked and known to the attacker together, an adversary
+    /// is given without an attack, or the embedder, a defense or the attack fails.
     pub fn run(self) -> Result<Report, Error> {
         run::run(self)
     }

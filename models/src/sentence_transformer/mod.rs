@@ -65,9 +65,9 @@ const LARGE_BATCH: usize = 256;
 
 /// An embedder in a sentence-transformers folder, such as all-MiniLM-L6-v2 and GTR.
 ///
-/// The folder's own files determine pooling, dense layers, normalization, prompts and the length limit; see the
-/// [module](self) for each of their fields. Texts beyond the limit are truncated. Batches are sorted by length and
-/// spread over the cores, or run one after the other on a GPU.
+/// The folder's own files determine pooling, dense layers, normalization, prompts and the length limit; see
+/// the [module](self) for each of their fields. Texts beyond the limit are truncated. Batches are sorted by
+/// length and spread over the cores, or run one after the other on a GPU.
 ///
 /// ```no_run
 /// use embosk_models::SentenceTransformer;
@@ -98,8 +98,8 @@ impl SentenceTransformer {
         Self::load_on(dir, &Device::Cpu)
     }
 
-    /// Loads a folder as [`load`](Self::load) does, to run on a device. The hash does not depend on the device. The
-    /// last bits of the vectors do, and with products in TF32 all bits from the tenth on.
+    /// Loads a folder as [`load`](Self::load) does, to run on a device. The hash does not depend on the
+    /// device. The last bits of the vectors do, and with products in TF32 all bits from the tenth on.
     ///
     /// # Errors
     /// As [`load`](Self::load), and where the device cannot hold the model.
@@ -239,8 +239,8 @@ impl SentenceTransformer {
 
     /// Applies the tokenizer's own normalizer, so that the text is returned as the model sees it.
     ///
-    /// A model that lower-cases gives equal vectors for texts that differ only in case, so nothing can recover
-    /// the case from a vector. Comparisons normalize both sides.
+    /// A model that lower-cases gives equal vectors for texts that differ only in case, so nothing can
+    /// recover the case from a vector. Comparisons normalize both sides.
     pub fn normalize(&self, text: &str) -> String {
         normalized(text, self.tokens.tokenizer.get_normalizer(), self.encoder.marks_spaces())
     }
@@ -258,7 +258,8 @@ impl SentenceTransformer {
         matches!(self.modules.stages.last(), Some(Stage::Normalize)) && self.dimension() == self.whole
     }
 
-    /// Names what [`normalize`](Self::normalize) does, for signatures: the normalizer of this embedder's tokenizer.
+    /// Names what [`normalize`](Self::normalize) does, for signatures: the normalizer of this embedder's
+    /// tokenizer.
     pub fn normalizer_name(&self) -> String {
         format!("embedder:{}", self.name)
     }

@@ -63,7 +63,7 @@ impl<'a> Knowledge<'a> {
     }
 
     /// Returns this many stored vectors, `[vectors, dim]`, the attacked ones first; fewer if there are not
-    /// enough documents beside the attacker's own.
+    /// enough documents besides the attacker's own.
     ///
     /// # Errors
     /// When the defense fails on a further release.

@@ -1,5 +1,5 @@
-//! Adversaries: what an attacker has beside the protected vectors, and what they do with it before the actual
-//! attack.
+//! Adversaries: what an attacker has besides the protected vectors, and what they do with it before the
+//! actual attack.
 //!
 //! You can implement [`Adversary`] yourself. Add yours with
 //! [`Evaluation::adversary`](super::Evaluation::adversary), and it gets its row in the report like ours;
@@ -38,10 +38,11 @@ use crate::Error;
 /// How many of their own pairs attackers make by default, if they have enough texts.
 pub(super) const OWN_PAIRS: usize = 10_000;
 
-/// An attacker, defined by what they have beside the protected vectors.
+/// An attacker, defined by what they have besides the protected vectors.
 ///
-/// `Display` prints the name, as on the command line and in reports: `leaked(768)`. The name is the adversary's
-/// identity, so it contains all settings. Of two adversaries with the same name, an evaluation runs one.
+/// `Display` prints the name, as on the command line and in reports: `leaked(768)`. The name is the
+/// adversary's identity, so it contains all settings. Of two adversaries with the same name, an evaluation
+/// runs one.
 ///
 /// ```
 /// use std::fmt;

@@ -30,8 +30,8 @@ pub(in crate::evaluate) fn over_floor(
     columns.map(term).collect()
 }
 
-/// Divides the sum of the scores' distances from the floor by that of the ceilings' distances. The interval is the
-/// percentile bootstrap over texts: a resample takes the same texts for score, floor and ceiling.
+/// Divides the sum of the scores' distances from the floor by that of the ceilings' distances. The interval
+/// is the percentile bootstrap over texts: a resample takes the same texts for score, floor and ceiling.
 pub(super) fn leak(over_floor: Vec<Option<(f64, f64)>>, seed: u64) -> Option<Score> {
     let terms: Vec<(f64, f64)> = over_floor.into_iter().flatten().collect();
     let all: Vec<usize> = (0..terms.len()).collect();
