@@ -13,7 +13,7 @@ use embosk::evaluate::Corpus;
 use embosk::evaluate::records::{Split, generate};
 use embosk::{BoxError, ProductQuantization, Quantization, Role};
 
-/// Takes records of the training split, from a seed that evaluations do not use.
+/// How many records of the training split are taken, from a seed that evaluations do not use.
 const RECORDS: usize = 10_000;
 const SEED: u64 = 11;
 /// Centroids of a subspace: as many as a byte can number.

@@ -66,7 +66,7 @@ impl Defense for Flips {
         Some(Arc::new(Self::new(&Key::from_bytes(bytes))))
     }
 
-    /// Flipping twice changes nothing.
+    /// Flips the signs again, which restores them.
     fn undo_key(&self, vectors: ArrayViewMut2<'_, f32>) -> Result<bool, defenses::Error> {
         self.flip(vectors).map(|()| true)
     }

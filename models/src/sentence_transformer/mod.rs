@@ -60,7 +60,7 @@ use crate::threads::{in_parallel, threads};
 
 /// Texts that run through the model together; more gains nothing on a CPU.
 const BATCH: usize = 32;
-/// The same for a GPU.
+/// The same, on a GPU.
 const LARGE_BATCH: usize = 256;
 
 /// An embedder in a sentence-transformers folder, such as all-MiniLM-L6-v2 and GTR.
