@@ -2,7 +2,7 @@
 //!
 //! `cargo run --release --example async_protect`
 //!
-//! The model's server is one of our own here, on this machine: it answers `POST /v1/embeddings` as OpenAI's does.
+//! The example starts its own server on this machine, which answers `POST /v1/embeddings` as OpenAI's does.
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -63,7 +63,7 @@ async fn main() -> Result<(), BoxError> {
     let (documents, query) = tokio::join!(protected.embed_documents(&texts), protected.embed_queries(&query));
     let (documents, query) = (documents?, query?);
 
-    // what leaves is not what the server sent, and it is still found
+    // the protected vectors differ from those that the server sent, and the search still works
     assert_eq!(documents.dim(), clean.dim());
     assert!((&documents - &clean).iter().any(|difference| difference.abs() > 0.01));
     let similarities = documents.dot(&query.row(0));
@@ -72,7 +72,7 @@ async fn main() -> Result<(), BoxError> {
     Ok(())
 }
 
-/// Starts the server on a port that is free.
+/// Starts the server on a free port.
 fn serve() -> Result<SocketAddr, BoxError> {
     let listener = TcpListener::bind("127.0.0.1:0")?;
     let address = listener.local_addr()?;
@@ -123,7 +123,7 @@ fn answer(mut stream: &TcpStream) -> Result<(), BoxError> {
     Ok(())
 }
 
-/// A unit vector of a text's words.
+/// Returns a unit vector made from a text's words.
 fn vector(text: &str) -> Vec<f32> {
     let mut vector = vec![0.0_f32; DIM];
     for word in text.split(|c: char| !c.is_alphanumeric()).filter(|word| !word.is_empty()) {

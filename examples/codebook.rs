@@ -1,5 +1,5 @@
-//! Fits product quantization, or the scales of each dimension, on an embedder's vectors of a corpus, or of
-//! records where none is named, and writes the file for a spec.
+//! Fits product quantization, or a scale for each dimension, and writes the file for a spec. It fits on an
+//! embedder's vectors of a corpus, or of records if no corpus is named.
 //!
 //! cargo run --release --features cli --example codebook -- EMBEDDER SUBSPACES FILE [CORPUS]
 //! cargo embosk evaluate --defense "product_quantization(codebook=file:FILE)" …
@@ -13,10 +13,10 @@ use embosk::evaluate::Corpus;
 use embosk::evaluate::records::{Split, generate};
 use embosk::{BoxError, ProductQuantization, Quantization, Role};
 
-/// Records of the training split, of a seed that evaluations do not draw from.
+/// How many records of the training split are taken, from a seed that evaluations do not use.
 const RECORDS: usize = 10_000;
 const SEED: u64 = 11;
-/// Centroids of a subspace: what a byte can number.
+/// Centroids of a subspace: as many as a byte can number.
 const CENTROIDS: usize = 256;
 /// The share of a dimension's coordinates that its scale covers.
 const QUANTILE: f64 = 0.999;

@@ -1,7 +1,7 @@
-//! An adversary of your own: it undoes a secret permutation of coordinates by sorting them by their means.
+//! A user's own adversary, which undoes a secret permutation of coordinates by sorting them by their means.
 //!
-//! Run with `cargo run --release --features evaluate --example own_adversary`. The embedder and the attack are toys,
-//! so that no model is needed.
+//! Run with `cargo run --release --features evaluate --example own_adversary`. The embedder and the attack
+//! are toys, so that no model is needed.
 
 use std::fmt;
 
@@ -42,8 +42,8 @@ fn main() -> Result<(), BoxError> {
     Ok(())
 }
 
-/// Sorts the coordinates of this many stored vectors, and of the attacker's own clean ones, by their means. The
-/// coordinates of the same rank are the same.
+/// Sorts the coordinates of this many stored vectors, and of the attacker's own clean ones, by their means.
+/// Coordinates of the same rank correspond to each other.
 #[derive(Debug)]
 struct Sorting(usize);
 
@@ -67,7 +67,7 @@ impl Adversary for Sorting {
     }
 }
 
-/// The coordinates, those with the smallest mean first.
+/// Returns the coordinates, those with the smallest mean first.
 fn sorted_by_mean(vectors: &Array2<f32>) -> Vec<usize> {
     let means = vectors.mean_axis(Axis(0)).unwrap_or_default();
     let mut coordinates: Vec<usize> = (0..means.len()).collect();
@@ -81,7 +81,7 @@ impl fmt::Display for Sorting {
     }
 }
 
-/// Makes it a name: `sorting(800)`.
+/// Gives it a name: `sorting(800)`.
 impl NamedAdversary for Sorting {
     const NAME: &'static str = "sorting";
     const USAGE: &'static str = "sorting(n)";
@@ -106,7 +106,7 @@ fn letters(texts: &[&str]) -> Result<Array2<f32>, BoxError> {
     Ok(vectors)
 }
 
-/// Stands in for an attack: guesses the one of these texts whose vector is nearest.
+/// Stands in for an attack: guesses the text, among these, whose vector is nearest.
 #[derive(Debug)]
 struct Nearest(Vec<String>);
 

@@ -1,4 +1,5 @@
-//! An attack of your own in an evaluation: the attacker's nearest own text, mended word by word.
+//! A user's own attack in an evaluation: it takes the attacker's own text with the nearest vector, and
+//! improves it word by word.
 //!
 //! `cargo run --release --features evaluate --example own_attack`
 
@@ -13,11 +14,11 @@ use embosk::{BoxError, Stack};
 
 const DIM: usize = 128;
 
-/// Starts from the own text whose vector is nearest, and takes words of the next nearest in place of its own as
-/// long as the oracle says that this helps.
+/// Starts from the attacker's own text whose vector is nearest. It then replaces words by those of the next
+/// nearest texts, as long as the oracle says that this helps.
 #[derive(Debug)]
 struct NearestText {
-    /// How many own texts lend their words.
+    /// How many of the attacker's own texts provide words.
     neighbours: usize,
 }
 
@@ -51,7 +52,7 @@ impl Attack for NearestText {
     }
 }
 
-/// The first text, with words of the others at the places where they are nearer to `target`.
+/// Returns the first text, with words of the others wherever they bring it nearer to `target`.
 fn mended(
     texts: &[&str],
     target: ArrayView1<'_, f32>,
@@ -85,7 +86,8 @@ fn mended(
     Ok(Inversion { steps, output: words.join(" "), cosine: best, queries, local_gain: 0.0 })
 }
 
-/// A unit vector of a text's words and of their neighbours, without regard to case: a toy in place of a model.
+/// Returns a unit vector made from a text's words and their neighbours, ignoring case: a toy in place of a
+/// model.
 #[expect(clippy::unnecessary_wraps, reason = "an embedder may fail")]
 fn embed(texts: &[&str]) -> Result<Array2<f32>, BoxError> {
     let mut vectors = Array2::<f32>::zeros((texts.len(), DIM));

@@ -1,4 +1,4 @@
-//! A command of your own: all that `embosk` does, with a defense, an adversary and a metric beside those of the project.
+//! A user's own command: it does all that `embosk` does, and adds a defense, an adversary and a metric.
 //!
 //! ```text
 //! cargo run --release --features cli --example own_command -- \
@@ -28,7 +28,7 @@ fn main() -> ExitCode {
     }
 }
 
-/// The command, with the names that it knows beside ours.
+/// Returns the command, with the names that it knows besides ours.
 fn program() -> Result<Program, defenses::Error> {
     let mut defenses = Registry::default();
     defenses.register("reversal", &["scale"], |parameters| {

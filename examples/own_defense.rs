@@ -1,7 +1,7 @@
-//! A defense of your own, in one file: it has a name in specs, passes the laws that every defense passes, and works
-//! wherever one of ours does.
+//! A user's own defense in one file. It has a name in specs, passes the laws that every defense passes, and
+//! works wherever one of ours does.
 //!
-//! Run with `cargo run --example own_defense`. It checks what it says, so running it is a test.
+//! Run with `cargo run --example own_defense`. The example checks its own claims, so running it is a test.
 
 use std::fmt;
 use std::sync::Arc;
@@ -13,7 +13,7 @@ use ndarray::{Array2, ArrayViewMut2};
 
 /// Flips the sign of half of the coordinates, which a key chooses.
 ///
-/// It is a toy: an attacker with one pair of text and vector knows all signs.
+/// It is a toy: an attacker who has one pair of text and vector knows all signs.
 struct Flips {
     key: Key,
 }
@@ -54,18 +54,19 @@ impl Defense for Flips {
         Guarantee::Isometry
     }
 
-    /// What it prints. The key's fingerprint is in it, so it enters the fingerprint of a stack as well.
+    /// Returns what it prints. This contains the key's fingerprint, which therefore enters a stack's
+    /// fingerprint too.
     fn spec(&self) -> Spec {
         Part::new("flips").with("key", &self.key).into()
     }
 
-    /// An evaluation measures it under keys that the attacker draws.
+    /// Returns the defense under a key that an attacker draws, for evaluations.
     fn imitation(&self, rng: &mut Rng) -> Option<Arc<dyn Defense>> {
         let bytes = std::array::from_fn(|_| rng.below(256) as u8);
         Some(Arc::new(Self::new(&Key::from_bytes(bytes))))
     }
 
-    /// Flipping twice changes nothing.
+    /// Flips the signs again, which restores them.
     fn undo_key(&self, vectors: ArrayViewMut2<'_, f32>) -> Result<bool, defenses::Error> {
         self.flip(vectors).map(|()| true)
     }
@@ -88,14 +89,14 @@ fn main() -> Result<(), BoxError> {
     let mut registry = Registry::default();
     registry.register("flips", &["key"], |parameters| Ok(Flips::new(&parameters.key("key")?)))?;
 
-    // It keeps every law.
+    // It obeys every law.
     let key = Key::generate()?;
     contract::check_in(&registry, 12, || Flips::new(&key));
 
-    // It is read from a spec, and works behind an embedding function.
+    // It can be read from a spec, and works behind an embedding function.
     let path = std::env::temp_dir().join(format!("embosk own defense ({}).key", std::process::id()));
     store(&path, &key)?;
-    // The path has parentheses, so it stands in quotes.
+    // The path has parentheses, so it is written in quotes.
     let spec = format!("flips(key={}) | gaussian(sigma=0.001)", Value::file(&path.to_string_lossy()));
     assert!(spec.starts_with("flips(key=file:\""), "{spec}");
     let stack = registry.parse(&spec);

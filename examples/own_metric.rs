@@ -1,6 +1,6 @@
-//! A metric of your own in an evaluation: it is in the report, and a budget limits it.
+//! A user's own metric in an evaluation: the report contains it, and a budget limits it.
 //!
-//! The embedder and the attack are toys, so that it runs in a second:
+//! The embedder and the attack are toys, so the example runs in a second:
 //! `cargo run --release --features evaluate --example own_metric`.
 
 use std::fmt;
@@ -34,13 +34,13 @@ fn main() -> Result<(), BoxError> {
     assert_eq!(verdict.outcome, Outcome::Fail, "without a defense, more than half of the digits come back");
     assert!(verdict.open().any(|finding| finding.metric.name == "digits" && finding.defense == "none"));
 
-    // the report can be kept, and held against another budget later
+    // the report can be kept, and checked against another budget later
     let kept = Report::from_json(&report.to_json_full()?)?;
     assert_eq!(kept.check(&Budget::new().limit("digits", 0.5))?, verdict);
     Ok(())
 }
 
-/// The share of a text's numbers that stand in the output. A text without a number does not count.
+/// Returns the share of a text's numbers that occur in the output. A text without a number does not count.
 fn digits_back() -> Metric {
     Metric::mean("digits", |pair| {
         let numbers = numbers(pair.truth);
@@ -56,7 +56,7 @@ fn numbers(text: &str) -> Vec<&str> {
     text.split(|c: char| !c.is_ascii_digit()).filter(|run| !run.is_empty()).collect()
 }
 
-/// A unit vector of the letters of each text, two at a time.
+/// Returns a unit vector made from the pairs of adjacent letters of each text.
 #[expect(clippy::unnecessary_wraps, reason = "an embedder may fail")]
 fn letter_pairs(texts: &[&str]) -> Result<Array2<f32>, BoxError> {
     let mut vectors = Array2::<f32>::zeros((texts.len(), 64));
@@ -70,7 +70,7 @@ fn letter_pairs(texts: &[&str]) -> Result<Array2<f32>, BoxError> {
     Ok(vectors)
 }
 
-/// An attack that knows many texts and takes the one whose vector is nearest.
+/// An attack that knows many texts and returns the one whose vector is nearest.
 #[derive(Debug)]
 struct Nearest(Vec<String>);
 

@@ -1,7 +1,7 @@
-//! A privacy regression test of your own: copy the test below into your project's `tests/` and put your
-//! embedder, your stack, your corpus and your limits into it.
+//! A privacy regression test to copy: put the test below into your project's `tests/`, and insert your
+//! embedder, your stack, your corpus and your limits.
 //!
-//! Here it measures the embedder that is shipped; run it with
+//! Here it measures the shipped embedder. Run it with
 //! `cargo test --release --features cli --example privacy_budget`, or print its verdict with
 //! `cargo run --release --features cli --example privacy_budget`.
 
@@ -16,14 +16,14 @@ fn main() -> Result<(), BoxError> {
     Ok(())
 }
 
-/// What the stack keeps back of 60 records, and what retrieval loses by it.
+/// Measures how well the stack protects 60 records, and what it costs in retrieval.
 fn verdict(stack: Stack) -> Result<Verdict, BoxError> {
     // few steps and no local search: enough for the canary, and quick
     let attack = Vec2Text::shipped("reference")?.steps(5).beam_width(2).local_queries(0);
     let report = Evaluation::new(embedder::reference()?)
         .corpus(Corpus::records(500, 0))
         .attack(attack)
-        // attackers who know the defense, not the naive one alone
+        // attackers who know the defense, and not only the naive one
         .adversary(Naive)
         .adversary(Informed(2000))
         .defense(stack)

@@ -8,7 +8,8 @@ use ndarray::Array2;
 const DIM: usize = 64;
 
 fn main() -> Result<(), BoxError> {
-    // An app keeps its key: `Key::from_env("EMBOSK_KEY")` or `Key::from_file("embosk.key")`.
+    // A real app stores its key and loads it: `Key::from_env("EMBOSK_KEY")` or
+    // `Key::from_file("embosk.key")`.
     let key = Key::generate()?;
     let embed = |texts: &[&str]| -> Result<Array2<f32>, BoxError> { Ok(letter_triples(texts)) };
     let rotation = Rotation::new(&key, DIM)?;

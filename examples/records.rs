@@ -1,7 +1,8 @@
 //! Prints built-in records, one a line: `records COUNT [SEED] [--split train|held-out] [--families A,B…]`.
 //!
-//! Without `--split` they are of the held-out split: texts to try `embosk invert --input` with that the shipped
-//! attack was not trained on. With `--families clinical,finance` they are of these kinds of file alone.
+//! Without `--split`, they are of the held-out split. The shipped attack was not trained on these texts, so
+//! use them to try `embosk invert --input`. With `--families clinical,finance`, only records of these
+//! families are printed.
 
 use Family::{
     Clinical, Education, Employment, Finance, Housing, Insurance, Legal, Prescription, Support, Travel,

@@ -12,9 +12,9 @@ use crate::{BoxError, Defense, Embedder, Error, Rng, Role, Stack};
 /// Every call draws fresh randomness from the operating system. There is no seed to set, so a fixed
 /// one cannot ship by accident.
 ///
-/// It is not an [`Embedder`] itself, for two reasons. Evaluations and caches rely on an embedder returning the
-/// same vectors each time, but random defenses change them from call to call. And code that protects vectors
-/// twice should do so visibly.
+/// It is not an [`Embedder`] itself, for two reasons. Evaluations and caches rely on an embedder returning
+/// the same vectors each time, but random defenses change them from call to call. And code that protects
+/// vectors twice should do so visibly.
 ///
 /// ```
 /// use embosk::{BoxError, GaussianNoise, Key, Protected, Rotation};
@@ -100,8 +100,8 @@ impl<E> Protected<E> {
         self.defenses.fingerprint()
     }
 
-    /// Checks that vectors with the fingerprint `stored` are in the space of these defenses. The result may carry
-    /// a warning.
+    /// Checks that vectors with the fingerprint `stored` are in the space of these defenses. The result may
+    /// carry a warning.
     ///
     /// # Errors
     /// [`Error::Defense`] if they are not: see [`Stack::check_fingerprint`].
@@ -137,8 +137,8 @@ impl<E> Protected<E> {
     /// Protects separate rows, one vector each, in place.
     ///
     /// # Errors
-    /// [`Error::Ragged`] if the rows differ in length, and [`Error::Defense`] if a defense refuses the vectors.
-    /// They are then unchanged.
+    /// [`Error::Ragged`] if the rows differ in length, and [`Error::Defense`] if a defense refuses the
+    /// vectors. They are then unchanged.
     pub fn protect_vecs(&self, role: Role, rows: &mut [Vec<f32>]) -> Result<(), Error> {
         let mut matrix = from_rows(rows)?;
         self.protect(role, matrix.view_mut())?;

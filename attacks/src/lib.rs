@@ -1,10 +1,10 @@
 //! Attacks that turn embeddings back into text.
 //!
-//! An [`Attack`] is given vectors and [`Resources`]: an [`Oracle`], which is the attacker's query access to an
-//! embedding function, and perhaps the attacker's own texts. It returns the texts that it believes the vectors
-//! came from. [`alignment`] fits the maps with which an attacker who knows some pairs undoes a defense first;
-//! `vec2text` (feature `vec2text`) is the attack of Morris et al., EMNLP 2023 (arXiv 2310.06816). With feature
-//! `reference` the models that are shipped are in the program.
+//! An [`Attack`] is given vectors and [`Resources`]: an [`Oracle`], which is the attacker's query access to
+//! an embedding function, and perhaps the attacker's own texts. It returns its guess of the texts that the
+//! vectors came from. [`alignment`] fits the maps with which an attacker who knows some pairs undoes a
+//! defense first; `vec2text` (feature `vec2text`) is the attack of Morris et al., EMNLP 2023 (arXiv
+//! 2310.06816). The feature `reference` compiles the shipped models into the program.
 
 pub mod alignment;
 mod assignment;
@@ -32,9 +32,9 @@ pub use white_box::{Gradient, WhiteBox, cosine_gradient};
 
 /// Turns vectors back into text.
 ///
-/// Implemented for `Box` and `Arc` of an attack, too. A wrapper of your own should forward every method.
+/// It is also implemented for `Box` and `Arc` of an attack. Your own wrapper should forward every method.
 pub trait Attack: Debug + Display + Send + Sync {
-    /// Inverts `vectors` (`[batch, dim]`), one [`Inversion`] a row, in the order of the rows.
+    /// Inverts `vectors` (`[batch, dim]`), one [`Inversion`] per row, in the order of the rows.
     ///
     /// # Errors
     /// When the dimension is not the attack's own, a value is not finite, or the oracle fails.
@@ -46,13 +46,13 @@ pub trait Attack: Debug + Display + Send + Sync {
 
     /// Inverts as [`invert`](Self::invert) does, for an attacker who has two vectors of each text.
     ///
-    /// Row `i` of `estimates` is an estimate of the clean vector, for models that were trained on clean vectors
-    /// to read. Row `i` of the ranking's targets is what the attacker observed, for hypotheses to be ranked by.
+    /// Row `i` of `estimates` is an estimate of the clean vector; models that were trained on clean vectors
+    /// read it. Row `i` of the ranking's targets is the observed vector; hypotheses are ranked by it.
     ///
-    /// Behind isotropic noise the text whose vector is nearest to the observed one is the likeliest. A
+    /// With isotropic noise, the likeliest text is the one whose vector is nearest to the observed one. A
     /// denoised vector is a better estimate, but it is drawn towards the mean, where near duplicates look
-    /// alike. An attacker who can protect a hypothesis themselves compares the result with what they observed
-    /// ([`Ranking::image`]). An attack that does not rank inverts the estimates.
+    /// alike. Attackers who can protect a hypothesis themselves compare the result with the observed vector
+    /// ([`Ranking::image`]). An attack that does not rank hypotheses inverts the estimates.
     ///
     /// # Errors
     /// As [`invert`](Self::invert), and when the numbers of rows differ.
@@ -66,8 +66,8 @@ pub trait Attack: Debug + Display + Send + Sync {
         self.invert(estimates, resources)
     }
 
-    /// How many texts of their own the attacker should have for this attack. An evaluation hands over as many,
-    /// as far as there are so many, in [`Resources::own`]. Default: none.
+    /// Returns how many of the attacker's own texts this attack should get. An evaluation passes that many in
+    /// [`Resources::own`], or fewer if there are not enough. Default: none.
     fn own_texts_wanted(&self) -> usize {
         0
     }
@@ -105,25 +105,25 @@ forward_attack!(Box, Arc);
 /// What hypotheses are ranked by.
 #[derive(Clone, Copy)]
 pub struct Ranking<'a> {
-    /// What was observed of each text, `[batch, dim]`.
+    /// The observed vector of each text, `[batch, dim]`.
     pub targets: ArrayView2<'a, f32>,
-    /// What makes observed vectors of clean ones, where the attacker can do that: rounding, or another
-    /// defense that has no key, draws nothing, and leaves vectors about where they were.
+    /// Turns clean vectors into observed ones, if the attacker can do that. This holds for rounding, and for
+    /// any other defense that has no key, draws nothing, and leaves vectors roughly where they were.
     pub image: Option<&'a Image<'a>>,
 }
 
-/// What makes observed vectors of clean ones, `[any number, dim]` both, row by row.
+/// Turns clean vectors into observed ones, row by row; both are `[any number, dim]`.
 pub type Image<'a> = dyn Fn(ArrayView2<'_, f32>) -> Result<Array2<f32>, BoxError> + 'a;
 
 impl Ranking<'_> {
-    /// How well a hypothesis explains `target`, by the hypothesis' clean vector and, where there is one, the
-    /// image of that.
+    /// Returns how well a hypothesis explains `target`, from the hypothesis's clean vector and, if there is
+    /// one, the image of that vector.
     ///
-    /// Without an image it is the cosine of vector and target. With one it is 1 less what that cosine lacks to
-    /// the cosine of the vector and its own image, so that the text itself has 1: rounding moves a vector to
-    /// the nearest code, so one whose code is the target lacks nothing, and another lacks the more, the
-    /// further it is from having it. For signs this is the one-sided loss of 1-bit compressed sensing
-    /// (Jacques et al., arXiv 1104.3160).
+    /// Without an image, it is the cosine of vector and target. With an image, it is 1 − (*a* − *b*), where
+    /// *a* is the cosine of the vector and its own image, and *b* the cosine of the vector and the target.
+    /// Rounding moves a vector to the nearest code. The true text's code is the target, so *a* = *b* and the
+    /// likeness is 1. The further a vector is from having the target as its code, the lower the likeness. For
+    /// signs this is the one-sided loss of 1-bit compressed sensing (Jacques et al., arXiv 1104.3160).
     pub fn likeness(
         target: ArrayView1<'_, f32>,
         vector: ArrayView1<'_, f32>,
@@ -140,7 +140,7 @@ impl Debug for Ranking<'_> {
     }
 }
 
-/// The cosine of the angle between two vectors; 0 where one of them is zero.
+/// Returns the cosine of the angle between two vectors; 0 if one of them is zero.
 fn cosine(a: ArrayView1<'_, f32>, b: ArrayView1<'_, f32>) -> f32 {
     let norms = (a.dot(&a) * b.dot(&b)).sqrt();
     if norms > 0.0 { a.dot(&b) / norms } else { 0.0 }
@@ -159,15 +159,15 @@ fn check_pairs(estimates: ArrayView2<'_, f32>, targets: ArrayView2<'_, f32>) -> 
 pub struct Inversion {
     /// The best text after each step, the zero-step hypothesis first.
     pub steps: Vec<String>,
-    /// The text that the attack settled on.
+    /// The text that the attack chose.
     pub output: String,
     /// The [likeness](Ranking::likeness) of the oracle's embedding of `output` and the vector that it was
-    /// ranked by: their cosine, where no image was given.
+    /// ranked by: their cosine, if no image was given.
     pub cosine: f32,
-    /// How many texts this row asked the oracle for. One that another row asked for as well counts for both,
-    /// though it is embedded once.
+    /// How many texts this row asked the oracle for. A text that two rows asked for counts for both, although
+    /// it is embedded once.
     pub queries: usize,
-    /// What the local search at the end added to the cosine; 0 where there was none.
+    /// How much the final local search added to the cosine; 0 if there was none.
     pub local_gain: f32,
 }
 
@@ -176,7 +176,7 @@ pub struct Inversion {
 mod tests {
     use super::*;
 
-    /// Answers each method in a way of its own.
+    /// Answers each method differently.
     #[derive(Debug)]
     struct Full;
 

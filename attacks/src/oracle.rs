@@ -6,8 +6,8 @@ use crate::{BoxError, WhiteBox};
 
 /// Embeds texts for the attacker.
 ///
-/// Attacked vectors are those of documents, so attacks ask with [`embed`](Self::embed). Closures of its shape
-/// are oracles: `|texts: &[&str]| -> Result<Array2<f32>, BoxError> { … }`.
+/// Attacked vectors are those of documents, so attacks call [`embed`](Self::embed). Closures with this
+/// signature are oracles: `|texts: &[&str]| -> Result<Array2<f32>, BoxError> { … }`.
 ///
 /// ```
 /// use embosk_attacks::{BoxError, Oracle};
@@ -40,7 +40,7 @@ pub trait Oracle {
         self.embed(texts)
     }
 
-    /// The embedder's insides, for an attacker who holds its weights. Default: `None`.
+    /// Returns access to the embedder's internals, for an attacker who has its weights. Default: `None`.
     fn white_box(&self) -> Option<&dyn WhiteBox> {
         None
     }

@@ -1,4 +1,4 @@
-//! What an attack works with beside the vectors that it attacks.
+//! What an attack works with besides the vectors that it attacks.
 
 use std::fmt;
 
@@ -6,7 +6,7 @@ use ndarray::ArrayView2;
 
 use crate::{Error, Oracle};
 
-/// What an attack works with beside the attacked vectors: an oracle, and perhaps the attacker's own texts.
+/// What an attack works with besides the attacked vectors: an oracle, and perhaps the attacker's own texts.
 ///
 /// ```
 /// use embosk_attacks::{BoxError, OwnTexts, Resources};
@@ -24,7 +24,8 @@ use crate::{Error, Oracle};
 pub struct Resources<'a> {
     /// The clean embedder, in whose space the attacked vectors are.
     pub oracle: &'a dyn Oracle,
-    /// Texts of the kind that is attacked, with their clean vectors. `None` where the attacker has none.
+    /// Texts of the same kind as the attacked ones, with their clean vectors. `None` if the attacker has
+    /// none.
     pub own: Option<OwnTexts<'a>>,
 }
 
@@ -69,7 +70,7 @@ impl<'a> OwnTexts<'a> {
     /// Pairs each text with its vector.
     ///
     /// # Errors
-    /// [`Error::Setting`] where there are not as many vectors as texts.
+    /// [`Error::Setting`] if there are not as many vectors as texts.
     pub fn new(texts: &'a [String], vectors: ArrayView2<'a, f32>) -> Result<Self, Error> {
         if texts.len() == vectors.nrows() {
             return Ok(Self { texts, vectors });
@@ -79,7 +80,7 @@ impl<'a> OwnTexts<'a> {
     }
 }
 
-/// Prints how many there are, and no text.
+/// Prints how many there are, but no text.
 impl fmt::Debug for OwnTexts<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("OwnTexts")

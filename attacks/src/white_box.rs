@@ -1,44 +1,45 @@
-//! What an attacker has who holds the embedder's weights: gradients.
+//! Gradients, for an attacker who has the embedder's weights.
 
 use ndarray::{Array1, Array2, ArrayView2, CowArray, Ix2};
 
 use crate::BoxError;
 
-/// An embedder whose insides the attacker can read: its pieces, their embeddings, and gradients.
+/// An embedder whose internals the attacker can read: its pieces, their embeddings, and gradients.
 ///
-/// It is made for guided search as in HotFlip (Ebrahimi et al., ACL 2018, arXiv 1712.06751): one backward pass
-/// of a hypothesis scores every piece of the vocabulary at every place, by [`Gradient::swaps`].
+/// It is meant for guided search as in HotFlip (Ebrahimi et al., ACL 2018, arXiv 1712.06751): one backward
+/// pass of a hypothesis scores every piece of the vocabulary at every place, by [`Gradient::swaps`].
 ///
-/// *Pieces* are the numbers that the embedder's tokenizer makes of a text. Here they are those of the text
-/// alone: the embedder adds its special pieces, such as a start and an end, by itself.
+/// *Pieces* are the numbers into which the embedder's tokenizer turns a text. Here they never include special
+/// pieces, such as a start and an end; the embedder adds these itself.
 pub trait WhiteBox: Send + Sync {
-    /// The pieces of `text`, special ones excluded, cut where the embedder cuts texts.
+    /// Returns the pieces of `text`, without special ones, cut where the embedder cuts texts.
     ///
     /// # Errors
     /// When the tokenizer fails.
     fn tokens(&self, text: &str) -> Result<Vec<u32>, BoxError>;
 
-    /// The text that `tokens` spell. The tokenizer may split this text in another way, so the oracle has the
-    /// last word on its vector.
+    /// Returns the text that `tokens` spell. The tokenizer may split this text differently, so only the
+    /// oracle's vector of it counts.
     ///
     /// # Errors
     /// When a piece is not in the vocabulary.
     fn text(&self, tokens: &[u32]) -> Result<String, BoxError>;
 
-    /// Embeddings of all pieces, `[vocabulary, width]`: row `p` is that of piece `p`. It may be copied for the
-    /// caller, so ask for it once.
+    /// Returns the embeddings of all pieces, `[vocabulary, width]`: row `p` is that of piece `p`. The table
+    /// may be copied for the caller, so call this once.
     ///
     /// # Errors
     /// When the weights cannot be read.
     fn table(&self) -> Result<CowArray<'_, f32, Ix2>, BoxError>;
 
-    /// The pieces that stand in no text, such as padding, start and end. Default: none.
+    /// Returns the pieces that occur in no text, such as padding, start and end. Default: none.
     fn special(&self) -> Vec<u32> {
         Vec::new()
     }
 
-    /// How similar each hypothesis is to its target, and the gradient of that with respect to the embeddings
-    /// of its pieces. Hypothesis `i` is held against row `i` of `targets`, `[hypotheses, dim]`, by the cosine.
+    /// Returns how similar each hypothesis is to its target, and the gradient of this similarity with respect
+    /// to the embeddings of its pieces. Hypothesis `i` is compared with row `i` of `targets`,
+    /// `[hypotheses, dim]`, by the cosine.
     ///
     /// Hypotheses may differ in length; the implementation batches them.
     ///
@@ -51,11 +52,11 @@ pub trait WhiteBox: Send + Sync {
     ) -> Result<Vec<Gradient>, BoxError>;
 }
 
-/// What a backward pass says of one hypothesis.
+/// The result of a backward pass for one hypothesis.
 #[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
 pub struct Gradient {
-    /// The cosine of the hypothesis' vector and its target.
+    /// The cosine of the hypothesis's vector and its target.
     pub similarity: f32,
     /// The gradient of the similarity with respect to the embedding of each piece, `[pieces, width]`.
     pub by_piece: Array2<f32>,
@@ -67,10 +68,11 @@ impl Gradient {
         Self { similarity, by_piece }
     }
 
-    /// How much more similar the hypothesis becomes, to first order, where one piece is replaced:
-    /// `[pieces, vocabulary]`, row `i` for the place of piece `i`, column `p` for piece `p` in its place.
+    /// Returns how much more similar the hypothesis becomes, to first order, if one piece is replaced. The
+    /// result is `[pieces, vocabulary]`: row `i` is the place of piece `i`, and column `p` the piece that
+    /// replaces it.
     ///
-    /// `tokens` are the hypothesis' pieces and `table` is [`WhiteBox::table`]. A piece in its own place
+    /// `tokens` are the hypothesis's pieces, and `table` is [`WhiteBox::table`]. Replacing a piece by itself
     /// scores 0.
     ///
     /// # Errors
@@ -93,8 +95,8 @@ impl Gradient {
     }
 }
 
-/// The gradient of the cosine of `vector` and `target` with respect to `vector`, and the cosine: the first step
-/// of every backward pass. Both are 0 where one of the two is zero.
+/// Returns the gradient of the cosine of `vector` and `target` with respect to `vector`, and the cosine: the
+/// first step of every backward pass. Both are 0 if one of the two vectors is zero.
 pub fn cosine_gradient(vector: &Array1<f32>, target: &Array1<f32>) -> (f32, Array1<f32>) {
     let (length, other) = (vector.dot(vector).sqrt(), target.dot(target).sqrt());
     if length == 0.0 || other == 0.0 {
@@ -175,7 +177,7 @@ mod tests {
         a.dot(b) / (a.dot(a) * b.dot(b)).sqrt()
     }
 
-    /// What a swap scores is the slope of the similarity on the way from the piece's embedding to the other's.
+    /// A swap's score is the slope of the similarity on the way from the piece's embedding to the other's.
     #[test]
     fn swaps_are_the_slopes_of_finite_differences() {
         let rng = &mut ChaCha8Rng::seed_from_u64(1);

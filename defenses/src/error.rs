@@ -5,8 +5,8 @@ use crate::difference::Difference;
 
 /// Why a defense refused. No message holds a text, a vector's values or a key.
 ///
-/// `Display` says everything, the cause included; `source` gives what is behind a cause that is already in the
-/// message.
+/// `Display` says everything, including the cause. `source` returns only what lies behind a cause that is
+/// already in the message.
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum Error {
@@ -29,7 +29,7 @@ pub enum Error {
         /// How many ids were given.
         ids: usize,
     },
-    /// Packed codes have another length than their dimension takes.
+    /// Packed codes have a different length from what their dimension requires.
     CodeLength {
         /// How many bytes a row takes.
         expected: usize,
@@ -41,7 +41,7 @@ pub enum Error {
         /// Which row, counted from 0.
         row: usize,
     },
-    /// Packed codes come with another number of scales than they need.
+    /// Packed codes come with a different number of scales from what they need.
     ScaleCount {
         /// How many scales they need: one for each row, or none.
         expected: usize,
@@ -59,40 +59,40 @@ pub enum Error {
     Spec {
         /// Where, in characters, counted from 1; 0 for a spec that was not read from a text.
         position: usize,
-        /// What is wrong there, and what is known.
+        /// What is wrong there, and which names are known.
         message: String,
     },
     /// A text is not a key.
     KeyText(&'static str),
-    /// The environment variable that should hold a key is not set, or not text.
+    /// The environment variable that should hold a key is not set, or is not text.
     KeyVariable {
         /// The variable's name.
         name: String,
     },
-    /// The file that should hold a key could not be read, or holds none.
+    /// The file that should hold a key could not be read, or does not hold one.
     KeyFile {
         /// Where.
         path: PathBuf,
         /// Why.
         source: io::Error,
     },
-    /// The file that holds a key is open to others than its owner.
+    /// The file that holds a key is accessible to users other than its owner.
     KeyFileMode {
         /// Where.
         path: PathBuf,
         /// The file's permission bits.
         mode: u32,
     },
-    /// Bytes are not what was fitted on a sample.
+    /// Bytes are not a fit: scales or a codebook that were fitted on a sample.
     Fit(&'static str),
-    /// The file that should hold what was fitted on a sample could not be read, or holds something else.
+    /// The file that should hold a fit could not be read, or holds something else.
     FitFile {
         /// Where.
         path: PathBuf,
         /// Why.
         source: io::Error,
     },
-    /// The stored vectors are of another space than the stack's: their fingerprint is another.
+    /// The stored vectors are not in the stack's space: their fingerprint does not match.
     OtherSpace(Difference),
     /// The operating system gave no randomness.
     Randomness(io::Error),

@@ -1,14 +1,15 @@
-//! The fingerprint of a stack: the space in which its documents and queries meet, as a line of text.
+//! The fingerprint of a stack: the space that its documents and queries share, as a line of text.
 //!
 //! ```text
 //! embosk2 rotation(key=84375e6e, kind=haar, dim=384) | scaling(key=84375e6e)
 //! ```
 //!
-//! It is `embosk2`, a space, and the [spaces](Defense::space) of the parts as a spec. Keys and fits stand as
-//! their eight digits. What is not printable ASCII is escaped as in Rust's literals.
+//! It is `embosk2`, a space character, and the [spaces](Defense::space) of the parts as a spec. Keys and fits
+//! are shown as their eight digits. Characters that are not printable ASCII are escaped as in Rust's
+//! literals.
 //!
-//! Before `embosk2`, a fingerprint named keys alone: eight digits, several of these with commas between, or
-//! `none`.
+//! Before `embosk2`, a fingerprint named only keys: eight digits, several groups of these separated by
+//! commas, or `none`.
 
 use crate::difference::Difference;
 use crate::spec::{Kind, Part, Spec, Value};
@@ -28,8 +29,8 @@ pub struct Checked {
 }
 
 impl Checked {
-    /// Returns what to tell the user: a fingerprint of an old form names keys alone, so it matches although
-    /// the vectors may be of another space. The warning holds the fingerprint to store instead.
+    /// Returns a warning to show to the user. An old fingerprint names only keys, so it matches although the
+    /// vectors may be of another space. The warning contains the fingerprint to store instead.
     pub fn warning(&self) -> Option<&str> {
         self.warning.as_deref()
     }
@@ -45,7 +46,7 @@ pub(crate) fn check(stored: &str, stack: &dyn Defense) -> Result<Checked, Error>
     if is_old(stored) {
         return check_old(stored, stack);
     }
-    // What is no fingerprint is not repeated: it may be a key.
+    // A text that is not a fingerprint is not repeated, because it may be a key.
     let refuse = |expected| Error::Setting { name: "the stored fingerprint", expected };
     let Some((version, space)) = stored.split_once(' ') else {
         return Err(refuse("what `Stack::fingerprint` gave"));
@@ -98,7 +99,7 @@ fn check_old(stored: &str, stack: &dyn Defense) -> Result<Checked, Error> {
     Ok(Checked { warning: Some(warning) })
 }
 
-/// The old form: the key that all parts have in common, or each in turn where they differ.
+/// Returns the old form: the key that all parts have in common, or each part's key in turn if they differ.
 fn keys(spec: &Spec) -> String {
     let mut all: Vec<_> = spec
         .values()
@@ -113,7 +114,8 @@ fn keys(spec: &Spec) -> String {
     if all.is_empty() { NO_KEYS.to_owned() } else { all.join(",") }
 }
 
-/// The first difference, or none. `stored` is as it was printed, `found` has its kinds of values still.
+/// Returns the first difference, if any. `stored` is as it was printed; `found` still has its kinds of
+/// values.
 fn difference(stored: &Spec, found: &Spec) -> Option<Difference> {
     let plain_found: Vec<_> = found.parts().iter().map(plain).collect();
     let names = |parts: &[Part]| parts.iter().map(|part| part.name().to_owned()).collect::<Vec<_>>();
@@ -130,7 +132,8 @@ fn difference(stored: &Spec, found: &Spec) -> Option<Difference> {
     stored.parts().iter().zip(found.parts()).find_map(|(stored, found)| of_part(stored, found))
 }
 
-/// Whether these are the same parts, and not in the same order: two rotations under two keys, exchanged.
+/// Returns whether these are the same parts in a different order, such as two rotations under two keys,
+/// swapped.
 fn are_reordered(stored: &[Part], found: &[Part]) -> bool {
     let printed = |parts: &[Part]| parts.iter().map(ToString::to_string).collect::<Vec<_>>();
     let (stored, found) = (printed(stored), printed(found));
@@ -142,7 +145,7 @@ fn sorted(mut texts: Vec<String>) -> Vec<String> {
     texts
 }
 
-/// The first difference of two parts of one name.
+/// Returns the first difference between two parts of the same name.
 fn of_part(stored: &Part, found: &Part) -> Option<Difference> {
     let missing = stored.parameters().iter().filter(|parameter| found.find(parameter.name()).is_none());
     let names = found.parameters().iter().chain(missing).map(|parameter| parameter.name().to_owned());
@@ -153,7 +156,7 @@ fn of_part(stored: &Part, found: &Part) -> Option<Difference> {
         let defense = found.name().to_owned();
         match (before, now.map(text_of)) {
             (before, now) if before == now => None,
-            // It is not known before the first vectors.
+            // The dimension is not known before the first vectors.
             (None, _) | (_, None) if name == "dim" => None,
             (Some(stored), Some(found)) if is_key => {
                 Some(Difference::Key { defense: Some(defense), stored, found })
@@ -166,7 +169,7 @@ fn of_part(stored: &Part, found: &Part) -> Option<Difference> {
     })
 }
 
-/// A part as a fingerprint prints it.
+/// Returns a part as a fingerprint prints it.
 fn plain(part: &Part) -> Part {
     let named = Part::new(part.name());
     part.parameters().iter().fold(named, |plain, given| plain.with(given.name(), text_of(given.value())))

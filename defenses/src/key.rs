@@ -16,7 +16,7 @@ use zeroize::{ZeroizeOnDrop, Zeroizing};
 use crate::rng::fill_from_os;
 use crate::{Error, Rng};
 
-/// What a key's text begins with: the format and its version.
+/// The beginning of a key's text: the format and its version.
 pub(crate) const PREFIX: &str = "embosk1-";
 
 /// How many bytes a key has.
@@ -26,21 +26,21 @@ const TEXT_LEN: usize = PREFIX.len() + 2 * BYTES + 1 + 2 * CHECKSUM_BYTES;
 
 /// A secret of 32 bytes from which keyed defenses derive their transforms.
 ///
-/// Whoever has the key can undo the transform. Whoever loses it can no longer search what was stored under it.
+/// Whoever has the key can undo the transform. Whoever loses it can no longer search what was stored under
+/// it.
 ///
-/// - **One key serves a whole stack.** Every defense derives a secret of its own from it, for its own
-///   dimension.
-/// - **A key is a handle.** Cloning it shares the bytes, which lie on the heap in one place, so that moving or
-///   cloning a key leaves no copy of them behind. They are wiped from memory when the last handle is dropped,
-///   and so is what a defense derives from them.
-/// - **A key does not show itself.** It prints as its [fingerprint](Self::fingerprint), compares in constant
+/// - **One key serves a whole stack.** Every defense derives its own secret from it, for its own dimension.
+/// - **A key is a handle.** Cloning it shares the bytes, which are in a single place on the heap, so moving
+///   or cloning a key leaves no copy of them behind. The bytes are wiped from memory when the last handle is
+///   dropped. What a defense derives from them is wiped too.
+/// - **A key is not shown.** It prints as its [fingerprint](Self::fingerprint), compares in constant
 ///   time, and cannot be serialized or made by default. [`to_text`](Self::to_text) gives its text.
 ///
 /// The text is `embosk1-`, the bytes as 64 hexadecimal digits, `-`, and 8 digits of checksum. A key that was
-/// cut short or mistyped is therefore refused; without a checksum it would be another key.
+/// cut short or mistyped is therefore refused. Without a checksum, it would be a different key.
 ///
 /// Store the [fingerprint of the stack](crate::Stack::fingerprint) beside the vectors, so that a search under
-/// another key is an error and does not find nonsense.
+/// another key is an error instead of returning nonsense.
 ///
 /// ```
 /// use embosk_defenses::Key;
@@ -62,29 +62,29 @@ impl Key {
     /// Draws a new key from the operating system's randomness.
     ///
     /// # Errors
-    /// [`Error::Randomness`] where the operating system has none to give.
+    /// [`Error::Randomness`] if the operating system provides none.
     pub fn generate() -> Result<Self, Error> {
         let mut bytes = Bytes::default();
         fill_from_os(Arc::make_mut(&mut bytes).as_mut_slice())?;
         Ok(Self(bytes))
     }
 
-    /// Reads the key that the environment variable `name` holds as text.
+    /// Reads a key from the text in the environment variable `name`.
     ///
     /// # Errors
-    /// [`Error::KeyVariable`] where it is not set, [`Error::KeyText`] where it holds no key.
+    /// [`Error::KeyVariable`] if it is not set, and [`Error::KeyText`] if it does not hold a key.
     pub fn from_env(name: &str) -> Result<Self, Error> {
         let text = std::env::var(name).map_err(|_| Error::KeyVariable { name: name.to_owned() })?;
         Zeroizing::new(text).parse()
     }
 
-    /// Reads the key that the file at `path` holds as text.
+    /// Reads a key from the text in the file at `path`.
     ///
-    /// A pipe is read too, such as a shell's `<(…)`, where only its owner can read it.
+    /// A pipe, such as a shell's `<(…)`, is accepted too if only its owner can read it.
     ///
     /// # Errors
-    /// [`Error::KeyFile`] where the file cannot be read, is not a regular file, or holds no key. On Unix also
-    /// [`Error::KeyFileMode`] where its group or others have any access to it.
+    /// [`Error::KeyFile`] if the file cannot be read, is not a regular file, or does not hold a key. On Unix
+    /// also [`Error::KeyFileMode`] if its group or others have any access to it.
     pub fn from_file(path: impl AsRef<Path>) -> Result<Self, Error> {
         let path = path.as_ref();
         let failed = |source| Error::KeyFile { path: path.to_owned(), source };
@@ -94,7 +94,7 @@ impl Key {
         text.parse().map_err(|error: Error| failed(io::Error::new(io::ErrorKind::InvalidData, error)))
     }
 
-    /// Creates the key of these bytes. The caller wipes what it still holds of them.
+    /// Creates a key from these bytes. The caller must wipe any copies that it still holds.
     pub fn from_bytes(bytes: [u8; BYTES]) -> Self {
         Self(Arc::new(Zeroizing::new(bytes)))
     }
@@ -106,9 +106,9 @@ impl Key {
         Self(bytes)
     }
 
-    /// Returns the key as text, to be stored where only its owner can read it.
+    /// Returns the key as text. Store it where only its owner can read it.
     pub fn to_text(&self) -> Zeroizing<String> {
-        // Room for all of it: a string that grew would leave a copy behind.
+        // Reserve room for the whole text: a string that grows would leave a copy behind.
         let mut text = Zeroizing::new(String::with_capacity(TEXT_LEN));
         text.push_str(PREFIX);
         push_hex(&mut text, self.0.as_slice());
@@ -119,13 +119,14 @@ impl Key {
 
     /// Returns eight hexadecimal digits that name the key, for logs and reports.
     ///
-    /// They are derived from the key and do not help to find it. Two random keys have the same digits once in
-    /// 2³² times. That is enough to notice a mix-up, and no protection against an attacker who searches for such a key.
+    /// They are derived from the key and do not help to find it. Two random keys have the same digits with a
+    /// probability of 1 in 2³². That is enough to notice a mix-up, but no protection against an attacker who
+    /// searches for such a key.
     pub fn fingerprint(&self) -> String {
         base16ct::lower::encode_string(&self.derive("embosk fingerprint v1", 0)[..4])
     }
 
-    /// Returns the generator of what the key determines for one purpose in one dimension.
+    /// Returns the generator of everything that the key determines for one purpose in one dimension.
     pub(crate) fn rng(&self, purpose: &str, dim: usize) -> Rng {
         Rng::from_seed(&self.derive(purpose, dim))
     }
@@ -193,7 +194,7 @@ fn checksum(bytes: &[u8; BYTES]) -> [u8; CHECKSUM_BYTES] {
 fn push_hex(text: &mut String, bytes: &[u8]) {
     for byte in bytes {
         let mut digits = Zeroizing::new([0; 2]);
-        // Two bytes are what a byte takes.
+        // Each byte takes two digits.
         if let Ok(digits) = base16ct::lower::encode_str(&[*byte], digits.as_mut()) {
             text.push_str(digits);
         }
@@ -209,7 +210,7 @@ fn from_hex<const N: usize>(text: &str) -> Option<Arc<Zeroizing<[u8; N]>>> {
     Some(bytes)
 }
 
-/// A key's text and white space fit in 1 KiB; what follows is not read.
+/// A key's text and white space fit in 1 KiB; the rest is not read.
 fn read_short_text(file: File) -> io::Result<Zeroizing<String>> {
     let mut text = Zeroizing::new(String::with_capacity(1024));
     file.take(1024).read_to_string(&mut text)?;
@@ -240,8 +241,8 @@ fn refuse_open_mode(_: &File, _: &Path) -> Result<(), Error> {
 mod tests {
     use super::*;
 
-    /// That freed memory was wiped cannot be seen without `unsafe`; that every part of a key is a type
-    /// that wipes itself can.
+    /// Without `unsafe`, a test cannot see that freed memory was wiped. It can check that every part of a key
+    /// is a type that wipes itself.
     #[test]
     fn a_key_and_what_is_derived_from_it_wipe_themselves() {
         fn wipes_itself(_: &impl ZeroizeOnDrop) {}

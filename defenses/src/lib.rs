@@ -13,14 +13,13 @@
 //! | [`Scaling`] | `scaling(key=env:EMBOSK_KEY)` | multiplies all vectors by one secret factor |
 //! | [`Dcpe`] | `dcpe(key=env:EMBOSK_KEY, beta=0.5)` | scales in secret and perturbs within a ball |
 //!
-//! - To write a defense of your own, implement [`Defense`] and run it through the contract,
-//!   the test suite that every defense passes (feature `contract`). A [`Registry`] gives it a name in specs.
+//! - To write your own defense, implement [`Defense`] and run the contract on it, the test suite that every
+//!   defense passes (feature `contract`). A [`Registry`] gives it a name in specs.
 //! - To search protected vectors safely, store [`Stack::fingerprint`] beside them.
-//! - With the feature `rayon`, all of rayon's threads work on large batches. The results are the same, bit for
-//!   bit.
+//! - With the feature `rayon`, all of rayon's threads work on large batches. Results are the same, bit for bit.
 //!
-//! Nothing here promises that a text cannot be recovered. What a defense is worth against a given attacker has
-//! to be measured, and the `embosk` crate measures it.
+//! Nothing here promises that a text cannot be recovered. What a defense is worth against a given attacker
+//! has to be measured, and the `embosk` crate measures it.
 //!
 //! ```
 //! use embosk_defenses::{Defense, GaussianNoise, Key, Rng, Role, Rotation, Stack};
@@ -112,8 +111,8 @@ pub enum Role {
 /// `Display` prints the defense as it is written in a spec, such as `gaussian(sigma=0.01)`, without
 /// secrets.
 ///
-/// Two methods are required. The others have defaults that are safe for any defense; one with a key overrides
-/// [`imitation`](Self::imitation), [`undo_key`](Self::undo_key) and mostly [`space`](Self::space) as well.
+/// Two methods are required. The others have defaults that are safe for any defense. A keyed defense also
+/// overrides [`imitation`](Self::imitation), [`undo_key`](Self::undo_key) and usually [`space`](Self::space).
 ///
 /// ```
 /// use embosk_defenses::{Defense, Error, Guarantee, Rng, Role, check_finite};
@@ -147,22 +146,23 @@ pub enum Role {
 /// # Ok::<(), Error>(())
 /// ```
 pub trait Defense: Debug + Display + Send + Sync + 'static {
-    /// Changes `vectors`, `[batch, dim]`, in place. The shape is kept; a batch of no rows is fine.
+    /// Changes `vectors`, `[batch, dim]`, in place. The shape is kept; a batch without rows is valid.
     ///
     /// # Errors
-    /// [`Error::NotFinite`] where a row holds NaN, an infinity or values beyond `f32`'s range, and
-    /// [`Error::Dimension`] where the defense is bound to another dimension. The vectors are then as
-    /// they were.
+    /// [`Error::NotFinite`] if a row holds NaN, an infinity or values beyond `f32`'s range, and
+    /// [`Error::Dimension`] if the defense is bound to another dimension. The vectors are then
+    /// unchanged.
     fn protect(&self, role: Role, vectors: ArrayViewMut2<'_, f32>, rng: &mut Rng) -> Result<(), Error>;
 
-    /// Returns what can be proved about the defense. It is required, so that a wrapper never inherits a claim.
+    /// Returns what can be proved about the defense. It is required, so that a wrapper never inherits a
+    /// claim.
     fn guarantee(&self) -> Guarantee;
 
-    /// Changes `vectors`, `[batch, dim]`, in place, where each row has an id: any bytes that stand for one text
+    /// Changes `vectors`, `[batch, dim]`, in place, with an id for each row: any bytes that identify one text
     /// and version. A defense that derives something from a key for each row, such as
     /// [keyed noise](crate::GaussianNoise::keyed), derives it from the id.
     ///
-    /// The default checks the number of ids and then protects without them. Override
+    /// The default checks the number of ids and then protects the vectors without them. Override
     /// [`uses_ids`](Self::uses_ids) together with this method.
     ///
     /// # Errors
@@ -178,35 +178,35 @@ pub trait Defense: Debug + Display + Send + Sync + 'static {
         self.protect(role, vectors, rng)
     }
 
-    /// Returns whether ids make a difference to vectors of `role`. By default they do not.
+    /// Returns whether ids make a difference to vectors of `role`. Default: no.
     fn uses_ids(&self, _role: Role) -> bool {
         false
     }
 
-    /// Returns what `Display` prints as a value: a part with its parameters, each key by its fingerprint.
+    /// Returns, as a value, what `Display` prints: a part with its parameters, each key by its fingerprint.
     ///
-    /// The default reads what `Display` prints. Where that is outside the grammar of specs, it becomes one
-    /// part that holds the text.
+    /// The default parses what `Display` prints. A text outside the grammar of specs becomes one part that
+    /// holds the text.
     fn spec(&self) -> Spec {
         Spec::of_printed(&self.to_string())
     }
 
     /// Returns what documents and queries must have in common to be searched, for the
-    /// [fingerprint](Stack::fingerprint) of a stack. Vectors under one space cannot be compared with those under
+    /// [fingerprint](Stack::fingerprint) of a stack. Vectors in one space cannot be compared with those in
     /// another.
     ///
-    /// A rotation gives its key, its kind and its dimension. Noise gives the empty [`Spec`]: noisy documents
-    /// and clean queries meet in one space. A dimension is the parameter `dim`, which is left out as long as it
-    /// is not known; everything else is compared as it is.
+    /// A rotation returns its key, its kind and its dimension. Noise returns the empty [`Spec`]: noisy
+    /// documents and clean queries are in the same space. A dimension is the parameter `dim`, which is left
+    /// out until it is known; everything else is compared as it is.
     ///
     /// By default it is the whole [`spec`](Self::spec). That is safe: a setting that makes no difference may
-    /// raise a false alarm, and one that does is never missed, as long as `Display` prints it.
+    /// raise a false alarm, but one that does is never missed, as long as `Display` prints it.
     fn space(&self) -> Spec {
         self.spec()
     }
 
-    /// Returns an equivalent defense under a fresh key, which is drawn from `rng`: what an attacker builds who
-    /// knows everything about this defense except its key. An adversary makes pairs of their own with it.
+    /// Returns an equivalent defense under a fresh key, which is drawn from `rng`. An attacker who knows
+    /// everything about this defense except its key can build it, and makes their own pairs with it.
     ///
     /// `None`, the default, means that there is no key. A keyed defense that keeps the default is measured as
     /// if its key were known: its privacy is understated, never overstated.
@@ -215,10 +215,10 @@ pub trait Defense: Debug + Display + Send + Sync + 'static {
     }
 
     /// Undoes what the key did to the space of `vectors`, `[batch, dim]`, which this defense protected: a
-    /// rotation, an order of the coordinates, a factor. Noise and rounding stay. An adversary does so under
-    /// a key of their own.
+    /// rotation, an order of the coordinates, or a factor. Noise and rounding stay. An adversary calls this
+    /// for their own key.
     ///
-    /// `Ok(false)`, the default, means that there is no key or that the defense does not know how. The vectors
+    /// `Ok(false)`, the default, means that there is no key or that the defense cannot undo it. The vectors
     /// may then hold anything.
     ///
     /// # Errors

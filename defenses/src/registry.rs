@@ -15,8 +15,8 @@ type Built = Result<Arc<dyn Defense>, Error>;
 
 /// The defenses that a spec can name, and how each is built from its parameters.
 ///
-/// `Registry::default()` knows the defenses of this crate. [`register`](Self::register) adds one of your own,
-/// so that it can be named wherever a registry is taken.
+/// `Registry::default()` knows the defenses of this crate. [`register`](Self::register) adds your own, which
+/// can then be named wherever a registry is used.
 ///
 /// ```
 /// use embosk_defenses::{Defense, Error, Guarantee, Registry, Rng, Role, check_finite};
@@ -78,12 +78,12 @@ struct Known {
 }
 
 impl Registry {
-    /// Adds the defense that specs call `name`. `build` makes it from its parameters, of which
-    /// `parameters` lists the names.
+    /// Adds the defense that specs call `name`. `build` makes it from its parameters; `parameters` lists
+    /// their names.
     ///
     /// # Errors
-    /// [`Error::Setting`] for a name that is taken, or that a spec cannot hold: names consist of ASCII letters,
-    /// digits and `_`, and `none` is the empty stack.
+    /// [`Error::Setting`] for a name that is taken, or that a spec cannot use: names consist of ASCII
+    /// letters, digits and `_`, and `none` is the empty stack.
     pub fn register<D: Defense>(
         &mut self,
         name: &str,
@@ -120,8 +120,8 @@ impl Registry {
     /// Builds the stack of a spec. Keys and fits are read now.
     ///
     /// # Errors
-    /// [`Error::Spec`] with the position of a defense or parameter that is not known, or of a value that is not
-    /// what it should be; [`Error::Setting`] where a value is out of range; and the errors of keys and fits.
+    /// [`Error::Spec`] with the position of an unknown defense or parameter, or of a value of the wrong kind;
+    /// [`Error::Setting`] if a value is out of range; and errors of reading keys and fits.
     pub fn stack(&self, spec: &Spec) -> Result<Stack, Error> {
         let known: Vec<_> = spec.parts().iter().map(|part| self.checked(part)).collect::<Result<_, _>>()?;
         let built = spec.parts().iter().zip(known);
@@ -131,7 +131,7 @@ impl Registry {
     /// Reads the text of a spec and builds its stack.
     ///
     /// # Errors
-    /// As [`stack`](Self::stack), and [`Error::Spec`] where the text leaves the grammar.
+    /// As [`stack`](Self::stack), and [`Error::Spec`] if the text is outside the grammar.
     pub fn parse(&self, text: &str) -> Result<Stack, Error> {
         self.stack(&self.spec(text)?)
     }
@@ -139,7 +139,7 @@ impl Registry {
     /// Reads the text of a spec without building its stack.
     ///
     /// # Errors
-    /// [`Error::Spec`] where the text leaves the grammar, or names a defense or a parameter that is not known.
+    /// [`Error::Spec`] if the text is outside the grammar, or names an unknown defense or parameter.
     pub fn spec(&self, text: &str) -> Result<Spec, Error> {
         crate::spec::read(text, self)
     }
@@ -148,7 +148,7 @@ impl Registry {
         self.known.iter().find(|known| known.name == name)
     }
 
-    /// The defense of a part, whose parameters are known too.
+    /// Returns the defense that a part names, after checking the part's parameters.
     fn checked(&self, part: &Part) -> Result<&Known, Error> {
         let known = self.known(part.name()).ok_or_else(|| self.unknown(part.position(), part.name()))?;
         part.parameters().iter().try_for_each(|given| known.check(given.name(), given.position()))?;

@@ -11,7 +11,7 @@ pub use value::{Kind, Value};
 
 use crate::Error;
 
-/// A name that is longer than this is not repeated in a message: it may be a key in the wrong place.
+/// A name longer than this is not repeated in a message, because it may be a key in the wrong place.
 const LONGEST_SHOWN: usize = 24;
 
 /// The spec of a stack as a value: the text `rotation(key=env:EMBOSK_KEY) | gaussian(sigma=0.01)`, parsed.
@@ -24,14 +24,14 @@ const LONGEST_SHOWN: usize = 24;
 /// quoted    = '"' text '"'           in which \" is a quotation mark and \\ a backslash
 /// ```
 ///
-/// White space may stand between any two of these. `none` is the spec without parts. A name consists of ASCII
-/// letters, digits and `_`.
+/// White space is allowed between any two of these. `none` is the spec without parts. A name consists of
+/// ASCII letters, digits and `_`.
 ///
 /// A spec does not know which defenses exist: a [`Registry`](crate::Registry) builds a
 /// [`Stack`](crate::Stack) from it. `Display` prints a text that parses to an equal spec, with quotes only
 /// where a value needs them.
 ///
-/// A spec names keys and never holds one: a text that looks like a key is refused.
+/// A spec names keys and never contains one: a text that looks like a key is refused.
 ///
 /// ```
 /// use embosk_defenses::Spec;
@@ -76,15 +76,15 @@ impl Spec {
         self.parts.iter().flat_map(Part::parameters).map(Parameter::value)
     }
 
-    /// Iterates over all values, to [replace](Value::replace) some.
+    /// Iterates mutably over all values, to [replace](Value::replace) some.
     pub fn values_mut(&mut self) -> impl Iterator<Item = &mut Value> {
         self.parts.iter_mut().flat_map(|part| &mut part.parameters).map(|parameter| &mut parameter.value)
     }
 
     /// Returns the spec with `…` in place of each key's fingerprint.
     ///
-    /// Two stacks that differ only in their keys have equal specs without keys; one with a key and one without
-    /// differ still.
+    /// Two stacks that differ only in their keys have equal specs without keys. A stack with a key and one
+    /// without still differ.
     #[must_use]
     pub fn without_keys(&self) -> Self {
         let mut spec = self.clone();
@@ -100,8 +100,8 @@ impl Spec {
         Shown { spec: self, redacted: true }
     }
 
-    /// Reads what a defense prints. A text outside the grammar becomes one part: its leading name, and the
-    /// whole text as the parameter `printed` unless the name is all of it.
+    /// Reads what a defense prints. A text outside the grammar becomes one part with its leading name, and
+    /// with the whole text as the parameter `printed` unless the name is the whole text.
     pub(crate) fn of_printed(text: &str) -> Self {
         text.parse().ok().filter(|spec: &Self| !spec.parts.is_empty()).unwrap_or_else(|| {
             let end = text.find(|c: char| !is_of_name(c)).unwrap_or(text.len());
@@ -133,8 +133,8 @@ impl FromStr for Spec {
     /// Reads a spec without asking whether its defenses exist.
     ///
     /// # Errors
-    /// [`Error::Spec`] with the position, in characters, where the grammar is left. The message repeats no
-    /// value.
+    /// [`Error::Spec`] with the position, in characters, of the first text outside the grammar. The message
+    /// repeats no value.
     fn from_str(text: &str) -> Result<Self, Error> {
         read(text, &read::Any)
     }
@@ -162,7 +162,7 @@ impl Part {
         Self { name, parameters: Vec::new(), position: 0 }
     }
 
-    /// Returns the part with a parameter more, or with another value for one that it has.
+    /// Returns the part with a parameter added, or with a new value for one that it already has.
     pub fn with(mut self, name: &str, value: impl Into<Value>) -> Self {
         let (name, value) = (as_name(name), value.into());
         match self.parameters.iter_mut().find(|parameter| parameter.name == name) {
@@ -182,13 +182,13 @@ impl Part {
         &self.parameters
     }
 
-    /// Returns the value of the parameter `name`, where it is given.
+    /// Returns the value of the parameter `name`, if it is given.
     pub fn find(&self, name: &str) -> Option<&Value> {
         self.parameters.iter().find(|parameter| parameter.name == name).map(Parameter::value)
     }
 
-    /// Returns where the part begins in the text that it was read from, in characters, counted from 1; 0 for
-    /// one that was not read from a text.
+    /// Returns where the part begins in the text that it was read from, in characters, counted from 1. It is
+    /// 0 for a part that was not read from a text.
     pub fn position(&self) -> usize {
         self.position
     }
@@ -199,7 +199,7 @@ impl Part {
     }
 }
 
-/// Two parts are equal where their names and parameters are, wherever they were read.
+/// Two parts are equal if their names and parameters are equal, wherever they were read.
 impl PartialEq for Part {
     fn eq(&self, other: &Self) -> bool {
         self.name == other.name && self.parameters == other.parameters
@@ -298,7 +298,7 @@ fn as_name(text: &str) -> String {
     text.chars().map(|c| if is_of_name(c) { c } else { '_' }).collect()
 }
 
-/// The name between backticks, or `instead` where it is too long to be repeated.
+/// Returns the name in backticks, or `instead` if it is too long to be repeated.
 pub(crate) fn quoted_name(name: &str, instead: &str) -> String {
     if name.len() <= LONGEST_SHOWN { format!("`{name}`") } else { instead.to_owned() }
 }

@@ -14,8 +14,8 @@ use crate::{Defense, Error, Guarantee, Registry, Rng, Role, Spec, check_finite};
 ///
 /// Cloning shares the parts. Either all parts change a batch or, on an error, none does.
 ///
-/// A stack is read from and printed as a [`Spec`]: parts separated by `|`, each `name(parameter=value, …)`, with
-/// white space wherever you like; `none` is the empty stack.
+/// A stack is read from and printed as a [`Spec`]: parts separated by `|`, each `name(parameter=value, …)`,
+/// with white space wherever you like; `none` is the empty stack.
 ///
 /// | part | parameters |
 /// |---|---|
@@ -27,14 +27,14 @@ use crate::{Defense, Error, Guarantee, Registry, Rng, Role, Spec, check_finite};
 /// | `rotation` | `key`: `env:NAME` or `file:PATH`; `dim`, or else that of the first vectors; `kind`: `haar`, the default, or `hadamard`: see [`Rotation`](crate::Rotation) |
 /// | `scaling` | `key`: see [`Scaling`](crate::Scaling) |
 ///
-/// A value that holds a comma, a parenthesis or a quotation mark is written in quotes:
-/// `key=file:"keys (1)/k"`. A [`Registry`] adds defenses of your own to the grammar.
+/// A value that contains a comma, a parenthesis or a quotation mark is written in quotes:
+/// `key=file:"keys (1)/k"`. A [`Registry`] adds your own defenses to those that a spec can name.
 ///
-/// A spec names a key and never holds it. The key is read when the spec is, and prints as its fingerprint, so a
-/// printed stack says which key it needs.
+/// A spec names a key and never contains it. The key is read together with the spec, and prints as its
+/// fingerprint, so a printed stack says which key it needs.
 ///
-/// The order matters. Rounding after the noise keeps the noise's guarantee, rounding before it
-/// loses it:
+/// The order matters. Rounding after the noise keeps the noise's guarantee; rounding before it loses the
+/// guarantee:
 ///
 /// ```
 /// use embosk_defenses::{Defense, Guarantee, Stack};
@@ -48,8 +48,8 @@ use crate::{Defense, Error, Guarantee, Registry, Rng, Role, Spec, check_finite};
 /// ```
 ///
 /// # Fingerprint
-/// Vectors under one key cannot be searched with queries under another, nor those of a rotation with those of a
-/// permutation; the search finds nonsense and nothing fails. Store the stack's
+/// Vectors under one key cannot be searched with queries under another key, nor vectors of a rotation with
+/// queries of a permutation: the search returns nonsense, without an error. Store the stack's
 /// [fingerprint](Self::fingerprint) beside the vectors, and check it before the first query:
 ///
 /// ```
@@ -81,7 +81,7 @@ impl Stack {
         self
     }
 
-    /// Adds `defense` after the parts.
+    /// Adds `defense` after the existing parts.
     pub fn push(&mut self, defense: impl Defense) {
         self.0.push(Arc::new(defense));
     }
@@ -100,23 +100,24 @@ impl Stack {
     /// [`check_fingerprint`](Self::check_fingerprint).
     ///
     /// It is one line of ASCII, such as
-    /// `embosk2 rotation(key=84375e6e, kind=haar, dim=384) | scaling(key=84375e6e)`, and holds no secret. It says
-    /// everything that decides in which [space](Defense::space) documents and queries meet: the defenses that
-    /// change it, in order, with their keys, kinds, settings, fits and dimension. What documents and queries need
-    /// not share is left out, such as noise. A stack without any part that changes the space has `embosk2 none`.
+    /// `embosk2 rotation(key=84375e6e, kind=haar, dim=384) | scaling(key=84375e6e)`, and holds no secret. It
+    /// states everything that decides in which [space](Defense::space) documents and queries meet: the
+    /// defenses that change it, in order, with their keys, kinds, settings, fits and dimension. Anything that
+    /// documents and queries need not share, such as noise, is left out. If no part changes the space, it is
+    /// `embosk2 none`.
     ///
-    /// The dimension of a [deferred](crate::Rotation::deferred) part is known, and printed, from the first
-    /// vectors on. So do not compare two fingerprints as texts: `check_fingerprint` knows that an unknown
-    /// dimension matches any.
+    /// The dimension of a [deferred](crate::Rotation::deferred) part is known, and printed, once it has seen
+    /// vectors. Do not compare two fingerprints as texts: `check_fingerprint` takes into account that an
+    /// unknown dimension matches any.
     pub fn fingerprint(&self) -> String {
         fingerprint::of(&self.space())
     }
 
-    /// Checks that `stored`, a [`fingerprint`](Self::fingerprint) from beside stored vectors, is of the space of
-    /// this stack.
+    /// Checks that `stored`, the [`fingerprint`](Self::fingerprint) of stored vectors, is that of this
+    /// stack's space.
     ///
-    /// Fingerprints of the old form, which name keys alone, are still understood. Where the keys match, the result
-    /// carries a [warning](Checked::warning) with the fingerprint to store instead.
+    /// Old fingerprints, which name only keys, are still accepted. If the keys match, the result carries a
+    /// [warning](Checked::warning) with the fingerprint to store instead.
     ///
     /// # Errors
     /// [`Error::OtherSpace`] with the first difference, such as another key or another kind of rotation, and
@@ -125,7 +126,7 @@ impl Stack {
         fingerprint::check(stored.trim(), self)
     }
 
-    /// Changes `vectors` by each part in turn. On an error they are as they were.
+    /// Changes `vectors` by each part in turn. On an error they are unchanged.
     fn in_turn(
         &self,
         mut vectors: ArrayViewMut2<'_, f32>,
@@ -214,11 +215,11 @@ impl FromIterator<Arc<dyn Defense>> for Stack {
 impl FromStr for Stack {
     type Err = Error;
 
-    /// Reads a spec whose defenses are this crate's: see [`Registry::parse`].
+    /// Reads a spec of this crate's defenses: see [`Registry::parse`].
     ///
     /// # Errors
-    /// [`Error::Spec`] with the position where it cannot be read, [`Error::Setting`] where a value is
-    /// out of range, and the key's errors where it names one.
+    /// [`Error::Spec`] with the position at which it cannot be read, [`Error::Setting`] if a value is out of
+    /// range, and errors of reading the key if it names one.
     fn from_str(spec: &str) -> Result<Self, Error> {
         Registry::default().parse(spec)
     }

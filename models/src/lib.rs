@@ -1,7 +1,7 @@
 //! Text models on candle, loaded from files and run: T5, BERT, and sentence-transformers embedders.
 //!
-//! The crate knows neither defenses nor attacks. An attack's models are built from its parts, and its
-//! embedders are what attacks and defenses are measured with:
+//! The crate knows neither defenses nor attacks. Attacks build their models from its parts, and attacks and
+//! defenses are measured with its embedders:
 //!
 //! ```no_run
 //! use embosk_models::SentenceTransformer;
@@ -12,7 +12,7 @@
 //! # Ok::<(), embosk_models::Error>(())
 //! ```
 //!
-//! # Rooms
+//! # Modules
 //!
 //! Each module uses only those above it:
 //!
@@ -26,9 +26,9 @@
 //!
 //! # Nothing global
 //!
-//! Loading and running a model changes nothing that belongs to the process: no setting of the matrix library and
-//! no floating-point mode of a thread that is not the call's own. Threads end with the call that began them. Only
-//! the products of a single batch are shared with rayon's pool, and candle's own pool is not used at all.
+//! Loading and running a model changes nothing that belongs to the process: no setting of the matrix library,
+//! and no floating-point mode except on threads that the call starts. Such threads end with the call. Only
+//! the products of a single batch use rayon's pool, and candle's own pool is not used at all.
 //!
 //! # Features
 //!

@@ -1,10 +1,11 @@
-//! The `embosk` command as a library: one file or folder a verb, with its arguments and what it does with them.
+//! The `embosk` command as a library. Each verb has one file or folder, with its arguments and its
+//! implementation.
 //!
-//! Results go to stdout, progress to stderr. The exit code is 0 when all is well, 1 when a limit is broken, 2 on
-//! bad usage or input, and 3 when nothing can be concluded.
+//! Results go to stdout, progress to stderr. The exit code is 0 when all is well, 1 when a limit is broken, 2
+//! on bad usage or input, and 3 when nothing can be concluded.
 //!
-//! A [`Program`] with your own defenses, adversaries and metrics is a command of your own; all verbs know their
-//! names.
+//! A [`Program`] with your own defenses, adversaries and metrics makes your own command; all its verbs know
+//! their names.
 
 mod chart;
 mod course;
@@ -60,7 +61,7 @@ pub struct Program {
 }
 
 impl Program {
-    /// The command with the defenses, adversaries and metrics of this project.
+    /// Creates the command with the defenses, adversaries and metrics of this project.
     pub fn new() -> Self {
         Self::default()
     }
@@ -71,7 +72,8 @@ impl Program {
         self
     }
 
-    /// Sets the adversaries that can be named, and that the defaults and `all` are taken from. Default: ours.
+    /// Sets the adversaries that can be named, and from which the defaults and `all` are taken. Default:
+    /// ours.
     pub fn adversaries(mut self, registry: adversaries::Registry) -> Self {
         self.names.adversaries = registry;
         self
@@ -88,8 +90,8 @@ impl Program {
         self.run(std::env::args_os())
     }
 
-    /// Runs the command with these arguments, the program's name first. Whatever fails is one line on stderr and
-    /// exit code 2.
+    /// Runs the command with these arguments, the program's name first. An error prints one line on stderr
+    /// and gives exit code 2.
     pub fn run(self, arguments: impl IntoIterator<Item = impl Into<OsString>>) -> ExitCode {
         let arguments: Vec<OsString> = arguments.into_iter().map(Into::into).collect();
         let matches = self.command().try_get_matches_from(&arguments);
@@ -108,7 +110,7 @@ impl Program {
         })
     }
 
-    /// The arguments; their help lists the adversaries of the registry.
+    /// Returns the arguments; their help lists the adversaries of the registry.
     fn command(&self) -> Command {
         let with_adversaries = |verb| settings::with_adversaries(verb, &self.names);
         let command = Cli::command();

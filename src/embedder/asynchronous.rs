@@ -11,8 +11,8 @@ use crate::{BoxError, Role};
 /// Turns texts into vectors asynchronously, such as a client of a hosted model: the async [`Embedder`].
 ///
 /// Closures and functions `Fn(Vec<String>) -> impl Future<Output = Result<Array2<f32>, _>> + Send` are async
-/// embedders. They own their texts, because a future that borrows from its arguments cannot be named in a bound.
-/// An async closure that captures a client needs a clone of it for each call:
+/// embedders. They own their texts, because a future that borrows from its arguments cannot be named in a
+/// bound. An async closure that captures a client needs a clone of it for each call:
 ///
 /// ```
 /// use std::sync::Arc;

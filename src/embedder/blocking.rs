@@ -59,8 +59,8 @@ struct Call {
 }
 
 impl Blocking {
-    /// Starts the thread. `drive` runs on it, and must return when the given request has completed. The thread
-    /// ends after the `Blocking` is dropped.
+    /// Starts the thread. `drive` runs on it, and must return when the given request has completed. The
+    /// thread ends after the `Blocking` is dropped.
     ///
     /// # Errors
     /// [`Error::Setting`] if the system cannot start a thread.

@@ -18,9 +18,9 @@ const PIECE: usize = 1024;
 
 /// A folder of embeddings, for any number of embedders: a file for every 4,096 texts, named by its content.
 ///
-/// A file's name is the SHA-256 of the embedder's [identity](super::Identity), of the role if the embedder has
-/// roles, and of the texts. Its content is the vectors as little-endian `f32`, row after row. Files are written
-/// whole or not at all. Opening the folder removes files that killed processes left half written.
+/// A file's name is the SHA-256 of the embedder's [identity](super::Identity), of the role if the embedder
+/// has roles, and of the texts. Its content is the vectors as little-endian `f32`, row after row. Files are
+/// written whole or not at all. Opening the folder removes files that killed processes left half written.
 #[derive(Debug, Clone)]
 pub struct EmbeddingCache {
     dir: PathBuf,

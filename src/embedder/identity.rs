@@ -14,8 +14,8 @@
 pub struct Identity {
     /// The embedder's name in reports.
     pub name: String,
-    /// The SHA-256 of everything that determines the vectors, in hexadecimal. A hosted model cannot be hashed;
-    /// use its address, model and version instead.
+    /// The SHA-256 of everything that determines the vectors, in hexadecimal. A hosted model cannot be
+    /// hashed; use its address, model and version instead.
     pub hash: String,
     /// Where the model runs, if that changes the vectors' last digits.
     pub platform: Option<String>,
@@ -27,7 +27,8 @@ impl Identity {
         Self { name: name.into(), hash: hash.into(), platform: None }
     }
 
-    /// Sets where the model runs, such as "a GPU". It is the same embedder, but its vectors are cached separately.
+    /// Sets where the model runs, such as "a GPU". The embedder is the same, but its vectors are cached
+    /// apart.
     pub fn on(self, platform: impl Into<String>) -> Self {
         Self { platform: Some(platform.into()), ..self }
     }

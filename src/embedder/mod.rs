@@ -144,9 +144,9 @@ pub trait Embedder: Send + Sync {
         None
     }
 
-    /// Returns the normalizer that is applied to both sides of a comparison of texts. A model that lower-cases
-    /// gives equal vectors for texts that differ only in case, so no attack can recover the case. Default:
-    /// unknown.
+    /// Returns the normalizer that is applied to both sides of a comparison of texts. A model that
+    /// lower-cases gives equal vectors for texts that differ only in case, so no attack can recover the case.
+    /// Default: unknown.
     fn normalizer(&self) -> Option<Normalizer> {
         None
     }

@@ -1,7 +1,8 @@
 use std::fmt;
 use std::sync::Arc;
 
-/// A function that is applied to texts before they are compared, with a name for signatures. Cloning is cheap.
+/// A function that is applied to texts before they are compared, with a name for signatures. Cloning is
+/// cheap.
 ///
 /// ```
 /// use embosk::embedder::Normalizer;

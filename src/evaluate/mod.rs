@@ -2,8 +2,8 @@
 //!
 //! [`Evaluation`] embeds a [`Corpus`] once. Under each defense it protects all documents and queries,
 //! searches the protected documents, and lets each [`Adversary`] attack a sample *of those very
-//! vectors*. The attack on the undefended vectors gives the ceiling. Each row has its own floor: its outputs, compared
-//! with other texts. A defense's `leak` says where the attack on it lies between floor and ceiling.
+//! vectors*. The attack on the undefended vectors gives the ceiling. Each row has its own floor: its outputs,
+//! compared with other texts. A defense's `leak` says where the attack on it lies between floor and ceiling.
 
 pub mod adversaries;
 mod assumed;
@@ -148,8 +148,8 @@ impl<E: Embedder> Evaluation<E> {
     }
 
     /// Adds an adversary, ours or your own. If none is added, the defaults are `naive`, `informed` with up to
-    /// 10,000 pairs, and `leaked` with twice as many pairs as the vectors have dimensions, or fewer if there are
-    /// not enough texts. Of two with the same name, the first is used.
+    /// 10,000 pairs, and `leaked` with twice as many pairs as the vectors have dimensions, or fewer if there
+    /// are not enough texts. Of two with the same name, the first is used.
     ///
     /// [`adversaries::parse`] reads a name as on the command line.
     pub fn adversary(mut self, adversary: impl Adversary + 'static) -> Self {
@@ -162,8 +162,8 @@ impl<E: Embedder> Evaluation<E> {
         self
     }
 
-    /// Adds every adversary of the [registry](Self::registry), at each strength for which the corpus is large enough.
-    /// `unpaired` runs only on defenses with a key, and `averaging` only if releases differ.
+    /// Adds every adversary of the [registry](Self::registry), at each strength for which the corpus is large
+    /// enough. `unpaired` runs only on defenses with a key, and `averaging` only if releases differ.
     pub fn every_adversary(self) -> Self {
         Self { adversaries: Attackers::All, ..self }
     }
@@ -182,22 +182,22 @@ impl<E: Embedder> Evaluation<E> {
 
     /// Sets the embedder that the attack was trained for, if it is not the one that is defended.
     ///
-    /// Adversaries with pairs fit a map from the protected vectors to the surrogate's (Chen, Xu and Bjerva 2025,
-    /// arXiv 2502.11308). The attack's oracle, its ceiling, its floor and the normalizer are
-    /// the surrogate's.
+    /// Adversaries with pairs fit a map from the protected vectors to the surrogate's (Chen, Xu and Bjerva
+    /// 2025, arXiv 2502.11308). The attack's oracle, its ceiling, its floor and the normalizer are the
+    /// surrogate's.
     pub fn surrogate(self, embedder: impl Embedder + 'static) -> Self {
         Self { surrogate: Some(Box::new(embedder)), ..self }
     }
 
-    /// Sets the attacker's own texts, which are of the same kind as the stored ones, and a name for them. Texts
-    /// that are also stored are left out. Default: records of the training split if the corpus is
+    /// Sets the attacker's own texts, which are of the same kind as the stored ones, and a name for them.
+    /// Texts that are also stored are left out. Default: records of the training split if the corpus is
     /// [`Corpus::records`], otherwise documents that are not attacked.
     pub fn attacker_texts(self, name: &str, texts: Vec<String>) -> Self {
         Self { attacker_texts: Some((name.to_owned(), texts)), ..self }
     }
 
-    /// Caches the vectors of documents, queries and the attacker's texts on disk, so that another evaluation can
-    /// reuse them. The embedder, and a surrogate, must have an identity. Default: no cache.
+    /// Caches the vectors of documents, queries and the attacker's texts on disk, so that another evaluation
+    /// can reuse them. The embedder, and a surrogate, must have an identity. Default: no cache.
     pub fn cache(self, cache: EmbeddingCache) -> Self {
         Self { cache: Some(cache), ..self }
     }
@@ -207,12 +207,14 @@ impl<E: Embedder> Evaluation<E> {
         Self { samples, ..self }
     }
 
-    /// Sets the seed for the default corpus, the sample, the defenses' randomness and the intervals. Default: 0.
+    /// Sets the seed for the default corpus, the sample, the defenses' randomness and the intervals. Default:
+    /// 0.
     pub fn seed(self, seed: u64) -> Self {
         Self { seed, ..self }
     }
 
-    /// Adds your own metric to the built-in ones. Reports, tables and files show it, and a budget may limit it.
+    /// Adds your own metric to the built-in ones. Reports, tables and files show it, and a budget may limit
+    /// it.
     ///
     /// ```
     /// # use embosk::evaluate::{Corpus, Evaluation, Metric};
@@ -234,14 +236,14 @@ impl<E: Embedder> Evaluation<E> {
     }
 
     /// Sets the normalizer, which is applied to both sides of a comparison. Case or accents that the embedder
-    /// drops cannot be recovered, so they should not count. Default: the [embedder's](Embedder::normalizer), or
-    /// the surrogate's if there is one; if that is unknown, lower case, with a warning.
+    /// drops cannot be recovered, so they should not count. Default: the [embedder's](Embedder::normalizer),
+    /// or the surrogate's if there is one; if that is unknown, lower case, with a warning.
     pub fn normalizer(self, normalizer: Normalizer) -> Self {
         Self { normalizer: Some(normalizer), ..self }
     }
 
-    /// Adds a note to the report's signature that the evaluation cannot know, such as the attack's hash. A note named
-    /// `embedder` replaces the name in the embedder's identity.
+    /// Adds to the report's signature what the evaluation cannot know, such as the attack's hash. A note
+    /// named `embedder` replaces the name in the embedder's identity.
     pub fn note(mut self, name: &str, value: impl Into<Value>) -> Self {
         self.notes.insert(name.to_owned(), value.into());
         self
@@ -253,14 +255,14 @@ impl<E: Embedder> Evaluation<E> {
         Self { trec_runs: Some(folder.into()), ..self }
     }
 
-    /// Sets how many of the attacked texts each row shows, with what was recovered of them: [`Row::examples`].
-    /// Anyone who can read the report can read these texts. Default: none.
+    /// Sets how many of the attacked texts each row shows, with what was recovered of them:
+    /// [`Row::examples`]. Anyone who can read the report can read these texts. Default: none.
     pub fn examples(self, examples: usize) -> Self {
         Self { examples, ..self }
     }
 
-    /// Sets a journal that follows the evaluation row by row. It keeps finished rows, and knows which rows need
-    /// not be measured again.
+    /// Sets a journal that follows the evaluation row by row. It keeps finished rows, and knows which rows
+    /// need not be measured again.
     pub fn journal(self, journal: impl Journal + Send + 'static) -> Self {
         Self { journal: Box::new(journal), ..self }
     }
@@ -273,8 +275,8 @@ impl<E: Embedder> Evaluation<E> {
     /// Runs everything. Equal settings give an equal report.
     ///
     /// # Errors
-    /// When the corpus has fewer documents than the attacked and leaked ones together, an adversary is given
-    /// without an attack, or the embedder, a defense or the attack fails.
+    /// When the corpus has fewer documents than are attacked and known to the attacker together, an adversary
+    /// is given without an attack, or the embedder, a defense or the attack fails.
     pub fn run(self) -> Result<Report, Error> {
         run::run(self)
     }

@@ -7,9 +7,9 @@ use crate::Error;
 
 /// What an evaluation found: a row for each defense and adversary.
 ///
-/// [`Report::to_json`] is for people and scripts. [`Report::to_json_full`] also keeps the scores text by text and
-/// query by query, so that a budget can be checked later. Neither contains a text, except for examples that were
-/// asked for.
+/// [`Report::to_json`] is for people and scripts. [`Report::to_json_full`] also keeps the scores text by text
+/// and query by query, so that a budget can be checked later. Neither contains a text, except for examples
+/// that were asked for.
 ///
 /// ```
 /// use embosk::evaluate::{Budget, Corpus, Evaluation, Report};
@@ -31,11 +31,11 @@ pub struct Report {
     pub signature: Map<String, Value>,
     /// The scores, in the order in which defenses and adversaries were given.
     pub rows: Vec<Row>,
-    /// The scores of the attack on undefended vectors; with a surrogate, those of the best adversary. `None` if
-    /// there was no attack.
+    /// The scores of the attack on undefended vectors; with a surrogate, those of the best adversary. `None`
+    /// if there was no attack.
     pub ceiling: Option<Scores>,
-    /// The scores of the ceiling's outputs, compared with other texts. Each row also has its own floor. `None` if
-    /// there was no attack.
+    /// The scores of the ceiling's outputs, compared with other texts. Each row has its own floor too. `None`
+    /// if there was no attack.
     pub floor: Option<Scores>,
     /// Whether the undefended attack works. Only then does its failure under a defense say anything.
     pub conclusive: bool,
@@ -65,8 +65,8 @@ impl Report {
         serde_json::to_string_pretty(self)
     }
 
-    /// Returns the report as JSON on one line, with the declarations of its metrics, and with the scores text by
-    /// text and query by query.
+    /// Returns the report as JSON on one line, with the declarations of its metrics, and with the scores text
+    /// by text and query by query.
     ///
     /// # Errors
     /// None in practice: everything in a report can be written.
@@ -90,8 +90,8 @@ impl Report {
         })
     }
 
-    /// Reads what [`Report::to_json`] or [`Report::to_json_full`] wrote. Only the full form has the scores text by
-    /// text, so only the full form can be checked against a budget.
+    /// Reads what [`Report::to_json`] or [`Report::to_json_full`] wrote. Only the full form has the scores
+    /// text by text, so only the full form can be checked against a budget.
     ///
     /// # Errors
     /// When the text is not a report.
@@ -151,14 +151,15 @@ pub struct Row {
     pub map: Option<String>,
     /// Oracle queries a text, on average.
     pub oracle_queries: Option<f64>,
-    /// The first of the attacked texts, if they were asked for: [`Evaluation::examples`](super::Evaluation::examples).
+    /// The first of the attacked texts, if they were asked for:
+    /// [`Evaluation::examples`](super::Evaluation::examples).
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub examples: Vec<Example>,
     /// The scores of each attacked text, in the same order in every row. Only in the full JSON.
     #[serde(default, skip_serializing)]
     pub texts: Columns,
-    /// The scores of these outputs, each compared with another text: what chance gives. It has only the metrics from
-    /// which a floor or a leak is computed. Only in the full JSON.
+    /// The scores of these outputs, each compared with another text: what chance gives. It has only the
+    /// metrics from which a floor or a leak is computed. Only in the full JSON.
     #[serde(default, skip_serializing)]
     pub unrelated: Columns,
     /// The retrieval scores of each judged query, in the same order in every row. Only in the full JSON.

@@ -1,7 +1,7 @@
 //! Embedders stored as a sentence-transformers folder, read as Python's sentence-transformers reads it.
 //!
-//! Every field of a folder's files is honored, does not change a vector, or is refused by name. "Python" is
-//! sentence-transformers 6.2 with transformers 5; folders of older versions are read as well.
+//! Every field in a folder's files is honored, is known not to change a vector, or is refused by name.
+//! "Python" is sentence-transformers 6.2 with transformers 5; folders of older versions are read as well.
 //!
 //! | file | honored | does not change a vector | refused by name |
 //! |---|---|---|---|
@@ -15,16 +15,17 @@
 //! | `tokenizer.json` | the tokenizer, the side on which texts are cut; for `StaticEmbedding` all of `truncation` | `padding`, and the transformer's `truncation.max_length` | |
 //! | `config.json` | what Hugging Face's model reads, with its defaults | what that model does not read | what cannot be run, such as relative positions |
 //!
-//! A text's longest length is `max_seq_length`, else the tokenizer's `model_max_length`; never more than the model has
-//! positions. Vectors are computed in 32 bits, whatever the weights are stored in; Python computes in the weights' own
-//! precision since transformers 5.
+//! The length limit is `max_seq_length`, or else the tokenizer's `model_max_length`, and never exceeds the
+//! model's number of positions. Vectors are computed in 32 bits, whatever the precision of the stored
+//! weights. Since transformers 5, Python computes in the weights' own precision.
 //!
 //! # Prompts
 //!
-//! A query has the prompt called `query`, a document the first of `document`, `passage` and `corpus` that is there.
-//! Where a folder has none for a role, the default prompt is taken. Python's `encode_query` and `encode_document`
-//! differ in one point: they fill in empty prompts called `query` and `document`, and so take neither `passage` nor
-//! the default prompt. Python's `encode`, which takes the default prompt, is [`SentenceTransformer::encode`].
+//! A query gets the prompt called `query`; a document gets the first of `document`, `passage` and `corpus`
+//! that exists. If a folder has no prompt for a role, the default prompt is used. Python's `encode_query` and
+//! `encode_document` differ in one point: they fill in empty prompts called `query` and `document`, and so
+//! use neither `passage` nor the default prompt. The equivalent of Python's `encode`, which uses the default
+//! prompt, is [`SentenceTransformer::encode`].
 
 mod dense;
 mod encoder;
@@ -59,14 +60,14 @@ use crate::threads::{in_parallel, threads};
 
 /// Texts that run through the model together; more gains nothing on a CPU.
 const BATCH: usize = 32;
-/// As many as in [`BATCH`], on a GPU.
+/// The same, on a GPU.
 const LARGE_BATCH: usize = 256;
 
 /// An embedder in a sentence-transformers folder, such as all-MiniLM-L6-v2 and GTR.
 ///
-/// The folder's own files determine pooling, dense layers, normalization, prompts and the length limit; see the
-/// [module](self) for each of their fields. Texts beyond the limit are truncated. Batches are sorted by length and
-/// spread over the cores, or run one after the other on a GPU.
+/// The folder's own files determine pooling, dense layers, normalization, prompts and the length limit; see
+/// the [module](self) for each of their fields. Texts beyond the limit are truncated. Batches are sorted by
+/// length and spread over the cores, or run one after the other on a GPU.
 ///
 /// ```no_run
 /// use embosk_models::SentenceTransformer;
@@ -81,15 +82,15 @@ pub struct SentenceTransformer {
     modules: Modules,
     settings: Settings,
     device: Device,
-    /// The dimension before [`Settings::dimensions`] are kept.
+    /// The dimension before vectors are cut to [`Settings::dimensions`].
     whole: usize,
     name: String,
     hash: String,
 }
 
 impl SentenceTransformer {
-    /// Loads a folder with `config.json`, `tokenizer.json` and weights (safetensors or PyTorch's, whole or in
-    /// shards), and what the [module](self) names.
+    /// Loads a folder with `config.json`, `tokenizer.json`, weights (safetensors or PyTorch's, whole or in
+    /// shards), and the other files that the [module](self) names.
     ///
     /// # Errors
     /// [`Error::File`] when a file is missing, damaged, or asks for something that cannot be run.
@@ -97,15 +98,15 @@ impl SentenceTransformer {
         Self::load_on(dir, &Device::Cpu)
     }
 
-    /// Loads a folder as [`load`](Self::load) does, to run on a device. The hash does not depend on the device. The
-    /// last bits of the vectors do, and with products in TF32 all bits from the tenth on.
+    /// Loads a folder as [`load`](Self::load) does, to run on a device. The hash does not depend on the
+    /// device. The last bits of the vectors do, and with products in TF32 all bits from the tenth on.
     ///
     /// # Errors
     /// As [`load`](Self::load), and where the device cannot hold the model.
     pub fn load_on(dir: impl Into<Location>, device: &Device) -> Result<Self, Error> {
         let dir = &dir.into();
         let modules = Modules::read(dir, device)?;
-        // Python reads neither file of a folder that was not saved by sentence-transformers
+        // Python reads neither file if the folder was not saved by sentence-transformers
         let is_saved = !modules.first.is_empty();
         let settings = dir.join("config_sentence_transformers.json");
         let settings = if is_saved { Settings::read(&settings)? } else { Settings::default() };
@@ -123,7 +124,7 @@ impl SentenceTransformer {
             }
         };
         let whole = modules.dimension(loaded.width)?;
-        // the order of the files is that of the first version, so that the hashes of its embedders stay
+        // keep the first version's order of files, so that its embedders keep their hashes
         let files = read.iter().chain(&modules.first).chain(&loaded.weights).chain(&modules.files);
         let hash = hash(files, &decided(&modules, &settings, &tokens))?;
         Ok(Self {
@@ -138,15 +139,15 @@ impl SentenceTransformer {
         })
     }
 
-    /// Gives the embedder another name than that of its folder. The hash stays.
+    /// Gives the embedder a name that replaces its folder's. The hash stays the same.
     pub fn named(self, name: impl Into<String>) -> Self {
         Self { name: name.into(), ..self }
     }
 
-    /// Cuts texts to `tokens` tokens, including the special ones, where the folder allows more.
+    /// Cuts texts to `tokens` tokens, including the special ones, if the folder allows more.
     ///
     /// # Errors
-    /// [`Error::File`] where a text could have no token beside the first and the last.
+    /// [`Error::File`] if this leaves no token besides the first and the last.
     pub fn max_length(mut self, tokens: usize) -> Result<Self, Error> {
         let shorter = self.tokens.cut(tokens).map_err(|error| Error::file(Path::new(&self.name), error))?;
         if shorter {
@@ -155,16 +156,16 @@ impl SentenceTransformer {
         Ok(self)
     }
 
-    /// Embeds `texts` behind the folder's default prompt, as Python's `encode` does: one row a text, `[texts, dim]`,
-    /// in the order of the texts.
+    /// Embeds `texts` after the folder's default prompt, as Python's `encode` does: one row per text,
+    /// `[texts, dim]`, in the order of the texts.
     ///
     /// # Errors
-    /// [`Error::Model`] where the tokenizer or the model fails, or a vector is not finite.
+    /// [`Error::Model`] if the tokenizer or the model fails, or a vector is not finite.
     pub fn encode(&self, texts: &[&str]) -> Result<Array2<f32>, Error> {
         self.encode_behind(&self.settings.prompts.usual, texts)
     }
 
-    /// Embeds `texts` as [`encode`](Self::encode) does, behind the prompt for texts that are stored and searched.
+    /// Embeds `texts` as [`encode`](Self::encode) does, but after the prompt for documents.
     ///
     /// # Errors
     /// As [`encode`](Self::encode).
@@ -172,7 +173,7 @@ impl SentenceTransformer {
         self.encode_behind(&self.settings.prompts.document, texts)
     }
 
-    /// Embeds `texts` as [`encode`](Self::encode) does, behind the prompt for texts that search.
+    /// Embeds `texts` as [`encode`](Self::encode) does, but after the prompt for queries.
     ///
     /// # Errors
     /// As [`encode`](Self::encode).
@@ -180,12 +181,12 @@ impl SentenceTransformer {
         self.encode_behind(&self.settings.prompts.query, texts)
     }
 
-    /// Says whether documents and queries have different prompts.
+    /// Returns whether documents and queries have different prompts.
     pub fn has_roles(&self) -> bool {
         self.settings.prompts.document != self.settings.prompts.query
     }
 
-    /// Returns how the folder says that its vectors are to be compared.
+    /// Returns the similarity by which the folder says its vectors should be compared.
     pub fn similarity(&self) -> Similarity {
         self.settings.similarity
     }
@@ -230,16 +231,16 @@ impl SentenceTransformer {
         &self.device
     }
 
-    /// Returns the SHA-256 of all files that the vectors depend on, in hexadecimal; another one where texts are
-    /// cut shorter than the folder says.
+    /// Returns the SHA-256 of all files that the vectors depend on, in hexadecimal. If texts are cut shorter
+    /// than the folder says, the hash differs.
     pub fn hash(&self) -> &str {
         &self.hash
     }
 
-    /// Puts a text through the tokenizer's own normalizer, so that it is as the model sees it.
+    /// Applies the tokenizer's own normalizer, so that the text is returned as the model sees it.
     ///
-    /// A model that lower-cases gives equal vectors for texts that differ only in case, so nothing can recover
-    /// the case from a vector. Comparisons normalize both sides.
+    /// A model that lower-cases gives equal vectors for texts that differ only in case, so nothing can
+    /// recover the case from a vector. Comparisons normalize both sides.
     pub fn normalize(&self, text: &str) -> String {
         normalized(text, self.tokens.tokenizer.get_normalizer(), self.encoder.marks_spaces())
     }
@@ -251,17 +252,19 @@ impl SentenceTransformer {
         move |text| normalized(text, normalizer.as_ref(), marks_spaces)
     }
 
-    /// Says whether the folder's last module scales vectors to norm 1, and no dimension is left out afterwards.
+    /// Returns whether the folder's last module scales vectors to norm 1, and no dimension is dropped
+    /// afterwards.
     pub fn is_normalized(&self) -> bool {
         matches!(self.modules.stages.last(), Some(Stage::Normalize)) && self.dimension() == self.whole
     }
 
-    /// Names what [`normalize`](Self::normalize) does, for signatures: the normalizer of this embedder's tokenizer.
+    /// Names what [`normalize`](Self::normalize) does, for signatures: the normalizer of this embedder's
+    /// tokenizer.
     pub fn normalizer_name(&self) -> String {
         format!("embedder:{}", self.name)
     }
 
-    /// Vectors `[texts, dim]` of the tokens of texts, of which the first `skip` are not pooled.
+    /// Computes vectors `[texts, dim]` from the tokens of texts. The first `skip` tokens are not pooled.
     fn forward(&self, pieces: &[&[u32]], skip: usize) -> candle_core::Result<Tensor> {
         let lengths: Vec<usize> = pieces.iter().map(|ids| ids.len()).collect();
         // a text may have no tokens at all, and a tensor must have some
@@ -296,7 +299,7 @@ impl fmt::Display for SentenceTransformer {
     }
 }
 
-/// The folder's name; of a model in the hub's cache the model's own.
+/// Returns the folder's name; for a model in the hub's cache, the model's own name.
 fn name(dir: &Path) -> String {
     let last =
         |dir: &Path| dir.file_name().map_or_else(String::new, |name| name.to_string_lossy().into_owned());
@@ -309,8 +312,8 @@ fn name(dir: &Path) -> String {
     }
 }
 
-/// What decides the vectors beside the bytes of the files that are hashed: nothing of an embedder without prompts
-/// whose `sentence_bert_config.json` says how long texts are.
+/// Returns what determines the vectors besides the bytes of the hashed files. It is empty for an embedder
+/// without prompts whose `sentence_bert_config.json` has the length limit.
 fn decided(modules: &Modules, settings: &Settings, tokens: &Tokens) -> Vec<String> {
     let mut decided = tokens.decided.clone();
     let prompts = &settings.prompts;
@@ -328,7 +331,7 @@ fn decided(modules: &Modules, settings: &Settings, tokens: &Tokens) -> Vec<Strin
     decided
 }
 
-/// The text as a model sees it: through the tokenizer's normalizer, with spaces for T5's mark of them.
+/// Returns the text as a model sees it: after the tokenizer's normalizer, with T5's space marks as spaces.
 fn normalized(text: &str, normalizer: Option<&NormalizerWrapper>, marks_spaces: bool) -> String {
     let Some(normalizer) = normalizer else { return text.to_owned() };
     let mut normalized = NormalizedString::from(text);

@@ -1,6 +1,6 @@
 use crate::Error;
 
-/// What stands in parentheses behind an adversary's name.
+/// The argument of an adversary's name, which stands in parentheses.
 #[derive(Debug, Clone, Copy)]
 pub struct Argument<'a> {
     pub(super) name: &'a str,
@@ -8,7 +8,7 @@ pub struct Argument<'a> {
 }
 
 impl<'a> Argument<'a> {
-    /// Splits `leaked( 768 )` into its name and what it takes.
+    /// Splits `leaked( 768 )` into its name and its argument.
     pub(super) fn of(text: &'a str) -> Self {
         let text = text.trim();
         match text.strip_suffix(')').and_then(|text| text.split_once('(')) {
@@ -17,7 +17,7 @@ impl<'a> Argument<'a> {
         }
     }
 
-    /// The text, without the space around it. `None` where there are no parentheses.
+    /// Returns the text, without the space around it. `None` if there are no parentheses.
     pub fn text(&self) -> Option<&'a str> {
         self.text
     }
@@ -36,7 +36,7 @@ impl<'a> Argument<'a> {
     /// Accepts a number, 1 or more.
     ///
     /// # Errors
-    /// When there is none; the message says `of_what` it is one.
+    /// When there is no such number; the message says `of_what` it is a number.
     pub fn number(&self, of_what: &str) -> Result<usize, Error> {
         self.text.and_then(positive).ok_or_else(|| {
             let name = self.name;

@@ -9,8 +9,8 @@ use crate::Error;
 
 /// Has several releases of each text, and averages them.
 ///
-/// The means are attacked as by [`Leaked`] where pairs leaked, as by [`Unpaired`] where a key turns the space, and
-/// as by [`Informed`] elsewhere. Pairs and clouds are averaged in the same way.
+/// The means are attacked as by [`Leaked`] if pairs leaked, as by [`Unpaired`] if a key turns the space, and
+/// as by [`Informed`] otherwise. Pairs and clouds are averaged in the same way.
 ///
 /// ```
 /// use embosk::evaluate::adversaries::Averaging;
@@ -52,7 +52,7 @@ impl Adversary for Averaging {
         }
     }
 
-    /// Whether releases differ and, with leaked pairs, there is a key to undo.
+    /// Returns whether releases differ and, with leaked pairs, whether there is a key to undo.
     fn can_gain(&self, defense: &KnownDefense<'_>) -> Result<bool, Error> {
         Ok(defense.draws()? && (self.leaked == 0 || defense.is_keyed()))
     }

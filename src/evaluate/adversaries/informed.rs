@@ -3,11 +3,11 @@ use std::fmt;
 use super::{Adversary, Argument, Knowledge, NamedAdversary, Needs, OWN_PAIRS, Restored, Room};
 use crate::Error;
 
-/// Knows the defense and its settings, not its key, and makes pairs of this many texts of their own.
+/// Knows the defense and its settings but not its key, and makes pairs from this many of their own texts.
 ///
-/// Each text is protected three times where the vectors come out differently, and under fresh keys where the
-/// defense needs one; these keys are then undone. The attacker fits maps from protected to clean vectors on the
-/// pairs, keeps the one that does best on held-out pairs
+/// Each text is protected three times if the vectors differ each time. If the defense needs a key, the
+/// attacker draws fresh ones, and then undoes them. The attacker fits maps from protected to clean vectors on
+/// the pairs, keeps the one that does best on held-out pairs
 /// ([`Alignment`](embosk_attacks::alignment::Alignment)), and attacks what it restores.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Informed(pub usize);

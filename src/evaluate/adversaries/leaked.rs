@@ -9,15 +9,16 @@ use super::{
 };
 use crate::Error;
 
-/// A mean cosine to clean vectors that is lower by more than this is worse.
+/// A mean cosine to clean vectors counts as worse if it is lower by more than this.
 const WORSE: f32 = 0.01;
 
 /// Has this many real pairs of a text and its protected vector.
 ///
-/// The attacker undoes the key by the pairs; where these are few, stored vectors and own texts complete them. The
-/// rest is undone as [`Informed`](super::Informed) does, with up to 10,000 own pairs. Where no key turns the
-/// space, own pairs say all that leaked ones can, and the attacker goes on as `Informed`, unless the leaked pairs
-/// show that the own texts are of another kind.
+/// The attacker undoes the key with the pairs. If there are few, stored vectors and the attacker's own texts
+/// complete them. The rest is undone as by [`Informed`](super::Informed), with up to 10,000 of the attacker's
+/// own pairs. If no key turns the space, the attacker's own pairs say as much as leaked ones. The attacker
+/// then continues as `Informed`, unless the leaked pairs show that the attacker's own texts are of another
+/// kind.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Leaked(pub usize);
 

@@ -5,7 +5,7 @@ use super::OWN_PAIRS;
 use super::vectors::mean_norm;
 use crate::evaluate::clean::Clean;
 
-/// What an evaluation has to hand out to its adversaries, under whatever defense.
+/// What an evaluation can hand out to its adversaries, whatever the defense.
 pub(in crate::evaluate) struct Material<'a> {
     pub(in crate::evaluate) clean: &'a Clean,
     /// The positions of the attacked documents, and of those whose pairs may have leaked.
@@ -15,13 +15,13 @@ pub(in crate::evaluate) struct Material<'a> {
 }
 
 impl Material<'_> {
-    /// How many texts of their own attackers make pairs of, where nobody says.
+    /// Returns how many of their own texts attackers make pairs from by default.
     pub(super) fn own_texts(&self) -> usize {
         self.clean.own.stored.nrows().min(OWN_PAIRS)
     }
 
-    /// How many stored vectors a cloud has, of so many that are asked for. Where the attacker's texts are spare
-    /// documents, none of them is both stored and their own.
+    /// Returns how many stored vectors a cloud has if this many are asked for. If the attacker's texts are
+    /// spare documents, no document is both a stored one and the attacker's own.
     pub(super) fn cloud(&self, vectors: usize) -> usize {
         let documents = self.attacked.len() + self.spare.len();
         vectors.min(if self.clean.own_is_spare { documents / 2 } else { documents })
@@ -31,7 +31,8 @@ impl Material<'_> {
         self.cloud(OWN_PAIRS) >= LEAST_CLOUD
     }
 
-    /// The factor that makes estimates as long, on average, as clean vectors of the attacker's own texts.
+    /// Returns the factor that makes estimates as long, on average, as clean vectors of the attacker's own
+    /// texts.
     pub(in crate::evaluate) fn lengthening(&self, estimates: &Array2<f32>) -> f32 {
         let longer = mean_norm(self.clean.own.attackable()) / mean_norm(estimates);
         if longer.is_finite() && longer > 0.0 { longer } else { 1.0 }

@@ -1,9 +1,10 @@
-//! Adversaries: what an attacker has beside the protected vectors, and what they make of it before the attack
-//! proper.
+//! Adversaries: what an attacker has besides the protected vectors, and what they do with it before the
+//! actual attack.
 //!
-//! [`Adversary`] is open. One of your own is added by [`Evaluation::adversary`](super::Evaluation::adversary) and
-//! gets its row in the report like ours; `examples/own_adversary.rs` shows one. It becomes a name on the command
-//! line by implementing [`NamedAdversary`] and a line in a [`Registry`].
+//! You can implement [`Adversary`] yourself. Add yours with
+//! [`Evaluation::adversary`](super::Evaluation::adversary), and it gets its row in the report like ours;
+//! `examples/own_adversary.rs` shows one. To give it a name on the command line, implement [`NamedAdversary`]
+//! and add it to a [`Registry`].
 
 mod argument;
 mod averaging;
@@ -34,13 +35,14 @@ pub(super) use vectors::is_turned;
 
 use crate::Error;
 
-/// How many pairs of their own attackers make where nobody says, as far as they have texts for them.
+/// How many of their own pairs attackers make by default, if they have enough texts.
 pub(super) const OWN_PAIRS: usize = 10_000;
 
-/// An attacker, by what they have beside the protected vectors.
+/// An attacker, defined by what they have besides the protected vectors.
 ///
-/// `Display` prints the name, as on the command line and in reports: `leaked(768)`. The name is the adversary's
-/// identity, so it holds all settings; of two with the same name an evaluation runs one.
+/// `Display` prints the name, as on the command line and in reports: `leaked(768)`. The name is the
+/// adversary's identity, so it contains all settings. Of two adversaries with the same name, an evaluation
+/// runs one.
 ///
 /// ```
 /// use std::fmt;
@@ -69,18 +71,19 @@ pub(super) const OWN_PAIRS: usize = 10_000;
 /// }
 /// ```
 pub trait Adversary: Debug + Display + Send + Sync {
-    /// What the adversary must have. The evaluation refuses to run one for whom the corpus has no room.
+    /// Returns what the adversary must have. An evaluation refuses an adversary for which the corpus is too
+    /// small.
     fn needs(&self) -> Needs;
 
-    /// Makes of the attacked protected vectors what is handed to the attack: an estimate of the clean vectors, and
-    /// what hypotheses are ranked by.
+    /// Turns the attacked protected vectors into the attack's input: estimates of the clean vectors, and the
+    /// vectors by which hypotheses are ranked.
     ///
     /// # Errors
     /// When the adversary reads more than it [needs](Self::needs), or a map cannot be fitted.
     fn restore(&self, knowledge: &mut Knowledge<'_>) -> Result<Restored, Error>;
 
-    /// Whether the adversary can gain anything on a defense over the others. Where not, an evaluation of
-    /// [every adversary](super::Evaluation::every_adversary) leaves it out. Default: yes.
+    /// Returns whether the adversary can gain anything over the others on this defense. If not, an evaluation
+    /// of [every adversary](super::Evaluation::every_adversary) leaves it out. Default: yes.
     ///
     /// # Errors
     /// When the defense fails on the attacker's own vectors.
@@ -89,8 +92,8 @@ pub trait Adversary: Debug + Display + Send + Sync {
         Ok(true)
     }
 
-    /// Whether the adversary knows the defense, but for its key. Hypotheses are then ranked through a defense that
-    /// has no key and draws nothing. Default: yes.
+    /// Returns whether the adversary knows the defense, apart from its key. If so, and if the defense has no
+    /// key and draws nothing, hypotheses are ranked through the defense. Default: yes.
     fn knows_the_defense(&self) -> bool {
         true
     }

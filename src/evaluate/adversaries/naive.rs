@@ -3,7 +3,8 @@ use std::fmt;
 use super::{Adversary, Argument, Knowledge, NamedAdversary, Needs, Restored, Room};
 use crate::Error;
 
-/// Knows nothing of the defense: the attack, trained on clean vectors, reads the protected ones as they are.
+/// Knows nothing about the defense: the attack, trained on clean vectors, reads the protected ones as they
+/// are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Naive;
 

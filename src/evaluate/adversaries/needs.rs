@@ -11,19 +11,19 @@
 pub struct Needs {
     /// How many real pairs of a text and its protected vector must have leaked.
     pub leaked_pairs: usize,
-    /// How many texts of their own the attacker must have.
+    /// How many of their own texts the attacker must have.
     pub own_texts: usize,
-    /// How many they take where there are more than they must have.
+    /// How many of their own texts the attacker uses if there are more than they must have.
     pub own_texts_wanted: usize,
-    /// How many stored vectors are compared by their shape with those of the attacker's own texts: none, or 50 and
-    /// more.
+    /// How many stored vectors are compared, as a cloud, with the vectors of the attacker's own texts: none,
+    /// or at least 50.
     pub cloud: usize,
     /// How many releases of each text there are. With more than one, every protected vector that
     /// [`Knowledge`](super::Knowledge) hands out is their mean.
     pub releases: usize,
     /// The attack that reads what the adversary restores.
     pub attack: TrainedOn,
-    /// Whether the adversary stays in the space of the embedder's vectors, so that the attack must not be a
+    /// Whether the adversary stays in the space of the embedder's vectors. The attack must then not be a
     /// surrogate's.
     pub embedder_space: bool,
 }
@@ -37,7 +37,7 @@ pub enum TrainedOn {
     Clean,
     /// Protected vectors: the evaluation's [`retrained`](crate::Evaluation::retrained) attack.
     Protected,
-    /// Protected vectors as well, but the attack is run on vectors whose key was undone.
+    /// Protected vectors, but the attack is run on vectors whose key was undone.
     KeyUndone,
 }
 

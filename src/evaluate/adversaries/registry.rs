@@ -1,4 +1,4 @@
-//! Adversaries by the names that they have on the command line.
+//! Finds adversaries by their names on the command line.
 
 use std::fmt;
 use std::sync::Arc;
@@ -30,7 +30,7 @@ ours! {
     retrained::Retrained,
 }
 
-/// The adversaries that can be named. `Registry::default()` has ours; add your own by [`with`](Self::with).
+/// The adversaries that can be named. `Registry::default()` has ours; add your own with [`with`](Self::with).
 ///
 /// ```
 /// use embosk::evaluate::adversaries::Registry;
@@ -54,58 +54,58 @@ pub fn parse(text: &str) -> Result<Arc<dyn Adversary>, Error> {
 
 /// An adversary that can be named.
 pub trait NamedAdversary: Adversary + Sized + 'static {
-    /// The name, without what follows in parentheses: `leaked`.
+    /// Returns the name without its argument: `leaked`.
     const NAME: &'static str;
-    /// How it is written: `leaked(k)`.
+    /// Returns how it is written: `leaked(k)`.
     const USAGE: &'static str;
-    /// What the attacker has or does, for help texts; it follows the name in a sentence.
+    /// Returns what the attacker has or does, for help texts. The name and this text form a sentence.
     const SUMMARY: &'static str;
 
-    /// Reads what stands in parentheses.
+    /// Reads the argument in parentheses.
     ///
     /// # Errors
     /// When the argument is missing or wrong.
     fn parse(argument: &Argument<'_>) -> Result<Self, Error>;
 
-    /// Those that an evaluation runs where none is named. Default: none.
+    /// Returns those that an evaluation runs if no adversary is named. Default: none.
     fn defaults(room: &Room) -> Vec<Self> {
         let _ = room;
         Vec::new()
     }
 
-    /// Those that `all` stands for, at the strengths that there is room for. Default: none.
+    /// Returns those that `all` adds, at each strength for which the corpus is large enough. Default: none.
     fn all(room: &Room) -> Vec<Self> {
         let _ = room;
         Vec::new()
     }
 }
 
-/// What an evaluation has room for.
+/// The sizes of an evaluation, which limit the strength of adversaries.
 #[derive(Debug, Clone, Copy)]
 #[non_exhaustive]
 pub struct Room {
     /// The dimension of the defended vectors.
     pub dimension: usize,
-    /// The documents whose vectors can be read without their texts.
+    /// How many documents have vectors that can be read without their texts.
     pub stored: usize,
-    /// The documents that are not attacked, whose pairs may leak.
+    /// How many documents are not attacked, so that their pairs may leak.
     pub spare: usize,
-    /// The texts that attackers can have of their own.
+    /// How many texts of their own attackers can have.
     pub own_texts: usize,
     /// Whether there is a [retrained](crate::Evaluation::retrained) attack.
     pub has_retrained: bool,
 }
 
 impl Room {
-    /// Twice as many pairs as dimensions, or as many as there are. These determine any rotation with a fifth of them
-    /// held out.
+    /// Returns twice as many pairs as dimensions, or as many as there are. These determine any rotation even
+    /// with a fifth of them held out.
     pub fn enough_pairs(&self) -> Option<usize> {
         Some(self.spare.min(2 * self.dimension)).filter(|&pairs| pairs > 0)
     }
 }
 
 impl Registry {
-    /// Adds an adversary. One of the same name is replaced.
+    /// Adds an adversary. It replaces one of the same name.
     pub fn with<A: NamedAdversary>(mut self) -> Self {
         self.entries.retain(|entry| entry.name != A::NAME);
         self.entries.push(Entry {
@@ -119,7 +119,7 @@ impl Registry {
         self
     }
 
-    /// Reads an adversary as it is printed.
+    /// Reads an adversary in the form in which it prints.
     ///
     /// # Errors
     /// When the name is unknown, or its argument is missing or wrong.
@@ -131,7 +131,7 @@ impl Registry {
         }
     }
 
-    /// What can be written, with a line for each adversary: ``  `leaked(k)` has k real pairs``.
+    /// Returns the help text, with a line for each adversary: ``  `leaked(k)` has k real pairs``.
     pub fn help(&self) -> String {
         let line = |entry: &Entry| format!("  `{}` {}", entry.usage, entry.summary);
         self.entries.iter().map(line).collect::<Vec<_>>().join("\n")

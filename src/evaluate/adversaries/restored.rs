@@ -1,12 +1,12 @@
 use ndarray::Array2;
 
-/// What an adversary makes of the attacked vectors, `[attacked, dim of the attack]` each.
+/// What an adversary makes from the attacked vectors, `[attacked, dim of the attack]` each.
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct Restored {
     /// The best estimate of the clean vectors, for models to read.
     pub estimate: Mapped,
-    /// What was observed, in the clean vectors' space and with all noise, for hypotheses to be ranked by.
+    /// The observed vectors, in the clean vectors' space and with all noise, by which hypotheses are ranked.
     pub observed: Mapped,
 }
 
@@ -16,12 +16,12 @@ pub struct Restored {
 pub struct Mapped {
     /// One row for each attacked text.
     pub vectors: Array2<f32>,
-    /// The name of the map, as a report shows it. `None` where the vectors are as they were.
+    /// The name of the map, as a report shows it. `None` if the vectors are unchanged.
     pub map: Option<String>,
 }
 
 impl Mapped {
-    /// Names the map that brought forth these vectors.
+    /// Sets the name of the map that these vectors went through.
     pub fn by(map: impl Into<String>, vectors: Array2<f32>) -> Self {
         Self { vectors, map: Some(map.into()) }
     }
@@ -34,12 +34,12 @@ impl From<Array2<f32>> for Mapped {
 }
 
 impl Restored {
-    /// Takes an estimate, and the observed vectors to rank by.
+    /// Creates it from estimates, and from the observed vectors to rank by.
     pub fn new(estimate: impl Into<Mapped>, observed: impl Into<Mapped>) -> Self {
         Self { estimate: estimate.into(), observed: observed.into() }
     }
 
-    /// Takes the same vectors for both.
+    /// Creates it with the same vectors for both.
     pub fn same(vectors: impl Into<Mapped>) -> Self {
         let vectors = vectors.into();
         Self { estimate: vectors.clone(), observed: vectors }

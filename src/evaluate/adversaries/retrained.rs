@@ -7,7 +7,7 @@ use super::{
 };
 use crate::Error;
 
-/// Runs an attack that was trained on vectors which the attacker protected; see
+/// Runs an attack that was trained on vectors that the attacker protected; see
 /// [`Evaluation::retrained`](crate::Evaluation::retrained).
 ///
 /// ```
@@ -27,8 +27,8 @@ impl Retrained {
         Self::default()
     }
 
-    /// Attacks what another adversary observed: its map undoes the key, and the noise is left to the attack, which
-    /// was trained on noise.
+    /// Attacks the observed vectors of another adversary. Its map undoes the key; the noise is left to the
+    /// attack, which was trained on noisy vectors.
     pub fn after(adversary: impl Adversary + 'static) -> Self {
         Self { after: Some(Arc::new(adversary)) }
     }
@@ -49,7 +49,7 @@ impl Adversary for Retrained {
         }
     }
 
-    /// Whether there is a key to undo, where that is what the other adversary does.
+    /// Returns whether there is a key to undo, if undoing it is what the other adversary does.
     fn can_gain(&self, defense: &KnownDefense<'_>) -> Result<bool, Error> {
         Ok(self.after.is_none() || defense.is_keyed())
     }

@@ -7,12 +7,12 @@ use super::{
 };
 use crate::Error;
 
-/// Has this many stored vectors and at least as many texts of their own (10,000, where these are records), but no
+/// Has this many stored vectors and at least as many texts of their own (10,000 if these are records), but no
 /// pairs.
 ///
-/// The attacker finds the map that lays the cloud of stored vectors on that of their own
-/// ([`alignment::CloudMap`]), and undoes the rest as [`Informed`](super::Informed) does. Fewer than 50 vectors have
-/// no shape, and an evaluation refuses them.
+/// The attacker finds the map that aligns the cloud of stored vectors with the cloud of their own vectors
+/// ([`alignment::CloudMap`]), and undoes the rest as [`Informed`](super::Informed) does. Fewer than 50
+/// vectors have no shape, and an evaluation refuses them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Unpaired(pub usize);
 
@@ -29,7 +29,7 @@ impl Adversary for Unpaired {
         knowledge.denoiser(knowledge.own_texts())?.restore(&turned)
     }
 
-    /// Whether there is a key to undo.
+    /// Returns whether there is a key to undo.
     fn can_gain(&self, defense: &KnownDefense<'_>) -> Result<bool, Error> {
         Ok(defense.is_keyed())
     }

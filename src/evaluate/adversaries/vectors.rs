@@ -4,15 +4,15 @@ use ndarray::{Array2, ArrayBase, Axis, Data, Ix2, concatenate};
 
 use crate::Error;
 
-/// Below this mean cosine of vectors to the same with the key undone, the key turned them.
+/// If the mean cosine of vectors to the same vectors with the key undone is below this, the key turned them.
 const TURNED: f32 = 0.999;
 
-/// Whether a key turned the space of `vectors`, of which `undone` are the same with the key undone.
+/// Returns whether a key turned the space of `vectors`; `undone` are the same vectors with the key undone.
 pub(in crate::evaluate) fn is_turned(vectors: &Array2<f32>, undone: &Array2<f32>) -> bool {
     mean_cosine(vectors, undone) < TURNED
 }
 
-/// The mean cosine, row by row, where both rows have a length; 1 where none do.
+/// Returns the mean cosine over the rows where both vectors are not zero; 1 if there are no such rows.
 pub(super) fn mean_cosine(a: &Array2<f32>, b: &Array2<f32>) -> f32 {
     let cosines = a.rows().into_iter().zip(b.rows()).filter_map(|(a, b)| {
         let norms = (a.dot(&a) * b.dot(&b)).sqrt();

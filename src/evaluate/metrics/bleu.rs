@@ -1,7 +1,7 @@
 use super::{Metric, Shown};
 use crate::evaluate::text;
 
-/// The metric by which attacks are compared and by which an attack is shown to work.
+/// The name of the metric that compares attacks and shows that an attack works.
 pub(in crate::evaluate) const STRENGTH: &str = "bleu";
 
 /// Sentence BLEU, 0 to 100, on average.

@@ -4,50 +4,50 @@ use std::fmt;
 use serde::de::{Error, MapAccess, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-/// Scores text by text or query by query. A metric has a column where at least one text or query has a score.
+/// Scores, text by text or query by query. A metric has a column if at least one text or query has a score.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Columns(Vec<(String, Vec<Option<f64>>)>);
 
 impl Columns {
-    /// No scores.
+    /// Creates columns without scores.
     pub const fn new() -> Self {
         Self(Vec::new())
     }
 
-    /// How many texts or queries there are.
+    /// Returns how many texts or queries there are.
     pub fn len(&self) -> usize {
         self.0.first().map_or(0, |(_, column)| column.len())
     }
 
-    /// Whether nothing was measured.
+    /// Returns whether nothing was measured.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
-    /// The scores of a metric in the order of the texts or queries, `None` for one without a score. Empty where the
-    /// metric was not measured.
+    /// Returns the scores of a metric in the order of the texts or queries, `None` for one without a score.
+    /// Empty if the metric was not measured.
     pub fn column(&self, metric: &str) -> &[Option<f64>] {
         self.0.iter().find(|(name, _)| name == metric).map_or(&[], |(_, column)| column)
     }
 
-    /// The scores of a metric, without the texts or queries that have none.
+    /// Returns the scores of a metric, without the texts or queries that have none.
     pub fn values(&self, metric: &str) -> Vec<f64> {
         self.column(metric).iter().copied().flatten().collect()
     }
 
-    /// The names and columns of all metrics.
+    /// Returns the names and columns of all metrics.
     pub fn iter(&self) -> impl Iterator<Item = (&str, &[Option<f64>])> {
         self.0.iter().map(|(name, column)| (name.as_str(), column.as_slice()))
     }
 
-    /// Keeps the columns of some metrics.
+    /// Keeps only the columns of some metrics.
     pub(in crate::evaluate) fn only(&self, metrics: &[&str]) -> Self {
         let of_these = self.0.iter().filter(|(name, _)| metrics.contains(&name.as_str()));
         Self(of_these.cloned().collect())
     }
 }
 
-/// Collects names and columns. All columns have one length.
+/// Collects names and columns. All columns have the same length.
 impl<N: Into<String>> FromIterator<(N, Vec<Option<f64>>)> for Columns {
     fn from_iter<I: IntoIterator<Item = (N, Vec<Option<f64>>)>>(columns: I) -> Self {
         let columns = columns.into_iter().map(|(name, column)| (name.into(), column));

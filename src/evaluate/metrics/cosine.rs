@@ -1,6 +1,6 @@
 use super::{Metric, Shown};
 
-/// The cosine between the clean vectors of the recovered and the true text, on average.
+/// The mean cosine between the clean vectors of the recovered and the true text.
 #[expect(clippy::redundant_closure_for_method_calls, reason = "the method's path is of one lifetime only")]
 pub(super) fn metric() -> Metric {
     Metric::mean("cosine", |pair| pair.output_cosine())

@@ -1,7 +1,7 @@
 use super::{Metric, Shown};
 use crate::evaluate::text;
 
-/// The share of labelled names, dates, amounts … that came back, over texts that have any.
+/// The share of labelled names, dates, amounts … that were recovered, over texts that have any.
 pub(super) fn metric() -> Metric {
     Metric::mean("entity_recall", |pair| text::entity_recall(pair.output, pair.entities))
         .heading("entities")

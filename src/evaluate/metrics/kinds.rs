@@ -1,4 +1,4 @@
-//! What kinds of metrics there are.
+//! The kinds of metrics.
 
 use std::fmt;
 
@@ -14,7 +14,7 @@ pub(in crate::evaluate) enum Basis {
     Mean,
     /// A number for each query, from at least `depth` documents found.
     Retrieval { depth: usize },
-    /// The scores that the metric of this name gives outputs held against other texts.
+    /// The scores of the metric of this name for outputs that are compared with other texts.
     FloorOf(String),
     /// The position of the metric of this name between its floor and its ceiling.
     LeakOf(String),
@@ -35,7 +35,7 @@ pub enum Unit {
     Documents,
 }
 
-/// Whom a higher score serves.
+/// Who benefits from a higher score.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Direction {
     /// The attacker. A budget limits the score itself.
@@ -63,7 +63,7 @@ pub enum Interval {
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum Shown {
-    /// In lines that stand for a whole row, as in the progress of an evaluation.
+    /// In lines that summarize a whole row, as in the progress of an evaluation.
     Line,
     /// In the table on the page of a curve.
     Page,

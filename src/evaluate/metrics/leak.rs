@@ -8,14 +8,14 @@ use super::bleu::STRENGTH;
 use crate::evaluate::draws::index_below;
 use crate::evaluate::statistics::{RESAMPLES, Score, paired_difference};
 
-/// The distance by which the undefended attack is shown to exceed chance: the lower end of its 95 % interval.
+/// Returns by how much the undefended attack is shown to exceed chance: the lower end of the 95 % interval.
 pub(in crate::evaluate) fn gap(ceiling: &Columns, floor: &Columns, seed: u64) -> f64 {
     let [ceiling, floor] = [ceiling, floor].map(|columns| columns.values(STRENGTH));
     paired_difference(&ceiling, &floor, seed).map_or(0.0, |gap| gap.low)
 }
 
-/// Text by text, the distances of the score and of the ceiling from the floor. `None` for a text that lacks one of
-/// the three.
+/// Returns, text by text, the distances of the score and of the ceiling from the floor. `None` for a text
+/// that lacks one of the three.
 pub(in crate::evaluate) fn over_floor(
     metric: &str,
     texts: &Columns,
@@ -30,8 +30,8 @@ pub(in crate::evaluate) fn over_floor(
     columns.map(term).collect()
 }
 
-/// Divides the sum of the scores' distances from the floor by that of the ceilings' distances. The interval is the
-/// percentile bootstrap over texts: a resample takes the same texts for score, floor and ceiling.
+/// Divides the sum of the scores' distances from the floor by that of the ceilings' distances. The interval
+/// is the percentile bootstrap over texts: a resample takes the same texts for score, floor and ceiling.
 pub(super) fn leak(over_floor: Vec<Option<(f64, f64)>>, seed: u64) -> Option<Score> {
     let terms: Vec<(f64, f64)> = over_floor.into_iter().flatten().collect();
     let all: Vec<usize> = (0..terms.len()).collect();
@@ -77,7 +77,7 @@ mod tests {
         let beyond = of(&[100.0; 4], &floor).unwrap();
         assert!(beyond.value > 1.0 && beyond.low <= beyond.value && beyond.value <= beyond.high);
         assert!(of(&[0.0; 4], &floor).unwrap().value < 0.0);
-        // words that any text has are no leak
+        // words that occur in any text are not a leak
         assert_eq!(of(&[3.0; 4], &[3.0; 4]), Some(Score { value: 0.0, low: 0.0, high: 0.0 }));
     }
 

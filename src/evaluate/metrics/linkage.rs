@@ -1,10 +1,10 @@
 use super::{Metric, Shown, Unit};
 
-/// Its name, under which the evaluation hands it in.
+/// Its name, under which the evaluation passes the score in.
 pub(in crate::evaluate) const LINKAGE: &str = "linkage_recall_at_1";
 
-/// The share of documents whose vectors under two keys are told to belong together, by norm and
-/// neighbourhood; chance is one in as many documents. `None` for a defense without a key.
+/// The share of documents whose vectors under two keys are matched correctly, by norm and neighbourhood.
+/// Among n documents, chance is 1/n. `None` for a defense without a key.
 pub(super) fn metric() -> Metric {
     Metric::given(LINKAGE, Unit::Documents)
         .heading("linkage")

@@ -13,8 +13,9 @@ const DEPTH: usize = 10;
 
 /// Declares one metric: its name, how it is printed and computed, and how a budget may limit it.
 ///
-/// More of a metric of texts must be worse for privacy, so return a similarity rather than a distance. More of a
-/// metric of retrieval must be better for its users. A score that is not finite counts as missing.
+/// A higher score of a metric of texts must mean worse privacy, so return a similarity rather than a
+/// distance. A higher score of a metric of retrieval must be better for its users. A score that is not finite
+/// counts as missing.
 ///
 /// ```
 /// use embosk::evaluate::metrics::{Metric, TextPair};
@@ -28,7 +29,7 @@ const DEPTH: usize = 10;
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct Metric {
-    /// As reports and files name it.
+    /// Its name in reports and files.
     pub name: String,
     /// The heading of its column.
     pub heading: String,
@@ -38,10 +39,10 @@ pub struct Metric {
     pub digits: usize,
     /// The lowest and the highest score that one text or query can have.
     pub range: (f64, f64),
-    /// The score that chance gives each text. `None` where it is measured: as the score of outputs that are held
-    /// against other texts.
+    /// The score that chance gives each text. If it is `None`, it is measured, as the score of outputs that
+    /// are compared with other texts.
     pub chance: Option<f64>,
-    /// The name under which a budget limits it. `None` where no budget may.
+    /// The name under which a budget limits it. `None` if no budget may limit it.
     pub limited_as: Option<String>,
     /// What a corpus must have for it to be measured.
     pub needs: Option<String>,
@@ -59,23 +60,23 @@ pub struct Metric {
     compute: Compute,
 }
 
-/// Constructors: what a metric is counted over.
+/// Constructors, by what a metric is counted over.
 impl Metric {
-    /// The share of attacked texts for which `holds` returns true, with the interval of Clopper and Pearson. A text
-    /// for which it returns `None` does not count.
+    /// Declares the share of attacked texts for which `holds` returns true, with the interval of Clopper and
+    /// Pearson. A text for which it returns `None` does not count.
     pub fn share(name: &str, holds: impl Fn(&TextPair<'_>) -> Option<bool> + Send + Sync + 'static) -> Self {
         let score = move |pair: &TextPair<'_>| holds(pair).map(|holds| f64::from(u8::from(holds)));
         Self { compute: Compute::Text(Arc::new(score)), ..Self::new(name, Basis::Share) }
     }
 
-    /// The mean of `score` over the attacked texts, with a bootstrap interval. A text for which it returns `None`
-    /// does not count. Scores lie between 0 and 1 unless [`Metric::range`] says otherwise.
+    /// Declares the mean of `score` over the attacked texts, with a bootstrap interval. A text for which it
+    /// returns `None` does not count. Scores lie between 0 and 1 unless [`Metric::range`] says otherwise.
     pub fn mean(name: &str, score: impl Fn(&TextPair<'_>) -> Option<f64> + Send + Sync + 'static) -> Self {
         Self { compute: Compute::Text(Arc::new(score)), ..Self::new(name, Basis::Mean) }
     }
 
-    /// The mean of `score` over the judged queries, with a bootstrap interval. A query for which it returns `None`
-    /// does not count. Scores lie between 0 and 1 unless [`Metric::range`] says otherwise.
+    /// Declares the mean of `score` over the judged queries, with a bootstrap interval. A query for which it
+    /// returns `None` does not count. Scores lie between 0 and 1 unless [`Metric::range`] says otherwise.
     pub fn retrieval(name: &str, score: impl Fn(&Graded<'_>) -> Option<f64> + Send + Sync + 'static) -> Self {
         let limit = format!("{name}_drop");
         Self {
@@ -86,8 +87,8 @@ impl Metric {
         .limited_as(&limit)
     }
 
-    /// What chance gives: the scores that the metric of texts called `base` gives a row's outputs when each is held
-    /// against another text.
+    /// Declares what chance gives: the score of the metric of texts called `base` for a row's outputs, each
+    /// compared with another text.
     pub fn floor_of(name: &str, base: &str) -> Self {
         Self::new(name, Basis::FloorOf(base.to_owned()))
             .signature("row's-outputs~next-sample")
@@ -95,15 +96,16 @@ impl Metric {
             .shown(Shown::Files)
     }
 
-    /// `(score − floor) / (ceiling − floor)` of the metric of texts called `base`: 1 is as much as without a
-    /// defense, 0 is what chance gives. Neither the value nor the interval is clamped to 0 and 1.
+    /// Declares `(score − floor) / (ceiling − floor)` of the metric of texts called `base`: 1 is as much as
+    /// without a defense, and 0 is what chance gives. Neither the value nor the interval is clamped to 0 and
+    /// 1.
     pub fn leak_of(name: &str, base: &str) -> Self {
         Self::new(name, Basis::LeakOf(base.to_owned()))
             .signature(&format!("({base}-floor)/(ceiling-floor)"))
             .shown(Shown::Line)
     }
 
-    /// A score that the evaluation measures as a whole and passes in by name.
+    /// Declares a score that the evaluation measures as a whole and passes in by name.
     pub(in crate::evaluate) fn given(name: &str, unit: Unit) -> Self {
         Self::new(name, Basis::Given(unit)).not_limited()
     }
@@ -142,25 +144,25 @@ impl Metric {
         Self { digits, ..self }
     }
 
-    /// Sets the lowest and the highest score that one text or query can have. The bounds of a budget rely on it, so
-    /// an evaluation refuses scores outside. Default: 0 to 1.
+    /// Sets the lowest and the highest score that one text or query can have. The bounds of a budget rely on
+    /// this range, so an evaluation refuses scores outside it. Default: 0 to 1.
     pub fn range(self, lowest: f64, highest: f64) -> Self {
         Self { range: (lowest, highest), ..self }
     }
 
-    /// Sets the score that chance gives each text, where it is known. Default: it is measured, as the score of
-    /// outputs that are held against other texts.
+    /// Sets the score that chance gives each text, if it is known. Default: it is measured, as the score of
+    /// outputs that are compared with other texts.
     pub fn chance(self, chance: f64) -> Self {
         Self { chance: Some(chance), ..self }
     }
 
-    /// Sets the name under which a budget limits it. Default: its own name. For retrieval, where a budget limits the
-    /// loss, its own name and `_drop`.
+    /// Sets the name under which a budget limits it. Default: its own name. For retrieval, a budget limits
+    /// the loss, and the default is its own name followed by `_drop`.
     pub fn limited_as(self, name: &str) -> Self {
         Self { limited_as: Some(name.to_owned()), ..self }
     }
 
-    /// Forbids budgets to limit it.
+    /// Forbids budgets from limiting it.
     pub fn not_limited(self) -> Self {
         Self { limited_as: None, ..self }
     }
@@ -170,8 +172,8 @@ impl Metric {
         Self { needs: Some(what.to_owned()), ..self }
     }
 
-    /// Sets the rules that the score depends on. The signature of the report shows them; they tell two metrics of
-    /// the same name apart. Default: none.
+    /// Sets the rules that the score depends on. The report's signature shows them, and they distinguish two
+    /// metrics of the same name. Default: none.
     pub fn signature(self, rules: &str) -> Self {
         Self { signature: Some(rules.to_owned()), ..self }
     }
@@ -200,14 +202,14 @@ impl Metric {
     }
 }
 
-/// What follows from a declaration.
+/// Properties that follow from a declaration.
 impl Metric {
-    /// How many decimals are shown where a decision depends on the number.
+    /// Returns how many decimals are shown if a decision depends on the number.
     pub fn fine_digits(&self) -> usize {
         if self.range.1 - self.range.0 >= 10.0 { 1 } else { 3 }
     }
 
-    /// What it is counted over.
+    /// Returns what it is counted over.
     pub fn unit(&self) -> Unit {
         match &self.basis {
             Basis::Retrieval { .. } => Unit::Queries,
@@ -216,12 +218,12 @@ impl Metric {
         }
     }
 
-    /// Whom a higher score serves.
+    /// Returns who benefits from a higher score.
     pub fn direction(&self) -> Direction {
         if self.is_retrieval() { Direction::MoreServes } else { Direction::MoreLeaks }
     }
 
-    /// How its interval is computed.
+    /// Returns how its interval is computed.
     pub fn interval(&self) -> Interval {
         match self.basis {
             Basis::Share => Interval::ClopperPearson,
@@ -231,17 +233,17 @@ impl Metric {
         }
     }
 
-    /// Whether it is a metric of retrieval, which does not depend on the adversary.
+    /// Returns whether it is a metric of retrieval, which does not depend on the adversary.
     pub fn is_retrieval(&self) -> bool {
         self.unit() == Unit::Queries
     }
 
-    /// Whether it is computed from each attacked text.
+    /// Returns whether it is computed from each attacked text.
     pub fn is_of_texts(&self) -> bool {
         matches!(self.basis, Basis::Share | Basis::Mean)
     }
 
-    /// The name of the metric whose leak it is. `None` where it is not a leak.
+    /// Returns the name of the metric whose leak it is. `None` if it is not a leak.
     pub fn leaking(&self) -> Option<&str> {
         match &self.basis {
             Basis::LeakOf(base) => Some(base),
@@ -249,17 +251,17 @@ impl Metric {
         }
     }
 
-    /// The name that budgets and their findings use: [`Metric::limited_as`], or its own.
+    /// Returns the name that budgets and their findings use: [`Metric::limited_as`], or its own.
     pub fn limit_name(&self) -> &str {
         self.limited_as.as_deref().unwrap_or(&self.name)
     }
 
-    /// Whether this place shows it.
+    /// Returns whether this place shows it.
     pub fn is_shown(&self, place: Shown) -> bool {
         self.shown <= place
     }
 
-    /// The lowest and the highest limit that a budget can set.
+    /// Returns the lowest and the highest limit that a budget can set.
     pub(in crate::evaluate) fn limits(&self) -> (f64, f64) {
         let (lowest, highest) = self.range;
         match self.direction() {
@@ -268,7 +270,7 @@ impl Metric {
         }
     }
 
-    /// Whether a score lies in its range, apart from rounding.
+    /// Returns whether a score lies in its range, apart from rounding.
     pub(super) fn allows(&self, score: f64) -> bool {
         let (lowest, highest) = self.range;
         let rounding = 1e-6 * (highest - lowest);
@@ -278,8 +280,8 @@ impl Metric {
 
 /// Scores.
 impl Metric {
-    /// Scores one text. `None` where the text has no score, and for a metric that is not of texts or was read from a
-    /// report.
+    /// Scores one text. `None` if the text has no score, if it is not a metric of texts, or if the metric was
+    /// read from a report.
     pub fn of_pair(&self, pair: &TextPair<'_>) -> Option<f64> {
         match &self.compute {
             Compute::Text(score) => score(pair).filter(|score| score.is_finite()),
@@ -287,8 +289,8 @@ impl Metric {
         }
     }
 
-    /// Scores one query. `None` where the query has no score, and for a metric that is not of retrieval or was read
-    /// from a report.
+    /// Scores one query. `None` if the query has no score, if it is not a metric of retrieval, or if the
+    /// metric was read from a report.
     pub fn of_query(&self, found: &Graded<'_>) -> Option<f64> {
         match &self.compute {
             Compute::Query(score) => score(found).filter(|score| score.is_finite()),
@@ -296,8 +298,8 @@ impl Metric {
         }
     }
 
-    /// Summarizes the scores of texts or queries, with the 95 % interval. `None` where none of them has a score, and
-    /// for leaks and what the evaluation measures as a whole.
+    /// Summarizes the scores of texts or queries, with the 95 % interval. `None` if none of them has a score,
+    /// and for leaks and scores that the evaluation measures as a whole.
     pub fn summary(&self, scores: &[Option<f64>], seed: u64) -> Option<Score> {
         let scores: Vec<f64> = scores.iter().copied().flatten().collect();
         match self.interval() {
@@ -309,7 +311,7 @@ impl Metric {
     }
 }
 
-/// Counts the scores of a share that stand for true.
+/// Counts the scores of a share that mean true.
 fn hits(scores: &[f64]) -> usize {
     scores.iter().filter(|score| **score > 0.5).count()
 }
@@ -320,9 +322,9 @@ impl fmt::Display for Metric {
     }
 }
 
-/// Scores a text; `None` where it has no score.
+/// Scores a text; `None` if it has no score.
 type OfText = dyn Fn(&TextPair<'_>) -> Option<f64> + Send + Sync;
-/// Scores a query; `None` where it has no score.
+/// Scores a query; `None` if it has no score.
 type OfQuery = dyn Fn(&Graded<'_>) -> Option<f64> + Send + Sync;
 
 /// How a score is computed.
@@ -335,7 +337,7 @@ enum Compute {
     Query(Arc<OfQuery>),
 }
 
-/// Functions cannot be compared: metrics are equal where their declarations are.
+/// Functions cannot be compared, so metrics are equal if their declarations are.
 impl PartialEq for Compute {
     fn eq(&self, _: &Self) -> bool {
         true

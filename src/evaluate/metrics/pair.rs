@@ -1,31 +1,32 @@
 use ndarray::ArrayView1;
 
-/// An attacked text and what came back of it, as a metric of texts sees them.
+/// An attacked text and what was recovered of it, as a metric of texts sees them.
 ///
 /// An evaluation fills in everything but the labels of the output. Pairs from elsewhere, such as those of
-/// `embosk score`, may hold the two texts alone; a metric returns `None` where something is missing.
+/// `embosk score`, may hold only the two texts. A metric returns `None` if something that it needs is
+/// missing.
 #[derive(Debug, Clone, Copy)]
 #[non_exhaustive]
 pub struct TextPair<'a> {
     /// The text, after the embedder's normalizer.
     pub truth: &'a str,
-    /// What the attack made of its vector, after the same normalizer.
+    /// What the attack recovered from its vector, after the same normalizer.
     pub output: &'a str,
     /// The labelled names, dates, amounts … of the text.
     pub entities: &'a [&'a str],
-    /// The labelled parts of the output. `None` where it is not labelled.
+    /// The labelled parts of the output. `None` if it is not labelled.
     pub output_entities: Option<&'a [&'a str]>,
     /// The clean vector of the text, `[dim]`.
     pub truth_vector: Option<ArrayView1<'a, f32>>,
     /// The clean vector of the output, `[dim]`.
     pub output_vector: Option<ArrayView1<'a, f32>>,
-    /// What the adversary made of the text's protected vector before the attack proper, `[dim]`. `None` where the
-    /// output is held against a text that is not its own.
+    /// The adversary's estimate of the text's clean vector, `[dim]`. `None` if the output is compared with a
+    /// text that is not its own.
     pub restored_vector: Option<ArrayView1<'a, f32>>,
 }
 
 impl<'a> TextPair<'a> {
-    /// A pair of texts without labels and vectors.
+    /// Creates a pair of texts without labels and vectors.
     pub fn new(truth: &'a str, output: &'a str) -> Self {
         Self {
             truth,
@@ -38,17 +39,17 @@ impl<'a> TextPair<'a> {
         }
     }
 
-    /// Adds the labelled names, dates, amounts … of the text and, where it is labelled, of the output.
+    /// Adds the labelled names, dates, amounts … of the text and, if it is labelled, of the output.
     pub fn entities(self, entities: &'a [&'a str], output_entities: Option<&'a [&'a str]>) -> Self {
         Self { entities, output_entities, ..self }
     }
 
-    /// The cosine between the clean vectors of the text and the output.
+    /// Returns the cosine between the clean vectors of the text and the output.
     pub fn output_cosine(&self) -> Option<f64> {
         Some(cosine(self.truth_vector?, self.output_vector?))
     }
 
-    /// The cosine between the clean vector of the text and the restored one.
+    /// Returns the cosine between the clean vector of the text and the restored one.
     pub fn restored_cosine(&self) -> Option<f64> {
         Some(cosine(self.truth_vector?, self.restored_vector?))
     }

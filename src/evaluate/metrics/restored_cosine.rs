@@ -1,7 +1,7 @@
 use super::{Metric, Shown};
 
-/// The cosine between the clean vectors and what the adversary made of the protected ones before the attack
-/// proper, on average: what their map is worth, whatever the language model.
+/// The mean cosine between the clean vectors and the adversary's estimates of them. It measures the
+/// adversary's map alone, without the attack's language model.
 #[expect(clippy::redundant_closure_for_method_calls, reason = "the method's path is of one lifetime only")]
 pub(super) fn metric() -> Metric {
     Metric::mean("restored_cosine", |pair| pair.restored_cosine())

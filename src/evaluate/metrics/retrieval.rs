@@ -6,7 +6,7 @@ use crate::evaluate::retrieval;
 /// How many documents of a ranking count.
 const CUTOFF: usize = 10;
 
-/// Normalised discounted cumulative gain of the first ten.
+/// The normalized discounted cumulative gain of the first ten.
 pub(super) fn ndcg() -> Metric {
     Metric::retrieval("ndcg_at_10", |found| retrieval::ndcg(found, CUTOFF))
         .heading("nDCG@10")

@@ -8,18 +8,18 @@ use crate::evaluate::statistics::Score;
 
 /// Scores by the names of their metrics, in the order of the report's metrics.
 ///
-/// In JSON they are the fields of an object: each is `{"value", "low", "high"}`, or `null` where the metric was not
-/// measured.
+/// In JSON they are the fields of an object: each is `{"value", "low", "high"}`, or `null` if the metric was
+/// not measured.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Scores(Vec<(String, Option<Score>)>);
 
 impl Scores {
-    /// The score of a metric. `None` where the metric was not measured.
+    /// Returns the score of a metric. `None` if the metric was not measured.
     pub fn score(&self, metric: &str) -> Option<Score> {
         self.0.iter().find(|(name, _)| name == metric).and_then(|(_, score)| *score)
     }
 
-    /// The names and scores of all metrics.
+    /// Returns the names and scores of all metrics.
     pub fn iter(&self) -> impl Iterator<Item = (&str, Option<Score>)> {
         self.0.iter().map(|(name, score)| (name.as_str(), *score))
     }
@@ -43,7 +43,7 @@ impl<'de> Deserialize<'de> for Scores {
     }
 }
 
-/// Reads the fields that are scores and skips others, as an object may have more.
+/// Reads the fields that are scores and skips others, because an object may have more.
 struct Fields;
 
 impl<'de> Visitor<'de> for Fields {

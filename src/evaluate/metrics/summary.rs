@@ -17,7 +17,7 @@ pub(in crate::evaluate) fn measure_texts(metrics: &[Metric], pairs: &[TextPair<'
     of_texts.map(|metric| (metric.name.as_str(), column(metric))).collect()
 }
 
-/// Scores pairs of outputs and other texts than their own: what chance gives.
+/// Scores pairs of outputs and texts other than their own: what chance gives.
 pub(in crate::evaluate) fn measure_unrelated(metrics: &[Metric], pairs: &[TextPair<'_>]) -> Columns {
     let of_texts = metrics.iter().filter(|metric| metric.is_of_texts());
     let column = |metric: &Metric| match metric.chance {
@@ -27,7 +27,7 @@ pub(in crate::evaluate) fn measure_unrelated(metrics: &[Metric], pairs: &[TextPa
     of_texts.map(|metric| (metric.name.as_str(), column(metric))).collect()
 }
 
-/// Scores each query by the metrics of retrieval. A query that has no score by any of them is left out.
+/// Scores each query by the metrics of retrieval. A query that none of them gives a score is left out.
 pub(in crate::evaluate) fn measure_queries(
     metrics: &[Metric],
     judgements: &Judgements,
@@ -75,7 +75,7 @@ pub(in crate::evaluate) fn signatures(metrics: &[Metric]) -> Map<String, Value> 
     rules.map(|(name, rules)| (name.to_owned(), rules.into())).collect()
 }
 
-/// Query by query, how much of a metric of retrieval is lost.
+/// Returns, query by query, how much of a metric of retrieval is lost.
 pub(in crate::evaluate) fn losses(metric: &Metric, before: &Columns, after: &Columns) -> Vec<Option<f64>> {
     let pairs = before.column(&metric.name).iter().zip(after.column(&metric.name));
     pairs.map(|(before, after)| Some((*before)? - (*after)?)).collect()
@@ -83,13 +83,13 @@ pub(in crate::evaluate) fn losses(metric: &Metric, before: &Columns, after: &Col
 
 /// Everything that the scores of a row are computed from.
 pub(in crate::evaluate) struct Measured<'a> {
-    /// What came back of each text.
+    /// The scores of each text.
     pub(in crate::evaluate) texts: &'a Columns,
-    /// The same outputs, held against other texts.
+    /// The scores of the same outputs, compared with other texts.
     pub(in crate::evaluate) unrelated: &'a Columns,
-    /// What came back of each text without a defense; empty where that is too close to chance to divide by.
+    /// The scores of each text without a defense; empty if they are too close to chance to divide by.
     pub(in crate::evaluate) ceiling: &'a Columns,
-    /// Retrieval, query by query.
+    /// The scores of retrieval, query by query.
     pub(in crate::evaluate) queries: &'a Columns,
     /// What the evaluation measured as a whole.
     pub(in crate::evaluate) given: &'a [(&'a str, Option<Score>)],
@@ -99,7 +99,7 @@ pub(in crate::evaluate) struct Measured<'a> {
 static NOTHING: Columns = Columns::new();
 
 impl Measured<'_> {
-    /// A row without any measurement.
+    /// Creates a row without any measurement.
     pub(in crate::evaluate) fn nothing(seed: u64) -> Self {
         Self { texts: &NOTHING, unrelated: &NOTHING, ceiling: &NOTHING, queries: &NOTHING, given: &[], seed }
     }
@@ -131,7 +131,7 @@ impl Measured<'_> {
     }
 }
 
-/// Computes the scores of the undefended attack, or of its outputs held against other texts.
+/// Computes the scores of the undefended attack, or of its outputs compared with other texts.
 pub(in crate::evaluate) fn attack_scores(metrics: &[Metric], texts: &Columns, seed: u64) -> Scores {
     let of_texts = metrics.iter().filter(|metric| metric.is_of_texts() && !metric.is_of_rows_only);
     of_texts
@@ -161,7 +161,7 @@ mod tests {
         Metric::share(name, |pair| Some(pair.output == pair.truth))
     }
 
-    /// Where chance is known, the floor is not measured.
+    /// If chance is known, the floor is not measured.
     #[test]
     fn a_known_chance_is_the_floor() {
         let metrics = [same("whole"), same("guess").chance(0.25), Metric::leak_of("guess_leak", "guess")];

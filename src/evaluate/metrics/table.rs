@@ -33,7 +33,7 @@ pub(in crate::evaluate) fn find<'m>(metrics: &'m [Metric], name: &str) -> Option
 /// Finds the metric that a budget limits under this name, such as `bleu` or `ndcg_drop`.
 ///
 /// # Errors
-/// When there is no such metric; the message lists those that there are.
+/// When there is no such metric; the message lists those that exist.
 pub fn by_limit<'m>(metrics: &'m [Metric], name: &str) -> Result<&'m Metric, Error> {
     metrics.iter().find(|metric| metric.limited_as.as_deref() == Some(name)).ok_or_else(|| {
         let names: Vec<&str> = metrics.iter().filter_map(|metric| metric.limited_as.as_deref()).collect();

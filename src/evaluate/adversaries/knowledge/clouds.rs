@@ -4,7 +4,7 @@ use ndarray::{Array2, s};
 use super::Knowledge;
 use crate::Error;
 
-/// Vectors of different texts of one kind, to be laid on each other.
+/// Two clouds to align: vectors of different texts of one kind.
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct CloudVectors {
@@ -14,7 +14,7 @@ pub struct CloudVectors {
     pub attacked: Array2<f32>,
     /// Vectors of the attacker's own texts in the clean space, with as much noise as the stored ones.
     pub own: Array2<f32>,
-    /// The same without noise.
+    /// The same vectors without noise.
     pub clean: Array2<f32>,
 }
 
@@ -33,12 +33,12 @@ impl CloudVectors {
         })
     }
 
-    /// The vectors as a map between clouds takes them.
+    /// Returns the vectors in the form that a map between clouds takes.
     pub fn view(&self) -> Clouds<'_> {
         Clouds { protected: self.stored.view(), own: self.own.view(), clean: self.clean.view() }
     }
 
-    /// Whether both sides have enough vectors for a shape.
+    /// Returns whether both sides have enough vectors for a shape.
     pub fn have_shapes(&self) -> bool {
         self.stored.nrows().min(self.own.nrows()) >= LEAST_CLOUD
     }

@@ -10,21 +10,21 @@ use crate::evaluate::adversaries::vectors::{is_turned, mean_cosine};
 
 /// How many texts of the attacker's own show whether a key turns the space.
 const TURNED: usize = 200;
-/// Above this cosine to the clean vectors, a public defense's image of hypotheses ranks them. A map must
-/// turn others back first.
+/// If the mean cosine of protected to clean vectors is above this, hypotheses are ranked by their images
+/// under the defense. Otherwise a map must first undo what the defense does to directions.
 const NEAR: f32 = 0.5;
 
-// fewer vectors than a cloud takes would never show it
+// a cloud needs this many vectors, so with fewer the attacker never sees it
 const _: () = assert!(TURNED >= LEAST_CLOUD);
 
-/// A defense as an attacker knows it: its settings, and not its key.
+/// A defense as an attacker knows it: its settings, but not its key.
 #[derive(Clone, Copy)]
 pub struct KnownDefense<'a> {
     stack: &'a Stack,
     pub(super) material: &'a Material<'a>,
 }
 
-/// Vectors that the attacker made, with their key undone.
+/// Vectors that the attacker protected, with the key undone.
 pub(super) struct Made {
     pub(super) vectors: Array2<f32>,
     /// Whether a key was needed, and whether it turned the space.
@@ -40,12 +40,12 @@ impl<'a> KnownDefense<'a> {
         Self { stack, material }
     }
 
-    /// Whether the defense has a key that the attacker does not know.
+    /// Returns whether the defense has a key that the attacker does not know.
     pub fn is_keyed(&self) -> bool {
         self.stack.imitation(&mut Rng::seeded(self.material.seed)).is_some()
     }
 
-    /// Whether two releases of a text differ.
+    /// Returns whether two releases of a text differ.
     ///
     /// # Errors
     /// When the defense fails.
@@ -54,8 +54,8 @@ impl<'a> KnownDefense<'a> {
         Ok(first != second)
     }
 
-    /// Whether the key turns the space, so that it takes pairs or clouds to undo it. The attacker sees it on vectors
-    /// that they make under a key of their own; with fewer than 50 texts they do not see it.
+    /// Returns whether the key turns the space, so that undoing it takes pairs or clouds. The attacker finds
+    /// out by protecting vectors under a key of their own; with fewer than 50 texts they do not see it.
     ///
     /// # Errors
     /// When the defense fails.
@@ -64,8 +64,9 @@ impl<'a> KnownDefense<'a> {
         Ok(enough >= LEAST_CLOUD && self.made(s![..enough, ..], 1, 0)?.is_turned)
     }
 
-    /// Whether the attacker can protect a hypothesis as it would be stored, and rank by it: the defense has no key and
-    /// draws nothing, and changes vectors but does not turn them away.
+    /// Returns whether the attacker can protect a hypothesis as it would be stored, and rank by the result.
+    /// This holds if the defense has no key, draws nothing, and changes vectors but keeps their rough
+    /// direction.
     pub(in crate::evaluate) fn ranks_hypotheses(&self) -> Result<bool, Error> {
         if self.is_keyed() || self.material.clean.documents.has_surrogate() {
             return Ok(false);
@@ -75,13 +76,13 @@ impl<'a> KnownDefense<'a> {
         Ok(first == second && first != clean && mean_cosine(&first, &clean) > NEAR)
     }
 
-    /// The name that tells the defense from others of the evaluation.
+    /// Returns the name that distinguishes the defense from others of the evaluation.
     pub(super) fn name(&self) -> String {
         self.stack.to_string()
     }
 
-    /// Protects texts of the attacker's own, each as often as `releases` says, and takes the means; where a key is
-    /// needed, under a fresh one, which is then undone. Each draw has other noise and another key.
+    /// Protects each of the attacker's own texts as often as `releases` says, and takes the means. If a key
+    /// is needed, it is a fresh one, which is then undone. Each draw has different noise and a different key.
     pub(super) fn made(&self, rows: Rows, releases: usize, draw: u64) -> Result<Made, Error> {
         let mut rng = Rng::seeded(!self.material.seed ^ draw.rotate_right(8));
         let imitation = self.stack.imitation(&mut rng);
@@ -101,7 +102,7 @@ impl<'a> KnownDefense<'a> {
         Ok(Made { vectors: map.observed(vectors.view())?, is_keyed: true, is_turned: map.is_turn() })
     }
 
-    /// The means of so many releases of the documents' vectors, of which `first` are the stored ones.
+    /// Returns the means of this many releases of the documents' vectors; `first` are the stored ones.
     pub(super) fn averaged(
         &self,
         documents: &[usize],
@@ -112,7 +113,7 @@ impl<'a> KnownDefense<'a> {
             return Ok(first);
         }
         let clean = self.material.clean.documents.stored.select(Axis(0), documents);
-        // other noise than that of the stored release, and other noise for other documents
+        // noise that differs from the stored release's, and between documents
         let first_document = documents.first().map_or(0, |&document| document as u64);
         let seed = self.material.seed.rotate_left(32) ^ (first_document << 16) ^ releases as u64;
         let others = mean_release(self.stack, &clean, releases - 1, &mut Rng::seeded(seed))?;
@@ -124,7 +125,7 @@ impl<'a> KnownDefense<'a> {
         self.material.clean.documents.stored.select(Axis(0), &self.material.attacked)
     }
 
-    /// Two releases of the attacked texts, which are equal where the defense draws nothing.
+    /// Returns two releases of the attacked texts, which are equal if the defense draws nothing.
     fn two_releases(&self) -> Result<[Array2<f32>; 2], Error> {
         let clean = self.attacked_clean();
         let mut rng = Rng::seeded(self.material.seed);
@@ -139,7 +140,7 @@ impl fmt::Debug for KnownDefense<'_> {
     }
 }
 
-/// The mean of so many releases of the vectors.
+/// Returns the mean of this many releases of the vectors.
 fn mean_release(
     defense: &dyn Defense,
     clean: &Array2<f32>,
@@ -162,7 +163,7 @@ mod tests {
 
     use super::*;
 
-    /// The mean of r releases of fresh noise has an error of 1 / √r; keyed noise is the same in each.
+    /// The mean of r releases with fresh noise has an error of 1 / √r; keyed noise is the same in each.
     #[test]
     fn averaging_reduces_the_error_of_fresh_noise_alone() {
         let clean = Array2::from_shape_fn((300, 64), |(row, column)| (row + column) as f32 * 1e-3);

@@ -1,4 +1,4 @@
-//! Pairs that the attacker makes, and what they learn from them.
+//! Pairs that attackers make themselves, and what they learn from these pairs.
 
 use std::collections::HashMap;
 use std::rc::Rc;
@@ -12,7 +12,7 @@ use crate::Error;
 use crate::evaluate::adversaries::vectors::{mean_norm, together};
 use crate::evaluate::adversaries::{Mapped, Restored};
 
-/// How often the attacker protects each text where it comes out differently: more noise to learn from.
+/// How often the attacker protects each text if the results differ: more noise to learn from.
 const DRAWS: u64 = 3;
 /// Differences to clean vectors below this are rounding.
 const ROUNDING: f32 = 1e-4;
@@ -20,7 +20,7 @@ const ROUNDING: f32 = 1e-4;
 /// The denoisers of an evaluation, by defense, texts and releases.
 pub(in crate::evaluate) type Denoisers = HashMap<(String, usize, usize), Rc<OwnDenoiser>>;
 
-/// Pairs that the attacker made of their own texts.
+/// Pairs that the attacker made from their own texts.
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct OwnPairs {
@@ -32,7 +32,7 @@ pub struct OwnPairs {
     pub is_turned: bool,
 }
 
-/// Removes noise, as the attacker learnt it on [`OwnPairs`].
+/// Removes noise with a map that the attacker fitted on [`OwnPairs`].
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct OwnDenoiser {
@@ -44,7 +44,7 @@ pub struct OwnDenoiser {
     pub is_turned: bool,
 }
 
-/// Makes pairs of so many texts, each the mean of as many releases as there are of what is attacked.
+/// Makes pairs of this many texts, each the mean of as many releases as the attacked vectors have.
 pub(super) fn pairs(defense: &KnownDefense<'_>, texts: usize, releases: usize) -> Result<OwnPairs, Error> {
     let own = &defense.material.clean.own;
     if texts > own.stored.nrows() {
@@ -53,7 +53,7 @@ pub(super) fn pairs(defense: &KnownDefense<'_>, texts: usize, releases: usize) -
     let Made { vectors: first, is_keyed, is_turned } = defense.made(s![..texts, ..], releases, 0)?;
     let (clean, stored) = (own.attackable().slice(s![..texts, ..]), own.stored.slice(s![..texts, ..]));
     let is_changed = first.iter().zip(&stored).any(|(made, clean)| (made - clean).abs() > ROUNDING);
-    // the last few texts are drawn once, so that the draws of each other text are held out together
+    // the last few texts are drawn once, so that all draws of any other text are held out together
     let again = s![..texts - texts % HELD_OUT_TOGETHER, ..];
     let mut draws = Vec::new();
     for draw in 1..if is_changed && texts >= HELD_OUT_TOGETHER { DRAWS } else { 1 } {
@@ -78,11 +78,11 @@ impl OwnDenoiser {
         Ok(Self { denoising, is_keyed, is_turned })
     }
 
-    /// Removes the noise of vectors that are in the clean space but for their lengths. Their map is named before the
-    /// denoiser's.
+    /// Removes the noise of vectors that are in the clean space apart from their lengths. The name of their
+    /// map is followed by the denoiser's.
     ///
     /// # Errors
-    /// When the vectors are not of the dimension of the defended ones.
+    /// When the vectors do not have the dimension of the defended ones.
     pub fn restore(&self, turned: &Mapped) -> Result<Restored, Error> {
         let Denoising { map: denoiser, norm, .. } = &self.denoising;
         let Mapped { vectors, map: turn } = turned;
