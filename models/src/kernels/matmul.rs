@@ -88,14 +88,16 @@ impl Matrices {
     fn of(layout: &Layout) -> Option<Self> {
         let (leading, [rows, columns]) = layout.dims().split_last_chunk()?;
         let (strides, steps) = layout.stride().split_last_chunk::<2>()?;
-        let apart = strides.last().copied().unwrap_or(0);
-        let mut expected = apart;
-        for (stride, length) in strides.iter().zip(leading).rev() {
-            if *stride != expected {
+        // along a dimension of length 1 the stride says nothing
+        let (mut apart, mut expected) = (None, None);
+        for (&stride, &length) in strides.iter().zip(leading).rev().filter(|(_, length)| **length != 1) {
+            apart.get_or_insert(stride);
+            if *expected.get_or_insert(stride) != stride {
                 return None;
             }
-            expected *= length;
+            expected = Some(stride * length);
         }
+        let apart = apart.unwrap_or(0);
         let count = leading.iter().product();
         Some(Self { count, apart, rows: *rows, columns: *columns, steps: (steps[0], steps[1]) })
     }
