@@ -199,7 +199,12 @@ fn keyed_noise_by_id_is_the_same_in_another_batch() {
     assert!(!folder.path().join("out.npy").exists());
 
     let warned = |line: &str| stderr(&embosk(&folder, line));
-    assert!(!warned(&ids("two.txt")).contains("warning"));
+    let of_zeros = warned(&ids("two.txt"));
+    assert!(
+        of_zeros.contains("mean norm of 0.000") && !of_zeros.contains("id of") && !of_zeros.contains("--ids")
+    );
+    store("units.npy", Array2::eye(3));
+    assert_eq!(warned(&format!("{noise} --ids three.txt units.npy out.npy")), "");
     assert!(warned(&ids("doubled.txt")).contains("doubled.txt: line 2 repeats an id"));
     let fresh = "protect --role query --ids two.txt zeros.npy out.npy --defense";
     for defense in ["gaussian(sigma=0.1)", "gaussian(sigma=0.1,key=file:key,on=documents)"] {
