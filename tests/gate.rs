@@ -257,7 +257,7 @@ fn what_cannot_be_held_to_is_refused() {
 #[test]
 fn a_kept_report_has_the_verdict_of_the_original() {
     let report = evaluation(60)
-        .defense(noise(0.3))
+        .defense(Stack::new())
         .defense(noise(5.0))
         .metric(Metric::mean("length_ratio", |pair| {
             Some(pair.output.len() as f64 / pair.truth.len() as f64).filter(|ratio| *ratio <= 1.0)
