@@ -78,7 +78,7 @@ pub fn reference() -> Result<SentenceTransformer, Error> {
 /// Loads the embedder that ships with the crate, to run on a device.
 ///
 /// # Errors
-/// As [`reference`], and if the device cannot hold the model.
+/// As [`reference`](fn@reference), and if the device cannot hold the model.
 pub fn reference_on(device: &Device) -> Result<SentenceTransformer, Error> {
     let folder = embosk_attacks::vec2text::shipped("reference")?.join("embedder");
     Ok(SentenceTransformer::load_on(folder, device)?.named("reference"))
