@@ -15,6 +15,7 @@
 #[cfg(feature = "cli")]
 pub mod cli;
 #[cfg(feature = "evaluate")]
+#[cfg_attr(not(feature = "cli"), allow(dead_code, reason = "the command line alone uses all of it"))]
 mod digest;
 pub mod embedder;
 mod error;
@@ -24,6 +25,7 @@ pub mod evaluate;
 pub mod lines;
 pub mod manual;
 #[cfg(feature = "evaluate")]
+#[cfg_attr(not(feature = "cli"), allow(dead_code, reason = "the command line alone uses all of it"))]
 mod partial;
 mod protected;
 
