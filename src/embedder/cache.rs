@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use ndarray::{Array2, ArrayViewMut2, Axis, s};
 
 use super::Embedder;
+use super::checked::embed_checked;
 use crate::digest::Digest;
 use crate::partial::{self, Readers};
 use crate::{Error, Role};
@@ -107,19 +108,12 @@ fn embed_to(
 ) -> Result<Array2<f32>, Error> {
     let mut pieces = Vec::new();
     for piece in texts.chunks(PIECE) {
-        let rows = embedder.embed(role, piece).map_err(Error::Embedder)?;
-        if rows.nrows() != piece.len() {
-            return Err(Error::Rows { texts: piece.len(), rows: rows.nrows() });
-        }
-        pieces.push(rows);
+        pieces.push(embed_checked(embedder, role, piece)?);
         progress(texts.len().min(pieces.len() * PIECE));
     }
     let views: Vec<_> = pieces.iter().map(|piece| piece.view()).collect();
     let rows = ndarray::concatenate(Axis(0), &views)
         .map_err(|_| Error::Embedder("it returned vectors of different dimensions".into()))?;
-    if rows.iter().any(|value| !value.is_finite()) {
-        return Err(Error::Embedder("a vector holds a value that is not finite".into()));
-    }
     let bytes: Vec<u8> = rows.iter().flat_map(|value| value.to_le_bytes()).collect();
     partial::write(path, Readers::Usual, |file| file.write_all(&bytes))
         .map_err(|error| Error::file(path, error))?;

@@ -12,6 +12,8 @@ mod asynchronous;
 mod blocking;
 #[cfg(feature = "evaluate")]
 mod cache;
+#[cfg(feature = "evaluate")]
+mod checked;
 mod described;
 mod identity;
 mod normalizer;
@@ -33,6 +35,8 @@ pub use asynchronous::{AnyEmbedder, Async, AsyncEmbedder};
 pub use blocking::{Blocking, Request};
 #[cfg(feature = "evaluate")]
 pub use cache::EmbeddingCache;
+#[cfg(feature = "evaluate")]
+pub(crate) use checked::{check_finite, embed_checked};
 pub use described::{ByRole, Described};
 #[cfg(feature = "vec2text")]
 pub use embosk_models::SentenceTransformer;

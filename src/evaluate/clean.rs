@@ -4,9 +4,10 @@ use std::collections::HashSet;
 
 use ndarray::{Array2, Axis};
 
-use super::oracle::{check_finite, embed_all};
+use super::oracle::embed_all;
 use super::records::{Split, generate};
 use super::{Corpus, Evaluation};
+use crate::embedder::check_finite;
 use crate::{Embedder, Error, Role};
 
 /// All that is embedded before anything is protected.

@@ -6,6 +6,7 @@ use std::collections::{HashMap, HashSet};
 use embosk_attacks::WhiteBox;
 use ndarray::{Array2, ArrayView1, Axis};
 
+use crate::embedder::embed_checked;
 use crate::{BoxError, Embedder, Error, Role};
 
 /// Rows are kept up to about this many bytes; then the cache starts anew.
@@ -118,29 +119,6 @@ pub(super) fn embed_all(
     let views: Vec<_> = parts.iter().map(|part| part.view()).collect();
     ndarray::concatenate(Axis(0), &views)
         .map_err(|_| Error::Embedder("its vectors differ in dimension from batch to batch".into()))
-}
-
-/// One finite row for each text, or an error.
-fn embed_checked(embedder: &dyn Embedder, role: Role, texts: &[&str]) -> Result<Array2<f32>, Error> {
-    let vectors = embedder.embed(role, texts).map_err(Error::Embedder)?;
-    if vectors.nrows() != texts.len() {
-        return Err(Error::Rows { texts: texts.len(), rows: vectors.nrows() });
-    }
-    match embedder.dimension() {
-        Some(said) if said != vectors.ncols() && !texts.is_empty() => Err(Error::Embedder(
-            format!("it says that its vectors have {said} dimensions, and returned {}", vectors.ncols())
-                .into(),
-        )),
-        _ => check_finite(vectors),
-    }
-}
-
-pub(super) fn check_finite(vectors: Array2<f32>) -> Result<Array2<f32>, Error> {
-    if vectors.iter().all(|value| value.is_finite()) {
-        Ok(vectors)
-    } else {
-        Err(Error::Embedder("a vector holds a value that is not finite".into()))
-    }
 }
 
 #[cfg(test)]
