@@ -1,4 +1,4 @@
-//! What it takes to protect one vector beside what it takes to embed one text:
+//! What it takes to protect one vector beside what it takes to embed one text, and what a gradient takes:
 //!
 //! ```sh
 //! EMBOSK_MINILM="$(scripts/fetch-minilm)" cargo bench --features vec2text --bench embedding
@@ -50,5 +50,18 @@ fn one_text_and_one_vector(criterion: &mut Criterion) {
     group.finish();
 }
 
-criterion_group!(benches, one_text_and_one_vector);
+/// Eight hypotheses of 32 pieces, forward and backward.
+fn gradients(criterion: &mut Criterion) {
+    let folder = std::env::var("EMBOSK_MINILM").expect("EMBOSK_MINILM names the folder of all-MiniLM-L6-v2");
+    let model = SentenceTransformer::load(&folder).expect("a model that can be read");
+    let hypotheses: Vec<Vec<u32>> =
+        (0..8).map(|text| (0..32).map(|at| 2000 + text * 91 + at * 17).collect()).collect();
+    let hypotheses: Vec<&[u32]> = hypotheses.iter().map(Vec::as_slice).collect();
+    let targets = Array2::ones((hypotheses.len(), model.dimension()));
+    criterion.bench_function("gradients of 8 hypotheses of 32 pieces", |bencher| {
+        bencher.iter(|| model.gradients(&hypotheses, targets.view()));
+    });
+}
+
+criterion_group!(benches, one_text_and_one_vector, gradients);
 criterion_main!(benches);

@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 
 const DIM: usize = 16;
 
-/// A client of an OpenAI-compatible address.
+/// A client of an OpenAI-compatible server.
 struct Client {
     http: reqwest::Client,
     url: String,
@@ -46,6 +46,8 @@ impl AsyncEmbedder for Client {
 
 #[tokio::main]
 async fn main() -> Result<(), BoxError> {
+    // together with embosk's sidecar, reqwest has no provider of TLS of its own
+    rustls::crypto::ring::default_provider().install_default().map_err(|_| "TLS has a provider already")?;
     let address = serve()?;
     let client = Client {
         http: reqwest::Client::builder().no_proxy().build()?,

@@ -16,7 +16,7 @@ use embosk::{BoxError, ProductQuantization, Quantization, Role};
 /// How many records of the training split are taken, from a seed that evaluations do not use.
 const RECORDS: usize = 10_000;
 const SEED: u64 = 11;
-/// Centroids of a subspace: as many as a byte can number.
+/// Centroids of a subspace: as many as a byte can index.
 const CENTROIDS: usize = 256;
 /// The share of a dimension's coordinates that its scale covers.
 const QUANTILE: f64 = 0.999;

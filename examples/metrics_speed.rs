@@ -1,5 +1,5 @@
-//! Times the metrics on files, for `benches/peers/metrics`. Each line of output is a JSON object with the
-//! name, the best of a few times in seconds, and a number by which results can be compared.
+//! Times the metrics on files, for `benches/peers/metrics`. Each line of output is a JSON object with the name, the
+//! best of a few times in seconds, and a number to compare results by.
 //!
 //! metrics_speed bleu PAIRS.jsonl ROUNDS
 //! metrics_speed search DOCUMENTS.f32 QUERIES.f32 DIM ROUNDS

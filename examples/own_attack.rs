@@ -129,7 +129,7 @@ fn main() -> Result<(), BoxError> {
     let f1 = |row: &Row| row.score("token_f1").map_or(0.0, |score| score.value);
     let floor = report.floor.as_ref().and_then(|scores| scores.score("token_f1"));
     let floor = floor.map_or(0.0, |score| score.value);
-    assert!(report.conclusive, "{:?}", report.reason);
+    assert!(report.is_conclusive(), "{:?}", report.reason);
     assert!(f1(undefended) > floor + 0.2, "the attack recovers words: {:?}", undefended.scores);
     assert!(f1(undefended) > f1(defended), "noise costs it some");
     Ok(())

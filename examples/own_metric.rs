@@ -32,7 +32,7 @@ fn main() -> Result<(), BoxError> {
     let verdict = report.check(&Budget::new().limit("digits", 0.5))?;
     println!("{verdict}");
     assert_eq!(verdict.outcome, Outcome::Fail, "without a defense, more than half of the digits come back");
-    assert!(verdict.open().any(|finding| finding.metric.name == "digits" && finding.defense == "none"));
+    assert!(verdict.open().any(|finding| finding.metric == "digits" && finding.defense == "none"));
 
     // the report can be kept, and checked against another budget later
     let kept = Report::from_json(&report.to_json_full()?)?;

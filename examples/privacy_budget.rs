@@ -23,7 +23,8 @@ fn verdict(stack: Stack) -> Result<Verdict, BoxError> {
     let report = Evaluation::new(embedder::reference()?)
         .corpus(Corpus::records(500, 0))
         .attack(attack)
-        // attackers who know the defense, and not only the naive one
+        // attackers who know the defense, and not only the naive one; a stack with a key needs one who tries to undo it
+        // as well, such as Leaked(400), or it does not pass
         .adversary(Naive)
         .adversary(Informed(2000))
         .defense(stack)

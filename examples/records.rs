@@ -1,4 +1,4 @@
-//! Prints built-in records, one a line: `records COUNT [SEED] [--split train|held-out] [--families A,B…]`.
+//! Prints built-in records, one per line: `records COUNT [SEED] [--split train|held-out] [--families A,B…]`.
 //!
 //! Without `--split`, they are of the held-out split. The shipped attack was not trained on these texts, so
 //! use them to try `embosk invert --input`. With `--families clinical,finance`, only records of these

@@ -1,15 +1,15 @@
 //! SHA-256 of several parts, in hexadecimal.
 //!
-//! The crate of models has one as well; without the feature `vec2text` this crate is built without that one.
+//! `embosk-models` has one as well, but without the feature `vec2text` this crate is built without `embosk-models`.
 
 use std::fmt::Write;
 
 use sha2::{Digest as _, Sha256};
 
-/// The SHA-256 of several parts, each after its length, so that no two lists of parts are hashed alike.
+/// The SHA-256 of several parts, each after its length, so that different lists of parts have different hashes.
 ///
 /// A length is eight bytes, the lowest first.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub(crate) struct Digest(Sha256);
 
 impl Digest {
@@ -41,7 +41,7 @@ impl Digest {
         })
     }
 
-    /// Returns the first half of the digest: enough to tell files apart by.
+    /// Returns the first half of the digest, which is enough to tell files apart.
     pub(crate) fn short(self) -> String {
         let mut digits = self.hex();
         digits.truncate(32);

@@ -4,9 +4,10 @@ use std::path::PathBuf;
 /// An error of the caller's own kind, as an embedding function returns it.
 pub type BoxError = Box<dyn std::error::Error + Send + Sync + 'static>;
 
-/// Why embosk could not do what it was asked. No message holds a text, a vector's values or a key.
+/// Why embosk could not do what it was asked to do. No message holds a text, a vector's values or a key.
 ///
-/// `Display` says everything, the cause included, so `source` goes on behind the cause.
+/// `Display` says everything, including the cause. `source` returns only what lies behind a cause that is already in
+/// the message.
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum Error {
@@ -17,7 +18,7 @@ pub enum Error {
     Attack(embosk_attacks::Error),
     /// The embedding function failed.
     Embedder(BoxError),
-    /// The embedding function returned another number of rows than it was given texts.
+    /// The embedding function returned a different number of rows than it was given texts.
     Rows {
         /// How many texts there were.
         texts: usize,
@@ -41,7 +42,7 @@ pub enum Error {
     File {
         /// Where.
         path: PathBuf,
-        /// The line, counted from 1, where the file has lines.
+        /// The line, counted from 1, if the file has lines.
         line: Option<usize>,
         /// What is wrong with it, and what to do.
         message: String,
@@ -55,7 +56,7 @@ impl Error {
         Self::File { path: path.into(), line: None, message: message.to_string() }
     }
 
-    /// A file that could not be opened; `hint` is what to do where it is missing, or nothing.
+    /// A file that could not be opened; `hint` says what to do if it is missing, or is empty.
     #[cfg(feature = "evaluate")]
     pub(crate) fn unreadable(path: impl Into<PathBuf>, error: &std::io::Error, hint: &str) -> Self {
         match error.kind() {

@@ -1,8 +1,8 @@
-//! Files that are there whole or not at all.
+//! Files that are written whole or not at all.
 //!
-//! A file is written beside its place, under a name that nobody else gives or guesses, and renamed when its bytes
-//! are on the disk. The crate of attacks has the same few lines for its checkpoints: a crate for them alone would
-//! be one more for everybody.
+//! A file is written beside its destination, under a random name, and renamed when its bytes are on the disk.
+//! `embosk-attacks` has the same few lines for its checkpoints: a separate crate for them would be one more
+//! dependency for everyone.
 
 use std::fs::{self, File};
 use std::io::{self, BufWriter, Write};
@@ -11,23 +11,23 @@ use std::time::{Duration, SystemTime};
 
 use tempfile::{Builder, NamedTempFile};
 
-/// How the names of files begin and end that are being written. Between them stand random letters.
+/// How the names of files in progress begin and end. Random letters are in between.
 const PREFIX: &str = ".embosk-";
 const SUFFIX: &str = ".part";
 
 /// A younger file may belong to a process that has not locked it yet.
 const STALE: Duration = Duration::from_secs(60);
 
-/// Who may read what is written.
+/// Who may read a written file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Readers {
-    /// Whom the umask lets.
+    /// Whoever the umask allows.
     Usual,
-    /// Whoever wrote it, as with a key file; where there are no such modes, as usual.
+    /// Only its owner, as with a key file; on systems without such modes, as `Usual`.
     Owner,
 }
 
-/// Writes `path` whole or not at all. A failure leaves what was there.
+/// Writes `path` whole or not at all. A failure leaves the old file.
 pub(crate) fn write(
     path: &Path,
     readers: Readers,
@@ -56,9 +56,9 @@ pub(crate) fn folder_of(path: &Path) -> &Path {
     path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }
 
-/// Removes from `folder` what processes that were killed left half written.
+/// Removes half-written files of killed processes from `folder`.
 ///
-/// Only files that [`write`] began are removed: by their names, and only where nobody holds their lock.
+/// It removes only files that [`write`] began: by their names, and only if no process holds their lock.
 pub(crate) fn remove_stale(folder: &Path) {
     let Ok(entries) = fs::read_dir(folder) else { return };
     for entry in entries.flatten() {
@@ -69,7 +69,8 @@ pub(crate) fn remove_stale(folder: &Path) {
     }
 }
 
-fn is_ours(name: &str) -> bool {
+/// Whether a name is that of a file which is being written.
+pub(crate) fn is_ours(name: &str) -> bool {
     let letters = name.strip_prefix(PREFIX).and_then(|name| name.strip_suffix(SUFFIX));
     letters
         .is_some_and(|letters| letters.len() == LETTERS && letters.bytes().all(|c| c.is_ascii_alphanumeric()))
@@ -100,7 +101,7 @@ fn begin(folder: &Path, readers: Readers) -> io::Result<NamedTempFile> {
 }
 
 /// Makes sure that the new name is on the disk as well. Other systems than Unix cannot open a folder.
-fn sync(folder: &Path) -> io::Result<()> {
+pub(crate) fn sync(folder: &Path) -> io::Result<()> {
     if cfg!(unix) { File::open(folder)?.sync_all() } else { Ok(()) }
 }
 

@@ -50,6 +50,10 @@ use crate::{BoxError, Defense, Embedder, Error, Rng, Role, Stack};
 /// # Ok::<(), BoxError>(())
 /// ```
 ///
+/// # Coarse vectors and sealed exact ones
+/// Noise that hides facts from whoever reads the store also costs its search. [`sealed`](Self::sealed) keeps both: the
+/// store searches protected vectors, and the holder of the key orders what it finds by exact ones.
+///
 /// # Existing vectors
 /// Vectors that exist already are protected in place, as a matrix, as one slice of rows, or as separate rows:
 ///
@@ -112,16 +116,28 @@ impl<E> Protected<E> {
     /// Protects `vectors`, `[batch, dim]`, in place.
     ///
     /// # Errors
-    /// [`Error::Defense`] if a defense refuses the vectors. They are then unchanged.
+    /// [`Error::Defense`] if a defense refuses the vectors, or changes their dimension: then call
+    /// [`protect_owned`](Self::protect_owned). The vectors are unchanged.
     pub fn protect(&self, role: Role, vectors: ArrayViewMut2<'_, f32>) -> Result<(), Error> {
+        self.check()?;
         Ok(self.defenses.protect(role, vectors, &mut Rng::from_os()?)?)
+    }
+
+    /// Protects `vectors`, `[batch, dim]`, and returns what they become: `[batch, dim]`, or of another dimension if
+    /// a defense [changes](Defense::dimension) it, as a [`Projection`](crate::Projection) does.
+    ///
+    /// # Errors
+    /// [`Error::Defense`] if a defense refuses the vectors.
+    pub fn protect_owned(&self, role: Role, vectors: Array2<f32>) -> Result<Array2<f32>, Error> {
+        self.check()?;
+        Ok(self.defenses.protect_owned(role, vectors, &mut Rng::from_os()?)?)
     }
 
     /// Protects vectors in place, which are stored one after the other in `rows` with `dim` numbers each.
     ///
     /// # Errors
-    /// [`Error::Setting`] if `rows` does not hold whole rows, and [`Error::Defense`] if a defense refuses the
-    /// vectors. They are then unchanged.
+    /// [`Error::Setting`] if `rows` does not hold whole rows, and [`Error::Defense`] as
+    /// [`protect`](Self::protect). The vectors are then unchanged.
     pub fn protect_rows(&self, role: Role, rows: &mut [f32], dim: usize) -> Result<(), Error> {
         let numbers = rows.len();
         let whole = if dim == 0 { numbers == 0 } else { numbers.is_multiple_of(dim) };
@@ -134,14 +150,14 @@ impl<E> Protected<E> {
         }
     }
 
-    /// Protects separate rows, one vector each, in place.
+    /// Protects separate rows, one vector each, in place. If a defense changes the dimension, the rows change their
+    /// length.
     ///
     /// # Errors
     /// [`Error::Ragged`] if the rows differ in length, and [`Error::Defense`] if a defense refuses the
     /// vectors. They are then unchanged.
     pub fn protect_vecs(&self, role: Role, rows: &mut [Vec<f32>]) -> Result<(), Error> {
-        let mut matrix = from_rows(rows)?;
-        self.protect(role, matrix.view_mut())?;
+        let matrix = self.protect_owned(role, from_rows(rows)?)?;
         for (row, protected) in rows.iter_mut().zip(matrix.rows()) {
             row.clear();
             row.extend(protected);
@@ -156,27 +172,79 @@ impl<E> Protected<E> {
         texts: usize,
         embedded: Result<Array2<f32>, BoxError>,
     ) -> Result<Array2<f32>, Error> {
-        let mut vectors = embedded.map_err(Error::Embedder)?;
+        let vectors = embedded.map_err(Error::Embedder)?;
         if vectors.nrows() != texts {
             return Err(Error::Rows { texts, rows: vectors.nrows() });
         }
-        self.protect(role, vectors.view_mut())?;
-        Ok(vectors)
+        self.protect_owned(role, vectors)
     }
 
     /// Protects `vectors`, `[batch, dim]`, in place, with an id for each row: see
     /// [`Defense::protect_with_ids`].
     ///
     /// # Errors
-    /// As [`protect`](Self::protect), and if there are not as many ids as rows.
+    /// As [`protect`](Self::protect), and unless there are as many ids as rows.
     pub fn protect_with_ids<I: AsRef<[u8]>>(
         &self,
         role: Role,
         ids: &[I],
         vectors: ArrayViewMut2<'_, f32>,
     ) -> Result<(), Error> {
+        self.check()?;
         let ids: Vec<&[u8]> = ids.iter().map(AsRef::as_ref).collect();
         Ok(self.defenses.protect_with_ids(role, &ids, vectors, &mut Rng::from_os()?)?)
+    }
+
+    /// Protects `vectors`, `[batch, dim]`, with an id for each row, and returns what they become: see
+    /// [`protect_owned`](Self::protect_owned).
+    ///
+    /// # Errors
+    /// [`Error::Defense`] if a defense refuses the vectors, or the number of ids is not the number of rows.
+    pub fn protect_owned_with_ids<I: AsRef<[u8]>>(
+        &self,
+        role: Role,
+        ids: &[I],
+        vectors: Array2<f32>,
+    ) -> Result<Array2<f32>, Error> {
+        self.check()?;
+        let ids: Vec<&[u8]> = ids.iter().map(AsRef::as_ref).collect();
+        Ok(self.defenses.protect_owned_with_ids(role, &ids, vectors, &mut Rng::from_os()?)?)
+    }
+
+    /// Refuses to protect vectors without the sealed part that the stack asks for.
+    fn check(&self) -> Result<(), Error> {
+        if self.defenses.reranking().is_some() {
+            return Err(Error::Setting(
+                "the stack ends in `rerank`, so exact vectors are to be sealed beside the protected ones; call \
+                 `reranked` or `sealed` first, or leave the part out"
+                    .into(),
+            ));
+        }
+        Ok(())
+    }
+
+    pub(crate) fn embedder(&self) -> &E {
+        &self.embedder
+    }
+
+    pub(crate) fn stack(&self) -> &Stack {
+        &self.defenses
+    }
+
+    /// Returns the coarse vectors that a store searches, for vectors whose exact form is sealed or kept.
+    pub(crate) fn coarse(&self, role: Role, exact: Array2<f32>) -> Result<Array2<f32>, Error> {
+        Ok(self.defenses.protect_owned(role, exact, &mut Rng::from_os()?)?)
+    }
+
+    /// The same, with an id for each row.
+    pub(crate) fn coarse_with_ids<I: AsRef<[u8]>>(
+        &self,
+        role: Role,
+        ids: &[I],
+        exact: Array2<f32>,
+    ) -> Result<Array2<f32>, Error> {
+        let ids: Vec<&[u8]> = ids.iter().map(AsRef::as_ref).collect();
+        Ok(self.defenses.protect_owned_with_ids(role, &ids, exact, &mut Rng::from_os()?)?)
     }
 }
 
@@ -207,7 +275,7 @@ impl<E: Embedder> Protected<E> {
 impl<E: AsyncEmbedder> Protected<Async<E>> {
     /// Embeds documents, `[texts, dim]`, and protects the vectors.
     ///
-    /// The task that awaits the vectors also protects them, which takes about a microsecond for each.
+    /// The task that awaits the vectors also protects them, which takes about a microsecond per vector.
     ///
     /// # Errors
     /// [`Error::Embedder`] if the embedding function fails, [`Error::Rows`] if it returns more or fewer rows
@@ -240,7 +308,7 @@ impl<E> fmt::Debug for Protected<E> {
 mod tests {
     use super::*;
     use crate::embedder::ByRole;
-    use crate::{GaussianNoise, Key, Quantization, Rotation};
+    use crate::{GaussianNoise, Key, Projection, Quantization, Rotation};
 
     #[expect(clippy::unnecessary_wraps, reason = "an embedder may fail")]
     fn ones(texts: &[&str]) -> Result<Array2<f32>, BoxError> {
@@ -336,6 +404,27 @@ mod tests {
         let expected: Vec<f32> = matrix.iter().copied().collect();
         assert_eq!((&slice, &rows.concat()), (&expected, &expected));
         protected.protect_vecs(Role::Query, &mut [])?;
+        Ok(())
+    }
+
+    #[test]
+    fn a_projection_changes_the_dimension_where_vectors_are_owned() -> Result<(), Error> {
+        let protected = Protected::new(ones).with(Projection::keyed(&Key::from_bytes([1; 32]), 2)?);
+        let coarse = protected.embed_documents(&["a", "b"])?;
+        assert_eq!(coarse.dim(), (2, 2));
+        let owned = protected.protect_owned(Role::Document, Array2::ones((2, 4)))?;
+        let by_id = protected.protect_owned_with_ids(Role::Document, &["a", "b"], Array2::ones((2, 4)))?;
+        assert_eq!((&owned, &by_id), (&coarse, &coarse));
+        let mut rows = vec![vec![1.0; 4]];
+        protected.protect_vecs(Role::Query, &mut rows)?;
+        assert_eq!(rows, [coarse.row(0).to_vec()]);
+
+        let mut in_place = Array2::ones((1, 4));
+        let refused = protected.protect(Role::Document, in_place.view_mut()).expect_err("it does not fit");
+        assert!(refused.to_string().contains("call `protect_owned`"), "{refused}");
+        assert!(protected.protect_rows(Role::Document, &mut [1.0; 4], 4).is_err());
+        assert!(protected.protect_with_ids(Role::Document, &["a"], in_place.view_mut()).is_err());
+        assert_eq!(in_place, Array2::<f32>::ones((1, 4)));
         Ok(())
     }
 

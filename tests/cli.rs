@@ -6,6 +6,7 @@ use std::fs;
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
 
+use embosk::Defense;
 use ndarray::{Array2, Axis, array, concatenate};
 use ndarray_npy::{read_npy, write_npy};
 use serde_json::{Value, json};
@@ -78,6 +79,70 @@ fn a_new_key_rotates_a_file_of_vectors() {
     let products = |a: &Array2<f32>, b: &Array2<f32>| a.dot(&b.t());
     let difference = products(&documents, &queries) - products(&clean, &clean);
     assert!(difference.iter().all(|difference| difference.abs() < 1e-5));
+}
+
+/// The exact vectors come out sealed, one row an id, for documents alone.
+#[test]
+fn a_defense_that_re_ranks_seals_exact_vectors_beside_coarse_ones() {
+    let folder = workplace();
+    succeeds(&folder, "keygen --output key");
+    fs::write(folder.path().join("two.ids"), "a\nb\n").unwrap();
+    fs::write(folder.path().join("same.ids"), "a\na\n").unwrap();
+    let defense = "--defense quantization(bits=1)|rerank(candidates=9,key=file:key)";
+    let protect = |more: &str| format!("protect {defense} {more} clean.npy coarse.npy");
+    succeeds(&folder, &protect("--role document --ids two.ids --sealed sealed.npy"));
+    let at = |name: &str| folder.path().join(name);
+    let sealed: Array2<u8> = read_npy(at("sealed.npy")).unwrap();
+    assert_eq!(sealed.dim(), (2, 61 + 4 + 3));
+    let stack: embosk::Stack =
+        format!("quantization(bits=1) | rerank(candidates=9, key=file:{:?})", at("key")).parse().unwrap();
+    let sealer = stack.reranking().unwrap().sealer(&stack).unwrap();
+    let rows: Vec<Vec<u8>> = sealed.rows().into_iter().map(|row| row.to_vec()).collect();
+    let opened = sealer.open_vectors(&["a", "b"], &rows).unwrap();
+    let clean: Array2<f32> = read_npy(at("clean.npy")).unwrap();
+    assert!((&opened - &clean).iter().all(|lost| lost.abs() < 0.005));
+    assert!(sealer.open_vectors(&["b", "a"], &rows).is_err());
+    assert_ne!(read_npy::<_, Array2<f32>>(at("coarse.npy")).unwrap(), clean);
+    succeeds(&folder, &protect("--role query"));
+
+    refused(&folder, &protect("--role document --ids two.ids"), "name a file for them with --sealed");
+    refused(&folder, &protect("--role document --sealed s.npy"), "give the ids with --ids");
+    refused(&folder, &protect("--role document --ids same.ids --sealed s.npy"), "line 2 repeats an id");
+    refused(&folder, &protect("--role query --sealed s.npy"), "--sealed is for documents");
+    let other = "protect --role document --ids two.ids --sealed s.npy clean.npy coarse.npy --defense";
+    refused(&folder, &format!("{other} rerank(candidates=9)"), "give it a key");
+    refused(&folder, &format!("{other} quantization(bits=1)"), "--sealed is for documents");
+    assert!(!at("s.npy").exists());
+
+    let read = |name: &str| fs::read(at(name)).unwrap();
+    let before = ["clean.npy", "two.ids"].map(read);
+    for (sealed, part) in [
+        ("clean.npy", "the clean vectors would be overwritten"),
+        ("./two.ids", "the ids would be overwritten"),
+        ("./coarse.npy", "would be one file"),
+    ] {
+        refused(&folder, &protect(&format!("--role document --ids two.ids --sealed {sealed}")), part);
+    }
+    fs::remove_file(at("coarse.npy")).unwrap();
+    refused(&folder, &protect("--role document --ids two.ids --sealed ./coarse.npy"), "would be one file");
+    assert_eq!(before, ["clean.npy", "two.ids"].map(read), "nothing is lost");
+}
+
+#[test]
+fn a_search_for_a_setting_says_what_it_needs() {
+    let folder = workplace();
+    for (more, part) in [
+        ("--defense none", "leave --defense out"),
+        ("--keep 2", "a share above 0, at most 1"),
+        ("--limit leak<0.1", "a limit is METRIC<=NUMBER"),
+        ("--candidates 0", "must leave something to search"),
+        ("--corpus texts.txt", "by queries with judgements, and the corpus has none"),
+        ("--output no/such/folder/fit", "there is no folder"),
+        ("--vectors clean.npy --texts texts.txt", "embeds the corpus by itself"),
+        ("--adversary nobody", "no such adversary"),
+    ] {
+        refused(&folder, &format!("recommend {more}"), part);
+    }
 }
 
 #[test]
@@ -231,7 +296,7 @@ fn texts_and_models_that_are_missing_are_named() {
             "model/config.json: there is no such file; an embedder's folder is one of sentence-transformers",
         ),
         ("embed --embedder nowhere --input texts.txt --output out.npy", "nowhere: there is no such folder"),
-        ("embed --embedder http://localhost/v1 --input texts.txt --output out.npy", "later version"),
+        ("embed --embedder http://localhost/v1 --input texts.txt --output out.npy", "it names no model"),
         ("invert --inverter model --embedder model --input nothing.txt", "nothing.txt: it is empty"),
         ("invert --inverter model --embedder model --vectors empty.npy", "empty.npy: it has no rows"),
         ("invert --inverter model --embedder model --vectors truncated.npy", "truncated"),
@@ -269,7 +334,7 @@ fn texts_and_models_that_are_missing_are_named() {
         ("evaluate --corpus missing.txt --embedder model", "missing.txt: there is no such file; a corpus is"),
         ("evaluate --retrained model --embedder model", "add the adversary `retrained`"),
         ("evaluate --adversary all --adversary naive --embedder model", "name no other"),
-        ("evaluate --attack none --adversary naive --embedder model", "an adversary is named, but no attack"),
+        ("evaluate --attack none --surrogate model --embedder model", "a surrogate is named, but no attack"),
         ("evaluate --embedder model --output no/folder/report.json", "report.json: there is no folder"),
         ("embed --embedder model --input texts.txt --output model", "model: it is a folder"),
         ("evaluate --embedder model", "model"),
@@ -354,10 +419,23 @@ fn three_pairs_are_scored_by_hand() {
     let value = |metric: &str| scores[metric]["value"].as_f64().unwrap();
     assert!((value("exact_match") - 1.0 / 3.0).abs() < 1e-9);
     assert!((value("token_f1") - 0.5).abs() < 1e-9 && (value("rouge_l") - 0.5).abs() < 1e-9);
+    // without a corpus, stop words alone are left out: `a`, and of the last pair only `b` and `c` are compared
+    assert!((value("word_recall") - 1.0 / 3.0).abs() < 1e-9);
     let names: Vec<&str> = scores.as_object().unwrap().keys().map(String::as_str).collect();
     assert_eq!(
         names,
-        ["bleu", "chrf", "corpus_bleu", "corpus_chrf", "exact_match", "rouge_1", "rouge_l", "token_f1"]
+        [
+            "bleu",
+            "chrf",
+            "corpus_bleu",
+            "corpus_chrf",
+            "exact_match",
+            "rouge_1",
+            "rouge_l",
+            "token_f1",
+            "word_f1",
+            "word_recall"
+        ]
     );
     let table = succeeds(&folder, "score --input pairs.jsonl");
     assert!(
@@ -534,6 +612,33 @@ fn a_vector_is_inverted_by_its_direction() {
     refused(&folder, &format!("{invert} s.npy"), "s.npy: row 1 is zero");
 }
 
+/// Queries stand behind their prompt; the numbers are Python's (models/tests/golden/architectures.py).
+#[test]
+fn a_decoder_embeds_queries_as_python_does() {
+    let folder = workplace();
+    let data = Path::new(env!("CARGO_MANIFEST_DIR")).join("models/tests/data/architectures");
+    let (from, to) = (data.join("qwen3"), folder.path().join("qwen3"));
+    fs::create_dir_all(to.join("1_Pooling")).unwrap();
+    let names =
+        ["config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json", "modules.json"];
+    for name in names.into_iter().chain(["config_sentence_transformers.json", "1_Pooling/config.json"]) {
+        fs::copy(from.join(name), to.join(name)).unwrap();
+    }
+    let read = |path: &Path| -> Value { serde_json::from_slice(&fs::read(path).unwrap()).unwrap() };
+    let (texts, expected) = (read(&data.join("texts.json")), read(&from.join("expected.json")));
+    let rows = texts.as_array().unwrap().iter().zip(expected["queries"].as_array().unwrap());
+    let rows: Vec<_> = rows.filter(|(text, _)| !text.as_str().unwrap().contains(['\n', '\r'])).collect();
+    let lines: String = rows.iter().map(|(text, _)| format!("{}\n", text.as_str().unwrap())).collect();
+    fs::write(folder.path().join("texts.txt"), lines).unwrap();
+    succeeds(&folder, "embed -q --embedder qwen3 --role query --input texts.txt --output v.npy");
+    let vectors: Array2<f32> = read_npy(folder.path().join("v.npy")).unwrap();
+    assert!(vectors.nrows() == rows.len() && rows.len() > 25);
+    for (found, (_, expected)) in vectors.rows().into_iter().zip(rows) {
+        let expected: Vec<f32> = serde_json::from_value(expected.clone()).unwrap();
+        assert!(found.iter().zip(expected).all(|(found, expected)| (found - expected).abs() < 1e-4));
+    }
+}
+
 #[cfg(unix)]
 #[test]
 fn a_reader_that_leaves_is_no_failure() {
@@ -545,4 +650,53 @@ fn a_reader_that_leaves_is_no_failure() {
     drop(reader);
     let output = command.stdout(writer).stderr(Stdio::piped()).output().unwrap();
     assert_eq!((output.status.code(), stderr(&output)), (Some(0), String::new()));
+}
+
+#[test]
+fn fits_are_written_and_named_in_specs() {
+    let folder = tempfile::tempdir().unwrap();
+    fs::write(folder.path().join("texts.txt"), "a letter\na bill\nan invoice\n").unwrap();
+    succeeds(&folder, "embed --input texts.txt --output clean.npy");
+    let clean: Array2<f32> = read_npy(folder.path().join("clean.npy")).unwrap();
+    let fits = [
+        ("projection --dims 8", "projection(fit=file:fit,dims=5)|gaussian(sigma=0,on=documents)", 5),
+        ("projection --dims 6 --whiten", "projection(fit=file:fit)", 6),
+        ("codebook --subspaces 4 --centroids 8", "product_quantization(codebook=file:fit)", clean.ncols()),
+        ("scales --bits 4", "quantization(bits=4,scale=file:fit)", clean.ncols()),
+        ("groups --k 3", "microaggregation(groups=file:fit)", clean.ncols()),
+    ];
+    for (what, defense, dim) in fits {
+        let said = embosk(&folder, &format!("fit {what} --corpus records:60 --output fit"));
+        assert_eq!(said.status.code(), Some(0), "{what}: {}", stderr(&said));
+        assert!(stderr(&said).contains("fitted on 60 vectors"), "{what}: {}", stderr(&said));
+        succeeds(&folder, &format!("protect --defense {defense} --role document clean.npy out.npy"));
+        let out: Array2<f32> = read_npy(folder.path().join("out.npy")).unwrap();
+        assert_eq!(out.dim(), (3, dim), "{what}");
+    }
+    // behind another defense
+    let fit =
+        "fit scales --bits 8 --corpus records:60 --output scales --defense projection(fit=file:p,dims=3)";
+    succeeds(&folder, "fit projection --dims 4 --corpus records:60 --output p");
+    succeeds(&folder, fit);
+    let defense = "projection(fit=file:p,dims=3)|quantization(bits=8,scale=file:scales)";
+    succeeds(&folder, &format!("protect --defense {defense} --role query clean.npy out.npy"));
+    let out: Array2<f32> = read_npy(folder.path().join("out.npy")).unwrap();
+    assert_eq!(out.dim(), (3, 3));
+
+    refused(
+        &folder,
+        "fit projection --dims 60 --corpus records:60 --output fit",
+        "more rows than components",
+    );
+    refused(
+        &folder,
+        "fit projection --dims 4 --query-weight 0.5 --corpus texts.txt --output fit",
+        "no queries",
+    );
+    refused(&folder, "fit projection --dims 4 --corpus nowhere --output fit", "nowhere");
+    refused(
+        &folder,
+        "protect --defense projection(fit=file:scales) --role query clean.npy o.npy",
+        "projection",
+    );
 }

@@ -123,7 +123,7 @@ proptest! {
     #[test]
     fn anything_is_read_or_refused(spec in "[a-z0-9.=(),/| …-]{0,40}|(gaussian|quantization)\\((sigma|bits|key)=[0-9.e/log…-]{0,12}\\)?") {
         if let Err(error) = spec.parse::<Sweep>() {
-            prop_assert!(error.to_string().len() < 200);
+            prop_assert!(error.to_string().len() < 400);
         }
     }
 
@@ -640,8 +640,13 @@ fn the_shipped_attack_is_swept_searched_and_shown() {
     // one scatter, one panel: marks for every adversary, and for retrieval in the panel
     let page = fs::read_to_string(out.join("index.html")).unwrap();
     let marks = 2 * stacks + 3 * (stacks - 1);
-    check_page(&page, 2, marks, 2 * stacks);
-    check_in_browser(&out.join("index.html"), marks, 2 * stacks);
+    // adversaries of a stack who did exactly the same share a row of the table
+    let same =
+        |pair: &&[Value]| ["bleu", "cosine", "guess"].iter().all(|score| pair[0][score] == pair[1][score]);
+    let alike = rows.chunks(2).filter(same).count();
+    assert!(alike >= 1, "nothing is gained on undefended vectors");
+    check_page(&page, 2, marks, 2 * stacks - alike);
+    check_in_browser(&out.join("index.html"), marks, 2 * stacks - alike);
     let drawn = elements(&page);
     assert!(count(&drawn, "circle", "ring") > 2 && count(&drawn, "p", "answer") == 1);
     assert_eq!((count(&drawn, "section", "example"), count(&drawn, "blockquote", "")), (2, 2));

@@ -8,6 +8,7 @@ use std::io::{Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
+use embosk::attacks::Attack;
 use embosk::attacks::vec2text::{SHIPPED, Vec2Text, shipped, shipped_for};
 use embosk::embedder::{self, SentenceTransformer};
 use embosk::models::Location;
@@ -31,6 +32,11 @@ fn what_is_in_the_program_is_what_lies_in_the_source() {
         let embedded = Vec2Text::shipped(name).unwrap();
         assert_eq!((embedded.hash(), embedded.embedder_hash()), (folder.hash(), folder.embedder_hash()));
         for part in ["inverter", "corrector"] {
+            let read = |name: &str, part: &str, file: &str| {
+                shipped(name).unwrap().join(part).join(file).read().unwrap()
+            };
+            let texts = fs::read(source("minilm").join(part).join("training_texts.bin")).unwrap();
+            assert!(read(name, part, "training_texts.bin") == texts, "the same list for both attacks");
             for file in ["config.json", "manifest.json", "tokenizer.json", "model.safetensors"] {
                 let embedded = shipped(name).unwrap().join(part).join(file);
                 assert!(embedded.read().unwrap() == fs::read(source(name).join(part).join(file)).unwrap());
@@ -51,6 +57,22 @@ fn each_attack_is_for_one_embedder() {
     assert_eq!(shipped_for(minilm.embedder_hash().unwrap()), Some("minilm"));
     assert_eq!(shipped_for("another"), None);
     assert!(shipped("another").unwrap_err().to_string().contains("name reference or minilm"));
+}
+
+/// Of a sentence of each source, and of held-out ones.
+#[test]
+fn the_attacks_say_what_they_were_trained_on() {
+    for name in SHIPPED {
+        let attack = Vec2Text::shipped(name).unwrap();
+        let trained_on = |text: &str| attack.trained_on(text);
+        for text in [
+            "Our work takes a step forward towards building a more explainable multi-hop QA system.",
+            "so the next thing I have is about testing",
+        ] {
+            assert_eq!(trained_on(text), Some(true), "{text}");
+        }
+        assert_eq!(trained_on("Nobody ever wrote this sentence of nine words."), Some(false));
+    }
 }
 
 /// Whoever builds the program gets all of it.

@@ -1,12 +1,12 @@
 //! Bounds and p-values against SciPy and statsmodels (tests/golden/statistics.py writes the goldens), and how
-//! often they hold.
+//! often they hold; ROC curves against scikit-learn (tests/golden/guess.py).
 #![cfg(feature = "evaluate")]
 #![allow(clippy::unwrap_used, clippy::float_cmp)]
 
 use embosk::Rng;
 use embosk::evaluate::statistics::{
-    bounded_mean_bounds, holm, mean_bounds, mean_p_values, paired_difference_bounds, proportion_bounds,
-    proportion_p_values,
+    area_under_curve, bounded_mean_bounds, holm, mean_bounds, mean_p_values, paired_difference_bounds,
+    proportion_bounds, proportion_p_values, true_positive_rate,
 };
 use proptest::prelude::*;
 use serde_json::Value;
@@ -45,6 +45,24 @@ fn bounds_of_means_equal_scipy() {
                 (ours - theirs).abs() < 0.05 * (theirs - mean).abs() + step,
                 "{ours}, not {theirs}: {case}"
             );
+        }
+    }
+}
+
+#[test]
+fn curves_equal_scikit_learn() {
+    let golden: Value = serde_json::from_str(include_str!("data/guess.json")).unwrap();
+    for case in golden["curves"].as_array().unwrap() {
+        let [positives, negatives] = ["positives", "negatives"]
+            .map(|name| serde_json::from_value::<Vec<f64>>(case[name].clone()).unwrap());
+        let area = area_under_curve(&positives, &negatives).unwrap();
+        assert_close(area.value, &case["auc"], case);
+        assert!(
+            (area.low - number(&case["low"])).abs() < 1e-9
+                && (area.high - number(&case["high"])).abs() < 1e-9
+        );
+        for (rate, name) in [(0.01, "tpr"), (0.05, "tpr_at_5")] {
+            assert_close(true_positive_rate(&positives, &negatives, rate).unwrap().value, &case[name], case);
         }
     }
 }

@@ -1,11 +1,11 @@
-//! Linear assignment: each row its own column, at the least total cost.
+//! Linear assignment: gives each row its own column, at the least total cost.
 
 use faer::MatRef;
 
-/// The column of each row. `costs` has at least as many columns as rows and no value that is not finite.
+/// Returns the column of each row. `costs` has at least as many columns as rows, and all values are finite.
 ///
-/// Shortest augmenting paths with prices on rows and columns (Jonker & Volgenant 1987; the Hungarian
-/// method of Kuhn 1955 and Munkres 1957): `O(rows² · columns)`.
+/// It uses shortest augmenting paths with prices on rows and columns (Jonker & Volgenant 1987; the Hungarian method
+/// of Kuhn 1955 and Munkres 1957): `O(rows² · columns)`.
 pub(crate) fn assignment(costs: MatRef<'_, f64>) -> Vec<usize> {
     let columns = costs.ncols();
     let mut prices = Prices { rows: vec![0.0; costs.nrows()], columns: vec![0.0; columns] };
@@ -34,8 +34,8 @@ struct Prices {
 }
 
 impl Prices {
-    /// The cheapest path from `row` to a column without an owner: that column, and for each column the
-    /// one before it on the path, none for the first.
+    /// The cheapest path from `row` to a column without an owner: that column, and for each column the previous one
+    /// on the path, if any.
     fn shortest_path(
         &mut self,
         costs: MatRef<'_, f64>,
@@ -99,7 +99,7 @@ mod tests {
         columns.iter().enumerate().map(|(row, &column)| costs[(row, column)]).sum()
     }
 
-    /// Every way to give the rows from `row` on columns of their own.
+    /// The least cost over all ways to give each row from `row` on its own column.
     fn least(costs: &Mat<f64>, row: usize, taken: &mut Vec<usize>) -> f64 {
         if row == costs.nrows() {
             return cost(costs, taken);

@@ -1,5 +1,5 @@
-//! Singular value and eigenvalue decompositions, each on one thread: faer's own sums depend on how many
-//! threads there are, and what an attacker finds must not.
+//! Singular value and eigenvalue decompositions, each on one thread: faer's sums depend on the number of threads, but
+//! what an attacker finds must not.
 
 use faer::diag::Diag;
 use faer::dyn_stack::{MemBuffer, MemStack};
@@ -9,7 +9,7 @@ use faer::{Mat, MatRef, Par, Spec};
 
 use crate::Error;
 
-/// `matrix = u · diag(weights) · vᵀ`, the largest weights first, as many as the smaller dimension.
+/// `matrix = u · diag(weights) · vᵀ`, with the largest weights first, one for each index of the smaller dimension.
 pub(crate) struct Svd {
     pub(crate) u: Mat<f64>,
     pub(crate) weights: Vec<f64>,

@@ -6,7 +6,8 @@ pub type BoxError = Box<dyn std::error::Error + Send + Sync + 'static>;
 
 /// Why an attack could not run. No message holds a text or a vector's values.
 ///
-/// `Display` says everything, the cause included, so `source` goes on behind the cause.
+/// `Display` says everything, including the cause. `source` returns only what lies behind a cause that is already in
+/// the message.
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum Error {

@@ -1,20 +1,23 @@
 //! Attacks that turn embeddings back into text.
 //!
-//! An [`Attack`] is given vectors and [`Resources`]: an [`Oracle`], which is the attacker's query access to
-//! an embedding function, and perhaps the attacker's own texts. It returns its guess of the texts that the
-//! vectors came from. [`alignment`] fits the maps with which an attacker who knows some pairs undoes a
-//! defense first; `vec2text` (feature `vec2text`) is the attack of Morris et al., EMNLP 2023 (arXiv
-//! 2310.06816). The feature `reference` compiles the shipped models into the program.
+//! An [`Attack`] is given vectors and [`Resources`]: an [`Oracle`], which is the attacker's query access to an
+//! embedding function, and perhaps the attacker's own texts. It returns its guess of the texts that the vectors came
+//! from. [`alignment`] fits maps with which an attacker who knows some pairs first undoes a defense. `vec2text`
+//! (feature `vec2text`) is the attack of Morris et al., EMNLP 2023 (arXiv 2310.06816). The feature `reference`
+//! compiles the shipped models into the program.
 
 pub mod alignment;
 mod assignment;
 mod check;
 mod decomposition;
 mod error;
+pub mod guided;
 mod matmul;
 mod oracle;
 mod permutation;
 mod resources;
+#[cfg(feature = "vec2text")]
+mod sentence_transformer;
 pub mod structure;
 #[cfg(feature = "vec2text")]
 pub mod vec2text;
@@ -66,6 +69,32 @@ pub trait Attack: Debug + Display + Send + Sync {
         self.invert(estimates, resources)
     }
 
+    /// Returns whether the attack was trained on a text, or remembers it for another reason. `None` if that is not
+    /// known. An evaluation attacks other texts, because what an attack does to these says nothing about others.
+    /// Default: not known.
+    fn trained_on(&self, text: &str) -> Option<bool> {
+        let _ = text;
+        None
+    }
+
+    /// Proposes better texts than `hypotheses`, for an attack that searches further from this one's results.
+    ///
+    /// Row `i` of `estimates` and of `vectors`, `[hypotheses, dim]`, belong to hypothesis `i`: the estimate of
+    /// the clean vector of its text, and the hypothesis's own vector. The result has a list for each hypothesis,
+    /// or is empty. Default: empty.
+    ///
+    /// # Errors
+    /// As [`invert`](Self::invert).
+    fn refine(
+        &self,
+        estimates: ArrayView2<'_, f32>,
+        hypotheses: &[&str],
+        vectors: ArrayView2<'_, f32>,
+    ) -> Result<Vec<Vec<String>>, Error> {
+        let _ = (estimates, hypotheses, vectors);
+        Ok(Vec::new())
+    }
+
     /// Returns how many of the attacker's own texts this attack should get. An evaluation passes that many in
     /// [`Resources::own`], or fewer if there are not enough. Default: none.
     fn own_texts_wanted(&self) -> usize {
@@ -93,6 +122,19 @@ macro_rules! forward_attack {
                 (**self).invert_ranked_by(estimates, ranking, resources)
             }
 
+            fn trained_on(&self, text: &str) -> Option<bool> {
+                (**self).trained_on(text)
+            }
+
+            fn refine(
+                &self,
+                estimates: ArrayView2<'_, f32>,
+                hypotheses: &[&str],
+                vectors: ArrayView2<'_, f32>,
+            ) -> Result<Vec<Vec<String>>, Error> {
+                (**self).refine(estimates, hypotheses, vectors)
+            }
+
             fn own_texts_wanted(&self) -> usize {
                 (**self).own_texts_wanted()
             }
@@ -105,17 +147,44 @@ forward_attack!(Box, Arc);
 /// What hypotheses are ranked by.
 #[derive(Clone, Copy)]
 pub struct Ranking<'a> {
-    /// The observed vector of each text, `[batch, dim]`.
+    /// The observed vector of each text, `[batch, dim]`; in the space of [`space`](Self::space), if there is one.
     pub targets: ArrayView2<'a, f32>,
     /// Turns clean vectors into observed ones, if the attacker can do that. This holds for rounding, and for
     /// any other defense that has no key, draws nothing, and leaves vectors roughly where they were.
     pub image: Option<&'a Image<'a>>,
+    /// Maps clean vectors to the space in which they are compared with the targets, if that is another one, such as a
+    /// projection's. Images are in that space too.
+    pub space: Option<&'a Image<'a>>,
 }
 
-/// Turns clean vectors into observed ones, row by row; both are `[any number, dim]`.
+/// Turns clean vectors, `[any number, dim]`, into others, row by row.
 pub type Image<'a> = dyn Fn(ArrayView2<'_, f32>) -> Result<Array2<f32>, BoxError> + 'a;
 
+impl<'a> Ranking<'a> {
+    /// Creates the ranking by the cosine to `targets`, `[batch, dim]`.
+    pub fn by(targets: ArrayView2<'a, f32>) -> Self {
+        Self { targets, image: None, space: None }
+    }
+}
+
 impl Ranking<'_> {
+    /// Returns how well a hypothesis explains `target` in another [space](Self::space), from what its vector becomes
+    /// there and, if there is one, the image of that vector.
+    ///
+    /// Without an image, it is 1 − *d*² / 2, where *d* is the distance: with isotropic noise, the nearest vector is
+    /// the likeliest. For vectors of norm 1 it is their cosine. With an image, it is as
+    /// [`likeness`](Self::likeness).
+    pub fn likeness_in_space(
+        target: ArrayView1<'_, f32>,
+        vector: ArrayView1<'_, f32>,
+        image: Option<ArrayView1<'_, f32>>,
+    ) -> f32 {
+        match image {
+            Some(image) => Self::likeness(target, vector, Some(image)),
+            None => 1.0 - target.iter().zip(vector).map(|(a, b)| (a - b) * (a - b)).sum::<f32>() / 2.0,
+        }
+    }
+
     /// Returns how well a hypothesis explains `target`, from the hypothesis's clean vector and, if there is
     /// one, the image of that vector.
     ///
@@ -205,6 +274,19 @@ mod tests {
             Ok(found("ranked", estimates.nrows()))
         }
 
+        fn trained_on(&self, text: &str) -> Option<bool> {
+            Some(text == "a")
+        }
+
+        fn refine(
+            &self,
+            _: ArrayView2<'_, f32>,
+            hypotheses: &[&str],
+            _: ArrayView2<'_, f32>,
+        ) -> Result<Vec<Vec<String>>, Error> {
+            Ok(vec![vec!["refined".to_owned()]; hypotheses.len()])
+        }
+
         fn own_texts_wanted(&self) -> usize {
             7
         }
@@ -216,11 +298,14 @@ mod tests {
             |texts: &[&str]| -> Result<Array2<f32>, BoxError> { Ok(Array2::zeros((texts.len(), 2))) };
         let resources = Resources::new(&oracle);
         let vectors = Array2::zeros((1, 2));
-        let ranking = Ranking { targets: vectors.view(), image: None };
+        let ranking = Ranking::by(vectors.view());
         let check = |attack: &dyn Attack| {
             let inverted = attack.invert(vectors.view(), &resources).unwrap();
             let ranked = attack.invert_ranked_by(vectors.view(), &ranking, &resources).unwrap();
             assert_eq!((inverted[0].output.as_str(), ranked[0].output.as_str()), ("inverted", "ranked"));
+            assert_eq!((attack.trained_on("a"), attack.trained_on("b")), (Some(true), Some(false)));
+            let refined = attack.refine(vectors.view(), &["a"], vectors.view()).unwrap();
+            assert_eq!(refined, [["refined"]]);
             assert_eq!((attack.own_texts_wanted(), attack.to_string().as_str()), (7, "full"));
         };
         let boxed: Box<dyn Attack> = Box::new(Full);

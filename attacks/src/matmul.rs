@@ -1,7 +1,7 @@
 //! Matrix products in `f32` on all threads, and the nearest rows of a set of vectors.
 //!
-//! The work is cut into parts of a fixed size, each done on one thread, so that the outcome is bit for
-//! bit the same for any number of threads.
+//! The work is cut into parts of a fixed size, each done on one thread, so that the result is the same, bit for bit,
+//! for any number of threads.
 
 use faer::linalg::matmul::matmul;
 use faer::prelude::*;
@@ -9,22 +9,27 @@ use faer::{Accum, Par};
 use ndarray::{Array2, ArrayView2, Axis};
 use rayon::prelude::*;
 
-/// Rows of a product that are computed at once, at most, and of how many parts it has at least.
+/// The most rows of a product that are computed at once, and the least number of its parts.
 const ROWS: usize = 128;
 const PARTS: usize = 8;
-/// Queries that are searched for at once, and targets that they are compared with at once.
+/// How many queries are searched for at once, and how many targets they are compared with at once.
 const QUERIES: usize = 64;
 const TARGETS: usize = 4096;
 
 /// Multiplies `left` by `right`.
 pub(crate) fn times(left: MatRef<'_, f32>, right: MatRef<'_, f32>) -> Mat<f32> {
     let mut out = Mat::zeros(left.nrows(), right.ncols());
+    times_into(out.as_mut(), left, right);
+    out
+}
+
+/// Writes the product of `left` and `right` to `out`.
+pub(crate) fn times_into(out: MatMut<'_, f32>, left: MatRef<'_, f32>, right: MatRef<'_, f32>) {
     let size = left.nrows().div_ceil(PARTS).next_multiple_of(16).clamp(16, ROWS);
     out.par_row_chunks_mut(size).enumerate().for_each(|(part, rows)| {
         let left = left.subrows(part * size, rows.nrows());
         matmul(rows, Accum::Replace, left, right, 1.0, Par::Seq);
     });
-    out
 }
 
 /// Multiplies `rows` by `map`, both row by row in memory.
@@ -53,8 +58,8 @@ pub(crate) fn matrix(rows: ArrayView2<'_, f32>) -> Mat<f32> {
     Mat::from_fn(rows.nrows(), rows.ncols(), |row, column| rows[(row, column)])
 }
 
-/// For each row of `queries` the `count` rows of `targets` with the largest inner products, best first
-/// (of equals the first), or all where there are fewer.
+/// Returns, for each row of `queries`, the `count` rows of `targets` with the largest inner products, best first (of
+/// equals the first), or all if there are fewer.
 pub(crate) fn nearest(
     queries: ArrayView2<'_, f32>,
     targets: ArrayView2<'_, f32>,

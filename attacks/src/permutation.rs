@@ -9,14 +9,14 @@ use crate::check::{check, check_dimension, check_finite};
 
 /// Quantiles by which the distributions of two coordinates are compared.
 const QUANTILES: usize = 32;
-/// What a coordinate's distribution counts as, in pairs.
+/// How many pairs a coordinate's distribution counts as.
 const WORTH: f64 = 3.0;
 
-/// The order that a permutation gave the coordinates, found by which of them agree.
+/// Finds the order that a permutation gave the coordinates, by matching those that agree.
 ///
-/// Each protected coordinate is given to a clean one, all at once, so that their products over the pairs
-/// sum to the most (linear assignment), which is also the least sum of squared differences. Without noise
-/// one or two pairs determine it; with noise, more. A scaling makes no difference.
+/// All protected coordinates are assigned to clean ones at once, so that their products over the pairs have the
+/// largest sum (linear assignment), which is also the least sum of squared differences. Without noise, one or two
+/// pairs determine the order; with noise, it takes more. A scaling makes no difference.
 ///
 /// ```
 /// use embosk_attacks::structure::FoundPermutation;
@@ -45,10 +45,10 @@ impl FoundPermutation {
         Ok(Self { places: assignment(disagreement(protected, clean).as_ref()) })
     }
 
-    /// As [`fit`](Self::fit), with the help of vectors that are no pairs: `stored` are protected, `own` are
-    /// clean vectors of other texts of the same kind, `[any number, dim]`. Coordinates are also compared by
-    /// their distributions over these, each kind of evidence weighed by how well it fits. It helps where
-    /// noise leaves the pairs in doubt.
+    /// Fits the order as [`fit`](Self::fit) does, also with vectors that are not pairs: `stored` are protected, `own`
+    /// are clean vectors of other texts of the same kind, `[any number, dim]`. Coordinates are also compared by their
+    /// distributions over these, and each kind of evidence is weighted by how well it fits. This helps if noise makes
+    /// the pairs ambiguous.
     ///
     /// # Errors
     /// As [`fit`](Self::fit), and when one of the two sets is empty.
@@ -87,7 +87,7 @@ impl FoundPermutation {
         Ok(Self { places })
     }
 
-    /// The vectors in the clean ones' order of coordinates, `[batch, dim]`.
+    /// Returns the vectors in the clean ones' order of coordinates, `[batch, dim]`.
     ///
     /// # Errors
     /// When `vectors` do not have the dimension that the order was fitted for.
@@ -105,7 +105,7 @@ impl FoundPermutation {
         CoordinateOrder { places: self.places.clone(), signs: vec![1.0; self.places.len()] }.matrix()
     }
 
-    /// For each protected coordinate the clean one that it holds.
+    /// Returns, for each protected coordinate, the clean one that it holds.
     pub fn places(&self) -> &[usize] {
         &self.places
     }
@@ -141,8 +141,8 @@ pub(crate) fn order(protected: MatRef<'_, f64>, clean: MatRef<'_, f64>, signed: 
     CoordinateOrder { places, signs }
 }
 
-/// The squared differences of all columns of one with all of the other, after both sides are brought to
-/// the same scale.
+/// The squared differences between all columns of one side and all of the other, after both are brought to the same
+/// scale.
 fn disagreement(protected: ArrayView2<'_, f32>, clean: ArrayView2<'_, f32>) -> Mat<f64> {
     let widened = |rows: ArrayView2<'_, f32>| {
         let square = rows.iter().map(|&value| f64::from(value).powi(2)).sum::<f64>();

@@ -70,7 +70,7 @@ impl<'a> OwnTexts<'a> {
     /// Pairs each text with its vector.
     ///
     /// # Errors
-    /// [`Error::Setting`] if there are not as many vectors as texts.
+    /// [`Error::Setting`] unless there are as many vectors as texts.
     pub fn new(texts: &'a [String], vectors: ArrayView2<'a, f32>) -> Result<Self, Error> {
         if texts.len() == vectors.nrows() {
             return Ok(Self { texts, vectors });

@@ -1,16 +1,16 @@
-//! What a key determines in one dimension: drawn at once, or when the first vectors show the dimension.
+//! What a key determines in one dimension. It is drawn at once, or when the first vectors show the dimension.
 
 use std::sync::OnceLock;
 
-use ndarray::ArrayViewMut2;
+use ndarray::ArrayRef2;
 
 use crate::{Error, Key, check_finite};
 
 /// A rotation's matrix of this size takes 256 MiB and minutes to draw.
 const MAX_DIM: usize = 8192;
 
-/// How a transform is drawn from a key in a dimension, which is in range.
-type Draw<T> = fn(&Key, usize) -> T;
+/// Draws a transform from a key in a dimension that is in range.
+type Draw<T> = Box<dyn Fn(&Key, usize) -> T + Send + Sync>;
 
 pub(crate) enum Bound<T> {
     Now(Drawn<T>),
@@ -24,13 +24,13 @@ pub(crate) struct Drawn<T> {
 
 impl<T> Bound<T> {
     /// The transform of `dim` dimensions under `key`, drawn now.
-    pub(crate) fn now(key: &Key, dim: usize, draw: Draw<T>) -> Result<Self, Error> {
-        drawn(key, dim, draw).map(Self::Now)
+    pub(crate) fn now(key: &Key, dim: usize, draw: fn(&Key, usize) -> T) -> Result<Self, Error> {
+        drawn(key, dim, &draw).map(Self::Now)
     }
 
     /// The transform under `key` in the dimension of the first vectors.
-    pub(crate) fn deferred(key: &Key, draw: Draw<T>) -> Self {
-        Self::Deferred { key: key.clone(), draw, first: OnceLock::new() }
+    pub(crate) fn deferred(key: &Key, draw: impl Fn(&Key, usize) -> T + Send + Sync + 'static) -> Self {
+        Self::Deferred { key: key.clone(), draw: Box::new(draw), first: OnceLock::new() }
     }
 
     /// The dimension, once there is one.
@@ -41,8 +41,16 @@ impl<T> Bound<T> {
         }
     }
 
-    /// The transform for these vectors, or nothing where there are no rows to bind to.
-    pub(crate) fn of(&self, vectors: &ArrayViewMut2<'_, f32>) -> Result<Option<&T>, Error> {
+    /// Returns the transform, if it has been drawn.
+    pub(crate) fn get(&self) -> Option<&T> {
+        match self {
+            Self::Now(drawn) => Some(&drawn.transform),
+            Self::Deferred { first, .. } => first.get().map(|drawn| &drawn.transform),
+        }
+    }
+
+    /// Returns the transform for these vectors, or nothing if there are no rows to bind to.
+    pub(crate) fn of(&self, vectors: &ArrayRef2<f32>) -> Result<Option<&T>, Error> {
         check_finite(vectors)?;
         if vectors.nrows() == 0 {
             return Ok(None);
@@ -55,19 +63,20 @@ impl<T> Bound<T> {
         }
     }
 
-    /// What is bound, now or before. Of two first batches at once, both draw and one stays.
+    /// Returns what is bound, and binds it if nothing is. If two first batches come at once, both draw and one result
+    /// is kept.
     fn drawn(&self, dim: usize) -> Result<&Drawn<T>, Error> {
         match self {
             Self::Now(drawn) => Ok(drawn),
             Self::Deferred { key, draw, first } => match first.get() {
                 Some(drawn) => Ok(drawn),
-                None => drawn(key, dim, *draw).map(|drawn| first.get_or_init(|| drawn)),
+                None => drawn(key, dim, draw).map(|drawn| first.get_or_init(|| drawn)),
             },
         }
     }
 }
 
-fn drawn<T>(key: &Key, dim: usize, draw: Draw<T>) -> Result<Drawn<T>, Error> {
+fn drawn<T>(key: &Key, dim: usize, draw: &dyn Fn(&Key, usize) -> T) -> Result<Drawn<T>, Error> {
     if (1..=MAX_DIM).contains(&dim) {
         Ok(Drawn { dim, transform: draw(key, dim) })
     } else {

@@ -9,9 +9,9 @@
 //! δ = Φ(a) − e^ε Φ(−b)
 //! ```
 //!
-//! ε runs into the thousands where noise leaves retrieval intact, and `e^ε` into infinity. As
-//! `b² − a² = 2ε`, the second term is `φ(a) R(b)` with Mills' ratio `R(x) = Φ(−x) / φ(x)`, which is
-//! tame everywhere. Where `a` is negative, the first term is `φ(a) R(−a)`.
+//! If noise leaves retrieval intact, ε runs into the thousands and `e^ε` overflows. As `b² − a² = 2ε`, the second
+//! term is `φ(a) R(b)` with Mills' ratio `R(x) = Φ(−x) / φ(x)`, which stays small everywhere. If `a` is negative, the
+//! first term is `φ(a) R(−a)`.
 
 use std::f64::consts::{PI, SQRT_2, TAU};
 
@@ -20,7 +20,7 @@ const SENSITIVITY: f64 = 2.0;
 
 /// The least ε that holds with `delta` under noise of standard deviation `sigma`.
 ///
-/// In `a`, the unknown that suits all sizes of ε: δ grows with it, from none at −40 to that of ε = 0.
+/// The search is over `a`, which suits all sizes of ε: δ grows with it, from nothing at −40 to its value at ε = 0.
 pub(crate) fn epsilon(sigma: f64, delta: f64) -> f64 {
     let mu = SENSITIVITY / sigma;
     if delta_at(mu / 2.0, mu) <= delta {
@@ -68,7 +68,7 @@ fn mills(x: f64) -> f64 {
     1.0 / (1..=60).rev().fold(x, |tail, k| x + f64::from(k) / tail)
 }
 
-/// The last point from `low` on at which `holds` is true, where it turns false once before `high`.
+/// Returns the last point from `low` on at which `holds` is true. It turns false once before `high`.
 fn bisect(mut low: f64, mut high: f64, holds: impl Fn(f64) -> bool) -> f64 {
     loop {
         let middle = f64::midpoint(low, high);

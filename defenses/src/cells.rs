@@ -1,9 +1,8 @@
-//! Which noise a vector gets under a key: a rule that the vector's last bits do not decide.
+//! Chooses the noise that a vector gets under a key, by a rule that does not depend on the vector's last bits.
 //!
-//! Hashing a rounded vector would not do: of hundreds of coordinates some lie beside a boundary of
-//! the rounding, and a last bit there would change everything. Here few coarse features are read, and
-//! from one cell of their grid to the next the noise is blended over, so it is a continuous function
-//! of the vector and has no boundary at all.
+//! Hashing a rounded vector would not do. Of hundreds of coordinates, some lie next to a rounding boundary, where the
+//! last bit would change everything. Instead, a few coarse features are read. The noise of a cell of their grid is
+//! blended into that of the next, so the noise is a continuous function of the vector.
 
 use chacha20::rand_core::Rng as _;
 use ndarray::ArrayView1;
@@ -11,13 +10,13 @@ use zeroize::Zeroizing;
 
 use crate::Rng;
 
-/// Keyed directions, as many as a `u16` has bits for their signs.
+/// Keyed directions. A `u16` holds the sign of each as a bit.
 const DIRECTIONS: usize = 16;
 /// The directions, and the norm.
 const FEATURES: usize = DIRECTIONS + 1;
-/// Cells to a unit of a feature, which is about as far as unrelated vectors are apart in each.
+/// Cells per unit of a feature. Unrelated vectors are about a unit apart in each feature.
 const CELLS: f64 = 16.0;
-/// The part of a cell, at its end, in which it is blended over into the next.
+/// The part of a cell, at its end, in which it is blended into the next.
 const MARGIN: f64 = 1.0 / 16.0;
 
 /// A cell's number in each feature.
@@ -26,7 +25,7 @@ pub(crate) type Cell = [i64; FEATURES];
 /// The grid for one key and dimension. This is a storage format: plain `f64` in a fixed order.
 pub(crate) struct Grid {
     offsets: Zeroizing<[f64; FEATURES]>,
-    /// For each coordinate, a bit a direction: whether it counts negatively.
+    /// For each coordinate, one bit per direction: whether it counts negatively.
     signs: Zeroizing<Vec<u8>>,
 }
 
@@ -43,10 +42,10 @@ impl Grid {
         self.signs.len() / 2
     }
 
-    /// The cells whose noise makes up that of `vector`, with weights whose squares sum to 1, so that
-    /// the blend is as normal as its parts.
+    /// Returns the cells whose noise makes up that of `vector`. The squares of their weights sum to 1, so the blend
+    /// has the same normal distribution as its parts.
     ///
-    /// Most vectors are in the margin of one cell or none; a cell more doubles their number.
+    /// Most vectors are in the margin of one feature or none. Each further margin doubles the number of cells.
     pub(crate) fn cells_of(&self, vector: ArrayView1<'_, f32>) -> Cells {
         let features = self.features(vector);
         let places: [f64; FEATURES] = std::array::from_fn(|k| features[k] * CELLS + self.offsets[k]);
@@ -97,15 +96,15 @@ struct Blended {
 }
 
 impl Blended {
-    /// From all its own where `within` is 0 to none of it where that is 1.
+    /// Blends from the cell alone, where `within` is 0, to the next cell alone, where it is 1.
     fn new(feature: usize, within: f64) -> Self {
         let angle = std::f64::consts::FRAC_PI_2 * within;
         Self { feature, own: libm::cos(angle), shared: libm::sin(angle) }
     }
 }
 
-/// Cells with their weights. Feature by feature, those for the next cell come behind all so far: so bit `k`
-/// of a cell's place says whether it is the next one in the k-th feature that is blended.
+/// Cells with their weights. For each blended feature, the next cells are appended to those so far. So bit `k` of a
+/// cell's place says whether it is the next one in the k-th blended feature.
 pub(crate) struct Cells {
     cell: Cell,
     blended: [Blended; FEATURES],

@@ -9,7 +9,7 @@ use crate::wide::{Work, widest};
 /// Half of `f32::MAX`: room for the rounding of a product.
 const MAX_NORM: f64 = f32::MAX as f64 / 2.0;
 
-/// Refuses ids that are more or fewer than the rows of `vectors`, `[batch, dim]`.
+/// Refuses ids unless there is one for each row of `vectors`, `[batch, dim]`.
 ///
 /// # Errors
 /// [`Error::RowIds`] with both numbers.
@@ -20,7 +20,7 @@ pub fn check_ids(ids: &[&[u8]], vectors: &ArrayRef2<f32>) -> Result<(), Error> {
     }
 }
 
-/// Refuses a batch, `[batch, dim]`, from which a defense could make nothing of use.
+/// Refuses a batch, `[batch, dim]`, with a row that no defense can process.
 ///
 /// # Errors
 /// [`Error::NotFinite`] with the first row, counted from 0, that holds NaN or an infinity, or whose
@@ -41,7 +41,7 @@ fn is_usable(row: &ArrayView1<'_, f32>) -> bool {
     }
 }
 
-/// The largest of `|x|`, or nothing where the row is to be refused.
+/// Returns the largest `|x|`, or nothing if the row is to be refused.
 pub(crate) fn largest_magnitude(row: &[f32]) -> Option<f32> {
     let largest = widest(Largest(row));
     let norm_is_below = f64::from(largest) * (row.len() as f64).sqrt();

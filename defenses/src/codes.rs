@@ -8,8 +8,8 @@ use crate::Error;
 /// A batch of vectors in packed form, as [`Quantization`](crate::Quantization) and
 /// [`ProductQuantization`](crate::ProductQuantization) encode it.
 ///
-/// The codes are one block, `[rows, bytes]`, row after row, to be handed to a vector store as they
-/// are. Where each vector has a scale of its own, it stands beside them: 4 more bytes a vector.
+/// The codes are one block, `[rows, bytes]`, row after row, which can be handed to a vector store as it is. If each
+/// vector has its own scale, the scales are kept separately: 4 more bytes per vector.
 ///
 /// ```
 /// use embosk_defenses::{Codes, Quantization};
@@ -33,34 +33,34 @@ pub struct Codes {
 }
 
 impl Codes {
-    /// Codes of vectors of `dim` dimensions, as they were stored: `bytes`, `[rows, bytes]`, and a
-    /// scale for each row or none at all. Whether they fit is checked when they are decoded.
+    /// Creates codes of vectors of `dim` dimensions from what was stored: `bytes`, `[rows, bytes]`, and either a
+    /// scale for each row or none. Decoding checks whether they fit.
     pub fn new(dim: usize, bytes: Array2<u8>, scales: Vec<f32>) -> Self {
         Self { dim, bytes: bytes.as_standard_layout().into_owned(), scales }
     }
 
-    /// The dimension of the vectors.
+    /// Returns the dimension of the vectors.
     pub fn dim(&self) -> usize {
         self.dim
     }
 
-    /// The codes, `[rows, bytes]`, contiguous.
+    /// Returns the codes, `[rows, bytes]`, contiguous.
     pub fn bytes(&self) -> ArrayView2<'_, u8> {
         self.bytes.view()
     }
 
-    /// The codes, `[rows, bytes]`, as signed numbers: what a store of `i8` vectors takes. It is meant
-    /// for codes of 8 bits; others are packed.
+    /// Returns the codes, `[rows, bytes]`, as signed numbers, for a store of `i8` vectors. It is meant for codes of 8
+    /// bits; others are packed.
     pub fn to_i8(&self) -> Array2<i8> {
         self.bytes.mapv(u8::cast_signed)
     }
 
-    /// The scale of each row, or nothing where the scale is not the row's own.
+    /// Returns the scale of each row, or nothing if rows have no scales of their own.
     pub fn scales(&self) -> &[f32] {
         &self.scales
     }
 
-    /// Makes room for a batch, and keeps the memory where the shape is as before.
+    /// Makes room for a batch, and reuses the memory if the shape is the same.
     pub(crate) fn reshape(&mut self, dim: usize, shape: (usize, usize), scales: usize) {
         self.dim = dim;
         if self.bytes.dim() != shape {
@@ -73,7 +73,7 @@ impl Codes {
         (self.bytes.view_mut(), &mut self.scales)
     }
 
-    /// Refuses codes of another length than `bytes` a row, or with another number of scales.
+    /// Refuses codes unless each row has `bytes` bytes and there are `scales` scales.
     pub(crate) fn check(&self, bytes: usize, scales: usize) -> Result<(), Error> {
         if self.bytes.ncols() != bytes {
             return Err(Error::CodeLength { expected: bytes, found: self.bytes.ncols() });

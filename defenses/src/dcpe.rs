@@ -20,42 +20,41 @@ const MAX_BETA: f64 = 1e30;
 /// fresh noise of bounded length.
 ///
 /// # What it does
-/// Multiplies each vector by a factor `s` from 1/256 to 1 that the key determines, and adds a point drawn
-/// uniformly from the ball of radius `s · beta / 4` (Fuchsbauer, Ghosal, Hauke and O'Neill, "Approximate
-/// Distance-Comparison-Preserving Symmetric Encryption", SCN 2022, ePrint 2021/1666). So whatever was nearer
-/// than something else by more than `beta` stays nearer. `beta` is in the vectors' own unit: those of norm
-/// 1 are at most 2 apart.
+/// Multiplies each vector by a factor `s` from 1/256 to 1 that the key determines, and adds a point drawn uniformly
+/// from the ball of radius `s · beta / 4` (Fuchsbauer, Ghosal, Hauke and O'Neill, "Approximate
+/// Distance-Comparison-Preserving Symmetric Encryption", SCN 2022, ePrint 2021/1666). So if one vector is nearer than
+/// another by more than `beta`, it stays nearer. `beta` is in the vectors' own unit: vectors of norm 1 are at most 2
+/// apart.
 ///
-/// The factor for a key never changes between machines and versions. The perturbation is fresh for every
-/// call; the paper draws it from the key and a nonce that is stored beside the vector, so that the owner
-/// can take it off again. Vectors here keep their shape, with no room for a nonce, and nothing takes it
-/// off: it is noise.
+/// The factor for a key never changes between machines and versions. The perturbation is fresh for every call. The
+/// paper draws it from the key and a nonce that is stored beside the vector, so that the owner can remove it. Here
+/// vectors keep their shape, which leaves no room for a nonce, so the perturbation cannot be removed: it is noise.
 ///
 /// # Who it stops
-/// What noise of that length stops: nearly all of a ball's points in many dimensions lie near its surface,
-/// so that this is close to [`GaussianNoise`](crate::GaussianNoise) with a sigma of `beta / (4 √dim)`:
-/// for `beta = 1`, 0.0128 in 384 dimensions and 0.0090 in 768. The paper's proofs are about the
-/// indistinguishability of vectors less than `beta` apart, and say nothing of an attacker with a model.
+/// Whoever noise of that length stops. In many dimensions, nearly all of a ball's points lie near its surface, so
+/// this is close to [`GaussianNoise`](crate::GaussianNoise) with a sigma of `beta / (4 √dim)`: for `beta = 1`, 0.0128
+/// in 384 dimensions and 0.0090 in 768. The paper's proofs are about the indistinguishability of vectors less than
+/// `beta` apart, and say nothing of an attacker with a model.
 ///
 /// # Who it does not
-/// A single pair of text and protected vector reveals the factor, and so does a protected vector alone where the
-/// model gives vectors of norm 1. An attacker who normalizes vectors does not even need it. What is left is
-/// noise, which stops neither training on noisy vectors nor averaging several releases of a text.
+/// A single pair of text and protected vector reveals the factor. If the model gives vectors of norm 1, a protected
+/// vector alone reveals it. An attacker who normalizes vectors does not even need it. What remains is noise, which
+/// stops neither training on noisy vectors nor averaging several releases of a text.
 ///
 /// # What it costs in retrieval
 /// Neighbours whose distances differ by less than `beta` may change places. The bound is for the worst
 /// case; as for Gaussian noise, measure it.
 ///
 /// # Order in a stack
-/// After a [`Rotation`](crate::Rotation), which makes no difference to it, and before a
+/// After a [`Rotation`](crate::Rotation), though the result is the same before it, and before a
 /// [`Quantization`](crate::Quantization).
 ///
 /// # Fingerprint
 /// The key, for the factor: see [`Scaling`](crate::Scaling). `beta` is not part of it, since documents and queries
-/// with noise of different lengths meet in one space.
+/// with noise of different lengths are in the same space.
 ///
 /// # Default
-/// None: `beta` is the trade itself, and the key is made by [`Key::generate`] or `embosk keygen`.
+/// None: `beta` sets the trade-off, and the key is made by [`Key::generate`] or `embosk keygen`.
 ///
 /// # Example
 /// ```
@@ -77,7 +76,7 @@ pub struct Dcpe {
 }
 
 impl Dcpe {
-    /// Creates scale-and-perturb under `key`, which keeps comparisons of distances that differ by more than `beta`.
+    /// Creates scale-and-perturb under `key`. Comparisons of distances that differ by more than `beta` are kept.
     ///
     /// # Errors
     /// [`Error::Setting`] unless `beta` is from 0 to 1e30.

@@ -2,13 +2,13 @@
 
 use std::fmt;
 
-/// How the space of stored vectors differs from a stack's. `stored` is of the vectors, `found` of the stack.
+/// How the space of stored vectors differs from a stack's. `stored` describes the vectors, `found` the stack.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Difference {
     /// A defense has another key.
     Key {
-        /// The defense's name; `None` where the stored fingerprint is of the old form, which names keys alone.
+        /// The defense's name; `None` if the stored fingerprint has the old form, which names only keys.
         defense: Option<String>,
         /// The key's fingerprint.
         stored: String,
@@ -21,9 +21,9 @@ pub enum Difference {
         defense: String,
         /// The setting's name.
         name: String,
-        /// The value; `None` where there is none.
+        /// The value; `None` if there is none.
         stored: Option<String>,
-        /// The value; `None` where there is none.
+        /// The value; `None` if there is none.
         found: Option<String>,
     },
     /// A defense is bound to another dimension.
@@ -35,7 +35,7 @@ pub enum Difference {
         /// The dimension.
         found: String,
     },
-    /// The same defenses stand in another order.
+    /// The same defenses are in another order.
     Order {
         /// The names, in order.
         stored: String,

@@ -2,6 +2,7 @@ use std::path::PathBuf;
 use std::{fmt, io};
 
 use crate::difference::Difference;
+use crate::sealing::Refusal;
 
 /// Why a defense refused. No message holds a text, a vector's values or a key.
 ///
@@ -16,6 +17,13 @@ pub enum Error {
         expected: usize,
         /// The vectors' dimension.
         found: usize,
+    },
+    /// The defense changes the dimension, so the output does not fit in the place of the vectors.
+    NotInPlace {
+        /// The vectors' dimension.
+        input: usize,
+        /// The dimension of what comes out.
+        output: usize,
     },
     /// A row holds NaN or an infinity, or its norm is too large for `f32`.
     NotFinite {
@@ -83,7 +91,7 @@ pub enum Error {
         /// The file's permission bits.
         mode: u32,
     },
-    /// Bytes are not a fit: scales or a codebook that were fitted on a sample.
+    /// Bytes are not a fit: scales, a codebook or a projection that was fitted on a sample.
     Fit(&'static str),
     /// The file that should hold a fit could not be read, or holds something else.
     FitFile {
@@ -94,6 +102,13 @@ pub enum Error {
     },
     /// The stored vectors are not in the stack's space: their fingerprint does not match.
     OtherSpace(Difference),
+    /// A sealed row was not opened.
+    Sealed {
+        /// Which row, counted from 0.
+        row: usize,
+        /// Why.
+        refusal: Refusal,
+    },
     /// The operating system gave no randomness.
     Randomness(io::Error),
 }
@@ -104,6 +119,11 @@ impl fmt::Display for Error {
             Self::Dimension { expected, found } => {
                 write!(f, "the defense is bound to dimension {expected}, the vectors have {found}")
             }
+            Self::NotInPlace { input, output } => write!(
+                f,
+                "the defense makes vectors of {output} dimensions from {input}, which cannot be done in place; \
+                 call `protect_owned`, which returns them"
+            ),
             Self::NotFinite { row } => {
                 write!(f, "row {row} (counted from 0) holds NaN, an infinity or values too large for f32")
             }
@@ -143,6 +163,9 @@ impl fmt::Display for Error {
             }
             Self::OtherSpace(difference) => {
                 write!(f, "{difference}; search them with queries that the same stack protected")
+            }
+            Self::Sealed { row, refusal } => {
+                write!(f, "sealed row {row} (counted from 0) was not opened: {refusal}")
             }
             Self::Randomness(source) => {
                 write!(f, "the operating system gave no randomness: {source}")

@@ -20,7 +20,7 @@ const VERSION: &str = "embosk2";
 /// The old fingerprint of a stack without keys.
 const NO_KEYS: &str = "none";
 
-/// What [`Stack::check_fingerprint`](crate::Stack::check_fingerprint) found of a stored fingerprint that matches.
+/// A stored fingerprint that [`Stack::check_fingerprint`](crate::Stack::check_fingerprint) found to match.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 #[must_use = "a fingerprint of an old form matches with a warning"]
@@ -65,7 +65,7 @@ pub(crate) fn check(stored: &str, stack: &dyn Defense) -> Result<Checked, Error>
     }
 }
 
-/// Whether something other than eight digits stands where the stack has a key.
+/// Returns whether there is something other than eight digits where the stack has a key.
 fn names_something_else(stored: &Spec, found: &Spec) -> bool {
     let is_wrong = |(stored, found): (&Part, &Part)| {
         found.parameters().iter().any(|parameter| {

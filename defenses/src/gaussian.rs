@@ -16,10 +16,10 @@ const MAX_SIGMA: f64 = 1e30;
 /// Independent Gaussian noise on every coordinate: fresh for every call, or determined by a key.
 ///
 /// # What it does
-/// Adds a normal number of standard deviation `sigma` to each coordinate. `sigma` is in the vectors'
-/// own unit, and is meant for rows of norm 1; for vectors of another norm, multiply it by that norm.
-/// On rows of norm 1, by dimension and `sigma`, the noise's norm (about `sigma · √dim`) and the
-/// cosine between a vector and what it becomes (about `1 / √(1 + sigma² · dim)`):
+/// Adds a normal number of standard deviation `sigma` to each coordinate. `sigma` is in the vectors' own unit, and is
+/// meant for rows of norm 1; for vectors of another norm, multiply it by that norm. For rows of norm 1, this table
+/// gives the noise's norm (about `sigma · √dim`) and the cosine between a vector and what it becomes (about
+/// `1 / √(1 + sigma² · dim)`), by dimension and `sigma`:
 ///
 /// | dim | 0.01: norm | cosine | 0.03: norm | cosine | 0.1: norm | cosine |
 /// |---|---|---|---|---|---|---|
@@ -36,56 +36,56 @@ const MAX_SIGMA: f64 = 1e30;
 ///
 /// - **By id**, in [`protect_with_ids`](Defense::protect_with_ids): the key and the row's id determine the noise.
 ///   This is the better way where rows have ids.
-/// - **By vector**, in `protect`: the key and the vector determine the noise. Since batching changes a vector's
-///   last bits, the noise is a continuous function of the vector. Its place along 16 keyed directions and its
-///   norm name a cell of a fine grid. Each cell has noise of its own, which is blended into the next cell's
-///   towards its end. Two versions of a vector that differ by 1e-6 of its norm get noise that differs by 0.015 %
-///   of its own in the median and by 0.13 % in the worst of 400 cases; by 1e-4, a hundred times as much; by 1e-3,
-///   17 % in the median; by 1e-2, they get other noise.
+/// - **By vector**, in `protect`: the key and the vector determine the noise. Since batching changes a vector's last
+///   bits, the noise is a continuous function of the vector. Its place along 16 keyed directions and its norm select
+///   a cell of a fine grid. Each cell has its own noise, which is blended into the next cell's towards its end. Two
+///   versions of a vector that differ by 1e-6 of its norm get noise that differs by 0.015 % of its norm in the median
+///   and by 0.13 % in the worst of 400 cases. At 1e-4 the noise differs by a hundred times as much, at 1e-3 by 17 %
+///   in the median, and at 1e-2 it is different noise.
 ///
-/// [`on`](Self::on) restricts the noise to documents or queries; the others pass unchanged.
+/// [`on`](Self::on) restricts the noise to documents or queries; the other role's vectors pass unchanged.
 /// [`renormalize`](Self::renormalize) scales the noisy rows to norm 1.
 ///
 /// # Who it stops
-/// An inverter trained on clean vectors, to a degree that grows with `sigma`: it reads fine
-/// differences between vectors, and noise covers those first. Keyed noise also stops an attacker who averages
-/// releases of the same row.
+/// An inverter trained on clean vectors, to a degree that grows with `sigma`. It reads fine differences between
+/// vectors, which noise covers first. Keyed noise also stops an attacker who averages releases of the same row.
 ///
 /// # Who it does not
 /// - **An attacker who trains on noisy vectors of their own**, or denoises before they invert.
 /// - **With fresh noise, an attacker who gets the vector of one text several times.** The mean of `r` releases
 ///   carries noise of `sigma / √r`. So store a protected vector once, and do not protect it again for each reader.
 /// - **With keyed noise, an attacker who has the key**, and subtracts the noise.
-/// - **With keyed noise, an attacker who can have a guess protected.** Equal inputs show as equal, which confirms
-///   the guess.
+/// - **With keyed noise, an attacker who can have a guess protected.** Equal inputs give equal outputs, which
+///   confirms the guess.
 ///
-/// Two rows with the same keyed noise differ by exactly what the clean vectors differ by:
+/// Two rows with the same keyed noise differ by exactly as much as their clean vectors:
 ///
 /// - By id, this happens to two texts that are stored under one id. Put the text's version into the id.
-/// - By vector, it happens to two texts whose vectors are nearly equal. At a distance of 0.01 one pair in nine
-///   shares most of its noise, at 0.02 one in 120, at 0.05 none of 40,000. Versions of one vector that differ by
-///   more than `f32` rounding (`f16` or `bf16` arithmetic, another version of the model) get noise of their own,
-///   and can be averaged.
+/// - By vector, it happens to two texts whose vectors are nearly equal. At a distance of 0.01, one pair in nine
+///   shares most of its noise; at 0.02, one in 120; at 0.05, none of 40,000. Versions of one vector that differ by
+///   more than `f32` rounding (`f16` or `bf16` arithmetic, another version of the model) get different noise, and can
+///   be averaged.
 ///
 /// Hence [`guarantee`](Defense::guarantee) claims nothing for keyed noise.
 ///
 /// # What it costs in retrieval
-/// Scores blur by about `sigma` for noise on one side, so neighbours closer than that change places.
-/// Where that begins depends on the corpus; measure it. Renormalization changes no ranking by cosine;
-/// rankings by inner product or distance otherwise favour rows whose noise made them long or short.
+/// Noise on one side blurs scores by about `sigma`, so neighbours closer than that change places. When that begins to
+/// matter depends on the corpus; measure it. Renormalization changes no ranking by cosine. Without it, rankings by
+/// inner product or distance favour rows that the noise made long or short.
 ///
 /// # Order in a stack
-/// After a [`Rotation`](crate::Rotation), which makes no difference to noise, and before a
-/// [`Quantization`](crate::Quantization): the guarantee survives what comes after, and rounding
-/// first would put the clean vector's levels beneath the noise.
+/// After a [`Rotation`](crate::Rotation), though noise is the same before it, and before a
+/// [`Quantization`](crate::Quantization). The guarantee survives whatever comes after the noise. Rounding first would
+/// leave the clean vector's levels beneath the noise.
 ///
 /// # Fingerprint
-/// Nothing. Noisy and clean vectors meet in one space, and so do vectors with noise of another `sigma` or under
-/// another key, on one role or on both, normalized or not.
+/// Nothing without renormalization. Noisy and clean vectors are in the same space, whatever the `sigma` and the key,
+/// and whether the noise is on one role or both. `renormalize` is part of it: rankings by inner product and by
+/// distance depend on it.
 ///
 /// # Default
-/// None: `sigma` is the trade itself, and is chosen from a measured curve. Noise is on documents and
-/// queries, and rows are not normalized again.
+/// None: `sigma` sets the trade-off, and is chosen from a measured curve. Noise is on documents and queries, and rows
+/// are not renormalized.
 ///
 /// # Example
 /// ```
@@ -113,7 +113,7 @@ const MAX_SIGMA: f64 = 1e30;
 pub struct GaussianNoise {
     sigma: f64,
     key: Option<Arc<KeyedNoise>>,
-    /// The role that gets noise, or else both do.
+    /// The role that gets noise; both if there is none.
     role: Option<Role>,
     renormalize: bool,
 }
@@ -146,7 +146,7 @@ impl GaussianNoise {
         Self { role: Some(role), ..self }
     }
 
-    /// Sets whether rows are scaled to norm 1 once they have their noise.
+    /// Sets whether rows are scaled to norm 1 after the noise is added.
     pub fn renormalize(self, renormalize: bool) -> Self {
         Self { renormalize, ..self }
     }
@@ -194,7 +194,7 @@ impl Defense for GaussianNoise {
         Ok(())
     }
 
-    /// Keyed noise does, on the vectors that have any.
+    /// Returns true for keyed noise, on vectors of a role that gets noise.
     fn uses_ids(&self, role: Role) -> bool {
         self.key.is_some() && self.covers(role) && self.sigma > 0.0
     }
@@ -212,8 +212,8 @@ impl Defense for GaussianNoise {
         Spec::from(if self.renormalize { part.with("renormalize", true) } else { part })
     }
 
-    /// Nothing for noise alone: noisy and clean vectors meet in one space. `renormalize`, because vectors that are
-    /// scaled to norm 1 and vectors that are not rank differently by inner product and by distance.
+    /// Nothing for noise alone: noisy and clean vectors are in the same space. `renormalize` counts, because vectors
+    /// that are scaled to norm 1 and vectors that are not rank differently by inner product and by distance.
     fn space(&self) -> Spec {
         if self.renormalize {
             Spec::from(Part::new("gaussian").with("renormalize", true))
@@ -222,8 +222,8 @@ impl Defense for GaussianNoise {
         }
     }
 
-    /// The Gaussian mechanism for fresh noise, normalized afterwards or not. Nothing for keyed noise:
-    /// it is the same for all equal vectors, and whoever knows one of those knows the other's.
+    /// The Gaussian mechanism for fresh noise, normalized afterwards or not. Nothing for keyed noise: equal vectors
+    /// get the same noise, so whoever knows one vector's noise knows the other's.
     fn guarantee(&self) -> Guarantee {
         match self.role {
             _ if self.sigma == 0.0 && !self.renormalize => Guarantee::Isometry,
@@ -233,7 +233,7 @@ impl Defense for GaussianNoise {
         }
     }
 
-    /// The key is in the noise alone.
+    /// Returns whether there is a key. It is only in the noise, so there is nothing to undo.
     fn undo_key(&self, _: ArrayViewMut2<'_, f32>) -> Result<bool, Error> {
         Ok(self.key.is_some())
     }

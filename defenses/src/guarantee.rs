@@ -5,10 +5,10 @@ use crate::{Error, Role, calibration};
 /// What can be proved about a defense, as opposed to what has been measured.
 ///
 /// # What the numbers mean
-/// Noise of `sigma` on each coordinate is the Gaussian mechanism. For any two texts, and whatever else they
-/// know, the attacker tells from one protected vector which of the two it is of only as well as (ε, δ) allow. Two rows of norm at most 1 are at most 2 apart, which is the mechanism's L2
-/// sensitivity. The calibration is the analytic one, which is exact (Balle & Wang, ICML 2018, arXiv
-/// 1805.06530).
+/// Noise of `sigma` on each coordinate is the Gaussian mechanism. Given one protected vector, an attacker can tell
+/// which of any two texts it belongs to only as well as (ε, δ) allow, whatever else they know. Two rows of norm at
+/// most 1 are at most 2 apart, which is the mechanism's L2 sensitivity. The calibration is the analytic one, which is
+/// exact (Balle & Wang, ICML 2018, arXiv 1805.06530).
 ///
 /// **At noise that leaves retrieval useful, ε is in the hundreds to thousands.** For δ = 1e-5:
 ///
@@ -18,13 +18,13 @@ use crate::{Error, Role, calibration};
 /// | 0.03 | 2505.6 |
 /// | 0.1 | 284.4 |
 ///
-/// Where ε is below about 1, the claim limits what anybody can learn. At 20, `e^ε` allows odds of
-/// five hundred million to one, and at thousands the number promises nothing that matters: whatever
-/// such noise does against an attack is an observation about that attack, to be measured. The
-/// converse also holds: ε = 1 takes a sigma of 7.46, noise that no search survives.
+/// If ε is below about 1, the claim limits what anyone can learn. At 20, `e^ε` allows odds of five hundred million to
+/// one, and in the thousands the number promises nothing that matters. What such noise does against an attack is then
+/// an observation about that attack, and must be measured. Conversely, ε = 1 takes a sigma of 7.46, and no search
+/// survives that much noise.
 ///
-/// **Float noise is idealized.** The claim is that of exact real arithmetic; noise and sums in `f32`
-/// are on a grid that leaks more (Mironov, CCS 2012), and fresh noise ends at 6.66 sigma.
+/// **Float noise is idealized.** The claim holds for exact real arithmetic. Noise and sums in `f32` lie on a grid,
+/// which leaks more (Mironov, CCS 2012), and fresh noise ends at 6.66 sigma.
 ///
 /// ```
 /// use embosk_defenses::{Defense, GaussianNoise, Guarantee, Role};
@@ -47,6 +47,9 @@ pub enum Guarantee {
     /// A transform without a formal claim that keeps all distances and norms, so that noise added
     /// after it covers the vectors as if it had been added before it.
     Isometry,
+    /// A transform without a formal claim that makes no distance larger, so that noise added after it covers
+    /// the vectors at least as well as if it had been added before it.
+    Contraction,
     /// The Gaussian mechanism: every coordinate carries independent Gaussian noise, fresh for every
     /// release.
     ///
@@ -65,7 +68,7 @@ pub enum Guarantee {
 }
 
 impl Guarantee {
-    /// The standard deviation of the Gaussian noise that is claimed for vectors of `role`.
+    /// Returns the standard deviation of the Gaussian noise that is claimed for vectors of `role`.
     pub fn sigma(&self, role: Role) -> Option<f64> {
         match *self {
             Self::GaussianMechanism { sigma } => Some(sigma),
@@ -74,8 +77,8 @@ impl Guarantee {
         }
     }
 
-    /// The least ε that is claimed with `delta` for one release of a vector of `role`: infinity where
-    /// nothing is.
+    /// Returns the least ε that is claimed with `delta` for one release of a vector of `role`: infinity if nothing is
+    /// claimed.
     ///
     /// # Errors
     /// [`Error::Setting`] unless `delta` is from 1e-300 to below 1.
@@ -84,8 +87,8 @@ impl Guarantee {
         Ok(self.sigma(role).map_or(f64::INFINITY, |sigma| calibration::epsilon(sigma, delta)))
     }
 
-    /// The least δ that is claimed with `epsilon` for one release of a vector of `role`: 1 where
-    /// nothing is.
+    /// Returns the least δ that is claimed with `epsilon` for one release of a vector of `role`: 1 if nothing is
+    /// claimed.
     ///
     /// # Errors
     /// [`Error::Setting`] unless `epsilon` is from 0 to 1e300.
@@ -94,8 +97,8 @@ impl Guarantee {
         Ok(self.sigma(role).map_or(1.0, |sigma| calibration::delta(sigma, epsilon)))
     }
 
-    /// What holds for `releases` releases of the same row together, each with fresh noise, even if the
-    /// attacker chooses each after seeing those before: Gaussian mechanisms compose to one of
+    /// Returns what holds for `releases` releases of the same row together, each with fresh noise. It holds even if
+    /// the attacker chooses each release after seeing those before it: Gaussian mechanisms compose to one of
     /// `sigma / √releases`.
     #[must_use]
     pub fn over(self, releases: u32) -> Self {
@@ -109,8 +112,8 @@ impl Guarantee {
         }
     }
 
-    /// The least noise on each coordinate, on rows of norm at most 1, with which one release is
-    /// (`epsilon`, `delta`)-differentially private. For `r` releases take `√r` times as much.
+    /// Returns the least standard deviation of noise on each coordinate, on rows of norm at most 1, with which one
+    /// release is (`epsilon`, `delta`)-differentially private. For `r` releases, take `√r` times as much.
     ///
     /// # Errors
     /// [`Error::Setting`] unless `epsilon` is from 0 to 1e300 and `delta` from 1e-300 to below 1.
@@ -118,13 +121,14 @@ impl Guarantee {
         Ok(calibration::sigma(checked_epsilon(epsilon)?, checked_delta(delta)?))
     }
 
-    /// What holds for `self` followed by `next`, claiming too little where the rules do not reach.
+    /// Returns what holds for `self` followed by `next`. It claims too little rather than too much.
     ///
-    /// What follows a mechanism is post-processing and takes nothing away from it. What precedes it
-    /// changes the sensitivity, unless it is an isometry. A second mechanism is not counted.
+    /// Whatever follows a mechanism is post-processing and does not weaken it. Whatever precedes it changes the
+    /// sensitivity, unless it makes no distance larger. A second mechanism is not counted.
     pub(crate) fn then(self, next: Self) -> Self {
         match self {
-            Self::Isometry => next,
+            Self::Contraction if next == Self::Isometry => self,
+            Self::Isometry | Self::Contraction => next,
             settled => settled,
         }
     }
@@ -151,6 +155,7 @@ impl fmt::Display for Guarantee {
         let covered = match self {
             Self::None => return f.write_str("none"),
             Self::Isometry => return f.write_str("none (distances are kept)"),
+            Self::Contraction => return f.write_str("none (no distance becomes larger)"),
             Self::GaussianMechanism { .. } => "",
             Self::GaussianMechanismOn { role: Role::Document, .. } => " on documents alone",
             Self::GaussianMechanismOn { role: Role::Query, .. } => " on queries alone",

@@ -10,13 +10,13 @@ use crate::matrix::Matrix;
 use crate::rng::StandardNormals;
 use crate::wide::{Work, widest};
 
-/// Columns that are worked on at a time, so that they stay in the processor's cache.
+/// Columns processed at a time, so that they stay in the processor's cache.
 const PANEL: usize = 32;
 
 /// A rotation by a matrix, `[dim, dim]`, wiped when dropped: it is as good as the key.
 pub(crate) struct Haar {
     matrix: Matrix,
-    /// The transposed matrix, which undoes it; made when it is needed first.
+    /// The transposed matrix, which undoes it; computed when it is first needed.
     back: OnceLock<Matrix>,
 }
 
@@ -38,32 +38,47 @@ impl Haar {
 
 /// An orthogonal matrix, `[dim, dim]`, drawn from the Haar measure: all are equally likely.
 ///
-/// It is what the QR decomposition of a matrix of standard normals gives once the signs are corrected
-/// (Mezzadri, arXiv math-ph/0609050), without the decomposition: what Householder's method finds
-/// below the diagonal at each step is again a vector of fresh standard normals, so those are drawn
-/// directly (Stewart, SIAM J. Numer. Anal. 17, 1980). `Q = H₀ H₁ … H₍dim₋₁₎ D`, where `Hₖ` is the
-/// reflection for the k-th vector, of `dim − k` coordinates, and `D` the signs.
+/// The QR decomposition of a matrix of standard normals gives such a matrix once the signs are corrected (Mezzadri,
+/// arXiv math-ph/0609050). Here no decomposition is needed: what Householder's method finds below the diagonal at
+/// each step is again a vector of fresh standard normals, so these are drawn directly (Stewart, SIAM J. Numer. Anal.
+/// 17, 1980). `Q = H₀ H₁ … H₍dim₋₁₎ D`, where `Hₖ` is the reflection for the k-th vector, of `dim − k` coordinates,
+/// and `D` the signs.
 ///
 /// This is a storage format: plain `f64` operations in a fixed order, rounded to `f32` at the end.
 /// Each column is computed by itself, so the panels change nothing but the speed.
 fn haar(dim: usize, rng: &mut Rng) -> Matrix {
-    let mut normals = rng.standard_normals();
-    let reflections: Vec<_> = (0..dim).map(|k| Reflection::draw(dim - k, &mut normals)).collect();
-    let mut matrix = Matrix::zeros(dim);
-    for first in (0..dim).step_by(PANEL) {
-        let columns = first..dim.min(first + PANEL);
-        for (row, values) in panel(&reflections, first).iter().enumerate() {
-            columns.clone().zip(values).for_each(|(column, value)| matrix.set(row, column, *value as f32));
-        }
-    }
+    let mut matrix = Matrix::zeros(dim, dim);
+    columns(dim, dim, rng, |row, column, value| matrix.set(row, column, value as f32));
     matrix
 }
 
-/// The columns of `H₀ H₁ … D` from `first` on.
-fn panel(reflections: &[Reflection], first: usize) -> Zeroizing<Vec<[f64; PANEL]>> {
-    let dim = reflections.len();
+/// The first `count` columns of such a matrix, each as a row and times `scale`, `[count, dim]`: orthogonal
+/// directions, all equally likely. A smaller `count` gives the first of these.
+///
+/// This is a storage format too: the product with `scale` is `f64`, rounded to `f32` at the end.
+pub(crate) fn directions(dim: usize, count: usize, scale: f64, rng: &mut Rng) -> Matrix {
+    let mut matrix = Matrix::zeros(count, dim);
+    columns(dim, count, rng, |row, column, value| matrix.set(column, row, (value * scale) as f32));
+    matrix
+}
+
+/// Calls `found` with each row, column and value of the first `count` columns. Later reflections do not change these,
+/// so they are not drawn.
+fn columns(dim: usize, count: usize, rng: &mut Rng, mut found: impl FnMut(usize, usize, f64)) {
+    let mut normals = rng.standard_normals();
+    let reflections: Vec<_> = (0..count).map(|k| Reflection::draw(dim - k, &mut normals)).collect();
+    for first in (0..count).step_by(PANEL) {
+        let columns = first..count.min(first + PANEL);
+        for (row, values) in panel(dim, &reflections, first).iter().enumerate() {
+            columns.clone().zip(values).for_each(|(column, value)| found(row, column, *value));
+        }
+    }
+}
+
+/// The columns of `H₀ H₁ … D` from `first` on, of `dim` coordinates.
+fn panel(dim: usize, reflections: &[Reflection], first: usize) -> Zeroizing<Vec<[f64; PANEL]>> {
     let mut rows = Zeroizing::new(vec![[0.0; PANEL]; dim]);
-    let end = dim.min(first + PANEL);
+    let end = reflections.len().min(first + PANEL);
     for k in first..end {
         rows[k][k - first] = reflections[k].sign;
     }

@@ -9,17 +9,17 @@ use crate::permutation::shuffled;
 use crate::rows::with_scratch;
 use crate::wide::{Work, widest};
 
-/// Three rounds of signs and a Walsh–Hadamard transform serve in place of a uniform rotation (Andoni et
-/// al., NeurIPS 2015, arXiv 1509.02897). Two already carry every input to every output.
+/// Three rounds of signs and a Walsh–Hadamard transform can stand in for a uniform rotation (Andoni et al., NeurIPS
+/// 2015, arXiv 1509.02897). After two, every input already reaches every output.
 const ROUNDS: usize = 3;
 
 /// Rounds of sign flips, a permutation and Walsh–Hadamard transforms of blocks.
 ///
-/// A block is the largest power of two within `dim`. Each round transforms the first block and then,
-/// unless it was all, the last one. A block is longer than half of `dim`, so the two overlap, and after
-/// one round every input coordinate has reached at least a whole block. Wherever the next permutation
-/// puts these, some are in the first block, all of which they reach, and by the overlap the last. Without
-/// other signs in the overlap, the second transform would partly undo the first.
+/// A block is the largest power of two within `dim`. Each round transforms the first block and then, unless it was
+/// all, the last one. A block is longer than half of `dim`, so the two overlap, and after one round every input
+/// coordinate has reached at least a whole block. Wherever the next permutation puts these, some are in the first
+/// block. They reach all of it, and through the overlap the last block. Without new signs in the overlap, the second
+/// transform would partly undo the first.
 ///
 /// This is a storage format: `f32` operations in a fixed order.
 pub(crate) struct Hadamard {
@@ -30,28 +30,28 @@ pub(crate) struct Hadamard {
     scale: f32,
 }
 
-/// One coordinate of `L` rows that are turned side by side: each operation is on the same coordinate of all,
-/// which the compiler makes one instruction. What stands beside a row makes no difference to it.
+/// One coordinate of `L` rows that are rotated side by side. Each operation is on the same coordinate of all rows,
+/// which the compiler turns into one instruction. A row's result does not depend on the rows beside it.
 type Lanes<const L: usize> = [f32; L];
 
-/// As many rows of a batch fill a register that is wide, and one that is not.
+/// How many rows of a batch fill a wide register, and a narrow one.
 const MANY: usize = 8;
 const FEW: usize = 4;
 
 impl Hadamard {
-    /// Draws the rounds one after the other: of each the permutation, the signs, and those of the overlap.
+    /// Draws the rounds one after the other: for each the permutation, the signs, and the signs of the overlap.
     pub(crate) fn draw(dim: usize, rng: &mut Rng) -> Self {
         let block = 1 << dim.ilog2();
         let scale = (1.0 / (block as f64).sqrt()) as f32;
         Self { rounds: std::array::from_fn(|_| Round::draw(dim, block, scale, rng)), block, scale }
     }
 
-    /// Turns every row.
+    /// Rotates every row.
     pub(crate) fn apply(&self, vectors: ArrayViewMut2<'_, f32>) {
         self.turn(vectors, false);
     }
 
-    /// Turns every row back.
+    /// Undoes the rotation of every row.
     pub(crate) fn undo(&self, vectors: ArrayViewMut2<'_, f32>) {
         self.turn(vectors, true);
     }
@@ -68,7 +68,7 @@ impl Hadamard {
         self.rounds[0].from.len()
     }
 
-    /// What is in both blocks; nothing where the first is all.
+    /// Returns what is in both blocks; nothing if the first block is the whole row.
     #[inline(always)]
     fn overlap<'a, const L: usize>(&self, row: &'a mut [Lanes<L>]) -> &'a mut [Lanes<L>] {
         let start = row.len() - self.block;
@@ -76,7 +76,7 @@ impl Hadamard {
     }
 }
 
-/// The rows of a batch, to be turned or turned back.
+/// The rows of a batch, to be rotated or rotated back.
 struct Turn<'a> {
     hadamard: &'a Hadamard,
     vectors: ArrayViewMut2<'a, f32>,
@@ -190,11 +190,11 @@ fn store<const L: usize>(lanes: &[Lanes<L>], rows: &mut ArrayViewMut2<'_, f32>) 
     }
 }
 
-/// The scale of a transform is in the factors before it: so no sum leaves the range of `f32`.
+/// One round. The scale of a transform is in the factors before it, so no sum leaves the range of `f32`.
 struct Round {
-    /// For each coordinate of the outcome, which one it is.
+    /// For each coordinate of the result, which input coordinate it is.
     from: Zeroizing<Vec<u16>>,
-    /// For each coordinate of the outcome, its sign times the scale.
+    /// For each coordinate of the result, its sign times the scale.
     factors: Zeroizing<Vec<f32>>,
     /// For each coordinate of the overlap, its sign between the two transforms times the scale.
     between: Zeroizing<Vec<f32>>,
@@ -236,7 +236,7 @@ impl Round {
 
 /// The Walsh–Hadamard transform of `block`, whose length is a power of two, without its scale.
 ///
-/// Sums and differences of values `1, 2, 4, …` apart, in this order; two steps are made at once, which
+/// It takes sums and differences of values `1, 2, 4, …` apart, in this order. Two steps are done at once, which
 /// changes no bit.
 #[inline(always)]
 fn walsh_hadamard<const L: usize>(block: &mut [Lanes<L>]) {
@@ -251,7 +251,7 @@ fn walsh_hadamard<const L: usize>(block: &mut [Lanes<L>]) {
     }
 }
 
-/// The steps between values `apart` and then `2 · apart` apart.
+/// Does the step between values `apart` apart, then the step between values `2 · apart` apart.
 #[inline(always)]
 fn two_steps<const L: usize>(part: &mut [Lanes<L>], apart: usize) {
     let (low, high) = part.split_at_mut(2 * apart);

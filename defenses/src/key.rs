@@ -80,7 +80,7 @@ impl Key {
 
     /// Reads a key from the text in the file at `path`.
     ///
-    /// A pipe, such as a shell's `<(…)`, is accepted too if only its owner can read it.
+    /// A pipe, such as a shell's `<(…)`, is accepted if only its owner can read it.
     ///
     /// # Errors
     /// [`Error::KeyFile`] if the file cannot be read, is not a regular file, or does not hold a key. On Unix
@@ -123,7 +123,13 @@ impl Key {
     /// probability of 1 in 2³². That is enough to notice a mix-up, but no protection against an attacker who
     /// searches for such a key.
     pub fn fingerprint(&self) -> String {
-        base16ct::lower::encode_string(&self.derive("embosk fingerprint v1", 0)[..4])
+        base16ct::lower::encode_string(&self.digits())
+    }
+
+    /// The digits of the fingerprint, as bytes.
+    pub(crate) fn digits(&self) -> [u8; 4] {
+        let derived = self.derive("embosk fingerprint v1", 0);
+        std::array::from_fn(|at| derived[at])
     }
 
     /// Returns the generator of everything that the key determines for one purpose in one dimension.

@@ -1,4 +1,4 @@
-//! The noise that a key determines, by row id or by vector: a storage format.
+//! Noise that a key determines, by row id or by vector. It is a storage format.
 
 use std::fmt;
 use std::sync::OnceLock;
@@ -17,8 +17,8 @@ use crate::{Key, Rng};
 /// Names the defense and the version of its format: other noise needs another label.
 const PURPOSE: &str = "embosk gaussian v1";
 
-/// Noise under one key and of one size. Another `sigma` is other noise, not the same enlarged: from
-/// two multiples of one noise, the vector could be computed.
+/// Noise under one key and of one size. Another `sigma` gives different noise, not a multiple of the same noise: from
+/// two multiples, the vector could be computed.
 pub(crate) struct KeyedNoise {
     fingerprint: String,
     secret: Zeroizing<[u8; 32]>,
@@ -38,7 +38,7 @@ impl KeyedNoise {
         Self { fingerprint, secret, sigma, grids: OnceLock::new() }
     }
 
-    /// Adds to each row the noise of the row with its id.
+    /// Adds to each row the noise that its id determines.
     pub(crate) fn add_by_id(&self, ids: &[&[u8]], vectors: ArrayViewMut2<'_, f32>) {
         let dim = vectors.ncols();
         for_pieces((vectors, ids), dim, 1, |_, (mut vectors, ids)| {
@@ -51,7 +51,7 @@ impl KeyedNoise {
         });
     }
 
-    /// Adds to each row the noise of the vector that it is.
+    /// Adds to each row the noise that its vector determines.
     pub(crate) fn add_by_vector(&self, vectors: ArrayViewMut2<'_, f32>) {
         let dim = vectors.ncols();
         if let Some(first) = self.grids.get().filter(|grid| grid.dim() == dim) {

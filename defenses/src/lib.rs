@@ -1,5 +1,5 @@
-//! Defenses for text embeddings: each changes a batch of vectors in place, so that the texts are harder to
-//! recover from them.
+//! Defenses for text embeddings: each changes a batch of vectors, so that the texts are harder to recover from
+//! them.
 //!
 //! These defenses come with the crate, and a [`Stack`] of them is a defense too:
 //!
@@ -9,8 +9,11 @@
 //! | [`Quantization`] | `quantization(bits=8)` | rounds every coordinate to a few levels |
 //! | [`ProductQuantization`] | `product_quantization(codebook=file:PATH)` | replaces each piece of a vector by the nearest of a few learned ones |
 //! | [`Rotation`] | `rotation(key=env:EMBOSK_KEY)` | rotates the space in secret |
+//! | [`Projection`] | `projection(fit=file:PATH, dims=16)` | keeps a few principal components, or a few random directions under a key |
+//! | [`Microaggregation`] | `microaggregation(groups=file:PATH)` | replaces each group of documents by one vector |
 //! | [`Permutation`] | `permutation(key=env:EMBOSK_KEY)` | reorders the coordinates in secret |
 //! | [`Scaling`] | `scaling(key=env:EMBOSK_KEY)` | multiplies all vectors by one secret factor |
+//! | [`Rerank`] | `rerank(candidates=200, key=env:EMBOSK_KEY)` | must be last; orders candidates by exact vectors that are sealed beside the coarse ones |
 //! | [`Dcpe`] | `dcpe(key=env:EMBOSK_KEY, beta=0.5)` | scales in secret and perturbs within a ball |
 //!
 //! - To write your own defense, implement [`Defense`] and run the contract on it, the test suite that every
@@ -56,16 +59,20 @@ mod hadamard;
 mod key;
 mod keyed_noise;
 mod matrix;
+mod microaggregation;
 mod normal;
 mod parallel;
 mod permutation;
 mod product;
+mod projection;
 mod quantization;
 mod registry;
+mod rerank;
 mod rng;
 mod rotation;
 mod rows;
 mod scaling;
+mod sealing;
 pub mod spec;
 mod stack;
 mod stored;
@@ -74,7 +81,7 @@ mod wide;
 use std::fmt::{Debug, Display};
 use std::sync::Arc;
 
-use ndarray::ArrayViewMut2;
+use ndarray::{Array2, ArrayViewMut2};
 
 pub use check::{check_finite, check_ids};
 pub use codes::Codes;
@@ -85,13 +92,17 @@ pub use fingerprint::Checked;
 pub use gaussian::GaussianNoise;
 pub use guarantee::Guarantee;
 pub use key::Key;
+pub use microaggregation::{Maintained, Microaggregation};
 pub use permutation::Permutation;
 pub use product::ProductQuantization;
+pub use projection::{Projection, ProjectionFit};
 pub use quantization::Quantization;
 pub use registry::{Parameters, Registry};
+pub use rerank::{CANDIDATES as RERANK_CANDIDATES, Rerank};
 pub use rng::{Rng, StandardNormals};
 pub use rotation::Rotation;
 pub use scaling::Scaling;
+pub use sealing::{Precision, Refusal, Sealer};
 pub use spec::Spec;
 pub use stack::Stack;
 
@@ -149,9 +160,9 @@ pub trait Defense: Debug + Display + Send + Sync + 'static {
     /// Changes `vectors`, `[batch, dim]`, in place. The shape is kept; a batch without rows is valid.
     ///
     /// # Errors
-    /// [`Error::NotFinite`] if a row holds NaN, an infinity or values beyond `f32`'s range, and
-    /// [`Error::Dimension`] if the defense is bound to another dimension. The vectors are then
-    /// unchanged.
+    /// [`Error::NotFinite`] if a row holds NaN, an infinity or values beyond `f32`'s range,
+    /// [`Error::Dimension`] if the defense is bound to another dimension, and [`Error::NotInPlace`] if it
+    /// [changes](Self::dimension) the dimension. The vectors are then unchanged.
     fn protect(&self, role: Role, vectors: ArrayViewMut2<'_, f32>, rng: &mut Rng) -> Result<(), Error>;
 
     /// Returns what can be proved about the defense. It is required, so that a wrapper never inherits a
@@ -181,6 +192,76 @@ pub trait Defense: Debug + Display + Send + Sync + 'static {
     /// Returns whether ids make a difference to vectors of `role`. Default: no.
     fn uses_ids(&self, _role: Role) -> bool {
         false
+    }
+
+    /// Returns the dimension of the output for vectors of `input` dimensions. Default: the same.
+    ///
+    /// A defense that changes the dimension, such as [`Projection`], overrides this method together with
+    /// [`protect_owned`](Self::protect_owned). Its [`protect`](Self::protect) then refuses vectors as
+    /// [`Error::NotInPlace`].
+    ///
+    /// # Errors
+    /// [`Error::Dimension`] or [`Error::Setting`] if the defense takes no vectors of `input` dimensions.
+    fn dimension(&self, input: usize) -> Result<usize, Error> {
+        Ok(input)
+    }
+
+    /// Protects `vectors`, `[batch, dim]`, and returns what they become:
+    /// `[batch, `[`dimension(dim)`](Self::dimension)`]`. If the dimension is kept, the result is that of
+    /// [`protect`](Self::protect), bit for bit.
+    ///
+    /// # Errors
+    /// As [`protect`](Self::protect).
+    fn protect_owned(
+        &self,
+        role: Role,
+        mut vectors: Array2<f32>,
+        rng: &mut Rng,
+    ) -> Result<Array2<f32>, Error> {
+        self.protect(role, vectors.view_mut(), rng)?;
+        Ok(vectors)
+    }
+
+    /// Protects `vectors`, `[batch, dim]`, with an id for each row, and returns what they become:
+    /// [`protect_with_ids`](Self::protect_with_ids) for owned vectors. If the dimension changes, the default
+    /// checks the number of ids and then protects the vectors without them.
+    ///
+    /// # Errors
+    /// As [`protect_with_ids`](Self::protect_with_ids).
+    fn protect_owned_with_ids(
+        &self,
+        role: Role,
+        ids: &[&[u8]],
+        mut vectors: Array2<f32>,
+        rng: &mut Rng,
+    ) -> Result<Array2<f32>, Error> {
+        check_ids(ids, &vectors)?;
+        let input = vectors.ncols();
+        if self.dimension(input).is_ok_and(|output| output != input) {
+            return self.protect_owned(role, vectors, rng);
+        }
+        self.protect_with_ids(role, ids, vectors.view_mut(), rng)?;
+        Ok(vectors)
+    }
+
+    /// Returns what clean `vectors`, `[batch, dim]`, become without the key, the noise and the rounding of this
+    /// defense. An attacker who knows everything but the key, and has undone it, compares protected vectors with
+    /// these.
+    ///
+    /// A defense that keeps the dimension leaves them as they are, and so does a keyed one: what a key does to the
+    /// dimension is undone too. One that changes the dimension without a key, such as a fitted [`Projection`],
+    /// returns what [`protect_owned`](Self::protect_owned) makes of them with a fixed seed; override this method if
+    /// that draws noise.
+    ///
+    /// # Errors
+    /// As [`protect_owned`](Self::protect_owned).
+    fn reduced(&self, vectors: Array2<f32>) -> Result<Array2<f32>, Error> {
+        let input = vectors.ncols();
+        let rng = &mut Rng::seeded(0);
+        if self.dimension(input)? == input || self.imitation(rng).is_some() {
+            return Ok(vectors);
+        }
+        self.protect_owned(Role::Document, vectors, rng)
     }
 
     /// Returns, as a value, what `Display` prints: a part with its parameters, each key by its fingerprint.
@@ -226,6 +307,12 @@ pub trait Defense: Debug + Display + Send + Sync + 'static {
     fn undo_key(&self, _vectors: ArrayViewMut2<'_, f32>) -> Result<bool, Error> {
         Ok(false)
     }
+
+    /// Returns how the candidates of a search are ordered, if this is a [`Rerank`] or a stack that ends in one.
+    /// Default: `None`.
+    fn reranking(&self) -> Option<Rerank> {
+        None
+    }
 }
 
 /// The README's example, compiled.
@@ -263,6 +350,33 @@ macro_rules! defense_behind {
                 (**self).uses_ids(role)
             }
 
+            fn dimension(&self, input: usize) -> Result<usize, Error> {
+                (**self).dimension(input)
+            }
+
+            fn protect_owned(
+                &self,
+                role: Role,
+                vectors: Array2<f32>,
+                rng: &mut Rng,
+            ) -> Result<Array2<f32>, Error> {
+                (**self).protect_owned(role, vectors, rng)
+            }
+
+            fn protect_owned_with_ids(
+                &self,
+                role: Role,
+                ids: &[&[u8]],
+                vectors: Array2<f32>,
+                rng: &mut Rng,
+            ) -> Result<Array2<f32>, Error> {
+                (**self).protect_owned_with_ids(role, ids, vectors, rng)
+            }
+
+            fn reduced(&self, vectors: Array2<f32>) -> Result<Array2<f32>, Error> {
+                (**self).reduced(vectors)
+            }
+
             fn spec(&self) -> Spec {
                 (**self).spec()
             }
@@ -273,6 +387,10 @@ macro_rules! defense_behind {
 
             fn undo_key(&self, vectors: ArrayViewMut2<'_, f32>) -> Result<bool, Error> {
                 (**self).undo_key(vectors)
+            }
+
+            fn reranking(&self) -> Option<Rerank> {
+                (**self).reranking()
             }
 
             fn imitation(&self, rng: &mut Rng) -> Option<Arc<dyn Defense>> {

@@ -1,12 +1,12 @@
-//! A square matrix that many vectors are multiplied by, laid out for that once.
+//! A matrix that many vectors are multiplied by, laid out once for that.
 //!
-//! Each number of a product is one sum, over the input's coordinates in their order. So a row becomes the
-//! same, bit for bit, alone and in a batch of any size. On processors with another kind of arithmetic its
-//! last bits may differ: one that has `mul_add` rounds once where another rounds twice.
+//! Each number of a product is one sum over the input's coordinates, in their order. So a row gives the same result,
+//! bit for bit, alone or in a batch of any size. Its last bits may differ between processors: one with `mul_add`
+//! rounds once where another rounds twice.
 
 use std::ops::Range;
 
-use ndarray::{ArrayViewMut2, Axis};
+use ndarray::{ArrayView2, ArrayViewMut2, Axis};
 use zeroize::Zeroizing;
 
 use crate::parallel::for_pieces;
@@ -16,31 +16,36 @@ use crate::wide::{Work, widest};
 /// Columns of the product that are computed together: two registers of eight.
 const WIDTH: usize = 16;
 
-/// Panels, of so many columns each, that a single row is multiplied by at once.
+/// Panels of `WIDTH` columns that a single row is multiplied by at once.
 const PANELS: usize = 4;
 
-/// Rows that share a pass over the matrix, which may come from far away.
+/// Rows that share a pass over the matrix, which may not be in a cache.
 const ROWS: usize = 96;
 
-/// Coordinates of the input that are worked on together: their part of a panel, 24 KiB, stays in the
-/// nearest cache.
+/// Coordinates of the input that are processed together: their part of a panel, 24 KiB, stays in the nearest cache.
 const DEPTH: usize = 384;
 
 /// Numbers of one row of a panel.
 type Lane = [f32; WIDTH];
 
-/// A matrix `[dim, dim]`. Its rows stand in panels of [`WIDTH`], the last ones filled up with zeros, and in
-/// a panel coordinate by coordinate.
+/// A matrix `[rows, dim]`. Its rows are stored in panels of [`WIDTH`], the last one padded with zeros, and within a
+/// panel coordinate by coordinate.
 pub(crate) struct Matrix {
+    rows: usize,
     dim: usize,
     panels: Zeroizing<Vec<Lane>>,
 }
 
 impl Matrix {
-    /// A matrix of zeros, to be filled by [`set`](Self::set).
-    pub(crate) fn zeros(dim: usize) -> Self {
-        let panels = dim.div_ceil(WIDTH).next_multiple_of(PANELS);
-        Self { dim, panels: Zeroizing::new(vec![[0.0; WIDTH]; panels * dim]) }
+    /// A matrix `[rows, dim]` of zeros, to be filled by [`set`](Self::set).
+    pub(crate) fn zeros(rows: usize, dim: usize) -> Self {
+        let panels = rows.div_ceil(WIDTH).next_multiple_of(PANELS);
+        Self { rows, dim, panels: Zeroizing::new(vec![[0.0; WIDTH]; panels * dim]) }
+    }
+
+    /// Returns how many numbers a product has.
+    pub(crate) fn rows(&self) -> usize {
+        self.rows
     }
 
     pub(crate) fn set(&mut self, row: usize, column: usize, value: f32) {
@@ -52,10 +57,10 @@ impl Matrix {
     }
 
     pub(crate) fn transposed(&self) -> Self {
-        let mut other = Self::zeros(self.dim);
-        for first in (0..self.dim).step_by(WIDTH) {
+        let mut other = Self::zeros(self.dim, self.rows);
+        for first in (0..self.rows).step_by(WIDTH) {
             for column in 0..self.dim {
-                for row in first..self.dim.min(first + WIDTH) {
+                for row in first..self.rows.min(first + WIDTH) {
                     other.set(column, row, self.at(row, column));
                 }
             }
@@ -63,26 +68,49 @@ impl Matrix {
         other
     }
 
-    /// Puts in the place of each row `x` of `vectors`, `[batch, dim]`, the product of this matrix and `x`.
+    /// Replaces each row `x` of `vectors`, `[batch, dim]`, by the product of this square matrix and `x`.
     pub(crate) fn multiply(&self, vectors: ArrayViewMut2<'_, f32>) {
         for_pieces(vectors, self.dim, ROWS, |_, mut vectors| {
-            let rows = vectors.nrows().min(ROWS);
-            with_scratch(rows * (self.dim + self.count() * WIDTH), |scratch| {
+            self.with_scratch(vectors.nrows(), |scratch| {
                 for mut rows in vectors.axis_chunks_iter_mut(Axis(0), ROWS) {
-                    let (packed, rest) = scratch.split_at_mut(rows.nrows() * self.dim);
-                    let sums = &mut rest.as_chunks_mut().0[..self.count() * rows.nrows()];
-                    self.multiply_together(&mut rows, packed, sums);
+                    let (packed, sums) = self.halves(scratch, rows.nrows());
+                    pack(rows.view(), packed, self.dim);
+                    self.multiply_packed(packed, sums, &mut rows);
                 }
             });
         });
     }
 
-    fn multiply_together(&self, rows: &mut ArrayViewMut2<'_, f32>, packed: &mut [f32], sums: &mut [Lane]) {
-        pack(rows, packed, self.dim);
+    /// Writes into each row of `to`, `[batch, rows]`, the product of this matrix and that row of `from`,
+    /// `[batch, dim]`.
+    pub(crate) fn multiply_into(&self, from: ArrayView2<'_, f32>, to: ArrayViewMut2<'_, f32>) {
+        for_pieces((to, from), self.dim, ROWS, |_, (mut to, from)| {
+            self.with_scratch(to.nrows(), |scratch| {
+                let chunks = to.axis_chunks_iter_mut(Axis(0), ROWS);
+                for (mut to, from) in chunks.zip(from.axis_chunks_iter(Axis(0), ROWS)) {
+                    let (packed, sums) = self.halves(scratch, to.nrows());
+                    pack(from, packed, self.dim);
+                    self.multiply_packed(packed, sums, &mut to);
+                }
+            });
+        });
+    }
+
+    /// Calls `work` with room for a packed batch of this many rows and for its sums.
+    fn with_scratch(&self, rows: usize, work: impl FnOnce(&mut [f32])) {
+        with_scratch(rows.min(ROWS) * (self.dim + self.count() * WIDTH), work);
+    }
+
+    fn halves<'s>(&self, scratch: &'s mut [f32], rows: usize) -> (&'s mut [f32], &'s mut [Lane]) {
+        let (packed, rest) = scratch.split_at_mut(rows * self.dim);
+        (packed, &mut rest.as_chunks_mut().0[..self.count() * rows])
+    }
+
+    fn multiply_packed(&self, packed: &[f32], sums: &mut [Lane], to: &mut ArrayViewMut2<'_, f32>) {
         sums.fill([0.0; WIDTH]);
         widest(Product { matrix: self, packed, sums });
-        let count = rows.nrows();
-        for (place, mut row) in rows.rows_mut().into_iter().enumerate() {
+        let count = to.nrows();
+        for (place, mut row) in to.rows_mut().into_iter().enumerate() {
             let sums = sums[place..].iter().step_by(count);
             for (mut piece, sums) in row.axis_chunks_iter_mut(Axis(0), WIDTH).zip(sums) {
                 piece.iter_mut().zip(sums).for_each(|(to, from)| *to = *from);
@@ -101,14 +129,14 @@ impl Matrix {
     }
 }
 
-/// How many of `rows` are taken six at a time, three at a time and singly.
+/// Returns which of `rows` are taken six at a time, three at a time and singly.
 fn groups(rows: usize) -> [Range<usize>; 3] {
     let (six, three) = (rows / 6 * 6, rows / 3 * 3);
     [0..six, six..three, three..rows]
 }
 
-/// Copies `rows` into `packed`: group by group, and in a group coordinate by coordinate.
-fn pack(rows: &ArrayViewMut2<'_, f32>, packed: &mut [f32], dim: usize) {
+/// Copies `rows` into `packed`: group by group, and within a group coordinate by coordinate.
+fn pack(rows: ArrayView2<'_, f32>, packed: &mut [f32], dim: usize) {
     for (range, size) in groups(rows.nrows()).into_iter().zip([6, 3, 1]) {
         for first in range.step_by(size) {
             let group = &mut packed[first * dim..(first + size) * dim];
@@ -120,8 +148,8 @@ fn pack(rows: &ArrayViewMut2<'_, f32>, packed: &mut [f32], dim: usize) {
     }
 }
 
-/// Adds to `sums`, `[panels, rows]`, the product of the matrix and a batch that is packed. So what is
-/// computed together lies together, whatever the dimension.
+/// Adds the product of the matrix and a packed batch to `sums`, `[panels, rows]`. Numbers that are computed together
+/// are stored together, whatever the dimension.
 struct Product<'a> {
     matrix: &'a Matrix,
     packed: &'a [f32],
@@ -200,7 +228,7 @@ fn tile<const WIDE: bool, const R: usize, const P: usize>(
     }
 }
 
-/// Where there is no instruction for it, `mul_add` is slow.
+/// Multiplies and adds, with `mul_add` only if the processor has an instruction for it: otherwise it is slow.
 #[inline(always)]
 fn multiply_add<const WIDE: bool>(a: f32, b: f32, sum: f32) -> f32 {
     if WIDE || cfg!(target_arch = "aarch64") { a.mul_add(b, sum) } else { a * b + sum }
@@ -222,7 +250,7 @@ mod tests {
     fn the_product_is_that_of_the_matrix_for_any_number_of_rows() {
         let dims: &[usize] = if cfg!(miri) { &[1, 17] } else { &[1, 2, 15, 16, 17, 64, 65, 400] };
         for &dim in dims {
-            let mut matrix = Matrix::zeros(dim);
+            let mut matrix = Matrix::zeros(dim, dim);
             let plain = Array2::from_shape_fn((dim, dim), |(row, column)| whole(row, column));
             plain.indexed_iter().for_each(|((row, column), value)| matrix.set(row, column, *value));
             let counts: &[usize] = if cfg!(miri) { &[10] } else { &[0, 1, 2, 3, 4, 5, 6, 9, 10, 97, 200] };
@@ -238,10 +266,29 @@ mod tests {
     }
 
     #[test]
+    fn a_matrix_need_not_be_square() {
+        let shapes: &[_] = if cfg!(miri) { &[(17, 3)] } else { &[(1, 5), (16, 384), (65, 400), (7, 3)] };
+        for &(outputs, dim) in shapes {
+            let mut matrix = Matrix::zeros(outputs, dim);
+            let plain = Array2::from_shape_fn((outputs, dim), |(row, column)| whole(row, column));
+            plain.indexed_iter().for_each(|((row, column), value)| matrix.set(row, column, *value));
+            for rows in [0, 1, 5, 97] {
+                let vectors = Array2::from_shape_fn((rows, dim), |(row, place)| whole(place, row));
+                let mut product = Array2::zeros((rows, outputs));
+                matrix.multiply_into(vectors.view(), product.view_mut());
+                assert_eq!(product, vectors.dot(&plain.t()), "{rows} rows, {outputs} of {dim}");
+                let mut back = Array2::zeros((rows, dim));
+                matrix.transposed().multiply_into(product.view(), back.view_mut());
+                assert_eq!(back, product.dot(&plain), "{rows} rows, {dim} of {outputs}");
+            }
+        }
+    }
+
+    #[test]
     fn every_coefficient_is_wiped() {
         fn wipes_itself(_: &impl ZeroizeOnDrop) {}
         for dim in [1, 5, 64] {
-            let mut matrix = Matrix::zeros(dim);
+            let mut matrix = Matrix::zeros(dim, dim);
             matrix.panels.as_flattened_mut().fill(1.0);
             wipes_itself(&matrix.panels);
             matrix.panels.iter_mut().for_each(Zeroize::zeroize); // what dropping it does

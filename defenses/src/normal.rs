@@ -1,12 +1,11 @@
 //! A fast sampler of standard normal numbers, for noise that is drawn once and never again.
 //!
-//! Its numbers belong to no storage format and may change between versions; what a key determines
-//! comes from [`Rng::standard_normals`]. It is Box–Muller in `f32`. There is no branch and no table,
-//! so the compiler works on several numbers at a time, and nothing but `+ − × ÷ √` and integers, so
-//! a seed gives the same numbers on every machine.
+//! Its numbers are not part of a storage format and may change between versions; what a key determines comes from
+//! [`Rng::standard_normals`]. It is Box–Muller in `f32`. It has no branches or tables, so the compiler can process
+//! several numbers at a time. It uses only `+ − × ÷ √` and integers, so a seed gives the same numbers on every
+//! machine.
 //!
-//! 31 bits of keystream make a radius, which so ends at 6.66; beyond that lies one normal number in
-//! 3 · 10¹⁰.
+//! 31 bits of keystream make a radius, so the radius is at most 6.66. One normal number in 3 · 10¹⁰ lies beyond that.
 
 use chacha20::rand_core::TryRng as _;
 use ndarray::ArrayViewMut2;
@@ -70,7 +69,7 @@ struct Block {
 }
 
 impl Block {
-    /// The next numbers, at least `count`. Half of the keystream gives radii, the other half angles.
+    /// Returns the next numbers, at least `count`. Half of the keystream gives radii, the other half angles.
     #[inline(always)]
     fn draw(&mut self, count: usize, rng: &mut Rng) -> &[f32] {
         let count = count.next_multiple_of(PART).min(BLOCK);

@@ -1,13 +1,13 @@
-//! Rows of a batch, worked on by several threads where the feature `rayon` is on.
+//! Processes the rows of a batch on several threads, if the feature `rayon` is on.
 //!
-//! Results are the same for any number of threads: a piece of a batch begins at a multiple of a fixed
-//! number of rows, and what it becomes depends on that place alone.
+//! Results are the same for any number of threads: each piece of a batch begins at a multiple of a fixed number of
+//! rows, and its result depends on nothing but that place.
 
 use std::convert::Infallible;
 
 use ndarray::{ArrayView2, ArrayViewMut2, Axis};
 
-/// Numbers in a piece, at least: less is not worth a thread's while.
+/// The least numbers in a piece; fewer are not worth a thread.
 const PIECE: usize = 1 << 15;
 
 /// What can be cut between two rows.
@@ -18,8 +18,8 @@ pub(crate) trait Rows: Send + Sized {
     fn split(self, row: usize) -> (Self, Self);
 }
 
-/// Calls `work` with each piece of `rows` and the number of its first row. Pieces but the last are of a
-/// multiple of `multiple` rows; a row is of `dim` numbers. Of several errors, the first row's is returned.
+/// Calls `work` with each piece of `rows` and the number of its first row. Each piece but the last has a multiple of
+/// `multiple` rows; a row has `dim` numbers. Of several errors, the first row's is returned.
 pub(crate) fn by_pieces<R: Rows, E: Send>(
     rows: R,
     dim: usize,

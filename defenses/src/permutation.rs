@@ -15,19 +15,19 @@ const PURPOSE: &str = "embosk permutation v1";
 /// A secret order of the coordinates, the same for all vectors under one key.
 ///
 /// # What it does
-/// Puts the coordinates of each vector into an order that the key determines, drawn uniformly from all.
-/// Norms, distances and inner products stay as they are, bit for bit but for the order of a sum. The
-/// order for a key and a dimension never changes between machines and versions.
+/// Puts the coordinates of each vector into an order that the key determines, drawn uniformly from all. Norms,
+/// distances and inner products stay the same, bit for bit except for the order of a sum. The order for a key and a
+/// dimension never changes between machines and versions.
 ///
 /// # Who it stops
-/// An inverter that takes the vectors as they are, and no other attack. It is here because such schemes are
-/// in use and should be measured.
+/// An inverter that takes the vectors as they are, and no other attack. The defense is included because such schemes
+/// are in use and should be measured.
 ///
 /// # Who it does not
-/// - An attacker with a few pairs of text and protected vector. Each value of the clean vector stands somewhere
-///   in the protected one, so a single pair without equal values reveals the whole order.
-/// - An attacker without pairs who has texts of the same kind. Mean and variance of each coordinate stay what
-///   they were, and few coordinates share theirs.
+/// - An attacker with a few pairs of text and protected vector. Each value of the clean vector is somewhere in the
+///   protected one, so a single pair without equal values reveals the whole order.
+/// - An attacker without pairs who has texts of the same kind. The mean and variance of each coordinate do not
+///   change, and few coordinates share theirs.
 ///
 /// Use a [`Rotation`](crate::Rotation) instead.
 ///
@@ -35,7 +35,7 @@ const PURPOSE: &str = "embosk permutation v1";
 /// Nothing.
 ///
 /// # Order in a stack
-/// Anywhere: noise and rounding are the same before and after it.
+/// Anywhere: noise and rounding have the same effect before and after it.
 ///
 /// # Fingerprint
 /// Key and dimension, as for a [`Rotation`](crate::Rotation).
@@ -61,7 +61,7 @@ pub struct Permutation {
     order: Bound<Order>,
 }
 
-/// For each coordinate of the outcome, which one it is.
+/// For each coordinate of the result, which input coordinate it is.
 type Order = Zeroizing<Vec<u16>>;
 
 impl Permutation {
@@ -73,8 +73,8 @@ impl Permutation {
         Ok(Self { fingerprint: key.fingerprint(), order: Bound::now(key, dim, draw)? })
     }
 
-    /// Creates the permutation under `key` whose dimension is that of the first vectors. It is drawn when they
-    /// come, and refuses other dimensions from then on.
+    /// Creates the permutation under `key` with the dimension of the first vectors. It is drawn when they come, and
+    /// refuses other dimensions from then on.
     pub fn deferred(key: &Key) -> Self {
         Self { fingerprint: key.fingerprint(), order: Bound::deferred(key, draw) }
     }
@@ -104,8 +104,8 @@ fn draw(key: &Key, dim: usize) -> Order {
 
 /// The numbers below `dim`, at most 2¹⁶, in an order drawn uniformly from all.
 ///
-/// Fisher and Yates' shuffle from the last place to the second, each place exchanged with one at or before
-/// it. It is part of the storage format of keyed defenses.
+/// It is the Fisher–Yates shuffle from the last place to the second, each place exchanged with one at or before it.
+/// It is part of the storage format of keyed defenses.
 pub(crate) fn shuffled(dim: usize, rng: &mut Rng) -> Order {
     let mut order = Zeroizing::new((0..dim).map(|at| at as u16).collect::<Vec<_>>());
     for last in (1..dim).rev() {

@@ -1,4 +1,4 @@
-mod kmeans;
+pub(crate) mod kmeans;
 
 use std::fmt;
 use std::path::Path;
@@ -21,47 +21,45 @@ const FORMAT: Format = Format {
     otherwise: "a codebook begins with `embosk codebook`; `ProductQuantization::to_bytes` gives it",
 };
 
-/// Each piece of a vector replaced by the nearest of a few that were learned from a sample.
+/// Replaces each piece of a vector by the nearest of a few that were learned from a sample.
 ///
 /// # What it does
-/// Cuts the vector into `subspaces` pieces of equal width and puts in the place of each the nearest of
-/// its subspace's centroids (product quantization: Jégou, Douze and Schmid, IEEE Trans. Pattern Anal.
-/// Mach. Intell. 33, 2011). Of two that are equally near it takes the first. [`fit`](Self::fit) finds
-/// the centroids by k-means. What comes out is the reconstruction in `f32`, of the same shape; a
-/// second time changes nothing.
+/// Cuts the vector into `subspaces` pieces of equal width and replaces each by the nearest of its subspace's
+/// centroids (product quantization: Jégou, Douze and Schmid, IEEE Trans. Pattern Anal. Mach. Intell. 33, 2011). Of
+/// two that are equally near, it takes the first. [`fit`](Self::fit) finds the centroids by k-means. The output is
+/// the reconstruction in `f32`, of the same shape. Quantizing twice changes nothing.
 ///
-/// [`encode`](Self::encode) gives the numbers of the centroids, one byte for each subspace, and no
-/// scales: with pieces of 8 dimensions, 48 bytes for 384 dimensions, 96 for 768, 192 for 1536 and 384
-/// for 3072. [`decode`](Self::decode) makes of them what `protect` gives, bit for bit. The codes mean
-/// nothing without the [`codebook`](Self::codebook): store it with them, as [`to_bytes`](Self::to_bytes). It
-/// holds `centroids · dim` numbers, which are means of the sample's vectors.
+/// [`encode`](Self::encode) gives the numbers of the centroids, one byte for each subspace, and no scales: with
+/// pieces of 8 dimensions, 48 bytes for 384 dimensions, 96 for 768, 192 for 1536 and 384 for 3072.
+/// [`decode`](Self::decode) turns them into what `protect` gives, bit for bit. The codes mean nothing without the
+/// [`codebook`](Self::codebook): store its [`to_bytes`](Self::to_bytes) with them. It holds `centroids · dim`
+/// numbers, which are means of the sample's vectors.
 ///
 /// # Who it stops
-/// Nobody, until measured: it is compression, made for storage. The wider the pieces, the more it removes of a
-/// vector, which may hinder an inverter trained on clean ones.
+/// Nobody, unless a measurement shows it: this is compression for storage. The wider the pieces, the more of a vector
+/// it removes, which may hinder an inverter trained on clean vectors.
 ///
 /// # Who it does not
-/// An attacker who trains on quantized vectors. The codebook is no key: it can be guessed well enough
-/// from vectors of the same kind. Where a centroid stands for few vectors of the sample, or a single
-/// one, it shows them, so fit on vectors that may be known.
+/// An attacker who trains on quantized vectors. The codebook is not a key: it can be guessed well enough from vectors
+/// of the same kind. A centroid of few vectors of the sample, or of a single one, reveals them, so fit on vectors
+/// that may be known.
 ///
 /// # What it costs in retrieval
-/// More than 8 or 4 bits a coordinate, at a fraction of the size; how much depends on the width of
-/// the pieces and on how like the sample your vectors are. Measure it on your corpus.
+/// More than rounding to 8 or 4 bits a coordinate, at a fraction of the size. How much depends on the width of the
+/// pieces and on how similar your vectors are to the sample. Measure it on your corpus.
 ///
 /// # Order in a stack
-/// Last, as [`Quantization`](crate::Quantization), and for the same reasons. Fit it on vectors as they
-/// come to this place: behind a [`Rotation`](crate::Rotation), on rotated ones.
+/// Last, like [`Quantization`](crate::Quantization), and for the same reasons. Fit it on vectors as they arrive at
+/// this place: after a [`Rotation`](crate::Rotation), on rotated ones.
 ///
 /// # Fingerprint
-/// The codebook, by its content: codes mean nothing without it, and with another one they give wrong vectors in
-/// silence. Where documents are quantized and queries are not, compare the fingerprint of the stack without this
-/// part.
+/// The codebook, by its content: codes mean nothing without it, and with another one they silently give wrong
+/// vectors. If documents are quantized and queries are not, compare the fingerprint of the stack without this part.
 ///
 /// # Default
-/// None. Pieces of 8 dimensions with 256 centroids are common, and want a sample of 10,000 vectors or
-/// more. A spec names the file of a codebook, `codebook=file:PATH`; what is printed names the codebook by a
-/// few digits of its hash.
+/// None. Pieces of 8 dimensions with 256 centroids are common, and need a sample of 10,000 vectors or more. A spec
+/// names the file of a codebook, `codebook=file:PATH`. A printed stack names the codebook by a few digits of its
+/// hash.
 ///
 /// # Example
 /// ```
@@ -87,17 +85,15 @@ pub struct ProductQuantization {
 }
 
 impl ProductQuantization {
-    /// Learns from `sample`, `[rows, dim]`, a codebook of `centroids` for each of `subspaces`. The
-    /// same sample and seed give the same codebook on every machine.
+    /// Learns a codebook of `centroids` for each of `subspaces` from `sample`, `[rows, dim]`. The same sample and
+    /// seed give the same codebook on every machine.
     ///
-    /// k-means by Lloyd's algorithm (IEEE Trans. Inf. Theory 28, 1982), 25 rounds at most, from
-    /// k-means++ (Arthur and Vassilvitskii, SODA 2007). The time goes with
-    /// `rounds · rows · dim · centroids`.
+    /// It is k-means by Lloyd's algorithm (IEEE Trans. Inf. Theory 28, 1982), with at most 25 rounds, from k-means++
+    /// (Arthur and Vassilvitskii, SODA 2007). The time is proportional to `rounds · rows · dim · centroids`.
     ///
     /// # Errors
-    /// [`Error::Setting`] where `subspaces` does not divide the dimension, `centroids` is not from 1 to
-    /// 256, or the sample has fewer rows than there are centroids; [`Error::NotFinite`] for a row
-    /// that holds no numbers.
+    /// [`Error::Setting`] if `subspaces` does not divide the dimension, `centroids` is not from 1 to 256, or the
+    /// sample has fewer rows than there are centroids; [`Error::NotFinite`] for a row that is not finite.
     pub fn fit(
         sample: ArrayView2<'_, f32>,
         subspaces: usize,
@@ -124,11 +120,11 @@ impl ProductQuantization {
         Self::new(codebook)
     }
 
-    /// Quantization by this codebook, `[subspaces, centroids, width]`: a fitted one that was stored.
+    /// Creates quantization by a fitted `codebook`, `[subspaces, centroids, width]`, that was stored.
     ///
     /// # Errors
-    /// [`Error::Setting`] where a side is 0, there are more than 256 centroids, or a number is not
-    /// finite or beyond 1e30.
+    /// [`Error::Setting`] if a side is 0, there are more than 256 centroids, or a number is not finite or beyond
+    /// 1e30.
     pub fn new(codebook: Array3<f32>) -> Result<Self, Error> {
         let refuse = |expected| Err(Error::Setting { name: "codebook", expected });
         if codebook.is_empty() || codebook.len_of(Axis(1)) > MAX_CENTROIDS {
@@ -141,11 +137,11 @@ impl ProductQuantization {
         Ok(Self { codebook, subspaces })
     }
 
-    /// A codebook that was stored as [`to_bytes`](Self::to_bytes).
+    /// Reads a codebook that was stored as [`to_bytes`](Self::to_bytes).
     ///
     /// # Errors
-    /// [`Error::Fit`] where the bytes are damaged, cut short, of another version or something else, and the
-    /// errors of [`new`](Self::new).
+    /// [`Error::Fit`] if the bytes are damaged, cut short, of another version or not a codebook, and the errors of
+    /// [`new`](Self::new).
     pub fn from_bytes(bytes: &[u8]) -> Result<Self, Error> {
         let count = |[a, b, c]: [usize; 3]| a.checked_mul(b)?.checked_mul(c);
         let ([subspaces, centroids, width], numbers) = FORMAT.read(bytes, count)?;
@@ -153,25 +149,26 @@ impl ProductQuantization {
         Self::new(codebook.map_err(|_| Error::Fit("it does not hold as many numbers as its shape says"))?)
     }
 
-    /// A codebook from the file at `path`, which holds its [`to_bytes`](Self::to_bytes).
+    /// Reads a codebook from the file at `path`, which holds its [`to_bytes`](Self::to_bytes).
     ///
     /// # Errors
-    /// [`Error::FitFile`] where it cannot be read or holds no fit.
+    /// [`Error::FitFile`] if it cannot be read or does not hold a fit.
     pub fn load(path: impl AsRef<Path>) -> Result<Self, Error> {
         load(path.as_ref(), Self::from_bytes)
     }
 
-    /// The codebook as bytes, to be stored: with a version and a checksum, and to stay readable.
+    /// Returns the codebook as bytes, to be stored. They have a version and a checksum, and later releases can read
+    /// them.
     pub fn to_bytes(&self) -> Vec<u8> {
         FORMAT.write(self.codebook.shape(), self.codebook.iter())
     }
 
-    /// The centroids, `[subspaces, centroids, width]`.
+    /// Returns the centroids, `[subspaces, centroids, width]`.
     pub fn codebook(&self) -> ArrayView3<'_, f32> {
         self.codebook.view()
     }
 
-    /// The dimension of the vectors.
+    /// Returns the dimension of the vectors.
     pub fn dim(&self) -> usize {
         self.subspaces.len() * self.width()
     }
@@ -180,7 +177,7 @@ impl ProductQuantization {
         self.codebook.len_of(Axis(2))
     }
 
-    /// The codes of `vectors`, `[batch, dim]`: `[batch, subspaces]`, the number of each centroid.
+    /// Returns the codes of `vectors`, `[batch, dim]`: the number of each centroid, `[batch, subspaces]`.
     ///
     /// # Errors
     /// As [`protect`](Defense::protect).
@@ -197,7 +194,7 @@ impl ProductQuantization {
         Ok(Codes::new(dim, bytes, Vec::new()))
     }
 
-    /// One subspace after the other, so that its centroids stay in the processor's cache.
+    /// Encodes one subspace after the other, so that its centroids stay in the processor's cache.
     fn encode_piece(&self, vectors: ArrayView2<'_, f32>, mut bytes: ArrayViewMut2<'_, u8>) {
         let pieces = vectors.axis_chunks_iter(Axis(1), self.width());
         for ((pieces, mut codes), centroids) in pieces.zip(bytes.columns_mut()).zip(&self.subspaces) {
@@ -205,12 +202,12 @@ impl ProductQuantization {
         }
     }
 
-    /// The vectors, `[batch, dim]`, that codes stand for: what [`protect`](Defense::protect) makes of
-    /// those that were encoded, bit for bit.
+    /// Returns the vectors, `[batch, dim]`, that codes stand for: what [`protect`](Defense::protect) makes of the
+    /// encoded vectors, bit for bit.
     ///
     /// # Errors
-    /// [`Error::Dimension`], [`Error::CodeLength`] or [`Error::ScaleCount`] where the codes are of
-    /// other vectors, and [`Error::CodeRange`] for a row with a number that no centroid has.
+    /// [`Error::Dimension`], [`Error::CodeLength`] or [`Error::ScaleCount`] if the codes are not of such vectors, and
+    /// [`Error::CodeRange`] for a row with a number that no centroid has.
     pub fn decode(&self, codes: &Codes) -> Result<Array2<f32>, Error> {
         let rows = codes.bytes().nrows();
         self.check_dim(rows, codes.dim())?;

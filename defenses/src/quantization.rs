@@ -18,7 +18,7 @@ use crate::spec::{Part, Value};
 use crate::stored::{Format, load};
 use crate::{Defense, Error, Guarantee, Key, Rng, Role, Spec, check_finite};
 use dither::{Dither, Offsets};
-use grid::{Grid, Scale};
+pub(crate) use grid::{Grid, Scale};
 use pack::Bits;
 
 /// Beyond this, a norm could leave `f32`'s range.
@@ -30,77 +30,71 @@ const FORMAT: Format = Format {
     otherwise: "fitted scales begin with `embosk scales`; `Quantization::to_bytes` gives them",
 };
 
-/// Rounding of every coordinate to 8, 4 or 1 bits, with a scale for each vector, for each dimension,
-/// or for all.
+/// Rounds every coordinate to 8, 4 or 1 bits, with a scale for each vector, for each dimension, or for all.
 ///
 /// # What it does
-/// 8 and 4 bits: the levels are the multiples of `scale / 127` or `scale / 7`, from `-scale` to
-/// `scale`. A coordinate in that range moves by at most half a step, one beyond it goes to the
-/// nearest end. 1 bit: the sign remains, at the size `scale`; zero counts as positive. What comes out
-/// is the reconstruction in `f32`, of the same shape; rounding it again changes nothing.
+/// 8 and 4 bits: the levels are the multiples of `scale / 127` or `scale / 7`, from `-scale` to `scale`. A coordinate
+/// in that range moves by at most half a step; one beyond it goes to the nearest end. 1 bit: the sign remains, with
+/// the magnitude `scale`; zero counts as positive. The output is the reconstruction in `f32`, of the same shape.
+/// Rounding it again changes nothing.
 ///
-/// | scale | made by | is |
+/// | scale | created by | value |
 /// |---|---|---|
 /// | per vector | [`new`](Self::new) | `max ∣x∣` of the vector, so nothing is beyond it; 1 bit: its root mean square, so the norm is kept |
-/// | per dimension | [`fit`](Self::fit), kept by [`to_bytes`](Self::to_bytes) | a quantile of the sample's `∣x∣` in that dimension; 1 bit: their root mean square |
+/// | per dimension | [`fit`](Self::fit), stored by [`to_bytes`](Self::to_bytes) | a quantile of the sample's `∣x∣` in that dimension; 1 bit: their root mean square |
 /// | fixed | [`scale`](Self::scale) | the number given |
 ///
-/// [`dither`](Self::dither) adds an offset to each dimension before the rounding and takes it away
-/// afterwards (subtractive dither: Schuchman, IEEE Trans. Commun. Tech. 12, 1964). Over the draw of
-/// the key, a coordinate's error is then uniform within half a step whatever the coordinate is. Under
-/// one key, all vectors share the offsets.
+/// [`dither`](Self::dither) adds an offset to each dimension before the rounding and subtracts it afterwards
+/// (subtractive dither: Schuchman, IEEE Trans. Commun. Tech. 12, 1964). Over random keys, a coordinate's error is
+/// then uniform within half a step, whatever the coordinate is. Under one key, all vectors share the offsets.
 ///
 /// # Packed codes
-/// [`encode`](Self::encode) gives codes for a vector store, [`decode`](Self::decode) makes of them
-/// what `protect` gives, bit for bit. Bytes for a vector:
+/// [`encode`](Self::encode) gives codes for a vector store. [`decode`](Self::decode) turns them into what `protect`
+/// gives, bit for bit. Bytes per vector:
 ///
-/// | dimension | `f32` | 8 bits | 4 bits | 1 bit | scale per vector, besides |
+/// | dimension | `f32` | 8 bits | 4 bits | 1 bit | plus a scale per vector |
 /// |---:|---:|---:|---:|---:|---:|
 /// | 384 | 1,536 | 384 | 192 | 48 | 4 |
 /// | 768 | 3,072 | 768 | 384 | 96 | 4 |
 /// | 1536 | 6,144 | 1,536 | 768 | 192 | 4 |
 /// | 3072 | 12,288 | 3,072 | 1,536 | 384 | 4 |
 ///
-/// - **8 bits**: a byte each, two's complement, from -127 to 127: usearch's `i8`. Cosine needs no
-///   scales that are per vector, or one for all; inner products and distances need them. Qdrant's
-///   8-bit vectors are unsigned, and its own quantization starts from floats: give it the
-///   reconstruction.
+/// - **8 bits**: a byte each, two's complement, from -127 to 127: usearch's `i8`. Cosines do not need the scales if
+///   they are per vector or fixed; inner products and distances do. Qdrant's 8-bit vectors are unsigned, and its own
+///   quantization starts from floats: give it the reconstruction.
 /// - **4 bits**: two to a byte, two's complement, the first in the lower half.
-/// - **1 bit**: eight to a byte, the first in the **highest** bit, 1 for positive: pgvector's `bit`
-///   and numpy's `packbits`. usearch's `b1` is the same now; early versions had the first in
-///   the lowest bit, which makes no difference to a Hamming distance as long as all codes come from
-///   here. pgvector's `binary_quantize` has 0 for a coordinate of exactly zero. Qdrant's binary
-///   quantization takes the signs itself: give it the reconstruction.
+/// - **1 bit**: eight to a byte, the first in the **highest** bit, 1 for positive: pgvector's `bit` and numpy's
+///   `packbits`. usearch's `b1` is the same now. Early versions had the first in the lowest bit, which does not
+///   change a Hamming distance as long as all codes come from here. pgvector's `binary_quantize` has 0 for a
+///   coordinate of exactly zero. Qdrant's binary quantization takes the signs itself: give it the reconstruction.
 ///
 /// # Who it stops
-/// Nobody, until measured: it is rounding, made for storage. At 8 bits measurement says that it is no defense at
-/// all. 1 bit removes much of a vector and may hinder an inverter trained on clean ones. Dither hides nothing
-/// from an attacker who sees the reconstruction; one who has the codes without the key is off by another half
-/// step.
+/// Nobody, unless a measurement shows it: this is rounding for storage. At 8 bits, measurements show no defense at
+/// all. 1 bit removes much of a vector and may hinder an inverter trained on clean ones. Dither hides nothing from an
+/// attacker who sees the reconstruction. One who has the codes without the key is off by up to another half step.
 ///
 /// # Who it does not
 /// An attacker who trains on rounded vectors. 8 bits do not even stop one who trained on clean vectors: the steps
 /// are far smaller than inversion needs.
 ///
 /// # What it costs in retrieval
-/// 8 bits: nearly nothing as a rule; 4 bits: little; 1 bit: a loss that depends on model and
-/// dimension. A fixed scale that is too large wastes levels, one that is too small cuts the largest
-/// coordinates off. Measure it on your corpus.
+/// 8 bits: nearly nothing as a rule; 4 bits: little; 1 bit: a loss that depends on model and dimension. A fixed scale
+/// that is too large wastes levels; one that is too small clips the largest coordinates. Measure it on your corpus.
 ///
 /// # Order in a stack
-/// Last: after a [`Rotation`](crate::Rotation), which spreads large coordinates over all and so makes
-/// rounding finer, and after [`GaussianNoise`](crate::GaussianNoise), whose guarantee survives
-/// rounding. Rounding before the noise changes norms, and the noise then comes without a guarantee.
-/// Fit the scales on vectors as they come to this place.
+/// Last: after a [`Rotation`](crate::Rotation), which spreads large coordinates over all and so makes the rounding
+/// finer, and after [`GaussianNoise`](crate::GaussianNoise), whose guarantee survives rounding. Rounding before the
+/// noise changes norms, and the noise then comes without a guarantee. Fit the scales on vectors as they arrive at
+/// this place.
 ///
 /// # Fingerprint
-/// With a scale for each vector, nothing: rounded and clean vectors meet in one space, and codes carry their
+/// With a scale for each vector, nothing: rounded and clean vectors are in the same space, and codes carry their
 /// scales. With a fixed or fitted scale, all settings: bits, scale and the key of the dither. Codes cannot be read
-/// without them, and read with others they give wrong numbers in silence. Where documents are rounded so and
-/// queries are not, compare the fingerprint of the stack without its rounding.
+/// without them; with others they silently give wrong numbers. If documents are rounded this way and queries are not,
+/// compare the fingerprint of the stack without its rounding.
 ///
 /// # Default
-/// A scale for each vector, no dither. Say how many bits.
+/// A scale for each vector, and no dither. The number of bits has no default.
 ///
 /// # Example
 /// ```
@@ -147,20 +141,20 @@ impl Quantization {
         Ok(Self { bits, range: Range::PerVector, dither: None })
     }
 
-    /// Rounding with a scale for each dimension, from `sample`, `[rows, dim]`: what the part
-    /// `quantile` of the sample does not exceed there, counted without signs. 1 takes the largest;
-    /// 0.99 or 0.999 keep outliers from making the steps coarse, and cut them off.
+    /// Fits rounding with a scale for each dimension to `sample`, `[rows, dim]`: the `quantile` of the sample's
+    /// magnitudes in that dimension. 1 takes the largest; 0.99 or 0.999 clip outliers, so that these do not make the
+    /// steps coarse.
     ///
     /// # Errors
-    /// [`Error::Setting`] for other `bits` than in [`new`](Self::new), a quantile that is not above 0
-    /// and at most 1, or a sample of no rows; [`Error::NotFinite`] for a row that holds no numbers.
+    /// [`Error::Setting`] for other `bits` than in [`new`](Self::new), a quantile that is not above 0 and at most 1,
+    /// or a sample without rows; [`Error::NotFinite`] for a row that is not finite.
     pub fn fit(bits: u32, sample: ArrayView2<'_, f32>, quantile: f64) -> Result<Self, Error> {
         let new = Self::new(bits)?;
         let scales = fit::scales(new.bits, sample, quantile)?;
         Ok(Self { range: Range::PerDimension(scales.into()), ..new })
     }
 
-    /// Rounding with these scales, one for each dimension: a fitted one that was stored as its
+    /// Creates rounding with these scales, one for each dimension: a fitted quantization that was stored as its
     /// [`scales`](Self::scales).
     ///
     /// # Errors
@@ -173,26 +167,26 @@ impl Quantization {
         Ok(Self { range: Range::PerDimension(scales.into()), ..Self::new(bits)? })
     }
 
-    /// A fitted quantization that was stored as [`to_bytes`](Self::to_bytes).
+    /// Reads a fitted quantization that was stored as [`to_bytes`](Self::to_bytes).
     ///
     /// # Errors
-    /// [`Error::Fit`] where the bytes are damaged, cut short, of another version or something else, and the
-    /// errors of [`per_dimension`](Self::per_dimension).
+    /// [`Error::Fit`] if the bytes are damaged, cut short, of another version or not scales, and the errors of
+    /// [`per_dimension`](Self::per_dimension).
     pub fn from_bytes(bytes: &[u8]) -> Result<Self, Error> {
         let ([bits, _], scales) = FORMAT.read(bytes, |[_, dim]| Some(dim))?;
         Self::per_dimension(bits as u32, &scales)
     }
 
-    /// A fitted quantization from the file at `path`, which holds its [`to_bytes`](Self::to_bytes).
+    /// Reads a fitted quantization from the file at `path`, which holds its [`to_bytes`](Self::to_bytes).
     ///
     /// # Errors
-    /// [`Error::FitFile`] where it cannot be read or holds no fit.
+    /// [`Error::FitFile`] if it cannot be read or does not hold a fit.
     pub fn load(path: impl AsRef<Path>) -> Result<Self, Error> {
         load(path.as_ref(), Self::from_bytes)
     }
 
-    /// One scale for all: where the outermost level lies, in the vectors' own unit. Behind a
-    /// rotation, coordinates of rows of norm 1 are rarely above `5 / √dim`.
+    /// Sets one scale for all vectors and dimensions: where the outermost level lies, in the vectors' own unit. After
+    /// a rotation, coordinates of rows of norm 1 are rarely above `5 / √dim`.
     ///
     /// # Errors
     /// [`Error::Setting`] unless `scale` is above 0 and at most 1e30.
@@ -207,7 +201,7 @@ impl Quantization {
     /// Adds subtractive dither under `key`. Decoding needs the key as well.
     ///
     /// # Errors
-    /// [`Error::Setting`] where the scale is per vector: the steps must not depend on the vector.
+    /// [`Error::Setting`] if the scale is per vector: the steps must not depend on the vector.
     pub fn dither(self, key: &Key) -> Result<Self, Error> {
         match self.range {
             Range::PerVector => {
@@ -217,7 +211,7 @@ impl Quantization {
         }
     }
 
-    /// The scale of each dimension, where there is one: what to store of a fitted quantization.
+    /// Returns the scale of each dimension, if there is one: what to store of a fitted quantization.
     pub fn scales(&self) -> Option<&[f32]> {
         match &self.range {
             Range::PerDimension(scales) => Some(scales),
@@ -225,9 +219,9 @@ impl Quantization {
         }
     }
 
-    /// Bits and scales as bytes, to be stored: `None` unless there is a scale for each dimension. They
-    /// have a version and a checksum, and stay readable. A dither is left out, as a key has no place
-    /// beside vectors: add it again by [`dither`](Self::dither).
+    /// Returns bits and scales as bytes, to be stored, or `None` unless there is a scale for each dimension. The
+    /// bytes have a version and a checksum, and later releases can read them. A dither is left out, because a key
+    /// must not be stored beside vectors: add it again with [`dither`](Self::dither).
     ///
     /// ```
     /// # use embosk_defenses::{Error, Quantization};
@@ -246,12 +240,12 @@ impl Quantization {
         self.bits.count() as u32
     }
 
-    /// How many bytes the codes of a vector of `dim` dimensions take, without its scale.
+    /// Returns how many bytes the codes of a vector of `dim` dimensions take, without its scale.
     pub fn code_bytes(&self, dim: usize) -> usize {
         self.bits.bytes(dim)
     }
 
-    /// The packed codes of `vectors`, `[batch, dim]`.
+    /// Returns the packed codes of `vectors`, `[batch, dim]`.
     ///
     /// # Errors
     /// As [`protect`](Defense::protect).
@@ -261,8 +255,8 @@ impl Quantization {
         Ok(codes)
     }
 
-    /// As [`encode`](Self::encode), into codes whose memory is used again where the shape is the same.
-    /// On an error they are empty.
+    /// Writes what [`encode`](Self::encode) returns into `codes`, and reuses its memory if the shape is the same. On
+    /// an error `codes` is empty.
     ///
     /// # Errors
     /// As [`protect`](Defense::protect).
@@ -312,13 +306,13 @@ impl Quantization {
         Ok(())
     }
 
-    /// The vectors, `[batch, dim]`, that codes stand for: what [`protect`](Defense::protect) makes of
-    /// those that were encoded, bit for bit.
+    /// Returns the vectors, `[batch, dim]`, that codes stand for: what [`protect`](Defense::protect) makes of the
+    /// encoded vectors, bit for bit.
     ///
     /// # Errors
-    /// [`Error::CodeLength`] or [`Error::ScaleCount`] where the codes do not fit their dimension,
-    /// [`Error::Dimension`] where there are scales for another one, [`Error::Setting`] for a dimension
-    /// that no array has, and [`Error::NotFinite`] for a row whose scale is no number.
+    /// [`Error::CodeLength`] or [`Error::ScaleCount`] if the codes do not fit their dimension, [`Error::Dimension`]
+    /// if there are scales for another one, [`Error::Setting`] for a dimension that no array has, and
+    /// [`Error::NotFinite`] for a row whose scale is not finite.
     pub fn decode(&self, codes: &Codes) -> Result<Array2<f32>, Error> {
         let (rows, dim) = (codes.bytes().nrows(), codes.dim());
         // No array has more columns, not even one without rows.
@@ -349,7 +343,7 @@ impl Quantization {
         Ok(vectors)
     }
 
-    /// What is added before the rounding, where anything is; for a batch that fits the scales.
+    /// Returns what is added before the rounding, if anything, for a batch that fits the scales.
     fn offsets(&self, rows: usize, dim: usize) -> Result<Option<Offsets>, Error> {
         match self.scales() {
             _ if rows == 0 => Ok(None),
@@ -364,7 +358,7 @@ impl Quantization {
         if self.range == Range::PerVector { rows } else { 0 }
     }
 
-    /// The scale of a row of its own, of which `largest` is the largest magnitude.
+    /// Returns the row's own scale; `largest` is its largest magnitude.
     fn scale_of(&self, row: &[f32], largest: f32) -> f32 {
         match (&self.range, self.bits) {
             (Range::PerVector, Bits::One) => fit::root_mean_square(row.iter()),
@@ -417,12 +411,12 @@ impl Defense for Quantization {
         })
     }
 
-    /// Nothing with a scale for each vector, and else all settings, without which codes cannot be read.
+    /// Nothing with a scale for each vector; otherwise all settings, without which codes cannot be read.
     fn space(&self) -> Spec {
         if self.range == Range::PerVector { Spec::new() } else { self.spec() }
     }
 
-    /// The key is in the rounding alone.
+    /// Returns whether there is a key. It is only in the rounding, so there is nothing to undo.
     fn undo_key(&self, _: ArrayViewMut2<'_, f32>) -> Result<bool, Error> {
         Ok(self.dither.is_some())
     }
@@ -433,7 +427,7 @@ impl Defense for Quantization {
     }
 }
 
-/// The row as a slice, copied where it does not lie in one piece.
+/// The row as a slice, copied if it is not contiguous.
 fn contiguous<T: Clone>(row: ArrayView1<'_, T>) -> Cow<'_, [T]> {
     row.to_slice().map_or_else(|| Cow::Owned(row.to_vec()), Cow::Borrowed)
 }

@@ -120,12 +120,16 @@ impl Registry {
     /// Builds the stack of a spec. Keys and fits are read now.
     ///
     /// # Errors
-    /// [`Error::Spec`] with the position of an unknown defense or parameter, or of a value of the wrong kind;
+    /// [`Error::Spec`] with the position of an unknown defense or parameter, of a value of the wrong kind, or of
+    /// a [`Rerank`](crate::Rerank) that is not the last part;
     /// [`Error::Setting`] if a value is out of range; and errors of reading keys and fits.
     pub fn stack(&self, spec: &Spec) -> Result<Stack, Error> {
         let known: Vec<_> = spec.parts().iter().map(|part| self.checked(part)).collect::<Result<_, _>>()?;
-        let built = spec.parts().iter().zip(known);
-        built.map(|(part, known)| (known.build)(&Parameters::of(part))).collect()
+        let parts = spec.parts().iter().zip(known);
+        let parts = parts.map(|(part, known)| (known.build)(&Parameters::of(part)));
+        let parts: Vec<Arc<dyn Defense>> = parts.collect::<Result<_, _>>()?;
+        check_order(spec, &parts)?;
+        Ok(parts.into_iter().collect())
     }
 
     /// Reads the text of a spec and builds its stack.
@@ -158,6 +162,23 @@ impl Registry {
     fn unknown(&self, position: usize, name: &str) -> Error {
         let known: Vec<_> = self.names().collect();
         unknown(position, "defense", name, &known.join(", "), "; `none` is the empty stack")
+    }
+}
+
+/// Refuses a part before the last that says how candidates are ordered.
+fn check_order(spec: &Spec, parts: &[Arc<dyn Defense>]) -> Result<(), Error> {
+    let is_last = |at: usize| at + 1 == parts.len();
+    let early = |&at: &usize| parts[at].reranking().is_some() && !is_last(at);
+    match (0..parts.len()).find(early) {
+        None => Ok(()),
+        Some(at) => {
+            let [part, after] = [at, parts.len() - 1].map(|at| &spec.parts()[at]);
+            let name = part.name();
+            Err(part.error(match after.name() {
+                other if other == name => format!("`{name}` is there twice; leave one out"),
+                other => format!("`{name}` must be the last part of a stack; move it behind `{other}`"),
+            }))
+        }
     }
 }
 

@@ -16,31 +16,31 @@ use crate::Error;
 pub struct Rng(ChaCha20Rng);
 
 impl Rng {
-    /// A generator seeded by the operating system: the one for data that matters.
+    /// Creates a generator seeded by the operating system, for data that matters.
     ///
     /// # Errors
-    /// [`Error::Randomness`] where the operating system has none to give.
+    /// [`Error::Randomness`] if the operating system provides none.
     pub fn from_os() -> Result<Self, Error> {
         let mut seed = Zeroizing::new([0; 32]);
         fill_from_os(seed.as_mut())?;
         Ok(Self::from_seed(&seed))
     }
 
-    /// A generator that gives the same numbers again, for evaluations and tests **only**.
+    /// Creates a generator that repeats the same numbers, for evaluations and tests **only**.
     ///
-    /// Whoever knows or guesses the seed subtracts the noise: never release vectors with it.
+    /// Whoever knows or guesses the seed can subtract the noise: never release vectors with it.
     pub fn seeded(seed: u64) -> Self {
         let mut bytes = [0; 32];
         bytes[..8].copy_from_slice(&seed.to_le_bytes());
         Self::from_seed(&bytes)
     }
 
-    /// A generator on a derived seed, for what a key determines.
+    /// Creates a generator from a derived seed, for what a key determines.
     pub(crate) fn from_seed(seed: &[u8; 32]) -> Self {
         Self(ChaCha20Rng::from_seed(*seed))
     }
 
-    /// A generator that begins as many words of 32 bits further on in the keystream.
+    /// Returns a generator that begins `words` words of 32 bits further on in the keystream.
     pub(crate) fn ahead(&self, words: usize) -> Self {
         let seed = Zeroizing::new(self.0.get_seed());
         let mut rng = Self::from_seed(&seed);
@@ -49,25 +49,25 @@ impl Rng {
         rng
     }
 
-    /// Leaves out as many words of 32 bits.
+    /// Skips `words` words of 32 bits.
     pub(crate) fn skip(&mut self, words: usize) {
         self.0.set_word_pos(self.0.get_word_pos() + words as u128);
     }
 
-    /// An endless sequence of standard normal numbers.
+    /// Returns an endless sequence of standard normal numbers.
     ///
-    /// Box–Muller in `f64`: of two words `a` and `b` of the keystream, 64 bits each and little-endian,
+    /// It is Box–Muller in `f64`. For two words `a` and `b` of the keystream, 64 bits each and little-endian,
     /// `u = 1 − ⌊a / 2¹¹⌋ / 2⁵³` and `v = ⌊b / 2¹¹⌋ / 2⁵³` give `√(−2 ln u) · cos 2πv` and then
-    /// `√(−2 ln u) · sin 2πv`. The functions are `libm`'s, in software, so that every machine draws
-    /// the same bits: this sequence is part of the storage format of keyed defenses.
+    /// `√(−2 ln u) · sin 2πv`. The functions are `libm`'s, in software, so that every machine draws the same bits:
+    /// this sequence is part of the storage format of keyed defenses.
     pub fn standard_normals(&mut self) -> StandardNormals<'_> {
         StandardNormals { rng: self, second: None }
     }
 
-    /// Draws an index below `n`; zero where `n` is zero.
+    /// Draws an index below `n`; zero if `n` is zero.
     ///
-    /// It is the high half of `next_u64() · n`, which is uniform but for a bias below `n / 2⁶⁴`. It is part of
-    /// the storage format of keyed defenses.
+    /// It is the high half of `next_u64() · n`, which is uniform except for a bias below `n / 2⁶⁴`. It is part of the
+    /// storage format of keyed defenses.
     pub fn below(&mut self, n: usize) -> usize {
         let wide = u128::from(self.0.next_u64()) * n as u128;
         (wide >> 64) as usize
@@ -87,7 +87,7 @@ pub struct StandardNormals<'a> {
 }
 
 impl StandardNormals<'_> {
-    /// The next number.
+    /// Draws the next number.
     pub fn draw(&mut self) -> f64 {
         if let Some(second) = self.second.take() {
             return second;

@@ -12,49 +12,48 @@ use crate::{Defense, Error, Guarantee, Key, Rng, Role, Spec};
 /// A secret rotation of the space, the same for all vectors under one key.
 ///
 /// # What it does
-/// Multiplies each vector by an orthogonal matrix that the key determines. Norms, distances and inner
-/// products stay as they are, so documents and queries under one key are searched as before. Under two
-/// keys they have nothing in common. The matrix for a key, a kind and a dimension never
-/// changes between machines and versions. There are two kinds:
+/// Multiplies each vector by an orthogonal matrix that the key determines. Norms, distances and inner products stay
+/// the same, so a search with documents and queries under one key works as before. Vectors under different keys have
+/// nothing in common. The matrix for a key, a kind and a dimension never changes between machines and versions. There
+/// are two kinds:
 ///
 /// - `haar`: drawn uniformly from all orthogonal matrices, reflections included.
-/// - `hadamard`: three rounds of sign flips, a permutation and Walsh–Hadamard transforms, whose product
-///   is close to a uniform rotation in what it makes of a vector (Andoni et al., NeurIPS 2015, arXiv
-///   1509.02897). It is several times faster, needs no matrix, and gives the same bits on every machine;
-///   of `haar` the matrix is the same everywhere, and a product's last bits depend on the processor.
-///   There are finitely many of them, and few in few dimensions (8 in 2); below 64, take `haar`.
+/// - `hadamard`: three rounds of sign flips, a permutation and Walsh–Hadamard transforms, whose product acts on a
+///   vector nearly as a uniform rotation does (Andoni et al., NeurIPS 2015, arXiv 1509.02897). It is several times
+///   faster, needs no matrix, and gives the same bits on every machine. With `haar`, the matrix is the same
+///   everywhere, but a product's last bits depend on the processor. There are only finitely many `hadamard`
+///   rotations, and few in low dimensions (8 in 2 dimensions); below 64 dimensions, use `haar`.
 ///
 /// # Who it stops
-/// An attacker who has the vectors alone and inverts them as they are. To an inverter they look like the
-/// vectors of no text at all.
+/// An attacker who has only the vectors and inverts them as they are. To an inverter, they look like the vectors of
+/// no text at all.
 ///
 /// # Who it does not
 /// - An attacker who has the key.
-/// - An attacker who has pairs of text and protected vector. About as many as the dimension determine the
-///   matrix exactly, and fewer already help (orthogonal Procrustes). `hadamard` is built from far fewer secrets
-///   than a matrix holds, so expect it to fall to no more pairs.
-/// - An attacker with many vectors and texts of the same kind. They may match the shapes of the two clouds
+/// - An attacker who has pairs of text and protected vector. About as many as the dimension determine the matrix
+///   exactly, and fewer already help (orthogonal Procrustes). `hadamard` is built from far fewer secrets than a
+///   matrix holds, so expect it to need no more pairs than `haar`.
+/// - An attacker with many vectors and texts of the same kind. They may match the shapes of the two clouds of vectors
 ///   without any pair, since a rotation keeps all distances.
 ///
-/// For the same reason equal texts stay equal, and clusters stay visible to everybody. This is not a cipher.
+/// For the same reason, equal texts stay equal and clusters stay visible to everyone. This is not a cipher.
 ///
 /// # What it costs in retrieval
-/// Nothing beyond `f32` rounding, about 1e-6 of a score. In time, `haar` takes `dim²` multiplications a
-/// vector, and once the drawing of the matrix: well under a second for 768 dimensions, and `4 · dim²` bytes to
-/// hold it, as many again once vectors are restored. `hadamard` takes `dim · log₂ dim` additions, some six
-/// times, and nearly nothing once.
+/// Nothing beyond `f32` rounding, about 1e-6 of a score. `haar` takes `dim²` multiplications per vector. Its matrix
+/// is drawn once, in well under a second for 768 dimensions, and takes `4 · dim²` bytes, and twice that once vectors
+/// are restored. `hadamard` takes about six times `dim · log₂ dim` additions per vector, and almost nothing to draw.
 ///
 /// # Order in a stack
 /// First: before [`GaussianNoise`](crate::GaussianNoise), which a rotation does not change, and before
-/// [`Quantization`](crate::Quantization), which comes out finer. Rounding first would give away a
-/// grid that helps to find the rotation.
+/// [`Quantization`](crate::Quantization), which rotation makes finer. Rounding first would reveal a grid that helps
+/// to find the rotation.
 ///
 /// # Fingerprint
-/// Key, kind and dimension: each of them gives another space, in which nothing is found. Until the first
-/// vectors a [deferred](Self::deferred) rotation has no dimension, which matches any.
+/// Key, kind and dimension: if one of them differs, the space is another one, and a search finds nothing. Until the
+/// first vectors, a [deferred](Self::deferred) rotation has no dimension, and matches any.
 ///
 /// # Default
-/// `haar`. No key: make one by [`Key::generate`] or `embosk keygen`.
+/// `haar`. The key has no default: make one with [`Key::generate`] or `embosk keygen`.
 ///
 /// # Example
 /// ```
@@ -97,13 +96,13 @@ impl Rotation {
         Self::drawn(key, Kind::Hadamard, dim)
     }
 
-    /// Creates the rotation under `key`, of the kind `haar`, whose dimension is that of the first vectors. It is
-    /// drawn when they come, and refuses other dimensions from then on.
+    /// Creates the rotation under `key`, of the kind `haar`, with the dimension of the first vectors. It is drawn
+    /// when they come, and refuses other dimensions from then on.
     pub fn deferred(key: &Key) -> Self {
         Self::undrawn(key, Kind::Haar)
     }
 
-    /// As [`deferred`](Self::deferred), of the kind `hadamard`.
+    /// Creates a rotation as [`deferred`](Self::deferred) does, of the kind `hadamard`.
     pub fn deferred_hadamard(key: &Key) -> Self {
         Self::undrawn(key, Kind::Hadamard)
     }
@@ -138,19 +137,18 @@ impl Rotation {
         Ok(())
     }
 
-    /// Takes `vectors`, `[batch, dim]`, from this rotation to `new`, without their texts: for a change of
-    /// the key, of the kind, or of both.
+    /// Moves `vectors`, `[batch, dim]`, from this rotation to `new` without their texts, to change the key, the kind,
+    /// or both.
     ///
-    /// It is [`restore`](Self::restore) and then `new`'s [`protect`](Defense::protect), so in between
-    /// the memory holds clean vectors. Where more defenses stood in the stack, it has to have been the
-    /// first of them and followed by noise at most, or the last; noise stays, turned with the vectors.
+    /// It calls [`restore`](Self::restore) and then `new`'s [`protect`](Defense::protect), so in between the memory
+    /// holds clean vectors. If the stack has other defenses, the rotation must be the last, or the first with nothing
+    /// but noise after it. Noise stays, rotated with the vectors.
     ///
-    /// What it costs is `f32` rounding: after 100 re-keyings of unit vectors, in 384 and in 768 dimensions
-    /// and of either kind, no coordinate was off by more than 2e-6, and no cosine with the clean vector
-    /// below 1 − 4e-11.
+    /// It costs only `f32` rounding. After 100 re-keyings of unit vectors, in 384 and 768 dimensions and of either
+    /// kind, no coordinate was off by more than 2e-6, and no cosine with the clean vector was below 1 − 4e-11.
     ///
     /// # Errors
-    /// As `protect`, by either rotation. The vectors are then as they were.
+    /// As `protect`, from either rotation. The vectors are then unchanged.
     ///
     /// # Example
     /// ```

@@ -1,4 +1,5 @@
-//! Work on the rows of a batch, with scratch that is kept: a small batch needs no allocation after the first.
+//! Work on the rows of a batch, with reusable scratch memory: after the first call, a small batch needs no
+//! allocation.
 //!
 //! Scratch holds vectors that are not protected yet, so it is wiped after each call.
 
@@ -10,14 +11,14 @@ use ndarray::{ArrayViewMut2, Axis};
 
 use crate::parallel::for_pieces;
 
-/// More numbers than this are allocated for each call: there an allocation costs little, and the memory
-/// would stay with the thread.
+/// More numbers than this are allocated for each call: the allocation then costs little in comparison, and kept
+/// memory would stay with the thread.
 const KEPT: usize = 1 << 16;
 
-/// What no call uses now: as many as calls have been within one another.
+/// Buffers that no call uses now, one for each level of nested calls so far.
 type Spare<T> = Cell<Vec<Vec<T>>>;
 
-/// A kind of number that there is scratch of.
+/// A kind of number that scratch memory can hold.
 pub(crate) trait Number: Copy + Default + 'static {
     fn spare() -> &'static LocalKey<Spare<Self>>;
 }
@@ -39,7 +40,7 @@ scratch_of!(f32);
 scratch_of!(f64);
 scratch_of!(i8);
 
-/// Calls `work` on every row, as a slice, with `len` numbers of scratch that hold anything.
+/// Calls `work` on every row, as a slice, with `len` numbers of scratch that may hold anything.
 pub(crate) fn for_each_row(
     vectors: ArrayViewMut2<'_, f32>,
     len: usize,
@@ -67,7 +68,7 @@ pub(crate) fn each_as_slice(mut vectors: ArrayViewMut2<'_, f32>, mut work: impl 
     }
 }
 
-/// Calls `work` with `len` numbers of this thread's scratch, which hold anything.
+/// Calls `work` with `len` numbers of this thread's scratch, which may hold anything.
 pub(crate) fn with_scratch<T: Number, R>(len: usize, work: impl FnOnce(&mut [T]) -> R) -> R {
     if len > KEPT {
         let mut scratch = vec![T::default(); len];
@@ -88,8 +89,8 @@ pub(crate) fn with_scratch<T: Number, R>(len: usize, work: impl FnOnce(&mut [T])
     done
 }
 
-/// Overwrites with zeros. `zeroize` does it one number at a time, which took a tenth of a rotation's time;
-/// that the compiler takes the numbers to be read afterwards is as good.
+/// Overwrites with zeros. `zeroize` does so one number at a time, which took a tenth of a rotation's time. It is
+/// enough that the compiler assumes that the numbers are read afterwards.
 fn wipe<T: Number>(scratch: &mut [T]) {
     scratch.fill(T::default());
     black_box(scratch);

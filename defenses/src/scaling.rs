@@ -11,31 +11,31 @@ use crate::{Defense, Error, Guarantee, Key, Rng, Role, Spec, check_finite};
 /// Names the defense and the version of its format: another factor needs another label.
 const PURPOSE: &str = "embosk scaling v1";
 
-/// A secret factor, one for all vectors under one key, of any dimension.
+/// A secret factor, the same for all vectors under one key, in any dimension.
 ///
 /// # What it does
-/// Multiplies each vector by a factor from 1/256 to 1, drawn uniformly in its logarithm. Cosines stay as
-/// they are, and so does the order of distances and inner products. The factor for a key never changes
-/// between machines and versions.
+/// Multiplies each vector by a factor from 1/256 to 1, drawn uniformly in its logarithm. Cosines stay the same, and
+/// so does the order of distances and inner products. The factor for a key never changes between machines and
+/// versions.
 ///
 /// # Who it stops
-/// Nobody who normalizes vectors before they are used, which nearly every attack does. It is here because such
-/// schemes are in use and should be measured.
+/// Nobody who normalizes vectors before they are used, which nearly every attack does. The defense is included
+/// because such schemes are in use and should be measured.
 ///
 /// # Who it does not
 /// An attacker with a single pair of text and protected vector: the quotient of the norms is the factor. Most
 /// models give vectors of norm 1, and then the norm of a protected vector is the factor.
 ///
 /// # What it costs in retrieval
-/// Nothing. Thresholds on distances and inner products have to be scaled with the vectors.
+/// Nothing. Thresholds on distances and inner products must be scaled with the vectors.
 ///
 /// # Order in a stack
-/// Last: before it, [`GaussianNoise`](crate::GaussianNoise) meets rows of norm 1, for which its sigma is
-/// meant, and keeps its guarantee.
+/// Last. Then [`GaussianNoise`](crate::GaussianNoise) before it gets rows of norm 1, for which its sigma is meant,
+/// and keeps its guarantee.
 ///
 /// # Fingerprint
-/// The key. Cosines do not depend on it, but inner products and distances do where some documents have another
-/// factor than others.
+/// The key. Cosines do not depend on it, but inner products and distances do if some documents have another factor
+/// than others.
 ///
 /// # Default
 /// None: a key made by [`Key::generate`] or `embosk keygen`.

@@ -27,9 +27,8 @@ const LONGEST_SHOWN: usize = 24;
 /// White space is allowed between any two of these. `none` is the spec without parts. A name consists of
 /// ASCII letters, digits and `_`.
 ///
-/// A spec does not know which defenses exist: a [`Registry`](crate::Registry) builds a
-/// [`Stack`](crate::Stack) from it. `Display` prints a text that parses to an equal spec, with quotes only
-/// where a value needs them.
+/// A spec does not know which defenses exist: a [`Registry`](crate::Registry) builds a [`Stack`](crate::Stack) from
+/// it. `Display` prints a text that parses to an equal spec, with quotes only if a value needs them.
 ///
 /// A spec names keys and never contains one: a text that looks like a key is refused.
 ///
@@ -170,6 +169,13 @@ impl Part {
             None => self.parameters.push(Parameter { name, value, position: 0 }),
         }
         self
+    }
+
+    /// Returns the part without the parameter `name`.
+    pub(crate) fn without(&self, name: &str) -> Self {
+        let mut part = self.clone();
+        part.parameters.retain(|parameter| parameter.name != name);
+        part
     }
 
     /// Returns the name, such as `rotation`.

@@ -2,17 +2,20 @@ use std::fmt;
 use std::str::FromStr;
 use std::sync::Arc;
 
-use ndarray::{ArrayView2, ArrayViewMut2};
+use ndarray::{Array2, ArrayView2, ArrayViewMut2};
 
 use crate::check::check_ids;
 use crate::fingerprint::{self, Checked};
 use crate::parallel::for_pieces;
 use crate::rows::with_scratch;
-use crate::{Defense, Error, Guarantee, Registry, Rng, Role, Spec, check_finite};
+use crate::{Defense, Error, Guarantee, Registry, Rerank, Rng, Role, Spec, check_finite};
 
-/// Defenses one after the other, in the order written. A stack is itself a defense.
+/// Applies defenses one after the other, in the order written. A stack is itself a defense.
 ///
 /// Cloning shares the parts. Either all parts change a batch or, on an error, none does.
+///
+/// A part may change the [dimension](Defense::dimension). [`protect_owned`](Defense::protect_owned) then
+/// protects vectors; [`protect`](Defense::protect) refuses them and leaves them unchanged.
 ///
 /// A stack is read from and printed as a [`Spec`]: parts separated by `|`, each `name(parameter=value, …)`,
 /// with white space wherever you like; `none` is the empty stack.
@@ -20,11 +23,14 @@ use crate::{Defense, Error, Guarantee, Registry, Rng, Role, Spec, check_finite};
 /// | part | parameters |
 /// |---|---|
 /// | `dcpe` | `key`, as below; `beta`: see [`Dcpe`](crate::Dcpe) |
-/// | `gaussian` | `sigma`; `key`, or else fresh noise; `on`: `documents`, `queries` or, by default, `both`; `renormalize`: `true` or, by default, `false`: see [`GaussianNoise`](crate::GaussianNoise) |
-/// | `permutation` | `key`; `dim`, or else that of the first vectors: see [`Permutation`](crate::Permutation) |
+/// | `gaussian` | `sigma`; `key` (without it, the noise is fresh); `on`: `documents`, `queries` or, by default, `both`; `renormalize`: `true` or, by default, `false`: see [`GaussianNoise`](crate::GaussianNoise) |
+/// | `microaggregation` | `groups`: `file:PATH`: see [`Microaggregation`](crate::Microaggregation) |
+/// | `permutation` | `key`; `dim`, by default that of the first vectors: see [`Permutation`](crate::Permutation) |
+/// | `projection` | `fit`: `file:PATH`, or `key`, as below; `dims`, which may be left out with a fit: see [`Projection`](crate::Projection) |
 /// | `product_quantization` | `codebook`: `file:PATH`: see [`ProductQuantization`](crate::ProductQuantization) |
-/// | `quantization` | `bits`; `scale`, a number or fitted scales as `file:PATH`, or else one for each vector; with a scale also `dither`, a key as below: see [`Quantization`](crate::Quantization) |
-/// | `rotation` | `key`: `env:NAME` or `file:PATH`; `dim`, or else that of the first vectors; `kind`: `haar`, the default, or `hadamard`: see [`Rotation`](crate::Rotation) |
+/// | `quantization` | `bits`; `scale`, a number or fitted scales as `file:PATH`, by default one for each vector; with a scale also `dither`, a key as below: see [`Quantization`](crate::Quantization) |
+/// | `rerank` | `candidates`; `key`, as below, or none in an evaluation; `precision`: `int8`, the default, `f16` or `f32`; the last part: see [`Rerank`](crate::Rerank) |
+/// | `rotation` | `key`: `env:NAME` or `file:PATH`; `dim`, by default that of the first vectors; `kind`: `haar`, the default, or `hadamard`: see [`Rotation`](crate::Rotation) |
 /// | `scaling` | `key`: see [`Scaling`](crate::Scaling) |
 ///
 /// A value that contains a comma, a parenthesis or a quotation mark is written in quotes:
@@ -99,10 +105,9 @@ impl Stack {
     /// Returns the text to store beside the vectors that this stack protects, for
     /// [`check_fingerprint`](Self::check_fingerprint).
     ///
-    /// It is one line of ASCII, such as
-    /// `embosk2 rotation(key=84375e6e, kind=haar, dim=384) | scaling(key=84375e6e)`, and holds no secret. It
-    /// states everything that decides in which [space](Defense::space) documents and queries meet: the
-    /// defenses that change it, in order, with their keys, kinds, settings, fits and dimension. Anything that
+    /// It is one line of ASCII, such as `embosk2 rotation(key=84375e6e, kind=haar, dim=384) | scaling(key=84375e6e)`,
+    /// and holds no secret. It states everything that decides the [space](Defense::space) of documents and queries:
+    /// the defenses that change it, in order, with their keys, kinds, settings, fits and dimension. Anything that
     /// documents and queries need not share, such as noise, is left out. If no part changes the space, it is
     /// `embosk2 none`.
     ///
@@ -121,9 +126,19 @@ impl Stack {
     ///
     /// # Errors
     /// [`Error::OtherSpace`] with the first difference, such as another key or another kind of rotation, and
-    /// [`Error::Setting`] where `stored` is not a fingerprint.
+    /// [`Error::Setting`] if `stored` is not a fingerprint.
     pub fn check_fingerprint(&self, stored: &str) -> Result<Checked, Error> {
         fingerprint::check(stored.trim(), self)
+    }
+
+    /// Refuses a part that says how candidates are ordered, and is not the last.
+    fn check_order(&self) -> Result<(), Error> {
+        match self.0.split_last() {
+            Some((_, rest)) if rest.iter().any(|part| part.reranking().is_some()) => {
+                Err(Error::Setting { name: "rerank", expected: "the last part of a stack, and there once" })
+            }
+            _ => Ok(()),
+        }
     }
 
     /// Changes `vectors` by each part in turn. On an error they are unchanged.
@@ -132,6 +147,7 @@ impl Stack {
         mut vectors: ArrayViewMut2<'_, f32>,
         mut change: impl FnMut(&dyn Defense, ArrayViewMut2<'_, f32>) -> Result<(), Error>,
     ) -> Result<(), Error> {
+        self.check_order()?;
         match self.0.as_slice() {
             [] => check_finite(&vectors),
             [only] => change(&**only, vectors),
@@ -169,6 +185,48 @@ impl Defense for Stack {
         self.0.iter().any(|part| part.uses_ids(role))
     }
 
+    fn dimension(&self, input: usize) -> Result<usize, Error> {
+        self.0.iter().try_fold(input, |dim, part| part.dimension(dim))
+    }
+
+    fn protect_owned(&self, role: Role, vectors: Array2<f32>, rng: &mut Rng) -> Result<Array2<f32>, Error> {
+        self.check_order()?;
+        if self.is_empty() {
+            check_finite(&vectors)?;
+        }
+        self.0.iter().try_fold(vectors, |vectors, part| part.protect_owned(role, vectors, rng))
+    }
+
+    fn protect_owned_with_ids(
+        &self,
+        role: Role,
+        ids: &[&[u8]],
+        vectors: Array2<f32>,
+        rng: &mut Rng,
+    ) -> Result<Array2<f32>, Error> {
+        self.check_order()?;
+        check_ids(ids, &vectors)?;
+        if self.is_empty() {
+            check_finite(&vectors)?;
+        }
+        let mut parts = self.0.iter();
+        parts.try_fold(vectors, |vectors, part| part.protect_owned_with_ids(role, ids, vectors, rng))
+    }
+
+    /// Leaves out what follows a part that changes the dimension by its key: those parts take vectors of that
+    /// dimension.
+    fn reduced(&self, vectors: Array2<f32>) -> Result<Array2<f32>, Error> {
+        let mut reduced = vectors;
+        for part in &self.0 {
+            let input = reduced.ncols();
+            reduced = part.reduced(reduced)?;
+            if reduced.ncols() != part.dimension(input)? {
+                break;
+            }
+        }
+        Ok(reduced)
+    }
+
     fn guarantee(&self) -> Guarantee {
         self.0.iter().fold(Guarantee::Isometry, |so_far, part| so_far.then(part.guarantee()))
     }
@@ -188,14 +246,24 @@ impl Defense for Stack {
         keyed.then(|| Arc::new(Self(parts.collect())) as Arc<dyn Defense>)
     }
 
+    fn reranking(&self) -> Option<Rerank> {
+        self.0.last().and_then(Defense::reranking)
+    }
+
     fn undo_key(&self, mut vectors: ArrayViewMut2<'_, f32>) -> Result<bool, Error> {
-        let mut any = false;
+        let (mut any, mut is_reduced) = (false, false);
         for part in self.0.iter().rev() {
+            let is_keyed = part.imitation(&mut Rng::seeded(0)).is_some();
+            // What a key did before the dimension changed cannot be undone in place.
+            if is_reduced && is_keyed {
+                return Ok(false);
+            }
             match part.undo_key(vectors.view_mut())? {
                 true => any = true,
-                false if part.imitation(&mut Rng::seeded(0)).is_some() => return Ok(false),
+                false if is_keyed => return Ok(false),
                 false => {}
             }
+            is_reduced |= part.dimension(vectors.ncols()).ok() != Some(vectors.ncols());
         }
         Ok(any)
     }

@@ -1,10 +1,10 @@
-//! What was fitted on a sample, as bytes: a storage format, all of it little-endian.
+//! Fits on a sample, as bytes. This is a storage format, all of it little-endian.
 //!
 //! ```text
 //! what it is and its version     a line of ASCII
 //! the shape                      32 bits each
 //! the numbers                    f32, in the order of the shape
-//! a checksum                     the first 8 bytes of SHA-256 of all that is before it
+//! a checksum                     the first 8 bytes of SHA-256 of everything before it
 //! ```
 
 use std::io;
@@ -22,7 +22,7 @@ pub(crate) struct Format {
     pub(crate) name: &'static str,
     /// The version, and the line's end.
     pub(crate) version: &'static str,
-    /// What is said of bytes that begin otherwise.
+    /// The message for bytes that begin otherwise.
     pub(crate) otherwise: &'static str,
 }
 
@@ -35,7 +35,7 @@ impl Format {
         bytes
     }
 
-    /// The shape and the numbers, of which `count` says how many a shape has.
+    /// Reads the shape and the numbers; `count` says how many numbers a shape has.
     pub(crate) fn read<const N: usize>(
         &self,
         bytes: &[u8],
@@ -62,7 +62,7 @@ impl Format {
     }
 }
 
-/// What `read` makes of the bytes of a file.
+/// Returns what `read` makes of the bytes of a file.
 pub(crate) fn load<T>(path: &Path, read: impl Fn(&[u8]) -> Result<T, Error>) -> Result<T, Error> {
     let failed = |source| Error::FitFile { path: path.to_owned(), source };
     if !std::fs::metadata(path).map_err(failed)?.is_file() {

@@ -1,11 +1,11 @@
 //! Work compiled for the widest registers that the processor has, chosen while the program runs.
 //!
-//! This is the crate's one module with unsafe code: a program that is built for every `x86_64` may call
-//! what is compiled for AVX2 only where the processor has it, and the compiler cannot know. There are no
-//! pointers and no intrinsics: the compiler makes wide instructions of plain loops.
+//! This is the crate's only module with unsafe code. A program built for every `x86_64` may call code compiled for
+//! AVX2 only if the processor has it, which the compiler cannot know. There are no pointers and no intrinsics: the
+//! compiler turns plain loops into wide instructions.
 //!
-//! Wider registers change no bit. What `mul_add` changes, it changes where it is written: what a key
-//! determines never uses it, the product of a matrix and a vector does.
+//! Wider registers change no bit. `mul_add` does, but only where it is written: the product of a matrix and a vector
+//! uses it, and what a key determines never does.
 
 /// Loops over numbers that gain from wide registers.
 pub(crate) trait Work {
@@ -13,12 +13,12 @@ pub(crate) trait Work {
 
     /// Does the work. `WIDE` says that a register holds eight `f32` and that `mul_add` is an instruction.
     ///
-    /// It has to be `#[inline(always)]`, and so has what it calls in its loops: what is not inlined is
-    /// compiled for every processor.
+    /// It must be `#[inline(always)]`, and so must what it calls in its loops: code that is not inlined is compiled
+    /// for every processor.
     fn run<const WIDE: bool>(self) -> Self::Output;
 }
 
-/// Does `work` by the best means there are.
+/// Does `work` with the widest registers that the processor has.
 #[cfg_attr(
     target_arch = "x86_64",
     allow(unsafe_code, reason = "only the running program can see what the processor has")

@@ -13,12 +13,13 @@ use embosk_defenses::{
     Defense, Error, GaussianNoise, Guarantee, Quantization, Registry, Rng, Role, Spec, check_finite,
     check_ids, contract,
 };
-use ndarray::{ArrayViewMut2, Axis};
+use ndarray::{Array2, ArrayViewMut2, Axis, s};
 
 const DIM: usize = 12;
 
 type Vectors<'a, 'b> = &'a mut ArrayViewMut2<'b, f32>;
 type Change = dyn Fn(Role, Vectors<'_, '_>, &mut Rng) -> Result<(), Error> + Send + Sync;
+type Owned = dyn Fn(Array2<f32>) -> Array2<f32> + Send + Sync;
 type Imitation = fn(&mut Rng) -> Option<Arc<dyn Defense>>;
 type ById = dyn Fn(&[&[u8]], Vectors<'_, '_>) -> Result<(), Error> + Send + Sync;
 
@@ -32,6 +33,10 @@ struct Own {
     by_id: Option<Box<ById>>,
     uses_ids: bool,
     space: Option<Spec>,
+    /// The dimension that it says comes out, and what does.
+    owned: Option<(usize, Box<Owned>)>,
+    /// Whether it refuses vectors in place.
+    refuses_in_place: bool,
 }
 
 /// `change` after the check that every defense makes.
@@ -45,6 +50,8 @@ fn own(change: impl Fn(Role, Vectors<'_, '_>, &mut Rng) -> Result<(), Error> + S
         by_id: None,
         uses_ids: false,
         space: None,
+        owned: None,
+        refuses_in_place: false,
     }
 }
 
@@ -57,6 +64,9 @@ impl Defense for Own {
     fn protect(&self, role: Role, mut vectors: ArrayViewMut2<'_, f32>, rng: &mut Rng) -> Result<(), Error> {
         if self.checks {
             check_finite(&vectors)?;
+        }
+        if let (Some((output, _)), true, 1..) = (&self.owned, self.refuses_in_place, vectors.nrows()) {
+            return Err(Error::NotInPlace { input: vectors.ncols(), output: *output });
         }
         (self.change)(role, &mut vectors, rng)
     }
@@ -81,6 +91,23 @@ impl Defense for Own {
 
     fn uses_ids(&self, _: Role) -> bool {
         self.uses_ids
+    }
+
+    fn dimension(&self, input: usize) -> Result<usize, Error> {
+        Ok(self.owned.as_ref().map_or(input, |(output, _)| *output))
+    }
+
+    fn protect_owned(
+        &self,
+        role: Role,
+        mut vectors: Array2<f32>,
+        rng: &mut Rng,
+    ) -> Result<Array2<f32>, Error> {
+        let Some((_, owned)) = &self.owned else {
+            return self.protect(role, vectors.view_mut(), rng).map(|()| vectors);
+        };
+        check_finite(&vectors)?;
+        Ok(owned(vectors))
     }
 
     fn space(&self) -> Spec {
@@ -401,6 +428,13 @@ fn roles() {
 
 #[test]
 fn isometry() {
+    breaks("isometry", "no distance becomes larger, but one does", || Own {
+        guarantee: Guarantee::Contraction,
+        ..own(|_, vectors, _| {
+            vectors.mapv_inplace(|x| x * 1.1);
+            Ok(())
+        })
+    });
     breaks("isometry", "inner products are not kept", || {
         let halve = |_: Role, vectors: Vectors<'_, '_>, _: &mut Rng| {
             *vectors /= 2.0;
@@ -443,6 +477,34 @@ fn shift(ids: &[&[u8]], vectors: Vectors<'_, '_>) {
     for (mut row, id) in vectors.rows_mut().into_iter().zip(ids) {
         row += f32::from(id[id.len() - 1]) / 100.0;
     }
+}
+
+/// Keeps the first few coordinates, and says so.
+fn first(coordinates: usize) -> Own {
+    let owned = move |vectors: Array2<f32>| {
+        let kept = coordinates.min(vectors.ncols());
+        vectors.slice_move(s![.., ..kept])
+    };
+    Own { owned: Some((coordinates, Box::new(owned))), refuses_in_place: true, ..idle() }
+}
+
+#[test]
+fn output() {
+    let narrow = |says| {
+        let mut own = first(3);
+        own.owned.as_mut().unwrap().0 = says;
+        own
+    };
+    contract::check(DIM, || narrow(3));
+    breaks("output", "but it says that their dimension is 4", || narrow(4));
+    breaks("output", "does not refuse Document vectors in place", || Own {
+        refuses_in_place: false,
+        ..narrow(3)
+    });
+    breaks("output", "do not become what they become in place", || Own {
+        owned: Some((DIM, Box::new(|vectors| vectors * 0.5))),
+        ..own(|_, _, _| Ok(()))
+    });
 }
 
 #[test]

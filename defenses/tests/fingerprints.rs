@@ -6,7 +6,7 @@ use std::fmt;
 
 use embosk_defenses::{
     Dcpe, Defense, Difference, Error, GaussianNoise, Guarantee, Key, Permutation, ProductQuantization,
-    Quantization, Rng, Role, Rotation, Scaling, Stack,
+    Quantization, Rerank, Rng, Role, Rotation, Scaling, Stack,
 };
 use ndarray::{Array2, ArrayViewMut2, array};
 use proptest::prelude::*;
@@ -77,6 +77,8 @@ fn the_text_for_every_defense_is_the_golden_one() {
         (stack(Permutation::new(&key(7), DIM).unwrap()), "embosk2 permutation(key=c0f8b5c2, dim=4)"),
         (stack(Permutation::deferred(&key(7))), "embosk2 permutation(key=c0f8b5c2)"),
         (stack(Scaling::new(&key(7))), "embosk2 scaling(key=c0f8b5c2)"),
+        (stack(Rerank::default().key(&key(7))), "embosk2 rerank(key=c0f8b5c2)"),
+        (stack(rotation(7)).with(Rerank::default()), "embosk2 rotation(key=c0f8b5c2, kind=haar, dim=4)"),
         (stack(Dcpe::new(&key(7), 0.5).unwrap()), "embosk2 dcpe(key=c0f8b5c2)"),
         (stack(noise()), "embosk2 none"),
         (

@@ -2,6 +2,9 @@
 
 #![allow(clippy::unwrap_used)]
 
+#[path = "common/damage.rs"]
+mod damage;
+
 use std::io::Write as _;
 
 use embosk_defenses::{Error, Key, ProductQuantization, Quantization, Stack};
@@ -72,15 +75,7 @@ fn every_damage_is_refused() {
         let refused = |bytes: &[u8], what: &str| {
             assert!(reads(bytes).iter().all(|read| matches!(read, Err(Error::Fit(_)))), "{what}");
         };
-        (0..golden.len()).for_each(|len| refused(&golden[..len], "cut short"));
-        refused(&[golden.as_slice(), &[0]].concat(), "longer");
-        for at in 0..golden.len() {
-            for bit in 0..8 {
-                let mut damaged = golden.clone();
-                damaged[at] ^= 1 << bit;
-                refused(&damaged, "a bit is turned");
-            }
-        }
+        damage::each(&golden, refused);
     }
 }
 

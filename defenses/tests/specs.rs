@@ -5,7 +5,9 @@
 use std::io::Write as _;
 
 use embosk_defenses::spec::{Kind, Part, Value};
-use embosk_defenses::{Defense, Error, GaussianNoise, Key, Registry, Role, Rotation, Spec, Stack};
+use embosk_defenses::{
+    Defense, Error, GaussianNoise, Key, Registry, Rerank, Rng, Role, Rotation, Spec, Stack,
+};
 use proptest::prelude::*;
 
 #[test]
@@ -20,6 +22,9 @@ fn reads_what_is_written_and_prints_it_in_one_way() {
         ("none | quantization(bits=1)", "quantization(bits=1)", 1),
         ("quantization(bits=4) | none", "quantization(bits=4)", 1),
         ("quantization(scale=2e-1, bits=8)", "quantization(bits=8, scale=0.2)", 1),
+        ("quantization(bits=8) | rerank(candidates=9)", "quantization(bits=8) | rerank(candidates=9)", 2),
+        ("rerank(precision=f16, candidates=9)", "rerank(candidates=9, precision=f16)", 1),
+        ("rerank(precision=int8, candidates=9)", "rerank(candidates=9)", 1),
         ("gaussian(sigma=\"0.01\" , on = \"queries\")", "gaussian(sigma=0.01, on=queries)", 1),
     ];
     for (spec, printed, parts) in table {
@@ -32,11 +37,15 @@ fn reads_what_is_written_and_prints_it_in_one_way() {
 #[test]
 fn says_what_is_wrong_and_where() {
     let table = [
-        ("", 1, "expected a defense: known are dcpe, gaussian, permutation, product_quantization"),
+        (
+            "",
+            1,
+            "expected a defense: known are dcpe, gaussian, microaggregation, permutation, product_quantization",
+        ),
         (
             "gausian(sigma=1)",
             1,
-            "unknown defense `gausian`; known are dcpe, gaussian, permutation, product_quantization",
+            "unknown defense `gausian`; known are dcpe, gaussian, microaggregation, permutation, product_quantization",
         ),
         ("none | ", 8, "expected a defense"),
         ("gauss(1)", 1, "unknown defense `gauss`"),
@@ -72,6 +81,16 @@ fn says_what_is_wrong_and_where() {
         ("scaling(beta=1)", 9, "unknown parameter `beta`; known are key (of `scaling`)"),
         ("dcpe(key=env:X)", 1, "`dcpe` needs `beta=…`"),
         ("dcpe(beta=1)", 1, "`dcpe` needs `key=…`"),
+        ("rerank()", 1, "`rerank` needs `candidates=…`"),
+        ("rerank(candidates=many)", 19, "`candidates` should be a whole number"),
+        ("rerank(candidates=9, precision=int4)", 32, "`precision` should be int8, f16 or f32"),
+        ("rerank(candidates=9, key=x)", 26, "a key is named as `env:NAME` or `file:PATH`"),
+        (
+            "gaussian(sigma=1) | rerank(candidates=9) | quantization(bits=8)",
+            21,
+            "`rerank` must be the last part of a stack; move it behind `quantization`",
+        ),
+        ("rerank(candidates=9) | rerank(candidates=9)", 1, "`rerank` is there twice; leave one out"),
         ("rotation(key=EMBOSK_KEY)", 14, "a key is named as `env:NAME` or `file:PATH`"),
         ("rotation(key=fingerprint:01234567)", 14, "names a key but does not hold it"),
         ("rotation(key=file:\"a", 19, "these quotes are not closed"),
@@ -290,4 +309,34 @@ proptest! {
     ) {
         let _ = spec.parse::<Stack>();
     }
+}
+
+#[test]
+fn a_stack_that_goes_on_after_its_re_ranking_protects_nothing() {
+    let wrong = Stack::new().with(Rerank::default()).with(GaussianNoise::new(0.1).unwrap());
+    let twice = Stack::new().with(Stack::new().with(Rerank::default())).with(Rerank::default());
+    for stack in [wrong, twice] {
+        let mut vectors = ndarray::array![[1.0, 2.0]];
+        let refused = stack.protect(Role::Document, vectors.view_mut(), &mut Rng::seeded(0));
+        assert!(matches!(refused, Err(Error::Setting { name: "rerank", .. })), "{stack}: {refused:?}");
+        let refused =
+            stack.protect_with_ids(Role::Query, &[b"a".as_slice()], vectors.view_mut(), &mut Rng::seeded(0));
+        assert!(matches!(refused, Err(Error::Setting { name: "rerank", .. })), "{stack}: {refused:?}");
+        assert_eq!(vectors, ndarray::array![[1.0, 2.0]]);
+    }
+    for candidates in [0, 1_000_001] {
+        assert!(matches!(Rerank::new(candidates), Err(Error::Setting { name: "candidates", .. })));
+    }
+}
+
+#[test]
+fn a_stack_says_how_its_candidates_are_ordered() {
+    let key = Key::from_bytes([7; 32]);
+    let stack = Stack::new().with(GaussianNoise::new(0.1).unwrap()).with(Rerank::new(50).unwrap().key(&key));
+    let rerank = stack.reranking().unwrap();
+    assert_eq!((rerank.candidates(), rerank.query_bytes(384)), (50, 50 * 449));
+    assert!(rerank.is_sealed_under(&key) && rerank.sealer(&stack).is_some());
+    assert_eq!(stack.to_string(), "gaussian(sigma=0.1) | rerank(candidates=50, key=fingerprint:c0f8b5c2)");
+    assert!(Stack::new().with(GaussianNoise::new(0.1).unwrap()).reranking().is_none());
+    assert!(Rerank::default().sealer(&stack).is_none());
 }

@@ -4,7 +4,7 @@ use std::io::{self, Read};
 
 use sha2::{Digest as _, Sha256};
 
-/// The SHA-256 of several parts, each after its length, so that no two lists of parts are hashed alike.
+/// The SHA-256 of several parts, each after its length, so that different lists of parts have different hashes.
 ///
 /// A length is eight bytes, the lowest first.
 ///
@@ -32,25 +32,25 @@ impl Digest {
         self
     }
 
-    /// Adds bytes without their length, for values whose number follows from the parts before them.
+    /// Adds bytes without their length, for values whose count follows from the parts before them.
     pub fn raw(mut self, bytes: impl AsRef<[u8]>) -> Self {
         self.0.update(bytes);
         self
     }
 
-    /// Adds all that is left to read of a file of `length` bytes, as a part.
+    /// Adds the rest of a file of `length` bytes, as a part.
     ///
     /// # Errors
-    /// Where the file cannot be read.
+    /// If the file cannot be read.
     pub fn file(mut self, length: u64, file: impl Read) -> io::Result<Self> {
         self.0.update(length.to_le_bytes());
         self.raw_file(file)
     }
 
-    /// Adds all that is left to read of a file, without its length.
+    /// Adds the rest of a file, without its length.
     ///
     /// # Errors
-    /// Where the file cannot be read.
+    /// If the file cannot be read.
     pub fn raw_file(mut self, mut file: impl Read) -> io::Result<Self> {
         let mut buffer = vec![0; 1 << 20];
         loop {
@@ -63,11 +63,16 @@ impl Digest {
 
     /// Returns the digest in hexadecimal: 64 digits.
     pub fn hex(self) -> String {
-        hex(&self.0.finalize())
+        hex(&self.bytes())
+    }
+
+    /// Returns the bytes of the digest.
+    pub fn bytes(self) -> [u8; 32] {
+        self.0.finalize().into()
     }
 }
 
-/// Writes bytes in hexadecimal, two lower-case digits a byte.
+/// Writes bytes in hexadecimal, two lower-case digits per byte.
 pub fn hex(bytes: &[u8]) -> String {
     use std::fmt::Write;
     bytes.iter().fold(String::with_capacity(2 * bytes.len()), |mut text, byte| {

@@ -1,4 +1,4 @@
-//! Blocks of values in 8 bits: whole numbers with a scale for each block, as GGML's `Q8_0` has them.
+//! Blocks of values in 8 bits: whole numbers with a scale for each block, as in GGML's `Q8_0`.
 //!
 //! Files of weights and matrices in memory share this.
 

@@ -32,7 +32,7 @@ impl Error {
         Self::file(path, format!("damaged or not what it should be ({error}); get it anew"))
     }
 
-    /// Reports a file that could not be opened; `hint` says what to do where it is missing.
+    /// Reports a file that could not be opened; `hint` says what to do if it is missing.
     pub(crate) fn unreadable(path: impl AsRef<Path>, error: &std::io::Error, hint: &str) -> Self {
         match error.kind() {
             std::io::ErrorKind::NotFound => Self::file(path, format!("there is no such file; {hint}")),

@@ -18,10 +18,10 @@
 //!
 //! | module | what is in it |
 //! |---|---|
-//! | `error`, [`digest`], `location`, `stub`, [`eight_bits`] | errors; hashes of several parts; files on disk or in the program, and what may lie in their place; values in 8 bits |
+//! | `error`, [`digest`], `location`, `stub`, [`eight_bits`] | errors; hashes of several parts; files on disk or in the program, and what may be there instead; values in 8 bits |
 //! | [`weights`], [`hub`] | files of weights, in safetensors and PyTorch's pickles; models by name |
-//! | [`threads`], [`kernels`], [`linear`] | one batch a thread; operations that stay there; states times weights in 32, 16 or 8 bits |
-//! | [`pooling`], [`t5`], [`bert`] | the models |
+//! | [`threads`], [`kernels`], [`linear`] | one batch per thread; operations that stay on it; states times weights in 32, 16 or 8 bits |
+//! | [`pooling`], `attention`, [`t5`], [`bert`], `rotary` | the models |
 //! | [`sentence_transformer`] | a folder with a model, a tokenizer, pooling and layers after it |
 //!
 //! # Nothing global
@@ -32,9 +32,10 @@
 //!
 //! # Features
 //!
-//! `hub` fetches models by their names. `cuda` has kernels of our own for training; `metal`, `mkl` and
-//! `accelerate` are candle's.
+//! `hub` fetches models by their names. `cuda` adds our own kernels for training; `metal`, `mkl` and `accelerate` are
+//! candle's.
 
+mod attention;
 pub mod bert;
 pub mod digest;
 pub mod eight_bits;
@@ -44,11 +45,17 @@ pub mod kernels;
 pub mod linear;
 mod location;
 pub mod pooling;
+mod rotary;
 pub mod sentence_transformer;
 mod stub;
 pub mod t5;
 pub mod threads;
 pub mod weights;
+
+/// Names the code of this crate: its version, and a hash of its sources.
+///
+/// Cached vectors are filed under it, because another version may compute different vectors from the same folder.
+pub const CODE: &str = concat!(env!("CARGO_PKG_VERSION"), "-", env!("EMBOSK_MODELS_SOURCES"));
 
 pub use error::{BoxError, Error};
 pub use location::{Embedded, Location, Opened};

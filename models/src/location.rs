@@ -34,19 +34,19 @@ impl Location {
         Self { path: PathBuf::new(), embedded: Some(files) }
     }
 
-    /// Returns the path. Where the file is not on disk, it is for messages only.
+    /// Returns the path. If the file is not on disk, it is for messages only.
     pub fn path(&self) -> &Path {
         &self.path
     }
 
-    /// Returns the location of `name` in this folder, or the folder itself where the name is empty.
+    /// Returns the location of `name` in this folder, or the folder itself if the name is empty.
     pub fn join(&self, name: impl AsRef<Path>) -> Self {
         let name = name.as_ref();
         let path = if name.as_os_str().is_empty() { self.path.clone() } else { self.path.join(name) };
         Self { path, embedded: self.embedded }
     }
 
-    /// Tells whether there is such a file or folder.
+    /// Returns whether there is such a file or folder.
     pub fn exists(&self) -> bool {
         match self.embedded {
             Some(_) => self.bytes().is_some() || self.is_dir(),
@@ -54,7 +54,7 @@ impl Location {
         }
     }
 
-    /// Tells whether it is a folder.
+    /// Returns whether it is a folder.
     pub fn is_dir(&self) -> bool {
         let within =
             |(path, _): &(&str, _)| Path::new(path) != self.path && Path::new(path).starts_with(&self.path);
@@ -67,7 +67,7 @@ impl Location {
     /// Reads all bytes of a file.
     ///
     /// # Errors
-    /// Where there is no such file, or it cannot be read.
+    /// If there is no such file, or it cannot be read.
     pub fn read(&self) -> io::Result<Vec<u8>> {
         match self.embedded {
             Some(_) => self.bytes().map(<[u8]>::to_vec).ok_or_else(missing),
@@ -78,7 +78,7 @@ impl Location {
     /// Opens a file, so that parts of it can be read.
     ///
     /// # Errors
-    /// Where there is no such file, or it cannot be opened.
+    /// If there is no such file, or it cannot be opened.
     pub fn open(&self) -> io::Result<Opened> {
         match self.embedded {
             Some(_) => self.bytes().map(|bytes| Opened::Embedded(Cursor::new(bytes))).ok_or_else(missing),
@@ -133,7 +133,7 @@ impl Opened {
     /// Returns the number of its bytes.
     ///
     /// # Errors
-    /// Where the file system does not tell.
+    /// If the file system does not say.
     pub fn size(&self) -> io::Result<u64> {
         match self {
             Self::OnDisk(file) => Ok(file.metadata()?.len()),

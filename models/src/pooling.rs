@@ -1,4 +1,4 @@
-//! From the states of a text's tokens to its vector: in embedders that are used and in those that are trained.
+//! Pools the states of a text's tokens into its vector, both in use and in training.
 
 use candle_core::{D, Result, Tensor};
 
@@ -23,7 +23,7 @@ pub fn mean_by_root(states: &Tensor, mask: &Tensor) -> Result<Tensor> {
     in_pieces([&sum, &root], |[sum, root]| sum.broadcast_div(root))
 }
 
-/// Adds states `[batch, length, width]` up, each times its weight in `weights`, `[batch, length]` in `f32`:
+/// Sums states `[batch, length, width]`, each times its weight in `weights`, `[batch, length]` in `f32`:
 /// `[batch, width]`.
 ///
 /// # Errors
@@ -36,7 +36,7 @@ fn count(mask: &Tensor) -> Result<Tensor> {
     mask.sum_keepdim(1)?.maximum(1e-9)
 }
 
-/// Takes the largest state at each place of the width, over the positions where `mask` is 1, as [`mean`] has it.
+/// Takes the largest state at each place of the width, over the positions where `mask` is 1, as for [`mean`].
 ///
 /// # Errors
 /// For shapes that do not fit.
@@ -45,7 +45,7 @@ pub fn max(states: &Tensor, mask: &Tensor) -> Result<Tensor> {
     in_pieces([states, &hidden], |[states, hidden]| states.broadcast_add(hidden))?.max(1)
 }
 
-/// Brings vectors `[batch, dim]` to norm 1; a vector of zeros stays one.
+/// Scales vectors `[batch, dim]` to norm 1; a vector of zeros stays one.
 ///
 /// # Errors
 /// For a tensor without dimensions.

@@ -6,10 +6,10 @@ use std::io::Read;
 use crate::Error;
 use crate::location::Location;
 
-/// Bytes that are enough to tell.
+/// How many bytes are enough to tell.
 const BEGINNING: u64 = 64;
 
-/// Reports a file that cannot be used, and names what it is where it is not the file at all.
+/// Reports a file that cannot be used. If it is not a model's file at all, says what it is.
 pub(crate) fn damaged(file: &Location, error: impl fmt::Display) -> Error {
     let mut beginning = Vec::new();
     let read = file.open().and_then(|opened| opened.take(BEGINNING).read_to_end(&mut beginning));

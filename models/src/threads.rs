@@ -1,11 +1,11 @@
-//! One batch a thread: how models run on several cores.
+//! Runs models on several cores, one batch per thread.
 //!
-//! Most of a small model's operations are too short to be worth splitting, so whole batches are spread over
-//! threads instead, and every matrix product stays on the thread that asks for it. Where there is a single
-//! batch, the products of `linear` are shared with rayon's pool.
+//! Most of a small model's operations are too short to be worth splitting, so whole batches are spread over threads
+//! instead, and every matrix product stays on the calling thread. If there is a single batch, the products of
+//! `linear` are shared with rayon's pool.
 //!
-//! Nothing here changes the process: the threads are a call's own and end with it, subnormal numbers are flushed
-//! to zero on these alone, and the settings of the matrix library are as the program left them.
+//! Nothing here changes the process: the threads belong to a call and end with it, subnormal numbers are flushed to
+//! zero only on these, and the settings of the matrix library stay as the program left them.
 
 use std::cell::Cell;
 use std::num::NonZero;
@@ -14,7 +14,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc;
 use std::thread;
 
-/// Returns how many batches run side by side: the cores that this process may use.
+/// Returns how many batches run in parallel: the cores that this process may use.
 pub fn threads() -> usize {
     // asked once: the answer is read from files
     static THREADS: OnceLock<usize> = OnceLock::new();
@@ -26,7 +26,7 @@ thread_local! {
     static ALONE: Cell<bool> = const { Cell::new(false) };
 }
 
-/// Returns how many threads may share a product that this thread asks for.
+/// Returns how many threads may share a product that this thread computes.
 pub(crate) fn for_a_product() -> usize {
     if ALONE.get() { 1 } else { threads() }
 }
@@ -101,7 +101,7 @@ mod tests {
         assert_eq!(in_parallel(&[], |(): &()| Ok::<_, ()>(())), Ok(Vec::new()));
     }
 
-    /// Flushed where the work is done, and nowhere else.
+    /// Subnormal numbers are flushed where the work is done, and nowhere else.
     #[test]
     fn subnormal_numbers_are_flushed_on_our_own_threads_alone() {
         let half = || black_box(f32::MIN_POSITIVE) * black_box(0.5);

@@ -2,67 +2,15 @@
 //! folders that are refused.
 #![allow(clippy::unwrap_used)]
 
+mod common;
+
 use std::collections::BTreeMap;
 use std::fs;
-use std::path::{Path, PathBuf};
 
+use common::folders::{Goldens, Variant, data, folder, goldens};
 use embosk_models::SentenceTransformer;
 use ndarray::Array2;
-use serde::Deserialize;
 use serde_json::{Value, json};
-use tempfile::TempDir;
-
-#[derive(Deserialize)]
-struct Goldens {
-    texts: Vec<String>,
-    variants: Vec<Variant>,
-}
-
-#[derive(Deserialize)]
-struct Variant {
-    name: String,
-    /// What takes the place of the base's files.
-    files: BTreeMap<String, Value>,
-    vectors: Vec<Vec<f32>>,
-    queries: Option<Vec<Vec<f32>>>,
-    documents: Option<Vec<Vec<f32>>>,
-}
-
-fn data(name: &str) -> PathBuf {
-    Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/data/folders")).join(name)
-}
-
-fn goldens() -> Goldens {
-    serde_json::from_slice(&fs::read(data("variants.json")).unwrap()).unwrap()
-}
-
-/// The base folder with other files: an object or a list is JSON, a text the name of a file of the base's data, or, where
-/// there is none of that name, what the file holds. A `null` removes a file.
-fn folder(files: &BTreeMap<String, Value>) -> TempDir {
-    let place = tempfile::tempdir().unwrap();
-    let base = [
-        "config.json",
-        "model.safetensors",
-        "modules.json",
-        "sentence_bert_config.json",
-        "tokenizer.json",
-        "tokenizer_config.json",
-        "1_Pooling/config.json",
-    ];
-    let copies = base.iter().map(|name| ((*name).to_owned(), json!(name)));
-    let all: BTreeMap<String, Value> = copies.chain(files.clone()).collect();
-    for (name, content) in all {
-        let path = place.path().join(&name);
-        fs::create_dir_all(path.parent().unwrap()).unwrap();
-        match content {
-            Value::Null => {}
-            Value::String(from) if data(&from).is_file() => drop(fs::copy(data(&from), path).unwrap()),
-            Value::String(content) => fs::write(path, content).unwrap(),
-            content => fs::write(path, content.to_string()).unwrap(),
-        }
-    }
-    place
-}
 
 fn agree(found: &Array2<f32>, expected: &[Vec<f32>], what: &str) {
     assert_eq!(found.dim(), (expected.len(), expected[0].len()), "{what}");
@@ -91,6 +39,32 @@ fn variants_agree_with_sentence_transformers() {
         }
         assert_eq!(model.has_roles(), queries != documents, "{name}");
     }
+}
+
+/// What lies outside a document's window changes no vector, and nothing is cut where no text is too long.
+#[test]
+fn only_what_lies_in_the_window_is_read() {
+    let Goldens { texts, variants } = goldens();
+    let mut is_cut = false;
+    for Variant { name, files, .. } in variants {
+        let place = folder(&files);
+        let whole = SentenceTransformer::load(place.path()).unwrap();
+        let models = [SentenceTransformer::load(place.path()).unwrap().max_length(6).unwrap(), whole];
+        for (model, text) in models.iter().flat_map(|model| texts.iter().map(move |text| (model, text))) {
+            let window = model.window(text).unwrap();
+            let part = &text[window.clone()];
+            if text[..window.start].ends_with(char::is_alphanumeric) {
+                // half a word is other tokens than a word's second half
+                continue;
+            }
+            is_cut |= part.len() < text.len();
+            let [of_text, of_part] =
+                [text, part].map(|text| model.encode_documents(&[text]).unwrap().row(0).to_vec());
+            agree(&Array2::from_shape_vec((1, of_text.len()), of_text).unwrap(), &[of_part], &name);
+            assert_eq!(model.window(part).unwrap(), 0..part.len(), "{name}");
+        }
+    }
+    assert!(is_cut);
 }
 
 /// Caches are named by the hash: it tells variants with other vectors apart.

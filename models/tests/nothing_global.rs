@@ -29,6 +29,10 @@ fn embedding_leaves_threads_settings_and_floating_point_mode_alone() {
         let embedder = SentenceTransformer::load(folder).unwrap();
         let before = threads();
         embedder.encode(&texts).unwrap();
+        let pieces: Vec<Vec<u32>> = texts.iter().map(|text| embedder.pieces(text).unwrap()).collect();
+        let pieces: Vec<&[u32]> = pieces.iter().map(Vec::as_slice).collect();
+        let targets = ndarray::Array2::ones((pieces.len(), embedder.dimension()));
+        embedder.gradients(&pieces, targets.view()).unwrap();
         // a thread that was joined may take a moment to end
         let ended = (0..200).any(|_| {
             std::thread::sleep(Duration::from_millis(10));
@@ -37,6 +41,7 @@ fn embedding_leaves_threads_settings_and_floating_point_mode_alone() {
         assert!(ended, "a thread outlives the call: {:?}", threads());
         // one text's products may be shared by rayon's own pool, but by no other
         embedder.encode(&texts[199..]).unwrap();
+        embedder.gradients(&pieces[199..], targets.slice(ndarray::s![199.., ..])).unwrap();
         assert!(!threads().iter().any(|name| name.starts_with("candle")));
         assert_eq!(gemm::get_threading_threshold(), gemm::DEFAULT_THREADING_THRESHOLD);
         assert!(half() > 0.0, "subnormal numbers are flushed on the caller's thread");

@@ -1,66 +1,77 @@
-//! The course of an evaluation, shown while a person watches; `--verbose` says in lines that stay what is finished.
+//! Shows the course of an evaluation: as a bar if a person watches, and otherwise as a line now and then. `--verbose`
+//! adds permanent lines that say what is finished.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use indicatif::ProgressBar;
 use serde_json::{Map, Value};
 
+use super::next::Next;
+use super::paced::Paced;
 use super::session::Session;
 use super::table;
-use super::terminal::Terminal;
+use super::terminal::{Terminal, duration, warn};
 use crate::evaluate::metrics::Shown;
-use crate::evaluate::{Evaluation, Journal, Metric, Report, Row, Undefended};
+use crate::evaluate::{Advice, AttackStrength, Evaluation, Journal, Metric, Report, Row, Stage, Undefended};
 use crate::{Embedder, Error};
 
-/// The course of an evaluation: which row of how many, what is done in it, and how long the rest takes
-/// if it goes on like this.
+/// The course of an evaluation: which row of how many, what is being done in it, and the estimated time for the rest.
 #[derive(Clone)]
 pub(crate) struct Course {
     terminal: Terminal,
     metrics: Arc<[Metric]>,
     bar: ProgressBar,
     counts: Arc<Mutex<Counts>>,
+    next: Arc<Next>,
 }
 
 struct Counts {
     total: usize,
     done: usize,
-    /// Of those done, how many took time; the rest were known.
+    /// How many of the finished rows were measured; the others were known.
     measured: usize,
     began: Instant,
+    /// Used if no bar can be seen.
+    lines: Option<Paced>,
 }
 
 impl Course {
-    pub(crate) fn new(session: &Session) -> Self {
-        let counts = Counts { total: 0, done: 0, measured: 0, began: Instant::now() };
+    /// `next` makes commands of advice.
+    pub(crate) fn new(session: &Session, next: Next) -> Self {
         let Session { terminal, names, .. } = session;
+        let lines = terminal.says_in_lines().then(Paced::new);
+        let counts = Counts { total: 0, done: 0, measured: 0, began: Instant::now(), lines };
         Self {
             terminal: *terminal,
             metrics: names.metrics().into(),
             bar: terminal.spinner(),
             counts: Arc::new(Mutex::new(counts)),
+            next: Arc::new(next),
         }
     }
 
-    /// Numbers are whole between any two of them, so a thread that panicked leaves nothing broken.
+    /// The counts are consistent between any two changes, so a thread that panicked leaves nothing broken.
     fn counts(&self) -> MutexGuard<'_, Counts> {
         self.counts.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// What is done now.
+    /// Says what is being done now.
     pub(crate) fn say(&self, message: &str) {
-        let counts = self.counts();
-        self.bar.set_message(match counts.total {
-            0 => message.to_owned(),
-            total => {
-                let row = (counts.done + 1).min(total);
-                format!("{row} of {total}{} · {message}", counts.rest())
-            }
-        });
+        let mut counts = self.counts();
+        let message = counts.now(message);
+        if let Some(line) = counts.lines.as_mut().and_then(|lines| lines.say(&message)) {
+            warn(&line);
+        }
+        self.bar.set_message(message);
     }
 
-    /// Runs an evaluation while its course is shown.
+    /// Prints a line that stays.
+    pub(crate) fn tell(&self, text: &str) {
+        self.bar.suspend(|| self.terminal.remark(text));
+    }
+
+    /// Runs an evaluation and shows its course.
     pub(crate) fn follow<E: Embedder>(&self, evaluation: Evaluation<E>) -> Result<Report, Error> {
         let said = self.clone();
         let report = evaluation.progress(move |message| said.say(message)).run();
@@ -68,7 +79,12 @@ impl Course {
         report
     }
 
-    /// A row that was known, or one more than was planned.
+    /// What to run next; nothing if nothing is advised.
+    pub(crate) fn advise(&self, advice: &[Advice]) -> String {
+        self.next.lines(advice, self.counts().whole())
+    }
+
+    /// Counts a row that was known, or one more than was planned.
     pub(crate) fn known(&self) {
         self.counts().done += 1;
     }
@@ -85,23 +101,49 @@ impl Course {
         let mut counts = self.counts();
         counts.done += 1;
         counts.measured += 1;
+        let line = counts.finished(what);
         if self.terminal.is_verbose() {
-            let elapsed = duration(counts.began.elapsed().as_secs_f64());
-            let (done, total) = (counts.done, counts.total);
-            self.bar.suspend(|| self.terminal.remark(&format!("{done} of {total}, after {elapsed}: {what}")));
+            self.tell(&line);
+        } else if let Some(line) = counts.lines.as_mut().and_then(|lines| lines.note(line)) {
+            warn(&line);
         }
     }
 }
 
 impl Counts {
-    /// Says nothing before the first row is there to go by.
+    /// What is being done now, and in which row.
+    fn now(&self, message: &str) -> String {
+        match self.total {
+            0 => message.to_owned(),
+            total => {
+                let row = (self.done + 1).min(total);
+                format!("{row} of {total}{} · {message}", self.rest())
+            }
+        }
+    }
+
+    /// What was finished last, and when the others will be.
+    fn finished(&self, what: &str) -> String {
+        let Self { done, total, began, .. } = self;
+        format!("{done} of {total}, after {}{}: {what}", duration(began.elapsed().as_secs_f64()), self.rest())
+    }
+
+    /// The estimated time for the rest; empty until the first row is measured.
     fn rest(&self) -> String {
         let left = self.total.saturating_sub(self.done);
         if self.measured == 0 || left == 0 {
             return String::new();
         }
-        let each = self.began.elapsed().as_secs_f64() / self.measured as f64;
-        format!(", about {} left", duration(each * left as f64))
+        format!(", about {} left", duration(self.each() * left as f64))
+    }
+
+    /// How many seconds all rows take; `None` before the first is measured.
+    fn whole(&self) -> Option<f64> {
+        (self.measured > 0).then(|| self.each() * self.total as f64)
+    }
+
+    fn each(&self) -> f64 {
+        self.began.elapsed().as_secs_f64() / self.measured as f64
     }
 }
 
@@ -119,6 +161,20 @@ impl Journal for Course {
         Ok(())
     }
 
+    /// Says what will be inconclusive before anyone waits for the rows.
+    fn judged(&mut self, strengths: &[AttackStrength], advice: &[Advice]) -> Result<(), Error> {
+        let open = strengths.iter().filter(|strength| !strength.is_conclusive());
+        let each: String =
+            open.map(|strength| format!("  {}: {strength}\n", strength.leak.replace('_', " "))).collect();
+        if !strengths.iter().any(AttackStrength::is_conclusive) {
+            let text = format!("this will be inconclusive:\n{each}{}", self.advise(advice));
+            self.bar.suspend(|| warn(text.trim_end()));
+        } else if !each.is_empty() {
+            self.tell(format!("some leaks cannot be read:\n{each}").trim_end());
+        }
+        Ok(())
+    }
+
     fn finished(&mut self, row: &Row) -> Result<(), Error> {
         let Row { defense, adversary, n, .. } = row;
         let attacked = *n > 0;
@@ -130,6 +186,21 @@ impl Journal for Course {
         self.step(&format!("{defense}{by}: {}", scores.collect::<Vec<_>>().join(", ")));
         Ok(())
     }
+
+    fn spent(&mut self, stages: &[(Stage, Duration)]) {
+        let stages = long_stages(stages);
+        if !stages.is_empty() {
+            self.tell(&format!("processor time: {stages}"));
+        }
+    }
+}
+
+/// The stages that took a second or more, the longest first: `attack 40 s, restoring 31 s`.
+fn long_stages(stages: &[(Stage, Duration)]) -> String {
+    let mut long: Vec<_> = stages.iter().filter(|(_, spent)| spent.as_secs() > 0).collect();
+    long.sort_by_key(|(_, spent)| std::cmp::Reverse(*spent));
+    let each = long.iter().map(|(stage, spent)| format!("{stage} {}", duration(spent.as_secs_f64())));
+    each.collect::<Vec<_>>().join(", ")
 }
 
 /// The mean scores of the undefended attack by the metrics that leaks are computed from: `BLEU 98.2`.
@@ -142,33 +213,4 @@ fn strength(metrics: &[Metric], undefended: &Undefended) -> String {
         Some(format!("{} {mean:.*}", metric.heading, metric.digits))
     });
     scores.collect::<Vec<_>>().join(", ")
-}
-
-/// `45 s`, `3 min`, `1 h 20 min`.
-fn duration(seconds: f64) -> String {
-    match seconds.max(0.0).round() as u64 {
-        seconds if seconds < 90 => format!("{seconds} s"),
-        seconds if seconds < 5400 => format!("{} min", (seconds + 30) / 60),
-        seconds => format!("{} h {} min", seconds / 3600, seconds % 3600 / 60),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn durations_are_as_long_as_they_need_be() {
-        let cases = [
-            (0.2, "0 s"),
-            (89.0, "89 s"),
-            (91.0, "2 min"),
-            (3600.0, "60 min"),
-            (5460.0, "1 h 31 min"),
-            (f64::NAN, "0 s"),
-        ];
-        for (seconds, expected) in cases {
-            assert_eq!(duration(seconds), expected);
-        }
-    }
 }

@@ -3,54 +3,54 @@ mod find;
 mod json;
 mod page;
 mod points;
-mod store;
 mod svg;
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use serde_json::{Map, Value};
-
-use self::find::{Answer, Limit, Step, Tried};
+use self::find::{Answer, Step, Tried};
 use self::points::{Curve, RETRIEVAL};
-use self::store::Store;
 use super::course::Course;
 use super::error::CliError;
 use super::files;
+use super::limit::Limit;
 use super::models::Cache;
+use super::next::Next;
+use super::notebook::Notebook;
+use super::rows::{self, RowStore};
 use super::session::Session;
 use super::settings::EvaluationSettings;
 use super::terminal::{print, warn, warn_of};
-use crate::evaluate::{Journal, Report, Row, Sweep, Undefended};
+use crate::evaluate::{Report, Row, Sweep};
 use crate::{Error, Stack};
 
 /// Measure a sweep of strengths, and draw privacy against utility.
 ///
-/// A range in place of a number makes a sweep: gaussian(sigma=0.003..0.1/6log) is six strengths with even
-/// steps of the logarithm, 0.1..0.5/5 five with even steps, quantization(bits=1..8) every whole number
-/// that the defense takes. Writes curve.json, curve.csv, curve.svg and index.html. Finished points are
-/// kept in the folder, and the same command goes on with them.
+/// A range in place of a number makes a sweep: gaussian(sigma=0.003..0.1/6log) is six strengths in even steps of the
+/// logarithm, 0.1..0.5/5 is five in even steps, and quantization(bits=1..8) is every whole number that the defense
+/// takes. Writes curve.json, curve.csv, curve.svg and index.html. Finished points are kept in the folder, and the
+/// same command continues with them.
 ///
-/// Exits with 1 where --find finds no strength, and with 3 where the attack does not work on undefended
-/// vectors, so that nothing can be concluded.
+/// Exits with 1 if --find finds no strength, and with 3 if the attack does not work on undefended vectors, so that
+/// nothing can be concluded.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     #[command(flatten)]
     settings: EvaluationSettings,
     #[command(flatten)]
     cache: Cache,
-    /// The folder to write, made where it is missing.
+    /// The folder to write, created if it is missing.
     #[arg(long, value_name = "DIR")]
     output: PathBuf,
-    /// Bisection for the weakest strength whose worst adversary stays within a limit, such as "leak<=0.1",
-    /// by bisection between the sweep's values. Takes one range in one defense.
+    /// Find the weakest strength whose worst adversary stays within a limit, such as "leak<=0.1", by bisection
+    /// between the sweep's values. Takes one range in one defense.
     #[arg(long, value_name = "LIMIT")]
     find: Option<String>,
-    /// Show so many of the attacked texts, and what came back of them at each strength: of records, or of a
-    /// corpus that is --public. The files are for you alone then.
+    /// Show this many of the attacked texts, and what was recovered of them at each strength. The corpus must be
+    /// records or --public. The files are then readable only by you.
     #[arg(long, default_value_t = 0, value_name = "N")]
     examples: usize,
-    /// The corpus' texts are public, so that --examples may show them.
+    /// The corpus's texts are public, so that --examples may show them.
     #[arg(long)]
     public: bool,
 }
@@ -63,6 +63,9 @@ pub(crate) fn run(args: &Args, session: &Session) -> Result<ExitCode, CliError> 
     let limit = limit.transpose().map_err(CliError::new)?;
     let search = limit.map(|limit| Bisection::new(limit, &sweeps, settings.attack.is_none())).transpose()?;
     let resolved = settings.resolve_with(&session.names, stacks(&sweeps))?;
+    if let Some(done) = settings.rehearse(session, &resolved, &args.cache)? {
+        return Ok(done);
+    }
     if args.output.exists() && !args.output.is_dir() {
         return Err(files::bad(&args.output, "it is a file; name a folder for the curve"));
     }
@@ -71,19 +74,22 @@ pub(crate) fn run(args: &Args, session: &Session) -> Result<ExitCode, CliError> 
             "--examples would write texts of the corpus to a page; add --public if anyone may read them",
         ));
     }
-    let course = Course::new(session);
+    let course = Course::new(session, Next::new(session, settings));
     course.say("loading");
     let evaluation = settings.prepare(session, &resolved, &args.cache)?.examples(args.examples);
-    let store = Store::open(&args.output, args.examples)?;
-    let journal = Notebook { store: store.clone(), course: course.clone(), search: search.clone() };
-    let report = course.follow(evaluation.journal(journal))?;
+    let store = RowStore::of_curve(&args.output, args.examples)?;
+    let notebook = Notebook::of_curve(store, course.clone());
+    let asked = search.clone();
+    let journal = notebook.asking(move |rows| asked.as_ref().map_or(Ok(None), |search| search.next(rows)));
+    let report = notebook.follow(evaluation.journal(journal))?;
     warn_of(&report);
     let answer = search.as_ref().and_then(|search| search.answer(&report.rows));
-    write(args, session, &sweeps, &report, search.as_ref().zip(answer))
+    let advice = course.advise(&report.advice);
+    write(args, session, &sweeps, (&report, &advice), search.as_ref().zip(answer))
 }
 
-/// What is measured: the stack without defenses, to compare with, and those of all sweeps. Without a
-/// sweep, none are named and the usual ones are measured.
+/// What is measured: the stack without defenses, for comparison, and those of all sweeps. Without a sweep, the list
+/// is empty and the usual stacks are measured.
 fn stacks(sweeps: &[Sweep]) -> Vec<Stack> {
     if sweeps.is_empty() {
         return Vec::new();
@@ -101,7 +107,7 @@ fn write(
     args: &Args,
     session: &Session,
     sweeps: &[Sweep],
-    report: &Report,
+    (report, advice): (&Report, &str),
     found: Option<(&Bisection, Answer)>,
 ) -> Result<ExitCode, CliError> {
     let searched = found.as_ref().map(|(search, _)| &search.sweep);
@@ -114,10 +120,10 @@ fn write(
         ("curve.svg", svg::file(&curve)),
         ("index.html", page::page(&curve, &command)),
     ] {
-        files::write_text_for(store::readers(args.examples), &args.output.join(name), &text)?;
+        files::write_text_for(rows::readers(args.examples), &args.output.join(name), &text)?;
     }
     print(&summary(&curve, &args.output))?;
-    Ok(verdict(report, &curve))
+    Ok(verdict(report, advice, &curve))
 }
 
 fn summary(curve: &Curve<'_>, output: &Path) -> String {
@@ -125,61 +131,14 @@ fn summary(curve: &Curve<'_>, output: &Path) -> String {
     format!("{}{}\n", points::table(curve), page.display())
 }
 
-fn verdict(report: &Report, curve: &Curve<'_>) -> ExitCode {
+fn verdict(report: &Report, advice: &str, curve: &Curve<'_>) -> ExitCode {
     if let Some(reason) = &report.reason {
-        warn(&format!("inconclusive: {reason}"));
+        warn(format!("inconclusive: {reason}\n{advice}").trim_end());
         return ExitCode::from(3);
     }
     match &curve.found {
         Some((_, answer)) if answer.strength.is_none() => ExitCode::from(1),
         _ => ExitCode::SUCCESS,
-    }
-}
-
-/// What keeps the points, shows the course, and asks for the strengths of a search.
-struct Notebook {
-    store: Store,
-    course: Course,
-    search: Option<Bisection>,
-}
-
-impl Journal for Notebook {
-    fn begin(&mut self, settings: &Map<String, Value>, rows: usize) -> Result<(), Error> {
-        self.store.begin(settings);
-        self.course.begin(settings, rows)
-    }
-
-    fn undefended(&mut self) -> Option<Undefended> {
-        let undefended = self.store.undefended();
-        if undefended.is_some() {
-            self.course.known();
-        }
-        undefended
-    }
-
-    fn finished_undefended(&mut self, undefended: &Undefended) -> Result<(), Error> {
-        self.store.keep_undefended(undefended)?;
-        self.course.finished_undefended(undefended)
-    }
-
-    fn known(&mut self, defense: &str, adversary: &str) -> Option<Row> {
-        let row = self.store.known(defense, adversary)?;
-        self.course.known();
-        Some(row)
-    }
-
-    fn finished(&mut self, row: &Row) -> Result<(), Error> {
-        self.store.keep(row)?;
-        self.course.finished(row)
-    }
-
-    fn next(&mut self, rows: &[Row]) -> Result<Option<Stack>, Error> {
-        let Some(search) = &self.search else { return Ok(None) };
-        let Some(Step::Measure(strength)) = search.step(rows) else { return Ok(None) };
-        let adversaries =
-            rows.iter().filter(|row| rows.first().is_some_and(|first| first.defense == row.defense)).count();
-        self.course.plan_more(adversaries.max(1));
-        search.sweep.at(&[strength]).map(Some)
     }
 }
 
@@ -204,13 +163,21 @@ impl Bisection {
         }
     }
 
+    /// The stack to measure next, if the search continues.
+    fn next(&self, rows: &[Row]) -> Result<Option<Stack>, Error> {
+        match self.step(rows) {
+            Some(Step::Measure(strength)) => self.sweep.at(&[strength]).map(Some),
+            _ => Ok(None),
+        }
+    }
+
     fn step(&self, rows: &[Row]) -> Option<Step> {
         let trials = self.trials(rows)?;
         let range = &self.sweep.ranges()[0];
         Some(find::step(&trials, self.limit.most, range.log, range.whole))
     }
 
-    /// `None` where the attack does not work undefended, so that there is no leak.
+    /// The answer; `None` if the attack does not work undefended, so that there is no leak.
     fn answer(&self, rows: &[Row]) -> Option<Answer> {
         match self.step(rows)? {
             Step::Done(answer) => Some(answer),

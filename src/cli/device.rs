@@ -12,7 +12,7 @@ pub(crate) enum Device {
 }
 
 impl Device {
-    /// The device, to be opened once: tensors of two openings do not mix.
+    /// Opens the device. Open it only once: tensors of two openings do not mix.
     pub(crate) fn open(self) -> Result<candle_core::Device, CliError> {
         match self {
             Self::Cpu => Ok(candle_core::Device::Cpu),

@@ -1,18 +1,18 @@
 use std::error::Error;
 use std::fmt;
 
-/// Why a verb could not do its work: one line, made of an error and those behind it.
+/// Why a verb failed: one line, made of an error and its causes.
 #[derive(Debug)]
 pub(crate) struct CliError(String);
 
 impl CliError {
-    /// An error of the command's own.
+    /// Creates an error of the command's own.
     pub(crate) fn new(message: impl Into<String>) -> Self {
         Self(message.into())
     }
 }
 
-/// Any error can be passed on with `?`. This is possible because `CliError` is none itself.
+/// Any error can be passed on with `?`. This is possible because `CliError` itself does not implement `Error`.
 impl<E: Error> From<E> for CliError {
     fn from(error: E) -> Self {
         let mut message = error.to_string();

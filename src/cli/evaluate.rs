@@ -6,6 +6,8 @@ use clap::ValueEnum;
 use super::course::Course;
 use super::error::CliError;
 use super::models::Cache;
+use super::next::Next;
+use super::notebook::{Notebook, Resuming};
 use super::session::Session;
 use super::settings::EvaluationSettings;
 use super::terminal::{warn, warn_of};
@@ -14,16 +16,22 @@ use crate::evaluate::Report;
 
 /// Measure what defenses do to the attack and to retrieval.
 ///
-/// Exits with 3 where the attack does not work on undefended vectors, so that nothing can be concluded.
+/// Exits with 3 if the attack does not work on undefended vectors, so that nothing can be concluded.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     #[command(flatten)]
     settings: EvaluationSettings,
     #[command(flatten)]
     cache: Cache,
-    /// A folder for run files of trec_eval: what each defense leaves to be found, 100 documents a query.
-    #[arg(long, value_name = "DIR")]
+    #[command(flatten)]
+    resuming: Resuming,
+    /// A folder for run files of trec_eval: what is found under each defense, 100 documents per query.
+    #[arg(long, value_name = "DIR", conflicts_with = "resume")]
     runs: Option<PathBuf>,
+    /// A file for the guesses: each attacked text around its fact, the candidates, and what each adversary picked,
+    /// one JSON object per line. It holds the texts, so only its owner may read it.
+    #[arg(long, value_name = "FILE", conflicts_with = "resume")]
+    guesses: Option<PathBuf>,
     /// How to print the report.
     #[arg(long, value_enum, default_value_t = Format::Table)]
     format: Format,
@@ -42,20 +50,30 @@ enum Format {
 
 pub(crate) fn run(args: &Args, session: &Session) -> Result<ExitCode, CliError> {
     let resolved = args.settings.resolve(&session.names)?;
-    args.output.as_deref().map_or(Ok(()), files::check_output)?;
-    let course = Course::new(session);
+    for file in args.output.iter().chain(&args.guesses) {
+        files::check_output(file)?;
+    }
+    if let Some(done) = args.settings.rehearse(session, &resolved, &args.cache)? {
+        return Ok(done);
+    }
+    let course = Course::new(session, Next::new(session, &args.settings));
     course.say("loading");
-    let mut evaluation = args.settings.prepare(session, &resolved, &args.cache)?.journal(course.clone());
+    let notebook = Notebook::in_cache(&args.cache, &args.resuming, course.clone())?;
+    let mut evaluation = args.settings.prepare(session, &resolved, &args.cache)?.journal(notebook.clone());
     if let Some(folder) = &args.runs {
         evaluation = evaluation.trec_runs(folder);
     }
-    let report = course.follow(evaluation)?;
+    if let Some(file) = &args.guesses {
+        evaluation = evaluation.guesses(file);
+    }
+    let report = notebook.follow(evaluation)?;
     if args.output.is_some() || !matches!(args.format, Format::Table) {
         warn_of(&report);
     }
     let text = render(&report, args.format)?;
     files::write_result(args.output.as_deref(), &text)?;
-    Ok(verdict(&report, args))
+    notebook.close();
+    Ok(verdict(&report, args, &course))
 }
 
 fn render(report: &Report, format: Format) -> Result<String, CliError> {
@@ -67,11 +85,15 @@ fn render(report: &Report, format: Format) -> Result<String, CliError> {
     })
 }
 
-/// The reason is in tables already; where it would be overlooked, it goes to stderr.
-fn verdict(report: &Report, args: &Args) -> ExitCode {
+/// Tables already contain the reason; in other formats it would be overlooked, so it goes to stderr. What to run next
+/// always does.
+fn verdict(report: &Report, args: &Args, course: &Course) -> ExitCode {
     let Some(reason) = &report.reason else { return ExitCode::SUCCESS };
     if args.output.is_some() || matches!(args.format, Format::Json | Format::Csv) {
         warn(&format!("inconclusive: {reason}"));
+    }
+    if !report.advice.is_empty() {
+        warn(course.advise(&report.advice).trim_end());
     }
     ExitCode::from(3)
 }

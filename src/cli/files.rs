@@ -1,4 +1,4 @@
-//! Files of the command line: NumPy arrays, and output that is there whole or not at all.
+//! Files of the command line: NumPy arrays, and output that is written whole or not at all.
 
 use std::fmt::Display;
 use std::fs::{self, File};
@@ -23,8 +23,8 @@ pub(crate) fn bad(path: &Path, message: impl Display) -> CliError {
     CliError::new(format!("{}: {message}", path.display()))
 }
 
-/// An error about a file or folder that could not be opened, in words where there are better ones than
-/// the operating system's.
+/// An error about a file or folder that could not be opened, in clearer words than the operating system's, if there
+/// are any.
 pub(crate) fn unreadable(path: &Path, error: &io::Error) -> CliError {
     match error.kind() {
         io::ErrorKind::NotFound => bad(path, "there is no such file"),
@@ -33,8 +33,8 @@ pub(crate) fn unreadable(path: &Path, error: &io::Error) -> CliError {
     }
 }
 
-/// Reads a text file of at most `limit` bytes, without its byte order mark; `missing` says what to do where
-/// there is none.
+/// Reads a text file of at most `limit` bytes, without its byte order mark; `missing` says what to do if there is
+/// none.
 pub(crate) fn read_text(path: &Path, limit: usize, missing: &str) -> Result<String, CliError> {
     if path.try_exists().is_ok_and(|exists| !exists) {
         return Err(bad(path, missing));
@@ -42,7 +42,7 @@ pub(crate) fn read_text(path: &Path, limit: usize, missing: &str) -> Result<Stri
     Ok(lines::read_whole(path, limit)?)
 }
 
-/// Reads a matrix of `f32`, `[rows, dim]`. A regular file is not held beside the matrix.
+/// Reads a matrix of `f32`, `[rows, dim]`. A regular file is not held in memory beside the matrix.
 pub(crate) fn read_npy(path: &Path) -> Result<Array2<f32>, CliError> {
     let file = File::open(path).map_err(|error| unreadable(path, &error))?;
     let metadata = file.metadata().map_err(|error| unreadable(path, &error))?;
@@ -55,7 +55,7 @@ pub(crate) fn read_npy(path: &Path) -> Result<Array2<f32>, CliError> {
     read_matrix(path, bytes.as_slice(), bytes.len() as u64)
 }
 
-/// Reads a matrix from a file of so many bytes.
+/// Reads a matrix from a file of `length` bytes.
 fn read_matrix(path: &Path, mut reader: impl Read, length: u64) -> Result<Array2<f32>, CliError> {
     let mut header = Vec::new();
     reader.by_ref().take(HEADER as u64).read_to_end(&mut header).map_err(|error| unreadable(path, &error))?;
@@ -63,7 +63,7 @@ fn read_matrix(path: &Path, mut reader: impl Read, length: u64) -> Result<Array2
     Array2::read_npy(header.chain(reader)).map_err(|error| bad(path, explain(&error)))
 }
 
-/// The shape that the header promises is what the file holds: room is made by the header.
+/// Checks that the file has the length that the header promises, because memory is allocated by the header.
 fn check_shape(path: &Path, head: &[u8], file: u64) -> Result<(), CliError> {
     let length = match head {
         [0x93, b'N', b'U', b'M', b'P', b'Y', 1, _, low, high, ..] => {
@@ -126,8 +126,13 @@ pub(crate) fn write_npy(path: &Path, vectors: &Array2<f32>) -> Result<(), CliErr
     write_atomically(path, Readers::Usual, |file| vectors.write_npy(file).map_err(io::Error::other))
 }
 
-/// Writes to a file in place of `path`, so that no reader sees half a file and a failure leaves what was there. A
-/// link stays one. A pipe or a device is written as it is.
+/// Writes a matrix of bytes, whole or not at all.
+pub(crate) fn write_bytes_npy(path: &Path, rows: &Array2<u8>) -> Result<(), CliError> {
+    write_atomically(path, Readers::Usual, |file| rows.write_npy(file).map_err(io::Error::other))
+}
+
+/// Writes a file that then replaces `path`, so that no reader sees half a file and a failure leaves the old one. A
+/// link stays one. A pipe or a device is written directly.
 pub(crate) fn write_atomically(
     path: &Path,
     readers: Readers,
@@ -146,7 +151,7 @@ fn write_into(path: &Path, write: impl FnOnce(&mut BufWriter<&File>) -> io::Resu
     buffer.flush()
 }
 
-/// Writes text to `path`, or to stdout where there is none.
+/// Writes text to `path`, or to stdout if there is none.
 pub(crate) fn write_text(path: Option<&Path>, text: &str) -> Result<(), CliError> {
     match path {
         Some(path) => write_text_for(Readers::Usual, path, text),
@@ -159,8 +164,8 @@ pub(crate) fn write_text_for(readers: Readers, path: &Path, text: &str) -> Resul
     write_atomically(path, readers, |file| file.write_all(text.as_bytes()))
 }
 
-/// As [`write_text`], for what took minutes of work: where the file fails, it is better on stdout than
-/// nowhere.
+/// Writes text as [`write_text`] does, for the result of minutes of work: if the file fails, it goes to stdout rather
+/// than nowhere.
 pub(crate) fn write_result(path: Option<&Path>, text: &str) -> Result<(), CliError> {
     write_text(path, text).inspect_err(|_| {
         if path.is_some() {

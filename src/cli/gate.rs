@@ -17,27 +17,28 @@ use super::error::CliError;
 use super::files;
 use super::models::Cache;
 use super::names::AdversaryName;
+use super::next::Next;
+use super::notebook::{Notebook, Resuming};
 use super::session::Session;
 use super::settings::Resolved;
 use super::terminal::{Terminal, warn, warn_of};
-use crate::Error;
 use crate::evaluate::metrics::by_limit;
-use crate::evaluate::{Baseline, Budget, Journal, Metric, Outcome, Report, Row, Undefended, Verdict};
+use crate::evaluate::{Baseline, Budget, Metric, Outcome, Report, Verdict};
 
-/// More than any baseline has: 64 MiB.
+/// A baseline is never larger than this: 64 MiB.
 const LARGEST_BASELINE: usize = 64 << 20;
 
-/// Hold defenses to a budget: what may leak at most, and what retrieval may lose.
+/// Check defenses against a budget: how much may leak, and how much retrieval may lose.
 ///
-/// Exits with 0 where every limit is proved to be kept, 1 where one is proved to be broken, and 3 where
-/// the sample is too small to say, or the undefended attack does not reach its stated strength.
+/// Exits with 0 if every limit is proved to be kept, 1 if one is proved to be broken, and 3 if the sample is too
+/// small to say, or the undefended attack does not reach its stated strength.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     /// The budget: embedder, corpus, attack, stacks, adversaries and limits. Paths in it are relative to
     /// its folder.
     #[arg(long, default_value = "privacy-budget.toml", value_name = "FILE")]
     budget: PathBuf,
-    /// Scores of a former run; what became worse since fails.
+    /// Scores of an earlier run; scores that have become worse since then fail.
     #[arg(long, value_name = "FILE")]
     baseline: Option<PathBuf>,
     /// Write this run's scores to --baseline instead of comparing with it.
@@ -46,14 +47,20 @@ pub(crate) struct Args {
     /// Also write the findings as JUnit XML.
     #[arg(long, value_name = "FILE")]
     junit: Option<PathBuf>,
-    /// A sentence-transformers folder instead of the budget's.
+    /// An embedder instead of the budget's: a sentence-transformers folder, its name on the hub, the shipped
+    /// embedder, or an address.
     #[arg(long, value_name = "E")]
     embedder: Option<String>,
-    /// What records, samples, noise and bounds are drawn from, instead of the budget's.
+    /// Say how many texts and tokens would be sent to an embedder behind an address, and send none.
+    #[arg(long)]
+    dry_run: bool,
+    /// The seed of records, samples, noise and bounds, instead of the budget's.
     #[arg(long, value_name = "S")]
     seed: Option<u64>,
     #[command(flatten)]
     cache: Cache,
+    #[command(flatten)]
+    resuming: Resuming,
     /// How to print the verdict.
     #[arg(long, value_enum, default_value_t = Format::Table)]
     format: Format,
@@ -68,7 +75,7 @@ enum Format {
     Json,
 }
 
-/// The verdict, and the report it is of.
+/// The verdict, and the report that it judges.
 #[derive(Serialize)]
 struct Printed<'a> {
     #[serde(flatten)]
@@ -79,17 +86,29 @@ struct Printed<'a> {
 pub(crate) fn run(args: &Args, session: &Session) -> Result<ExitCode, CliError> {
     let mut file = BudgetFile::read(&args.budget, &session.names)?;
     if let Some(embedder) = &args.embedder {
-        file.settings.embedder.clone_from(embedder);
+        file.settings.embedder = Some(embedder.clone());
     }
     file.settings.seed = args.seed.unwrap_or(file.settings.seed);
+    file.settings.address.rehearse(args.dry_run);
+    if let Some(done) = file.settings.rehearse(session, &file.resolved, &args.cache)? {
+        return Ok(done);
+    }
     let written = [&args.output, &args.junit, &args.baseline.clone().filter(|_| args.update_baseline)];
     written.into_iter().flatten().try_for_each(|path| files::check_output(path))?;
     let baseline = read_baseline(args)?;
-    let report = evaluate(args, session, &file, baseline.clone())?;
+    let next = Next::of_budget(session, &file.settings, &args.budget.display().to_string());
+    let course = Course::new(session, next);
+    course.say("loading");
+    let notebook = Notebook::in_cache(&args.cache, &args.resuming, course.clone())?;
+    let report = evaluate(args, session, &file, (baseline.clone(), &notebook))?;
     let budget = baseline.into_iter().fold(file.budget.clone(), Budget::baseline);
     let verdict = report.check(&budget)?;
     update_baseline(args, session.terminal, &report, &verdict)?;
     tell(args, session.terminal, &file, &report, &verdict)?;
+    if verdict.outcome == Outcome::Inconclusive && !verdict.advice.is_empty() {
+        warn(course.advise(&verdict.advice).trim_end());
+    }
+    notebook.close();
     Ok(match verdict.outcome {
         Outcome::Pass => ExitCode::SUCCESS,
         Outcome::Fail => ExitCode::from(1),
@@ -101,7 +120,7 @@ fn evaluate(
     args: &Args,
     session: &Session,
     file: &BudgetFile,
-    baseline: Option<Baseline>,
+    (baseline, notebook): (Option<Baseline>, &Notebook),
 ) -> Result<Report, CliError> {
     let corpus = file.settings.corpus()?;
     let metrics = session.names.metrics();
@@ -109,11 +128,15 @@ fn evaluate(
     if let Some(metric) = file.budget.limited().find(of_retrieval).filter(|_| corpus.queries().is_empty()) {
         return Err(CliError::new(format!("the budget limits {metric}, but the corpus has no queries")));
     }
-    let course = Course::new(session);
-    course.say("loading");
-    let watch = Watch::new(file, baseline, course.clone());
-    let evaluation = file.settings.prepare_on(corpus, session, &file.resolved, &args.cache)?;
-    let report = course.follow(evaluation.journal(watch))?;
+    let named = named(file);
+    // before anything is attacked
+    let journal = notebook.checking(move |settings| {
+        let Some(baseline) = &baseline else { return Ok(()) };
+        let known = settings.iter().chain(&named);
+        baseline.check(&known.map(|(name, value)| (name.clone(), value.clone())).collect())
+    });
+    let evaluation = file.settings.prepare_on((corpus, None), session, &file.resolved, &args.cache)?.0;
+    let report = notebook.follow(evaluation.journal(journal))?;
     warn_of(&report);
     Ok(report)
 }
@@ -125,50 +148,23 @@ fn read_baseline(args: &Args) -> Result<Option<Baseline>, CliError> {
     Baseline::from_json(&text).map(Some).map_err(|error| files::bad(path, error))
 }
 
-/// Refuses a baseline of other settings before anything is attacked, and shows the course.
-struct Watch {
-    baseline: Option<Baseline>,
-    /// The settings that a journal is not told: which stacks, and where they are named, which adversaries.
-    named: Map<String, Value>,
-    course: Course,
+/// The settings that a journal is not given: the stacks, and the adversaries if they are named.
+fn named(file: &BudgetFile) -> Map<String, Value> {
+    let Resolved { stacks, adversaries } = &file.resolved;
+    let mut named = Map::new();
+    named.insert("defenses".into(), stacks.iter().map(ToString::to_string).collect());
+    let name = |name: &AdversaryName| match name {
+        AdversaryName::One(adversary) => Some(adversary.to_string()),
+        AdversaryName::All => None,
+    };
+    let adversaries: Option<Vec<String>> = adversaries.iter().map(name).collect();
+    if let Some(adversaries) = adversaries.filter(|adversaries| !adversaries.is_empty()) {
+        named.insert("adversaries".into(), adversaries.into());
+    }
+    named
 }
 
-impl Watch {
-    fn new(file: &BudgetFile, baseline: Option<Baseline>, course: Course) -> Self {
-        let Resolved { stacks, adversaries } = &file.resolved;
-        let mut named = Map::new();
-        named.insert("defenses".into(), stacks.iter().map(ToString::to_string).collect());
-        let name = |name: &AdversaryName| match name {
-            AdversaryName::One(adversary) => Some(adversary.to_string()),
-            AdversaryName::All => None,
-        };
-        let adversaries: Option<Vec<String>> = adversaries.iter().map(name).collect();
-        if let Some(adversaries) = adversaries.filter(|adversaries| !adversaries.is_empty()) {
-            named.insert("adversaries".into(), adversaries.into());
-        }
-        Self { baseline, named, course }
-    }
-}
-
-impl Journal for Watch {
-    fn begin(&mut self, settings: &Map<String, Value>, rows: usize) -> Result<(), Error> {
-        if let Some(baseline) = &self.baseline {
-            let known = settings.iter().chain(&self.named);
-            baseline.check(&known.map(|(name, value)| (name.clone(), value.clone())).collect())?;
-        }
-        self.course.begin(settings, rows)
-    }
-
-    fn finished_undefended(&mut self, undefended: &Undefended) -> Result<(), Error> {
-        self.course.finished_undefended(undefended)
-    }
-
-    fn finished(&mut self, row: &Row) -> Result<(), Error> {
-        self.course.finished(row)
-    }
-}
-
-/// An attack that does not work must not become what later ones are measured by.
+/// Updates the baseline. An attack that does not work must not become the standard for later runs.
 fn update_baseline(
     args: &Args,
     terminal: Terminal,
@@ -183,7 +179,7 @@ fn update_baseline(
     files::write_text(Some(path), &Baseline::of(report).to_json())
 }
 
-/// To people, files and services.
+/// Reports the verdict to people, files and services.
 fn tell(
     args: &Args,
     terminal: Terminal,
@@ -209,7 +205,7 @@ fn tell(
     Ok(())
 }
 
-/// What GitHub shows on the run's page. A verdict does not fail for it.
+/// Writes what GitHub shows on the run's page. If that fails, the verdict does not.
 fn step_summary(terminal: Terminal, verdict: &Verdict, report: &Report) {
     let Some(path) = std::env::var_os("GITHUB_STEP_SUMMARY").filter(|path| !path.is_empty()) else { return };
     let text = summary::markdown(verdict, report);

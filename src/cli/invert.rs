@@ -6,61 +6,79 @@ use ndarray::{Array2, Axis};
 use serde_json::json;
 
 use super::error::CliError;
-use super::models::{self, Search};
+use super::loaded::Loaded;
+use super::models::{self, Cache, Opening, Search};
+use super::service::ServiceOptions;
 use super::session::Session;
+use super::settings::{NamedAttack, own_texts};
 use super::terminal::{Terminal, print, warn};
-use super::{embed, files};
+use super::{embed, files, rehearsal};
 use crate::Role;
+use crate::attacks::guided::{Guided, OWN_TEXTS};
 use crate::attacks::vec2text::Vec2Text;
-use crate::attacks::{Attack, Inversion, Resources};
-use crate::embedder::{OracleOf, SentenceTransformer};
+use crate::attacks::{Attack, Inversion, OwnTexts, Resources};
+use crate::embedder::{OracleOf, Volume};
 use crate::evaluate::corpus::read_texts;
+use crate::evaluate::english;
 use crate::models::linear::Precision;
 use crate::models::threads::threads;
 
-/// Vectors that are attacked together, and then printed.
+/// How many vectors are attacked together, and then printed.
 const BATCH: usize = 64;
-/// Mebibytes that `--batch-size auto` stays within.
+/// The limit of `--batch-size auto`, in mebibytes.
 const BOUND: usize = 1024;
 
 /// Turn vectors back into text with vec2text.
 #[derive(Debug, clap::Args)]
 #[command(group = clap::ArgGroup::new("source").required(true))]
 pub(crate) struct Args {
-    /// An inverter's folder, its name on the hub (owner/model), or the name of a shipped pair: reference or
-    /// minilm. Without it: the shipped pair that was trained on the embedder, else minilm.
+    /// An inverter's folder, its name on the hub (owner/model), or the name of a shipped pair: reference or minilm.
+    /// Default: the shipped pair that was trained on the embedder, or otherwise minilm.
     #[arg(long, value_name = "DIR")]
     inverter: Option<String>,
     /// A corrector's folder, its name on the hub, or the name of a shipped one. A shipped inverter brings its own.
     #[arg(long, requires = "inverter", value_name = "DIR")]
     corrector: Option<String>,
-    /// The embedder that the vectors are from: a sentence-transformers folder, its name on the hub, or the one
-    /// that is shipped.
+    /// The attack, in place of an inverter and a corrector: guided (no trained model), auto (the shipped pair for the
+    /// embedder if there is one, and guided search after it), a folder, or the name of a shipped pair.
+    #[arg(long, conflicts_with_all = ["inverter", "corrector", "paper"], value_name = "A")]
+    attack: Option<String>,
+    /// The attacker's own texts, from which guided search learns words and language: a text file with one per line, a
+    /// BEIR folder or `records[:N]`. Default: built-in English sentences.
+    #[arg(long, requires = "attack", value_name = "C")]
+    attacker_corpus: Option<String>,
+    #[command(flatten)]
+    cache: Cache,
+    /// The embedder that the vectors are from: a sentence-transformers folder, its name on the hub, the shipped
+    /// embedder, or an address (http(s)://host[:port]/v1#model).
     #[arg(long, default_value = models::REFERENCE, value_name = "E")]
     embedder: String,
-    /// Texts to embed and recover, one a line.
+    /// Texts to embed and recover, one per line.
     #[arg(long, group = "source", value_name = "TEXTS.txt")]
     input: Option<PathBuf>,
-    /// Vectors to recover texts from: a matrix of float32, one a row.
+    /// Vectors to recover texts from: a matrix of float32, one vector per row. If the embedder's vectors have norm 1,
+    /// only directions count; a row of zeros has none, and is refused.
     #[arg(long, group = "source", value_name = "FILE.npy")]
     vectors: Option<PathBuf>,
     #[command(flatten)]
     search: Search,
-    /// The loop of the paper: every step is run, the last one counts, no local search. The embedder
-    /// reads as many tokens of a text as the inverter's `max_seq_length` says.
+    /// Run the paper's loop: every step is run, the last one counts, and there is no local search. The embedder reads
+    /// as many tokens of a text as the inverter's `max_seq_length` says.
     #[arg(long)]
     paper: bool,
-    /// Hypotheses that each thread decodes together; or auto:MIB, as many as stay within so much memory
-    /// beside the weights; auto is auto:1024.
+    /// How many hypotheses each thread decodes together; or auto:MIB, as many as fit into this much memory besides
+    /// the weights; auto is auto:1024.
     #[arg(long, value_name = "N|auto[:MIB]", default_value = "16", value_parser = batch_size)]
     batch_size: BatchSize,
-    /// How the models' weights are held: f32, bf16 (half the memory) or q8 (a quarter; 8 bits, with a scale
-    /// for 32 values).
+    /// How the models' weights are held: f32, bf16 (half the memory) or q8 (a quarter; 8 bits, with a scale for every
+    /// 32 values).
     #[arg(long, default_value = "f32", value_name = "f32|bf16|q8")]
     weights: Precision,
-    /// One JSON object a text, or the recovered texts alone.
+    /// One JSON object per text, or only the recovered texts.
     #[arg(long, value_enum, default_value_t = Format::Jsonl)]
     format: Format,
+    #[command(flatten)]
+    address: ServiceOptions,
 }
 
 #[derive(Debug, Clone, Copy, ValueEnum)]
@@ -85,7 +103,7 @@ fn batch_size(text: &str) -> Result<BatchSize, &'static str> {
     size.ok_or("a batch size is a whole number above 0, auto, or auto:MIB, such as auto:2000")
 }
 
-/// The batch size that stays within so much memory. Where none does, that is said.
+/// Sets the batch size that fits into `mebibytes`. Warns if none does.
 fn within(attack: Vec2Text, mebibytes: usize) -> Vec2Text {
     let least = (attack.batch_memory() * threads()).div_ceil(1 << 20);
     if least > mebibytes {
@@ -110,14 +128,17 @@ pub(crate) fn run(args: &Args, session: &Session) -> Result<ExitCode, CliError> 
     if let (Some(path), Some(vectors)) = (&args.vectors, &vectors) {
         check(vectors).map_err(|error| files::bad(path, error))?;
     }
-    let (attack, embedder) = load(args, terminal)?;
-    let attack = args.search.apply(attack).paper(args.paper).precision(args.weights)?;
-    let attack = match args.batch_size {
-        BatchSize::Hypotheses(count) => attack.batch_size(count),
-        BatchSize::Mebibytes(size) => within(attack, size),
+    let named =
+        args.inverter.as_deref().map(|inverter| models::pair(inverter, args.corrector.as_deref(), terminal));
+    let named = named.transpose()?;
+    args.address.check(&[&args.embedder])?;
+    let opening = Opening { services: &args.address, cache: &args.cache, terminal };
+    let embedder = opening.embedder(&args.embedder)?;
+    let (vec2text, guides) = (vec2text(args, named, &embedder, terminal)?, args.guides());
+    let embedder = match &vec2text {
+        Some(attack) if args.paper => embedder.max_length(attack.max_length())?,
+        _ => embedder,
     };
-    models::fit(&attack, &embedder)?;
-    let embedder = if args.paper { embedder.max_length(attack.max_length())? } else { embedder };
     let vectors = match (vectors, &texts) {
         (Some(vectors), _) if embedder.is_normalized() => scaled(vectors, terminal),
         (Some(vectors), _) => vectors,
@@ -125,7 +146,79 @@ pub(crate) fn run(args: &Args, session: &Session) -> Result<ExitCode, CliError> 
             embed::embed(&embedder, Role::Document, texts.as_deref().unwrap_or_default(), terminal)?
         }
     };
-    invert(args.format, &attack, &embedder, texts.as_deref(), &vectors, terminal)
+    let own = guides.then(|| own(args, &embedder, terminal)).transpose()?;
+    if args.address.is_rehearsal() {
+        rehearsal::tell(&embedder)?;
+        let known = Volume::of(texts.as_deref().unwrap_or_default().iter().map(String::as_str), "");
+        let most = (vectors.nrows(), args.named_attack().most_queries());
+        rehearsal::tell_attack(&embedder, known, most)?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    let attack: Box<dyn Attack> = match vec2text {
+        Some(attack) if guides => Box::new(Guided::after(attack).queries(args.search.queries)),
+        Some(attack) => Box::new(attack),
+        None => Box::new(Guided::new().queries(args.search.queries)),
+    };
+    let oracle = OracleOf(&embedder);
+    let mut resources = Resources::new(&oracle);
+    if let Some((texts, vectors)) = &own {
+        resources = resources.own_texts(OwnTexts::new(texts, vectors.view())?);
+    }
+    invert(args.format, attack.as_ref(), &resources, texts.as_deref(), &vectors, terminal)
+}
+
+/// The trained models, if the named attack has any.
+fn vec2text(
+    args: &Args,
+    named: Option<Vec2Text>,
+    embedder: &Loaded,
+    terminal: Terminal,
+) -> Result<Option<Vec2Text>, CliError> {
+    let attack = match (args.attack.as_deref(), named) {
+        (Some(name), _) => match models::trained(name, embedder, terminal)? {
+            Some((_, attack)) => attack,
+            None => return Ok(None),
+        },
+        (None, Some(attack)) => attack,
+        (None, None) => models::attack(models::usual_attack(embedder), terminal)?,
+    };
+    let attack = args.search.apply(attack).paper(args.paper).precision(args.weights)?;
+    let attack = match args.batch_size {
+        BatchSize::Hypotheses(count) => attack.batch_size(count),
+        BatchSize::Mebibytes(size) => within(attack, size),
+    };
+    models::fit(&attack, embedder)?;
+    Ok(Some(attack))
+}
+
+impl Args {
+    /// The attack as evaluations name it; without a name, only trained models.
+    fn named_attack(&self) -> NamedAttack {
+        let model = self.attack.clone().or_else(|| Some("trained".into()));
+        NamedAttack { model, search: self.search }
+    }
+
+    /// Whether guided search is the attack or its last stage.
+    fn guides(&self) -> bool {
+        matches!(self.attack.as_deref(), Some(models::GUIDED | models::AUTO))
+    }
+}
+
+/// The attacker's own texts and their vectors.
+fn own(args: &Args, embedder: &Loaded, terminal: Terminal) -> Result<(Vec<String>, Array2<f32>), CliError> {
+    let mut texts = match &args.attacker_corpus {
+        Some(name) => own_texts(name, 0)?.1,
+        None => english(),
+    };
+    texts.truncate(OWN_TEXTS);
+    let bar = terminal.bar("embedding the attacker's texts", texts.len());
+    let all: Vec<&str> = texts.iter().map(String::as_str).collect();
+    let vectors = args
+        .cache
+        .embeddings()?
+        .embed(embedder, Role::Document, &all, |done| bar.set_position(done as u64))?;
+    bar.finish_and_clear();
+    Ok((texts, vectors))
 }
 
 /// Refuses vectors that no text can have.
@@ -139,8 +232,8 @@ fn check(vectors: &Array2<f32>) -> Result<(), String> {
     }
 }
 
-/// Brings vectors to norm 1, as those of the embedder are: at another length the models would read them as
-/// another direction. Rows that have norm 1 but for rounding stay bit for bit.
+/// Scales vectors to norm 1, like the embedder's: at another length, the models would read them as another direction.
+/// Rows that have norm 1 up to rounding stay the same, bit for bit.
 fn scaled(mut vectors: Array2<f32>, terminal: Terminal) -> Array2<f32> {
     let mut count = 0;
     for mut row in vectors.rows_mut() {
@@ -159,29 +252,19 @@ fn scaled(mut vectors: Array2<f32>, terminal: Terminal) -> Array2<f32> {
     vectors
 }
 
-fn load(args: &Args, terminal: Terminal) -> Result<(Vec2Text, SentenceTransformer), CliError> {
-    let named =
-        args.inverter.as_deref().map(|inverter| models::pair(inverter, args.corrector.as_deref(), terminal));
-    let named = named.transpose()?;
-    let embedder = models::embedder(&args.embedder, terminal)?;
-    let attack = named.map_or_else(|| models::attack(models::usual_attack(&embedder), terminal), Ok)?;
-    Ok((attack, embedder))
-}
-
-/// Prints batch by batch, and ends early when nobody reads any more.
+/// Prints batch by batch, and ends early if nobody reads the output any longer.
 fn invert(
     format: Format,
-    attack: &Vec2Text,
-    embedder: &SentenceTransformer,
+    attack: &dyn Attack,
+    resources: &Resources<'_>,
     texts: Option<&[String]>,
     vectors: &Array2<f32>,
     terminal: Terminal,
 ) -> Result<ExitCode, CliError> {
     let bar = terminal.bar("inverting", vectors.nrows());
-    let oracle = OracleOf(embedder);
     let (mut helped, mut gain) = (0, 0.0);
     for (index, batch) in vectors.axis_chunks_iter(Axis(0), BATCH).enumerate() {
-        let inversions = attack.invert(batch, &Resources::new(&oracle))?;
+        let inversions = attack.invert(batch, resources)?;
         let text = |row: usize| texts.map(|texts| texts[index * BATCH + row].as_str());
         let lines: String =
             inversions.iter().enumerate().map(|(row, found)| line(format, text(row), found)).collect();
@@ -214,5 +297,30 @@ fn line(format: Format, input: Option<&str>, found: &Inversion) -> String {
             format!("{object}\n")
         }
         Format::Text => format!("{}\n", output.replace(['\n', '\r'], " ")),
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use ndarray::array;
+
+    use super::*;
+
+    #[test]
+    fn a_direction_is_the_same_at_any_length() {
+        let unit = array![[0.6_f32, -0.8, 0.0], [0.36, 0.48, 0.8]];
+        assert_eq!(scaled(unit.clone(), Terminal::Quiet), unit, "bit for bit");
+        for length in [1e-37_f32, 0.1, 2.0, 127.0, 3e38] {
+            let far = scaled(&unit * length, Terminal::Quiet) - &unit;
+            assert!(far.iter().all(|far| far.abs() < 2e-7), "{length}: {far}");
+        }
+    }
+
+    #[test]
+    fn rows_that_no_text_has_are_named() {
+        assert!(check(&array![[1.0, 0.0], [-0.0, 0.0]]).unwrap_err().starts_with("row 1 is zero"));
+        assert!(check(&array![[1.0, 0.0], [f32::NAN, 0.0]]).unwrap_err().contains("row 1"));
+        check(&array![[1e-40, 0.0]]).unwrap();
     }
 }

@@ -12,7 +12,7 @@ use crate::Key;
 /// Draw a new key for the defenses that take one.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// Where the key goes: a new file that only you can read. Without it, the key goes to stdout.
+    /// Where the key goes: a new file that only you can read. Default: stdout.
     #[arg(long, value_name = "FILE")]
     output: Option<PathBuf>,
 }

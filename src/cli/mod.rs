@@ -15,19 +15,31 @@ mod embed;
 mod error;
 mod evaluate;
 mod files;
+mod fit;
 mod gate;
 mod invert;
 mod keygen;
+mod limit;
+mod loaded;
 mod models;
 mod names;
+mod next;
+mod notebook;
+mod paced;
 mod protect;
+mod recommend;
+mod rehearsal;
 mod retrained;
+mod rows;
 mod score;
+mod serve;
+mod service;
 mod session;
 mod settings;
 mod table;
 mod terminal;
 mod train;
+mod words;
 
 use std::ffi::OsString;
 use std::process::ExitCode;
@@ -114,7 +126,8 @@ impl Program {
     fn command(&self) -> Command {
         let with_adversaries = |verb| settings::with_adversaries(verb, &self.names);
         let command = Cli::command();
-        command.mut_subcommand("evaluate", with_adversaries).mut_subcommand("curve", with_adversaries)
+        let verbs = ["evaluate", "curve", "recommend"];
+        verbs.into_iter().fold(command, |command, verb| command.mut_subcommand(verb, with_adversaries))
     }
 }
 
@@ -141,8 +154,11 @@ enum Verb {
     Train(train::Args),
     Invert(invert::Args),
     Embed(embed::Args),
+    Fit(fit::Args),
     Score(score::Args),
     Protect(protect::Args),
+    Recommend(Box<recommend::Args>),
+    Serve(serve::Args),
     Keygen(keygen::Args),
 }
 
@@ -155,8 +171,11 @@ impl Verb {
             Self::Train(args) => train::run(args, session),
             Self::Invert(args) => invert::run(args, session),
             Self::Embed(args) => embed::run(args, session),
+            Self::Fit(args) => fit::run(args, session),
             Self::Score(args) => score::run(args, session),
             Self::Protect(args) => protect::run(args, session),
+            Self::Recommend(args) => recommend::run(args, session),
+            Self::Serve(args) => serve::run(args, session),
             Self::Keygen(args) => keygen::run(args, session),
         }
     }

@@ -5,22 +5,52 @@ use std::path::{Path, PathBuf};
 use candle_core::Device;
 
 use super::error::CliError;
+use super::files;
+use super::loaded::Loaded;
+use super::service::ServiceOptions;
 use super::terminal::{Terminal, warn};
+use crate::attacks::guided::QUERIES;
 use crate::attacks::vec2text::{LOCAL_QUERIES, Vec2Text, shipped, shipped_for};
-use crate::embedder::{EmbeddingCache, SentenceTransformer, reference_on};
+use crate::cache_folder;
+use crate::embedder::{EmbeddingCache, SentenceTransformer, Service, reference_on};
 use crate::models::Location;
 use crate::models::hub::Hub;
 
-/// The embedder where none is named.
+/// The default embedder.
 pub(crate) const REFERENCE: &str = "reference";
 
-/// What `--embedder` names.
-pub(crate) fn embedder(name: &str, terminal: Terminal) -> Result<SentenceTransformer, CliError> {
-    embedder_on(name, &Device::Cpu, terminal)
+/// The attack that needs no trained model.
+pub(crate) const GUIDED: &str = "guided";
+
+/// The trained attack for the embedder, if there is one, and guided search after it.
+pub(crate) const AUTO: &str = "auto";
+
+/// What embedders are opened with.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Opening<'a> {
+    pub(crate) services: &'a ServiceOptions,
+    pub(crate) cache: &'a Cache,
+    pub(crate) terminal: Terminal,
 }
 
-/// What `--embedder` or `--teacher` names, to run on a device.
-pub(crate) fn embedder_on(
+impl Opening<'_> {
+    /// What `--embedder` names.
+    pub(crate) fn embedder(&self, name: &str) -> Result<Loaded, CliError> {
+        self.embedder_on(name, &Device::Cpu)
+    }
+
+    /// What `--embedder` or `--teacher` names, to run on a device if it runs here.
+    pub(crate) fn embedder_on(&self, name: &str, device: &Device) -> Result<Loaded, CliError> {
+        if Service::is_address(name) {
+            let service = self.services.service(name, self.cache.embeddings()?, self.terminal)?;
+            return Ok(Loaded::remote(service.connect()?));
+        }
+        Ok(Loaded::local(local_embedder(name, device, self.terminal)?))
+    }
+}
+
+/// An embedder that runs here.
+pub(crate) fn local_embedder(
     name: &str,
     device: &Device,
     terminal: Terminal,
@@ -29,21 +59,16 @@ pub(crate) fn embedder_on(
     if name == REFERENCE && folder.is_none() {
         return Ok(reference_on(device)?);
     }
-    if name.starts_with("http://") || name.starts_with("https://") {
-        return Err(CliError::new(
-            "embedders behind an address come with a later version; name a sentence-transformers folder",
-        ));
-    }
     let folder = folder.ok_or_else(|| {
         CliError::new(format!(
-            "{name}: there is no such folder; an embedder is `{REFERENCE}`, a sentence-transformers folder, or the name \
-             of one on the hub (owner/model)"
+            "{name}: there is no such folder; an embedder is `{REFERENCE}`, a sentence-transformers folder, the name of \
+             one on the hub (owner/model), or an address (http(s)://host[:port]/v1#model)"
         ))
     })?;
     Ok(SentenceTransformer::load_on(folder, device)?)
 }
 
-/// The folder that a name stands for: itself, or that of a model on the hub, from the cache or fetched.
+/// The folder of a name: the folder itself, or that of a model on the hub, from the cache or fetched.
 fn local(
     name: &str,
     find: impl Fn(&Hub, &str) -> Result<PathBuf, crate::models::Error>,
@@ -62,23 +87,47 @@ fn local(
     })
 }
 
-/// Where embeddings are kept.
+/// The cache folder.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Cache {
-    /// The folder that keeps embeddings, and in training hypotheses, between runs.
+    /// The folder that keeps embeddings, hypotheses of trainings, and rows of interrupted evaluations between runs.
     #[arg(long, env = "EMBOSK_CACHE", default_value = ".cache/embosk", value_name = "DIR")]
     cache: PathBuf,
 }
 
+/// The folders in the cache.
+const EMBEDDINGS: &str = "embeddings";
+const ROWS: &str = "rows";
+const HYPOTHESES: &str = "hypotheses";
+
 impl Cache {
     /// The folder of embeddings.
     pub(crate) fn embeddings(&self) -> Result<EmbeddingCache, CliError> {
-        Ok(EmbeddingCache::new(self.cache.join("embeddings"))?)
+        self.open()?;
+        let cache = EmbeddingCache::new(self.cache.join(EMBEDDINGS))?;
+        Ok(cache.on_damage(|damage| warn(&format!("warning: {damage}"))))
+    }
+
+    /// The folder of finished rows.
+    pub(crate) fn rows(&self) -> Result<PathBuf, CliError> {
+        self.opened(ROWS, |name| Path::new(name).extension().is_some_and(|end| end == "json"))
     }
 
     /// The folder of hypotheses.
-    pub(crate) fn hypotheses(&self) -> PathBuf {
-        self.cache.join("hypotheses")
+    pub(crate) fn hypotheses(&self) -> Result<PathBuf, CliError> {
+        self.opened(HYPOTHESES, |name| Path::new(name).extension().is_some_and(|end| end == "txt"))
+    }
+
+    fn open(&self) -> Result<(), CliError> {
+        let is_ours = |name: &str| [EMBEDDINGS, ROWS, HYPOTHESES].contains(&name);
+        cache_folder::open(&self.cache, is_ours).map_err(|error| files::bad(&self.cache, error))
+    }
+
+    fn opened(&self, name: &str, is_ours: impl Fn(&str) -> bool) -> Result<PathBuf, CliError> {
+        self.open()?;
+        let folder = self.cache.join(name);
+        cache_folder::open(&folder, is_ours).map_err(|error| files::bad(&folder, error))?;
+        Ok(folder)
     }
 }
 
@@ -88,17 +137,20 @@ pub(crate) struct Search {
     /// Correction steps; 0 for none.
     #[arg(long, default_value_t = Search::default().steps, value_name = "N")]
     pub(crate) steps: usize,
-    /// Hypotheses kept from step to step.
+    /// How many hypotheses are kept in each step.
     #[arg(long, default_value_t = Search::default().beam_width, value_name = "B", value_parser = parse_beam_width)]
     pub(crate) beam_width: usize,
-    /// Oracle queries a text that the local search after the correction may use; 0 for none.
+    /// How many oracle queries per text the local search after the correction may use; 0 for none.
     #[arg(long, default_value_t = Search::default().local_queries, value_name = "N")]
     pub(crate) local_queries: usize,
+    /// How many oracle queries per text guided search may use, besides those of a trained attack before it.
+    #[arg(long, default_value_t = Search::default().queries, value_name = "N")]
+    pub(crate) queries: usize,
 }
 
 impl Default for Search {
     fn default() -> Self {
-        Self { steps: 20, beam_width: 4, local_queries: LOCAL_QUERIES }
+        Self { steps: 20, beam_width: 4, local_queries: LOCAL_QUERIES, queries: QUERIES }
     }
 }
 
@@ -106,7 +158,7 @@ fn parse_beam_width(text: &str) -> Result<usize, &'static str> {
     beam_width(text.parse().unwrap_or(0))
 }
 
-/// Memory grows with the width.
+/// Reads a beam width, which is limited because memory grows with it.
 pub(crate) fn beam_width(width: usize) -> Result<usize, &'static str> {
     if (1..=256).contains(&width) { Ok(width) } else { Err("a beam width is a whole number from 1 to 256") }
 }
@@ -127,12 +179,31 @@ pub(crate) fn attack(name: &str, terminal: Terminal) -> Result<Vec2Text, CliErro
     }
 }
 
-/// The models of `INVERTER+CORRECTOR`; none where the whole is a folder's name.
+/// The trained attack of `--attack` and its name, checked against the embedder; `None` for guided search alone.
+pub(crate) fn trained<'a>(
+    name: &'a str,
+    embedder: &Loaded,
+    terminal: Terminal,
+) -> Result<Option<(&'a str, Vec2Text)>, CliError> {
+    let name = match name {
+        GUIDED => return Ok(None),
+        AUTO => match shipped_for(embedder.hash()) {
+            Some(name) => name,
+            None => return Ok(None),
+        },
+        name => name,
+    };
+    let attack = attack(name, terminal)?;
+    fit(&attack, embedder)?;
+    Ok(Some((name, attack)))
+}
+
+/// The models of `INVERTER+CORRECTOR`; `None` if the whole is a folder's name.
 pub(crate) fn two(name: &str) -> Option<(&str, &str)> {
     two_where(name, |part| Path::new(part).is_dir())
 }
 
-/// The same where `is_folder` says what is one. Folders may have a `+` in their names, too.
+/// The same, if `is_folder` says what is a folder. Folders may have a `+` in their names, too.
 pub(crate) fn two_where(name: &str, is_folder: impl Fn(&str) -> bool) -> Option<(&str, &str)> {
     if is_folder(name) {
         return None;
@@ -142,8 +213,7 @@ pub(crate) fn two_where(name: &str, is_folder: impl Fn(&str) -> bool) -> Option<
     both.or_else(|| pairs.next())
 }
 
-/// What a report calls a folder: its own name, as the way to it differs between machines. Two models are
-/// called by both.
+/// A folder's name in a report: without its path, which differs between machines. Two models are named by both.
 pub(crate) fn title(name: &str) -> String {
     if let Some((inverter, corrector)) = two(name) {
         return format!("{}+{}", title(inverter), title(corrector));
@@ -151,8 +221,8 @@ pub(crate) fn title(name: &str) -> String {
     Path::new(name).file_name().map_or_else(|| name.to_owned(), |name| name.to_string_lossy().into_owned())
 }
 
-/// The attack where none is named: the shipped one that was trained on the embedder, else that for MiniLM.
-pub(crate) fn usual_attack(embedder: &SentenceTransformer) -> &'static str {
+/// The default attack: the shipped one that was trained on the embedder, or otherwise the one for MiniLM.
+pub(crate) fn usual_attack(embedder: &Loaded) -> &'static str {
     shipped_for(embedder.hash()).unwrap_or("minilm")
 }
 
@@ -177,9 +247,9 @@ pub(crate) fn folder(name: &str, part: &str, terminal: Terminal) -> Result<Locat
     }
 }
 
-/// Whether the attack takes the embedder's vectors. One that was trained on another embedder says
-/// little, and that is said.
-pub(crate) fn fit(attack: &Vec2Text, embedder: &SentenceTransformer) -> Result<(), CliError> {
+/// Checks that the attack takes the embedder's vectors. Warns if it was trained on another embedder, because its
+/// results then say little.
+pub(crate) fn fit(attack: &Vec2Text, embedder: &Loaded) -> Result<(), CliError> {
     match (attack.dimension(), embedder.dimension()) {
         (takes, gives) if takes == gives => {
             if attack.embedder_hash().is_some_and(|hash| hash != embedder.hash()) {
@@ -194,7 +264,7 @@ pub(crate) fn fit(attack: &Vec2Text, embedder: &SentenceTransformer) -> Result<(
     }
 }
 
-/// The N of `records[:N]`; none when the name is a file's.
+/// The N of `records[:N]`; `None` if the name is a file's.
 pub(crate) fn records(name: &str) -> Result<Option<usize>, CliError> {
     match name.strip_prefix("records") {
         Some("") => Ok(Some(100_000)),

@@ -1,4 +1,4 @@
-//! What can be named beside embedders and attacks: defenses, adversaries and metrics, ours and a user's own.
+//! What can be named besides embedders and attacks: defenses, adversaries and metrics, ours and a user's own.
 
 use std::fmt;
 use std::sync::Arc;
@@ -13,12 +13,12 @@ use crate::{Registry, Spec, Stack};
 pub(crate) struct Names {
     pub(crate) defenses: Registry,
     pub(crate) adversaries: adversaries::Registry,
-    /// Those beside the built-in ones.
+    /// The metrics besides the built-in ones.
     pub(crate) own_metrics: Vec<Metric>,
 }
 
 impl Default for Names {
-    /// Ours.
+    /// Knows ours.
     fn default() -> Self {
         Self {
             defenses: Registry::default(),
@@ -28,7 +28,7 @@ impl Default for Names {
     }
 }
 
-/// What the name of adversaries stands for.
+/// The meaning of a name of adversaries.
 #[derive(Clone)]
 pub(crate) enum AdversaryName {
     All,

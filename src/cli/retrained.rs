@@ -16,8 +16,8 @@ use crate::evaluate::adversaries::TrainedOn;
 use crate::models::Location;
 use crate::{Defense, Stack};
 
-/// For each model of the attack, the stacks that it was trained on, as its `manifest.json` names them; none
-/// where there is no such file.
+/// For each model of the attack, the stacks that it was trained on, as its `manifest.json` names them; `None` if
+/// there is no such file.
 pub(super) fn trained_on(
     name: &str,
     terminal: Terminal,
@@ -43,8 +43,8 @@ fn read(model: &Location) -> Option<Vec<String>> {
     Some(stacks.iter().filter_map(|stack| stack.as_str().map(str::to_owned)).collect())
 }
 
-/// What the user is warned of: stacks that the attack was not trained on, though `adversaries` run it on them.
-/// Under another key is the same: nobody could train it under the right one.
+/// A warning about stacks that the attack was not trained on, though `adversaries` run it on them. A stack under
+/// another key counts as the same: nobody could train on the right key.
 pub(super) fn warning(
     trained_on: &BTreeMap<&'static str, Vec<String>>,
     adversaries: &[Arc<dyn Adversary>],
@@ -58,7 +58,7 @@ pub(super) fn warning(
     (!warnings.is_empty()).then(|| warnings.join("\n"))
 }
 
-/// The same of the inverter or the corrector.
+/// The same for the inverter or the corrector.
 fn warning_of(
     model: &str,
     trained_on: &[String],

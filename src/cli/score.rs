@@ -13,24 +13,25 @@ use super::session::Session;
 use super::terminal::print;
 use super::{files, table};
 use crate::evaluate::Metric;
-use crate::evaluate::metrics::{Scores, TextPair, in_column_order};
+use crate::evaluate::metrics::{Scores, TextPair, check, in_column_order};
 use crate::evaluate::statistics::{Score, resampled};
 use crate::evaluate::text::{self, BleuCounts, ChrfCounts, Order};
 use crate::lines::{Field, Record, records};
 
 /// Score recovered texts against the true ones.
 ///
-/// Reads {"input", "output"} lines of any tool, `embosk invert` too. Texts are compared as they are.
+/// Reads {"input", "output"} lines of any tool, such as `embosk invert`. Texts are compared as they are.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// One JSON object a line, with the strings "input" (the true text) and "output".
+    /// One JSON object per line, with the strings "input" (the true text) and "output".
     #[arg(long, value_name = "PAIRS.jsonl")]
     input: PathBuf,
-    /// What is personal in the texts: for each pair a line {"input": [[start, end], …], "output": …} of
-    /// offsets in characters. Adds entity recall and, where "output" is labelled too, entity precision.
+    /// What is personal in the texts: for each pair, a line {"input": [[start, end], …], "output": …} of offsets in
+    /// characters. Adds entity recall and, if "output" is labelled too, entity precision.
     #[arg(long, value_name = "SPANS.jsonl")]
     entities: Option<PathBuf>,
-    /// BLEU of n-grams only up to a text's length, so that a text of less than four tokens may score above 0.
+    /// Compute BLEU of n-grams only up to a text's length, so that a text of fewer than four tokens may score above
+    /// 0.
     #[arg(long)]
     effective_order: bool,
     /// How to print the scores.
@@ -55,11 +56,12 @@ impl Record for Pair {
 }
 
 pub(crate) fn run(args: &Args, session: &Session) -> Result<ExitCode, CliError> {
+    let metrics = metrics(session.names.metrics());
+    check(&metrics)?;
     let pairs = read(&args.input)?;
     let order = if args.effective_order { Order::Effective } else { Order::Full };
     let entities = args.entities.as_deref().map(|path| entities::read(path, &pairs)).transpose()?;
     let spinner = session.terminal.spinner().with_message(format!("scoring {} pairs", pairs.len()));
-    let metrics = metrics(session.names.metrics());
     let scores = scores(&metrics, &Counted::new(&pairs, order, entities.as_deref()));
     spinner.finish_and_clear();
     let text = match args.format {
@@ -78,7 +80,7 @@ fn read(path: &Path) -> Result<Vec<Pair>, CliError> {
     Ok(pairs)
 }
 
-/// The metrics of an evaluation, and more that need texts alone. Metrics that need vectors have no score here.
+/// The metrics of an evaluation, and more that need only texts. Metrics that need vectors have no score here.
 fn metrics(mut metrics: Vec<Metric>) -> Vec<Metric> {
     metrics.extend([
         Metric::mean("rouge_1", |pair| Some(text::rouge_1(pair.output, pair.truth)))
@@ -157,6 +159,22 @@ impl<'a> Counted<'a> {
             "bleu" => self.ngrams.iter().map(|counts| Some(counts.score(self.order))).collect(),
             "chrf" => self.letters.iter().map(|counts| Some(counts.score())).collect(),
             _ => self.pairs.par_iter().map(|pair| metric.of_pair(pair)).collect(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::evaluate::metrics::built_in;
+
+    #[test]
+    fn a_metric_that_is_named_like_one_of_these_is_refused() {
+        let with = |name: &str| check(&metrics([built_in(), &[Metric::mean(name, |_| None)]].concat()));
+        assert!(with("digits").is_ok());
+        for name in ["rouge_1", "chrf", "corpus_bleu", "bleu"] {
+            let message = with(name).err().map(|error| error.to_string()).unwrap_or_default();
+            assert!(message.contains(&format!("two metrics `{name}`")), "{message}");
         }
     }
 }

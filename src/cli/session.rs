@@ -1,4 +1,4 @@
-//! What every verb works with beside its arguments.
+//! What every verb works with besides its arguments.
 
 use super::names::Names;
 use super::terminal::Terminal;

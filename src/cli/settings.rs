@@ -1,8 +1,10 @@
 //! The settings of an evaluation, and the evaluation that they prepare. Arguments and budget files give them.
 
 mod attack;
+mod existing;
 
 use std::path::Path;
+use std::process::ExitCode;
 use std::sync::Arc;
 
 use clap::Command;
@@ -11,71 +13,97 @@ use serde::Deserialize;
 use serde_json::json;
 
 pub(crate) use self::attack::NamedAttack;
+use self::existing::ExistingVectors;
 use super::error::CliError;
-use super::models::{self, Cache, title};
+use super::loaded::Loaded;
+use super::models::{self, Cache, Opening, title};
 use super::names::{AdversaryName, Names};
-use super::retrained;
+use super::service::ServiceOptions;
 use super::session::Session;
 use super::terminal::{Terminal, warn};
-use crate::embedder::SentenceTransformer;
+use super::{rehearsal, retrained};
+use crate::attacks::guided::Guided;
+use crate::embedder::{NoEmbedder, Volume};
 use crate::evaluate::adversaries::Retrained;
 use crate::evaluate::records::{Split, generate};
 use crate::evaluate::{self, Adversary, Corpus, Evaluation};
 use crate::{GaussianNoise, Key, Quantization, Rng, Rotation, Stack};
 
-/// So few that an evaluation without arguments takes less than three minutes on two cores.
+/// Few enough that an evaluation without arguments takes less than three minutes on two cores.
 const SAMPLES: usize = 50;
 
-/// The settings of an evaluation, as they are named; nothing is read or loaded yet.
+/// The settings of an evaluation, as names; nothing is read or loaded yet.
 ///
-/// A budget file has the fields under their names, but for the defenses: its stacks have limits of their own.
+/// A budget file has the fields under their names, except for the defenses: its stacks have their own limits.
 #[derive(Debug, Clone, clap::Args, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct EvaluationSettings {
-    /// A sentence-transformers folder, its name on the hub, or the embedder that is shipped.
-    #[arg(long, default_value = models::REFERENCE, value_name = "E")]
-    pub(crate) embedder: String,
+    /// A sentence-transformers folder, its name on the hub, the shipped embedder, or an address:
+    /// http(s)://host[:port]/v1#model. Default: the shipped embedder, or none with --vectors.
+    #[arg(long, value_name = "E")]
+    pub(crate) embedder: Option<String>,
     #[command(flatten)]
     pub(crate) attack: NamedAttack,
-    /// The corpus: `records` or `records:N` (built in), a BEIR folder, or a text file of one passage a
-    /// line (attack only).
+    /// The corpus: `records` or `records:N` (built in), a BEIR folder, or a text file with one passage per line
+    /// (attack only).
     #[arg(long, default_value = "records", value_name = "C")]
     pub(crate) corpus: String,
     /// Which judgements of a BEIR folder count: those of qrels/NAME.tsv, such as dev or train. Default: test.
     #[arg(long, value_name = "NAME")]
     pub(crate) split: Option<String>,
-    /// A defense, such as "gaussian(sigma=0.01) | quantization(bits=8)"; may be given again. Without
-    /// any: none, quantization, three levels of noise, and a rotation by a key drawn from the seed.
+    /// A defense, such as "gaussian(sigma=0.01) | quantization(bits=8)"; may be repeated. Default: no defense,
+    /// quantization, three levels of noise, and a rotation under a key drawn from the seed.
     #[arg(long = "defense", value_name = "SPEC")]
     #[serde(skip)]
     pub(crate) defenses: Vec<String>,
-    /// Who attacks, by what they have beside the protected vectors; may be given again.
+    /// Who attacks, by what they have besides the protected vectors; may be repeated.
     #[arg(long = "adversary", value_name = "A")]
     pub(crate) adversaries: Vec<String>,
-    /// The attacker's own texts: `records[:N]` (of the training split), a BEIR folder or a text file.
-    /// Without: records where the corpus is records, and otherwise documents that are not attacked.
+    /// The attacker's own texts: `records[:N]` (of the training split), a BEIR folder or a text file. Default:
+    /// records if the corpus is records, and otherwise documents that are not attacked.
     #[arg(long, value_name = "C")]
     pub(crate) attacker_corpus: Option<String>,
     /// The attack of `retrained`: a folder that was trained with `embosk train --defense`.
     #[arg(long, value_name = "DIR")]
     pub(crate) retrained: Option<String>,
-    /// The embedder that the attack was trained for, where it is another one than --embedder: attackers
-    /// with pairs map the one's vectors to the other's.
+    /// The embedder that the attack was trained for, if it is not --embedder: attackers with pairs map vectors of
+    /// --embedder to it.
     #[arg(long, value_name = "E")]
     pub(crate) surrogate: Option<String>,
-    /// How many documents are attacked: few show what a defense does, 200 or more give numbers to rely on.
+    /// How many documents are attacked: a few show what a defense does, and 200 or more give reliable numbers.
     #[arg(long, default_value_t = SAMPLES, value_name = "N")]
     pub(crate) samples: usize,
-    /// What records, samples, noise and intervals are drawn from.
+    /// Attack texts even if the attack was trained on them. Default: other texts are drawn in their place.
+    #[arg(long)]
+    pub(crate) keep_contaminated: bool,
+    /// How many candidates the attacker has when they guess the fact of a text; 0 for no guessing.
+    #[arg(long, default_value_t = evaluate::GUESS_CANDIDATES, value_name = "N")]
+    pub(crate) guess_candidates: usize,
+    /// A file of the facts in the corpus, one JSON object per line: {"_id": "7", "start": 0, "end": 3, "kind":
+    /// "person"}, in characters; "line": 7 in place of "_id" is the seventh document. Default: the facts of records,
+    /// and otherwise numbers, dates, amounts and names found by rule.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) entities: Option<String>,
+    /// The seed of records, samples, noise and intervals.
     #[arg(long, default_value_t = 0, value_name = "S")]
     pub(crate) seed: u64,
+    #[command(flatten)]
+    #[serde(rename = "existing")]
+    pub(crate) existing: ExistingVectors,
+    #[command(flatten)]
+    pub(crate) address: ServiceOptions,
+    /// Whether the usual adversaries attack if none is named, even without an attack.
+    #[arg(skip)]
+    #[serde(skip)]
+    pub(crate) usual_adversaries: bool,
 }
 
-/// Those of a budget file that names none.
+/// The settings of a budget file that names none.
 impl Default for EvaluationSettings {
     fn default() -> Self {
         Self {
-            embedder: models::REFERENCE.into(),
+            embedder: None,
+            existing: ExistingVectors::default(),
             attack: NamedAttack::default(),
             corpus: "records".into(),
             split: None,
@@ -85,7 +113,12 @@ impl Default for EvaluationSettings {
             retrained: None,
             surrogate: None,
             samples: evaluate::SAMPLES,
+            keep_contaminated: false,
+            guess_candidates: evaluate::GUESS_CANDIDATES,
+            entities: None,
             seed: 0,
+            address: ServiceOptions::default(),
+            usual_adversaries: false,
         }
     }
 }
@@ -93,19 +126,19 @@ impl Default for EvaluationSettings {
 /// The defenses and adversaries that settings name.
 #[derive(Debug)]
 pub(crate) struct Resolved {
-    /// Where there are none, the usual ones are measured.
+    /// The stacks; if empty, the usual ones are measured.
     pub(crate) stacks: Vec<Stack>,
-    /// Where there are none, the evaluation's defaults attack.
+    /// The adversaries; if empty, the evaluation's defaults attack.
     pub(crate) adversaries: Vec<AdversaryName>,
 }
 
-/// An evaluation on an embedder from disk.
-pub(crate) type Prepared = Evaluation<Arc<SentenceTransformer>>;
+/// An evaluation on an embedder that was named.
+pub(crate) type Prepared = Evaluation<Arc<Loaded>>;
 
-/// Adds to a verb with [`EvaluationSettings`] which adversaries there are.
+/// Adds the list of adversaries to the help of a verb with [`EvaluationSettings`].
 pub(crate) fn with_adversaries(verb: Command, names: &Names) -> Command {
     let help = format!(
-        "Who attacks, by what they have beside the protected vectors; may be given again. Without any: naive, \
+        "Who attacks, by what they have besides the protected vectors; may be repeated. Default: naive, \
          informed(10000), and leaked with twice as many pairs as dimensions\n{}\n  `all` stands for all of them, at \
          several strengths",
         names.adversaries.help()
@@ -116,7 +149,7 @@ pub(crate) fn with_adversaries(verb: Command, names: &Names) -> Command {
 impl EvaluationSettings {
     /// Reads the defenses and adversaries.
     ///
-    /// Not clap's to read: its errors repeat what was written, and that may hold a key.
+    /// clap must not read them: its errors repeat what was written, which may hold a key.
     pub(crate) fn resolve(&self, names: &Names) -> Result<Resolved, CliError> {
         let stacks = self.defenses.iter().map(|spec| names.stack(spec)).collect::<Result<_, _>>()?;
         self.resolve_with(names, stacks)
@@ -130,17 +163,22 @@ impl EvaluationSettings {
         Ok(Resolved { stacks, adversaries })
     }
 
-    /// Loads the corpus, and warns where judgements name what it does not hold.
+    /// Loads the corpus, and warns if judgements name documents that it does not hold.
     pub(crate) fn corpus(&self) -> Result<Corpus, CliError> {
-        let corpus = match &self.split {
-            None => Corpus::load(&self.corpus, self.seed)?,
-            Some(split) if Path::new(&self.corpus).is_dir() => Corpus::beir_split(&self.corpus, split)?,
+        self.existing.check(&self.corpus)?;
+        let name = self.corpus_name();
+        let mut corpus = match &self.split {
+            None => self.existing.judged(Corpus::load(name, self.seed)?)?,
+            Some(split) if Path::new(name).is_dir() => Corpus::beir_split(name, split)?,
             Some(_) => {
                 return Err(CliError::new(
                     "a split is named, but the corpus is not a BEIR folder; leave it out",
                 ));
             }
         };
+        if let Some(entities) = &self.entities {
+            corpus = corpus.with_entities(entities)?;
+        }
         if !corpus.dangling().is_empty() {
             warn(&format!("warning: {}: {}", corpus.name(), corpus.dangling()));
         }
@@ -149,7 +187,20 @@ impl EvaluationSettings {
 
     /// Returns whether the corpus is one of made-up records.
     pub(crate) fn is_of_records(&self) -> Result<bool, CliError> {
-        Ok(models::records(&self.corpus)?.is_some())
+        Ok(models::records(self.corpus_name())?.is_some())
+    }
+
+    /// What the corpus is read from.
+    pub(crate) fn corpus_name(&self) -> &str {
+        self.existing.texts.as_deref().unwrap_or(&self.corpus)
+    }
+
+    /// The embedder's name; `None` if there are only vectors.
+    pub(crate) fn embedder_name(&self) -> Option<&str> {
+        match (self.embedder.as_deref(), self.existing.is_there()) {
+            (None, true) => None,
+            (name, _) => Some(name.unwrap_or(models::REFERENCE)),
+        }
     }
 
     /// Loads everything.
@@ -159,39 +210,72 @@ impl EvaluationSettings {
         resolved: &Resolved,
         cache: &Cache,
     ) -> Result<Prepared, CliError> {
-        self.prepare_on(self.corpus()?, session, resolved, cache)
+        Ok(self.prepare_on((self.corpus()?, None), session, resolved, cache)?.0)
     }
 
-    /// Loads everything but the corpus.
+    /// Says what the evaluation would send, if nothing else is asked for.
+    pub(crate) fn rehearse(
+        &self,
+        session: &Session,
+        resolved: &Resolved,
+        cache: &Cache,
+    ) -> Result<Option<ExitCode>, CliError> {
+        if !self.address.is_rehearsal() {
+            return Ok(None);
+        }
+        let corpus = self.corpus()?;
+        let length = Volume::of(corpus.texts().iter().map(String::as_str), "");
+        let (evaluation, embedders) = self.prepare_on((corpus, None), session, resolved, cache)?;
+        let queries = (!self.attack.is_none()).then(|| self.attack.most_queries());
+        rehearsal::evaluation(evaluation, &embedders, length, (self.samples, queries)).map(Some)
+    }
+
+    /// Loads everything but the corpus, and the embedder if it is already open. Returns the embedders too, the
+    /// attacked one last.
     pub(crate) fn prepare_on(
         &self,
-        corpus: Corpus,
+        (corpus, opened): (Corpus, Option<Arc<Loaded>>),
         session: &Session,
         Resolved { stacks, adversaries }: &Resolved,
         cache: &Cache,
-    ) -> Result<Prepared, CliError> {
+    ) -> Result<(Prepared, Vec<Arc<Loaded>>), CliError> {
         let Session { names, terminal, .. } = session;
-        let load = |name: &str| models::embedder(name, *terminal).map(Arc::new);
-        let embedder = load(&self.embedder)?;
+        let embedder_names: Vec<&str> =
+            self.embedder_name().into_iter().chain(self.surrogate.as_deref()).collect();
+        self.address.check(&embedder_names)?;
+        let vectors = self.existing.read()?;
+        let opening = Opening { services: &self.address, cache, terminal: *terminal };
+        let load = |name: &str| opening.embedder(name).map(Arc::new);
+        let embedder = match (opened, self.embedder_name(), &vectors) {
+            (Some(opened), ..) => opened,
+            (None, None, Some(vectors)) => Arc::new(Loaded::None(NoEmbedder::of(vectors.documents.ncols()))),
+            (None, name, _) => load(name.unwrap_or(models::REFERENCE))?,
+        };
         let surrogate = self.surrogate.as_deref().map(load).transpose()?;
         let attacked = Arc::clone(surrogate.as_ref().unwrap_or(&embedder));
+        let embedders = std::iter::once(&embedder).chain(&surrogate).map(Arc::clone).collect();
         let usual = || usual_stacks(self.seed, embedder.dimension());
         let stacks = if stacks.is_empty() { usual()? } else { stacks.clone() };
         let mut evaluation = Evaluation::new(Arc::clone(&embedder))
             .corpus(corpus)
             .samples(self.samples)
+            .keep_contaminated(self.keep_contaminated)
+            .guess_candidates(self.guess_candidates)
             .seed(self.seed)
             .registry(names.adversaries.clone())
             .cache(cache.embeddings()?);
         evaluation = stacks.iter().cloned().fold(evaluation, Evaluation::defense);
         evaluation = names.own_metrics.iter().cloned().fold(evaluation, Evaluation::metric);
+        if let Some(vectors) = vectors {
+            evaluation = evaluation.vectors(vectors.documents, vectors.queries);
+        }
         if let Some(surrogate) = surrogate {
             evaluation = evaluation.surrogate(surrogate);
         }
-        if self.attack.is_none() {
-            return Ok(evaluation);
-        }
         evaluation = self.attackers(evaluation, adversaries)?;
+        if self.attack.is_none() {
+            return Ok((evaluation, embedders));
+        }
         if let Some(name) = &self.retrained {
             let attack = self.attack.search.apply(models::attack(name, *terminal)?);
             models::fit(&attack, &embedder)?;
@@ -204,7 +288,20 @@ impl EvaluationSettings {
                 .note("retrained_on", json!(trained_on))
                 .retrained(attack);
         }
-        self.attack(evaluation, &attacked, *terminal)
+        self.tell_of_sending(&attacked, *terminal);
+        Ok((self.attack(evaluation, &attacked, *terminal)?, embedders))
+    }
+
+    /// Says what an attack on an embedder behind an address will send.
+    fn tell_of_sending(&self, attacked: &Loaded, terminal: Terminal) {
+        if let Some(host) = attacked.host().filter(|_| !self.address.is_rehearsal()) {
+            let most = self.attack.most_queries();
+            terminal.remark(&format!(
+                "{host}: beside the corpus, the attack sends up to {most} hypotheses for each of {} texts in each row \
+                 (--queries); --dry-run counts what is sent, --max-queries bounds it",
+                self.samples
+            ));
+        }
     }
 
     /// Adds the adversaries and their own texts.
@@ -213,6 +310,9 @@ impl EvaluationSettings {
         mut evaluation: Prepared,
         adversaries: &[AdversaryName],
     ) -> Result<Prepared, CliError> {
+        if adversaries.is_empty() && self.usual_adversaries {
+            evaluation = evaluation.usual_adversaries();
+        }
         for name in adversaries {
             evaluation = match name {
                 AdversaryName::All => evaluation.every_adversary(),
@@ -230,22 +330,33 @@ impl EvaluationSettings {
     fn attack(
         &self,
         evaluation: Prepared,
-        attacked: &SentenceTransformer,
+        attacked: &Loaded,
         terminal: Terminal,
     ) -> Result<Prepared, CliError> {
         let NamedAttack { model, search } = &self.attack;
-        let name = model.as_deref().unwrap_or_else(|| models::usual_attack(attacked));
-        let attack = search.apply(models::attack(name, terminal)?);
-        models::fit(&attack, attacked)?;
-        Ok(evaluation
-            .note("attack_name", title(name))
-            .note("attack_sha256", attack.hash())
+        let name = model.as_deref().unwrap_or(models::AUTO);
+        let trained = models::trained(name, attacked, terminal)?;
+        // on records the trained models leave little to find, at a tenth of the queries
+        let is_usual = model.is_none() && self.is_of_records()?;
+        let guides = matches!(name, models::AUTO | models::GUIDED) && !is_usual;
+        let Some((trained_name, trained)) = trained else {
+            let attack = Guided::new().queries(search.queries);
+            return Ok(evaluation.note("attack_name", models::GUIDED).attack(attack));
+        };
+        let trained = search.apply(trained);
+        let evaluation = evaluation
+            .note("attack_name", title(trained_name))
+            .note("attack_sha256", trained.hash())
             .note("steps", search.steps)
-            .note("beam_width", search.beam_width)
-            .attack(attack))
+            .note("beam_width", search.beam_width);
+        Ok(if guides {
+            evaluation.attack(Guided::after(trained).queries(search.queries))
+        } else {
+            evaluation.attack(trained)
+        })
     }
 
-    /// Refuses what contradicts itself, or would be loaded for nothing.
+    /// Refuses settings that contradict each other, or would have no effect.
     pub(crate) fn check(&self, adversaries: &[AdversaryName]) -> Result<(), CliError> {
         let all = adversaries.iter().any(|name| matches!(name, AdversaryName::All));
         if all && adversaries.len() > 1 {
@@ -257,10 +368,12 @@ impl EvaluationSettings {
                  attack out",
             ));
         }
+        let nobody = adversaries.is_empty() && !self.usual_adversaries;
         let idle = [
-            ("an adversary", !adversaries.is_empty()),
-            ("an attacker's corpus", self.attacker_corpus.is_some()),
+            ("a retrained attack", self.retrained.is_some()),
+            ("an attacker's corpus", self.attacker_corpus.is_some() && nobody),
             ("a surrogate", self.surrogate.is_some()),
+            ("a file of facts", self.entities.is_some() && nobody),
         ];
         match idle.iter().find(|(_, named)| *named && self.attack.is_none()) {
             Some((what, _)) => {
@@ -271,7 +384,7 @@ impl EvaluationSettings {
     }
 }
 
-/// The named adversaries who run the retrained attack; of `all` the one who runs it on vectors as they are.
+/// The named adversaries who run the retrained attack; for `all`, the one who runs it on unchanged vectors.
 fn retrained_of(adversaries: &[AdversaryName]) -> Vec<Arc<dyn Adversary>> {
     let one = |name: &AdversaryName| match name {
         AdversaryName::All => Arc::new(Retrained::new()),
@@ -281,7 +394,7 @@ fn retrained_of(adversaries: &[AdversaryName]) -> Vec<Arc<dyn Adversary>> {
 }
 
 /// The attacker's own texts, and what a report calls them.
-fn own_texts(name: &str, seed: u64) -> Result<(String, Vec<String>), CliError> {
+pub(crate) fn own_texts(name: &str, seed: u64) -> Result<(String, Vec<String>), CliError> {
     let records = |n| generate(Split::Train, !seed).take(n).map(|record| record.text).collect();
     Ok(match models::records(name)? {
         Some(n) => (name.to_owned(), records(n)),
@@ -289,8 +402,8 @@ fn own_texts(name: &str, seed: u64) -> Result<(String, Vec<String>), CliError> {
     })
 }
 
-/// What is measured where no defense is named. The rotation's key is for this evaluation only: anyone
-/// can draw it from the seed again, so no vector under it is kept.
+/// The stacks that are measured by default. The rotation's key is for this evaluation only: anyone can draw it again
+/// from the seed, so no vector under it is kept.
 fn usual_stacks(seed: u64, dimension: usize) -> Result<Vec<Stack>, CliError> {
     let mut key = [0; 32];
     Rng::seeded(seed).fill_bytes(&mut key);
@@ -330,7 +443,11 @@ mod tests {
                 EvaluationSettings { retrained: named(), ..settings("minilm", &["naive"]) },
                 "add the adversary",
             ),
-            (settings("none", &["naive"]), "an adversary is named, but no attack"),
+            (
+                EvaluationSettings { retrained: named(), ..settings("none", &["retrained"]) },
+                "a retrained attack is named, but no attack",
+            ),
+            (EvaluationSettings { entities: named(), ..settings("none", &[]) }, "a file of facts is named"),
             (
                 EvaluationSettings { attacker_corpus: named(), ..settings("none", &[]) },
                 "an attacker's corpus is named",
@@ -344,6 +461,7 @@ mod tests {
             resolve(EvaluationSettings { retrained: named(), ..settings("minilm", adversaries) }).unwrap();
         }
         resolve(settings("none", &[])).unwrap();
+        resolve(settings("none", &["naive"])).unwrap();
         resolve(settings("minilm", &[])).unwrap();
     }
 }

@@ -1,4 +1,4 @@
-//! A report as a person reads it, or a spreadsheet.
+//! A report for people or for a spreadsheet.
 
 use std::fmt::Write;
 
@@ -7,30 +7,41 @@ use comfy_table::{Cell, CellAlignment, Table};
 
 use crate::evaluate::metrics::{Metric, Scores, Shown, Unit, in_column_order};
 use crate::evaluate::statistics::Score;
-use crate::evaluate::{Report, Row};
+use crate::evaluate::{DistinctRow, KindScore, Report, Reranked, Row, Threat};
 
-/// A defense's spec takes this much of a terminal's line, as long as it can be broken.
+/// The width of a defense's spec in a terminal, as long as it can be broken.
 const DEFENSE_WIDTH: usize = 24;
 
-/// For the terminal: a block for each defense, in it each score above its interval, and each adversary above
-/// the map that they took.
+/// For the terminal: a block for each defense. In it, each score is above its interval, and each adversary above
+/// their map and the adversaries who did exactly the same.
 pub(crate) fn terminal(report: &Report) -> String {
     let columns = columns(&report.metrics, Shown::Terminal);
     let mut table = Table::new();
     table.load_style(UTF8_HORIZONTAL_ONLY).set_header(headings(&columns));
-    for block in report.rows.chunk_by(|a, b| a.defense == b.defense) {
-        let adversaries = block.iter().map(|row| format!("{}\n{}", row.adversary, short_map(row)));
+    for block in report.distinct_rows().chunk_by(|a, b| a.row.defense == b.row.defense) {
+        let adversaries = block.iter().map(adversaries).collect::<Vec<_>>().join("\n");
         let scores = columns.iter().map(|column| {
             // a score of the defense is the same whoever attacks
             let rows = if column.unit() == Unit::Texts { block } else { &block[..1] };
-            let scores = rows.iter().map(|row| stacked(row.score(&column.name), column.digits));
-            number(scores.collect::<Vec<_>>().join("\n"))
+            let score = |of: &DistinctRow<'_>| {
+                stacked(of.row.score(&column.name), column.digits) + &"\n".repeat(of.same.len())
+            };
+            number(rows.iter().map(score).collect::<Vec<_>>().join("\n"))
         });
-        let names =
-            [Cell::new(broken(&block[0].defense)), Cell::new(adversaries.collect::<Vec<_>>().join("\n"))];
+        let names = [Cell::new(broken(&block[0].row.defense)), Cell::new(adversaries)];
         table.add_row(names.into_iter().chain(scores));
+        for row in report.key_stolen.iter().filter(|row| row.defense == block[0].row.defense) {
+            let scores = columns.iter().map(|column| number(stacked(row.score(&column.name), column.digits)));
+            table.add_row([Cell::new(""), Cell::new(&row.adversary)].into_iter().chain(scores));
+        }
     }
     format!("{}\n{}", lines(&table), notes(report))
+}
+
+/// The adversary, the map, and a line for each adversary who did the same.
+fn adversaries(DistinctRow { row, same, .. }: &DistinctRow<'_>) -> String {
+    let same: String = same.iter().map(|adversary| format!("\n  = {adversary}")).collect();
+    format!("{}\n{}{same}", row.adversary, short_map(row))
 }
 
 /// All scores, for a document.
@@ -39,20 +50,22 @@ pub(crate) fn markdown(report: &Report) -> String {
     let columns = columns(&report.metrics, Shown::Files);
     let headings = headings(&columns).into_iter();
     table.load_style(ASCII_MARKDOWN).set_header(headings.chain([Cell::new("map")]));
-    for row in &report.rows {
+    let stolen = report.key_stolen.iter().map(|row| DistinctRow { row, same: Vec::new() });
+    for DistinctRow { row, same, .. } in report.distinct_rows().into_iter().chain(stolen) {
         let scores = columns.iter().map(|column| number(long(row.score(&column.name), column.digits)));
         let defense = Cell::new(row.defense.replace('|', "\\|"));
         let map = [Cell::new(row.map.as_deref().unwrap_or("–"))];
-        table.add_row([defense, Cell::new(&row.adversary)].into_iter().chain(scores).chain(map));
+        let adversaries = std::iter::once(row.adversary.as_str()).chain(same).collect::<Vec<_>>().join(" = ");
+        table.add_row([defense, Cell::new(adversaries)].into_iter().chain(scores).chain(map));
     }
     format!("{}\n\n{}", lines(&table), notes(report))
 }
 
-/// All scores, each with its interval's ends in columns of their own, and the signature. What was not
-/// measured is empty.
+/// All scores, each with its interval's ends in separate columns, and the signature. What was not measured is empty.
 pub(crate) fn csv(report: &Report) -> String {
     let (columns, signature) = (columns(&report.metrics, Shown::Files), signature(report));
-    let lines = report.rows.iter().map(|row| csv_line(&columns, row, &signature));
+    let rows = report.rows.iter().chain(&report.key_stolen);
+    let lines = rows.map(|row| csv_line(&columns, row, &signature));
     std::iter::once(csv_head(&columns)).chain(lines).collect()
 }
 
@@ -63,7 +76,7 @@ pub(crate) fn columns(metrics: &[Metric], place: Shown) -> Vec<&Metric> {
 
 fn csv_head(columns: &[&Metric]) -> String {
     let scores = columns.iter().map(|Metric { name, .. }| format!("{name},{name}_low,{name}_high"));
-    format!("defense,adversary,n,{},map,signature\n", scores.collect::<Vec<_>>().join(","))
+    format!("defense,adversary,n,recovered,{},map,signature\n", scores.collect::<Vec<_>>().join(","))
 }
 
 fn csv_line(columns: &[&Metric], row: &Row, signature: &str) -> String {
@@ -77,7 +90,7 @@ fn csv_line(columns: &[&Metric], row: &Row, signature: &str) -> String {
     let [defense, adversary, map, signature] =
         [row.defense.as_str(), &row.adversary, map, signature].map(quoted);
     let scores: String = scores.collect();
-    format!("\"{defense}\",\"{adversary}\",{}{scores},\"{map}\",\"{signature}\"\n", row.n)
+    format!("\"{defense}\",\"{adversary}\",{},{}{scores},\"{map}\",\"{signature}\"\n", row.n, row.recovered)
 }
 
 /// The map without its numbers: `  clouds, then ridge`.
@@ -98,7 +111,7 @@ pub(crate) fn long(score: Option<Score>, decimals: usize) -> String {
     )
 }
 
-/// With so many decimals, and no `-0.00`.
+/// The number with `decimals` decimals, and never `-0.00`.
 pub(crate) fn fixed(number: f64, decimals: usize) -> String {
     let text = format!("{number:.decimals$}");
     match text.strip_prefix('-') {
@@ -159,10 +172,19 @@ fn notes(report: &Report) -> String {
     let mut text = format!(
         "{attacked}{documents} documents, {queries} queries. In brackets: 95 % intervals over texts and queries.\n"
     );
-    if let (Some(floor), Some(ceiling)) = (&report.floor, &report.ceiling) {
-        for leak in report.metrics.iter().filter(|metric| metric.is_shown(Shown::Line)) {
-            text += &leak_note(leak, &report.metrics, floor, ceiling);
-        }
+    text += &recovered(report);
+    text += &guessed_by_kind(report);
+    text += &reranked(report);
+    text += &leaks(report);
+    text += threats(report);
+    for strength in &report.strengths {
+        let _ = match strength.warning() {
+            Some(warning) => writeln!(text, "WEAK EVIDENCE: {warning}."),
+            None if report.is_conclusive() && !strength.is_conclusive() => {
+                writeln!(text, "{} cannot be read: {strength}.", strength.leak.replace('_', " "))
+            }
+            None => Ok(()),
+        };
     }
     for warning in &report.warnings {
         let _ = writeln!(text, "WARNING: {warning}.");
@@ -174,19 +196,101 @@ fn notes(report: &Report) -> String {
     text
 }
 
-/// Explains how a leak is computed; empty for other metrics.
-fn leak_note(leak: &Metric, metrics: &[Metric], floor: &Scores, ceiling: &Scores) -> String {
-    let Some(base) = leak.leaking() else { return String::new() };
-    let Some(base) = metrics.iter().find(|metric| metric.name == base) else { return String::new() };
-    let [floor, ceiling] = [floor, ceiling].map(|scores| long(scores.score(&base.name), base.digits));
+/// The threat that noise only on documents is meant for, if there is any.
+fn threats(report: &Report) -> &'static str {
+    if report.rows.iter().any(|row| row.threat == Some(Threat::StolenStore)) {
+        "Rows with noise on documents alone are about a stolen store; whoever runs the store sees clean queries too.\n"
+    } else {
+        ""
+    }
+}
+
+/// How many texts were recovered word for word under each defense, by the adversary that recovers the most: a line,
+/// or nothing if nothing was attacked. Means can hide a few texts that are recovered whole.
+pub(crate) fn recovered(report: &Report) -> String {
+    let recovers = |row: &&Row| row.score("exact_match").is_some();
+    let Some(n) = report.rows.iter().filter(recovers).map(|row| row.n).max() else { return String::new() };
+    let most = worst_rows(&report.rows, |row| row.recovered as f64);
+    let by = |row: &Row| if row.recovered > 0 { format!(" ({})", row.adversary) } else { String::new() };
+    let counts = most.iter().map(|row| format!("{} {}{}", row.defense, row.recovered, by(row)));
+    format!("Word for word came back, of {n} texts: {}.\n", counts.collect::<Vec<_>>().join("; "))
+}
+
+/// Which kinds of fact are guessed, by the adversary that guesses the most under each defense: a line for each
+/// defense, or nothing if nothing was guessed. Kinds differ widely.
+fn guessed_by_kind(report: &Report) -> String {
+    let guess = |row: &Row| row.score("guess").map_or(-1.0, |score| score.value);
+    let guesses = worst_rows(&report.rows, guess).into_iter().filter(|row| !row.guess_by_kind.is_empty());
+    let line = |row: &Row| {
+        let right = |KindScore { n, score }: &KindScore| (score.value * *n as f64).round();
+        let kinds = row.guess_by_kind.iter().map(|(kind, of)| format!("{kind} {} of {}", right(of), of.n));
+        let kinds = kinds.collect::<Vec<_>>().join(", ");
+        format!("  {} ({}): {kinds}\n", row.defense, row.adversary)
+    };
+    let lines: String = guesses.map(line).collect();
+    if lines.is_empty() { lines } else { format!("Facts guessed, by kind:\n{lines}") }
+}
+
+/// The row of each defense with the highest score, the first of equals.
+fn worst_rows(rows: &[Row], score: impl Fn(&Row) -> f64) -> Vec<&Row> {
+    let mut worst: Vec<&Row> = Vec::new();
+    for row in rows {
+        match worst.iter_mut().find(|other| other.defense == row.defense) {
+            Some(other) if score(other) < score(row) => *other = row,
+            Some(_) => {}
+            None => worst.push(row),
+        }
+    }
+    worst
+}
+
+/// What each stack that re-ranks costs per query, and what its first stage keeps: one line each.
+fn reranked(report: &Report) -> String {
+    let mut seen = Vec::new();
+    let first_of_stack = |row: &&Row| {
+        let is_new = row.reranked.is_some() && !seen.contains(&row.defense);
+        seen.extend(is_new.then(|| row.defense.clone()));
+        is_new
+    };
+    let line = |row: &Row| {
+        let Reranked { candidates, query_bytes, row_bytes, .. } = row.reranked?;
+        let [recall, kept] = ["first_stage_recall", "top_10_kept"].map(|name| long(row.score(name), 3));
+        Some(format!(
+            "{}: each query opens {candidates} candidates, {query_bytes} bytes; each row stores {row_bytes} more. The \
+             candidates hold {recall} of the relevant documents and {kept} of the undefended ten best.\n",
+            row.defense
+        ))
+    };
+    let mut text: String = report.rows.iter().filter(first_of_stack).filter_map(line).collect();
+    if !report.key_stolen.is_empty() {
+        text += "Who has the key opens every exact vector: `key stolen` is the undefended leak.\n";
+    }
+    text
+}
+
+/// Explains how leaks are computed, and the floor and ceiling of each.
+fn leaks(report: &Report) -> String {
+    let (Some(floor), Some(ceiling)) = (&report.floor, &report.ceiling) else { return String::new() };
+    let shown = |metric: &&Metric| metric.is_shown(Shown::Line) && report.conclusive.contains(&metric.name);
+    let leaks = report.metrics.iter().filter(shown);
+    let between: String = leaks.filter_map(|leak| range(leak, &report.metrics, [floor, ceiling])).collect();
+    if between.is_empty() {
+        return between;
+    }
     format!(
-        "{} = ({} − floor) / (ceiling − floor); ceiling {ceiling} (undefended), floor {floor} (its outputs against \
-         unrelated texts; each row has its own).\n",
-        leak.heading, base.heading
+        "A leak is (score − floor) / (ceiling − floor): the ceiling is the undefended attack, the floor its outputs against \
+         unrelated texts, or chance where that is known; each row has its own.\n{between}"
     )
 }
 
-/// The settings in one line, hashes shortened. The JSON has them whole, and the metrics' rules.
+/// `leak: of BLEU, ceiling 98.2 [97.1, 99.0], floor 3.1 [2.8, 3.4].`
+fn range(leak: &Metric, metrics: &[Metric], ends: [&Scores; 2]) -> Option<String> {
+    let base = metrics.iter().find(|metric| Some(metric.name.as_str()) == leak.leaking())?;
+    let [floor, ceiling] = ends.map(|scores| long(scores.score(&base.name), base.digits));
+    Some(format!("{}: of {}, ceiling {ceiling}, floor {floor}.\n", leak.heading, base.title))
+}
+
+/// The settings in one line, with hashes shortened. The JSON has them whole, and the metrics' rules.
 pub(crate) fn signature(report: &Report) -> String {
     let short = |(name, value): (&String, &serde_json::Value)| {
         let text = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
@@ -229,6 +333,52 @@ mod tests {
         let fields =
             |line: &str| line.split('"').step_by(2).map(|part| part.matches(',').count()).sum::<usize>();
         assert_eq!(fields(&line), fields(&csv_head(&columns)), "{line}");
+    }
+
+    #[test]
+    fn adversaries_who_did_the_same_are_shown_once() {
+        let row = |adversary: &str, bleu: f64| {
+            let score = serde_json::json!({ "value": bleu, "low": bleu, "high": bleu });
+            serde_json::json!({ "defense": "none", "adversary": adversary, "n": 2, "map": null, "bleu": score })
+        };
+        let report = serde_json::json!({
+            "signature": {}, "rows": [row("naive", 3.0), row("informed(9)", 71.0), row("leaked(8)", 71.0)],
+            "ceiling": null, "floor": null, "conclusive": [], "reason": null
+        });
+        let report = Report::from_json(&report.to_string()).expect("a report");
+        let (terminal, markdown) = (terminal(&report), markdown(&report));
+        assert_eq!(terminal.matches("71.0\n").count() + terminal.matches("71.0 ").count(), 1, "{terminal}");
+        let place = |part: &str| terminal.find(part).expect("it is shown");
+        assert!(
+            place("naive") < place("informed(9)") && place("informed(9)") < place("  = leaked(8)"),
+            "{terminal}"
+        );
+        assert!(markdown.contains("| informed(9) = leaked(8) "), "{markdown}");
+        assert_eq!(csv(&report).lines().count(), 4, "files keep all");
+    }
+
+    #[test]
+    fn kinds_of_fact_are_told_apart_for_the_worst_adversary() {
+        let score = |value: f64| serde_json::json!({ "value": value, "low": 0.0, "high": 1.0 });
+        let row = |adversary: &str, right: f64| {
+            let kind =
+                |n: usize, value: f64| serde_json::json!({ "n": n, "value": value, "low": 0.0, "high": 1.0 });
+            serde_json::json!({
+                "defense": "none", "adversary": adversary, "n": 4, "map": null, "guess": score(right),
+                "guess_by_kind": { "date": kind(1, 0.0), "person": kind(3, right) }
+            })
+        };
+        let report = serde_json::json!({
+            "signature": {}, "rows": [row("naive", 1.0 / 3.0), row("informed(9)", 2.0 / 3.0)],
+            "ceiling": null, "floor": null, "conclusive": [], "reason": null
+        });
+        let report = Report::from_json(&report.to_string()).expect("a report");
+        let expected = "Facts guessed, by kind:\n  none (informed(9)): date 0 of 1, person 2 of 3\n";
+        assert_eq!(guessed_by_kind(&report), expected);
+        let nothing = serde_json::json!({
+            "signature": {}, "rows": [], "ceiling": null, "floor": null, "conclusive": [], "reason": null
+        });
+        assert_eq!(guessed_by_kind(&Report::from_json(&nothing.to_string()).expect("a report")), "");
     }
 
     #[test]

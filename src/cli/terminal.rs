@@ -1,10 +1,9 @@
-//! What goes to stdout and stderr beside the verbs' own work: results, remarks, warnings, and progress while a
-//! person watches.
+//! What goes to stdout and stderr: results, remarks, warnings and progress.
 //!
-//! Progress is shown only where stderr is a terminal. `--quiet` leaves results, warnings and errors; `--verbose`
-//! adds lines that stay.
+//! If stderr is a terminal, progress is a bar; otherwise it is a line now and then (`paced.rs`). `--quiet` leaves
+//! only results, warnings and errors; `--verbose` adds permanent lines.
 
-use std::io::{self, Write};
+use std::io::{self, IsTerminal, Write};
 use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
@@ -12,7 +11,7 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use super::error::CliError;
 use crate::evaluate::Report;
 
-/// How much is said beside results and errors.
+/// How much is printed besides results and errors.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) enum Terminal {
     Quiet,
@@ -38,6 +37,11 @@ impl Terminal {
         self == Self::Verbose
     }
 
+    /// Returns whether progress is printed in lines: if no bar can be seen, and the user did not ask for quiet.
+    pub(crate) fn says_in_lines(self) -> bool {
+        !self.is_quiet() && !io::stderr().is_terminal()
+    }
+
     /// Prints a line for the person at the terminal. Not with `--quiet`.
     pub(crate) fn remark(self, text: &str) {
         if !self.is_quiet() {
@@ -45,7 +49,7 @@ impl Terminal {
         }
     }
 
-    /// A line that says what goes on and for how long, for work of unknown length.
+    /// A line that says what is being done and for how long, for work of unknown length.
     pub(crate) fn spinner(self) -> ProgressBar {
         let bar = self.shown(ProgressBar::new_spinner());
         if let Ok(style) = ProgressStyle::with_template("{spinner} {wide_msg} {elapsed}") {
@@ -68,7 +72,7 @@ impl Terminal {
         bar
     }
 
-    /// The bar, or with `--quiet` one that is not seen.
+    /// The bar, or with `--quiet` a hidden one.
     pub(crate) fn shown(self, bar: ProgressBar) -> ProgressBar {
         if self.is_quiet() {
             bar.set_draw_target(ProgressDrawTarget::hidden());
@@ -77,7 +81,7 @@ impl Terminal {
     }
 }
 
-/// Writes to stdout. Returns `false` when nobody reads it any more, which is no error: `embosk … | head`.
+/// Writes to stdout. Returns `false` if nobody reads it any longer, which is not an error: `embosk … | head`.
 pub(crate) fn print(text: &str) -> Result<bool, CliError> {
     let mut stdout = io::stdout().lock();
     match stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()) {
@@ -87,14 +91,43 @@ pub(crate) fn print(text: &str) -> Result<bool, CliError> {
     }
 }
 
-/// Warns of what a reader of a report should know about its embedder. The table says it by itself.
+/// Warns of what a reader of a report should know about its embedder. The table already says it.
 pub(crate) fn warn_of(report: &Report) {
     for warning in &report.warnings {
         warn(&format!("warning: {warning}"));
     }
 }
 
-/// Prints a line that is not to be overlooked, to stderr.
+/// Prints a line that must not be overlooked, to stderr.
 pub(crate) fn warn(text: &str) {
     let _ = writeln!(io::stderr(), "{text}");
+}
+
+/// `45 s`, `3 min`, `1 h 20 min`.
+pub(crate) fn duration(seconds: f64) -> String {
+    match seconds.max(0.0).round() as u64 {
+        seconds if seconds < 90 => format!("{seconds} s"),
+        seconds if seconds < 5400 => format!("{} min", (seconds + 30) / 60),
+        seconds => format!("{} h {} min", seconds / 3600, seconds % 3600 / 60),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn durations_are_as_long_as_they_need_be() {
+        let cases = [
+            (0.2, "0 s"),
+            (89.0, "89 s"),
+            (91.0, "2 min"),
+            (3600.0, "60 min"),
+            (5460.0, "1 h 31 min"),
+            (f64::NAN, "0 s"),
+        ];
+        for (seconds, expected) in cases {
+            assert_eq!(duration(seconds), expected);
+        }
+    }
 }

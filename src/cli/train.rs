@@ -1,14 +1,17 @@
-//! `embosk train`: an inverter or a corrector for an embedder, or an embedder.
+//! `embosk train`: a whole attack by a recipe, or an inverter, a corrector or an embedder alone.
 
 mod attack;
 mod common;
 mod defended;
 mod embedder;
+mod guesser;
 mod held_out;
 mod log;
 mod manifest;
+mod model;
 mod options;
 mod picture;
+mod recipe;
 
 use std::process::ExitCode;
 
@@ -17,10 +20,12 @@ use clap::Subcommand;
 use self::attack::Attacking;
 use self::embedder::Distilling;
 use self::options::Correcting;
+use self::recipe::Recipe;
 use super::error::CliError;
 use super::session::Session;
 
-/// Train vec2text for an embedder, first an inverter and then a corrector for it; or train an embedder.
+/// Train vec2text for an embedder: a whole attack by a recipe, or its inverter and its corrector one at a time; or
+/// train an embedder.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     #[command(subcommand)]
@@ -29,6 +34,8 @@ pub(crate) struct Args {
 
 #[derive(Debug, Subcommand)]
 enum Model {
+    /// Train an attack for texts of one kind: an inverter and then a corrector, from the nearest shipped weights.
+    Attack(Recipe),
     /// Train the model that guesses a text from its vector.
     Inverter(Attacking),
     /// Train the model that corrects a guess.
@@ -48,6 +55,7 @@ enum Model {
 
 pub(crate) fn run(args: &Args, session: &Session) -> Result<ExitCode, CliError> {
     match &args.model {
+        Model::Attack(recipe) => recipe.run(session),
         Model::Inverter(attacking) => attack::run(attacking, None, session),
         Model::Corrector { inverter, correcting, attacking } => {
             attack::run(attacking, Some((inverter, correcting)), session)

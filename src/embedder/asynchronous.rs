@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use ndarray::Array2;
 
-use super::{Embedder, Identity, IntoVectors, Normalizer};
+use super::{Embedder, Identity, IntoVectors, Normalizer, Similarity};
 use crate::{BoxError, Role};
 
 /// Turns texts into vectors asynchronously, such as a client of a hosted model: the async [`Embedder`].
@@ -68,7 +68,7 @@ use crate::{BoxError, Role};
             client.clone(); async move {{ … }} }}`"
 )]
 pub trait AsyncEmbedder: Send + Sync {
-    /// Embeds `texts` in a role: one row a text, `[texts, dim]`, in the order of the texts.
+    /// Embeds `texts` in a role: one row per text, `[texts, dim]`, in the order of the texts.
     ///
     /// # Errors
     /// Whatever the embedding function fails with.
@@ -98,6 +98,11 @@ pub trait AsyncEmbedder: Send + Sync {
     /// Returns what [`Embedder::has_roles`] does.
     fn has_roles(&self) -> bool {
         false
+    }
+
+    /// Returns what [`Embedder::similarity`] does.
+    fn similarity(&self) -> Option<Similarity> {
+        None
     }
 }
 
@@ -137,6 +142,10 @@ impl<E: AsyncEmbedder> AsyncEmbedder for Arc<E> {
     fn has_roles(&self) -> bool {
         (**self).has_roles()
     }
+
+    fn similarity(&self) -> Option<Similarity> {
+        (**self).similarity()
+    }
 }
 
 /// Marks an embedder as async, so that the methods of [`Protected`](crate::Protected) are awaited.
@@ -158,8 +167,19 @@ impl<E> fmt::Debug for Async<E> {
     note = "an embedder is a closure `|texts: &[&str]| -> Result<Array2<f32>, BoxError>`, a type that implements \
             `embosk::Embedder`, or an async client in `embosk::embedder::Async`"
 )]
-pub trait AnyEmbedder {}
+pub trait AnyEmbedder {
+    /// Returns what [`Embedder::similarity`] or [`AsyncEmbedder::similarity`] does.
+    fn stated_similarity(&self) -> Option<Similarity>;
+}
 
-impl<E: Embedder> AnyEmbedder for E {}
+impl<E: Embedder> AnyEmbedder for E {
+    fn stated_similarity(&self) -> Option<Similarity> {
+        self.similarity()
+    }
+}
 
-impl<E: AsyncEmbedder> AnyEmbedder for Async<E> {}
+impl<E: AsyncEmbedder> AnyEmbedder for Async<E> {
+    fn stated_similarity(&self) -> Option<Similarity> {
+        self.0.similarity()
+    }
+}

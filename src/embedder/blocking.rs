@@ -7,7 +7,7 @@ use std::thread;
 
 use ndarray::Array2;
 
-use super::{AsyncEmbedder, Embedder, Identity, Normalizer};
+use super::{AsyncEmbedder, Embedder, Identity, Normalizer, Similarity};
 use crate::{BoxError, Error, Role};
 
 /// One call of an embedder, to be driven to completion.
@@ -20,8 +20,7 @@ pub type Request<'a> = Pin<Box<dyn Future<Output = ()> + Send + 'a>>;
 /// thread. It does block the caller's thread: if other tasks must continue, run an evaluation in
 /// `spawn_blocking` or on its own thread.
 ///
-/// The caller decides how a future is driven, so any executor will do. With tokio, move a runtime to the
-/// thread:
+/// The caller decides how a future is driven, so any executor works. With tokio, move a runtime to the thread:
 ///
 /// ```
 /// use embosk::embedder::Blocking;
@@ -49,6 +48,7 @@ pub struct Blocking {
     identity: Option<Identity>,
     unit_norm: Option<bool>,
     roles: bool,
+    similarity: Option<Similarity>,
 }
 
 /// A request that is sent to the thread.
@@ -71,14 +71,15 @@ impl Blocking {
         let (calls, received) = channel();
         let (dimension, normalizer, identity) =
             (embedder.dimension(), embedder.normalizer(), embedder.identity());
-        let (unit_norm, roles) = (embedder.has_unit_norm(), embedder.has_roles());
+        let (unit_norm, roles, similarity) =
+            (embedder.has_unit_norm(), embedder.has_roles(), embedder.similarity());
         thread::Builder::new()
             .name("embosk-embedder".into())
             .spawn(move || serve(&embedder, drive, &received))
             .map_err(|error| {
                 Error::Setting(format!("no thread could be started for the embedder: {error}"))
             })?;
-        Ok(Self { calls, dimension, normalizer, identity, unit_norm, roles })
+        Ok(Self { calls, dimension, normalizer, identity, unit_norm, roles, similarity })
     }
 }
 
@@ -121,6 +122,10 @@ impl Embedder for Blocking {
 
     fn has_roles(&self) -> bool {
         self.roles
+    }
+
+    fn similarity(&self) -> Option<Similarity> {
+        self.similarity
     }
 }
 

@@ -5,7 +5,7 @@ use ndarray::Array2;
 use super::Embedder;
 use crate::{Error, Role};
 
-/// Embeds `texts` and checks the answer: one finite row a text, of the dimension that the embedder states.
+/// Embeds `texts` and checks the answer: one finite row per text, of the dimension that the embedder states.
 pub(crate) fn embed_checked(
     embedder: &dyn Embedder,
     role: Role,

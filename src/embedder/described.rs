@@ -1,12 +1,13 @@
-//! Closures that say more than their type does.
+//! Closures with a description that their type cannot give.
 
 use std::fmt;
+use std::ops::Range;
 
 #[cfg(feature = "evaluate")]
 use embosk_attacks::WhiteBox;
 use ndarray::Array2;
 
-use super::{AsyncEmbedder, Embedder, Identity, IntoVectors, Normalizer};
+use super::{AsyncEmbedder, Embedder, Identity, IntoVectors, Normalizer, Similarity};
 use crate::{BoxError, Role};
 
 /// Adds a description to an embedder, for closures and for clients whose type says nothing.
@@ -33,12 +34,20 @@ pub struct Described<E> {
     normalizer: Option<Normalizer>,
     identity: Option<Identity>,
     unit_norm: Option<bool>,
+    similarity: Option<Similarity>,
 }
 
 impl<E> Described<E> {
     /// Wraps `embedder`, without any description yet.
     pub fn new(embedder: E) -> Self {
-        Self { embedder, dimension: None, normalizer: None, identity: None, unit_norm: None }
+        Self {
+            embedder,
+            dimension: None,
+            normalizer: None,
+            identity: None,
+            unit_norm: None,
+            similarity: None,
+        }
     }
 
     /// Sets the dimension of the vectors.
@@ -59,6 +68,11 @@ impl<E> Described<E> {
     /// Sets whether all vectors have norm 1.
     pub fn unit_norm(self, unit_norm: bool) -> Self {
         Self { unit_norm: Some(unit_norm), ..self }
+    }
+
+    /// Sets how vectors are meant to be compared.
+    pub fn similarity(self, similarity: Similarity) -> Self {
+        Self { similarity: Some(similarity), ..self }
     }
 }
 
@@ -84,6 +98,10 @@ macro_rules! described {
         fn has_roles(&self) -> bool {
             self.embedder.has_roles()
         }
+
+        fn similarity(&self) -> Option<Similarity> {
+            self.similarity.or_else(|| self.embedder.similarity())
+        }
     };
 }
 
@@ -94,8 +112,16 @@ impl<E: Embedder> Embedder for Described<E> {
 
     described!();
 
+    fn window(&self, document: &str) -> Option<Range<usize>> {
+        self.embedder.window(document)
+    }
+
     fn caveats(&self) -> Vec<String> {
         self.embedder.caveats()
+    }
+
+    fn can_embed(&self) -> bool {
+        self.embedder.can_embed()
     }
 
     #[cfg(feature = "evaluate")]
@@ -119,6 +145,7 @@ impl<E> fmt::Debug for Described<E> {
             .field("normalizer", &self.normalizer)
             .field("identity", &self.identity)
             .field("unit_norm", &self.unit_norm)
+            .field("similarity", &self.similarity)
             .finish_non_exhaustive()
     }
 }

@@ -15,16 +15,23 @@ mod cache;
 #[cfg(feature = "evaluate")]
 mod checked;
 mod described;
+#[cfg(feature = "http")]
+mod http;
 mod identity;
 mod normalizer;
+mod nothing;
 #[cfg(feature = "evaluate")]
 mod oracle;
 #[cfg(feature = "vec2text")]
 mod sentence_transformer;
+mod similarity;
+#[cfg(feature = "evaluate")]
+mod store;
 #[cfg(test)]
 mod tests;
 mod vectors;
 
+use std::ops::Range;
 use std::sync::Arc;
 
 #[cfg(feature = "evaluate")]
@@ -40,12 +47,18 @@ pub(crate) use checked::{check_finite, embed_checked};
 pub use described::{ByRole, Described};
 #[cfg(feature = "vec2text")]
 pub use embosk_models::SentenceTransformer;
+#[cfg(feature = "serve")]
+pub(crate) use http::wire;
+#[cfg(feature = "http")]
+pub use http::{ApiKey, HttpEmbedder, RoleSettings, Roles, Service, Volume};
 pub use identity::Identity;
 pub use normalizer::Normalizer;
+pub use nothing::NoEmbedder;
 #[cfg(feature = "evaluate")]
 pub use oracle::OracleOf;
 #[cfg(feature = "vec2text")]
 pub use sentence_transformer::{reference, reference_on};
+pub use similarity::Similarity;
 pub use vectors::IntoVectors;
 pub(crate) use vectors::from_rows;
 
@@ -137,7 +150,7 @@ use crate::{BoxError, Role};
             `embosk::embedder::Blocking` to be evaluated"
 )]
 pub trait Embedder: Send + Sync {
-    /// Embeds `texts` in a role: one row a text, `[texts, dim]`, in the order of the texts.
+    /// Embeds `texts` in a role: one row per text, `[texts, dim]`, in the order of the texts.
     ///
     /// # Errors
     /// Whatever the embedding function fails with.
@@ -170,10 +183,30 @@ pub trait Embedder: Send + Sync {
         false
     }
 
+    /// Returns how vectors are meant to be compared, which decides how re-ranking orders candidates. Default:
+    /// unknown; the cosine is then taken. An evaluation always ranks by cosine.
+    fn similarity(&self) -> Option<Similarity> {
+        None
+    }
+
+    /// Returns which bytes of a document the embedder reads: models cut texts beyond their length limit, and
+    /// nothing can be recovered of what is cut off. Default: unknown; an evaluation then assumes the whole
+    /// text.
+    fn window(&self, document: &str) -> Option<Range<usize>> {
+        let _ = document;
+        None
+    }
+
     /// Returns what a reader of figures about this embedder should know, such as a setting that an evaluation
     /// does not follow. Each caveat becomes one of the report's warnings. Default: none.
     fn caveats(&self) -> Vec<String> {
         Vec::new()
+    }
+
+    /// Returns whether texts can be embedded at all. Default: yes. [`NoEmbedder`] cannot; an evaluation then refuses,
+    /// by name, whatever needs an embedder.
+    fn can_embed(&self) -> bool {
+        true
     }
 
     /// Returns access to the model's internals, for attacks that follow its gradient. Default: `None`.
@@ -221,8 +254,20 @@ macro_rules! forward {
             (**self).has_roles()
         }
 
+        fn similarity(&self) -> Option<Similarity> {
+            (**self).similarity()
+        }
+
+        fn window(&self, document: &str) -> Option<Range<usize>> {
+            (**self).window(document)
+        }
+
         fn caveats(&self) -> Vec<String> {
             (**self).caveats()
+        }
+
+        fn can_embed(&self) -> bool {
+            (**self).can_embed()
         }
 
         #[cfg(feature = "evaluate")]

@@ -1,6 +1,9 @@
 //! Folders of sentence-transformers as embedders, and the embedder that ships with the crate.
 
+use std::ops::Range;
+
 use candle_core::Device;
+use embosk_attacks::WhiteBox;
 use embosk_models::SentenceTransformer;
 use embosk_models::sentence_transformer::Similarity;
 use ndarray::Array2;
@@ -26,7 +29,7 @@ impl Embedder for SentenceTransformer {
     }
 
     fn identity(&self) -> Option<Identity> {
-        let identity = Identity::new(self.to_string(), self.hash());
+        let identity = Identity::new(self.to_string(), self.hash()).code(embosk_models::CODE);
         // a GPU's products are less exact
         Some(if self.device().is_cpu() { identity } else { identity.on("a GPU") })
     }
@@ -39,7 +42,25 @@ impl Embedder for SentenceTransformer {
         self.has_roles()
     }
 
-    /// Warns where the folder's similarity ranks vectors in another order than the cosine does.
+    fn window(&self, document: &str) -> Option<Range<usize>> {
+        self.window(document).ok()
+    }
+
+    fn similarity(&self) -> Option<super::Similarity> {
+        Some(match self.similarity() {
+            Similarity::Dot => super::Similarity::Dot,
+            Similarity::Euclidean => super::Similarity::Euclidean,
+            Similarity::Manhattan => super::Similarity::Manhattan,
+            _ => super::Similarity::Cosine,
+        })
+    }
+
+    /// Its gradients are computed only on the CPU.
+    fn white_box(&self) -> Option<&dyn WhiteBox> {
+        self.device().is_cpu().then_some(self)
+    }
+
+    /// Warns if the folder's similarity ranks vectors in another order than the cosine does.
     fn caveats(&self) -> Vec<String> {
         let similarity = self.similarity();
         let as_cosine = match similarity {

@@ -5,7 +5,7 @@ use ndarray::array;
 use super::*;
 use crate::Protected;
 
-/// Says something of everything.
+/// Overrides every method.
 struct Full;
 
 impl Embedder for Full {
@@ -31,6 +31,10 @@ impl Embedder for Full {
 
     fn has_roles(&self) -> bool {
         true
+    }
+
+    fn window(&self, document: &str) -> Option<Range<usize>> {
+        Some(0..document.len().min(5))
     }
 
     fn caveats(&self) -> Vec<String> {
@@ -66,7 +70,7 @@ impl WhiteBox for Full {
     }
 }
 
-/// Whether everything that [`Full`] says comes through.
+/// Checks that everything that [`Full`] says is forwarded.
 fn check(embedder: &dyn Embedder) {
     assert_eq!(embedder.embed(Role::Query, &["a"]).unwrap(), array![[1.0, 1.0, 1.0]]);
     assert_eq!(embedder.embed(Role::Document, &["a"]).unwrap(), array![[2.0, 2.0, 2.0]]);
@@ -75,6 +79,7 @@ fn check(embedder: &dyn Embedder) {
         (Some(3), Some(false), true)
     );
     assert_eq!(embedder.identity(), Some(Identity::new("full", "0a1b")));
+    assert_eq!((embedder.window("long text"), embedder.window("abc")), (Some(0..5), Some(0..3)));
     assert_eq!(embedder.caveats(), ["it shouts"]);
     let normalizer = embedder.normalizer().unwrap();
     assert_eq!((normalizer.name(), normalizer.apply("a").as_str()), ("shouting", "A"));

@@ -1,4 +1,4 @@
-//! What the embedder says of itself, what is assumed where it says nothing, and what the reader is warned of.
+//! What the embedder says about itself, what is assumed if it says nothing, and the warnings for the reader.
 
 use serde_json::{Map, Value};
 
@@ -9,7 +9,7 @@ use crate::Embedder;
 use crate::embedder::Normalizer;
 
 impl<E: Embedder> Evaluation<E> {
-    /// The embedder that the attack is for: the surrogate where there is one.
+    /// The embedder that the attack is for: the surrogate if there is one.
     pub(super) fn attacked(&self) -> &dyn Embedder {
         match &self.surrogate {
             Some(surrogate) => surrogate.as_ref(),
@@ -17,7 +17,7 @@ impl<E: Embedder> Evaluation<E> {
         }
     }
 
-    /// How texts are compared: as was set, as the attacked embedder says, or without regard to case.
+    /// How texts are compared: as was set, otherwise as the attacked embedder says, otherwise without regard to case.
     pub(super) fn comparison(&self) -> Normalizer {
         let said = || self.attacked().normalizer();
         let assumed = || Normalizer::new("lowercase (assumed)", str::to_lowercase);
@@ -32,10 +32,11 @@ impl<E: Embedder> Evaluation<E> {
         };
         let surrogate = self.surrogate.as_ref().and_then(|surrogate| named("surrogate", surrogate.as_ref()));
         let all = named("embedder", &self.embedder).into_iter().chain(surrogate).flatten();
-        all.map(|(name, value)| (name, value.into())).collect()
+        let vectors = self.given.iter().map(|given| ("vectors_sha256".to_owned(), given.hash()));
+        all.chain(vectors).map(|(name, value)| (name, value.into())).collect()
     }
 
-    /// What a reader of the report should know of its embedder.
+    /// What a reader of the report should know about its embedder.
     pub(super) fn warnings(&self, clean: &Clean) -> Vec<String> {
         let mut warnings = self.embedder.caveats();
         warnings.extend(self.surrogate.iter().flat_map(Embedder::caveats));
@@ -48,7 +49,10 @@ impl<E: Embedder> Evaluation<E> {
                     .into(),
             );
         }
-        if self.embedder.identity().is_none() && !self.notes.contains_key("embedder") {
+        if self.embedder.can_embed()
+            && self.embedder.identity().is_none()
+            && !self.notes.contains_key("embedder")
+        {
             warnings.push(
                 "the embedder does not say which one it is, so this report cannot be told from one of another \
                  embedder; implement Embedder::identity, or wrap the embedder in embedder::Described"

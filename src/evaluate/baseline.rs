@@ -89,7 +89,7 @@ impl Baseline {
         }
     }
 
-    /// Writes the baseline as JSON, one row a line.
+    /// Writes the baseline as JSON, one row per line.
     pub fn to_json(&self) -> String {
         // maps of strings and numbers can always be written
         let json = |value: &dyn Fn() -> serde_json::Result<String>| value().unwrap_or_default();
@@ -102,8 +102,8 @@ impl Baseline {
         text + "\n]\n}\n"
     }
 
-    /// The names of the settings of `signature` that differ from the baseline's. Settings that `signature` does not
-    /// have are not compared, so that some can be checked before the others are known.
+    /// Returns the names of the settings of `signature` that differ from the baseline's. Settings that `signature`
+    /// does not have are not compared, so that some can be checked before the others are known.
     pub fn unlike(&self, signature: &Map<String, Value>) -> Vec<String> {
         let differs = |(name, now): &(&String, &Value)| {
             !MAY_DIFFER.contains(&name.as_str())
@@ -141,7 +141,7 @@ impl Baseline {
         )))
     }
 
-    /// How much worse each text and query came out than in the baseline, for the metrics with a tolerance.
+    /// How much worse each text and query scores than in the baseline, for the metrics with a tolerance.
     pub(super) fn changes<'a>(
         &self,
         report: &'a Report,
@@ -199,8 +199,8 @@ pub(super) struct Change<'a> {
     pub(super) worse: Vec<f64>,
 }
 
-/// One number for each text or query, where more is worse. `None` for a text without a score. Empty where the metric
-/// was not measured.
+/// One number for each text or query, where more is worse. `None` for a text without a score. Empty if the metric was
+/// not measured.
 fn column(report: &Report, row: &Row, metric: &Metric) -> Vec<Option<f64>> {
     let undefended = &report.undefended;
     match &metric.basis {

@@ -6,16 +6,26 @@ use embosk_attacks::alignment::LEAST_CLOUD;
 
 use super::adversaries::{Adversary, Needs, OWN_PAIRS, Room};
 use super::clean::{Clean, OwnTextSource};
+use super::conclusion::Means;
 use super::{Attackers, Corpus, Evaluation};
 use crate::{Embedder, Error};
 
-/// The adversaries to run, and the texts that they have of their own.
-pub(super) fn adversaries<E: Embedder>(
+/// The adversaries to run, and what they have.
+pub(super) struct Chosen {
+    pub(super) adversaries: Vec<Arc<dyn Adversary>>,
+    pub(super) own: OwnTextSource,
+    pub(super) means: Means,
+    /// Whether they were named, rather than chosen by what the corpus has.
+    pub(super) are_named: bool,
+}
+
+/// Chooses the adversaries for this many samples out of this many different texts.
+pub(super) fn choose<E: Embedder>(
     evaluation: &Evaluation<E>,
     corpus: &Corpus,
     clean: &Clean,
     (samples, texts): (usize, usize),
-) -> Result<(Vec<Arc<dyn Adversary>>, OwnTextSource), Error> {
+) -> Result<Chosen, Error> {
     let another_space = clean.documents.has_surrogate();
     let fits = |adversary: &Arc<dyn Adversary>| !(another_space && adversary.needs().embedder_space);
     let named = match &evaluation.adversaries {
@@ -23,9 +33,9 @@ pub(super) fn adversaries<E: Embedder>(
         Attackers::All => &[],
     };
     let wanted = |Needs { own_texts, own_texts_wanted, .. }| own_texts_wanted.max(own_texts);
-    let wanted = named.iter().map(|adversary| wanted(adversary.needs())).max();
-    let own = OwnTextSource::gather(evaluation, corpus, wanted.unwrap_or(OWN_PAIRS));
+    let wanted = named.iter().map(|adversary| wanted(adversary.needs())).max().unwrap_or(OWN_PAIRS);
     let spare = texts - samples;
+    let own = OwnTextSource::gather(evaluation, corpus, (wanted, spare));
     let room = Room {
         dimension: clean.documents.stored.ncols(),
         // a spare document is either stored or the attacker's own
@@ -51,10 +61,19 @@ pub(super) fn adversaries<E: Embedder>(
             )));
         }
     }
-    Ok((chosen, own))
+    // what named adversaries must have cannot be attacked
+    let reserved = |needs: Needs| needs.leaked_pairs.max(if own.is_spare() { needs.own_texts } else { 0 });
+    let reserved = named.iter().map(|adversary| reserved(adversary.needs())).max().unwrap_or(0);
+    let means = Means {
+        documents: texts.saturating_sub(reserved),
+        own_texts: room.own_texts,
+        own_texts_wanted: wanted.max(evaluation.own_texts_wanted()),
+    };
+    let are_named = !named.is_empty();
+    Ok(Chosen { adversaries: chosen, own, means, are_named })
 }
 
-/// Refuses an adversary for whom there is no room.
+/// Refuses an adversary for whom the corpus is too small.
 fn possible<E>(evaluation: &Evaluation<E>, adversary: &dyn Adversary, room: &Room) -> Result<(), Error> {
     let Needs { own_texts, cloud, attack, .. } = adversary.needs();
     let is_untrained = evaluation.retrained.is_none() || evaluation.surrogate.is_some();

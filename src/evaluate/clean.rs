@@ -1,49 +1,87 @@
 //! The undefended vectors: of documents, of queries, and of the attacker's own texts.
 
 use std::collections::HashSet;
+use std::sync::OnceLock;
 
 use ndarray::{Array2, Axis};
 
+use super::english::{self, english};
+use super::given;
 use super::oracle::embed_all;
 use super::records::{Split, generate};
+use super::retrieval::Hits;
 use super::{Corpus, Evaluation};
 use crate::embedder::check_finite;
 use crate::{Embedder, Error, Role};
 
-/// All that is embedded before anything is protected.
+/// Fewer spare documents than this teach an attack too few words.
+const FEW: usize = 2_000;
+
+/// Everything that is embedded before anything is protected.
 pub(super) struct Clean {
     pub(super) documents: TextVectors,
     pub(super) queries: Array2<f32>,
-    /// Of the attacker's own texts, of the kind that is stored; without rows until they are needed.
+    /// The vectors of the attacker's own texts, which are of the stored kind; without rows until they are needed.
     pub(super) own: TextVectors,
-    /// These texts, row by row.
-    own_texts: Vec<String>,
-    /// Whether these are documents too, though not attacked ones.
+    /// What an attack learns from: these texts, row by row, or more of them, with vectors of their own.
+    taught: Taught,
+    /// Whether these are documents too, but not attacked ones.
     pub(super) own_is_spare: bool,
+    /// What an undefended search finds first for each query, once it has been computed.
+    pub(super) found: OnceLock<Vec<Hits>>,
+}
+
+/// Texts that an attack learns from.
+#[derive(Default)]
+struct Taught {
+    texts: Vec<String>,
+    /// Their vectors, if they are not the attacker's own texts alone, `[texts, dim]`.
+    vectors: Option<Array2<f32>>,
 }
 
 /// The vectors of some texts, `[texts, dim]`.
 pub(super) struct TextVectors {
-    /// By the embedder that is defended.
+    /// The vectors of the embedder that is defended.
     pub(super) stored: Array2<f32>,
-    /// By the one that the attack is for, where that is a surrogate.
+    /// The vectors of the embedder that the attack is for, if that is a surrogate.
     surrogate: Option<Array2<f32>>,
 }
 
 impl TextVectors {
-    /// By the embedder that the attack is for.
+    /// The vectors of the embedder that the attack is for.
     pub(super) fn attackable(&self) -> &Array2<f32> {
         self.surrogate.as_ref().unwrap_or(&self.stored)
     }
 
-    /// Whether that is a surrogate.
+    /// Whether that embedder is a surrogate.
     pub(super) fn has_surrogate(&self) -> bool {
         self.surrogate.is_some()
+    }
+
+    /// Takes the vectors of documents as they are.
+    fn given<E: Embedder>(
+        evaluation: &Evaluation<E>,
+        corpus: &Corpus,
+        stored: Array2<f32>,
+    ) -> Result<Self, Error> {
+        if evaluation.embedder.can_embed() {
+            given::check_embedder(evaluation, corpus, &stored)?;
+        }
+        Self::with_surrogate(evaluation, "documents", corpus.texts(), stored)
     }
 
     /// Embeds documents.
     fn embed<E: Embedder>(evaluation: &Evaluation<E>, what: &str, texts: &[String]) -> Result<Self, Error> {
         let stored = embed(evaluation, &evaluation.embedder, Role::Document, what, texts)?;
+        Self::with_surrogate(evaluation, what, texts, stored)
+    }
+
+    fn with_surrogate<E: Embedder>(
+        evaluation: &Evaluation<E>,
+        what: &str,
+        texts: &[String],
+        stored: Array2<f32>,
+    ) -> Result<Self, Error> {
         let surrogate = match &evaluation.surrogate {
             Some(embedder) => {
                 let what = format!("{what} by the surrogate");
@@ -63,10 +101,15 @@ impl TextVectors {
 impl Clean {
     /// Embeds documents and queries.
     pub(super) fn embed<E: Embedder>(evaluation: &Evaluation<E>, corpus: &Corpus) -> Result<Self, Error> {
-        let documents = TextVectors::embed(evaluation, "documents", corpus.texts())?;
-        let queries = match corpus.queries() {
-            [] => Array2::zeros((0, documents.stored.ncols())),
-            queries => embed(evaluation, &evaluation.embedder, Role::Query, "queries", queries)?,
+        let documents = match &evaluation.given {
+            Some(given) => TextVectors::given(evaluation, corpus, given.documents(corpus)?)?,
+            None => TextVectors::embed(evaluation, "documents", corpus.texts())?,
+        };
+        let given = evaluation.given.as_ref().map(|given| given.queries(corpus)).transpose()?.flatten();
+        let queries = match (given, corpus.queries()) {
+            (Some(given), _) => given,
+            (None, []) => Array2::zeros((0, documents.stored.ncols())),
+            (None, queries) => embed(evaluation, &evaluation.embedder, Role::Query, "queries", queries)?,
         };
         if queries.ncols() != documents.stored.ncols() {
             return Err(Error::Embedder(
@@ -74,10 +117,17 @@ impl Clean {
             ));
         }
         let own = documents.select(&[]);
-        Ok(Self { documents, queries, own, own_texts: Vec::new(), own_is_spare: false })
+        Ok(Self {
+            documents,
+            queries,
+            own,
+            taught: Taught::default(),
+            own_is_spare: false,
+            found: OnceLock::new(),
+        })
     }
 
-    /// Embeds the attacker's own texts, or takes the vectors of `spare` documents for them.
+    /// Embeds the attacker's own texts, or takes the vectors of `spare` documents in their place.
     pub(super) fn embed_own<E: Embedder>(
         self,
         evaluation: &Evaluation<E>,
@@ -85,60 +135,92 @@ impl Clean {
         (corpus, spare): (&Corpus, &[usize]),
     ) -> Result<Self, Error> {
         let own_is_spare = own.is_spare();
-        let (own, own_texts) = match own {
-            OwnTextSource::Texts(texts) if texts.is_empty() => return Ok(self),
-            OwnTextSource::Texts(texts) => {
+        let spare_texts = || spare.iter().map(|&document| corpus.texts()[document].clone());
+        let teaches_spare = own.teaches_spare();
+        let (own, texts) = match own {
+            OwnTextSource::Texts { texts, .. } if texts.is_empty() => return Ok(self),
+            OwnTextSource::Texts { texts, .. } => {
                 (TextVectors::embed(evaluation, "the attacker's texts", texts)?, texts.clone())
             }
-            OwnTextSource::Spare => {
-                let texts = spare.iter().map(|&document| corpus.texts()[document].clone()).collect();
-                (self.documents.select(spare), texts)
-            }
+            OwnTextSource::Spare => (self.documents.select(spare), spare_texts().collect()),
         };
-        Ok(Self { own, own_texts, own_is_spare, ..self })
+        let taught = if teaches_spare {
+            let spare = self.documents.attackable().select(Axis(0), spare);
+            let vectors = ndarray::concatenate![Axis(0), own.attackable().view(), spare];
+            Taught { texts: texts.into_iter().chain(spare_texts()).collect(), vectors: Some(vectors) }
+        } else {
+            Taught { texts, vectors: None }
+        };
+        Ok(Self { own, taught, own_is_spare, ..self })
     }
 
-    /// The attacker's own texts as an attack is given them; none where there are none.
-    pub(super) fn own_texts(&self) -> Result<Option<embosk_attacks::OwnTexts<'_>>, Error> {
-        if self.own_texts.is_empty() {
+    /// The texts that an attack learns from, with the vectors of its embedder; `None` if there are none.
+    pub(super) fn taught(&self) -> Result<Option<embosk_attacks::OwnTexts<'_>>, Error> {
+        let Taught { texts, vectors } = &self.taught;
+        if texts.is_empty() {
             return Ok(None);
         }
-        Ok(Some(embosk_attacks::OwnTexts::new(&self.own_texts, self.own.attackable().view())?))
+        let vectors = vectors.as_ref().unwrap_or_else(|| self.own.attackable());
+        Ok(Some(embosk_attacks::OwnTexts::new(texts, vectors.view())?))
+    }
+}
+
+impl<E> Evaluation<E> {
+    /// How many of the attacker's own texts the attacks use.
+    pub(super) fn own_texts_wanted(&self) -> usize {
+        let attacks = self.attack.iter().chain(&self.retrained);
+        attacks.map(|attack| attack.own_texts_wanted()).max().unwrap_or(0)
     }
 }
 
 /// Where the attacker's own texts are from.
 pub(super) enum OwnTextSource {
-    /// Other texts than the corpus': a stored one would be half a pair.
-    Texts(Vec<String>),
+    /// Texts from outside the corpus: a stored one would be half a pair.
+    Texts { name: String, texts: Vec<String> },
     /// The documents that are not attacked.
     Spare,
 }
 
 impl OwnTextSource {
-    /// Gathers up to `wanted` texts, or as many as the attacks want: those that the evaluation was given, records
-    /// where the corpus is made of them, or else spare documents.
-    pub(super) fn gather<E: Embedder>(evaluation: &Evaluation<E>, corpus: &Corpus, wanted: usize) -> Self {
-        let comparison = evaluation.comparison();
-        let normalize = |text: &str| comparison.apply(text);
-        let mut seen: HashSet<String> = corpus.texts().iter().map(|text| normalize(text)).collect();
-        let attacks = evaluation.attack.iter().chain(&evaluation.retrained);
-        let by_attacks = attacks.map(|attack| attack.own_texts_wanted()).max().unwrap_or(0);
-        let wanted = wanted.max(by_attacks);
-        let mut take = |texts: &mut dyn Iterator<Item = String>| {
-            Self::Texts(texts.filter(|text| seen.insert(normalize(text))).take(wanted).collect())
-        };
-        match (&evaluation.attacker_texts, corpus.is_records()) {
-            (Some((_, texts)), _) => take(&mut texts.iter().cloned()),
-            (None, true) => take(&mut generate(Split::Train, !evaluation.seed).map(|record| record.text)),
-            (None, false) => Self::Spare,
+    /// Gathers up to `wanted` texts, or as many as the attacks want: those that the evaluation was given, records if
+    /// the corpus is made of them, or otherwise `spare` documents. An attack that learns from the attacker's own
+    /// texts gets built-in sentences if there are few spare documents, and learns from these documents as well.
+    pub(super) fn gather<E: Embedder>(
+        evaluation: &Evaluation<E>,
+        corpus: &Corpus,
+        (wanted, spare): (usize, usize),
+    ) -> Self {
+        if !evaluation.embedder.can_embed() {
+            return Self::Spare;
         }
+        let by_attacks = evaluation.own_texts_wanted();
+        let (name, mut texts): (&str, Box<dyn Iterator<Item = String> + '_>) =
+            match (&evaluation.attacker_texts, corpus.is_records()) {
+                (Some((name, texts)), _) => (name, Box::new(texts.iter().cloned())),
+                (None, true) => {
+                    let records = generate(Split::Train, !evaluation.seed).map(|record| record.text);
+                    ("records of the training split", Box::new(records))
+                }
+                (None, false) if by_attacks > spare && spare < FEW => {
+                    (english::NAME, Box::new(english().into_iter()))
+                }
+                (None, false) => return Self::Spare,
+            };
+        let comparison = evaluation.comparison();
+        let mut seen: HashSet<String> = corpus.texts().iter().map(|text| comparison.apply(text)).collect();
+        let texts = texts.by_ref().filter(|text| seen.insert(comparison.apply(text)));
+        let texts: Vec<String> = texts.take(wanted.max(by_attacks)).collect();
+        let more = match spare {
+            1.. if name == english::NAME => format!("; the attack learns from {spare} spare documents too"),
+            _ => String::new(),
+        };
+        Self::Texts { name: format!("{name}:{}{more}", texts.len()), texts }
     }
 
-    /// How many there are, where `spare` documents are not attacked.
+    /// How many there are, if `spare` documents are not attacked.
     pub(super) fn len(&self, spare: usize) -> usize {
         match self {
-            Self::Texts(texts) => texts.len(),
+            Self::Texts { texts, .. } => texts.len(),
             Self::Spare => spare,
         }
     }
@@ -147,25 +229,36 @@ impl OwnTextSource {
         matches!(self, Self::Spare)
     }
 
+    /// Whether an attack learns from the documents that are not attacked as well: the few there are of the stored kind.
+    pub(super) fn teaches_spare(&self) -> bool {
+        self.is_built_in()
+    }
+
+    /// Whether they are sentences that come with the program.
+    pub(super) fn is_built_in(&self) -> bool {
+        self.name().starts_with(english::NAME)
+    }
+
     /// What a signature calls them.
-    pub(super) fn name<E>(&self, evaluation: &Evaluation<E>) -> String {
-        match (self, &evaluation.attacker_texts) {
-            (Self::Spare, _) => "spare documents".into(),
-            (Self::Texts(texts), Some((name, _))) => format!("{name}:{}", texts.len()),
-            (Self::Texts(texts), None) => format!("records of the training split:{}", texts.len()),
+    pub(super) fn name(&self) -> &str {
+        match self {
+            Self::Spare => "spare documents",
+            Self::Texts { name, .. } => name,
         }
     }
 
-    /// The SHA-256 of the texts, in hexadecimal; of spare documents, which the corpus' covers, none.
+    /// The SHA-256 of the texts, in hexadecimal; `None` for spare documents, which the corpus's hash covers.
     pub(super) fn hash(&self) -> Option<String> {
         match self {
-            Self::Texts(texts) if !texts.is_empty() => Some(Corpus::passages("own", texts.clone()).hash()),
+            Self::Texts { texts, .. } if !texts.is_empty() => {
+                Some(Corpus::passages("own", texts.clone()).hash())
+            }
             _ => None,
         }
     }
 }
 
-fn embed<E>(
+pub(super) fn embed<E>(
     evaluation: &Evaluation<E>,
     embedder: &dyn Embedder,
     role: Role,

@@ -1,39 +1,44 @@
-//! What an evaluation runs on: documents to attack, and queries with judgements to retrieve by.
+//! What an evaluation runs on: documents to attack, and queries with judgements for retrieval.
 
 mod beir;
 
 use std::fmt;
 use std::path::Path;
 
+use super::facts::{self, Fact};
 use super::records::{self, Split};
 use super::retrieval::{Judged, Judgements};
 use crate::Error;
 use crate::digest::Digest;
 pub use crate::lines::read_texts;
 
-/// How many held-out records the built-in corpus has where nothing else is said.
+/// How many held-out records the built-in corpus has by default.
 pub const RECORDS: usize = 2_000;
 
-/// How many questions the built-in corpus asks at most.
+/// The most questions that the built-in corpus asks.
 const QUERIES: usize = 150;
 
-/// Documents, and where retrieval can be scored, queries with their relevance judgements.
+/// Documents and, if retrieval can be scored, queries with their relevance judgements.
 #[derive(Debug, Clone)]
 pub struct Corpus {
     name: String,
     ids: Vec<String>,
     texts: Vec<String>,
-    /// What each document holds that is personal; empty where nothing is labelled.
+    /// What is personal in each document; empty if nothing is labelled.
     entities: Vec<Vec<String>>,
+    /// The same with places and kinds, if the corpus is labelled.
+    facts: Option<Vec<Vec<Fact>>>,
     query_ids: Vec<String>,
     queries: Vec<String>,
+    /// Which lines of the queries' file these are, from 0, and how many it has.
+    query_rows: (Vec<usize>, usize),
     judgements: Judgements,
     dangling: Dangling,
     is_records: bool,
 }
 
-/// Counts the judgements of a BEIR folder that name something which the folder does not hold, as some published
-/// collections have them. They are treated as trec_eval and BEIR treat them.
+/// Counts the judgements of a BEIR folder that name something that the folder does not hold. Some published
+/// collections have such judgements. They are treated as trec_eval and BEIR treat them.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Dangling {
@@ -44,7 +49,7 @@ pub struct Dangling {
 }
 
 impl Dangling {
-    /// Whether every judgement names a document and a query of the folder.
+    /// Returns whether every judgement names a document and a query of the folder.
     pub fn is_empty(self) -> bool {
         self == Self::default()
     }
@@ -64,8 +69,8 @@ impl fmt::Display for Dangling {
 }
 
 impl Corpus {
-    /// The corpus that a specification names: `records` or `records:N` (built in, drawn from `seed`), a
-    /// BEIR folder, or a text file of one passage a line.
+    /// Loads the corpus that a specification names: `records` or `records:N` (built in, drawn from `seed`), a BEIR
+    /// folder, or a text file with one passage per line.
     ///
     /// # Errors
     /// When the number cannot be read, or the folder or file is missing or has a bad line.
@@ -86,7 +91,7 @@ impl Corpus {
         }
     }
 
-    /// `n` held-out records of the built-in corpus ([`records`]), with up to 150 questions for them.
+    /// Creates a corpus of `n` held-out records ([`records`]), with up to 150 questions for them.
     pub fn records(n: usize, seed: u64) -> Self {
         let records: Vec<_> = records::generate(Split::HeldOut, seed).take(n).collect();
         let asked = records::queries(&records, QUERIES, seed);
@@ -95,7 +100,9 @@ impl Corpus {
             |record: &records::Record, entity: &records::Entity| record.text[entity.span.clone()].to_owned();
         Self {
             query_ids: numbered(asked.len()),
+            query_rows: ((0..asked.len()).collect(), asked.len()),
             entities: records.iter().map(|r| r.entities.iter().map(|e| span(r, e)).collect()).collect(),
+            facts: Some(records.iter().map(records::Record::labels).collect()),
             judgements: Judgements(asked.iter().map(|query| judged(&query.relevant)).collect()),
             queries: asked.into_iter().map(|query| query.text).collect(),
             is_records: true,
@@ -111,7 +118,7 @@ impl Corpus {
     /// out. [`Corpus::dangling`] counts both.
     ///
     /// # Errors
-    /// When a file is missing, a line cannot be read, an id is there twice, or no judgement is of a query and a
+    /// When a file is missing, a line cannot be read, an id occurs twice, or no judgement is of a query and a
     /// document of the folder: each with the file and the line.
     pub fn beir(folder: impl AsRef<Path>) -> Result<Self, Error> {
         Self::beir_split(folder, "test")
@@ -126,7 +133,7 @@ impl Corpus {
         beir::read(folder.as_ref(), split)
     }
 
-    /// A text file of one passage a line. It can be attacked, but has no queries to retrieve by.
+    /// Reads a text file with one passage per line. It can be attacked, but has no queries for retrieval.
     ///
     /// # Errors
     /// When the file cannot be read, is empty or is not UTF-8.
@@ -139,25 +146,27 @@ impl Corpus {
         Ok(Self::passages(&file_name(path), texts))
     }
 
-    /// Passages of your own, to attack; add [`Corpus::questions`] to score retrieval.
+    /// Creates a corpus of your own passages, to attack; add [`Corpus::questions`] to score retrieval.
     pub fn passages(name: &str, texts: Vec<String>) -> Self {
         Self {
             name: name.to_owned(),
             ids: numbered(texts.len()),
             entities: vec![Vec::new(); texts.len()],
+            facts: None,
             texts,
             query_ids: Vec::new(),
             queries: Vec::new(),
+            query_rows: (Vec::new(), 0),
             judgements: Judgements::default(),
             dangling: Dangling::default(),
             is_records: false,
         }
     }
 
-    /// The same corpus with queries, and for each the grades of the documents by their position.
+    /// Returns the corpus with queries, and for each the grades of the documents by their position.
     ///
     /// # Errors
-    /// When there are not grades for each query, or a grade is of no document.
+    /// When a query has no grades, or a grade names no document.
     pub fn questions(self, queries: Vec<String>, judgements: Judgements) -> Result<Self, Error> {
         if queries.len() != judgements.0.len() {
             return Err(Error::Setting("a corpus takes one set of grades for each query".into()));
@@ -166,61 +175,117 @@ impl Corpus {
         if judged.any(|&(document, _)| document >= self.texts.len()) {
             return Err(Error::Setting("a grade is of a document that the corpus does not hold".into()));
         }
-        Ok(Self { query_ids: numbered(queries.len()), queries, judgements, ..self })
+        let query_rows = ((0..queries.len()).collect(), queries.len());
+        Ok(Self { query_ids: numbered(queries.len()), queries, query_rows, judgements, ..self })
     }
 
-    /// What the corpus is called in reports.
+    /// Returns the corpus with queries from a text file with one per line, and judgements from a file like BEIR's:
+    /// the line of a query, the line of a document, both counted from 1, and a grade, separated by tabs. Queries
+    /// without a judgement are left out.
+    ///
+    /// # Errors
+    /// As [`Corpus::beir`].
+    pub fn with_judged_queries(
+        self,
+        queries: impl AsRef<Path>,
+        judgements: impl AsRef<Path>,
+    ) -> Result<Self, Error> {
+        beir::judge(self, queries.as_ref(), judgements.as_ref())
+    }
+
+    /// The same corpus to attack, without its queries.
+    pub(super) fn without_queries(self) -> Self {
+        let (query_ids, queries, judgements) = (Vec::new(), Vec::new(), Judgements::default());
+        Self { query_ids, queries, query_rows: (Vec::new(), 0), judgements, ..self }
+    }
+
+    /// Returns the corpus with facts from a file of offsets: `{"_id": "7", "start": 0, "end": 3, "kind": "person"}`,
+    /// one per line. Offsets count characters from 0, and the end is not included. In place of `_id`, `"line": 7`
+    /// names the seventh document. A BEIR document is its title, a space and its text. The facts replace those of the
+    /// corpus.
+    ///
+    /// # Errors
+    /// When the file cannot be read or is empty, a document does not exist, or a span is empty or ends beyond its
+    /// text: each with the line.
+    pub fn with_entities(self, path: impl AsRef<Path>) -> Result<Self, Error> {
+        let facts = facts::read(path.as_ref(), &self.ids, &self.texts)?;
+        let stretch = |text: &str, fact: &Fact| text[fact.span.clone()].to_owned();
+        let of_text =
+            |(text, facts): (&String, &Vec<Fact>)| facts.iter().map(|fact| stretch(text, fact)).collect();
+        let entities = self.texts.iter().zip(&facts).map(of_text).collect();
+        Ok(Self { entities, facts: Some(facts), is_records: false, ..self })
+    }
+
+    /// Returns the name of the corpus in reports.
     pub fn name(&self) -> &str {
         &self.name
     }
 
-    /// The documents' ids, by which ties in a ranking are broken.
+    /// Returns the documents' ids, by which ties in a ranking are broken.
     pub fn ids(&self) -> &[String] {
         &self.ids
     }
 
-    /// The documents.
+    /// Returns the documents.
     pub fn texts(&self) -> &[String] {
         &self.texts
     }
 
-    /// What each document holds that is personal: names, dates, amounts. Empty where none is labelled.
+    /// Returns what is personal in each document: names, dates, amounts. Empty if none is labelled.
     pub fn entities(&self) -> &[Vec<String>] {
         &self.entities
     }
 
-    /// The queries; none where retrieval cannot be scored.
+    /// Returns the labelled facts of each document, in the order of its text. `None` if none is labelled.
+    pub fn facts(&self) -> Option<&[Vec<Fact>]> {
+        self.facts.as_deref()
+    }
+
+    /// Returns the queries; empty if retrieval cannot be scored.
     pub fn queries(&self) -> &[String] {
         &self.queries
     }
 
-    /// The queries' ids: those of a BEIR folder, otherwise their numbers.
+    /// Returns the queries' ids: those of a BEIR folder, otherwise their numbers.
     pub fn query_ids(&self) -> &[String] {
         &self.query_ids
     }
 
-    /// The relevance judgements, in the order of the queries.
+    /// Returns which lines of the queries' file the queries are, from 0: those without a judgement are left out.
+    pub fn query_rows(&self) -> &[usize] {
+        &self.query_rows.0
+    }
+
+    /// Returns how many queries the file has, including those that are left out.
+    pub fn queries_in_file(&self) -> usize {
+        self.query_rows.1
+    }
+
+    /// Returns the relevance judgements, in the order of the queries.
     pub fn judgements(&self) -> &Judgements {
         &self.judgements
     }
 
-    /// Counts the judgements that name a document or a query which the collection does not hold.
+    /// Counts the judgements that name a document or a query that the collection does not hold.
     pub fn dangling(&self) -> Dangling {
         self.dangling
     }
 
-    /// Whether it is made of the built-in records, of which there is no end.
+    /// Whether it is made of the built-in records, which never run out.
     pub(super) fn is_records(&self) -> bool {
         self.is_records
     }
 
-    /// The SHA-256, in hexadecimal, of everything that a score depends on.
+    /// Returns the SHA-256, in hexadecimal, of everything that a score depends on.
     pub fn hash(&self) -> String {
         let list = |digest: Digest, texts: &Vec<String>| {
             texts.iter().fold(digest.part((texts.len() as u64).to_le_bytes()), Digest::part)
         };
         let lists = [&self.ids, &self.texts, &self.queries].into_iter().chain(&self.entities);
         let texts = lists.fold(Digest::default(), list);
+        // those of records follow from their texts
+        let read = self.facts.as_ref().filter(|_| !self.is_records).into_iter().flatten().flatten();
+        let texts = read.fold(texts, |digest, fact| digest.part(format!("{} {:?}", fact.kind, fact.span)));
         let judged = |digest: Digest, judged: &Judged| {
             let digest = digest.part(format!("{:?}", judged.grades()));
             if judged.absent().is_empty() {

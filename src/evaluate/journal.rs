@@ -1,14 +1,18 @@
+use std::time::Duration;
+
 use embosk_defenses::Stack;
 use serde_json::{Map, Value};
 
+use super::conclusion::{Advice, AttackStrength};
 use super::report::{Row, Undefended};
+use super::stages::Stage;
 use crate::Error;
 
-/// Follows an evaluation row by row: is told what is finished, knows what was finished before, and may
-/// ask for more.
+/// Follows an evaluation row by row: it is told what is finished, knows what was finished before, and may ask for
+/// more.
 ///
-/// Every method has a default that does nothing. A journal that keeps what it is told on disk lets a
-/// killed evaluation go on where it was; one that looks at the rows can search for a strength.
+/// Every method has a default that does nothing. A journal that keeps finished rows on disk lets a killed evaluation
+/// continue where it stopped. One that looks at the rows can search for a strength.
 ///
 /// ```
 /// use embosk::evaluate::{Corpus, Evaluation, Journal, Row};
@@ -31,8 +35,8 @@ use crate::Error;
 /// ```
 #[allow(unused_variables, reason = "the defaults do nothing")]
 pub trait Journal {
-    /// Is told once, before the first row: all settings that every row depends on, beside its own
-    /// defense and adversary, and how many rows there will be at least.
+    /// Is told once, before the first row, all settings that every row depends on besides its own defense and
+    /// adversary, and the least number of rows.
     ///
     /// # Errors
     /// Ends the evaluation, as with the other methods.
@@ -40,7 +44,7 @@ pub trait Journal {
         Ok(())
     }
 
-    /// What the undefended attack reached in an earlier run with these settings.
+    /// Returns what the undefended attack reached in an earlier run with these settings.
     fn undefended(&mut self) -> Option<Undefended> {
         None
     }
@@ -50,18 +54,27 @@ pub trait Journal {
         Ok(())
     }
 
-    /// The row of this defense and adversary from an earlier run with these settings. It is not
-    /// measured again.
+    /// Is told, before the first row, how strong the undefended attack is, and what to do if nothing can be concluded
+    /// from its failure. With a retrained attack, this may only turn out at the end.
+    fn judged(&mut self, strengths: &[AttackStrength], advice: &[Advice]) -> Result<(), Error> {
+        Ok(())
+    }
+
+    /// Returns the row of this defense and adversary from an earlier run with these settings. It is then not measured
+    /// again.
     fn known(&mut self, defense: &str, adversary: &str) -> Option<Row> {
         None
     }
 
-    /// Is told each row as soon as it is measured; not those that it knew.
+    /// Is told each row as soon as it is measured, except for rows that it knew.
     fn finished(&mut self, row: &Row) -> Result<(), Error> {
         Ok(())
     }
 
-    /// After the last stack: another one to measure, in view of all rows so far.
+    /// Is told at the end what the evaluation spent its processor time on, over all threads.
+    fn spent(&mut self, stages: &[(Stage, Duration)]) {}
+
+    /// Returns, after the last stack, another one to measure, given all rows so far.
     fn next(&mut self, rows: &[Row]) -> Result<Option<Stack>, Error> {
         Ok(None)
     }

@@ -1,4 +1,4 @@
-//! Whether vectors of the same texts under two keys can be told to belong together.
+//! Measures whether vectors of the same texts under two keys can be linked.
 
 use embosk_attacks::structure::linkage::{recall_at_1, recall_at_1_aligned};
 use embosk_defenses::{Defense, Rng, Role, Stack};
@@ -10,19 +10,19 @@ use super::adversaries::is_turned;
 use super::statistics::{Score, proportion};
 use crate::Error;
 
-/// How many documents are linked: with more of them it is harder.
+/// How many documents are linked; with more of them, it is harder.
 const DOCUMENTS: usize = 1000;
-/// With how many the stores are laid on each other, at least and at most: fewer have no shape, and time goes
-/// with the square of the number.
+/// The least and most documents with which two stores are aligned: fewer have no shape, and time grows with the
+/// square of the number.
 const FEWEST: usize = 2000;
 const MOST: usize = 10_000;
-/// The share of documents beyond which that would be to no purpose.
+/// The share of linked documents beyond which aligning is pointless.
 const LINKED: f64 = 0.9;
 
-/// The share of documents, of the first thousand, whose vector under one key is most similar to their own
-/// vector under another key. It is that of the best attack: by norm and neighbourhood, by direction, and, where
-/// these fail under a key that turns the space, by direction after all documents under one key were laid on
-/// those under the other. `None` for a stack without a key.
+/// Returns the share of the first thousand documents whose vector under one key is most similar to their own vector
+/// under another key, by the best of these attacks: by norm and neighbourhood, by direction, and, if these fail under
+/// a key that turns the space, by direction after the documents under one key were aligned with those under the
+/// other. `None` for a stack without a key.
 pub(super) fn linkage(documents: &Array2<f32>, stack: &Stack, seed: u64) -> Result<Option<Score>, Error> {
     let first = documents.slice(s![..documents.nrows().min(DOCUMENTS), ..]);
     if first.nrows() < 2 {
@@ -55,7 +55,7 @@ impl Stores {
         let mut stores = [documents.to_owned(), documents.to_owned()];
         for store in &mut stores {
             let Some(stack) = stack.imitation(&mut rng) else { return Ok(None) };
-            stack.protect(Role::Document, store.view_mut(), &mut rng)?;
+            *store = stack.protect_owned(Role::Document, std::mem::take(store), &mut rng)?;
             let mut undone = store.clone();
             // a defense that does not say how may turn it
             turned |= !stack.undo_key(undone.view_mut())? || is_turned(store, &undone);

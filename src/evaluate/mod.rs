@@ -11,21 +11,34 @@ mod baseline;
 mod budget;
 mod chosen;
 mod clean;
+mod conclusion;
+mod contamination;
 pub mod corpus;
 mod draws;
+mod english;
+pub mod facts;
+mod given;
+mod guess;
 mod journal;
+mod keys;
 mod linkage;
+mod membership;
 pub mod metrics;
 mod oracle;
 mod privacy;
 pub mod records;
 mod recovery;
+mod repeats;
 mod report;
 pub mod retrieval;
 mod run;
+mod second_stage;
+mod shortfalls;
+mod stages;
 pub mod statistics;
 pub mod sweep;
 pub mod text;
+mod threat;
 mod trec_files;
 mod utility;
 
@@ -35,19 +48,34 @@ use std::sync::Arc;
 
 use embosk_attacks::Attack;
 use embosk_defenses::Stack;
+use ndarray::Array2;
 use serde_json::{Map, Value};
 
 pub use adversaries::Adversary;
+#[cfg_attr(
+    not(feature = "cli"),
+    allow(unused_imports, reason = "the command line alone uses it from here")
+)]
+pub(crate) use adversaries::widened;
 pub use baseline::Baseline;
-pub use budget::{Budget, CANARY_BLEU, CONFIDENCE, Finding, FindingKind, Outcome, TOLERANCES, Verdict};
+pub use budget::{Budget, CONFIDENCE, Finding, FindingKind, Outcome, TOLERANCES, Verdict};
+pub use conclusion::{Advice, AttackStrength, Shortfall};
 pub use corpus::Corpus;
+pub use english::english;
+pub use guess::{CANDIDATES as GUESS_CANDIDATES, KindScore};
 pub use journal::Journal;
 pub use metrics::Metric;
 pub use privacy::training_imitation;
+pub use repeats::DistinctRow;
 pub use report::{Example, Report, Row, Undefended};
+pub use second_stage::Reranked;
+pub use stages::Stage;
 pub use sweep::Sweep;
+pub use threat::Threat;
 
 use self::adversaries::Registry;
+use self::given::Given;
+use self::stages::Meter;
 use crate::embedder::{EmbeddingCache, Normalizer};
 use crate::{Embedder, Error};
 
@@ -87,13 +115,21 @@ pub struct Evaluation<E> {
     attack: Option<Box<dyn Attack>>,
     stacks: Vec<Stack>,
     adversaries: Attackers,
+    /// Whether the usual adversaries run without an attack too.
+    guesses_alone: bool,
     registry: Registry,
     retrained: Option<Box<dyn Attack>>,
     surrogate: Option<Box<dyn Embedder>>,
     /// The name of the texts, and the texts.
     attacker_texts: Option<(String, Vec<String>)>,
     cache: Option<EmbeddingCache>,
+    /// Existing vectors, in place of embedding the corpus.
+    given: Option<Given>,
     samples: usize,
+    keep_contaminated: bool,
+    guess_candidates: usize,
+    /// The file for the guesses.
+    guesses: Option<PathBuf>,
     seed: u64,
     metrics: Vec<Metric>,
     /// Replaces what the embedder says.
@@ -103,6 +139,7 @@ pub struct Evaluation<E> {
     examples: usize,
     journal: Box<dyn Journal + Send>,
     progress: Box<dyn Fn(&str) + Send>,
+    meter: Meter,
 }
 
 impl<E: Embedder> Evaluation<E> {
@@ -114,12 +151,17 @@ impl<E: Embedder> Evaluation<E> {
             attack: None,
             stacks: Vec::new(),
             adversaries: Attackers::Named(Vec::new()),
+            guesses_alone: false,
             registry: Registry::default(),
             retrained: None,
             surrogate: None,
             attacker_texts: None,
             cache: None,
+            given: None,
             samples: SAMPLES,
+            keep_contaminated: false,
+            guess_candidates: guess::CANDIDATES,
+            guesses: None,
             seed: 0,
             metrics: metrics::built_in().to_vec(),
             normalizer: None,
@@ -128,6 +170,7 @@ impl<E: Embedder> Evaluation<E> {
             examples: 0,
             journal: Box::new(journal::Nothing),
             progress: Box::new(|_| ()),
+            meter: Meter::new(),
         }
     }
 
@@ -136,7 +179,9 @@ impl<E: Embedder> Evaluation<E> {
         Self { corpus: Some(corpus), ..self }
     }
 
-    /// Sets the attack. Default: none, so that only retrieval is measured.
+    /// Sets the attack. Default: none, so that only retrieval is measured, unless an
+    /// [adversary](Self::adversary) is named: without an attack, adversaries guess facts and tell what is stored, but
+    /// recover no text.
     pub fn attack(self, attack: impl Attack + 'static) -> Self {
         Self { attack: Some(Box::new(attack)), ..self }
     }
@@ -168,6 +213,12 @@ impl<E: Embedder> Evaluation<E> {
         Self { adversaries: Attackers::All, ..self }
     }
 
+    /// Runs the default adversaries even without an attack: they then guess facts and tell what is stored, but recover
+    /// no text.
+    pub fn usual_adversaries(self) -> Self {
+        Self { guesses_alone: true, ..self }
+    }
+
     /// Sets the registry from which the defaults and [`every_adversary`](Self::every_adversary) take their
     /// adversaries. Default: ours.
     pub fn registry(self, registry: Registry) -> Self {
@@ -196,15 +247,49 @@ impl<E: Embedder> Evaluation<E> {
         Self { attacker_texts: Some((name.to_owned(), texts)), ..self }
     }
 
-    /// Caches the vectors of documents, queries and the attacker's texts on disk, so that another evaluation
-    /// can reuse them. The embedder, and a surrogate, must have an identity. Default: no cache.
+    /// Caches the vectors of documents, queries, the attacker's texts and the attack's hypotheses on disk, so that
+    /// another evaluation, perhaps of another defense, embeds only what is new. The embedder, and a surrogate, must have an identity. Default: no cache.
     pub fn cache(self, cache: EmbeddingCache) -> Self {
         Self { cache: Some(cache), ..self }
+    }
+
+    /// Takes vectors that exist already, in place of embedding the corpus: `documents` has a row for each document,
+    /// `[documents, dim]`, and `queries` one for each query of the corpus's file, in their order.
+    ///
+    /// A few documents are embedded to see whether the vectors are the embedder's. With
+    /// [`NoEmbedder`](crate::embedder::NoEmbedder) as the embedder, retrieval is measured, and whatever an
+    /// [adversary](Self::adversary) can tell without an embedder. Everything else is refused by name. Default: no
+    /// vectors.
+    pub fn vectors(self, documents: Array2<f32>, queries: Option<Array2<f32>>) -> Self {
+        Self { given: Some(Given { documents, queries }), ..self }
     }
 
     /// Sets how many documents are attacked, 2 or more. Default: 200.
     pub fn samples(self, samples: usize) -> Self {
         Self { samples, ..self }
+    }
+
+    /// Sets whether texts that an attack was [trained on](Attack::trained_on) may be attacked. Otherwise, others are
+    /// drawn in their place. The report says how many there were. Default: no.
+    pub fn keep_contaminated(self, keep: bool) -> Self {
+        Self { keep_contaminated: keep, ..self }
+    }
+
+    /// Sets how many candidates the attacker has for a fact, including the true one; 1 or 0 for no guessing. Default:
+    /// 64.
+    ///
+    /// The attacker knows each attacked text except for one fact. The seed draws it from those that the corpus labels
+    /// or, without labels, [`facts::by_rule`] finds; if there is none, it is the text's rarest word. The other
+    /// candidates are facts of the same kind: from the attacker's own texts, otherwise from other documents,
+    /// otherwise made up.
+    pub fn guess_candidates(self, candidates: usize) -> Self {
+        Self { guess_candidates: if candidates > 1 { candidates } else { 0 }, ..self }
+    }
+
+    /// Writes the guesses to a file of JSON lines: each attacked text around its fact, the candidates, and what each
+    /// adversary picked. The file holds the texts, so only its owner may read it. Default: no file.
+    pub fn guesses(self, file: impl Into<PathBuf>) -> Self {
+        Self { guesses: Some(file.into()), ..self }
     }
 
     /// Sets the seed for the default corpus, the sample, the defenses' randomness and the intervals. Default:
@@ -267,16 +352,25 @@ impl<E: Embedder> Evaluation<E> {
         Self { journal: Box::new(journal), ..self }
     }
 
-    /// Calls `progress` with messages about the current step, for a person who waits.
+    /// Calls `progress` with messages about the current step, for a waiting user.
     pub fn progress(self, progress: impl Fn(&str) + Send + 'static) -> Self {
         Self { progress: Box::new(progress), ..self }
+    }
+
+    /// Whether an adversary reads the protected vectors.
+    fn is_attacked(&self) -> bool {
+        let is_named = match &self.adversaries {
+            Attackers::Named(named) => !named.is_empty(),
+            Attackers::All => true,
+        };
+        self.attack.is_some() || is_named || self.guesses_alone
     }
 
     /// Runs everything. Equal settings give an equal report.
     ///
     /// # Errors
-    /// When the corpus has fewer documents than are attacked and known to the attacker together, an adversary
-    /// is given without an attack, or the embedder, a defense or the attack fails.
+    /// When the corpus has fewer documents than are attacked and known to the attacker together, or the embedder,
+    /// a defense or the attack fails.
     pub fn run(self) -> Result<Report, Error> {
         run::run(self)
     }

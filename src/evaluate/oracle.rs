@@ -1,4 +1,5 @@
-//! The clean embedder as the attacker queries it: never twice for one text while there is room.
+//! The clean embedder as the attacker queries it: cached in memory and, while there is room, on disk, so that no text
+//! is embedded twice.
 
 use std::cell::{Cell, RefCell};
 use std::collections::{HashMap, HashSet};
@@ -6,11 +7,14 @@ use std::collections::{HashMap, HashSet};
 use embosk_attacks::WhiteBox;
 use ndarray::{Array2, ArrayView1, Axis};
 
-use crate::embedder::embed_checked;
+use crate::embedder::{EmbeddingCache, embed_checked};
 use crate::{BoxError, Embedder, Error, Role};
 
-/// Rows are kept up to about this many bytes; then the cache starts anew.
+/// Rows are kept up to about this many bytes; then the cache is emptied.
 const BYTES: usize = 256 << 20;
+
+/// Hypotheses are kept on disk only while the file has at most this many bytes: there may be millions.
+const BYTES_ON_DISK: u64 = 2 << 30;
 
 /// How many texts go to the embedder between two reports of progress.
 const BATCH: usize = 1024;
@@ -18,9 +22,11 @@ const BATCH: usize = 1024;
 /// An embedder in the role of the oracle, with a cache.
 pub(super) struct CachedOracle<'a> {
     embedder: &'a dyn Embedder,
+    /// The cache on disk, which serves later evaluations.
+    disk: Option<&'a EmbeddingCache>,
     dimension: usize,
     documents: RefCell<Rows>,
-    /// Stays empty where the embedder has no roles.
+    /// Stays empty if the embedder has no roles.
     queries: RefCell<Rows>,
     embedded: Cell<usize>,
     progress: &'a dyn Fn(&str),
@@ -33,17 +39,22 @@ impl<'a> CachedOracle<'a> {
     pub(super) fn new(embedder: &'a dyn Embedder, dimension: usize, progress: &'a dyn Fn(&str)) -> Self {
         let (documents, queries) = (RefCell::default(), RefCell::default());
         let (embedded, label) = (Cell::default(), RefCell::default());
-        Self { embedder, dimension, documents, queries, embedded, progress, label }
+        Self { embedder, disk: None, dimension, documents, queries, embedded, progress, label }
     }
 
-    /// What the queries that follow are for, as progress shows it.
+    /// Also looks for vectors on disk, and stores them there.
+    pub(super) fn on_disk(self, disk: Option<&'a EmbeddingCache>) -> Self {
+        Self { disk, ..self }
+    }
+
+    /// Sets what the following queries are for, as progress shows it.
     pub(super) fn label(&self, label: String) {
         self.embedded.set(0);
         (self.progress)(&label);
         self.label.replace(label);
     }
 
-    /// What the embedder says of its vectors' norm.
+    /// What the embedder says about its vectors' norm.
     pub(super) fn has_unit_norm(&self) -> Option<bool> {
         self.embedder.has_unit_norm()
     }
@@ -58,7 +69,11 @@ impl<'a> CachedOracle<'a> {
             missing = unique(texts.iter().copied());
         }
         if !missing.is_empty() {
-            let fresh = embed_checked(self.embedder, role, &missing).map_err(cause)?;
+            let fresh = match self.disk {
+                Some(disk) => disk.embed_within(BYTES_ON_DISK, self.embedder, role, &missing, |_| ()),
+                None => embed_checked(self.embedder, role, &missing),
+            };
+            let fresh = fresh.map_err(cause)?;
             let owned = |row: ArrayView1<'_, f32>| row.iter().copied().collect();
             rows.extend(missing.iter().zip(fresh.rows()).map(|(text, row)| ((*text).to_owned(), owned(row))));
             self.report(missing.len());
@@ -88,7 +103,7 @@ impl embosk_attacks::Oracle for CachedOracle<'_> {
     }
 }
 
-/// What an attack is told: it says by itself that the embedding function failed.
+/// The cause for an attack's error, which already says that the embedding function failed.
 fn cause(error: Error) -> BoxError {
     match error {
         Error::Embedder(cause) => cause,
@@ -129,7 +144,7 @@ mod tests {
     use embosk_attacks::Oracle as _;
 
     use super::*;
-    use crate::embedder::ByRole;
+    use crate::embedder::{ByRole, Described, Identity};
 
     #[test]
     fn a_text_is_embedded_once_and_rows_keep_their_order() {
@@ -165,6 +180,24 @@ mod tests {
         let oracle = CachedOracle::new(&plain, 1, &|_| ());
         assert_eq!(oracle.embed(&["a"]).unwrap(), oracle.embed_queries(&["a"]).unwrap());
         assert_eq!(*calls.lock().unwrap(), 3, "one text, one question");
+    }
+
+    #[test]
+    fn a_later_oracle_embeds_only_what_is_new() {
+        let calls = Mutex::new(Vec::new());
+        let lengths = |texts: &[&str]| -> Result<Array2<f32>, BoxError> {
+            calls.lock().unwrap().extend(texts.iter().map(ToString::to_string));
+            Ok(Array2::from_shape_fn((texts.len(), 1), |(row, _)| texts[row].len() as f32))
+        };
+        let embedder = Described::new(lengths).identity(Identity::new("", "lengths"));
+        let place = tempfile::tempdir().unwrap();
+        for texts in [["a", "bbb"], ["bbb", "cc"]] {
+            let disk = EmbeddingCache::new(place.path()).unwrap();
+            let oracle = CachedOracle::new(&embedder, 1, &|_| ()).on_disk(Some(&disk));
+            let expected: Vec<f32> = texts.iter().map(|text| text.len() as f32).collect();
+            assert_eq!(oracle.embed(&texts).unwrap().into_raw_vec_and_offset().0, expected);
+        }
+        assert_eq!(*calls.lock().unwrap(), ["a", "bbb", "cc"]);
     }
 
     #[test]

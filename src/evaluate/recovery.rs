@@ -1,10 +1,14 @@
-//! What an attack recovered from each vector, and how near it came to the text.
+//! What an attack recovered from each vector, and how close it came to the text.
+
+use std::rc::Rc;
 
 use ndarray::{Array1, Array2, ArrayView1};
+use rayon::prelude::*;
 
 use super::corpus::Corpus;
 use super::metrics::{Columns, Metric, STRENGTH, TextPair, measure_texts, measure_unrelated};
 use super::report::Example;
+use super::text::ContentWords;
 use crate::embedder::Normalizer;
 
 /// An attacked text, as the embedder sees it.
@@ -30,6 +34,19 @@ impl Truth {
     }
 }
 
+/// What texts are scored by.
+pub(super) struct Scoring<'a> {
+    pub(super) metrics: &'a [Metric],
+    pub(super) content_words: ContentWords,
+}
+
+impl<'a> Scoring<'a> {
+    pub(super) fn new(metrics: &'a [Metric], corpus: &Corpus, normalizer: &Normalizer) -> Self {
+        let texts: Vec<String> = corpus.texts().par_iter().map(|text| normalizer.apply(text)).collect();
+        Self { metrics, content_words: ContentWords::of_corpus(&texts) }
+    }
+}
+
 /// What an attack made of one vector.
 #[derive(Clone)]
 pub(super) struct Output {
@@ -41,29 +58,37 @@ pub(super) struct Output {
 
 /// One attack's outputs, and their scores text by text.
 pub(super) struct Recovery {
-    outputs: Vec<Output>,
+    /// `None` if no text was to be recovered.
+    outputs: Option<Rc<[Output]>>,
+    /// Whether the fact of each text was guessed.
+    guessed: Vec<Option<bool>>,
     pub(super) texts: Columns,
 }
 
 impl Recovery {
-    /// Scores the outputs. `restored` are the vectors that were attacked, `[texts, dim]`.
+    /// Scores the outputs and the guesses. `restored` are the vectors that were attacked, `[texts, dim]`.
     pub(super) fn new(
-        outputs: Vec<Output>,
+        (outputs, guessed): (Option<Rc<[Output]>>, Vec<Option<bool>>),
         truths: &[Truth],
         restored: &Array2<f32>,
-        metrics: &[Metric],
+        scoring: &Scoring<'_>,
     ) -> Self {
         let entities = labels(truths);
         let restored = |at: usize| Some(restored.row(at));
-        let texts = measure_texts(metrics, &pairs(&outputs, truths, &entities, restored));
-        Self { outputs, texts }
+        let pairs =
+            pairs((outputs.as_deref(), truths, &entities), restored, (&guessed, &scoring.content_words));
+        let texts = measure_texts(scoring.metrics, &pairs, outputs.is_some());
+        Self { outputs, guessed, texts }
     }
 
-    /// The scores of the same outputs, each held against the next text: what chance gives.
-    pub(super) fn unrelated(&self, truths: &[Truth], metrics: &[Metric]) -> Columns {
+    /// The scores of the same outputs, each compared with the next text: the score of chance.
+    pub(super) fn unrelated(&self, truths: &[Truth], scoring: &Scoring<'_>) -> Columns {
         let mut others = truths.to_vec();
         others.rotate_left(1);
-        measure_unrelated(metrics, &pairs(&self.outputs, &others, &labels(&others), |_| None))
+        let labels = labels(&others);
+        let outputs = self.outputs.as_deref();
+        let pairs = pairs((outputs, &others, &labels), |_| None, (&self.guessed, &scoring.content_words));
+        measure_unrelated(scoring.metrics, &pairs, outputs.is_some())
     }
 
     /// The sum of the texts' scores, to compare attacks on the same texts.
@@ -71,18 +96,19 @@ impl Recovery {
         self.texts.values(STRENGTH).iter().sum()
     }
 
-    /// The first `n` texts and what came back of them.
+    /// The first `n` texts and what was recovered of them.
     pub(super) fn examples(&self, truths: &[Truth], n: usize) -> Vec<Example> {
-        let pairs = truths.iter().zip(&self.outputs).take(n);
+        let pairs = truths.iter().zip(self.outputs.iter().flat_map(|outputs| outputs.iter())).take(n);
         pairs
             .map(|(truth, output)| Example { text: truth.text.clone(), recovered: output.text.clone() })
             .collect()
     }
 
-    /// The number of oracle queries for a text, on average.
-    pub(super) fn queries(&self) -> f64 {
-        let queries = self.outputs.iter().map(|output| output.queries as f64).sum::<f64>();
-        queries / self.outputs.len().max(1) as f64
+    /// The number of oracle queries for a text, on average. `None` if no text was to be recovered.
+    pub(super) fn queries(&self) -> Option<f64> {
+        let outputs = self.outputs.as_ref()?;
+        let queries = outputs.iter().map(|output| output.queries as f64).sum::<f64>();
+        Some(queries / outputs.len().max(1) as f64)
     }
 }
 
@@ -91,17 +117,19 @@ fn labels(truths: &[Truth]) -> Vec<Vec<&str>> {
 }
 
 fn pairs<'a>(
-    outputs: &'a [Output],
-    truths: &'a [Truth],
-    entities: &'a [Vec<&'a str>],
+    (outputs, truths, entities): (Option<&'a [Output]>, &'a [Truth], &'a [Vec<&'a str>]),
     restored: impl Fn(usize) -> Option<ArrayView1<'a, f32>>,
+    (guessed, content_words): (&'a [Option<bool>], &'a ContentWords),
 ) -> Vec<TextPair<'a>> {
+    let output = |at: usize| outputs.map(|outputs| &outputs[at]);
     let pair = |at: usize| TextPair {
+        content_words,
         entities: &entities[at],
         truth_vector: Some(truths[at].vector.view()),
-        output_vector: Some(outputs[at].vector.view()),
+        output_vector: output(at).map(|output| output.vector.view()),
         restored_vector: restored(at),
-        ..TextPair::new(&truths[at].text, &outputs[at].text)
+        guessed: guessed[at],
+        ..TextPair::new(&truths[at].text, output(at).map_or("", |output| &output.text))
     };
-    (0..outputs.len()).map(pair).collect()
+    (0..truths.len()).map(pair).collect()
 }

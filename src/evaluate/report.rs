@@ -1,8 +1,14 @@
-use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::{Map, Value};
 
+use super::KindScore;
+use super::conclusion::{Advice, AttackStrength};
 use super::metrics::{Columns, Metric, Scores, built_in, check};
+use super::second_stage::Reranked;
 use super::statistics::Score;
+use super::threat::Threat;
 use crate::Error;
 
 /// What an evaluation found: a row for each defense and adversary.
@@ -31,16 +37,28 @@ pub struct Report {
     pub signature: Map<String, Value>,
     /// The scores, in the order in which defenses and adversaries were given.
     pub rows: Vec<Row>,
+    /// For each stack that ends in `rerank`: what is recovered by an attacker who has its key, and therefore opens
+    /// the exact vectors. It is the undefended leak. Budgets and searches do not count these rows.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub key_stolen: Vec<Row>,
     /// The scores of the attack on undefended vectors; with a surrogate, those of the best adversary. `None`
     /// if there was no attack.
     pub ceiling: Option<Scores>,
     /// The scores of the ceiling's outputs, compared with other texts. Each row has its own floor too. `None`
     /// if there was no attack.
     pub floor: Option<Scores>,
-    /// Whether the undefended attack works. Only then does its failure under a defense say anything.
-    pub conclusive: bool,
-    /// Why the report is inconclusive.
+    /// The leaks that can be read, such as `leak` and `word_leak`: by their metrics, the undefended attack is shown to
+    /// work. Only then does its failure under a defense say anything. Empty if nothing can be concluded.
+    #[serde(deserialize_with = "names_or_bool")]
+    pub conclusive: Vec<String>,
+    /// Why nothing can be concluded. `None` if a leak can be read, or nothing was attacked.
     pub reason: Option<String>,
+    /// How strong the undefended attack is, for each leak.
+    #[serde(default)]
+    pub strengths: Vec<AttackStrength>,
+    /// What to do if nothing can be concluded, the best first.
+    #[serde(default)]
+    pub advice: Vec<Advice>,
     /// What was assumed because the embedder does not say it. Empty if it says everything.
     #[serde(default)]
     pub warnings: Vec<String>,
@@ -52,11 +70,31 @@ pub struct Report {
     pub undefended: Undefended,
 }
 
+/// Version 0.1 had one leak, and wrote whether it can be read.
+fn names_or_bool<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<String>, D::Error> {
+    #[derive(Deserialize)]
+    #[serde(untagged)]
+    enum Written {
+        Names(Vec<String>),
+        Bool(bool),
+    }
+    Ok(match Written::deserialize(deserializer)? {
+        Written::Names(names) => names,
+        Written::Bool(true) => vec!["leak".into()],
+        Written::Bool(false) => Vec::new(),
+    })
+}
+
 fn built_in_metrics() -> Vec<Metric> {
     built_in().to_vec()
 }
 
 impl Report {
+    /// Returns whether at least one leak can be read.
+    pub fn is_conclusive(&self) -> bool {
+        !self.conclusive.is_empty()
+    }
+
     /// Returns the report as indented JSON; a score that was not measured is `null`.
     ///
     /// # Errors
@@ -71,19 +109,17 @@ impl Report {
     /// # Errors
     /// None in practice: everything in a report can be written.
     pub fn to_json_full(&self) -> Result<String, serde_json::Error> {
-        let rows = self.rows.iter().map(|row| FullRow {
-            row,
-            texts: &row.texts,
-            unrelated: &row.unrelated,
-            queries: &row.queries,
-        });
+        let [rows, key_stolen] = [&self.rows, &self.key_stolen].map(|rows| rows.iter().map(Row::full));
         serde_json::to_string(&FullReport {
             signature: &self.signature,
             rows: rows.collect(),
+            key_stolen: key_stolen.collect(),
             ceiling: self.ceiling.as_ref(),
             floor: self.floor.as_ref(),
-            conclusive: self.conclusive,
+            conclusive: &self.conclusive,
             reason: self.reason.as_deref(),
+            strengths: &self.strengths,
+            advice: &self.advice,
             warnings: &self.warnings,
             metrics: &self.metrics,
             undefended: &self.undefended,
@@ -114,17 +150,22 @@ impl Report {
 struct FullReport<'a> {
     signature: &'a Map<String, Value>,
     rows: Vec<FullRow<'a>>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    key_stolen: Vec<FullRow<'a>>,
     ceiling: Option<&'a Scores>,
     floor: Option<&'a Scores>,
-    conclusive: bool,
+    conclusive: &'a [String],
     reason: Option<&'a str>,
+    strengths: &'a [AttackStrength],
+    advice: &'a [Advice],
     warnings: &'a [String],
     metrics: &'a [Metric],
     undefended: &'a Undefended,
 }
 
+/// The full form of a row.
 #[derive(Serialize)]
-struct FullRow<'a> {
+pub(crate) struct FullRow<'a> {
     #[serde(flatten)]
     row: &'a Row,
     texts: &'a Columns,
@@ -144,13 +185,36 @@ pub struct Row {
     pub adversary: String,
     /// How many texts were attacked.
     pub n: usize,
+    /// How many of them were recovered word for word: as the embedder reads them, apart from white space.
+    #[serde(default)]
+    pub recovered: usize,
+    /// The leaks of this row that can be read. Those of the [report](Report::conclusive), unless the row is of a
+    /// retrained attack that does not work by itself.
+    #[serde(default)]
+    pub conclusive: Vec<String>,
     /// The score of each metric.
     #[serde(flatten)]
     pub scores: Scores,
+    /// Who sees the vectors: a thief of the store, or its operator, who also sees queries. `None` if the stack has no
+    /// noise on documents.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub threat: Option<Threat>,
+    /// Whether the adversary tries to undo the stack's key. `None` if the stack has no key that turns the space.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub key_attacked: Option<bool>,
+    /// How many candidates there were for each fact. `None` if nothing was to be guessed.
+    #[serde(default)]
+    pub guess_candidates: Option<usize>,
+    /// How often facts of each kind were guessed.
+    #[serde(default)]
+    pub guess_by_kind: BTreeMap<String, KindScore>,
     /// The map from protected to clean vectors that the adversary chose. `None` if it chose none.
     pub map: Option<String>,
-    /// Oracle queries a text, on average.
+    /// Oracle queries per text, on average.
     pub oracle_queries: Option<f64>,
+    /// What re-ranking costs each query. `None` if the stack does not end in `rerank`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reranked: Option<Reranked>,
     /// The first of the attacked texts, if they were asked for:
     /// [`Evaluation::examples`](super::Evaluation::examples).
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -158,8 +222,8 @@ pub struct Row {
     /// The scores of each attacked text, in the same order in every row. Only in the full JSON.
     #[serde(default, skip_serializing)]
     pub texts: Columns,
-    /// The scores of these outputs, each compared with another text: what chance gives. It has only the
-    /// metrics from which a floor or a leak is computed. Only in the full JSON.
+    /// The scores of these outputs, each compared with another text: the score of chance. It has only the metrics
+    /// from which a floor or a leak is computed. Only in the full JSON.
     #[serde(default, skip_serializing)]
     pub unrelated: Columns,
     /// The retrieval scores of each judged query, in the same order in every row. Only in the full JSON.
@@ -171,6 +235,11 @@ impl Row {
     /// Returns the score of a metric: `row.score("bleu")`. `None` if it was not measured.
     pub fn score(&self, metric: &str) -> Option<Score> {
         self.scores.score(metric)
+    }
+
+    /// The row with its scores text by text, as JSON.
+    pub(crate) fn full(&self) -> FullRow<'_> {
+        FullRow { row: self, texts: &self.texts, unrelated: &self.unrelated, queries: &self.queries }
     }
 }
 

@@ -1,7 +1,7 @@
 //! What a defense costs in retrieval: exact search, and its scores by the rules of trec_eval.
 //!
-//! Documents and queries are rows; a document is named by its row's index. A grade of 1 or more makes a
-//! document relevant; a grade of 0, a negative one and none at all do not. All scores are in `0..=1`.
+//! Documents and queries are rows; a document is identified by its row's index. A document is relevant if its grade
+//! is 1 or more, and not if it has a grade of 0, a negative one or none. All scores are in `0..=1`.
 
 mod best;
 mod codes;
@@ -12,6 +12,7 @@ mod trec;
 
 use ndarray::{ArrayView2, ArrayViewMut2};
 
+pub(super) use best::tie_places;
 pub use codes::{search_bits, search_i8};
 pub use judgements::{Graded, Judged, Judgements};
 pub use metrics::{average_precision, mrr, ndcg, recall};
@@ -21,7 +22,7 @@ pub use trec::run_file;
 /// The documents found for one query, best first, each with its score.
 pub type Hits = Vec<(usize, f32)>;
 
-/// Whether every row has norm 1, to 1e-3: then a cosine is an inner product.
+/// Returns whether every row has norm 1, to 1e-3, so that a cosine is an inner product.
 pub fn is_unit_norm(vectors: ArrayView2<'_, f32>) -> bool {
     let mut norms = vectors.rows().into_iter().map(|row| row.dot(&row).sqrt());
     norms.all(|norm| norm == 0.0 || (norm - 1.0).abs() < 1e-3)

@@ -1,73 +1,98 @@
 //! An evaluation from beginning to end.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use embosk_attacks::Attack;
 use embosk_defenses::Stack;
 use serde_json::{Map, Value, json};
 
 use super::adversaries::{Adversary, Material};
-use super::chosen::adversaries;
+use super::chosen::{Chosen, choose};
 use super::clean::{Clean, OwnTextSource};
+use super::conclusion::{self, AttackStrength, Means, advice, strengths};
+use super::contamination::Sample;
+use super::guess::{self, Guesses, Questions, by_kind};
 use super::journal::{Journal, Nothing};
+use super::keys;
 use super::linkage::linkage;
-use super::metrics::{self, Columns, LINKAGE, Measured, STRENGTH};
+use super::metrics::{self, Columns, LINKAGE, Measured};
 use super::oracle::CachedOracle;
-use super::privacy::{self, Trial, Trials};
+use super::privacy::{Trial, Trials};
 use super::report::{Report, Row, Undefended};
-use super::statistics::{RESAMPLES, Score, mean};
-use super::utility::Vectors;
+use super::stages::Stage;
+use super::statistics::RESAMPLES;
+use super::threat::Threat;
+use super::utility::{Retrieval, Vectors};
 use super::{Attackers, Corpus, Evaluation};
 use crate::{Embedder, Error};
 
-/// The undefended attack must score this many BLEU points above chance, at the lower end of the interval.
-const LEAST_GAP: f64 = 10.0;
+/// The adversary's name in a row of [`Report::key_stolen`].
+const KEY_STOLEN: &str = "key stolen";
 
 pub(super) fn run<E: Embedder>(mut evaluation: Evaluation<E>) -> Result<Report, Error> {
-    let corpus =
+    let mut corpus =
         evaluation.corpus.take().unwrap_or_else(|| Corpus::records(super::corpus::RECORDS, evaluation.seed));
     if evaluation.stacks.is_empty() {
         evaluation.stacks.push(Stack::new());
     }
-    let mut attacked = privacy::order(&corpus, &evaluation.comparison(), evaluation.seed);
-    let texts = attacked.len();
+    evaluation.check_oracle()?;
+    let mut unmeasured = evaluation.unmeasured(evaluation.is_attacked(), !corpus.queries().is_empty());
+    if !evaluation.embedder.can_embed() {
+        evaluation.guess_candidates = 0;
+        if evaluation.given.as_ref().is_some_and(|given| given.queries.is_none()) {
+            corpus = corpus.without_queries();
+        }
+    }
+    metrics::set_candidates(&mut evaluation.metrics, evaluation.guess_candidates);
+    let Sample { attacked, spare, contamination } = Sample::draw(&evaluation, &corpus)?;
+    let texts = attacked.len() + spare.len();
     check(&evaluation, &corpus, texts)?;
     metrics::check(&evaluation.metrics)?;
     let mut journal = std::mem::replace(&mut evaluation.journal, Box::new(Nothing));
-    let clean = Clean::embed(&evaluation, &corpus)?;
+    let meter = &evaluation.meter;
+    let clean = meter.of(Stage::Embedding, || Clean::embed(&evaluation, &corpus))?;
     let settings = settings(&evaluation, &corpus, &clean);
-    let warnings = evaluation.warnings(&clean);
-    let Some(attack) = evaluation.attack.as_deref() else {
+    let mut warnings = evaluation.warnings(&clean);
+    warnings.append(&mut unmeasured);
+    if !evaluation.is_attacked() {
         journal.begin(&settings, evaluation.stacks.len())?;
         let report = searched(&evaluation, &corpus, &clean, journal.as_mut(), settings)?;
+        journal.spent(&meter.spent());
         return Ok(Report { warnings, ..report });
-    };
-    let spare = attacked.split_off(evaluation.samples);
-    let (adversaries, own) = adversaries(&evaluation, &corpus, &clean, (evaluation.samples, texts))?;
-    let clean = clean.embed_own(&evaluation, &own, (&corpus, &spare))?;
-    let settings = attack_settings(settings, &evaluation, attack, &own);
+    }
+    warnings.extend(contamination.warning());
+    let chosen = choose(&evaluation, &corpus, &clean, (evaluation.samples, texts))?;
+    warnings.extend(chosen.shortfalls(clean.documents.stored.ncols()));
+    let Chosen { adversaries, own, means, .. } = chosen;
+    let clean = meter.of(Stage::Embedding, || clean.embed_own(&evaluation, &own, (&corpus, &spare)))?;
+    let questions =
+        meter.of(Stage::Embedding, || Questions::ask(&evaluation, (&corpus, &clean), &attacked))?;
+    let mut settings = attack_settings(settings, &evaluation, &own);
+    settings.extend(contamination.setting());
+    settings.extend(questions.iter().flat_map(Questions::settings));
     journal.begin(&settings, evaluation.stacks.len() * adversaries.len())?;
     let material = Material { clean: &clean, attacked, spare, seed: evaluation.seed };
-    let trials = trials(&evaluation, attack, &corpus, material);
-    let report = self::attacked(&evaluation, &corpus, trials, &adversaries, journal.as_mut(), settings)?;
-    Ok(Report { warnings, ..report })
+    let trials = trials(&evaluation, &corpus, material).guessing(questions);
+    let attackers = (adversaries.as_slice(), means);
+    let mut report = self::attacked(&evaluation, &corpus, trials, attackers, journal.as_mut(), settings)?;
+    journal.spent(&meter.spent());
+    report.warnings.splice(..0, warnings);
+    Ok(report)
 }
 
-/// `texts` is how many different ones the corpus holds.
-fn check<E>(evaluation: &Evaluation<E>, corpus: &Corpus, texts: usize) -> Result<(), Error> {
-    let (named, is_named) = match &evaluation.adversaries {
-        Attackers::Named(named) => (named.as_slice(), !named.is_empty()),
-        Attackers::All => (&[][..], true),
+/// Checks the evaluation's settings. `texts` is how many different texts the corpus holds.
+fn check<E: Embedder>(evaluation: &Evaluation<E>, corpus: &Corpus, texts: usize) -> Result<(), Error> {
+    let named = match &evaluation.adversaries {
+        Attackers::Named(named) => named.as_slice(),
+        Attackers::All => &[],
     };
     if texts == 0 {
         return Err(Error::Empty("the corpus"));
     }
-    if evaluation.attack.is_none() {
-        return match (is_named, corpus.queries().is_empty()) {
-            (true, _) => Err(Error::Setting("an adversary needs an attack".into())),
-            (_, true) => Err(Error::Setting("there is nothing to measure: no attack, and no queries".into())),
-            _ => Ok(()),
-        };
+    if !evaluation.is_attacked() {
+        let nothing = "there is nothing to measure: no attack, no adversary, and no queries";
+        let is_searched = !corpus.queries().is_empty();
+        return if is_searched { Ok(()) } else { Err(Error::Setting(nothing.into())) };
     }
     let samples = evaluation.samples;
     if samples < 2 {
@@ -107,7 +132,7 @@ impl<'a> Queue<'a> {
     }
 }
 
-/// Retrieval alone.
+/// Measures retrieval alone.
 fn searched<E>(
     evaluation: &Evaluation<E>,
     corpus: &Corpus,
@@ -123,21 +148,23 @@ fn searched<E>(
             continue;
         }
         (evaluation.progress)(&format!("{stack}: retrieval"));
-        let protected = Vectors::protect(clean, &stack, evaluation.seed)?;
-        let queries = protected.retrieval_run(evaluation, corpus, (number, &stack))?;
-        let linkage = linkage(&clean.documents.stored, &stack, evaluation.seed)?;
-        let scores = Measured {
-            queries: &queries,
-            given: &[(LINKAGE, linkage)],
-            ..Measured::nothing(evaluation.seed)
-        };
+        let (_, Retrieval { queries, given, reranked }) =
+            searched_under(evaluation, corpus, clean, (number, &stack))?;
+        let scores = Measured { queries: &queries, given: &given, ..Measured::nothing(evaluation.seed) };
         let row = Row {
             defense: stack.to_string(),
             adversary: "none".into(),
             n: 0,
+            recovered: 0,
+            conclusive: Vec::new(),
             scores: scores.scores(&evaluation.metrics)?,
+            threat: Threat::of(&stack),
+            key_attacked: None,
+            guess_candidates: None,
+            guess_by_kind: BTreeMap::new(),
             map: None,
             oracle_queries: None,
+            reranked,
             examples: Vec::new(),
             texts: Columns::default(),
             unrelated: Columns::default(),
@@ -152,44 +179,64 @@ fn searched<E>(
     Ok(Report {
         signature,
         rows,
+        key_stolen: Vec::new(),
         ceiling: None,
         floor: None,
-        conclusive: true,
+        conclusive: Vec::new(),
         reason: None,
+        strengths: Vec::new(),
+        advice: Vec::new(),
         warnings: Vec::new(),
         metrics: evaluation.metrics.clone(),
         undefended,
     })
 }
 
+/// The vectors under the stack with this number, and the scores of a search in them, with how well they are linked to
+/// those under another key.
+fn searched_under<E>(
+    evaluation: &Evaluation<E>,
+    corpus: &Corpus,
+    clean: &Clean,
+    (number, stack): (usize, &Stack),
+) -> Result<(Vectors, Retrieval), Error> {
+    evaluation.meter.of(Stage::Retrieval, || {
+        let protected = Vectors::protect(clean, stack, evaluation.seed)?;
+        let mut retrieval = protected.retrieval_run(evaluation, (corpus, clean), (number, stack))?;
+        retrieval.given.push((LINKAGE, linkage(&clean.documents.stored, stack, evaluation.seed)?));
+        Ok((protected, retrieval))
+    })
+}
+
 fn trials<'a, E: Embedder>(
     evaluation: &'a Evaluation<E>,
-    attack: &'a dyn Attack,
     corpus: &Corpus,
     material: Material<'a>,
 ) -> Trials<'a> {
     let dimension = material.clean.documents.attackable().ncols();
     let oracle = CachedOracle::new(evaluation.attacked(), dimension, evaluation.progress.as_ref());
-    let attacks = (attack, evaluation.retrained.as_deref());
-    Trials::new(attacks, oracle, evaluation.comparison(), corpus, material, &evaluation.metrics)
+    let oracle = oracle.on_disk(evaluation.cache.as_ref());
+    let attacks = (evaluation.attack.as_deref(), evaluation.retrained.as_deref());
+    let metrics = &evaluation.metrics;
+    Trials::new(attacks, oracle, evaluation.comparison(), corpus, material, (metrics, &evaluation.meter))
 }
 
 fn attacked<E: Embedder>(
     evaluation: &Evaluation<E>,
     corpus: &Corpus,
     mut trials: Trials<'_>,
-    adversaries: &[Arc<dyn Adversary>],
+    (adversaries, means): (&[Arc<dyn Adversary>], Means),
     journal: &mut dyn Journal,
     mut signature: Map<String, Value>,
 ) -> Result<Report, Error> {
     let (seed, clean) = (evaluation.seed, trials.clean());
     let undefended = undefended(evaluation, corpus, &mut trials, adversaries, journal)?;
     let [ceiling, floor] = [&undefended.texts, &undefended.unrelated];
-    let gap = metrics::gap(ceiling, floor, seed);
-    let conclusive = gap >= LEAST_GAP;
-    let nothing = Columns::default();
+    let mut strengths = strengths(&evaluation.metrics, ceiling, floor, seed);
+    let conclusive = conclusion::conclusive(&strengths);
+    journal.judged(&strengths, &advice(&strengths, means))?;
     let every = matches!(evaluation.adversaries, Attackers::All);
-    let (mut rows, mut stacks) = (Vec::new(), Vec::new());
+    let (mut rows, mut stacks, mut guesses) = (Vec::new(), Vec::new(), Vec::new());
     let mut queue = Queue::new(&evaluation.stacks);
     while let Some((number, stack)) = queue.next(journal, &rows)? {
         let mut measured = None;
@@ -203,54 +250,118 @@ fn attacked<E: Embedder>(
                 continue;
             }
             if measured.is_none() {
-                let protected = Vectors::protect(clean, &stack, seed)?;
-                let queries = protected.retrieval_run(evaluation, corpus, (number, &stack))?;
-                let linkage = linkage(&clean.documents.stored, &stack, seed)?;
-                measured = Some((protected, queries, linkage));
+                measured = Some(searched_under(evaluation, corpus, clean, (number, &stack))?);
             }
-            let Some((protected, queries, linkage)) = &measured else { continue };
-            let Trial { recovery, unrelated, map } = trials.run(&stack, adversary, &protected.documents)?;
+            let Some((protected, retrieval)) = &measured else { continue };
+            let Retrieval { queries, reranked, .. } = retrieval;
+            let trial = trials.run(&stack, adversary, &protected.documents)?;
+            let Trial { recovery, unrelated, map, guesses: of_texts } = trial;
+            let mut given = trials.of_store(&stack, adversary, &protected.documents)?;
+            given.extend(retrieval.given.iter().copied());
             let scores = Measured {
                 texts: &recovery.texts,
                 unrelated: &unrelated,
-                ceiling: if conclusive { ceiling } else { &nothing },
+                ceiling,
+                conclusive: &conclusive,
                 queries,
-                given: &[(LINKAGE, *linkage)],
+                given: &given,
                 seed,
             };
+            let questions = trials.questions();
+            let right = questions.map(|questions| by_kind(questions, &questions.right(&of_texts)));
             let row = Row {
                 defense: stack.to_string(),
                 adversary: adversary.to_string(),
                 n: recovery.texts.len(),
-                scores: scores.scores(&evaluation.metrics)?,
+                recovered: metrics::recovered(&recovery.texts),
+                conclusive: conclusive.clone(),
+                scores: evaluation.meter.of(Stage::Scoring, || scores.scores(&evaluation.metrics))?,
+                threat: Threat::of(&stack),
+                key_attacked: trials.attacks_key(&stack, adversary)?,
+                guess_candidates: questions.map(|questions| questions.candidates),
+                guess_by_kind: right.unwrap_or_default(),
                 map,
-                oracle_queries: Some(recovery.queries()),
+                oracle_queries: recovery.queries(),
+                reranked: *reranked,
                 examples: trials.examples(&recovery, evaluation.examples),
                 texts: recovery.texts.clone(),
                 unrelated,
                 queries: queries.clone(),
             };
             journal.finished(&row)?;
+            let Row { defense, adversary, .. } = row.clone();
+            guesses.push(Guesses { defense, adversary, of_texts });
             rows.push(row);
         }
+    }
+    if let (Some(path), Some(questions)) = (&evaluation.guesses, trials.questions()) {
+        guess::write(path, questions, corpus, &guesses)?;
     }
     signature.insert("defenses".into(), queue.names.into());
     signature.insert("adversaries".into(), adversaries.iter().map(ToString::to_string).collect());
     signature.insert("oracle_queries_undefended".into(), json!(undefended.oracle_queries));
-    let reason = if conclusive {
-        retrained_in_vain(&rows, (&stacks, adversaries), floor, &mut trials, seed)?
-    } else {
-        Some(broken(gap))
-    };
-    let conclusive = reason.is_none();
+    let warnings = keys::unattacked(&rows).map(|key| key.to_string()).collect();
+    let key_stolen = key_stolen(evaluation, &rows, &undefended, &conclusive)?;
+    retrained_in_vain(&mut strengths, &mut rows, (&stacks, adversaries), (floor, seed), &mut trials)?;
     let [ceiling, floor] =
         [ceiling, floor].map(|texts| Some(metrics::attack_scores(&evaluation.metrics, texts, seed)));
-    let metrics = evaluation.metrics.clone();
-    let warnings = Vec::new();
-    Ok(Report { signature, rows, ceiling, floor, conclusive, reason, warnings, metrics, undefended })
+    Ok(Report {
+        signature,
+        rows,
+        key_stolen,
+        ceiling,
+        floor,
+        conclusive: conclusion::conclusive(&strengths),
+        reason: conclusion::reason(&strengths),
+        advice: advice(&strengths, means),
+        strengths,
+        warnings,
+        metrics: evaluation.metrics.clone(),
+        undefended,
+    })
 }
 
-/// The attack and retrieval without a defense, as the journal knows it or measured now.
+/// For each stack that re-ranks, what an attacker recovers who has stolen its key and opens the exact vectors. It is
+/// what the attack recovers from undefended vectors; the rounding of sealed vectors is negligible.
+fn key_stolen<E>(
+    evaluation: &Evaluation<E>,
+    rows: &[Row],
+    undefended: &Undefended,
+    conclusive: &[String],
+) -> Result<Vec<Row>, Error> {
+    let mut stolen: Vec<Row> = Vec::new();
+    for row in rows.iter().filter(|row| row.reranked.is_some()) {
+        if stolen.iter().any(|other| other.defense == row.defense) {
+            continue;
+        }
+        let Undefended { texts, unrelated, oracle_queries, .. } = undefended;
+        let scores = Measured {
+            texts,
+            unrelated,
+            ceiling: texts,
+            conclusive,
+            queries: &row.queries,
+            ..Measured::nothing(evaluation.seed)
+        };
+        stolen.push(Row {
+            adversary: KEY_STOLEN.into(),
+            n: texts.len(),
+            recovered: metrics::recovered(texts),
+            conclusive: conclusive.to_vec(),
+            scores: scores.scores(&evaluation.metrics)?,
+            guess_by_kind: BTreeMap::new(),
+            map: None,
+            oracle_queries: *oracle_queries,
+            examples: Vec::new(),
+            texts: texts.clone(),
+            unrelated: unrelated.clone(),
+            ..row.clone()
+        });
+    }
+    Ok(stolen)
+}
+
+/// The attack and retrieval without a defense, from the journal or measured now.
 fn undefended<E>(
     evaluation: &Evaluation<E>,
     corpus: &Corpus,
@@ -265,7 +376,7 @@ fn undefended<E>(
     }
     let (ceiling, floor) = trials.ceiling_and_floor(adversaries)?;
     let undefended = Undefended {
-        oracle_queries: Some(ceiling.queries()),
+        oracle_queries: ceiling.queries(),
         texts: ceiling.texts.clone(),
         unrelated: floor,
         queries: Vectors::clean(trials.clean()).retrieval(evaluation, corpus)?,
@@ -274,49 +385,28 @@ fn undefended<E>(
     Ok(undefended)
 }
 
-/// Why rows of the retrained attack say nothing: it is near chance on protected vectors, and also on undefended
-/// ones and under the key that it was trained under.
+/// Marks what rows of a retrained attack say nothing about, because the attack fails by itself.
 fn retrained_in_vain(
-    rows: &[Row],
+    strengths: &mut [AttackStrength],
+    rows: &mut [Row],
     (stacks, adversaries): (&[Stack], &[Arc<dyn Adversary>]),
-    floor: &Columns,
+    floor: (&Columns, u64),
     trials: &mut Trials<'_>,
-    seed: u64,
-) -> Result<Option<String>, Error> {
-    let strength = |texts: &Columns| mean(&texts.values(STRENGTH), seed);
-    let low = |score: Option<Score>| score.map_or(0.0, |score| score.low);
-    let least = strength(floor).map_or(0.0, |score| score.value) + LEAST_GAP;
+) -> Result<(), Error> {
     let retrained = adversaries.iter().filter(|adversary| adversary.needs().attack.is_retrained());
     let retrained: Vec<String> = retrained.map(ToString::to_string).collect();
-    let is_retrained = |row: &Row| retrained.contains(&row.adversary);
     for stack in stacks {
-        let name = stack.to_string();
-        let failed = |row: &Row| row.defense == name && is_retrained(row) && low(row.score(STRENGTH)) < least;
-        if !rows.iter().any(failed) {
-            continue;
-        }
-        let best = strength(&trials.retrained_at_its_best(stack)?.texts);
-        if low(best) < least {
-            return Ok(Some(format!(
-                "the retrained attack is not shown to be {LEAST_GAP} BLEU points above chance under {name}, nor on \
-                 undefended vectors, nor under a key of its own: it is damaged, or was not trained for this defense, \
-                 and its failing says nothing"
-            )));
-        }
+        let defense = stack.to_string();
+        let runs_it = |row: &&mut Row| row.defense == defense && retrained.contains(&row.adversary);
+        let mut of_stack: Vec<&mut Row> = rows.iter_mut().filter(runs_it).collect();
+        let best = || Ok(trials.retrained_at_its_best(stack)?.texts.clone());
+        conclusion::in_vain(strengths, &defense, &mut of_stack, floor, best)?;
     }
-    Ok(None)
+    Ok(())
 }
 
-fn broken(gap: f64) -> String {
-    format!(
-        "the undefended attack is shown to be only {gap:.1} BLEU points above chance, and {LEAST_GAP} are needed: it \
-         does not work on this corpus and embedder, so its failing under a defense says nothing; use an attack that was \
-         trained on this embedder and on texts of this kind"
-    )
-}
-
-/// All settings that every row depends on; the caller's notes with them. A row's own defense and adversary
-/// are added to the report's signature at the end.
+/// All settings that every row depends on, including the caller's notes. A row's own defense and adversary are added
+/// to the report's signature at the end.
 fn settings<E: Embedder>(evaluation: &Evaluation<E>, corpus: &Corpus, clean: &Clean) -> Map<String, Value> {
     let mut settings = evaluation.identities();
     settings.extend(evaluation.notes.clone());
@@ -351,15 +441,14 @@ fn settings<E: Embedder>(evaluation: &Evaluation<E>, corpus: &Corpus, clean: &Cl
 fn attack_settings<E: Embedder>(
     mut settings: Map<String, Value>,
     evaluation: &Evaluation<E>,
-    attack: &dyn Attack,
     own: &OwnTextSource,
 ) -> Map<String, Value> {
     let mut set = |name: &str, value: Value| settings.insert(name.to_owned(), value);
-    set("attack", json!(attack.to_string()));
+    set("attack", json!(evaluation.attack.as_ref().map_or("none".into(), ToString::to_string)));
     if let Some(retrained) = &evaluation.retrained {
         set("retrained", json!(retrained.to_string()));
     }
-    set("attacker_texts", json!(own.name(evaluation)));
+    set("attacker_texts", json!(own.name()));
     set("attacker_texts_sha256", json!(own.hash()));
     set("samples", json!(evaluation.samples));
     set("normalizer", json!(format!("{}|sides:both", evaluation.comparison().name())));

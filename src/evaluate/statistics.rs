@@ -5,12 +5,14 @@
 //! limits at once, the p-values behind the bounds ([`proportion_p_values`], [`mean_p_values`]), corrected
 //! by [`holm`]. What is drawn is drawn from a seed, and does not depend on the number of threads.
 
+mod auc;
 mod beta;
 mod bootstrap;
 mod bounds;
 mod holm;
 mod spearman;
 
+pub use auc::{area_under_curve, true_positive_rate};
 pub(super) use bounds::normal_quantile;
 pub use bounds::{
     PValues, bounded_mean_bounds, mean_bounds, mean_p_values, paired_difference_bounds, proportion_bounds,
@@ -22,7 +24,7 @@ pub use spearman::{SIMILARITY_PAIRS, similarity_correlation, spearman};
 use beta::beta_quantile;
 use bootstrap::{resampled_means, resampled_scores};
 
-/// Resamples behind every bootstrap interval. Its ends are the 26th smallest and the 26th largest mean.
+/// How many resamples a bootstrap interval takes. Its ends are the 26th smallest and the 26th largest mean.
 pub const RESAMPLES: usize = 1_000;
 
 /// Both tails of every interval together.
@@ -39,10 +41,10 @@ pub struct Score {
     pub high: f64,
 }
 
-/// The share of successes in `n` trials, with the interval of Clopper and Pearson (1934): exact, so it covers
-/// the truth at least 95 times in 100, and not of zero width where all trials or none succeed.
+/// Returns the share of successes in `n` trials, with the interval of Clopper and Pearson (1934). It is exact, so it
+/// covers the truth at least 95 times in 100, and its width is not zero if all trials or none succeed.
 ///
-/// Successes beyond `n` count as `n`. No trials tell nothing: 0, with the interval `0..=1`.
+/// Successes beyond `n` count as `n`. Without trials it is 0, with the interval `0..=1`.
 ///
 /// ```
 /// # use embosk::evaluate::statistics::proportion;
@@ -60,11 +62,11 @@ pub fn proportion(successes: usize, n: usize) -> Score {
     Score { value, low, high }
 }
 
-/// The mean of a sample, with the interval of the percentile bootstrap over [`RESAMPLES`] resamples (Efron
+/// Returns the mean of a sample, with the interval of the percentile bootstrap over [`RESAMPLES`] resamples (Efron
 /// and Tibshirani, *An Introduction to the Bootstrap*, 1993); `None` for an empty sample.
 ///
-/// One seed gives one interval, on any number of threads. `values` are finite. A sample of equal values has
-/// an interval of zero width: take [`proportion`] where a score is a yes or a no.
+/// One seed gives one interval, on any number of threads. `values` must be finite. A sample of equal values has an
+/// interval of zero width: use [`proportion`] if a score is a yes or a no.
 ///
 /// ```
 /// # use embosk::evaluate::statistics::mean;
@@ -83,9 +85,9 @@ pub fn mean(values: &[f64], seed: u64) -> Option<Score> {
     Some(Score { value, low: means[tail], high: means[RESAMPLES - 1 - tail] })
 }
 
-/// Any score of a sample of `n` items, with the interval of the percentile bootstrap over [`RESAMPLES`]
-/// resamples: `score` is given the positions of the items that a resample holds, for the value itself all of
-/// them. `None` for an empty sample. BLEU of a whole corpus is such a score, which is no mean.
+/// Returns any score of a sample of `n` items, such as corpus BLEU, which is not a mean, with the interval of the
+/// percentile bootstrap over [`RESAMPLES`] resamples. `score` is given the positions of a resample's items; for the
+/// value itself, all positions. `None` for an empty sample.
 ///
 /// ```
 /// # use embosk::evaluate::statistics::resampled;
@@ -104,10 +106,11 @@ pub fn resampled(n: usize, seed: u64, score: impl Fn(&[usize]) -> f64 + Sync) ->
     Some(Score { value: score(&all), low: scores[tail], high: scores[RESAMPLES - 1 - tail] })
 }
 
-/// The mean of `a − b` over pairs, with the interval of the paired bootstrap: pairs are drawn together, so
-/// what is common to both sides does not widen it. An interval without 0 is a difference at the 5 % level.
+/// Returns the mean of `a − b` over pairs, with the interval of the paired bootstrap: pairs are drawn together, so
+/// what is common to both sides does not widen it. An interval that does not contain 0 is a difference at the 5 %
+/// level.
 ///
-/// `None` where there are no pairs, or the two sides differ in length.
+/// `None` if there are no pairs, or the two sides differ in length.
 ///
 /// ```
 /// # use embosk::evaluate::statistics::paired_difference;

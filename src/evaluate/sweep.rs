@@ -1,13 +1,12 @@
-//! Specs with ranges in place of numbers, which stand for many stacks:
+//! Specs with ranges in place of numbers, which describe many stacks:
 //!
 //! ```text
 //! range = FROM ".." TO "/" COUNT ["log"]     COUNT numbers with even steps, or even steps of the logarithm
 //!       | FROM ".." TO                       every whole number between that the defense takes
 //! ```
 //!
-//! Several ranges in a spec give every combination. Everything else is the grammar of
-//! [`Spec`]: only a word that begins like a number is a range, so a key in
-//! `file:../keys/a` is none.
+//! Several ranges in a spec give every combination. Everything else is the grammar of [`Spec`]: only a word that
+//! begins like a number is a range, so a key in `file:../keys/a` is not one.
 
 use std::fmt;
 use std::str::FromStr;
@@ -20,7 +19,7 @@ use crate::Error;
 /// How many stacks a sweep may have.
 const MOST: usize = 1000;
 
-/// A spec whose numbers may be ranges, and the stacks that it stands for.
+/// A spec whose numbers may be ranges, and the stacks that it describes.
 ///
 /// ```
 /// use embosk::evaluate::Sweep;
@@ -46,7 +45,7 @@ pub struct Sweep {
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct Point {
-    /// The value in each range, in the order in which they were written; none where there is no range.
+    /// The value in each range, in the order in which they were written; empty if there is no range.
     pub values: Vec<f64>,
     /// The stack with these values.
     pub stack: Stack,
@@ -56,9 +55,9 @@ pub struct Point {
 #[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
 pub struct Range {
-    /// The parameter that it is of, such as `sigma`.
+    /// Its parameter, such as `sigma`.
     pub parameter: String,
-    /// The numbers, rising. All but the ends are rounded to four digits where that keeps them apart.
+    /// The numbers, ascending. All but the ends are rounded to four digits if that keeps them distinct.
     pub values: Vec<f64>,
     /// Whether their logarithms are evenly spaced.
     pub log: bool,
@@ -70,8 +69,8 @@ impl Sweep {
     /// Reads a sweep whose defenses are those of `registry`.
     ///
     /// # Errors
-    /// [`Error::Defense`] with the position where the spec or a range cannot be read, or with why a stack cannot be
-    /// built; [`Error::Setting`] for more than 1,000 stacks.
+    /// [`Error::Defense`] with the position at which the spec or a range cannot be read, or the reason why a stack
+    /// cannot be built; [`Error::Setting`] for more than 1,000 stacks.
     pub fn parse(registry: &Registry, text: &str) -> Result<Self, Error> {
         Self::of(registry, registry.spec(text)?)
     }
@@ -99,7 +98,7 @@ impl Sweep {
         Ok(sweep)
     }
 
-    /// Returns the stacks, the last range changing fastest; one where there is no range.
+    /// Returns the stacks, with the last range changing fastest; a single one if there is no range.
     pub fn points(&self) -> &[Point] {
         &self.points
     }
@@ -113,7 +112,7 @@ impl Sweep {
     /// that was written.
     ///
     /// # Errors
-    /// When there is not one value for each range, or the defense does not take them.
+    /// When there is not one value for each range, or the defense does not accept them.
     pub fn at(&self, values: &[f64]) -> Result<Stack, Error> {
         if values.len() != self.ranges.len() {
             return Err(Error::Setting(format!("a stack of this sweep takes {} values", self.ranges.len())));
@@ -145,7 +144,7 @@ impl Sweep {
         Ok(all)
     }
 
-    /// Keeps, of ranges without a count, the whole numbers that the defense takes.
+    /// Keeps, in ranges without a count, the whole numbers that the defense accepts.
     fn keep_what_is_taken(&mut self) -> Result<(), Error> {
         if !self.ranges.iter().any(|range| range.whole) {
             return Ok(());
@@ -175,7 +174,7 @@ impl Sweep {
     }
 }
 
-/// The spec with its ranges, but for where keys and fits are kept.
+/// Prints the spec with its ranges, without the places of keys and fits.
 impl fmt::Display for Sweep {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.spec.redacted().fmt(f)
@@ -253,7 +252,7 @@ fn spaced(from: f64, to: f64, count: usize, log: bool) -> Vec<f64> {
     if short.windows(2).all(|pair| pair[0] < pair[1]) { short } else { exact }
 }
 
-/// Four digits: more are noise to a reader of a table.
+/// Rounds to four digits: more are noise to a reader of a table.
 pub fn rounded(value: f64) -> f64 {
     format!("{value:.3e}").parse().unwrap_or(value)
 }

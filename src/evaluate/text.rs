@@ -1,26 +1,31 @@
-//! How much of a text came back: scores of one candidate against one reference.
+//! How much of a text was recovered: scores of one candidate against one reference.
 //!
-//! Every score is in `0..=1`, but for [`bleu`] and [`chrf`], which are in `0..=100` as their users expect.
-//! Both can also be taken of a whole corpus: [`BleuCounts`], [`ChrfCounts`].
+//! Every score is in `0..=1`, except for [`bleu`] and [`chrf`], which are in `0..=100` as their users expect. Both
+//! can also be computed for a whole corpus: [`BleuCounts`], [`ChrfCounts`].
 //!
-//! A *word* of [`token_f1`], [`entity_recall`] and [`entity_precision`] is a maximal run of Unicode letters,
+//! A *word* of [`token_f1`], [`ContentWords`], [`entity_recall`] and [`entity_precision`] is a maximal run of Unicode letters,
 //! numerals and underscores; combining marks that are not letters split words, so compose texts (NFC) first.
 
 mod bleu;
 mod chrf;
+mod content_words;
 mod entities;
 mod hash;
 mod rouge;
+mod stop_words;
 mod tokens;
 
 use std::collections::HashSet;
 
 pub use bleu::{BleuCounts, Order, bleu};
 pub use chrf::{ChrfCounts, chrf};
+pub use content_words::ContentWords;
 pub use entities::{entity_precision, entity_recall, spans};
 pub use rouge::{rouge_1, rouge_l};
 
-/// Whether two texts are the same once both are trimmed and every run of white space counts as one space.
+pub(super) use content_words::ENGLISH;
+
+/// Returns whether two texts are the same once both are trimmed and every run of white space counts as one space.
 ///
 /// Case and punctuation count.
 ///
@@ -33,9 +38,9 @@ pub fn exact_match(candidate: &str, reference: &str) -> bool {
     candidate.split_whitespace().eq(reference.split_whitespace())
 }
 
-/// F1 in `0..=1` between the two sets of lower-cased words: `2 |C ∩ R| / (|C| + |R|)`.
+/// Returns F1 in `0..=1` between the two sets of lower-cased words: `2 |C ∩ R| / (|C| + |R|)`.
 ///
-/// Order and repetition do not count. Two texts without a word score 1, one alone scores 0.
+/// Order and repetition do not count. Two texts without words score 1; if only one has none, they score 0.
 ///
 /// ```
 /// # use embosk::evaluate::text::token_f1;

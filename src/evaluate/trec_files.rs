@@ -1,4 +1,4 @@
-//! The rankings of an evaluation as files, for trec_eval and its like.
+//! The rankings of an evaluation as files, for trec_eval and similar tools.
 
 use std::fs;
 use std::io::Write;
@@ -30,7 +30,7 @@ pub(super) fn write(
         .map_err(|error| Error::file(&path, error))
 }
 
-/// A spec as part of a file's name: `gaussian-sigma-0.01`. The number before it tells apart what is cut off.
+/// A spec as part of a file's name: `gaussian-sigma-0.01`. The number before it distinguishes names that are cut.
 fn file_name(spec: &str) -> String {
     let kept = |symbol: char| symbol.is_ascii_alphanumeric() || symbol == '.';
     let words: Vec<&str> = spec.split(|symbol| !kept(symbol)).filter(|word| !word.is_empty()).collect();

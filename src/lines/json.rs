@@ -1,11 +1,11 @@
-//! One JSON object a line, and what is wrong with those that cannot be read.
+//! Files with one JSON object per line, and what is wrong with lines that cannot be read.
 
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 
 use super::lenient::{HALF, NOT_A_NUMBER, without_halves, without_nan};
 
-/// What a line of JSON is read as: an object with these fields. Others may hold anything.
+/// What a line of JSON is read as: an object with these fields. Other fields may hold anything.
 pub trait Record: DeserializeOwned {
     /// The fields that are read.
     const FIELDS: &'static [Field];
@@ -22,6 +22,7 @@ pub struct Field {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Kind {
     Text,
+    Count,
     /// What its elements are.
     List(&'static str),
 }
@@ -32,12 +33,17 @@ impl Field {
         Self { name, kind: Kind::Text, is_optional: false }
     }
 
+    /// A field that holds a whole number, 0 or more.
+    pub const fn count(name: &'static str) -> Self {
+        Self { name, kind: Kind::Count, is_optional: false }
+    }
+
     /// A field that holds a list; `elements` says of what: `spans, each [start, end]`.
     pub const fn list(name: &'static str, elements: &'static str) -> Self {
         Self { name, kind: Kind::List(elements), is_optional: false }
     }
 
-    /// The same field where it may be missing or null.
+    /// The same field, which may also be missing or null.
     pub const fn optional(self) -> Self {
         Self { is_optional: true, ..self }
     }
@@ -46,6 +52,7 @@ impl Field {
     fn wanted(&self) -> String {
         match self.kind {
             Kind::Text => "a string".into(),
+            Kind::Count => "a whole number, 0 or more".into(),
             Kind::List(elements) => format!("a list of {elements}"),
         }
     }
@@ -62,13 +69,17 @@ impl Field {
                  text was cut within one; write \\ufffd instead"
             )),
             Some(Value::String(_)) if self.kind == Kind::Text => None,
-            Some(Value::Array(_)) if self.kind != Kind::Text => None,
+            Some(Value::Array(_)) if matches!(self.kind, Kind::List(_)) => None,
+            Some(Value::Number(number)) if self.kind == Kind::Count && number.is_u64() => None,
+            Some(Value::Number(_)) if self.kind == Kind::Count => {
+                Some(format!("the field \"{name}\" must be {}", wanted()))
+            }
             Some(value) => Some(format!("the field \"{name}\" is {}; it must be {}", kind(value), wanted())),
         }
     }
 }
 
-/// What a value is, in words that hold nothing of it.
+/// What a value is, in words that repeat nothing of it.
 fn kind(value: &Value) -> &str {
     match value {
         Value::Null => "null",
@@ -85,7 +96,7 @@ fn kind(value: &Value) -> &str {
 
 /// Reads the record of a line, or says why there is none.
 ///
-/// serde's own message is not passed on, as it may quote the text.
+/// serde's own message is not passed on, because it may quote the text.
 pub(super) fn parse<T: Record>(line: &str, number: usize) -> Result<T, String> {
     if !line.trim_start().starts_with('{') {
         // serde would take the fields' values in an array as well, and then what is whose depends on their order
@@ -103,7 +114,7 @@ fn no_object(fields: &[Field], reason: &str) -> String {
     format!("it is not a JSON object with {fields} {}: {reason}", names.join(" and "))
 }
 
-/// What a line is that does not begin as an object does.
+/// What a line is that does not begin like an object.
 fn shape(line: &str, number: usize) -> &'static str {
     let text = line.trim();
     match text.chars().next() {
@@ -136,7 +147,8 @@ fn fault(line: &str, fields: &[Field]) -> String {
         Err(error) => return no_object(fields, &syntax(line, &error, rewritten == line)),
     };
     let fault = fields.iter().find_map(|field| field.fault(object.get(field.name)));
-    let lists = fields.iter().filter(|field| field.kind != Kind::Text && object.contains_key(field.name));
+    let is_list = |field: &&Field| matches!(field.kind, Kind::List(_));
+    let lists = fields.iter().filter(is_list).filter(|field| object.contains_key(field.name));
     // serde alone knows which of the lists holds something else
     let lists: Vec<String> =
         lists.map(|field| format!("the field \"{}\" is not {}", field.name, field.wanted())).collect();
@@ -149,7 +161,7 @@ fn fault(line: &str, fields: &[Field]) -> String {
     })
 }
 
-/// What is wrong with the syntax, and where, if `has_column`. serde's messages of syntax quote nothing.
+/// What is wrong with the syntax, and where, if `has_column`. serde's messages about syntax quote nothing.
 fn syntax(line: &str, error: &serde_json::Error, has_column: bool) -> String {
     if line.trim_start().starts_with("{'") {
         return "it has the single quotes of a Python dictionary; write it with json.dumps".into();

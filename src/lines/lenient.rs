@@ -1,6 +1,6 @@
-//! What Python's json writes and JSON does not have: NaN, Infinity, and halves of surrogate pairs.
+//! What Python's json writes although JSON does not have it: NaN, Infinity, and halves of surrogate pairs.
 
-/// The only key of the object that stands for a number which is none. It is no character, so no text has it.
+/// The only key of the object that stands for NaN or an infinity. It is not a character, so no text has it.
 pub(super) const NOT_A_NUMBER: &str = "\u{fffe}";
 
 /// Stands for half a surrogate pair.
@@ -8,8 +8,7 @@ pub(super) const HALF: char = '\u{ffff}';
 
 const NUMBERS: [&str; 3] = ["NaN", "Infinity", "-Infinity"];
 
-/// Replaces numbers that are none by an object that no field takes, and that does no harm where nobody
-/// reads.
+/// Replaces NaN and infinities by an object that no field takes, and that does no harm in fields that are not read.
 pub(super) fn without_nan(line: &str) -> String {
     rewrite(line, false)
 }
@@ -41,7 +40,7 @@ fn rewrite(line: &str, halves: bool) -> String {
     out
 }
 
-/// How long the escape is that a text begins with; a surrogate pair is one.
+/// The length of the escape that a text begins with; a surrogate pair counts as one.
 fn escape(text: &str) -> usize {
     let pair = |high: u16| {
         let low = text.get(6..).and_then(unit);

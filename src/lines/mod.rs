@@ -1,11 +1,11 @@
-//! Files of text: one text, one JSON object or one judgement a line.
+//! Files of text, with one text, one JSON object or one judgement per line.
 //!
-//! Every file of lines is read here, so that all of them are treated alike:
+//! Every file of lines is read here, so that all of them are treated the same:
 //!
 //! - A byte order mark at the beginning is skipped.
 //! - gzip and zstd are decompressed, whatever the file is called. Other kinds of file are refused by their
 //!   first bytes, with the command that converts them.
-//! - A line has at most [`LONGEST`] bytes. A file is never in memory as a whole, but for [`read_whole`].
+//! - A line has at most [`LONGEST`] bytes. A file is never in memory as a whole, except in [`read_whole`].
 //! - An error has the file and the line, says what is wrong and what to do, and repeats nothing of the text.
 
 mod json;
@@ -23,7 +23,7 @@ use crate::Error;
 /// The most bytes that a line may have: 16 MiB.
 pub const LONGEST: usize = 16 << 20;
 
-/// Reads the texts of a file that holds one text a line. An empty line is an empty text.
+/// Reads the texts of a file that holds one text per line. An empty line is an empty text.
 ///
 /// # Errors
 /// When the file cannot be read or is of another kind, or a line is not UTF-8 or too long.
@@ -31,7 +31,7 @@ pub fn read_texts(path: impl AsRef<Path>) -> Result<Vec<String>, Error> {
     lines(path.as_ref())?.collect()
 }
 
-/// Reads one [`Record`] a line.
+/// Reads one [`Record`] per line.
 ///
 /// ```
 /// use embosk::lines::{Field, Record, records};
@@ -135,7 +135,7 @@ pub(crate) fn bad_line(path: &Path, line: usize, message: impl Into<String>) -> 
     Error::File { path: path.to_owned(), line: Some(line), message: message.into() }
 }
 
-/// A file that could not be opened, or not be read to its end.
+/// An error about a file that could not be opened, or could not be read to its end.
 fn unreadable(path: &Path, error: &io::Error) -> Error {
     match error.kind() {
         io::ErrorKind::IsADirectory => Error::file(path, "it is a folder; name a file"),

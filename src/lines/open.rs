@@ -1,4 +1,4 @@
-//! Opening a file of text, whatever it is packed in.
+//! Opens a file of text, compressed or not.
 
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Cursor, Read};
@@ -10,14 +10,14 @@ use super::unreadable;
 use super::zstd::Frames;
 use crate::Error;
 
-/// So many bytes tell what a file is. A tar archive has its name behind the first 257.
+/// This many bytes tell what a file is. A tar archive has its mark after the first 257.
 const HEAD: usize = 512;
 
 const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 const GZIP: &[u8] = b"\x1f\x8b";
 const ZSTD: &[u8] = b"\x28\xb5\x2f\xfd";
 
-/// Opens a file as text: decompressed, and behind the byte order mark.
+/// Opens a file as text: decompressed, and after the byte order mark.
 pub(super) fn open(path: &Path) -> Result<Box<dyn BufRead>, Error> {
     let open = || {
         let (head, packed) = peek(BufReader::new(File::open(path)?))?;
@@ -72,7 +72,7 @@ impl<R: Read> Read for Named<R> {
     }
 }
 
-/// Why a file that begins so is no text, and what to do.
+/// Why a file that begins like this is not text, and what to do.
 fn refusal(head: &[u8]) -> Option<String> {
     let unpack = |kind: &str, command: &str| {
         Some(format!("it is compressed with {kind}; unpack it first with `{command}`"))

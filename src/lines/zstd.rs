@@ -1,4 +1,4 @@
-//! zstd as files have it: frames one after the other, some of them to be skipped.
+//! zstd in files: frames one after the other, some of which are skipped.
 
 use std::io::{self, BufRead, Read};
 
@@ -18,7 +18,7 @@ impl<R: BufRead> Frames<R> {
         Self { source, decoder: FrameDecoder::new(), is_within: false }
     }
 
-    /// Goes to the next frame that holds something; `false` where the file ends.
+    /// Goes to the next frame that holds something; `false` if the file ends.
     fn begin(&mut self) -> io::Result<bool> {
         while !self.source.fill_buf()?.is_empty() {
             match self.decoder.init(&mut self.source) {

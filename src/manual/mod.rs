@@ -5,3 +5,6 @@ pub mod worth {}
 
 #[doc = include_str!("retrieval.md")]
 pub mod retrieval {}
+
+#[doc = include_str!("embedders.md")]
+pub mod embedders {}

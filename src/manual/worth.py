@@ -16,32 +16,47 @@ import matplotlib.pyplot as plt
 
 HERE = Path(__file__).parent
 COLOURS = ["#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#000000", "#999999"]
-PARTS = ["keys", "turned-noise", "noise", "keyed-noise", "dcpe", "rounding", "codebooks"]
+PARTS = ["keys", "turned-noise", "noise", "documents", "keyed-noise", "dcpe", "rounding", "codebooks", "coarse"]
 
 
 def main():
     reports = {path.stem: json.loads(path.read_text()) for path in sorted(Path(sys.argv[1]).glob("*.json"))}
     minilm, reference = (together(reports, name) for name in ["minilm", "reference"])
-    pairs = {name: rows(reports[f"pairs-{key}"])["rotation(key)"] for key, name in [
-        ("820", "820"), ("10000", "10,000"), ("sentences", "820; his own texts are other sentences")]}
-    # of the largest store the other numbers of pairs are above already
-    pairs["10,000"] |= minilm["rotation(key)"]
     page = HERE / "worth.md"
     text = page.read_text()
-    tables = {
-        "leaks": leaks(minilm),
-        "worst": worst(minilm, reference),
-        "pairs": few_pairs(pairs),
-        "clouds": clouds(reports),
-        "surrogate": surrogate(reports["surrogate"]),
-    }
-    if "seed-2" in reports:
+    tables = {}
+    if pairs := stores(reports):
+        tables["pairs"] = few_pairs(pairs)
+        # of the largest store the other numbers of pairs are above already
+        pairs["10,000"] |= minilm.get("rotation(key)", {})
+    if minilm:
+        tables |= {"leaks": leaks(minilm), "worst": worst(minilm, reference)}
+    if by_facts := minilm or together(reports, "facts-minilm"):
+        tables["facts"] = facts(by_facts, reference)
+    if any(name.startswith("clouds") for name in reports):
+        tables["clouds"] = clouds(reports)
+    if "surrogate" in reports:
+        tables["surrogate"] = surrogate(reports["surrogate"])
+    if "seed-2" in reports and minilm:
         tables["seeds"] = seeds(minilm, rows(reports["seed-2"]))
     if "retrained" in reports:
         tables["retrained"] = retrained(rows(reports["retrained"]))
     for mark, lines in tables.items():
         text = between(text, mark, lines)
     page.write_text(text)
+    if minilm and pairs:
+        plots(minilm, pairs)
+
+
+def stores(reports):
+    """A rotation under few pairs, by the size of the store."""
+    names = {"820": "820", "10000": "10,000", "sentences": "820; their own texts are other sentences"}
+    if any(f"pairs-{key}" not in reports for key in names):
+        return {}
+    return {name: rows(reports[f"pairs-{key}"])["rotation(key)"] for key, name in names.items()}
+
+
+def plots(minilm, pairs):
     lines = {name: row for name, row in minilm.items() if is_keyed(name)}
     lines |= {f"rotation(key), stored: {name}": row for name, row in pairs.items() if "10,000" not in name}
     plot(lines, "leaked", "pairs.svg", "leaked pairs k")
@@ -70,6 +85,7 @@ def rows(report, may_be_inconclusive=False):
 def label(defense):
     """Fingerprints of keys and fits say nothing here."""
     defense = re.sub(r", codebook=fit:\w+", "", re.sub(r"key=fingerprint:\w+", "key", defense))
+    defense = re.sub(r"fit=fit:\w+, |groups=fit:\w+", "", defense)
     return re.sub(r"dither=fingerprint:\w+", "dither", re.sub(r"scale=fit:\w+", "scale=fitted", defense))
 
 
@@ -98,8 +114,26 @@ def leaks(stacks):
     return lines
 
 
-def worst_of(row):
-    return max(row.values(), key=lambda of: of["leak"]["value"])
+def worst_of(row, score="leak"):
+    return max(row.values(), key=lambda of: of[score]["value"])
+
+
+def facts(stacks, others):
+    """What the worst adversary guesses, and the words that the worst brings back; they may be two."""
+    lines = table("defense", "nDCG@10", "guess", "worst", "words", "word leak", "worst", "leak", "membership", "R@1",
+                  *(["on the reference: guess", "words", "word leak"] if others else []))
+    for defense, row in stacks.items():
+        guess, words = worst_of(row, "guess"), worst_of(row, "word_leak")
+        cells = [f"{guess['ndcg_at_10']['value']:.3f}", interval(guess["guess"], 2), guess["adversary"],
+                 interval(words["word_recall"], 2), two(words["word_leak"]["value"]), words["adversary"],
+                 two(worst_of(row)["leak"]["value"])]
+        cells += [two(worst_of(row, name)[name]["value"]) for name in ["membership_tpr", "candidate_recall_at_1"]]
+        if others:
+            other = others.get(defense)
+            cells += [two(worst_of(other, name)[name]["value"]) if other else ""
+                      for name in ["guess", "word_recall", "word_leak"]]
+        lines.append(cells_of(named(defense), *cells))
+    return lines
 
 
 def worst(stacks, others):
@@ -138,7 +172,7 @@ def few_pairs(stores):
 def clouds(reports):
     kinds = {"same": "the same kinds of record", "five-kinds": "five of the ten kinds of record", "sentences": "other sentences",
              "among-sentences": "sentences, as all that are stored are"}
-    lines = table("his own texts", "stored vectors", "his own", "restored", "leak", "exact match", "BLEU", "score, of expected")
+    lines = table("their own texts", "stored vectors", "their number", "restored", "leak", "exact match", "BLEU", "score, of expected")
     for key, kind in kinds.items():
         found = {int(name.rsplit("-", 1)[1]): report for name, report in reports.items() if name.startswith(f"clouds-{key}-")}
         for stored, report in sorted(found.items()):

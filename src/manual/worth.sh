@@ -25,9 +25,11 @@ main() {
     head -n 10000 "$out/five-kinds-30000.txt" >"$out/five-kinds-10000.txt"
     for n in 10000 30000; do head -n "$n" "$sentences" >"$out/sentences-$n.txt"; done
     sed -n 10001,20000p "$sentences" >"$out/sentences-more.txt"
+    # what an evaluation of records:10000 stores
+    records 10000 0 >"$out/stored.txt"
     fits minilm "$minilm"
     fits reference attacks/models/reference/embedder
-    for name in ${PARTS:-minilm reference pairs clouds surrogate second_seed retrained page}; do
+    for name in ${PARTS:-minilm reference facts pairs clouds surrogate second_seed retrained page}; do
         "$name"
     done
 }
@@ -36,13 +38,22 @@ page() { python3 src/manual/worth.py "$out"; }
 
 records() { cargo run --quiet --release --features cli --example records -- "$@"; }
 
-# What quantization is fitted on: records that no evaluation draws.
+# What components and quantization are fitted on: records that no evaluation draws. Groups are of what is stored.
 fits() {
     local name=$1 embedder=$2 what
     for what in 96 48 24 bits=8 bits=4 bits=1; do
         [ -e "$out/fit-$name-${what/=/-}" ] ||
             cargo run --quiet --release --features cli --example codebook -- "$embedder" "$what" "$out/fit-$name-${what/=/-}"
     done
+    fit "$out/projection-$name" projection --embedder "$embedder" --corpus records:10000 --dims 32
+    fit "$out/groups-$name" groups --embedder "$embedder" --corpus "$out/stored.txt" --k 4
+}
+
+# fit FILE WHAT ARGUMENTS…: what a spec names, unless it is there
+fit() {
+    local file=$1
+    shift
+    [ -e "$file" ] || cargo embosk fit "$@" --output "$file"
 }
 
 # measure NAME ARGUMENTS…: one report
@@ -75,11 +86,22 @@ minilm() {
     part minilm keyed-noise "gaussian(sigma=0.03,$key)" "gaussian(sigma=0.07,$key)" "gaussian(sigma=0.1,$key)"
     part minilm turned-noise "rotation($key) | gaussian(sigma=0.03)" "rotation($key) | gaussian(sigma=0.07)" \
         "rotation($key) | gaussian(sigma=0.1)"
+    part minilm documents "gaussian(sigma=0.03,on=documents)" "gaussian(sigma=0.07,on=documents)" \
+        "gaussian(sigma=0.1,on=documents)"
+    part minilm coarse "$(coarse minilm 16) | gaussian(sigma=0.05) | rerank(candidates=200)" \
+        "$(coarse minilm 16) | gaussian(sigma=0.1) | rerank(candidates=200)" \
+        "$(coarse minilm 16) | gaussian(sigma=0.1,on=documents) | rerank(candidates=200)" \
+        "gaussian(sigma=0.1) | rerank(candidates=200)" \
+        "microaggregation(groups=file:$out/groups-minilm)" \
+        "microaggregation(groups=file:$out/groups-minilm) | rerank(candidates=200)"
 }
+
+# coarse EMBEDDER DIMS: components alone
+coarse() { echo "projection(fit=file:$out/projection-$1, dims=$2)"; }
 
 # The other embedder, under those that are the worst on the first.
 reference() {
-    adversaries=(naive "informed(10000)" "leaked(768)" "averaging(16)")
+    local adversaries=(naive "informed(10000)" "leaked(768)" "averaging(16)")
     part reference noise none "${noise[@]}"
     adversaries=(naive "informed(10000)" "leaked(768)" "unpaired(10000)")
     part reference keys "rotation($key)" "rotation($key) | gaussian(sigma=0.03)" "gaussian(sigma=0.03,$key)" \
@@ -89,6 +111,12 @@ reference() {
         "quantization(bits=4)" "quantization(bits=1)" \
         "product_quantization(codebook=file:$out/fit-reference-48)" \
         "product_quantization(codebook=file:$out/fit-reference-24)"
+}
+
+# Every defense again, under three adversaries alone: minutes where `minilm` takes hours. Facts and words need no more.
+facts() {
+    local prefix=facts- adversaries=(naive "informed(10000)" "leaked(768)")
+    minilm
 }
 
 noise=("gaussian(sigma=0.03)" "gaussian(sigma=0.07)" "gaussian(sigma=0.1)")
@@ -101,8 +129,7 @@ part() {
     shift 2
     for spec in "${adversaries[@]}"; do specs+=(--adversary "$spec"); done
     for spec in "$@"; do specs+=(--defense "$spec"); done
-    measure "$embedder-$name" --embedder "$folder" --corpus records:10000 "${specs[@]}"
-    adversaries=(all)
+    measure "${prefix:-}$embedder-$name" --embedder "$folder" --corpus records:10000 "${specs[@]}"
 }
 
 # A rotation under few pairs, by the size of the store, and where the attacker's own texts are of another kind.
@@ -123,7 +150,7 @@ under_pairs() {
     measure "$report" --embedder "$minilm" --corpus "$corpus" --defense "rotation($key)" "${specs[@]}" "$@"
 }
 
-# A rotation without any pair, by how much of the store he reads and what his own texts are.
+# A rotation without any pair, by how much of the store is read and what the attacker's own texts are.
 clouds() {
     local own n
     for n in 1000 3000 10000 30000; do

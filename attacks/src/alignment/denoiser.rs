@@ -13,7 +13,7 @@ use training::{TrainingSet, train};
 mod network;
 mod training;
 
-/// One in so many pairs is held out, to stop the training by.
+/// One in this many pairs is held out, to decide when training stops.
 pub(super) const HELD_OUT: usize = 10;
 
 /// Whether a pair is held out.
@@ -23,18 +23,18 @@ pub(super) fn is_held_out(pair: usize) -> bool {
 
 /// A network that brings protected vectors closer to clean ones than a linear map can.
 ///
-/// Clean vectors are no ellipsoid: they lie in clumps and on curved sheets, one for each kind of text, and
-/// where a noisy vector must have been is known better than by any linear estimate. So a linear map, the
-/// best that [`Alignment`](super::Alignment) finds, is corrected by a network with one hidden layer (four units a dimension,
-/// GELU), trained by Adam (Kingma & Ba 2015, arXiv 1412.6980) on the squared error to the clean vectors at
-/// norm 1, whose minimum is the posterior mean: the best direction there is. What it restores is as long
-/// as the clean vectors are on average, or shorter where it is in doubt. It starts as the linear map,
-/// and the state that did best on held-out pairs is kept.
+/// Clean vectors do not form an ellipsoid: they lie in clumps and on curved sheets, one for each kind of text. So a
+/// noisy vector's original place can be estimated better than by any linear map. The best linear map that
+/// [`Alignment`](super::Alignment) finds is corrected by a network with one hidden layer (four units per dimension,
+/// GELU). Adam (Kingma & Ba 2015, arXiv 1412.6980) trains it on the squared error to the clean vectors at norm 1,
+/// whose minimum is the posterior mean: the best possible direction. Restored vectors are as long as the clean ones
+/// are on average, or shorter if the network is in doubt. It starts as the linear map, and the state that did best on
+/// held-out pairs is kept.
 ///
-/// What the defense did beside its linear part, the noise, is drawn anew: in every other pass the pairs'
-/// residuals change places. So 20,000 pairs do not wear out.
+/// Noise, which is what the defense did besides its linear part, is redrawn: in every other pass, the pairs'
+/// residuals are shuffled. So the network does not overfit 20,000 pairs.
 ///
-/// It is seeded, and the same bit for bit on any number of threads.
+/// Training is seeded, and gives the same result, bit for bit, on any number of threads.
 ///
 /// ```
 /// use embosk_attacks::alignment::Denoiser;
@@ -54,11 +54,11 @@ pub(super) fn is_held_out(pair: usize) -> bool {
 /// ```
 #[derive(Debug, Clone)]
 pub struct Denoiser {
-    /// The linear map in units of `norm`, the clean vectors' norm on average.
+    /// The linear map in units of `norm`, the mean norm of the clean vectors.
     linear: Mat<f32>,
     offset: Array1<f32>,
     norm: f32,
-    /// Of the protected vectors that it was trained on, and the inverse of their standard deviation.
+    /// The mean of the protected vectors that it was trained on, and the inverse of their standard deviation.
     mean: Array1<f32>,
     scale: f32,
     network: Network,
@@ -104,7 +104,7 @@ impl Denoiser {
         Ok(denoiser)
     }
 
-    /// The restored vectors, `[batch, dim of clean]`.
+    /// Returns the restored vectors, `[batch, dim of clean]`.
     ///
     /// # Errors
     /// When `vectors` do not have the dimension that it was trained for.
@@ -113,7 +113,7 @@ impl Denoiser {
         Ok(self.restored(vectors) * self.norm)
     }
 
-    /// In units of `norm`.
+    /// The restored vectors in units of `norm`.
     fn restored(&self, vectors: ArrayView2<'_, f32>) -> Array2<f32> {
         let mut restored = self.linear_part(vectors);
         let correction = self.network.output(self.input(vectors).as_ref());
@@ -127,10 +127,14 @@ impl Denoiser {
         mapped(vectors, self.linear.as_ref()) + &self.offset
     }
 
-    /// What the network reads: one column a vector.
+    /// What the network reads: one column per vector.
     fn input(&self, vectors: ArrayView2<'_, f32>) -> Mat<f32> {
-        Mat::from_fn(vectors.ncols(), vectors.nrows(), |feature, row| {
-            (vectors[(row, feature)] - self.mean[feature]) * self.scale
-        })
+        let mut input = Mat::zeros(vectors.ncols(), vectors.nrows());
+        for (column, vector) in input.col_iter_mut().zip(vectors.rows()) {
+            for ((value, vector), mean) in column.iter_mut().zip(vector).zip(&self.mean) {
+                *value = (vector - mean) * self.scale;
+            }
+        }
+        input
     }
 }

@@ -12,11 +12,11 @@ pub struct Evidence<'a> {
     pub protected: ArrayView2<'a, f32>,
     /// `[pairs, dim of clean]`.
     pub clean: ArrayView2<'a, f32>,
-    /// Protected vectors and those of other texts of the same kind, where the dimensions agree.
+    /// Protected vectors and those of other texts of the same kind, if the dimensions agree.
     pub clouds: Option<Clouds<'a>>,
-    /// The map that the attacker learnt on pairs of their own, to remove noise.
+    /// The map that the attacker learned on their own pairs, to remove noise.
     pub denoiser: Option<&'a Denoising>,
-    /// Whether the clean vectors are of another embedder than the protected ones. Where the dimensions differ, they
+    /// Whether the clean vectors are of another embedder than the protected ones. If the dimensions differ, they
     /// always are.
     pub between_spaces: bool,
 }
@@ -28,13 +28,13 @@ pub struct Denoising {
     pub map: Alignment,
     /// The mean norm of the vectors that it was fitted on.
     pub norm: f32,
-    /// The error of these vectors, 1 − the mean cosine to the clean ones: the noise alone, as their key was undone.
-    /// Between spaces it means nothing.
+    /// The error of these vectors, 1 − the mean cosine to the clean ones. Their key was undone, so it is the error of
+    /// the noise alone. Between spaces it means nothing.
     pub error: f64,
 }
 
 impl Denoising {
-    /// Wraps a map that was fitted on these pairs. Their key was undone, or there was none.
+    /// Wraps a map that was fitted on these pairs, whose key was undone or which had none.
     pub fn new(map: Alignment, pairs: &Evidence<'_>) -> Self {
         let norms = pairs.protected.rows().into_iter().map(|row| row.dot(&row).sqrt());
         let norm = norms.sum::<f32>() / pairs.protected.nrows() as f32;
@@ -48,7 +48,7 @@ impl Denoising {
 }
 
 impl<'a> Evidence<'a> {
-    /// Takes pairs and nothing else: row `i` of `protected`, `[pairs, dim]`, and row `i` of `clean`,
+    /// Creates evidence of pairs and nothing else: row `i` of `protected`, `[pairs, dim]`, and row `i` of `clean`,
     /// `[pairs, dim of clean]`, are of the same text.
     pub fn pairs(protected: ArrayView2<'a, f32>, clean: ArrayView2<'a, f32>) -> Self {
         Self { protected, clean, clouds: None, denoiser: None, between_spaces: false }

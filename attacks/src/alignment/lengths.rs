@@ -2,14 +2,13 @@
 
 use faer::{Mat, MatRef};
 
-/// Standard deviations that chance does not reach, and how far from 1 a scale must be to be one.
+/// Chance does not reach this many standard deviations. A scale counts only if it differs from 1 by more than `UNIT`.
 pub(super) const CHANCE: f64 = 4.0;
 const UNIT: f64 = 1e-3;
 
-/// What `restored` must be multiplied by to have the norms of `clean`, where that is not 1 within the
-/// error of the estimate.
+/// Returns the factor that gives `restored` the norms of `clean`, unless it is 1 within the error of the estimate.
 ///
-/// It is the inverse of the slope of `restored` on `clean`, which noise in `restored` does not move.
+/// It is the inverse of the slope of `restored` on `clean`, which noise in `restored` does not change.
 pub(super) fn scale(restored: &Mat<f64>, clean: &Mat<f64>) -> Option<f64> {
     let slopes = restored.row_iter().zip(clean.row_iter()).filter_map(|(restored, clean)| {
         let square = clean.squared_norm_l2();
@@ -18,13 +17,13 @@ pub(super) fn scale(restored: &Mat<f64>, clean: &Mat<f64>) -> Option<f64> {
     factor(&slopes.collect::<Vec<_>>())
 }
 
-/// What `restored` must be multiplied by to have norms of `norm` on average, where that is not 1 within the error of the estimate.
+/// Returns the factor that gives `restored` the mean norm `norm`, unless it is 1 within the error of the estimate.
 pub(super) fn longer(restored: &Mat<f64>, norm: f32) -> Option<f64> {
     let norms = restored.row_iter().map(|row| row.norm_l2() / f64::from(norm));
     factor(&norms.collect::<Vec<_>>())
 }
 
-/// What brings numbers to a mean of 1, where that is not 1 within the error of the estimate.
+/// Returns the factor that brings numbers to a mean of 1, unless it is 1 within the error of the estimate.
 fn factor(numbers: &[f64]) -> Option<f64> {
     let count = numbers.len() as f64;
     let mean = mean(numbers);

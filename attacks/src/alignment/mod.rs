@@ -1,8 +1,8 @@
-//! Maps that undo a defense before the attack proper.
+//! Maps that undo a defense before the actual attack.
 //!
-//! [`Alignment`] is for an attacker who knows some pairs: it tries several maps and keeps the one that does best
-//! on pairs that it was not fitted on. Of these maps, [`Procrustes`] undoes rotations and [`Denoiser`] removes
-//! noise. [`CloudMap`] is for an attacker who knows no pair at all.
+//! [`Alignment`] is for an attacker who knows some pairs: it tries several maps and keeps the one that does best on
+//! pairs that it was not fitted on. Of these maps, [`Procrustes`] undoes rotations and [`Denoiser`] removes noise.
+//! [`CloudMap`] is for an attacker who knows no pairs.
 
 mod affine;
 mod choice;
@@ -11,6 +11,7 @@ mod evidence;
 mod lengths;
 mod procrustes;
 mod ridge;
+mod space;
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests;
@@ -29,40 +30,41 @@ pub use self::evidence::{Denoising, Evidence};
 pub use self::procrustes::Procrustes;
 use self::procrustes::Shrunk;
 use self::ridge::Ridge;
+pub use self::space::SpaceMap;
 pub use self::unpaired::{CloudMap, Clouds, LEAST_CLOUD};
 use crate::Error;
 use crate::check::{check, check_dimension};
 
 /// The map from protected to clean vectors that does best on pairs it was not fitted on.
 ///
-/// Candidates are tried in a fixed order. Each replaces the best so far only where its error is smaller by at
-/// least 1 % and by more than one standard error. The error is 1 − the mean cosine, on every fifth pair, which is
-/// held out (of fewer than 15 pairs, every third).
+/// Candidates are tried in a fixed order. Each replaces the best so far only if its error is smaller by at least 1 %
+/// and by more than one standard error. The error is 1 − the mean cosine on every fifth pair, which is held out (with
+/// fewer than 15 pairs, every third).
 ///
-/// The first candidates keep angles, to undo a key. Each is scaled where the norms call for it:
+/// The first candidates keep angles, to undo a key. Each is scaled if the norms require it:
 ///
 /// 1. the vectors as they are;
 /// 2. the coordinates in another order ([`FoundPermutation`](crate::structure::FoundPermutation)), and with other
 ///    signs;
-/// 3. the orthogonal map of [`Procrustes`], which undoes a rotation. With fewer pairs than dimensions it
-///    is the one of minimum norm: what lies outside the span of the pairs becomes zero;
-/// 4. where there are clouds ([`Evidence::clouds`]) and the pairs alone leave more than the noise
+/// 3. the orthogonal map of [`Procrustes`], which undoes a rotation. With fewer pairs than dimensions, it is the one
+///    of minimum norm: what lies outside the span of the pairs becomes zero;
+/// 4. if there are clouds ([`Evidence::clouds`]) and the pairs alone leave more than the noise
 ///    ([`Denoising::error`]): the order of the coordinates by pairs and distributions
-///    ([`FoundPermutation::fit_with`](crate::structure::FoundPermutation::fit_with)), and the map of [`CloudMap`] by pairs
-///    and clouds together, in several proportions.
+///    ([`FoundPermutation::fit_with`](crate::structure::FoundPermutation::fit_with)), and the map of [`CloudMap`] by
+///    pairs and clouds together, in several proportions.
 ///
 /// The others follow the best of these, to bring vectors closer to the clean ones:
 ///
 /// 5. ridge regression of what the map leaves, in a range of strengths. It removes noise as far as a
 ///    linear map can: with many pairs it is the least-mean-square-error estimate;
-/// 6. where 3 was taken, the same map with shrinkage: a direction counts less where the pairs say less of
-///    it. With noise and few pairs for each dimension, this does better than regression;
-/// 7. [`Evidence::denoiser`], where there is one, behind no map, behind that of the pairs and behind that of the
-///    clouds, on vectors as long as the denoiser knows them. Fewer pairs than dimensions leave out noise with all
-///    that they do not span, so only here can their map be compared with that of the clouds, which completes it.
-///    There the clouds are taken unless they are worse by four standard errors;
-/// 8. the network of [`Denoiser`], from 2,000 pairs on. It takes most of a minute for 20,000 pairs of
-///    384 dimensions, on two cores; [`fit_linear`](Self::fit_linear) goes without.
+/// 6. if 3 was taken, the same map with shrinkage: the less the pairs say of a direction, the less it counts. With
+///    noise and few pairs per dimension, this does better than regression;
+/// 7. [`Evidence::denoiser`], if there is one, after no map, after that of the pairs and after that of the clouds, on
+///    vectors scaled to the lengths that it was fitted for. With fewer pairs than dimensions, the map of the pairs
+///    drops what they do not span, noise included. Only after denoising can it be compared with the map of the
+///    clouds, which completes it. The clouds are then taken unless they are worse by four standard errors;
+/// 8. the network of [`Denoiser`], from 2,000 pairs on. It takes most of a minute for 20,000 pairs of 384 dimensions,
+///    on two cores; [`fit_linear`](Self::fit_linear) leaves it out.
 ///
 /// The chosen map is fitted again on all pairs, except for the network and the clouds.
 ///
@@ -70,8 +72,9 @@ use crate::check::{check, check_dimension};
 /// space of another (ALGEN, Chen, Xu & Bjerva 2025, arXiv 2502.11308). Then 1, 2 and 4 are left out, and
 /// regression may be around zero.
 ///
-/// Of fewer than six pairs none can be held out. The map is then 1 or 2 where these fit beyond chance, that of the
-/// clouds where [`CloudMap::score`] or the pairs say that it was found, or else 3. Behind it follows 7, as it is.
+/// With fewer than six pairs, none can be held out. The map is then 1 or 2 if these fit beyond chance, that of the
+/// clouds if [`CloudMap::score`] or the pairs say that it was found, and otherwise 3. The denoiser of 7 follows
+/// unchanged.
 ///
 /// ```
 /// use embosk_attacks::alignment::Alignment;
@@ -90,12 +93,12 @@ use crate::check::{check, check_dimension};
 pub struct Alignment {
     prior: Prior,
     scaled: bool,
-    /// The map that keeps angles, as far as there is one.
+    /// The map that keeps angles, if there is one.
     turn: Affine,
     /// Whether the map leads into another embedder's space.
     between_spaces: bool,
     then: Then,
-    /// The regression, or the shrunk map, where one follows; it is of the vectors before the turn.
+    /// The regression or the shrunk map, if one follows; it reads the vectors before the turn.
     ridge: Option<Affine>,
 }
 
@@ -143,8 +146,8 @@ impl Alignment {
         Ok(Self { prior, scaled: scale.is_some(), turn, between_spaces, then, ridge })
     }
 
-    /// The restored vectors, `[batch, dim of clean]`: the best estimate of the clean ones. Their norms mean
-    /// nothing where a regression or a network was chosen: both shrink.
+    /// Returns the restored vectors, `[batch, dim of clean]`: the best estimate of the clean ones. Their norms mean
+    /// nothing if a regression or a network was chosen, because both shrink.
     ///
     /// # Errors
     /// When `vectors` do not have the dimension that the map was fitted for.
@@ -158,8 +161,9 @@ impl Alignment {
         }
     }
 
-    /// The vectors in the clean ones' space, `[batch, dim of clean]`, with all their noise: only the part of the map
-    /// that keeps angles is applied. Between spaces there is no such part, and this is [`apply`](Self::apply).
+    /// Returns the vectors in the clean ones' space, `[batch, dim of clean]`, with all their noise: only the part of
+    /// the map that keeps angles is applied. Between spaces there is no such part, and the result is that of
+    /// [`apply`](Self::apply).
     ///
     /// # Errors
     /// As [`apply`](Self::apply).
@@ -174,12 +178,12 @@ impl Alignment {
         }
     }
 
-    /// Whether the map undoes a rotation, a permutation or signs, and not noise or a scale alone.
+    /// Returns whether the map undoes a rotation, a permutation or signs, and not only noise or a scale.
     pub fn is_turn(&self) -> bool {
         !self.prior.is_identity()
     }
 
-    /// The name of the map that [`observed`](Self::observed) applies, without what removes noise.
+    /// Returns the name of the map that [`observed`](Self::observed) applies, without what removes noise.
     pub fn turn_name(&self) -> String {
         match (&self.prior, self.scaled) {
             (prior, false) => prior.to_string(),
@@ -188,7 +192,7 @@ impl Alignment {
         }
     }
 
-    /// Whether the map leaves vectors as they are.
+    /// Returns whether the map leaves vectors unchanged.
     pub fn is_identity(&self) -> bool {
         !self.turns_or_scales() && matches!(self.then, Then::Nothing)
     }
@@ -205,7 +209,7 @@ impl Alignment {
     }
 }
 
-/// The name of the map that was chosen.
+/// Prints the name of the map that was chosen.
 impl fmt::Display for Alignment {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let turn = self.turn_name();

@@ -9,12 +9,12 @@ use crate::decomposition::{Svd, svd};
 
 /// The orthogonal map that brings protected vectors closest to clean ones.
 ///
-/// The solution of the orthogonal Procrustes problem (Schönemann 1966): of all orthogonal `Q` the one
-/// with the least `‖protected · Q − clean‖`. It undoes a rotation (or a reflection) however it was
-/// drawn; nothing is centred, as a rotation keeps the origin where it is. No key is needed, only pairs.
+/// It solves the orthogonal Procrustes problem (Schönemann 1966): of all orthogonal `Q`, it is the one with the least
+/// `‖protected · Q − clean‖`. It undoes a rotation (or a reflection), however that was drawn. Nothing is centred,
+/// because a rotation keeps the origin. No key is needed, only pairs.
 ///
-/// With fewer pairs than dimensions `Q` is still orthogonal, but it is determined only on the span of
-/// the pairs; how it turns the rest is arbitrary, and vectors outside the span come back wrong.
+/// With fewer pairs than dimensions, `Q` is still orthogonal, but only determined on the span of the pairs. How it
+/// turns the rest is arbitrary, and vectors outside the span are restored wrongly.
 ///
 /// ```
 /// use embosk_attacks::alignment::Procrustes;
@@ -46,7 +46,7 @@ impl Procrustes {
         Ok(Self { map: narrow(&orthogonal((widen(protected).transpose() * widen(clean)).as_ref())?) })
     }
 
-    /// The restored vectors, `[batch, dim]`.
+    /// Returns the restored vectors, `[batch, dim]`.
     ///
     /// # Errors
     /// When `vectors` do not have the dimension that the map was fitted for.
@@ -56,20 +56,20 @@ impl Procrustes {
     }
 }
 
-/// The orthogonal map that is closest to a square matrix: with the products of protected and clean vectors,
-/// `protectedᵀ · clean`, the one that brings the former closest to the latter.
+/// Returns the orthogonal map that is closest to a square matrix. For the products `protectedᵀ · clean`, it is the
+/// map that brings protected vectors closest to clean ones.
 pub(super) fn orthogonal(products: MatRef<'_, f64>) -> Result<Mat<f64>, Error> {
     let Svd { u, v, .. } = svd(products)?;
     Ok(u * v.transpose())
 }
 
-/// A direction of the pairs with less than this share of the strongest one's weight is rounding.
+/// A direction of the pairs with less than this share of the strongest one's weight counts as rounding.
 const RANK: f64 = 1e-7;
 
-/// The same on the span of the pairs, and zero outside; `[dim of protected, dim of clean]`.
+/// Returns the same map on the span of the pairs, and zero outside; `[dim of protected, dim of clean]`.
 ///
-/// Of all partial isometries that are closest it is the one of minimum norm. Where the dimensions differ
-/// it is one too: it keeps lengths on the smaller side's whole space, as far as the pairs reach.
+/// Of all closest partial isometries, it is the one of minimum norm. If the dimensions differ, it still is one: as
+/// far as the pairs reach, it keeps lengths on the whole space of the smaller side.
 pub(super) fn on_the_span(protected: MatRef<'_, f64>, clean: MatRef<'_, f64>) -> Result<Mat<f64>, Error> {
     let Shrunk { u, v, .. } = Shrunk::fit(protected, clean)?;
     Ok(u * v.transpose())
@@ -81,10 +81,10 @@ pub(super) const SHRINKAGES: [f64; 4] = [1e-3, 0.01, 0.03, 0.1];
 /// The map on the span, direction by direction: rows `x` go to `x · u · vᵀ`.
 ///
 /// A singular value of `protectedᵀ · clean` is what the pairs say of one direction. Noise adds to all of them
-/// alike, so the weakest are the worst known; shrunk by `weight / (weight + strength)` they harm less.
+/// equally, so the weakest are known least. Shrinking them by `weight / (weight + strength)` limits the harm.
 pub(super) struct Shrunk {
     u: Mat<f64>,
-    /// In units of the strongest.
+    /// The weights, in units of the strongest.
     weights: Vec<f64>,
     v: Mat<f64>,
 }

@@ -15,7 +15,7 @@ pub(super) const STRENGTHS: [f64; 15] =
 pub(super) struct Ridge {
     protected_mean: Row<f64>,
     clean_mean: Row<f64>,
-    /// Of the protected vectors' scatter matrix.
+    /// The eigenvectors of the protected vectors' scatter matrix.
     eigenvectors: Mat<f64>,
     eigenvalues: Vec<f64>,
     /// Protected vectors' scatter, and the scatter between protected and clean vectors.

@@ -234,7 +234,7 @@ fn few_pairs_are_used_on_their_span_alone() {
     assert!(span > all + 0.1, "{span} and {all}");
 }
 
-/// Of the weak directions such pairs say least, and most of the noise is there.
+/// Such pairs say least about the weak directions, where most of the noise is.
 #[test]
 fn noisy_pairs_about_as_many_as_dimensions_are_used_with_shrinkage() {
     let rng = &mut ChaCha8Rng::seed_from_u64(17);
@@ -296,7 +296,7 @@ fn a_network_repeats() {
     assert_eq!(fit(), fit());
 }
 
-/// The key is undone by the pairs, the noise by pairs of the attacker's own.
+/// The pairs undo the key, and the attacker's own pairs remove the noise.
 #[test]
 fn a_denoiser_follows_the_map_that_undoes_the_key() {
     let rng = &mut ChaCha8Rng::seed_from_u64(12);
@@ -325,8 +325,8 @@ fn a_denoiser_follows_the_map_that_undoes_the_key() {
     assert!(cosine(&observed, &truth) < estimate - 0.02);
 }
 
-/// Where clean vectors span a part of the space, Procrustes removes the noise beside it, so that it does
-/// better than the vectors as they are; a denoiser that was fitted on vectors as they are goes before it.
+/// If clean vectors span a part of the space, Procrustes removes the noise outside it, so it does better than the
+/// unchanged vectors. A denoiser that was fitted on unchanged vectors is still preferred.
 #[test]
 fn a_denoiser_needs_no_turn_where_nothing_was_turned() {
     let rng = &mut ChaCha8Rng::seed_from_u64(20);
@@ -346,14 +346,14 @@ fn a_denoiser_needs_no_turn_where_nothing_was_turned() {
     assert!(error(&with, &truth) < 0.95 * error(&alone, &truth));
 }
 
-/// What is learnt by linear maps alone.
+/// What is learned by linear maps alone.
 fn denoising(made: &Array2<f32>, own: &Array2<f32>) -> Denoising {
     let map = Alignment::fit_linear(made.view(), own.view()).unwrap();
     Denoising::new(map, &Evidence::pairs(made.view(), own.view()))
 }
 
-/// Two clouds of one kind in 16 dimensions: what is stored, with noise and turned, and its clean vectors; the
-/// attacker's own with as much noise, and their clean vectors.
+/// Two clouds of one kind in 16 dimensions: the stored vectors, turned and with noise, and their clean vectors; the
+/// attacker's own vectors with as much noise, and their clean vectors.
 fn two_clouds(sigma: f32) -> [Array2<f32>; 4] {
     let rng = &mut ChaCha8Rng::seed_from_u64(13);
     let centres = random(12, 16, rng);
@@ -389,8 +389,8 @@ fn clouds_complete_what_few_pairs_begin() {
     }
 }
 
-/// Noisy pairs do not determine a rotation, however many they are for each dimension: with the clouds it is
-/// found nearly as well as if there were none.
+/// Noisy pairs do not determine a rotation, however many there are per dimension. With the clouds, vectors are
+/// restored nearly as well as without a rotation.
 #[test]
 fn a_rotation_adds_little_to_noise_where_there_are_pairs_and_clouds() {
     let [protected, stored, made, own] = two_clouds(0.5);
@@ -413,8 +413,8 @@ fn a_rotation_adds_little_to_noise_where_there_are_pairs_and_clouds() {
     assert!(both < 0.9 * pairs && both < 1.15 * unturned, "{both} {pairs} {unturned}");
 }
 
-/// Fewer pairs than dimensions leave out what they do not span, and most of the noise with it, so that held
-/// against them the clouds look worse than they are.
+/// The map of fewer pairs than dimensions drops what they do not span, and most of the noise with it. Compared with
+/// it, the clouds look worse than they are.
 #[test]
 fn few_noisy_pairs_do_no_worse_than_none() {
     let [protected, stored, made, own] = two_clouds(0.7);
@@ -438,7 +438,7 @@ fn few_noisy_pairs_do_no_worse_than_none() {
     }
 }
 
-/// Fewer pairs than can be held out say nothing of noise; the denoiser was chosen on pairs of its own.
+/// Too few pairs to hold some out say nothing about noise; the denoiser was chosen on its own pairs.
 #[test]
 fn a_denoiser_follows_the_clouds_that_three_pairs_begin() {
     let [protected, stored, made, own] = two_clouds(0.3);
@@ -479,8 +479,8 @@ fn a_map_is_the_same_on_any_number_of_threads() {
     assert!(on(1) == on(3));
 }
 
-/// Clean vectors of another embedder with as many dimensions: the vectors as they are say nothing, and what
-/// is ranked by is what the regression makes of them.
+/// The clean vectors are of another embedder with the same dimension. The unchanged vectors say nothing, so
+/// hypotheses are ranked by what the regression makes of them.
 #[test]
 fn a_space_of_the_same_dimension_can_be_another_one() {
     let rng = &mut ChaCha8Rng::seed_from_u64(16);

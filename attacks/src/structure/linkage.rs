@@ -1,9 +1,9 @@
-//! Whether vectors of the same texts, protected under two keys, can be told to belong together.
+//! Tests whether vectors of the same texts, protected under two keys, can be linked.
 //!
-//! A rotation hides directions and keeps shapes: how long a vector is, and how far from all others. Two
-//! copies of a store under two keys are linked where these agree, with no pair and no key. A key that does not
-//! turn the space, such as one of noise, leaves the directions themselves to compare. Noise hides shapes; then
-//! one store as a whole can be laid on the other.
+//! A rotation hides directions and keeps shapes: how long a vector is, and how far it is from all others. By these,
+//! two copies of a store under two keys can be linked without any pair or key. A key that does not turn the space,
+//! such as one of noise, leaves the directions themselves to compare. Noise hides shapes, but one whole store can
+//! then be aligned with the other.
 
 use ndarray::{Array2, ArrayView2, Axis};
 use rand_chacha::rand_core::Rng;
@@ -14,22 +14,22 @@ use crate::alignment::{CloudMap, Procrustes};
 use crate::check::{check_dimension, check_finite};
 use crate::matmul::{mapped, matrix, nearest};
 
-/// How many of a vector's nearest neighbours, and how many quantiles over all others, describe it.
+/// How many nearest neighbours, and how many quantiles over all others, describe a vector.
 const NEIGHBOURS: usize = 24;
 const QUANTILES: usize = 24;
-/// How often a rotation is found from the rows that the last one brought together.
+/// How often a rotation is fitted to the rows that the previous one brought together.
 const ROUNDS: usize = 3;
 /// Rows that one thread describes at once.
 const PART: usize = 64;
 
-/// The share of rows of `a` whose most similar row of `b` is the one of the same text; 1/n is chance. It is
-/// the better of two attacks: by cosine, where the dimensions agree, and by [`link`].
+/// Returns the share of rows of `a` whose most similar row of `b` is of the same text; 1/n is chance. It is the
+/// better result of two attacks: by cosine, if the dimensions agree, and by [`link`].
 ///
-/// Row `i` of both, `[n, dim]`, is of the same text; the attacks make no use of the order. For `link` a row is
-/// described by what a rotation, a permutation and a scaling leave: its norm beside the mean norm, its
-/// cosines to its nearest neighbours, and quantiles of its cosines to all others. Each of these features
-/// is centred and divided by its standard deviation over both sets; the most similar row is the nearest
-/// one by them. The dimensions of the two may differ. It takes time and memory by the square of `n`.
+/// Row `i` of both, `[n, dim]`, is of the same text; the attacks do not use the order. For `link`, a row is described
+/// by what a rotation, a permutation and a scaling keep: its norm relative to the mean norm, its cosines to its
+/// nearest neighbours, and quantiles of its cosines to all others. Each feature is centred and divided by its
+/// standard deviation over both sets; the most similar row is the nearest by these features. The two may have
+/// different dimensions. Time and memory grow with the square of `n`.
 ///
 /// ```
 /// use embosk_attacks::structure::linkage::recall_at_1;
@@ -56,11 +56,10 @@ pub fn recall_at_1(a: ArrayView2<'_, f32>, b: ArrayView2<'_, f32>) -> Result<f64
     Ok(most as f64 / a.nrows() as f64)
 }
 
-/// The same for the first `rows`, by an attack that takes all of both sets and far longer: a rotation is found
-/// that lays one cloud of vectors on the other ([`CloudMap`]), and again from the rows that are then nearest
-/// to each other, and the most similar row is the nearest one by cosine. It is for a key that turns the space
-/// behind or before noise, which hides shapes. The first rows are compared with one another alone, as in
-/// [`recall_at_1`].
+/// Returns the same share for the first `rows`, by an attack that uses both whole sets and takes far longer. It finds
+/// a rotation that aligns one cloud of vectors with the other ([`CloudMap`]), then refits it to the rows that are
+/// nearest to each other. The most similar row is the nearest by cosine. It is for a key that turns the space,
+/// combined with noise, which hides shapes. The first rows are compared only with one another, as in [`recall_at_1`].
 ///
 /// ```no_run
 /// use embosk_attacks::structure::linkage::recall_at_1_aligned;
@@ -99,22 +98,22 @@ pub fn recall_at_1_aligned(
     Ok(right(&first_of(a.slice(first), b.slice(first))) as f64 / rows as f64)
 }
 
-/// Rows of either set that are nearest to each other.
+/// Rows of the two sets that are nearest to each other.
 fn mutual(a: ArrayView2<'_, f32>, b: ArrayView2<'_, f32>) -> (Vec<usize>, Vec<usize>) {
     let back = first_of(b, a);
     first_of(a, b).into_iter().enumerate().filter(|&(a, b)| back[b] == a).unzip()
 }
 
-/// How many rows are linked to their own.
+/// How many rows are linked to the row of the same text.
 fn right(linked: &[usize]) -> usize {
     linked.iter().enumerate().filter(|(row, linked)| row == *linked).count()
 }
 
-/// For each row of `a`, `[n, dim]`, the row of `b`, `[m, dim]`, that is most similar to it, by what
-/// [`recall_at_1`] compares.
+/// Returns, for each row of `a`, `[n, dim]`, the most similar row of `b`, `[m, dim]`, by the features that
+/// [`recall_at_1`] describes.
 ///
 /// # Errors
-/// When one of them has fewer than two rows or a value that is not finite.
+/// When `a` or `b` has fewer than two rows or a value that is not finite.
 pub fn link(a: ArrayView2<'_, f32>, b: ArrayView2<'_, f32>) -> Result<Vec<usize>, Error> {
     for set in [a, b] {
         check_finite(set)?;
@@ -131,12 +130,12 @@ pub fn link(a: ArrayView2<'_, f32>, b: ArrayView2<'_, f32>) -> Result<Vec<usize>
     Ok(first_of(a.view(), b.view()))
 }
 
-/// For each row of `a` the row of `b` with the largest inner product.
+/// For each row of `a`, the row of `b` with the largest inner product.
 fn first_of(a: ArrayView2<'_, f32>, b: ArrayView2<'_, f32>) -> Vec<usize> {
     nearest(a, b, 1).into_iter().map(|found| found[0].0).collect()
 }
 
-/// Rows of norm 1, but for those of zeros.
+/// Scales rows to norm 1, except rows of zeros.
 fn unit(rows: ArrayView2<'_, f32>) -> Array2<f32> {
     let mut unit = rows.to_owned();
     for mut row in unit.rows_mut() {
@@ -146,7 +145,7 @@ fn unit(rows: ArrayView2<'_, f32>) -> Array2<f32> {
     unit
 }
 
-/// The norm, cosines to the nearest neighbours, and quantiles of all cosines; one row a vector.
+/// The norm, cosines to the nearest neighbours, and quantiles of all cosines; one row per vector.
 fn features(rows: ArrayView2<'_, f32>, neighbours: usize) -> Array2<f32> {
     let norms: Vec<f32> = rows.rows().into_iter().map(|row| row.dot(&row).sqrt()).collect();
     let mean = norms.iter().sum::<f32>() / norms.len() as f32;

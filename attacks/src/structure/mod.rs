@@ -1,7 +1,7 @@
 //! Attacks on the structure that a keyed defense leaves in its vectors.
 //!
-//! [`FoundPermutation`] and [`FoundScaling`] are the maps of few parameters, which few pairs determine;
-//! [`linkage`] asks whether vectors of the same texts under two keys can be told to belong together.
+//! [`FoundPermutation`] and [`FoundScaling`] are maps with few parameters, which few pairs determine. [`linkage`]
+//! tests whether vectors of the same texts under two keys can be linked.
 
 pub mod linkage;
 mod scaling;

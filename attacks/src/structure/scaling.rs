@@ -3,7 +3,7 @@ use ndarray::{Array2, ArrayView2};
 use crate::Error;
 use crate::check::check;
 
-/// The factor that a scaling took from vectors, found by the ratio of norms: one pair is enough.
+/// Finds the factor of a scaling by the ratio of norms: one pair is enough.
 ///
 /// ```
 /// use embosk_attacks::structure::FoundScaling;
@@ -31,12 +31,12 @@ impl FoundScaling {
         }
     }
 
-    /// What restores a vector when it is multiplied by it.
+    /// Returns the factor that restores a vector.
     pub fn factor(&self) -> f32 {
         self.0
     }
 
-    /// The restored vectors, `[batch, dim]`.
+    /// Returns the restored vectors, `[batch, dim]`.
     pub fn apply(&self, vectors: ArrayView2<'_, f32>) -> Array2<f32> {
         &vectors * self.0
     }

@@ -16,7 +16,7 @@ fn normals(rows: usize, columns: usize, rng: &mut ChaCha8Rng) -> Array2<f32> {
     })
 }
 
-/// The coordinates in an order of chance: protected coordinate `j` is the clean one `order[j]`.
+/// The coordinates in random order: protected coordinate `j` is the clean one `order[j]`.
 fn shuffled(rows: &Array2<f32>, rng: &mut ChaCha8Rng) -> (Array2<f32>, Vec<usize>) {
     let mut order: Vec<usize> = (0..rows.ncols()).collect();
     order.shuffle(rng);
@@ -96,7 +96,7 @@ fn copies_with_other_noise_are_linked_by_their_directions() {
     assert!(linkage::recall_at_1(a.view(), b.view()).unwrap() > 0.99);
 }
 
-/// That one store can be laid on another is no link between texts.
+/// Aligning one store with another does not link texts that have nothing in common.
 #[test]
 fn strangers_are_not_linked_by_laying_them_on_each_other() {
     let rng = &mut ChaCha8Rng::seed_from_u64(5);

@@ -1,4 +1,4 @@
-//! Checkpoints: a folder with `config.json`, weights and perhaps a tokenizer, ours or published ones.
+//! Checkpoints, ours or published ones: folders with `config.json`, weights and perhaps a tokenizer.
 
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
@@ -16,6 +16,7 @@ use serde::Deserialize;
 use tokenizers::Tokenizer;
 
 use super::config::Config;
+use super::training_texts::TrainingTexts;
 use super::vocabulary;
 use crate::Error;
 
@@ -31,10 +32,12 @@ pub(crate) struct Checkpoint {
     pub(crate) config: Config,
     pub(crate) tokenizer: Tokenizer,
     pub(crate) tensors: HashMap<String, Tensor>,
-    /// The SHA-256 of the weights' file, in hexadecimal; of shards together.
+    /// The SHA-256 of the weights' file, in hexadecimal; of all shards together.
     pub(crate) hash: String,
-    /// The hash of the embedder, from `manifest.json` where there is one.
+    /// The hash of the embedder, from `manifest.json` if there is one.
     pub(crate) embedder_hash: Option<String>,
+    /// What it was trained on, if the folder says so.
+    pub(crate) training_texts: Option<TrainingTexts>,
 }
 
 impl Checkpoint {
@@ -49,8 +52,8 @@ impl Checkpoint {
         Ok(read)
     }
 
-    /// Reads the folder of a model, or of a T5 alone, whose tensors then get the names that they have in
-    /// a model. An embedder's weights in the same file are not read.
+    /// Reads the folder of a model, or of a T5 alone, whose tensors then get the names they have in a model. An
+    /// embedder's weights in the same file are not read.
     fn any(dir: Location, device: &Device) -> Result<Self, Error> {
         let json = read(&dir.join("config.json"))?;
         let mut weights = Weights::find(&dir)?;
@@ -77,6 +80,7 @@ impl Checkpoint {
         }
         let manifest = dir.join("manifest.json").read().unwrap_or_default();
         let manifest: Option<serde_json::Value> = serde_json::from_slice(&manifest).ok();
+        let training_texts = TrainingTexts::read(&dir)?;
         Ok(Self {
             path: dir,
             weights: file,
@@ -85,31 +89,38 @@ impl Checkpoint {
             tensors,
             hash: weights.hash()?,
             embedder_hash: manifest.and_then(|it| it["embedder"]["hash"].as_str().map(String::from)),
+            training_texts,
         })
     }
 
-    /// The model that a training is told to begin with: of its own kind, or a T5 alone.
-    pub(crate) fn init(folder: Option<&Path>) -> Result<Option<Self>, Error> {
-        folder.map(|folder| Self::any(folder.into(), &Device::Cpu)).transpose()
+    /// Reads the model that a training begins with: one of its own kind, or a T5 alone.
+    pub(crate) fn init(folder: Option<&Location>) -> Result<Option<Self>, Error> {
+        folder.map(|folder| Self::any(folder.clone(), &Device::Cpu)).transpose()
     }
 
-    /// Whether it is a T5, without the transforms that an inverter or a corrector has beside it.
+    /// Whether it is a T5 alone, without the transforms of an inverter or a corrector.
     pub(crate) fn is_language_model_alone(&self) -> bool {
         self.tensors.keys().all(|name| name.starts_with(PREFIX))
     }
 
-    /// What to call a language model that a training began with: its folder.
+    /// The tensors of the T5 alone.
+    pub(crate) fn language_model(&self) -> HashMap<String, Tensor> {
+        let of_it = self.tensors.iter().filter(|(name, _)| name.starts_with(PREFIX));
+        of_it.map(|(name, tensor)| (name.clone(), tensor.clone())).collect()
+    }
+
+    /// The name of a language model that a training began with: its folder.
     pub(crate) fn name(&self) -> String {
         self.path.path().file_name().map_or_else(String::new, |name| name.to_string_lossy().into_owned())
     }
 
-    /// What the `config.json` of a new model for this embedder says.
+    /// The `config.json` of a new model for this embedder.
     pub(crate) fn config_for(&self, embedder: &str) -> Config {
         Config { embedder_model_name: embedder.to_owned(), ..self.config.clone() }
     }
 
     /// # Errors
-    /// Where the model takes vectors of another dimension than there are.
+    /// If the model takes vectors of another dimension than `given`.
     pub(crate) fn takes(&self, takes: usize, given: usize) -> Result<(), Error> {
         if takes == given {
             return Ok(());
@@ -119,7 +130,7 @@ impl Checkpoint {
     }
 
     /// # Errors
-    /// Where the models' word pieces differ, so that one cannot read what the other writes.
+    /// If the models' word pieces differ, so that one cannot read what the other writes.
     pub(crate) fn shares_tokens_with(&self, other: &Self) -> Result<(), Error> {
         let text = |checkpoint: &Self| checkpoint.tokenizer.to_string(false).map_err(Error::Model);
         if text(self)? == text(other)? {
@@ -130,7 +141,7 @@ impl Checkpoint {
     }
 
     /// # Errors
-    /// Where the states of the models' language models have different widths.
+    /// If the states of the models' language models have different widths.
     pub(crate) fn is_as_wide_as(&self, other: &Self) -> Result<(), Error> {
         let width = |it: &Self| it.tensors.get(&format!("{PREFIX}shared.weight")).map(|it| it.dims()[1]);
         match (width(self), width(other)) {
@@ -147,7 +158,7 @@ impl Checkpoint {
         }
     }
 
-    /// The model that `load` makes of the tensors.
+    /// Returns the model that `load` makes of the tensors.
     pub(crate) fn model<M>(
         &self,
         load: impl FnOnce(&VarBuilder<'_>) -> candle_core::Result<M>,
@@ -168,7 +179,7 @@ struct Transforms {
 
 impl Transforms {
     /// # Errors
-    /// Where a vector becomes another number of pseudo-tokens than the configuration says.
+    /// If a vector becomes another number of pseudo-tokens than the configuration says.
     fn check(&self, tensors: &HashMap<String, Tensor>) -> candle_core::Result<()> {
         match (self.num_repeat_tokens, pseudo_tokens(tensors)) {
             (Some(claimed), Some(found)) if claimed != found => {

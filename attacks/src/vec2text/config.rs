@@ -1,31 +1,31 @@
-//! What a checkpoint says of itself, and the sizes that new ones are made in.
+//! What a checkpoint says about itself, and the sizes of new ones.
 
 use embosk_models::t5::Claims;
 use serde::{Deserialize, Deserializer, Serialize};
 
-/// Tokens of the longest text that is asked for.
+/// Tokens of the longest text that can be asked for.
 pub(crate) const LONGEST: usize = 4096;
 
-/// `config.json` of a checkpoint, as published ones have it; what is not here is ignored, and a value
-/// that is `null` counts as missing.
+/// The `config.json` of a checkpoint, in the form of published ones. Other fields are ignored, and a value `null`
+/// counts as missing.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Config {
     /// The embedder whose vectors are inverted.
     #[serde(default, deserialize_with = "or_default")]
     pub embedder_model_name: String,
-    /// The language model that was started from; a preset's name in our own.
+    /// The language model that training began with; in our own checkpoints, a preset's name.
     #[serde(default, deserialize_with = "or_default")]
     pub model_name_or_path: String,
-    /// Pseudo-tokens that a vector becomes.
+    /// How many pseudo-tokens a vector becomes.
     #[serde(default = "sixteen", deserialize_with = "or_sixteen")]
     pub num_repeat_tokens: usize,
-    /// Tokens of the longest text.
+    /// How many tokens the longest text has.
     #[serde(default = "thirty_two", deserialize_with = "or_thirty_two")]
     pub max_seq_length: usize,
 }
 
 impl Config {
-    /// Reads the contents of a `config.json`, and what it says of a T5.
+    /// Reads the contents of a `config.json`, and what it says about a T5.
     pub(crate) fn parse(json: &[u8]) -> serde_json::Result<(Self, Claims)> {
         let config: Self = serde_json::from_slice(json)?;
         if !(1..=LONGEST).contains(&config.max_seq_length) {
@@ -59,7 +59,7 @@ fn or_thirty_two<'de, D: Deserializer<'de>>(from: D) -> Result<usize, D::Error> 
 /// The size of a new model.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Preset {
-    /// What the command line calls it.
+    /// Its name on the command line.
     pub name: &'static str,
     /// Width of the states.
     pub width: usize,
@@ -71,16 +71,16 @@ pub struct Preset {
     pub encoder_layers: usize,
     /// Blocks of the decoder.
     pub decoder_layers: usize,
-    /// Pseudo-tokens that a vector becomes.
+    /// How many pseudo-tokens a vector becomes.
     pub pseudo_tokens: usize,
-    /// Word pieces.
+    /// How many word pieces there are.
     pub vocabulary: usize,
-    /// Tokens of the longest text.
+    /// How many tokens the longest text has.
     pub max_length: usize,
 }
 
 impl Preset {
-    /// Whether it has not as many word pieces as the preset of its name.
+    /// Whether its number of word pieces differs from that of the preset with its name.
     pub(crate) fn has_another_vocabulary(&self) -> bool {
         [Self::TINY, Self::SMALL, Self::BASE, Self::EMBEDDER]
             .iter()

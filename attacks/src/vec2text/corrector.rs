@@ -1,4 +1,4 @@
-//! The corrector: a better text from a vector, a hypothesis, and the hypothesis' own vector.
+//! The corrector: writes a better text, given a vector, a hypothesis, and the hypothesis's own vector.
 
 use candle_core::{D, DType, Result, Tensor};
 use candle_nn::VarBuilder;
@@ -30,6 +30,10 @@ impl Corrector {
         Ok(Self { t5, transforms, norm })
     }
 
+    pub(crate) fn packed(self) -> Result<Self> {
+        Ok(Self { t5: self.t5.packed()?, ..self })
+    }
+
     pub(crate) fn narrowed(self, precision: Precision) -> Result<Self> {
         Ok(Self { t5: self.t5.narrowed(precision)?, ..self })
     }
@@ -44,8 +48,8 @@ impl Corrector {
         4 + self.transforms.iter().map(Transform::pseudo_tokens).sum::<usize>()
     }
 
-    /// What the decoder reads: `targets` and the hypotheses' vectors are `[batch, dim]`, the
-    /// hypotheses token ids `[batch, length]`, padded at the end.
+    /// Returns what the decoder reads. `targets` and `vectors`, those of the hypotheses, are `[batch, dim]`;
+    /// `hypotheses` are token ids `[batch, length]`, padded at the end.
     pub(crate) fn encode(&self, targets: &Tensor, vectors: &Tensor, hypotheses: &Tensor) -> Result<Memory> {
         let (batch, length) = hypotheses.dims2()?;
         let [of_target, of_difference, of_hypothesis] = &self.transforms;

@@ -1,4 +1,4 @@
-//! Decoding: greedy, and beams over tokens, as Hugging Face's `generate` has them (transformers 4.57.1).
+//! Decoding, greedy or with beams over tokens, as in Hugging Face's `generate` (transformers 4.57.1).
 
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
@@ -16,26 +16,26 @@ const NOT_FINITE: &str =
 /// A decoded text.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Continuation {
-    /// Without start and end tokens.
+    /// The tokens, without start and end tokens.
     pub(crate) tokens: Vec<u32>,
-    /// Whether the end token came, and not the end of what is allowed.
+    /// Whether the text ended with the end token, and was not cut at the longest length.
     pub(crate) ended: bool,
-    /// Its log-probability divided by its tokens, the end token among them (length penalty 1); 0 of a
-    /// greedy text, whose probability nobody needs.
+    /// Its log-probability divided by the number of its tokens, including the end token (length penalty 1). It is 0
+    /// for a greedy text, whose probability is not needed.
     pub(crate) score: f32,
 }
 
-/// How long texts may be, counted as Hugging Face does: with the start token and the end token.
+/// How long texts may be, counted as in Hugging Face: with the start token and the end token.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Length {
     /// `min_length`: shorter texts do not end.
     pub(crate) min: usize,
-    /// `max_length`: longer texts do not go on.
+    /// `max_length`: longer texts are cut.
     pub(crate) max: usize,
 }
 
 impl Length {
-    /// Texts of up to so many tokens, the end token among them.
+    /// Allows texts of up to `count` tokens, including the end token.
     pub(crate) fn tokens(count: usize) -> Self {
         Self { min: 0, max: count + 1 }
     }
@@ -51,7 +51,7 @@ impl Length {
     }
 }
 
-/// The likeliest next token, again and again, for each row of `memory`; up to `max_length` tokens.
+/// Decodes the likeliest next token, again and again, for each row of `memory`, up to `max_length` tokens.
 pub(crate) fn greedy(t5: &T5, memory: &Memory, rows: usize, max_length: usize) -> Result<Vec<Vec<u32>>> {
     let found = likeliest(t5, memory, Length::tokens(max_length))?;
     if found.len() != rows {
@@ -60,8 +60,8 @@ pub(crate) fn greedy(t5: &T5, memory: &Memory, rows: usize, max_length: usize) -
     Ok(found.into_iter().map(|candidate| candidate.tokens).collect())
 }
 
-/// As [`greedy`], on any device and for many rows: what was decoded is read again for every token, and
-/// nothing but the likeliest tokens leaves the device. Where half of the rows have ended they are left out.
+/// Decodes as [`greedy`] does, on any device and for many rows. It reads the decoded text again for every token, and
+/// only the likeliest tokens leave the device. Once half of the rows have ended, they are left out.
 pub(crate) fn greedy_together(
     t5: &T5,
     memory: &Memory,
@@ -95,7 +95,7 @@ pub(crate) fn greedy_together(
     Ok(found)
 }
 
-/// The likeliest next token, again and again, for each row of `memory`: `num_beams` 1.
+/// Decodes the likeliest next token, again and again, for each row of `memory`: `num_beams` 1.
 pub(crate) fn likeliest(t5: &T5, memory: &Memory, length: Length) -> Result<Vec<Continuation>> {
     let count = memory.states.dim(0)?;
     let mut found = vec![Continuation { tokens: Vec::new(), ended: false, score: 0.0 }; count];
@@ -229,7 +229,7 @@ impl Row {
         Ok(sources)
     }
 
-    /// The best `2 · width` ways to go on: which beam, its token, and the log-probability then.
+    /// The best `2 · width` continuations: the beam, its next token, and the resulting log-probability.
     fn options<'l>(
         &self,
         logits: impl Iterator<Item = &'l mut [f32]>,
@@ -250,7 +250,7 @@ impl Row {
         Ok(options)
     }
 
-    /// Whether there are enough complete texts, and the best live beam is not ahead of the worst of them.
+    /// Whether there are enough complete texts, and the best live beam does not beat the worst of them.
     fn finished(&self, number: usize) -> bool {
         let Some(best) = self.live.first() else { return true };
         let worst = self.found.last().filter(|_| self.found.len() == self.width);
@@ -258,7 +258,7 @@ impl Row {
     }
 }
 
-/// The `count` largest values and where they stand, largest first, of equals the first one first.
+/// The `count` largest values and their places, largest first, and of equals the first one first.
 pub(crate) fn top(values: &[f32], count: usize) -> Vec<(u32, f32)> {
     let mut best: Vec<(u32, f32)> = Vec::with_capacity(count + 1);
     let mut least = f32::NEG_INFINITY;

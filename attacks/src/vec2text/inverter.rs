@@ -1,4 +1,4 @@
-//! The inverter: a text from its vector alone, the zero step of vec2text.
+//! The inverter: guesses a text from its vector alone, the zero step of vec2text.
 
 use candle_core::{Result, Tensor};
 use candle_nn::VarBuilder;
@@ -6,7 +6,7 @@ use embosk_models::kernels::{add, in_pieces};
 use embosk_models::linear::{Precision, linear};
 use embosk_models::t5::{Memory, T5};
 
-/// A vector becomes pseudo-tokens, which an encoder-decoder turns into the text.
+/// Turns a vector into pseudo-tokens, which an encoder-decoder turns into the text.
 #[derive(Debug, Clone)]
 pub(crate) struct Inverter {
     pub(crate) t5: T5,
@@ -20,6 +20,10 @@ impl Inverter {
         Ok(Self { t5, transform })
     }
 
+    pub(crate) fn packed(self) -> Result<Self> {
+        Ok(Self { t5: self.t5.packed()?, ..self })
+    }
+
     pub(crate) fn narrowed(self, precision: Precision) -> Result<Self> {
         Ok(Self { t5: self.t5.narrowed(precision)?, ..self })
     }
@@ -29,7 +33,7 @@ impl Inverter {
         self.transform.dimension()
     }
 
-    /// Encoder positions of an input.
+    /// The number of encoder positions of an input.
     pub(crate) fn pseudo_tokens(&self) -> usize {
         self.transform.pseudo_tokens()
     }
@@ -40,7 +44,7 @@ impl Inverter {
     }
 }
 
-/// A vector to pseudo-tokens: linear, GELU, linear, cut into pieces of the model's width.
+/// Turns a vector into pseudo-tokens: linear, GELU, linear, cut into pieces of the model's width.
 #[derive(Debug, Clone)]
 pub(crate) struct Transform {
     first: (Tensor, Tensor),

@@ -1,8 +1,7 @@
 //! vec2text (Morris et al., EMNLP 2023, arXiv 2310.06816), written from the paper.
 //!
-//! An inverter guesses the text of a vector; a corrector sees the guess, what the guess embeds to,
-//! and how far that is off, and guesses again. [`Vec2Text`] runs the loop, [`train`] makes both
-//! models.
+//! An inverter guesses the text of a vector. A corrector sees the guess, the guess's vector, and how far it is off,
+//! and guesses again. [`Vec2Text`] runs the loop, and [`train`] trains both models.
 
 mod checkpoint;
 mod config;
@@ -15,6 +14,7 @@ mod shipped;
 #[allow(clippy::unwrap_used)]
 mod tests;
 pub mod train;
+mod training_texts;
 mod vocabulary;
 
 use std::fmt;
@@ -32,18 +32,20 @@ pub use self::config::{Config, Preset};
 use self::corrector::Corrector;
 use self::inverter::Inverter;
 pub use self::shipped::{SHIPPED, shipped, shipped_for};
+pub use self::training_texts::{TRAINING_TEXTS, TrainingTexts};
+use crate::check::check_targets;
 use crate::{Attack, Error, Inversion, Ranking, Resources, check_pairs};
 
-/// Oracle queries a text that the local search may use where nothing else is said.
+/// How many oracle queries the local search may use per text, by default.
 pub const LOCAL_QUERIES: usize = 100;
 
-/// Hypotheses that are decoded together on a thread where nothing else is said.
+/// How many hypotheses are decoded together on a thread, by default.
 pub const BATCH_SIZE: usize = 16;
 
 /// Tokens of the longest correction of the published loop.
 const PAPER_LENGTH: usize = 128;
 
-/// The attack: an inverter, perhaps a corrector, and how to search with them.
+/// The vec2text attack: an inverter, perhaps a corrector, and how to search with them.
 ///
 /// ```no_run
 /// use embosk_attacks::vec2text::Vec2Text;
@@ -59,6 +61,8 @@ pub struct Vec2Text {
     dimension: usize,
     hash: String,
     embedder_hash: Option<String>,
+    /// The training texts of the inverter, and of the corrector if there is one.
+    trained_on: Vec<Option<TrainingTexts>>,
     steps: usize,
     beam_width: usize,
     local_queries: usize,
@@ -93,7 +97,7 @@ impl Vec2Text {
         Self::from_checkpoints(&Checkpoint::read(inverter, &Device::Cpu)?, corrector.as_ref())
     }
 
-    /// An attack that ships with the crate, by name: `reference`, for the embedder of that name, or `minilm`,
+    /// Loads an attack that ships with the crate, by name: `reference`, for the embedder of that name, or `minilm`,
     /// for all-MiniLM-L6-v2.
     ///
     /// # Errors
@@ -113,13 +117,14 @@ impl Vec2Text {
             checkpoint.shares_tokens_with(from)?;
         }
         Ok(Self {
-            inverter,
-            corrector,
+            inverter: inverter.packed().map_err(model_error)?,
+            corrector: corrector.map(Corrector::packed).transpose().map_err(model_error)?,
             tokenizer: from.tokenizer.clone(),
             max_length: from.config.max_seq_length,
             dimension,
             hash,
             embedder_hash: from.embedder_hash.clone(),
+            trained_on: std::iter::once(from).chain(correcting).map(|it| it.training_texts.clone()).collect(),
             steps: 20,
             beam_width: 4,
             local_queries: LOCAL_QUERIES,
@@ -130,11 +135,11 @@ impl Vec2Text {
         })
     }
 
-    /// Holds the models' weights in fewer bits: less memory, and less to read for each token. What was
-    /// narrowed stays so; the hash remains that of the weights in the files.
+    /// Sets in how many bits the models' weights are held. Fewer bits take less memory, and are faster to read for
+    /// each token. Narrowed weights stay narrowed. The hash remains that of the weights in the files.
     ///
     /// # Errors
-    /// [`Error::Model`] where a weight is no matrix.
+    /// [`Error::Model`] if a weight is not a matrix.
     pub fn precision(mut self, precision: Precision) -> Result<Self, Error> {
         self.inverter = self.inverter.narrowed(precision).map_err(model_error)?;
         let corrector = self.corrector.take();
@@ -143,69 +148,72 @@ impl Vec2Text {
         Ok(self)
     }
 
-    /// Correction steps after the zero step; 20 unless told.
+    /// Sets the number of correction steps after the zero step. Default: 20.
     pub fn steps(mut self, steps: usize) -> Self {
         self.steps = steps;
         self
     }
 
-    /// Hypotheses kept a step, from 1 to 256; 4 unless told.
+    /// Sets how many hypotheses are kept in each step, from 1 to 256. Default: 4.
     pub fn beam_width(mut self, width: usize) -> Self {
         self.beam_width = width.clamp(1, 256);
         self
     }
 
-    /// Oracle queries a text that the local search may use; [`LOCAL_QUERIES`] unless told, 0 for none.
+    /// Sets how many oracle queries the local search may use per text; 0 disables it. Default: [`LOCAL_QUERIES`].
     ///
-    /// They come on top of those of the correction. In the tests (5 steps) correction with at most 2 of them
-    /// finds at least what [`paper`](Self::paper) finds, with at most half of its queries over all texts;
-    /// the default may spend up to 100 more a text.
+    /// They come on top of those of the correction. In the tests (5 steps), correction with at most 2 of them finds
+    /// at least what [`paper`](Self::paper) finds, with at most half of its queries over all texts. The default may
+    /// spend up to 100 more per text.
     pub fn local_queries(mut self, queries: usize) -> Self {
         self.local_queries = queries;
         self
     }
 
-    /// The published loop, for numbers that compare with others': a greedy zero step to the checkpoint's
-    /// `max_seq_length`; then exactly as many steps as are set, each a beam search over tokens with as many
-    /// beams as the beam is wide (1 is greedy), up to [`paper_length`](Self::paper_length); the best distinct
-    /// token sequences of all candidates go on, and the best of the last step is the result. No best-ever, no
-    /// early stop, no local search. A corrected hypothesis is read again with its start token.
+    /// Sets whether the attack runs the published loop, so that its numbers can be compared with others'. Default:
+    /// no.
     ///
-    /// The embedder of the published loop cuts texts to `max_seq_length` of its own tokens; where the
-    /// oracle's does not, let it ([`max_length`](Self::max_length) says the number).
+    /// The loop has a greedy zero step to the checkpoint's `max_seq_length`, and then exactly as many steps as are
+    /// set. Each is a beam search over tokens of the set beam width (1 is greedy), up to
+    /// [`paper_length`](Self::paper_length). The best distinct token sequences of all candidates are kept, and the
+    /// best of the last step is the result. There is no best-ever, no early stop and no local search. A corrected
+    /// hypothesis is read again with its start token.
+    ///
+    /// The embedder of the published loop cuts texts to `max_seq_length` of its own tokens. If the oracle's embedder
+    /// does not, make it do so ([`max_length`](Self::max_length) returns the number).
     pub fn paper(mut self, paper: bool) -> Self {
         self.paper = paper;
         self
     }
 
-    /// `max_length` of a correction in the published loop, counted as Hugging Face does, with the start
-    /// and the end token, from 2 to 4,096; 128 unless told.
+    /// Sets the `max_length` of a correction in the published loop, from 2 to 4,096, counted as in Hugging Face: with
+    /// the start and the end token. Default: 128.
     pub fn paper_length(mut self, tokens: usize) -> Self {
         self.longest = tokens.clamp(2, config::LONGEST);
         self
     }
 
-    /// Hypotheses that are decoded together on a thread, at least one; [`BATCH_SIZE`] unless told.
+    /// Sets how many hypotheses are decoded together on a thread, at least one. Default: [`BATCH_SIZE`].
     ///
-    /// Memory beside the weights grows with it, with the beam width and with the texts' length; see
+    /// The memory needed besides the weights grows with it, with the beam width and with the texts' length; see
     /// [`batch_memory`](Self::batch_memory).
     pub fn batch_size(mut self, hypotheses: usize) -> Self {
         self.batch_size = hypotheses.max(1);
         self
     }
 
-    /// The largest batch size, up to [`BATCH_SIZE`], with which all threads together stay within so many
-    /// bytes beside the weights; 1 where even that takes more, which is where
-    /// [`batch_memory`](Self::batch_memory) times [`threads()`] is more. Set the beam width first.
+    /// Sets the largest batch size, up to [`BATCH_SIZE`], with which all threads together need at most `bytes`
+    /// besides the weights. It is 1 if even that takes more: if [`batch_memory`](Self::batch_memory) times
+    /// [`threads()`] exceeds `bytes`. Set the beam width first.
     pub fn batch_size_within(self, bytes: usize) -> Self {
         let fits = bytes / (self.batch_memory() * threads()).max(1);
         self.batch_size(fits.min(BATCH_SIZE))
     }
 
-    /// What a hypothesis in a batch takes, in bytes, at most: for every decoder layer the keys and values
-    /// of all encoder positions and of all tokens of all beams, the encoder's states and scores, and the
-    /// beams' logits; or the logits of all positions in the local search. Beside it the vectors of the texts
-    /// that were embedded are kept, for 256 vectors' searches at a time.
+    /// Returns how many bytes a hypothesis in a batch takes at most. They hold, for every decoder layer, the keys and
+    /// values of all encoder positions and of all tokens of all beams, the encoder's states and scores, and the
+    /// beams' logits; or the logits of all positions in the local search. The vectors of embedded texts are kept in
+    /// addition, for the searches of 256 vectors at a time.
     pub fn batch_memory(&self) -> usize {
         let tokens = if self.paper { self.longest.max(self.max_length) } else { self.max_length };
         let locally = if self.paper || self.local_queries == 0 { 0 } else { tokens + 1 };
@@ -219,27 +227,28 @@ impl Vec2Text {
         inverting.max(correcting) * size_of::<f32>()
     }
 
-    /// Tokens of the longest text that the models were trained on: `max_seq_length` of the inverter.
+    /// Returns the number of tokens of the longest text that the models were trained on: `max_seq_length` of the
+    /// inverter.
     pub fn max_length(&self) -> usize {
         self.max_length
     }
 
-    /// The dimension of the vectors it takes.
+    /// Returns the dimension of the vectors that the attack takes.
     pub fn dimension(&self) -> usize {
         self.dimension
     }
 
-    /// The SHA-256 of the weights, in hexadecimal: the inverter's, then the corrector's.
+    /// Returns the SHA-256 of the weights, in hexadecimal: the inverter's, then the corrector's.
     pub fn hash(&self) -> &str {
         &self.hash
     }
 
-    /// The hash of the embedder that the inverter was trained on, where its `manifest.json` has one.
+    /// Returns the hash of the embedder that the inverter was trained on, if its `manifest.json` has one.
     pub fn embedder_hash(&self) -> Option<&str> {
         self.embedder_hash.as_deref()
     }
 
-    /// Greedy zero-step hypotheses for `vectors`, without an oracle: what a corrector learns from.
+    /// Returns greedy zero-step hypotheses for `vectors`, without an oracle: what a corrector learns from.
     ///
     /// # Errors
     /// As [`Attack::invert`].
@@ -273,7 +282,7 @@ impl Attack for Vec2Text {
         vectors: ArrayView2<'_, f32>,
         resources: &Resources<'_>,
     ) -> Result<Vec<Inversion>, Error> {
-        self.invert_ranked_by(vectors, &Ranking { targets: vectors, image: None }, resources)
+        self.invert_ranked_by(vectors, &Ranking::by(vectors), resources)
     }
 
     fn invert_ranked_by(
@@ -283,9 +292,29 @@ impl Attack for Vec2Text {
         resources: &Resources<'_>,
     ) -> Result<Vec<Inversion>, Error> {
         self.check(estimates)?;
-        self.check(ranking.targets)?;
+        check_targets(ranking, self.dimension)?;
         check_pairs(estimates, ranking.targets)?;
         search::run(self, estimates, ranking, resources.oracle)
+    }
+
+    /// The answer is known if each model's folder lists what the model was trained on ([`TrainingTexts`]).
+    fn trained_on(&self, text: &str) -> Option<bool> {
+        let lists = || self.trained_on.iter().flatten();
+        let is_complete =
+            self.trained_on.iter().all(|list| list.as_ref().is_some_and(TrainingTexts::is_complete));
+        if lists().any(|list| list.contains(text)) { Some(true) } else { is_complete.then_some(false) }
+    }
+
+    /// Corrects each hypothesis once: the corrector's beam.
+    fn refine(
+        &self,
+        estimates: ArrayView2<'_, f32>,
+        hypotheses: &[&str],
+        vectors: ArrayView2<'_, f32>,
+    ) -> Result<Vec<Vec<String>>, Error> {
+        self.check(estimates)?;
+        self.check(vectors)?;
+        search::refine(self, estimates, hypotheses, vectors)
     }
 }
 
@@ -322,7 +351,7 @@ fn model_error(error: candle_core::Error) -> Error {
     Error::Model(Box::new(error))
 }
 
-/// Token ids of different lengths to `[rows, longest]`, padded at the end.
+/// Pads token ids of different lengths at the end, to `[rows, longest]`.
 fn pad<T: AsRef<[u32]>>(rows: &[T]) -> candle_core::Result<Tensor> {
     let length = rows.iter().map(|row| row.as_ref().len()).max().unwrap_or(0).max(1);
     let mut ids = vec![t5::PAD; rows.len() * length];

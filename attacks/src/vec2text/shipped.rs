@@ -1,19 +1,20 @@
-//! The models that ship with the crate: in the program with feature `reference`, else in the crate's folder.
+//! The models that ship with the crate: in the program with the feature `reference`, otherwise in the crate's folder.
 
 use embosk_models::Location;
 
 use crate::Error;
 
-/// The attacks that are shipped, by name.
+/// The names of the shipped attacks.
 pub const SHIPPED: [&str; 2] = ["reference", "minilm"];
 
-/// The folder of a shipped attack, with `inverter` and `corrector`; that of `reference` has the `embedder` too.
+/// Returns the folder of a shipped attack, with `inverter` and `corrector`; that of `reference` also has the
+/// `embedder`.
 ///
-/// With feature `reference` its files are in the program. Without it they are read from where this crate's
-/// source lies, which another machine has not.
+/// With the feature `reference`, its files are in the program. Without it, they are read from the folder of this
+/// crate's source, which another machine does not have.
 ///
 /// # Errors
-/// [`Error::Setting`] for a name that is not known, or where the files are not there.
+/// [`Error::Setting`] for an unknown name, or if the files are missing.
 pub fn shipped(name: &str) -> Result<Location, Error> {
     if !SHIPPED.contains(&name) {
         return Err(Error::Setting(format!(
@@ -33,7 +34,7 @@ pub fn shipped(name: &str) -> Result<Location, Error> {
     )))
 }
 
-/// The shipped attack that was trained on the embedder of that hash.
+/// Returns the name of the shipped attack that was trained on the embedder with this hash.
 pub fn shipped_for(embedder_hash: &str) -> Option<&'static str> {
     let trained_on = |name: &str| {
         let manifest = shipped(name).ok()?.join("inverter").join("manifest.json").read().ok()?;
@@ -55,12 +56,14 @@ fn models() -> Location {
 
 #[cfg(feature = "reference")]
 macro_rules! files {
-    ($($path:literal),* $(,)?) => {
-        &[$(($path, include_bytes!(concat!(env!("CARGO_MANIFEST_DIR"), "/models/", $path)))),*]
+    ($($path:literal $(is $file:literal)?),* $(,)?) => {
+        &[$(($path, files!(@ $path $($file)?))),*]
     };
+    (@ $path:literal) => { include_bytes!(concat!(env!("CARGO_MANIFEST_DIR"), "/models/", $path)) };
+    (@ $path:literal $file:literal) => { files!(@ $file) };
 }
 
-/// What is read of the folders in `models/`.
+/// What is read from the folders in `models/`. Both attacks share one list of training texts.
 #[cfg(feature = "reference")]
 static FILES: embosk_models::Embedded = files![
     "reference/embedder/modules.json",
@@ -75,16 +78,20 @@ static FILES: embosk_models::Embedded = files![
     "reference/inverter/manifest.json",
     "reference/inverter/tokenizer.json",
     "reference/inverter/model.safetensors",
+    "reference/inverter/training_texts.bin" is "minilm/inverter/training_texts.bin",
     "reference/corrector/config.json",
     "reference/corrector/manifest.json",
     "reference/corrector/tokenizer.json",
     "reference/corrector/model.safetensors",
+    "reference/corrector/training_texts.bin" is "minilm/corrector/training_texts.bin",
     "minilm/inverter/config.json",
     "minilm/inverter/manifest.json",
     "minilm/inverter/tokenizer.json",
     "minilm/inverter/model.safetensors",
+    "minilm/inverter/training_texts.bin",
     "minilm/corrector/config.json",
     "minilm/corrector/manifest.json",
     "minilm/corrector/tokenizer.json",
     "minilm/corrector/model.safetensors",
+    "minilm/corrector/training_texts.bin",
 ];

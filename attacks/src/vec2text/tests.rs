@@ -38,7 +38,7 @@ fn corrector(seed: u64) -> Corrector {
     Corrector::load(&builder(initial::corrector(&from).unwrap())).unwrap()
 }
 
-/// Values that are no pattern, without a generator that cannot be seeded.
+/// Values without a pattern. The tensor library's own generator cannot be seeded.
 fn values(shape: &[usize], seed: f64) -> Tensor {
     let count: usize = shape.iter().product();
     let at = |index: usize| ((index as f64 + 1.0) * 12.9898 * (seed + 1.0)).sin() as f32;

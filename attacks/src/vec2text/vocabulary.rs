@@ -1,4 +1,4 @@
-//! The attack's own word pieces, and the way from texts to tokens and back.
+//! The attack's own word pieces, and conversion between texts and tokens.
 
 mod uncased;
 
@@ -16,13 +16,13 @@ use tokenizers::{
 pub(crate) use self::uncased::uncased;
 use crate::{BoxError, Error};
 
-/// What pieces that continue a word begin with.
+/// The prefix of pieces that continue a word.
 const CONTINUES: &str = "##";
-/// What pieces of SentencePiece that begin a word begin with.
+/// The prefix of SentencePiece pieces that begin a word.
 const BEGINS: &str = "\u{2581}";
 
-/// Trains word pieces on normalized texts: the same ones for the same texts. Words are split at
-/// white space alone, so that a text comes back exactly as it was, up to the width of its gaps.
+/// Trains word pieces on normalized texts: the same pieces for the same texts. Words are split only at white space,
+/// so that a text is restored exactly, up to the width of its gaps.
 pub(crate) fn train(texts: &[String], size: usize) -> Result<Tokenizer, BoxError> {
     type Assembled =
         TokenizerImpl<WordPiece, NormalizerWrapper, WhitespaceSplit, PostProcessorWrapper, Decoder>;
@@ -61,8 +61,8 @@ fn special(text: &str) -> AddedToken {
     AddedToken::from(text, true)
 }
 
-/// Which tokens continue a word: those that begin with `##`, or where word beginnings are marked as
-/// SentencePiece does, those without the mark.
+/// Which tokens continue a word: those that begin with `##`, or those without a mark if word beginnings are marked as
+/// in SentencePiece.
 pub(crate) fn continuing(tokenizer: &Tokenizer) -> Vec<bool> {
     let pieces: Vec<String> = (0..).map_while(|id| tokenizer.id_to_token(id)).collect();
     let marked = pieces.iter().any(|piece| piece.len() > BEGINS.len() && piece.starts_with(BEGINS));
@@ -91,6 +91,11 @@ pub(crate) fn decode(tokenizer: &Tokenizer, ids: &[u32]) -> Result<String, Error
     let end = ids.iter().position(|&id| id == EOS).unwrap_or(ids.len());
     let ids: Vec<u32> = ids[..end].iter().copied().filter(|&id| id != PAD).collect();
     tokenizer.decode(&ids, true).map_err(Error::Model)
+}
+
+/// The token for text that no word piece spells.
+pub(crate) fn unknown(tokenizer: &Tokenizer) -> Option<u32> {
+    ["[UNK]", "<unk>"].iter().find_map(|piece| tokenizer.token_to_id(piece))
 }
 
 /// How many tokens the vocabulary holds.

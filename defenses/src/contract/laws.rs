@@ -4,16 +4,17 @@ use std::thread;
 
 use ndarray::{Array2, Axis, s};
 
+use super::output::{contraction, output, owned_views, texts};
 use super::subject::{
-    ROLES, Subject, Verdict, accept, attempt, demand, demand_close, demand_finite, demand_same, protected,
-    unit_rows,
+    ROLES, Subject, Verdict, accept, accept_view, attempt, attempt_by_ids, demand, demand_close,
+    demand_finite, demand_same, protected, unit_rows,
 };
 use crate::spec::{Kind, Spec};
 use crate::{Defense, Error, Guarantee, Rng, Role, Stack};
 
 type Law = fn(&Subject<'_>) -> Verdict;
 
-pub(super) const LAWS: [(&str, Law); 17] = [
+pub(super) const LAWS: [(&str, Law); 18] = [
     ("finite", finite),
     ("zero row", zero_row),
     ("one row", one_row),
@@ -28,6 +29,7 @@ pub(super) const LAWS: [(&str, Law); 17] = [
     ("isometry", isometry),
     ("threads", threads),
     ("ids", ids),
+    ("output", output),
     ("spec", spec),
     ("key", key),
     ("space", space),
@@ -58,7 +60,7 @@ fn range(subject: &Subject<'_>) -> Verdict {
         for value in [0.0, -0.0, f32::from_bits(1), f32::MIN_POSITIVE, 1e30, -4e37] {
             let before = Array2::from_elem((2, subject.dim), value);
             let mut after = before.clone();
-            match attempt(&*subject.fresh(), role, after.view_mut()) {
+            match attempt(&*subject.fresh(), role, &mut after) {
                 Ok(()) => demand_finite(&after, role).map_err(|broken| format!("{broken}, from {value}"))?,
                 Err(_) => demand_same(&after, &before, "a refused batch is changed")?,
             }
@@ -71,9 +73,9 @@ fn empty_batch(subject: &Subject<'_>) -> Verdict {
     for role in ROLES {
         let defense = subject.fresh();
         for dim in [subject.dim, subject.dim + 1, 3, 0] {
-            accept(&*defense, role, Array2::zeros((0, dim)).view_mut())?;
+            accept(&*defense, role, &mut Array2::zeros((0, dim)))?;
         }
-        accept(&*defense, role, subject.rows(2).view_mut())?;
+        accept(&*defense, role, &mut subject.rows(2))?;
     }
     Ok(())
 }
@@ -90,8 +92,8 @@ fn refusal(subject: &Subject<'_>) -> Verdict {
         }
         let defense = subject.fresh();
         let other = Array2::from_elem((1, subject.dim + 1), f32::NAN);
-        demand(attempt(&*defense, role, other.clone().view_mut()).is_err(), || "a NaN is taken".to_owned())?;
-        accept(&*defense, role, subject.rows(1).view_mut())
+        demand(attempt(&*defense, role, &mut other.clone()).is_err(), || "a NaN is taken".to_owned())?;
+        accept(&*defense, role, &mut subject.rows(1))
             .map_err(|broken| format!("a batch that is refused binds the defense: {broken}"))?;
     }
     Ok(())
@@ -99,7 +101,7 @@ fn refusal(subject: &Subject<'_>) -> Verdict {
 
 fn demand_refusal(defense: &dyn Defense, role: Role, vectors: &Array2<f32>, row: usize) -> Verdict {
     let mut after = vectors.clone();
-    match attempt(defense, role, after.view_mut()) {
+    match attempt(defense, role, &mut after) {
         Err(Error::NotFinite { row: named }) if named == row => {
             demand_same(&after, vectors, "a refused batch is changed")
         }
@@ -138,7 +140,7 @@ fn dimension(subject: &Subject<'_>) -> Verdict {
 fn other_dimension(defense: &dyn Defense, role: Role, bound: usize, dim: usize) -> Verdict {
     let before = unit_rows(2, dim);
     let mut after = before.clone();
-    match attempt(defense, role, after.view_mut()) {
+    match attempt(defense, role, &mut after) {
         Ok(()) => demand_finite(&after, role),
         Err(Error::Dimension { expected, found }) if (expected, found) == (bound, dim) => {
             demand_same(&after, &before, "a refused batch is changed")
@@ -148,19 +150,22 @@ fn other_dimension(defense: &dyn Defense, role: Role, bound: usize, dim: usize) 
 }
 
 fn views(subject: &Subject<'_>) -> Verdict {
+    if !subject.keeps_the_dimension() {
+        return owned_views(subject);
+    }
     strided(subject)?;
     let square = subject.rows(subject.dim);
     for role in ROLES {
         let expected = protected(&*subject.fresh(), role, square.t())?;
         let mut turned = square.clone();
-        accept(&*subject.fresh(), role, turned.view_mut().reversed_axes())?;
+        accept_view(&*subject.fresh(), role, turned.view_mut().reversed_axes())?;
         demand_close(turned.t(), expected.view(), "a column-major view is not treated as its copy")?;
 
         for axis in [Axis(0), Axis(1)] {
             let mut backwards = subject.rows(5);
             backwards.invert_axis(axis);
             let expected = protected(&*subject.fresh(), role, backwards.view())?;
-            accept(&*subject.fresh(), role, backwards.view_mut())?;
+            accept_view(&*subject.fresh(), role, backwards.view_mut())?;
             demand_close(backwards.view(), expected.view(), "a reversed view is not treated as its copy")?;
         }
     }
@@ -175,7 +180,7 @@ fn strided(subject: &Subject<'_>) -> Verdict {
         let inside = protected(&*subject.fresh(), role, wide.slice(s![..;2, 1..;2]))?;
         expected.slice_mut(s![..;2, 1..;2]).assign(&inside);
         let mut after = wide.clone();
-        accept(&*subject.fresh(), role, after.slice_mut(s![..;2, 1..;2]))?;
+        accept_view(&*subject.fresh(), role, after.slice_mut(s![..;2, 1..;2]))?;
         demand_close(after.view(), expected.view(), "a strided view is not treated as its copy")?;
         after.slice_mut(s![..;2, 1..;2]).assign(&inside);
         demand_same(&after, &expected, "what lies beside a strided view is changed")?;
@@ -189,9 +194,8 @@ fn rows(subject: &Subject<'_>) -> Verdict {
     for role in ROLES {
         let defense = subject.fresh();
         let together = protected(&*defense, role, vectors.view())?;
-        let mut otherwise = vectors.clone();
-        let drawn = defense.protect(role, otherwise.view_mut(), &mut Rng::seeded(4));
-        if drawn.is_err() || otherwise != together {
+        let drawn = defense.protect_owned(role, vectors.clone(), &mut Rng::seeded(4));
+        if drawn.ok().as_ref() != Some(&together) {
             continue; // fresh randomness: a row alone may draw other numbers
         }
         for row in (0..70).chain([1023, 1024, ROWS - 1]) {
@@ -210,7 +214,7 @@ fn roles(subject: &Subject<'_>) -> Verdict {
         let defense = subject.fresh();
         let before = protected(&*defense, first, vectors.view())?;
         // Beside the first role, so that the second binds nothing of its own before.
-        let taken = |role| attempt(&*defense, role, unit_rows(1, subject.dim + 1).view_mut()).is_ok();
+        let taken = |role| attempt(&*defense, role, &mut unit_rows(1, subject.dim + 1)).is_ok();
         demand(taken(first) == taken(second), || {
             format!("{first:?} and {second:?} vectors are not bound to the same dimension")
         })?;
@@ -224,12 +228,16 @@ fn roles(subject: &Subject<'_>) -> Verdict {
 
 fn isometry(subject: &Subject<'_>) -> Verdict {
     let defense = subject.fresh();
-    if defense.guarantee() != Guarantee::Isometry {
+    let claim = defense.guarantee();
+    if !matches!(claim, Guarantee::Isometry | Guarantee::Contraction) {
         return Ok(());
     }
     let (documents, queries) = (subject.rows(5), subject.rows(4));
     let seen = protected(&*defense, Role::Document, documents.view())?;
     let asked = protected(&*defense, Role::Query, queries.view())?;
+    if claim == Guarantee::Contraction {
+        return contraction([(&documents, &seen), (&queries, &asked)]);
+    }
     let products = [
         (documents.dot(&documents.t()), seen.dot(&seen.t())),
         (queries.dot(&queries.t()), asked.dot(&asked.t())),
@@ -284,7 +292,7 @@ fn ids(subject: &Subject<'_>) -> Verdict {
     for role in ROLES {
         for count in [0, 3, 5] {
             let mut after = vectors.clone();
-            match by_ids(&*subject.fresh(), role, &texts(count), after.view_mut(), 3) {
+            match attempt_by_ids(&*subject.fresh(), role, &texts(count), &mut after, 3) {
                 Err(Error::RowIds { rows: 4, ids }) if ids == count => {}
                 Err(error) => return Err(format!("{count} ids for 4 rows are refused as: {error}")),
                 Ok(()) => return Err(format!("{count} ids are taken for 4 rows")),
@@ -295,7 +303,7 @@ fn ids(subject: &Subject<'_>) -> Verdict {
         row_by_row(subject, role)?;
         if !subject.fresh().uses_ids(role) {
             let mut after = vectors.clone();
-            let done = by_ids(&*subject.fresh(), role, &texts(4), after.view_mut(), 3);
+            let done = attempt_by_ids(&*subject.fresh(), role, &texts(4), &mut after, 3);
             done.map_err(|error| format!("{role:?} vectors with ids are refused: {error}"))?;
             let expected = protected(&*subject.fresh(), role, vectors.view())?;
             demand_same(&after, &expected, "it says that it does not use ids, but they make a difference")?;
@@ -308,19 +316,19 @@ fn refuse_by_ids(subject: &Subject<'_>, role: Role) -> Verdict {
     let mut bad = subject.rows(4);
     bad[[2, 0]] = f32::NAN;
     let mut after = bad.clone();
-    match by_ids(&*subject.fresh(), role, &texts(4), after.view_mut(), 3) {
+    match attempt_by_ids(&*subject.fresh(), role, &texts(4), &mut after, 3) {
         Err(Error::NotFinite { row: 2 }) => demand_same(&after, &bad, "a batch refused with ids is changed"),
         Err(error) => Err(format!("with ids, row 2 is not finite, but the error is: {error}")),
         Ok(()) => Err("with ids, a NaN is taken".to_owned()),
     }
 }
 
-/// What becomes of a row does not depend on its batch, unless randomness is fresh.
+/// What a row becomes does not depend on its batch, unless randomness is fresh.
 fn row_by_row(subject: &Subject<'_>, role: Role) -> Verdict {
     let (vectors, texts) = (subject.rows(4), texts(4));
     let with = |rows: ndarray::ArrayView2<'_, f32>, ids: &[String], seed| {
         let mut after = rows.to_owned();
-        let done = by_ids(&*subject.fresh(), role, ids, after.view_mut(), seed);
+        let done = attempt_by_ids(&*subject.fresh(), role, ids, &mut after, seed);
         done.map(|()| after).map_err(|error| format!("{role:?} vectors with ids are refused: {error}"))
     };
     let together = with(vectors.view(), &texts, 3)?;
@@ -335,25 +343,16 @@ fn row_by_row(subject: &Subject<'_>, role: Role) -> Verdict {
     Ok(())
 }
 
-fn texts(count: usize) -> Vec<String> {
-    (0..count).map(|id| format!("id {id}")).collect()
-}
-
-fn by_ids(
-    defense: &dyn Defense,
-    role: Role,
-    ids: &[String],
-    vectors: ndarray::ArrayViewMut2<'_, f32>,
-    seed: u64,
-) -> Result<(), Error> {
-    let ids: Vec<&[u8]> = ids.iter().map(String::as_bytes).collect();
-    defense.protect_with_ids(role, &ids, vectors, &mut Rng::seeded(seed))
-}
-
 fn key(subject: &Subject<'_>) -> Verdict {
     let defense = subject.fresh();
     let spec = defense.spec();
     let keyed = spec.without_keys() != spec;
+    if defense.reranking().is_some_and(|rerank| rerank.spec() == spec) {
+        // its key seals rows, and changes no vector
+        return demand(defense.imitation(&mut Rng::seeded(1)).is_none(), || {
+            "it changes no vector, but has an imitation".to_owned()
+        });
+    }
     let Some(imitation) = defense.imitation(&mut Rng::seeded(1)) else {
         return demand(!keyed, || "it prints a key's fingerprint, but has no imitation".to_owned());
     };

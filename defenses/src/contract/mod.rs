@@ -1,30 +1,31 @@
-//! The laws that every defense keeps, as a test that any defense can be run through: feature `contract`.
+//! The laws that every defense keeps, as a test suite for any defense (feature `contract`).
 //!
 //! | law | what it demands |
 //! |---|---|
-//! | `finite` | ordinary vectors are taken, for documents and queries, and come out finite |
-//! | `zero row` | a row of zeros among them too |
-//! | `one row` | a single row too |
+//! | `finite` | ordinary vectors are accepted, for documents and queries, and come out finite |
+//! | `zero row` | so is a row of zeros among them |
+//! | `one row` | so is a single row |
 //! | `range` | the smallest and largest numbers come out finite, or are refused and left as they are |
-//! | `empty batch` | no rows, of any dimension, are fine, and bind the defense to nothing |
+//! | `empty batch` | no rows, of any dimension, are accepted, and bind the defense to nothing |
 //! | `refusal` | NaN, an infinity and an oversized row are refused by row; nothing is changed or bound |
-//! | `seed` | one seed gives one output, bit for bit, from this defense and from one made like it |
-//! | `dimension` | another dimension is taken, or refused as [`Error::Dimension`](crate::Error::Dimension) with nothing changed |
-//! | `views` | strided, column-major and reversed views are treated as their copies, and nothing beside them |
-//! | `rows` | without fresh randomness, a batch is its rows one by one, to 1e-5 |
-//! | `roles` | what documents bind, queries are bound to, and neither changes what the other becomes |
-//! | `isometry` | with [`Guarantee::Isometry`](crate::Guarantee::Isometry), inner products are kept, between the roles too |
+//! | `seed` | the same seed gives the same output, bit for bit, from this defense and from one made like it |
+//! | `dimension` | another dimension is accepted, or refused as [`Error::Dimension`](crate::Error::Dimension) with nothing changed |
+//! | `views` | strided, column-major and reversed views are treated as their copies are, and nothing outside them changes |
+//! | `rows` | without fresh randomness, a batch gives the same as its rows one by one, to 1e-5 |
+//! | `roles` | queries are bound to what documents bound, and neither changes what the other becomes |
+//! | `isometry` | with [`Guarantee::Isometry`](crate::Guarantee::Isometry), inner products are kept, also between the roles; with [`Guarantee::Contraction`](crate::Guarantee::Contraction), no distance becomes larger |
 //! | `threads` | several threads may share the defense |
 //! | `ids` | more or fewer ids than rows are refused, and so is what `protect` refuses, with nothing changed; a row's id, and not its batch, decides what becomes of it; without [`uses_ids`](Defense::uses_ids), ids make no difference |
-//! | `spec` | what it prints is read back as a defense that does the same, where the registry knows it |
-//! | `key` | it prints a key's fingerprint and has an imitation, with another key, or neither |
+//! | `output` | the output has the [dimension](Defense::dimension) that the defense states; owned vectors become what they become in place, bit for bit, or, if the dimension changes, are refused in place as [`Error::NotInPlace`](crate::Error::NotInPlace) with nothing changed |
+//! | `spec` | what it prints is read back as a defense that does the same, if the registry knows it |
+//! | `key` | it prints a key's fingerprint and has an imitation, with another key, or neither; the key of [`Rerank`](crate::Rerank) changes no vector, and needs none |
 //! | `space` | its [fingerprint](crate::Stack::fingerprint) is one line of ASCII and matches that of a defense made like it, before and after a batch; an isometry under another key has another fingerprint |
 //!
-//! The compiler ensures that the shape is kept and that a defense is `Send + Sync`. A panic breaks the law in
+//! The compiler ensures that the shape is kept in place and that a defense is `Send + Sync`. A panic breaks the law in
 //! whose check it happens.
 //!
-//! A defense of your own, in its tests, with
-//! `embosk-defenses = { version = "…", features = ["contract"] }` among the dev-dependencies:
+//! Your own defense can run it in its tests, with `embosk-defenses = { version = "…", features = ["contract"] }`
+//! among the dev-dependencies:
 //!
 //! ```
 //! use embosk_defenses::{Defense, Error, Guarantee, Rng, Role, check_finite, contract};
@@ -56,6 +57,7 @@
 //! ```
 
 mod laws;
+mod output;
 mod subject;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -66,17 +68,18 @@ use subject::Subject;
 
 /// Checks every law on the defense that `make` makes, with vectors of dimension `dim`.
 ///
-/// `make` is called many times and makes the same defense each time: a keyed one under a fixed key.
-/// `dim`, at least 2, is the dimension that the defense is bound to, or any that it takes. The vectors
-/// have norm 1, but for those that a law is about.
+/// `make` is called many times and must make the same defense each time: a keyed one under a fixed key. `dim`, at
+/// least 2, is the dimension that the defense is bound to, or any that it accepts. The vectors have norm 1, unless a
+/// law is about other norms.
 ///
 /// # Panics
-/// Where the defense breaks a law: the message names the defense, the law, and what happened.
+/// If the defense breaks a law. The message names the defense, the law, and what happened.
 pub fn check<D: Defense>(dim: usize, make: impl Fn() -> D) {
     check_in(&Registry::default(), dim, make);
 }
 
-/// Checks every law, as [`check`], with a registry that knows the defense: the law `spec` then reads it back.
+/// Checks every law, as [`check`] does, with a registry that knows the defense, so that the law `spec` can read it
+/// back.
 ///
 /// # Panics
 /// As [`check`].
@@ -92,7 +95,7 @@ pub fn check_in<D: Defense>(registry: &Registry, dim: usize, make: impl Fn() -> 
     }
 }
 
-/// The laws' names, in the order in which they are checked.
+/// Iterates over the laws' names, in the order in which they are checked.
 pub fn laws() -> impl Iterator<Item = &'static str> {
     LAWS.iter().map(|(name, _)| *name)
 }

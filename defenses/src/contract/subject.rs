@@ -4,12 +4,12 @@ use ndarray::{Array2, ArrayView2, ArrayViewMut2};
 
 use crate::{Defense, Error, Registry, Rng, Role};
 
-/// Nothing, or how a law is broken.
+/// Nothing, or a description of how a law is broken.
 pub(super) type Verdict = Result<(), String>;
 
 pub(super) const ROLES: [Role; 2] = [Role::Document, Role::Query];
 
-/// Of a row's norm: what another order of `f32` sums may change.
+/// The part of a row's norm that another order of `f32` sums may change.
 const TOLERANCE: f32 = 1e-5;
 
 /// How a fresh defense under test is made, its dimension, and the registry that reads its spec.
@@ -28,6 +28,11 @@ impl<'a> Subject<'a> {
         (self.make)()
     }
 
+    /// Whether what comes out has the dimension of what goes in, so that vectors can be protected in place.
+    pub(super) fn keeps_the_dimension(&self) -> bool {
+        keeps(&*self.fresh(), self.dim)
+    }
+
     pub(super) fn rows(&self, rows: usize) -> Array2<f32> {
         unit_rows(rows, self.dim)
     }
@@ -42,30 +47,68 @@ pub(super) fn unit_rows(rows: usize, dim: usize) -> Array2<f32> {
     vectors
 }
 
-/// What `defense` makes of a contiguous copy of `vectors`, with randomness that is always the same.
+/// Returns what `defense` makes of a contiguous copy of `vectors`, always with the same randomness.
 pub(super) fn protected(
     defense: &dyn Defense,
     role: Role,
     vectors: ArrayView2<'_, f32>,
 ) -> Result<Array2<f32>, String> {
     let mut copy = vectors.as_standard_layout().into_owned();
-    accept(defense, role, copy.view_mut())?;
+    accept(defense, role, &mut copy)?;
     Ok(copy)
 }
 
 /// Protects vectors that must not be refused.
-pub(super) fn accept(defense: &dyn Defense, role: Role, vectors: ArrayViewMut2<'_, f32>) -> Verdict {
+pub(super) fn accept(defense: &dyn Defense, role: Role, vectors: &mut Array2<f32>) -> Verdict {
     let shape = vectors.dim();
     let refusal = attempt(defense, role, vectors);
-    refusal.map_err(|error| format!("{role:?} vectors of shape {shape:?} are refused: {error}"))
+    refusal.map_err(|error| refused(role, shape, &error))
 }
 
-pub(super) fn attempt(
+/// Protects a view, in place, that must not be refused.
+pub(super) fn accept_view(defense: &dyn Defense, role: Role, vectors: ArrayViewMut2<'_, f32>) -> Verdict {
+    let shape = vectors.dim();
+    let refusal = defense.protect(role, vectors, &mut rng());
+    refusal.map_err(|error| refused(role, shape, &error))
+}
+
+fn refused(role: Role, shape: (usize, usize), error: &Error) -> String {
+    format!("{role:?} vectors of shape {shape:?} are refused: {error}")
+}
+
+/// Protects vectors in place, or replaces them by the output if the defense changes the dimension.
+pub(super) fn attempt(defense: &dyn Defense, role: Role, vectors: &mut Array2<f32>) -> Result<(), Error> {
+    if keeps(defense, vectors.ncols()) {
+        return defense.protect(role, vectors.view_mut(), &mut rng());
+    }
+    *vectors = defense.protect_owned(role, vectors.clone(), &mut rng())?;
+    Ok(())
+}
+
+/// As [`attempt`], with ids.
+pub(super) fn attempt_by_ids(
     defense: &dyn Defense,
     role: Role,
-    vectors: ArrayViewMut2<'_, f32>,
+    ids: &[String],
+    vectors: &mut Array2<f32>,
+    seed: u64,
 ) -> Result<(), Error> {
-    defense.protect(role, vectors, &mut Rng::seeded(3))
+    let ids: Vec<&[u8]> = ids.iter().map(String::as_bytes).collect();
+    if keeps(defense, vectors.ncols()) {
+        return defense.protect_with_ids(role, &ids, vectors.view_mut(), &mut Rng::seeded(seed));
+    }
+    *vectors = defense.protect_owned_with_ids(role, &ids, vectors.clone(), &mut Rng::seeded(seed))?;
+    Ok(())
+}
+
+/// A dimension that the defense refuses counts as kept: `protect` refuses it too.
+fn keeps(defense: &dyn Defense, dim: usize) -> bool {
+    defense.dimension(dim).map_or(true, |output| output == dim)
+}
+
+/// Randomness that is always the same.
+pub(super) fn rng() -> Rng {
+    Rng::seeded(3)
 }
 
 pub(super) fn demand(holds: bool, broken: impl FnOnce() -> String) -> Verdict {
@@ -82,7 +125,7 @@ pub(super) fn demand_same(found: &Array2<f32>, expected: &Array2<f32>, what: &st
     demand(found.mapv(f32::to_bits) == expected.mapv(f32::to_bits), || what.to_owned())
 }
 
-/// Demands rows that differ by rounding alone.
+/// Demands rows that differ only by rounding.
 pub(super) fn demand_close(found: ArrayView2<'_, f32>, expected: ArrayView2<'_, f32>, what: &str) -> Verdict {
     let mut rows = found.rows().into_iter().zip(expected.rows());
     let far = rows.position(|(found, expected)| {

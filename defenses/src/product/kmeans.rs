@@ -9,7 +9,8 @@ use crate::wide::{Work, widest};
 /// Rounds of Lloyd's algorithm; later ones move little.
 const ROUNDS: usize = 25;
 
-/// As many centroids, `[centroids, width]`, for `points`, `[rows, width]`, which has no fewer rows.
+/// Returns `centroids` centroids, `[centroids, width]`, of `points`, `[rows, width]`, which has at least as many
+/// rows.
 pub(super) fn fit(points: ArrayView2<'_, f32>, centroids: usize, rng: &mut Rng) -> Array2<f32> {
     let mut found = spread(points, centroids, rng);
     let mut assigned = Vec::new();
@@ -24,8 +25,8 @@ pub(super) fn fit(points: ArrayView2<'_, f32>, centroids: usize, rng: &mut Rng) 
     found
 }
 
-/// k-means++: each further centroid is a point drawn with a chance that goes with the square of its
-/// distance to the nearest so far.
+/// k-means++: each further centroid is a point drawn with a probability proportional to its squared distance from the
+/// nearest centroid so far.
 fn spread(points: ArrayView2<'_, f32>, centroids: usize, rng: &mut Rng) -> Array2<f32> {
     let mut found = Array2::zeros((centroids, points.ncols()));
     let mut distances = vec![1.0; points.nrows()];
@@ -40,8 +41,8 @@ fn spread(points: ArrayView2<'_, f32>, centroids: usize, rng: &mut Rng) -> Array
     found
 }
 
-/// A place drawn with a chance that goes with its weight; the last one that has a weight, where
-/// rounding leads beyond the end, and the first where none has.
+/// Draws a place with a probability proportional to its weight. If rounding leads beyond the end, it is the last with
+/// a weight; if none has a weight, the first.
 fn draw(weights: &[f64], rng: &mut Rng) -> usize {
     let mut left = rng.uniform() * weights.iter().sum::<f64>();
     let mut chosen = 0;
@@ -55,7 +56,7 @@ fn draw(weights: &[f64], rng: &mut Rng) -> usize {
     chosen
 }
 
-/// The nearest centroid of each point, and the square of the distance.
+/// Returns the nearest centroid of each point, and the squared distance.
 fn assign(points: ArrayView2<'_, f32>, centroids: &Array2<f32>) -> Vec<(usize, f64)> {
     let mut assigned = vec![(0, 0.0); points.nrows()];
     Centroids::new(centroids.view()).nearest_of_each(points, |row, nearest| assigned[row] = nearest);
@@ -66,8 +67,8 @@ fn same_places(a: &[(usize, f64)], b: &[(usize, f64)]) -> bool {
     a.len() == b.len() && a.iter().zip(b).all(|(a, b)| a.0 == b.0)
 }
 
-/// The mean of the points of each centroid. One without any gets the point that is furthest from its
-/// own, which is taken from there.
+/// Returns the mean of each centroid's points. A centroid without points takes the point that is furthest from its
+/// own centroid.
 fn means(points: ArrayView2<'_, f32>, assigned: &mut [(usize, f64)], centroids: usize) -> Array2<f32> {
     let mut counts = vec![0_usize; centroids];
     for (centroid, _) in assigned.iter() {
@@ -91,8 +92,8 @@ fn means(points: ArrayView2<'_, f32>, assigned: &mut [(usize, f64)], centroids: 
     sums.mapv(|x| x as f32)
 }
 
-/// The point furthest from its centroid, of those that are not their centroid's only one. There is
-/// one, as there are no fewer points than centroids and a centroid without any.
+/// Returns the point furthest from its centroid, among those that are not their centroid's only point. There is one,
+/// since there are at least as many points as centroids, and one centroid has none.
 fn furthest_of_many(assigned: &[(usize, f64)], counts: &[usize]) -> usize {
     let mut best = (0, -1.0);
     for (place, (centroid, distance)) in assigned.iter().enumerate() {
@@ -109,17 +110,17 @@ fn square_distance(a: ArrayView1<'_, f32>, b: ArrayView1<'_, f32>) -> f64 {
 
 /// Centroids laid out for the search: `[width, centroids]`, so that all distances grow side by side.
 #[derive(Clone, PartialEq)]
-pub(super) struct Centroids(Array2<f64>);
+pub(crate) struct Centroids(Array2<f64>);
 
 impl Centroids {
     /// Of centroids `[centroids, width]`.
-    pub(super) fn new(centroids: ArrayView2<'_, f32>) -> Self {
+    pub(crate) fn new(centroids: ArrayView2<'_, f32>) -> Self {
         Self(centroids.t().mapv(f64::from).as_standard_layout().into_owned())
     }
 
-    /// Calls `found` with each row, its nearest centroid and the square of the distance. Of equals it
-    /// is the first.
-    pub(super) fn nearest_of_each(
+    /// Calls `found` with each row, its nearest centroid and the squared distance. Of equally near centroids it is
+    /// the first.
+    pub(crate) fn nearest_of_each(
         &self,
         points: ArrayView2<'_, f32>,
         mut found: impl FnMut(usize, (usize, f64)),

@@ -25,7 +25,7 @@ fn scale(bits: Bits, column: ArrayView1<'_, f32>, quantile: f64) -> f32 {
     }
 }
 
-/// The smallest of the magnitudes that so large a part of them does not exceed.
+/// The smallest magnitude that at least the part `quantile` of them does not exceed.
 fn quantile_of_magnitudes(column: ArrayView1<'_, f32>, quantile: f64) -> f32 {
     let mut magnitudes: Vec<_> = column.iter().map(|x| x.abs()).collect();
     let rank = (quantile * magnitudes.len() as f64).ceil() as usize;
@@ -33,7 +33,7 @@ fn quantile_of_magnitudes(column: ArrayView1<'_, f32>, quantile: f64) -> f32 {
     *magnitudes.select_nth_unstable_by(place, f32::total_cmp).1
 }
 
-/// Numbers all of this size have the norm of these.
+/// The root mean square: numbers that all have this magnitude have the norm of these.
 pub(super) fn root_mean_square<'a>(values: impl ExactSizeIterator<Item = &'a f32>) -> f32 {
     let count = values.len().max(1) as f64;
     let sum: f64 = values.map(|&x| f64::from(x).powi(2)).sum();

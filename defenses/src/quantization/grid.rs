@@ -4,41 +4,39 @@ use std::iter::repeat;
 
 use crate::wide::{Work, widest};
 
-/// Numbers that are rounded at a time.
+/// How many numbers are rounded at a time.
 const CHUNK: usize = 64;
 
 /// `1.5 · 2²³`: added to a small number, it leaves a whole one in the lowest bits.
 const SHIFT: f32 = 12_582_912.0;
 
-/// Two `f32` roundings put a level of at most 127 no more than 1.6e-5 off. What is no further than
-/// this from its level is therefore rounded as exact arithmetic rounds it.
+/// Two `f32` roundings put a level of at most 127 off by no more than 1.6e-5. A number no further than this from its
+/// level is therefore rounded as in exact arithmetic.
 const SURE: f32 = 0.499_96;
 
 /// What a row is rounded to: the multiples of `scale / top`.
-pub(super) struct Grid<'a> {
-    /// The outermost level; 1 means that signs are kept, and zero is no level.
-    pub(super) top: i8,
-    pub(super) scale: Scale<'a>,
-    /// What is added before the rounding and taken away after it, in steps.
-    pub(super) dither: Option<&'a [f64]>,
+pub(crate) struct Grid<'a> {
+    /// The outermost level; 1 means that signs are kept, and zero is not a level.
+    pub(crate) top: i8,
+    pub(crate) scale: Scale<'a>,
+    /// What is added before the rounding and subtracted after it, in steps.
+    pub(crate) dither: Option<&'a [f64]>,
 }
 
 /// Where the outermost level lies.
 #[derive(Clone, Copy)]
-pub(super) enum Scale<'a> {
+pub(crate) enum Scale<'a> {
     Row(f32),
     Dimensions(&'a [f32]),
 }
 
 impl Grid<'_> {
-    /// The levels of `row`. Halves round away from zero; what lies beyond the outermost level is put
-    /// there.
-    pub(super) fn round(&self, row: &[f32], levels: &mut [i8]) {
+    /// Writes the levels of `row`. Halves round away from zero; numbers beyond the outermost level are clipped to it.
+    pub(crate) fn round(&self, row: &[f32], levels: &mut [i8]) {
         widest(Rounding { grid: self, row, levels });
     }
 
-    /// Rounds in `f64`, where `x · top` is exact and a half is one. `first` is where the row's piece
-    /// begins.
+    /// Rounds in `f64`, where `x · top` and halves are exact. `first` is where the row's piece begins.
     fn round_exactly(&self, piece: &[f32], first: usize, levels: &mut [i8]) {
         for (place, (&x, level)) in piece.iter().zip(levels).enumerate() {
             let position = self.position(f64::from(x), first + place);
@@ -60,7 +58,7 @@ impl Grid<'_> {
     }
 
     /// Writes the numbers that `levels` stand for.
-    pub(super) fn restore(&self, levels: &[i8], row: &mut [f32]) {
+    pub(crate) fn restore(&self, levels: &[i8], row: &mut [f32]) {
         widest(Restoring { grid: self, levels, row });
     }
 
@@ -139,8 +137,8 @@ impl Work for Restoring<'_> {
     }
 }
 
-/// Rounds in `f32`, without a branch, so that it vectorizes; `inverses` are `top` over the scales. Says
-/// whether all levels are as exact arithmetic would have them.
+/// Rounds in `f32`, without a branch, so that it vectorizes. `inverses` are `top` over the scales. Returns whether
+/// all levels are those of exact arithmetic.
 #[inline(always)]
 fn round_chunk(
     values: &[f32; CHUNK],

@@ -34,7 +34,7 @@ impl Bits {
         dim.div_ceil(8 / self.count())
     }
 
-    /// Packs `levels` into `bytes`; what is left of the last byte is 0.
+    /// Packs `levels` into `bytes`; the unused bits of the last byte are 0.
     pub(super) fn pack(self, levels: &[i8], bytes: &mut [u8]) {
         match self {
             Self::Eight => {
@@ -59,7 +59,7 @@ impl Bits {
     }
 }
 
-/// Packs `N` levels into each byte, the last ones with zeros behind them.
+/// Packs `N` levels into each byte, and pads the last byte with zeros.
 fn pack_groups<const N: usize>(levels: &[i8], bytes: &mut [u8], byte_of: impl Fn([i8; N]) -> u8) {
     let (groups, rest) = levels.as_chunks();
     bytes.iter_mut().zip(groups).for_each(|(byte, group)| *byte = byte_of(*group));

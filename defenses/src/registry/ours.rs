@@ -4,17 +4,21 @@ use std::sync::Arc;
 
 use super::{Built, Known, Parameters};
 use crate::{
-    Dcpe, Error, GaussianNoise, Permutation, ProductQuantization, Quantization, Role, Rotation, Scaling,
+    Dcpe, Error, GaussianNoise, Microaggregation, Permutation, Precision, ProductQuantization, Projection,
+    Quantization, Rerank, Role, Rotation, Scaling,
 };
 
 type Line = (&'static str, &'static [&'static str], fn(&Parameters<'_>) -> Built);
 
-const OURS: [Line; 7] = [
+const OURS: [Line; 10] = [
     ("dcpe", &["key", "beta"], dcpe),
     ("gaussian", &["sigma", "key", "on", "renormalize"], gaussian),
+    ("microaggregation", &["k", "groups"], microaggregation),
     ("permutation", &["key", "dim"], permutation),
     ("product_quantization", &["subspaces", "centroids", "codebook"], product_quantization),
+    ("projection", &["fit", "key", "dims"], projection),
     ("quantization", &["bits", "scale", "dither"], quantization),
+    ("rerank", &["candidates", "key", "precision"], rerank),
     ("rotation", &["key", "dim", "kind"], rotation),
     ("scaling", &["key"], scaling),
 ];
@@ -46,6 +50,19 @@ fn gaussian(parameters: &Parameters<'_>) -> Built {
     Ok(Arc::new(noise.renormalize(parameters.flag("renormalize")?)))
 }
 
+fn microaggregation(parameters: &Parameters<'_>) -> Built {
+    let groups = parameters.require("groups")?;
+    let Some(path) = parameters.fit_file("groups")? else {
+        return Err(groups.error("groups are named as `file:PATH`"));
+    };
+    let fitted = Microaggregation::load(path)?;
+    let held = fitted.size().0;
+    if parameters.number_if_given("k", "a whole number")?.is_some_and(|given: usize| given != held) {
+        return Err(parameters.error("k", format!("the groups have at least {held} documents")));
+    }
+    Ok(Arc::new(fitted))
+}
+
 fn permutation(parameters: &Parameters<'_>) -> Built {
     let dim = parameters.number_if_given("dim", "a whole number")?;
     let key = parameters.key("key")?;
@@ -70,6 +87,30 @@ fn product_quantization(parameters: &Parameters<'_>) -> Built {
     Ok(Arc::new(product))
 }
 
+fn projection(parameters: &Parameters<'_>) -> Built {
+    let dims = parameters.number_if_given("dims", "a whole number")?;
+    if let Some(fit) = parameters.find("fit") {
+        if parameters.find("key").is_some() {
+            return Err(parameters.error("key", "a projection has a `fit` or a `key`, not both"));
+        }
+        let Some(path) = parameters.fit_file("fit")? else {
+            return Err(fit.error("a fit is named as `file:PATH`"));
+        };
+        let fitted = Projection::load(path)?;
+        let Some(dims) = dims else { return Ok(Arc::new(fitted)) };
+        let first = fitted.first(dims).map_err(|_| {
+            let expected = format!("`dims` should be from 1 to {}, as the fit has", fitted.dims());
+            parameters.error("dims", expected)
+        });
+        return Ok(Arc::new(first?));
+    }
+    if parameters.find("key").is_none() {
+        return Err(parameters.part().error("`projection` needs `fit=file:PATH`, or `key=…` and `dims=…`"));
+    }
+    let dims = parameters.number("dims", "a whole number")?;
+    Ok(Arc::new(Projection::keyed(&parameters.key("key")?, dims)?))
+}
+
 fn quantization(parameters: &Parameters<'_>) -> Built {
     let mut rounding = Quantization::new(parameters.number("bits", "8, 4 or 1")?)?;
     rounding = match parameters.fit_file("scale")? {
@@ -92,6 +133,17 @@ fn fitted_for(bits: u32, fitted: Quantization, parameters: &Parameters<'_>) -> R
     } else {
         Err(parameters.error("scale", format!("the scales were fitted for {} bits", fitted.bits())))
     }
+}
+
+fn rerank(parameters: &Parameters<'_>) -> Built {
+    let mut rerank = Rerank::new(parameters.number("candidates", "a whole number")?)?;
+    if let Some(precision) = parameters.word("precision", &["int8", "f16", "f32"])? {
+        rerank = rerank.precision(precision.parse::<Precision>()?);
+    }
+    if parameters.find("key").is_some() {
+        rerank = rerank.key(&parameters.key("key")?);
+    }
+    Ok(Arc::new(rerank))
 }
 
 fn rotation(parameters: &Parameters<'_>) -> Built {

@@ -24,7 +24,7 @@ impl<'a> Parameters<'a> {
         self.part
     }
 
-    /// Returns the value of the parameter `name`, where it is given.
+    /// Returns the value of the parameter `name`, if it is given.
     pub fn find(&self, name: &str) -> Option<&'a Value> {
         self.part.find(name)
     }
@@ -32,7 +32,7 @@ impl<'a> Parameters<'a> {
     /// Returns the value of the parameter `name`.
     ///
     /// # Errors
-    /// [`Error::Spec`] where it is not given.
+    /// [`Error::Spec`] if it is not given.
     pub fn require(&self, name: &str) -> Result<&'a Value, Error> {
         let of = self.part.name();
         self.find(name).ok_or_else(|| self.part.error(format!("`{of}` needs `{name}=…`")))
@@ -42,21 +42,21 @@ impl<'a> Parameters<'a> {
     /// number".
     ///
     /// # Errors
-    /// [`Error::Spec`] where it is not given or not such a number.
+    /// [`Error::Spec`] if it is not given or not such a number.
     pub fn number<N: FromStr>(&self, name: &str, expected: &str) -> Result<N, Error> {
         let value = self.require(name)?;
         value.text().parse().map_err(|_| value.error(format!("`{name}` should be {expected}")))
     }
 
-    /// Returns the number that is given for `name`, or `None` where none is.
+    /// Returns the number that is given for `name`, or `None` if none is.
     ///
     /// # Errors
-    /// [`Error::Spec`] where it is not such a number.
+    /// [`Error::Spec`] if it is not such a number.
     pub fn number_if_given<N: FromStr>(&self, name: &str, expected: &str) -> Result<Option<N>, Error> {
         self.find(name).map(|_| self.number(name, expected)).transpose()
     }
 
-    /// Returns which of `words` is given for `name`, or `None` where nothing is.
+    /// Returns which of `words` is given for `name`, or `None` if nothing is.
     ///
     /// # Errors
     /// [`Error::Spec`] for another word.
@@ -68,10 +68,10 @@ impl<'a> Parameters<'a> {
         }
     }
 
-    /// Returns whether `name` is given as `true`; `false` where it is not given.
+    /// Returns whether `name` is given as `true`; `false` if it is not given.
     ///
     /// # Errors
-    /// [`Error::Spec`] where it is neither `true` nor `false`.
+    /// [`Error::Spec`] if it is neither `true` nor `false`.
     pub fn flag(&self, name: &str) -> Result<bool, Error> {
         Ok(self.word(name, &["true", "false"])? == Some("true"))
     }
@@ -79,7 +79,7 @@ impl<'a> Parameters<'a> {
     /// Reads the key that the parameter `name` names as `env:NAME` or `file:PATH`.
     ///
     /// # Errors
-    /// [`Error::Spec`] where it is not given or does not name a key, and those of [`Key::from_env`] and
+    /// [`Error::Spec`] if it is not given or does not name a key, and those of [`Key::from_env`] and
     /// [`Key::from_file`].
     pub fn key(&self, name: &str) -> Result<Key, Error> {
         let value = self.require(name)?;
@@ -93,8 +93,8 @@ impl<'a> Parameters<'a> {
         }
     }
 
-    /// Returns the path of the fit that the parameter `name` names as `file:PATH`, or `None` where it is not
-    /// given or does not name a file.
+    /// Returns the path of the fit that the parameter `name` names as `file:PATH`, or `None` if it is not given or
+    /// does not name a file.
     ///
     /// # Errors
     /// [`Error::Spec`] for `fit:` and digits, which is what a fit prints as.
@@ -109,7 +109,7 @@ impl<'a> Parameters<'a> {
         }
     }
 
-    /// Returns an error that points at the value of `name`, or at the part where it is not given.
+    /// Returns an error that points at the value of `name`, or at the part if it is not given.
     pub fn error(&self, name: &str, message: impl Into<String>) -> Error {
         match self.find(name) {
             Some(value) => value.error(message),

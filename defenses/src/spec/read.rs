@@ -4,8 +4,8 @@ use super::{Parameter, Part, Spec, Value, error_at, is_of_name, quoted_name};
 use crate::Error;
 use crate::key::{self, PREFIX};
 
-/// Which names there are, asked in reading order, so that the first mistake is the one that is reported. A name
-/// may be empty, where there should be one.
+/// The names that exist. It is asked in reading order, so that the first mistake is the one that is reported. A name
+/// is empty if it is missing.
 pub(crate) trait Vocabulary {
     /// Refuses the name of a defense.
     fn defense(&self, name: &str, position: usize) -> Result<(), Error>;
@@ -14,7 +14,7 @@ pub(crate) trait Vocabulary {
     fn parameter(&self, of: &str, name: &str, position: usize) -> Result<(), Error>;
 }
 
-/// Takes every name.
+/// Accepts every name.
 pub(super) struct Any;
 
 impl Vocabulary for Any {
@@ -94,7 +94,7 @@ fn parameter(cursor: &mut Cursor<'_>, of: &str) -> Result<Parameter, Error> {
 
 const ESCAPES: &str = r#"in quotes, write `\\` for a backslash and `\"` for a quotation mark"#;
 
-/// Where the reader stands.
+/// The reader's position.
 struct Cursor<'a> {
     text: &'a str,
     at: usize,
@@ -147,7 +147,7 @@ impl<'a> Cursor<'a> {
         Ok(Value::at(text, position))
     }
 
-    /// What stands between quotes; the reader stands at the first.
+    /// Reads what is between quotes; the reader is at the first.
     fn quoted(&mut self) -> Result<String, Error> {
         let opening = self.position();
         self.at += 1;

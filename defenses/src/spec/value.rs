@@ -10,10 +10,10 @@ const FILE: &str = "file:";
 const FINGERPRINT: &str = "fingerprint:";
 const FIT: &str = "fit:";
 
-/// What stands in place of a value that is not shown.
+/// What is shown in place of a hidden value.
 pub(super) const HIDDEN: &str = "…";
 
-/// A word of hexadecimal digits alone is hidden from this length on: it may be what is left of a key.
+/// A word of only hexadecimal digits is hidden from this length on: it may be part of a key.
 const LONGEST_DIGITS: usize = 24;
 
 /// The value of a parameter. It keeps the text that was written, without quotes; [`kind`](Self::kind) says
@@ -48,7 +48,7 @@ impl Value {
         Self::at(format!("{FINGERPRINT}{}", first_eight(digits)), 0)
     }
 
-    /// Creates the value that names the fit with these digits, of which the first eight count.
+    /// Creates the value that names the fit with these digits. Only the first eight count.
     pub fn fit(digits: &str) -> Self {
         Self::at(format!("{FIT}{}", first_eight(digits)), 0)
     }
@@ -93,8 +93,7 @@ impl Value {
         self.position
     }
 
-    /// Puts another value in the place of this one. It keeps its position, so that an error about the new
-    /// value points at what was written.
+    /// Replaces the value and keeps its position, so that an error about the new value points at what was written.
     pub fn replace(&mut self, value: impl Into<Self>) {
         self.text = value.into().text;
     }
@@ -104,7 +103,8 @@ impl Value {
         error_at(self.position, message)
     }
 
-    /// What is shown where keys and fits must not be found by it, or nothing where the value may be shown.
+    /// Returns what is shown in place of a value that says where a key or a fit is, or nothing if the value may be
+    /// shown.
     pub(super) fn redacted(&self) -> Option<&'static str> {
         let may_be_shown = match self.kind() {
             Kind::Number(_) => true,
@@ -118,7 +118,7 @@ impl Value {
     }
 }
 
-/// Two values are equal where their texts are, wherever they were read.
+/// Two values are equal if their texts are, wherever they were read.
 impl PartialEq for Value {
     fn eq(&self, other: &Self) -> bool {
         self.text == other.text
@@ -158,7 +158,7 @@ macro_rules! from_printed {
 
 from_printed!(f32, f64, u32, u64, usize, i32, bool);
 
-/// As it is written in a spec: in quotes where it would be read as something else without them.
+/// Writes the value as in a spec: in quotes if it would be read as something else without them.
 impl fmt::Display for Value {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let text = &self.text;
@@ -171,12 +171,12 @@ impl fmt::Display for Value {
     }
 }
 
-/// Without what says where a key or a fit is kept.
-/// Digits that name something are eight; what is longer could be a key.
+/// Returns the first eight digits. Digits that name something are eight; a longer text could be a key.
 fn first_eight(digits: &str) -> String {
     digits.chars().take(8).collect()
 }
 
+/// Hides the text if it says where a key or a fit is kept.
 impl fmt::Debug for Value {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.redacted() {

@@ -41,8 +41,8 @@ fn download(repo: &ApiRepo, file: &str) -> Result<PathBuf, String> {
     repo.download(file).map_err(|error| format!("{file}: {error}"))
 }
 
-/// The files that a model or an embedder is made of. The transformer's weights come last, so that a folder
-/// with them is whole.
+/// The files that a model or an embedder is made of. The transformer's weights come last, so that a folder with them
+/// is complete.
 fn needed<'a>(all: &[&'a str]) -> Vec<&'a str> {
     let of = |file: &'a str| file.rsplit_once('/').unwrap_or(("", file));
     // the modules of an embedder are in folders such as 2_Dense
@@ -119,7 +119,7 @@ mod tests {
         assert_eq!(needed(&shards), [shards[1], shards[0]]);
     }
 
-    /// A hub of one model, which counts what it is asked.
+    /// A hub of one model, which counts its requests.
     fn serve(files: HashMap<String, Vec<u8>>) -> (String, Arc<AtomicUsize>) {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = format!("http://{}", listener.local_addr().unwrap());

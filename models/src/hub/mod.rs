@@ -1,9 +1,9 @@
 //! Models by name: the cache that Hugging Face's tools keep, and with the feature `hub` the hub itself.
 //!
-//! Models that were fetched before, by `embosk` or by another tool, are found without the network and without
-//! the feature. `HF_HUB_CACHE` names the folder of the cache. Without it the folder is `hub` in `HF_HOME`, or
-//! `huggingface/hub` in `XDG_CACHE_HOME` or `~/.cache`. With `HF_HUB_OFFLINE=1` nothing is fetched;
-//! `HF_ENDPOINT` names another hub, and `HF_TOKEN` gives access to models that need it.
+//! Models that were fetched before, by `embosk` or by another tool, are found without the network and without the
+//! feature. `HF_HUB_CACHE` names the folder of the cache. By default it is `hub` in `HF_HOME`, or `huggingface/hub`
+//! in `XDG_CACHE_HOME` or `~/.cache`. With `HF_HUB_OFFLINE=1` nothing is fetched; `HF_ENDPOINT` names another hub,
+//! and `HF_TOKEN` gives access to models that need it.
 
 #[cfg(feature = "hub")]
 mod fetch;
@@ -30,7 +30,7 @@ use crate::weights::Weights;
 pub struct Hub {
     cache: PathBuf,
     offline: bool,
-    /// Where models are fetched from; none is the client's own default.
+    /// Where models are fetched from; `None` is the client's own default.
     endpoint: Option<String>,
     progress: bool,
 }
@@ -60,7 +60,7 @@ impl Hub {
         Self { cache: cache.into(), offline: false, endpoint: None, progress: false }
     }
 
-    /// Says whether only the cache is read.
+    /// Sets whether only the cache is read.
     pub fn offline(mut self, offline: bool) -> Self {
         self.offline = offline;
         self
@@ -72,13 +72,13 @@ impl Hub {
         self
     }
 
-    /// Says whether downloads show progress bars on stderr.
+    /// Sets whether downloads show progress bars on stderr.
     pub fn progress(mut self, progress: bool) -> Self {
         self.progress = progress;
         self
     }
 
-    /// Tells whether a name has the form of a name on the hub: `owner/model` or `owner/model@revision`.
+    /// Returns whether a name has the form of a name on the hub: `owner/model` or `owner/model@revision`.
     pub fn is_name(name: &str) -> bool {
         Name::parse(name).is_some_and(|name| name.model.contains('/'))
     }
@@ -102,9 +102,9 @@ impl Hub {
         }
     }
 
-    /// Finds or fetches the folder of a sentence-transformers model, as [`Hub::model`] does. Where the cache lacks
-    /// its `modules.json` or its tokenizer, they are fetched if that is possible. A model without `modules.json` is
-    /// averaged over its tokens, so it is only taken if the hub says that there is none.
+    /// Finds or fetches the folder of a sentence-transformers model, as [`Hub::model`] does. If the cache lacks its
+    /// `modules.json` or its tokenizer, they are fetched if possible. A model without `modules.json` uses mean
+    /// pooling, so it is only taken if the hub confirms that there is none.
     ///
     /// # Errors
     /// As [`Hub::model`].
@@ -135,7 +135,7 @@ impl Hub {
         }
     }
 
-    /// The folder in the cache that a revision stands for: a branch, a tag or a commit.
+    /// The folder in the cache of a revision: a branch, a tag or a commit.
     fn snapshot(&self, name: &Name<'_>) -> Option<PathBuf> {
         let folder = self.cache.join(name.folder());
         let commit = fs::read_to_string(folder.join("refs").join(name.revision));
@@ -198,7 +198,7 @@ impl<'a> Name<'a> {
     }
 }
 
-/// Whether a part of a name is one, and leads nowhere else.
+/// Whether a part of a name is valid, and is not a path to elsewhere.
 fn plain(part: &str) -> bool {
     let known = |letter: char| letter.is_ascii_alphanumeric() || "-_.".contains(letter);
     !part.is_empty() && !part.starts_with('.') && part.chars().all(known)
@@ -209,7 +209,7 @@ fn plain(part: &str) -> bool {
 mod tests {
     use super::*;
 
-    /// A cache as Hugging Face's tools lay it out, with one model.
+    /// A cache in the layout of Hugging Face's tools, with one model.
     fn cache() -> tempfile::TempDir {
         let place = tempfile::tempdir().unwrap();
         let model = place.path().join("models--owner--model");

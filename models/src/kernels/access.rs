@@ -1,4 +1,4 @@
-//! What an operation of our own reads: contiguous values of a tensor, and where it can run at all.
+//! What our own operations read: contiguous values of a tensor, and whether they can run on its device.
 
 use candle_core::{CpuStorage, DType, Layout, Result, Tensor, bail};
 

@@ -4,8 +4,8 @@ use candle_core::{CpuStorage, CustomOp2, Layout, Result, Shape, Tensor, bail};
 
 use super::access::{last, on_cpu, values};
 
-/// Adds `y` to `x`. `y` has the last dimension of `x`; each other dimension is that of `x`, 1, or, in front,
-/// missing, and `y` is repeated along the latter two.
+/// Adds `y` to `x`. `y` has the last dimension of `x`; each other dimension is that of `x`, 1, or missing in front.
+/// Along the latter two, `y` is repeated.
 ///
 /// # Errors
 /// For shapes that do not fit.
@@ -58,7 +58,7 @@ impl CustomOp2 for Add {
     }
 }
 
-/// How far apart neighbors of `y` lie along each dimension of `x` but the last; 0 where `y` is repeated.
+/// How far apart neighbors of `y` are along each dimension of `x` but the last; 0 where `y` is repeated.
 fn steps(x: &[usize], y: &[usize]) -> Result<Vec<usize>> {
     let fits = y.len() <= x.len()
         && !y.is_empty()

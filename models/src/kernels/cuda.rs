@@ -10,13 +10,13 @@ use candle_core::{Layout, Result, Shape, bail};
 
 use super::access::last;
 
-/// Rows that a block works on: a warp each.
+/// Rows that a block processes: one warp each.
 const WARPS: usize = 8;
-/// Blocks that add up rows, each of many.
+/// Blocks that add up rows, each many.
 const ADDING_BLOCKS: usize = 264;
 
-/// What a kernel is given: values, perhaps indices, then what it writes. The first values say how many rows
-/// there are, and how wide they are.
+/// A kernel's arguments: values, perhaps indices, then what it writes. The first values determine how many rows there
+/// are, and how wide they are.
 pub(super) struct Launch<'a> {
     kernel: &'a str,
     values: &'a [Values<'a>],
@@ -35,7 +35,7 @@ type Values<'a> = (&'a CudaStorage, &'a Layout);
 pub(super) enum Adds {
     Nothing,
     Scattered,
-    /// Sums over all rows, a block's first in its shared memory.
+    /// Sums over all rows, first within a block's shared memory.
     Columns,
 }
 
@@ -153,7 +153,7 @@ pub(super) fn permute(x: Values<'_>, dims: [usize; 4], strides: [usize; 4]) -> R
     Ok(CudaStorage::wrap_cuda_slice(out, device.clone()))
 }
 
-/// Compiled for the GPU at hand, once a process.
+/// The kernels, compiled for the present GPU, once per process.
 fn ptx() -> Result<&'static str> {
     static PTX: OnceLock<std::result::Result<String, String>> = OnceLock::new();
     let compiled = PTX.get_or_init(|| {

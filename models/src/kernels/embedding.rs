@@ -1,4 +1,4 @@
-//! Looking rows of a table up, with a gradient that a GPU makes for all of them at once.
+//! Looks up rows of a table, with a gradient that a GPU computes for all of them at once.
 
 #[cfg(feature = "cuda")]
 use candle_core::CudaStorage;
@@ -8,10 +8,10 @@ use super::access::{indices, last, values, with_cuda};
 #[cfg(feature = "cuda")]
 use super::cuda;
 
-/// Looks rows of a table `[rows, width]` up by their numbers `[ids]`: `[ids, width]`.
+/// Looks up rows of a table `[rows, width]` by their numbers `[ids]`: `[ids, width]`.
 ///
 /// # Errors
-/// For a number that the table has no row of.
+/// For a number without a row in the table.
 pub fn embedding(table: &Tensor, ids: &Tensor) -> Result<Tensor> {
     let looked_up = table.index_select(ids, 0)?;
     if table.track_op() && with_cuda(table) {

@@ -1,4 +1,4 @@
-//! Matrix products that stay on the thread that asks for them.
+//! Matrix products that stay on the calling thread.
 
 use candle_core::{CpuStorage, CustomOp2, Layout, Result, Shape, Tensor, bail};
 use gemm::{Parallelism, gemm};
@@ -8,8 +8,8 @@ use super::access::on_cpu;
 /// Multiplies matrices: `[…, rows, depth]` by `[…, depth, columns]` to `[…, rows, columns]`. The dimensions in
 /// front are the same for both.
 ///
-/// On a CPU the product is bit for bit what candle's is, without the help of other threads. With the features
-/// `mkl` and `accelerate` it is those libraries' own.
+/// On a CPU, the product is bit for bit candle's, without the help of other threads. With the features `mkl` and
+/// `accelerate`, it is those libraries' own.
 ///
 /// # Errors
 /// For shapes that do not fit.
@@ -21,7 +21,39 @@ pub fn matmul(left: &Tensor, right: &Tensor) -> Result<Tensor> {
     evenly_spaced(left)?.apply_op2(&evenly_spaced(right)?, Matmul)
 }
 
-/// The tensor, copied where its matrices do not lie at even distances.
+/// A matrix in plain memory.
+pub(crate) struct Matrix<'a> {
+    /// The values, from the matrix's first on.
+    pub(crate) values: &'a [f32],
+    pub(crate) rows: usize,
+    pub(crate) columns: usize,
+    /// The steps from a row to the next, and from a column to the next.
+    pub(crate) steps: (usize, usize),
+}
+
+impl Matrix<'_> {
+    pub(crate) fn transposed(self) -> Self {
+        let Self { values, rows, columns, steps } = self;
+        Self { values, rows: columns, columns: rows, steps: (steps.1, steps.0) }
+    }
+
+    fn alone(&self) -> Matrices {
+        Matrices { count: 1, apart: 0, rows: self.rows, columns: self.columns, steps: self.steps }
+    }
+}
+
+/// Writes `factor · left · right` into `out`, whose rows begin `apart` values from each other. Nothing is empty.
+pub(crate) fn multiplied_into(
+    left: &Matrix<'_>,
+    right: &Matrix<'_>,
+    factor: f32,
+    out: &mut [f32],
+    apart: usize,
+) {
+    scaled_product(left.values, &left.alone(), right.values, &right.alone(), factor, out, apart);
+}
+
+/// The tensor, copied if its matrices are not evenly spaced.
 fn evenly_spaced(x: &Tensor) -> Result<Tensor> {
     if Matrices::of(x.layout()).is_some() { Ok(x.clone()) } else { x.contiguous() }
 }
@@ -75,16 +107,16 @@ impl CustomOp2 for Matmul {
 /// How the matrices of a tensor lie in memory.
 struct Matrices {
     count: usize,
-    /// From the beginning of one to that of the next.
+    /// The step from the beginning of one matrix to that of the next.
     apart: usize,
     rows: usize,
     columns: usize,
-    /// From a row to the next, and from a column to the next.
+    /// The steps from a row to the next, and from a column to the next.
     steps: (usize, usize),
 }
 
 impl Matrices {
-    /// None for a tensor that is no matrix, or whose matrices do not lie at even distances.
+    /// `None` for a tensor that is not a matrix, or whose matrices are not evenly spaced.
     fn of(layout: &Layout) -> Option<Self> {
         let (leading, [rows, columns]) = layout.dims().split_last_chunk()?;
         let (strides, steps) = layout.stride().split_last_chunk::<2>()?;
@@ -108,10 +140,25 @@ impl Matrices {
     }
 }
 
-/// `left · right` into `out`, row after row; neither is empty.
+/// Writes `left · right` into `out`, row after row; neither is empty.
 fn product(left: &[f32], a: &Matrices, right: &[f32], b: &Matrices, out: &mut [f32]) {
+    scaled_product(left, a, right, b, 1.0, out, b.columns);
+}
+
+/// Writes `factor · left · right` into `out`, whose rows begin `apart` values from each other; nothing is empty.
+fn scaled_product(
+    left: &[f32],
+    a: &Matrices,
+    right: &[f32],
+    b: &Matrices,
+    factor: f32,
+    out: &mut [f32],
+    apart: usize,
+) {
     let (rows, columns, depth) = (a.rows, b.columns, a.columns);
-    assert!(left.len() >= a.span() && right.len() >= b.span() && out.len() == rows * columns);
+    assert!(rows > 0 && columns > 0 && depth > 0 && b.rows == depth && apart >= columns);
+    assert!(left.len() >= a.span() && right.len() >= b.span());
+    assert!(out.len() >= (rows - 1) * apart + columns);
     let signed = |step: usize| step.cast_signed();
     // SAFETY: with these steps all reads lie within `left` and `right` and all writes within `out`, whose
     // lengths were compared above, and `out` overlaps neither.
@@ -123,7 +170,7 @@ fn product(left: &[f32], a: &Matrices, right: &[f32], b: &Matrices, out: &mut [f
             depth,
             out.as_mut_ptr(),
             1,
-            signed(columns),
+            signed(apart),
             false,
             left.as_ptr(),
             signed(a.steps.1),
@@ -132,7 +179,7 @@ fn product(left: &[f32], a: &Matrices, right: &[f32], b: &Matrices, out: &mut [f
             signed(b.steps.1),
             signed(b.steps.0),
             0.0,
-            1.0,
+            factor,
             false,
             false,
             false,
@@ -158,7 +205,7 @@ mod tests {
         tensor.flatten_all().unwrap().to_vec1::<f32>().unwrap().into_iter().map(f32::to_bits).collect()
     }
 
-    /// Small ones, and ones that candle spreads over threads.
+    /// Tests small products, and products that candle spreads over threads.
     #[test]
     fn products_are_candles_to_the_bit() {
         for (rows, depth, columns) in [
@@ -194,6 +241,22 @@ mod tests {
         };
         let b = b.t().unwrap();
         assert_eq!(of(matmul(&a, &b).unwrap()), of(a.matmul(&b).unwrap()));
+    }
+
+    /// Writes into places of a wider matrix, which keeps the values in between.
+    #[test]
+    fn products_are_written_where_they_belong() {
+        let values: Vec<f32> = (0..200).map(|at| (at as f32 * 0.7).sin()).collect();
+        let left = Matrix { values: &values, rows: 5, columns: 3, steps: (8, 1) };
+        let right = Matrix { values: &values[50..], rows: 4, columns: 3, steps: (9, 1) }.transposed();
+        let mut out = vec![7.0; 4 * 10 + 4];
+        multiplied_into(&left, &right, 0.5, &mut out, 10);
+        for (at, found) in out.iter().enumerate() {
+            let (row, column) = (at / 10, at % 10);
+            let dot = |place: usize| values[row * 8 + place] * values[50 + column * 9 + place];
+            let expected = if column < 4 { 0.5 * (0..3).map(dot).sum::<f32>() } else { 7.0 };
+            assert!((found - expected).abs() < 1e-6, "{row} {column}");
+        }
     }
 
     #[test]

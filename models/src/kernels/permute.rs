@@ -1,7 +1,7 @@
-//! The four dimensions of attention in another order, in values that lie one after the other.
+//! Reorders the four dimensions of attention, and copies the values into that order.
 //!
-//! candle's own copies divide by every dimension in 64 bits, which takes a GPU several times as long as the
-//! copying.
+//! candle's own copies divide by every dimension in 64 bits, which takes a GPU several times as long as the copying
+//! itself.
 
 #[cfg(feature = "cuda")]
 use candle_core::CudaStorage;
@@ -11,7 +11,7 @@ use super::access::{values, with_cuda};
 #[cfg(feature = "cuda")]
 use super::cuda;
 
-/// Puts the dimensions of `x` in this order: dimension `i` of the result is dimension `order[i]` of `x`.
+/// Puts the dimensions of `x` into this order: dimension `i` of the result is dimension `order[i]` of `x`.
 pub(crate) fn permuted(x: &Tensor, order: [usize; 4]) -> Result<Tensor> {
     if with_cuda(x) {
         return x.contiguous()?.apply_op1(Permute { order });
@@ -19,7 +19,7 @@ pub(crate) fn permuted(x: &Tensor, order: [usize; 4]) -> Result<Tensor> {
     x.permute(order)?.contiguous()
 }
 
-/// Exchanges the last two dimensions; only a GPU copies for it.
+/// Swaps the last two dimensions; only a GPU copies for it.
 pub(crate) fn transposed(x: &Tensor) -> Result<Tensor> {
     if with_cuda(x) { permuted(x, [0, 1, 3, 2]) } else { x.t() }
 }

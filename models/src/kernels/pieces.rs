@@ -4,14 +4,14 @@ use candle_core::{D, Result, Tensor};
 
 use super::access::on_cpu;
 
-/// Values of a tensor from which on candle spreads an elementwise operation over a pool of threads.
+/// From this many values on, candle spreads an elementwise operation over a pool of threads.
 const SPREAD: usize = 64 * 1024;
 
 /// Applies an operation of candle's that works row by row, over the last dimension, to a few rows at a time.
 ///
-/// `inputs` have the same number of rows, and perhaps different widths. What comes out has the dimensions of
-/// the first, up to the width. Where a gradient is needed, and on other devices than a CPU, the operation is
-/// applied to all rows at once, in the shape that they have.
+/// `inputs` have the same number of rows, and perhaps different widths. The result has the dimensions of the first,
+/// except for the width. If a gradient is needed, and on other devices than a CPU, the operation is applied to all
+/// rows at once, in their shape.
 ///
 /// # Errors
 /// As the operation, and for a different number of rows.
@@ -48,7 +48,7 @@ pub fn in_pieces<const N: usize>(
     out.reshape(shape)
 }
 
-/// Logarithms of the softmax over the last dimension.
+/// Returns the logarithms of the softmax over the last dimension.
 ///
 /// # Errors
 /// For a tensor without dimensions.

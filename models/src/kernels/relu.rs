@@ -11,7 +11,7 @@ use super::cuda;
 /// Takes the larger of each value and 0.
 ///
 /// # Errors
-/// Where the device fails.
+/// If the device fails.
 pub fn relu(x: &Tensor) -> Result<Tensor> {
     if is_ours(x) { x.contiguous()?.apply_op1(Relu) } else { x.relu() }
 }

@@ -21,6 +21,11 @@ pub fn rms_norm(x: &Tensor, weight: &Tensor, epsilon: f32) -> Result<Tensor> {
     x.broadcast_div(&(variance + f64::from(epsilon))?.sqrt()?)?.broadcast_mul(weight)
 }
 
+/// Turns the gradient with respect to the output of [`rms_norm`] into that with respect to `x`.
+pub(crate) fn rms_norm_backward(x: &Tensor, weight: &Tensor, grad: &Tensor, epsilon: f32) -> Result<Tensor> {
+    x.contiguous()?.apply_op3_no_bwd(weight, &grad.contiguous()?, &RmsNormOfInput { epsilon })
+}
+
 /// Does to plain rows what [`rms_norm`] does to those of a tensor.
 #[inline(always)]
 #[allow(clippy::inline_always, reason = "it must be compiled with the caller's target features")]
@@ -76,7 +81,7 @@ impl CustomOp2 for RmsNorm {
         grad: &Tensor,
     ) -> Result<(Option<Tensor>, Option<Tensor>)> {
         let (x, grad, epsilon) = (x.contiguous()?, grad.contiguous()?, self.epsilon);
-        let of_x = x.apply_op3_no_bwd(weight, &grad, &RmsNormOfInput { epsilon })?;
+        let of_x = rms_norm_backward(&x, weight, &grad, epsilon)?;
         let of_weight = x.apply_op3_no_bwd(weight, &grad, &RmsNormOfWeight { epsilon })?;
         Ok((Some(of_x), Some(of_weight)))
     }

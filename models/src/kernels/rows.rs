@@ -1,4 +1,4 @@
-//! Row-wise operations on plain values, in loops that wide registers are used for.
+//! Row-wise operations on plain values, in loops that use wide registers.
 
 use pulp::Arch;
 
@@ -39,7 +39,7 @@ pub fn sum_of(values: &[f32], of: impl Fn(f32) -> f32) -> f32 {
     sum_of_pairs(values, values, |value, _| of(value))
 }
 
-/// Returns the largest value; negative infinity of none.
+/// Returns the largest value; negative infinity if there is none.
 #[inline(always)]
 #[allow(clippy::inline_always, reason = "it must be compiled with the caller's target features")]
 pub fn largest(values: &[f32]) -> f32 {
@@ -54,10 +54,10 @@ pub fn largest(values: &[f32]) -> f32 {
     largest.into_iter().fold(rest, f32::max)
 }
 
-/// Returns `e^x`, with an error in the last bits, for `x` from -87 to 88; what is below counts as -87.
+/// Returns `e^x`, with an error in the last bits, for `x` from -87 to 88; smaller values count as -87.
 ///
-/// The powers of two are split off, the rest is a polynomial (the coefficients are those of the Cephes
-/// library's `expf`, Moshier 1992).
+/// The powers of two are split off, and the rest is a polynomial with the coefficients of the Cephes library's `expf`
+/// (Moshier 1992).
 #[inline(always)]
 #[allow(clippy::inline_always, reason = "it must be compiled with the caller's target features")]
 #[allow(clippy::excessive_precision, reason = "as published")]
@@ -77,14 +77,54 @@ pub fn exp(x: f32) -> f32 {
     (sum * rest * rest + rest + 1.0) * power
 }
 
-/// Applies the Gaussian error linear unit in its approximation by tanh, as T5 1.1 has it (Hendrycks & Gimpel,
-/// arXiv 1606.08415).
+/// Applies the Gaussian error linear unit, approximated by tanh as in T5 1.1 (Hendrycks & Gimpel, arXiv 1606.08415).
 #[inline(always)]
 #[allow(clippy::inline_always, reason = "it must be compiled with the caller's target features")]
 pub fn gelu(x: f32) -> f32 {
     // 0.5 · (1 + tanh u) = 1 / (1 + e^(−2u))
     let u = 0.797_884_6 * (x + 0.044_715 * x * x * x);
     x / (1.0 + exp(-2.0 * u))
+}
+
+/// Returns [`gelu`] and its slope at `x`.
+#[inline(always)]
+#[allow(clippy::inline_always, reason = "it must be compiled with the caller's target features")]
+pub fn gelu_and_slope(x: f32) -> (f32, f32) {
+    const SCALE: f32 = 0.797_884_6;
+    const CUBIC: f32 = 0.044_715;
+    let u = SCALE * (x + CUBIC * x * x * x);
+    let share = 1.0 / (1.0 + exp(-2.0 * u));
+    let slope_of_u = SCALE * (1.0 + 3.0 * CUBIC * x * x);
+    (x * share, share + 2.0 * x * share * (1.0 - share) * slope_of_u)
+}
+
+/// Returns the Gaussian error linear unit `x · Φ(x)` and its slope at `x`, with an error of less than 3 · 10⁻⁷ times
+/// the larger of 1 and |x|.
+///
+/// The error function is Abramowitz and Stegun's 7.1.26 (1964), whose exponential the slope needs too.
+#[inline(always)]
+#[allow(clippy::inline_always, reason = "it must be compiled with the caller's target features")]
+#[allow(clippy::excessive_precision, reason = "as published")]
+pub fn gelu_erf_and_slope(x: f32) -> (f32, f32) {
+    const DENSITY_AT_0: f32 = 0.398_942_28;
+    let distance = x.abs() * std::f32::consts::FRAC_1_SQRT_2;
+    let bell = exp(-distance * distance);
+    let t = 1.0 / (1.0 + 0.327_591_1 * distance);
+    let mut sum = 1.061_405_429;
+    for coefficient in [-1.453_152_027, 1.421_413_741, -0.284_496_736, 0.254_829_592] {
+        sum = sum * t + coefficient;
+    }
+    let tail = 0.5 * sum * t * bell;
+    let share = if x < 0.0 { tail } else { 1.0 - tail };
+    (x * share, share + x * DENSITY_AT_0 * bell)
+}
+
+/// Returns the sigmoid linear unit `x / (1 + e⁻ˣ)` and its slope at `x` (Elfwing et al., arXiv 1702.03118).
+#[inline(always)]
+#[allow(clippy::inline_always, reason = "it must be compiled with the caller's target features")]
+pub fn silu_and_slope(x: f32) -> (f32, f32) {
+    let share = 1.0 / (1.0 + exp(-x));
+    (x * share, share + x * share * (1.0 - share))
 }
 
 /// Replaces a row by its softmax.
@@ -122,6 +162,39 @@ mod tests {
         }
         assert!(exp(-1e9) < 2e-38 && exp(f32::NAN).is_nan());
         assert!((exp(0.0) - 1.0).abs() < f32::EPSILON);
+    }
+
+    /// Compares with finite differences of the function itself, with Φ from the sum of its series.
+    #[test]
+    fn activations_have_their_slopes() {
+        let share = |x: f64| {
+            let (mut term, mut sum) = (x, x);
+            for place in 1..120 {
+                term *= -x * x / 2.0 / f64::from(place);
+                sum += term / f64::from(2 * place + 1);
+            }
+            0.5 + sum / (2.0 * std::f64::consts::PI).sqrt()
+        };
+        for step in -500..=500 {
+            let x = f64::from(step) * 0.01;
+            let exact = |x: f64| x * share(x);
+            let tanh = |x: f64| x * 0.5 * (1.0 + (0.797_884_560_8 * (x + 0.044_715 * x * x * x)).tanh());
+            let slope = |of: &dyn Fn(f64) -> f64| (of(x + 1e-5) - of(x - 1e-5)) / 2e-5;
+            let near = |found: f32, expected: f64| (f64::from(found) - expected).abs() < 2e-6;
+            let (out, slope_of_out) = gelu_erf_and_slope(x as f32);
+            assert!(near(out, exact(x)) && near(slope_of_out, slope(&exact)), "{x}");
+            let (out, slope_of_out) = gelu_and_slope(x as f32);
+            assert!(near(out, tanh(x)) && near(slope_of_out, slope(&tanh)), "{x}, by tanh");
+            assert!((out - gelu(x as f32)).abs() < 1e-6);
+            let silu = |x: f64| x / (1.0 + (-x).exp());
+            let (out, slope_of_out) = silu_and_slope(x as f32);
+            assert!(near(out, silu(x)) && near(slope_of_out, slope(&silu)), "{x}, silu");
+        }
+        for (x, expected) in [(40.0, (40.0, 1.0)), (-40.0, (0.0, 0.0))] {
+            for (found, slope) in [gelu_erf_and_slope(x), gelu_and_slope(x)] {
+                assert!((found - expected.0).abs() < 1e-6 && (slope - expected.1).abs() < 1e-6);
+            }
+        }
     }
 
     #[test]

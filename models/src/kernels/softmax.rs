@@ -9,12 +9,17 @@ use super::access::{is_ours, last, values};
 use super::cuda;
 use super::rows;
 
-/// Softmax over the last dimension.
+/// Computes the softmax over the last dimension.
 ///
 /// # Errors
 /// For a tensor without dimensions.
 pub fn softmax(x: &Tensor) -> Result<Tensor> {
     if is_ours(x) { x.contiguous()?.apply_op1(Softmax) } else { candle_nn::ops::softmax(x, D::Minus1) }
+}
+
+/// Turns the gradient with respect to `result`, the output of [`softmax`], into that with respect to its input.
+pub(crate) fn softmax_backward(result: &Tensor, grad: &Tensor) -> Result<Tensor> {
+    result.apply_op2_no_bwd(&grad.contiguous()?, &SoftmaxBackward)
 }
 
 struct Softmax;
@@ -37,7 +42,7 @@ impl CustomOp1 for Softmax {
     }
 
     fn bwd(&self, _: &Tensor, result: &Tensor, grad: &Tensor) -> Result<Option<Tensor>> {
-        result.apply_op2_no_bwd(&grad.contiguous()?, &SoftmaxBackward).map(Some)
+        softmax_backward(result, grad).map(Some)
     }
 }
 

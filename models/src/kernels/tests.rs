@@ -5,7 +5,7 @@ use super::permute::Permute;
 use super::relu::Relu;
 use super::*;
 
-/// The GPU where this was built for one, and otherwise the CPU.
+/// The GPU if this was built for one, and otherwise the CPU.
 fn device() -> Device {
     if cfg!(feature = "cuda") { Device::new_cuda(0).unwrap() } else { Device::Cpu }
 }
@@ -20,7 +20,7 @@ fn far(a: &Tensor, b: &Tensor) -> f32 {
     (a - b).unwrap().abs().unwrap().flatten_all().unwrap().max(0).unwrap().to_scalar().unwrap()
 }
 
-/// Values and gradients by a weighted sum, beside candle's own single operations on the CPU.
+/// Compares values and gradients, by a weighted sum, with those of candle's own single operations on the CPU.
 fn agrees(
     vars: [(usize, usize); 2],
     ours: impl Fn(&Tensor, &Tensor) -> Tensor,
@@ -82,7 +82,7 @@ fn what_is_permuted_and_what_is_above_zero_have_candles_gradients() {
     agrees([(10, 28), (1, 1)], |x, _| relu(&off(x)).unwrap(), theirs);
 }
 
-/// Ids come again, so that their gradients are added up.
+/// Ids repeat, so that their gradients are added up.
 #[test]
 fn an_embeddings_gradient_is_candles() {
     let ids = |x: &Tensor| Tensor::from_iter((0..50u32).map(|at| at * at % 9), x.device()).unwrap();

@@ -1,7 +1,7 @@
-//! `x · weightᵀ`, row of `x` by row of `weight`, where a model is used and not trained.
+//! `x · weightᵀ`, row of `x` by row of `weight`, for models that are used and not trained.
 //!
-//! Decoding multiplies few rows by large weights. A general matrix product copies the weights into an order
-//! of its own each time, which costs as much as the multiplication. This one reads them as they lie.
+//! Decoding multiplies few rows by large weights. A general matrix product copies the weights into its own order each
+//! time, which costs as much as the multiplication. This one reads them in place.
 
 use candle_core::{CpuStorage, CustomOp2, D, Layout, Result, Shape, Tensor};
 use half::bf16;
@@ -14,10 +14,10 @@ use crate::threads;
 
 /// Values of `x` that stay in a core's second cache while all weights pass by.
 const CACHED: usize = 120_000;
-/// Multiplications from which on it pays to wake another thread.
+/// From this many multiplications on, it pays to wake another thread.
 const SPLIT: usize = 2_000_000;
 
-/// Weights as they lie in memory, row after row.
+/// Weights in their memory layout, row after row.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Rows<'a> {
     F32(&'a [f32]),
@@ -38,7 +38,7 @@ impl<'a> Rows<'a> {
         }
     }
 
-    /// The rows from `first`, `count` of them or as many as there are.
+    /// The rows from `first` on, at most `count` of them.
     fn part(self, first: usize, count: usize, depth: usize) -> Self {
         let range = |width: usize, length: usize| {
             (first * width).min(length)..first.saturating_add(count).saturating_mul(width).min(length)
@@ -53,7 +53,7 @@ impl<'a> Rows<'a> {
         }
     }
 
-    /// All of them in 32 bits: where they lie, or in `room`.
+    /// All of them in 32 bits: in place, or copied to `room`.
     #[inline(always)]
     #[allow(clippy::inline_always, reason = "it must be compiled with the caller's target features")]
     fn widened<'r>(self, depth: usize, room: &'r mut Vec<f32>) -> &'r [f32]
@@ -114,7 +114,7 @@ pub(crate) fn by_rows(x: &[f32], weight: Rows<'_>, depth: usize) -> Vec<f32> {
     out
 }
 
-/// Some columns of what comes out, computed on one thread.
+/// Some columns of the result, computed on one thread.
 struct Block<'a, 'o> {
     x: &'a [f32],
     weight: Rows<'a>,
@@ -154,7 +154,7 @@ impl Block<'_, '_> {
     }
 }
 
-/// All rows of `x` with `C` rows of the weights.
+/// Multiplies all rows of `x` by `C` rows of the weights.
 #[inline(always)]
 #[allow(clippy::inline_always, reason = "it must be compiled with the caller's target features")]
 fn columns<S: Simd, const R: usize, const C: usize>(
@@ -176,7 +176,7 @@ fn columns<S: Simd, const R: usize, const C: usize>(
     }
 }
 
-/// `R` rows with `C` rows, their `R · C` sums in registers.
+/// Multiplies `R` rows by `C` rows, with their `R · C` sums in registers.
 #[inline(always)]
 #[allow(clippy::inline_always, reason = "it must be compiled with the caller's target features")]
 #[allow(clippy::needless_range_loop, reason = "the loops over registers are unrolled")]
@@ -218,7 +218,7 @@ fn tile<S: Simd, const R: usize, const C: usize>(
     }
 }
 
-/// Computes `x · weightᵀ` over the last dimension, as one matrix product; with a gradient where either has one.
+/// Computes `x · weightᵀ` over the last dimension, as one matrix product, with a gradient if either has one.
 ///
 /// # Errors
 /// For shapes that do not fit.
@@ -300,7 +300,7 @@ mod tests {
         }
     }
 
-    /// A product large enough to be shared, asked for on every thread of rayon's at once.
+    /// Computes a product large enough to be shared on every thread of rayon's at once.
     #[test]
     fn threads_of_rayons_do_not_wait_for_each_other() {
         let (sender, receiver) = mpsc::channel();

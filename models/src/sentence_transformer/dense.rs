@@ -7,14 +7,16 @@ use serde_json::json;
 
 use super::fields::Fields;
 use crate::Error;
-use crate::kernels::{add, in_pieces, layer_norm, matmul};
+use crate::kernels::{add, in_pieces, layer_norm, layer_norm_backward, matmul, rows, times, with};
 use crate::location::Location;
 use crate::weights::Weights;
 
-/// What the fields that say which vectors a module reads and writes must be.
+/// The required value of the fields that say which vectors a module reads and writes.
 const VECTORS: &str = "sentence_embedding";
-/// PyTorch's `nn.LayerNorm`, of which the file does not say it.
+/// The epsilon of PyTorch's `nn.LayerNorm`, which the file does not state.
 const EPSILON: f32 = 1e-5;
+/// The slope of PyTorch's `nn.LeakyReLU` below 0.
+const LEAK: f32 = 0.01;
 
 /// Checks that a module reads and writes the texts' vectors, rather than those of tokens.
 pub(super) fn on_vectors(fields: &mut Fields) -> Result<(), Error> {
@@ -33,12 +35,12 @@ pub(super) struct Dense {
     residual: Option<Residual>,
 }
 
-/// What is added to what comes out of a layer.
+/// What is added to a layer's output.
 #[derive(Debug)]
 enum Residual {
-    /// What went in.
+    /// The input.
     Same,
-    /// What went in, times a matrix `[out, in]`.
+    /// The input times a matrix `[out, in]`.
     Projected(Tensor),
 }
 
@@ -55,7 +57,7 @@ enum Activation {
 }
 
 impl Activation {
-    /// The activation of a class of PyTorch, which is made without arguments.
+    /// The activation of a PyTorch class, created without arguments.
     fn of(name: &str) -> Option<Self> {
         let class = name.strip_prefix("torch.nn.")?;
         let known = ["modules.linear.", "modules.activation."];
@@ -81,7 +83,27 @@ impl Activation {
             Self::Sigmoid => candle_nn::ops::sigmoid(out),
             Self::Silu => out.silu(),
             Self::Elu => out.elu(1.0),
-            Self::LeakyRelu => candle_nn::ops::leaky_relu(out, 0.01),
+            Self::LeakyRelu => candle_nn::ops::leaky_relu(out, f64::from(LEAK)),
+        }
+    }
+
+    fn slope(self, x: f32) -> f32 {
+        let sigmoid = |x: f32| 1.0 / (1.0 + (-x).exp());
+        match self {
+            Self::Identity => 1.0,
+            Self::Tanh => 1.0 - x.tanh() * x.tanh(),
+            Self::Relu => f32::from(u8::from(x > 0.0)),
+            Self::Gelu => rows::gelu_erf_and_slope(x).1,
+            Self::Sigmoid => sigmoid(x) * sigmoid(-x),
+            Self::Silu => sigmoid(x) * (1.0 + x * sigmoid(-x)),
+            Self::Elu => x.min(0.0).exp(),
+            Self::LeakyRelu => {
+                if x > 0.0 {
+                    1.0
+                } else {
+                    LEAK
+                }
+            }
         }
     }
 }
@@ -130,7 +152,7 @@ impl Dense {
     }
 
     /// # Errors
-    /// Where the tensors are not those of a layer, or of another than the configuration says.
+    /// If the tensors are not those of a layer, or not of the layer that the configuration describes.
     fn check(&self, [out, from]: [Option<usize>; 2]) -> Result<(), Error> {
         let fits = match *self.weight.dims() {
             [rows, columns] => {
@@ -154,7 +176,7 @@ impl Dense {
         ))
     }
 
-    /// How many dimensions go in and come out.
+    /// The dimensions of input and output.
     pub(super) fn dims(&self) -> (usize, usize) {
         (self.weight.dims().get(1).copied().unwrap_or(0), self.weight.dims().first().copied().unwrap_or(0))
     }
@@ -165,20 +187,37 @@ impl Dense {
     }
 
     pub(super) fn apply(&self, vectors: &Tensor) -> candle_core::Result<Tensor> {
-        let mut out = matmul(vectors, &self.weight.t()?)?;
-        if let Some(bias) = &self.bias {
-            out = add(&out, bias)?;
-        }
-        let out = in_pieces([&out], |[out]| self.activation.apply(out))?;
+        let out = in_pieces([&self.linear(vectors)?], |[out]| self.activation.apply(out))?;
         match &self.residual {
             None => Ok(out),
             Some(Residual::Same) => add(&out, vectors),
             Some(Residual::Projected(matrix)) => add(&out, &matmul(vectors, &matrix.t()?)?),
         }
     }
+
+    /// Turns the gradient with respect to what [`apply`](Self::apply) returns into that with respect to the vectors.
+    pub(super) fn gradient(&self, vectors: &Tensor, grad: &Tensor) -> candle_core::Result<Tensor> {
+        let slopes: Vec<f32> =
+            with(&self.linear(vectors)?, |out| out.iter().map(|&x| self.activation.slope(x)).collect())?;
+        let slopes = Tensor::from_vec(slopes, grad.shape(), grad.device())?;
+        let through = matmul(&times(grad, &slopes)?, &self.weight)?;
+        match &self.residual {
+            None => Ok(through),
+            Some(Residual::Same) => add(&through, grad),
+            Some(Residual::Projected(matrix)) => add(&through, &matmul(grad, matrix)?),
+        }
+    }
+
+    fn linear(&self, vectors: &Tensor) -> candle_core::Result<Tensor> {
+        let out = matmul(vectors, &self.weight.t()?)?;
+        match &self.bias {
+            Some(bias) => add(&out, bias),
+            None => Ok(out),
+        }
+    }
 }
 
-/// Brings each vector to mean 0 and variance 1, and then scales and shifts its places.
+/// Brings each vector to mean 0 and variance 1, and then scales and shifts its coordinates.
 #[derive(Debug)]
 pub(super) struct LayerNorm {
     pub(super) file: PathBuf,
@@ -215,5 +254,10 @@ impl LayerNorm {
 
     pub(super) fn apply(&self, vectors: &Tensor) -> candle_core::Result<Tensor> {
         layer_norm(vectors, &self.weight, &self.bias, EPSILON)
+    }
+
+    /// Turns the gradient with respect to what [`apply`](Self::apply) returns into that with respect to the vectors.
+    pub(super) fn gradient(&self, vectors: &Tensor, grad: &Tensor) -> candle_core::Result<Tensor> {
+        layer_norm_backward(vectors, &self.weight, grad, EPSILON)
     }
 }

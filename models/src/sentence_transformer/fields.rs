@@ -21,7 +21,7 @@ impl Fields {
         Ok(Self { path: file.path().to_owned(), left: read_json(file)? })
     }
 
-    /// Reads a file that may be missing, as one without fields.
+    /// Reads a file; a missing one counts as one without fields.
     pub(super) fn read_if_there(file: &Location) -> Result<Self, Error> {
         if file.exists() {
             Self::read(file)
@@ -30,7 +30,7 @@ impl Fields {
         }
     }
 
-    /// Takes a field. `null` is as good as no field, as it is in Python.
+    /// Takes a field. `null` counts as missing, as in Python.
     pub(super) fn take<T: DeserializeOwned>(&mut self, name: &str) -> Result<Option<T>, Error> {
         match self.left.remove(name) {
             None | Some(Value::Null) => Ok(None),
@@ -46,7 +46,7 @@ impl Fields {
         self.left.retain(|name, _| !names.contains(&name.as_str()));
     }
 
-    /// Takes a field that only these values of can be run: any of `runs`, `null`, or something empty.
+    /// Takes a field of which only these values can be run: any of `runs`, `null`, or something empty.
     pub(super) fn only(&mut self, name: &str, runs: &[Value]) -> Result<(), Error> {
         let Some(value) = self.left.remove(name) else { return Ok(()) };
         let is_empty = match &value {

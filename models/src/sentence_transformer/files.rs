@@ -7,7 +7,7 @@ use crate::digest::Digest;
 use crate::location::Location;
 use crate::stub;
 
-/// What to do where a file is missing.
+/// What to do if a file is missing.
 const HINT: &str = "an embedder's folder is one of sentence-transformers, with config.json, tokenizer.json and \
                     model.safetensors at least";
 
@@ -20,8 +20,8 @@ pub(super) fn read_json<T: DeserializeOwned>(path: &Location) -> Result<T, Error
     serde_json::from_slice(&bytes).map_err(|error| stub::damaged(path, error))
 }
 
-/// Returns the SHA-256 of all that decides what comes out: each file after its length, and then what was decided
-/// without a file's help, if anything was.
+/// Returns the SHA-256 of everything that determines the vectors: each file after its length, and then what was
+/// decided without a file, if anything.
 pub(super) fn hash<'a>(
     mut files: impl Iterator<Item = &'a Location>,
     decided: &[String],

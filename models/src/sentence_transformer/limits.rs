@@ -6,7 +6,7 @@ use super::fields::Fields;
 use crate::Error;
 use crate::location::Location;
 
-/// The names that the file has had; Python takes the first that says something.
+/// The names that the file has had; Python takes the first that is not empty.
 const NAMES: [&str; 7] = [
     "sentence_bert_config.json",
     "sentence_roberta_config.json",
@@ -74,7 +74,7 @@ impl Limits {
         Ok(limits)
     }
 
-    /// Reads what is passed on to Hugging Face's functions.
+    /// Reads the arguments that are passed on to Hugging Face's functions.
     fn arguments(&mut self, fields: &mut Fields, name: &str) -> Result<(), Error> {
         let Some(arguments) = fields.take::<serde_json::Map<String, Value>>(name)? else { return Ok(()) };
         for (argument, value) in arguments {
@@ -97,7 +97,7 @@ impl Limits {
     }
 }
 
-/// Checks that texts go to the model as they are, and that the last states come out.
+/// Checks that texts go to the model unchanged, and that its output is the last states.
 fn modality(fields: &mut Fields) -> Result<(), Error> {
     let Some(mut modalities) = fields.take::<serde_json::Map<String, Value>>("modality_config")? else {
         return Ok(());

@@ -11,13 +11,16 @@
 //! | `1_Pooling/config.json` | both layouts, all modes and their concatenation, `include_prompt` | `embedding_dimension` | other fields |
 //! | `2_Dense/config.json` | `bias`, `use_residual`, `activation_function`, `in_features`, `out_features` | | other activations, inputs and outputs other than `sentence_embedding`, other fields |
 //! | `LayerNorm`, `Normalize` | `dimension` | | inputs and outputs other than `sentence_embedding`, other fields |
-//! | `tokenizer_config.json` (optional) | `model_max_length`, `truncation_side`; of BERT's tokenizers `do_lower_case`, `strip_accents`, `tokenize_chinese_chars` | all else, which repeats `tokenizer.json` or concerns decoding, padding and training | `added_tokens_decoder` that contradicts `tokenizer.json` |
+//! | `tokenizer_config.json` (optional) | `model_max_length`, `truncation_side`, `split_special_tokens`; for the classes `BertTokenizer`, `DistilBertTokenizer`, `ElectraTokenizer`, `MPNetTokenizer`, `RobertaTokenizer`, `XLMRobertaTokenizer` and `Qwen2Tokenizer` what they build themselves: normalizer, words, and the tokens around a text | everything else, which repeats `tokenizer.json` or concerns decoding, padding and training | `added_tokens_decoder` that contradicts `tokenizer.json` |
 //! | `tokenizer.json` | the tokenizer, the side on which texts are cut; for `StaticEmbedding` all of `truncation` | `padding`, and the transformer's `truncation.max_length` | |
 //! | `config.json` | what Hugging Face's model reads, with its defaults | what that model does not read | what cannot be run, such as relative positions |
 //!
-//! The length limit is `max_seq_length`, or else the tokenizer's `model_max_length`, and never exceeds the
-//! model's number of positions. Vectors are computed in 32 bits, whatever the precision of the stored
-//! weights. Since transformers 5, Python computes in the weights' own precision.
+//! `config.json` may be that of a BERT, RoBERTa, XLM-RoBERTa, MPNet, DistilBERT, ModernBERT, NomicBERT, Qwen3 or T5.
+//!
+//! The length limit is `max_seq_length`, or otherwise the tokenizer's `model_max_length`, up to the model's number of
+//! positions. It never exceeds the length of the model's table of positions, if it has one. Vectors are computed in
+//! 32 bits, whatever the precision of the stored weights. Since transformers 5, Python computes in the weights' own
+//! precision.
 //!
 //! # Prompts
 //!
@@ -27,18 +30,24 @@
 //! use neither `passage` nor the default prompt. The equivalent of Python's `encode`, which uses the default
 //! prompt, is [`SentenceTransformer::encode`].
 
+mod classes;
 mod dense;
 mod encoder;
 mod fields;
 mod files;
+mod gradient;
 mod limits;
 mod modules;
+mod pieces;
 mod pooling;
+mod ragged;
 mod settings;
+mod spelling;
 mod static_embedding;
 mod tokens;
 
 use std::fmt;
+use std::ops::Range;
 use std::path::Path;
 
 use candle_core::{Device, Tensor};
@@ -47,6 +56,7 @@ use tokenizers::{NormalizedString, Normalizer, NormalizerWrapper};
 
 use self::encoder::Encoder;
 use self::files::hash;
+pub use self::gradient::PieceGradient;
 use self::limits::Limits;
 use self::modules::{Input, Modules, Stage};
 use self::pooling::Positions;
@@ -58,7 +68,7 @@ use crate::digest::Digest;
 use crate::location::Location;
 use crate::threads::{in_parallel, threads};
 
-/// Texts that run through the model together; more gains nothing on a CPU.
+/// How many texts run through the model together; more gains nothing on a CPU.
 const BATCH: usize = 32;
 /// The same, on a GPU.
 const LARGE_BATCH: usize = 256;
@@ -98,11 +108,11 @@ impl SentenceTransformer {
         Self::load_on(dir, &Device::Cpu)
     }
 
-    /// Loads a folder as [`load`](Self::load) does, to run on a device. The hash does not depend on the
-    /// device. The last bits of the vectors do, and with products in TF32 all bits from the tenth on.
+    /// Loads a folder as [`load`](Self::load) does, to run on a device. The hash does not depend on the device. The
+    /// last bits of the vectors do; with products in TF32, all bits from the tenth on.
     ///
     /// # Errors
-    /// As [`load`](Self::load), and where the device cannot hold the model.
+    /// As [`load`](Self::load), and if the device cannot hold the model.
     pub fn load_on(dir: impl Into<Location>, device: &Device) -> Result<Self, Error> {
         let dir = &dir.into();
         let modules = Modules::read(dir, device)?;
@@ -114,7 +124,7 @@ impl SentenceTransformer {
             Input::Transformer(folder) => {
                 let limits = if is_saved { Limits::read(folder)? } else { Limits::default() };
                 let loaded = Encoder::load(folder, device)?;
-                let tokens = Tokens::read(folder, &limits, loaded.longest)?;
+                let tokens = Tokens::read(folder, &limits, &loaded)?;
                 let files = std::iter::once(folder.join("config.json")).chain(limits.file);
                 (loaded, tokens, files.chain([folder.join("tokenizer.json")]).collect::<Vec<_>>())
             }
@@ -184,6 +194,17 @@ impl SentenceTransformer {
     /// Returns whether documents and queries have different prompts.
     pub fn has_roles(&self) -> bool {
         self.settings.prompts.document != self.settings.prompts.query
+    }
+
+    /// Returns which bytes of a document the model reads. A text beyond the length limit is cut, at its end unless
+    /// the folder says otherwise; the rest of it changes no vector.
+    ///
+    /// # Errors
+    /// [`Error::Model`] if the tokenizer fails.
+    pub fn window(&self, document: &str) -> Result<Range<usize>, Error> {
+        let prompt = &self.settings.prompts.document;
+        let Range { start, end } = self.tokens.window(&format!("{prompt}{document}"))?;
+        Ok(start.saturating_sub(prompt.len())..end.saturating_sub(prompt.len()))
     }
 
     /// Returns the similarity by which the folder says its vectors should be compared.

@@ -18,7 +18,7 @@ pub(super) struct Modules {
     pub(super) input: Input,
     pub(super) pooling: Pooling,
     pub(super) stages: Vec<Stage>,
-    /// `modules.json` and the pooling's file, where they are there.
+    /// `modules.json` and the pooling's file, if they exist.
     pub(super) first: Vec<Location>,
     /// The files that the stages are read from.
     pub(super) files: Vec<Location>,
@@ -89,10 +89,10 @@ impl Modules {
         Ok(Self { input, pooling, stages, first, files })
     }
 
-    /// The dimension of the vectors that come out, where the states have `width`.
+    /// The dimension of the resulting vectors, if the states have `width`.
     ///
     /// # Errors
-    /// Where a module takes vectors of another dimension than it is given.
+    /// If a module takes vectors of another dimension than it is given.
     pub(super) fn dimension(&self, width: usize) -> Result<usize, Error> {
         self.stages.iter().try_fold(self.pooling.dimension(width), |width, stage| {
             let (file, takes, gives): (&PathBuf, _, _) = match stage {
@@ -107,7 +107,7 @@ impl Modules {
         })
     }
 
-    /// Whether a layer adds what it was given, which the first versions of this crate left out.
+    /// Whether a layer adds its input, which the first versions of this crate left out.
     pub(super) fn has_residual(&self) -> bool {
         self.stages.iter().any(|stage| matches!(stage, Stage::Dense(dense) if dense.has_residual()))
     }
@@ -115,15 +115,21 @@ impl Modules {
     /// Vectors `[batch, dim]` of states `[batch, length, width]`.
     pub(super) fn apply(&self, states: &Tensor, positions: &Positions<'_>) -> candle_core::Result<Tensor> {
         let pooled = self.pooling.apply(states, positions)?;
-        self.stages.iter().try_fold(pooled, |vectors, stage| match stage {
-            Stage::Dense(dense) => dense.apply(&vectors),
-            Stage::LayerNorm(norm) => norm.apply(&vectors),
-            Stage::Normalize => pooling::unit(&vectors),
-        })
+        self.stages.iter().try_fold(pooled, |vectors, stage| stage.apply(&vectors))
     }
 }
 
-/// The modules in the order of the file, which is that of Python: neither the number nor the name of one counts.
+impl Stage {
+    pub(super) fn apply(&self, vectors: &Tensor) -> candle_core::Result<Tensor> {
+        match self {
+            Self::Dense(dense) => dense.apply(vectors),
+            Self::LayerNorm(norm) => norm.apply(vectors),
+            Self::Normalize => pooling::unit(vectors),
+        }
+    }
+}
+
+/// The modules in the order of the file, as in Python: a module's number and name do not count.
 fn entries(dir: &Location, path: &Location) -> Result<Vec<Entry>, Error> {
     use serde::de::IgnoredAny;
     #[derive(serde::Deserialize)]
@@ -135,7 +141,7 @@ fn entries(dir: &Location, path: &Location) -> Result<Vec<Entry>, Error> {
         kind: String,
         idx: Option<IgnoredAny>,
         name: Option<IgnoredAny>,
-        /// What callers may pass to the module; nobody does here.
+        /// What callers may pass to the module; nothing is passed here.
         kwargs: Option<IgnoredAny>,
     }
     let stored: Vec<Stored> = read_json(path)?;
@@ -152,7 +158,7 @@ fn entries(dir: &Location, path: &Location) -> Result<Vec<Entry>, Error> {
     stored.into_iter().map(entry).collect()
 }
 
-/// What Python makes of a folder of Hugging Face's transformers, and of one of model2vec.
+/// The modules that Python assumes for a folder of Hugging Face's transformers, and for one of model2vec.
 fn without_modules(dir: &Location) -> Result<Modules, Error> {
     let path = dir.join("config.json");
     let mut config = Fields::read(&path)?;

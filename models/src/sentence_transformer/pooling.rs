@@ -8,7 +8,7 @@ use crate::Error;
 use crate::location::Location;
 use crate::pooling;
 
-/// One way to make a vector of a text's states.
+/// One way to pool a text's states into a vector.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(super) enum Mode {
@@ -22,7 +22,7 @@ pub(super) enum Mode {
     LastToken,
 }
 
-/// The booleans that versions before 5.4 write, in the order in which Python concatenates what they name.
+/// The booleans that versions before 5.4 write, in the order in which Python concatenates their results.
 const BOOLEANS: [(&str, Mode); 6] = [
     ("pooling_mode_cls_token", Mode::Cls),
     ("pooling_mode_max_tokens", Mode::Max),
@@ -35,7 +35,7 @@ const BOOLEANS: [(&str, Mode); 6] = [
 /// The modes whose vectors are concatenated, and whether a prompt's tokens count.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Pooling {
-    modes: Vec<Mode>,
+    pub(super) modes: Vec<Mode>,
     pub(super) include_prompt: bool,
 }
 
@@ -48,7 +48,7 @@ enum Named {
 }
 
 impl Pooling {
-    /// Averages all tokens, as Python does where nothing says otherwise.
+    /// Averages all tokens, as Python does by default.
     pub(super) fn mean() -> Self {
         Self { modes: vec![Mode::Mean], include_prompt: true }
     }
@@ -90,7 +90,7 @@ impl Pooling {
         Ok(Self { modes, include_prompt })
     }
 
-    /// The dimension of the vectors, where the states have `width`.
+    /// The dimension of the vectors, if the states have `width`.
     pub(super) fn dimension(&self, width: usize) -> usize {
         self.modes.len() * width
     }
@@ -113,7 +113,7 @@ impl Pooling {
 pub(super) struct Positions<'a> {
     /// How many tokens each text has.
     pub(super) lengths: &'a [usize],
-    /// Positions of the prompt that do not count.
+    /// How many positions of the prompt do not count.
     pub(super) skip: usize,
 }
 

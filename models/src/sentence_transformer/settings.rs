@@ -29,7 +29,7 @@ impl Similarity {
         ("manhattan", Self::Manhattan),
     ];
 
-    /// Returns what `similarity_fn_name` calls it.
+    /// Returns its name in `similarity_fn_name`.
     pub fn name(self) -> &'static str {
         Self::ALL.iter().find(|(_, of)| *of == self).map_or("cosine", |(name, _)| name)
     }
@@ -40,11 +40,11 @@ impl Similarity {
 pub(super) struct Settings {
     pub(super) prompts: Prompts,
     pub(super) similarity: Similarity,
-    /// How many of the vectors' dimensions are kept, the first ones.
+    /// How many of the vectors' first dimensions are kept.
     pub(super) dimensions: Option<usize>,
 }
 
-/// What stands before a text: nothing where it is empty.
+/// What is put before a text; empty for nothing.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct Prompts {
     pub(super) document: String,
@@ -84,10 +84,10 @@ impl Settings {
 }
 
 impl Prompts {
-    /// The prompt of each role: the one that is named for it, else the default one.
+    /// The prompt of each role: the one that is named for it, or otherwise the default one.
     ///
     /// Python fills in empty prompts for `query` and `document`, so that its `encode_query` and `encode_document`
-    /// never take the default one, nor `passage`. What a folder does name was meant for that role, so it is used.
+    /// never use the default one or `passage`. A prompt that a folder names was meant for that role, so it is used.
     fn of(named: &BTreeMap<String, String>, usual: Option<&str>) -> Result<Self, String> {
         let first = |names: &[&str]| names.iter().find_map(|name| named.get(*name)).cloned();
         let usual = match usual {

@@ -1,4 +1,4 @@
-//! `StaticEmbedding`: a vector for each token, whatever stands around it.
+//! `StaticEmbedding`: a vector for each token, whatever surrounds it.
 
 use candle_core::{Device, Tensor};
 
@@ -7,8 +7,8 @@ use crate::Error;
 use crate::location::Location;
 use crate::weights::Weights;
 
-/// Loads the table `[vocabulary, width]` of a folder: `embedding.weight`, or model2vec's `embeddings`, with a row of
-/// it and a weight for each token if there are `mapping` and `weights`.
+/// Loads the table `[vocabulary, width]` of a folder: `embedding.weight`, or model2vec's `embeddings`. If there are
+/// `mapping` and `weights`, they give each token a row of it and a weight.
 pub(super) fn load(dir: &Location, device: &Device) -> Result<Loaded, Error> {
     let mut weights = Weights::find(dir)?;
     let file = weights.path().to_owned();
@@ -25,7 +25,8 @@ pub(super) fn load(dir: &Location, device: &Device) -> Result<Loaded, Error> {
     };
     let table = table.to_device(device).map_err(|error| Error::file(&file, error))?;
     let weights = weights.files().into_iter().cloned().collect();
-    Ok(Loaded { encoder: Encoder::Static(table), width, longest: usize::MAX, weights })
+    let longest = usize::MAX;
+    Ok(Loaded { encoder: Encoder::Static(table), width, longest, usual: longest, weights })
 }
 
 fn folded(table: Tensor, mapping: Option<Tensor>, scales: Option<Tensor>) -> candle_core::Result<Tensor> {

@@ -1,30 +1,32 @@
 //! `tokenizer.json` and `tokenizer_config.json`: how a text becomes tokens, and how many.
 
+use std::ops::Range;
+
 use serde::Deserialize;
 use serde_json::{Map, Value};
-use tokenizers::normalizers::{BertNormalizer, Lowercase, Sequence};
-use tokenizers::{NormalizerWrapper, Tokenizer, TruncationDirection, TruncationParams};
+use tokenizers::normalizers::{Lowercase, Sequence};
+use tokenizers::{ModelWrapper, NormalizerWrapper, Tokenizer, TruncationDirection, TruncationParams};
 
+use super::classes::Class;
+use super::encoder::Loaded;
 use super::files::{read, read_json};
 use super::limits::Limits;
 use crate::location::Location;
 use crate::threads::{in_parallel, threads};
 use crate::{Error, stub};
 
-/// Classes of Hugging Face's transformers whose own settings stand above the normalizer of `tokenizer.json`.
-const BERT_CLASSES: [&str; 3] = ["BertTokenizer", "DistilBertTokenizer", "ElectraTokenizer"];
 /// Why texts cannot be cut shorter.
 const LEAST: &str = "a text may have no token beside the first and the last";
 
-/// Texts that are turned into tokens on the calling thread, at most.
+/// The most texts that are turned into tokens on the calling thread.
 const FEW: usize = 32;
-/// Texts that a thread turns into tokens at a time, at most.
+/// The most texts that a thread turns into tokens at a time.
 const MANY: usize = 1024;
 
-/// What makes tokens of texts.
+/// Turns texts into tokens.
 pub(super) struct Tokens {
     pub(super) tokenizer: Tokenizer,
-    /// Whether tokens that belong to no word stand around a text.
+    /// Whether a text is surrounded by tokens that belong to no word.
     pub(super) special: bool,
     /// What was decided by other files than `tokenizer.json` and `sentence_bert_config.json`.
     pub(super) decided: Vec<String>,
@@ -32,43 +34,68 @@ pub(super) struct Tokens {
 
 /// The fields of `tokenizer_config.json` that change what the tokenizer does.
 ///
-/// All others either say again what `tokenizer.json` says, or concern decoding, padding or training. A transformers
+/// All others either repeat what `tokenizer.json` says, or concern decoding, padding or training. A transformers
 /// tokenizer keeps unknown fields without using them.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
-struct Config {
+pub(super) struct Config {
     tokenizer_class: Option<String>,
-    /// Python writes 10³⁰ where there is no limit.
+    /// Python writes 10³⁰ if there is no limit.
     model_max_length: Option<f64>,
     truncation_side: Option<String>,
-    do_lower_case: Option<bool>,
-    tokenize_chinese_chars: Option<bool>,
-    strip_accents: Option<bool>,
+    /// Whether special tokens in a text are cut into pieces.
+    split_special_tokens: Option<bool>,
+    pub(super) add_prefix_space: Option<bool>,
+    pub(super) do_lower_case: Option<bool>,
+    pub(super) tokenize_chinese_chars: Option<bool>,
+    pub(super) strip_accents: Option<bool>,
     added_tokens_decoder: Map<String, Value>,
+    /// The special tokens, as texts or as objects with a `content`.
+    #[serde(flatten)]
+    others: Map<String, Value>,
 }
 
-/// Which tokenizer a model has where `tokenizer_config.json` does not say.
+impl Config {
+    /// The special token with this name, or otherwise the usual one.
+    pub(super) fn token(&self, name: &str, usual: &str) -> String {
+        let said = self.others.get(name);
+        let said = said.and_then(|token| token.as_str().or_else(|| token.get("content")?.as_str()));
+        said.unwrap_or(usual).to_owned()
+    }
+}
+
+/// Which tokenizer a model has if `tokenizer_config.json` does not say.
 #[derive(Deserialize)]
 struct Model {
     model_type: Option<String>,
+    tokenizer_class: Option<String>,
 }
 
 impl Tokens {
-    /// Reads the tokenizer of a transformer that takes at most `longest` tokens.
-    pub(super) fn read(dir: &Location, limits: &Limits, longest: usize) -> Result<Self, Error> {
+    /// Reads the tokenizer of a transformer.
+    pub(super) fn read(dir: &Location, limits: &Limits, model: &Loaded) -> Result<Self, Error> {
         let (path, settings) = (dir.join("tokenizer.json"), dir.join("tokenizer_config.json"));
         let mut tokenizer = tokenizer(&path)?;
         let config: Config = if settings.exists() { read_json(&settings)? } else { Config::default() };
         check_added(&tokenizer, &config, &settings)?;
-        let mut decided = Vec::new();
-        decided.extend(reset_normalizer(&mut tokenizer, &config, dir)?);
+        check_dropout(&tokenizer, &path)?;
+        let said: Model = read_json(&dir.join("config.json"))?;
+        let class = config.tokenizer_class.as_deref().or(said.tokenizer_class.as_deref());
+        let mut decided = match Class::of(class, said.model_type.as_deref()) {
+            Some(class) => class.apply(&mut tokenizer, &config)?,
+            None => Vec::new(),
+        };
+        if config.split_special_tokens == Some(true) {
+            tokenizer.set_encode_special_tokens(true);
+            decided.push("special tokens are cut into pieces".into());
+        }
         if limits.lower_case {
             lower_case(&mut tokenizer)?;
         }
         let cut = match (limits.max_length, config.model_max_length) {
-            (Some(length), _) => length.min(longest),
+            (Some(length), _) => length.min(model.longest),
             (None, tokens) => {
-                let length = tokens.map_or(usize::MAX, |tokens| tokens as usize).min(longest);
+                let length = tokens.map_or(usize::MAX, |tokens| tokens as usize).min(model.usual);
                 decided.push(format!("cut to {length} tokens"));
                 length
             }
@@ -92,18 +119,16 @@ impl Tokens {
             return Err(Error::file(path.path(), LEAST));
         }
         tokenizer.with_truncation(params).map_err(|error| Error::file(path.path(), error))?;
-        tokenizer.with_padding(None);
         Ok(Self { tokenizer, special: true, decided })
     }
 
-    /// Reads the tokenizer of a static embedding, whose texts are cut as `tokenizer.json` alone says.
+    /// Reads the tokenizer of a static embedding, for which only `tokenizer.json` says how texts are cut.
     pub(super) fn of_static(dir: &Location) -> Result<Self, Error> {
-        let mut tokenizer = tokenizer(&dir.join("tokenizer.json"))?;
-        tokenizer.with_padding(None);
+        let tokenizer = tokenizer(&dir.join("tokenizer.json"))?;
         Ok(Self { tokenizer, special: false, decided: Vec::new() })
     }
 
-    /// Cuts texts to so many tokens, the special ones among them. Returns whether they were longer before.
+    /// Cuts texts to `tokens` tokens, including special ones. Returns whether they could be longer before.
     pub(super) fn cut(&mut self, tokens: usize) -> Result<bool, String> {
         let limit = self.tokenizer.get_truncation().cloned();
         let before = limit.as_ref().map_or(usize::MAX, |limit| limit.max_length);
@@ -134,8 +159,22 @@ impl Tokens {
         Ok(parts.into_iter().flatten().collect())
     }
 
-    /// How many tokens stand in front of a text's own, if the text stands behind this prompt: those of the prompt
-    /// without the special token at its end, as Python counts them.
+    /// The bytes of a text that become tokens, from the first such byte to the end of the last. Parts that are cut
+    /// off lie outside.
+    pub(super) fn window(&self, text: &str) -> Result<Range<usize>, Error> {
+        let encoding = self.tokenizer.encode(text, self.special).map_err(Error::Model)?;
+        if encoding.get_overflowing().is_empty() {
+            return Ok(0..text.len());
+        }
+        let own = encoding.get_offsets().iter().zip(encoding.get_special_tokens_mask());
+        let own = own.filter(|(_, special)| **special == 0).map(|(offsets, _)| offsets);
+        let (start, end) =
+            own.fold((text.len(), 0), |(start, end), offsets| (start.min(offsets.0), end.max(offsets.1)));
+        Ok(start.min(end)..end)
+    }
+
+    /// How many tokens come before a text's own if it follows this prompt: those of the prompt without the special
+    /// token at its end, as Python counts them.
     pub(super) fn in_prompt(&self, prompt: &str) -> Result<usize, Error> {
         if prompt.is_empty() {
             return Ok(0);
@@ -147,12 +186,15 @@ impl Tokens {
     }
 }
 
+/// Reads a tokenizer, without the padding that the file may ask for.
 fn tokenizer(path: &Location) -> Result<Tokenizer, Error> {
-    Tokenizer::from_bytes(read(path)?).map_err(|error| stub::damaged(path, error))
+    let mut tokenizer = Tokenizer::from_bytes(read(path)?).map_err(|error| stub::damaged(path, error))?;
+    tokenizer.with_padding(None);
+    Ok(tokenizer)
 }
 
 /// # Errors
-/// Where `tokenizer_config.json` has tokens that the tokenizer does not have.
+/// If `tokenizer_config.json` has tokens that the tokenizer does not have.
 fn check_added(tokenizer: &Tokenizer, config: &Config, file: &Location) -> Result<(), Error> {
     for (id, token) in &config.added_tokens_decoder {
         let content = token.get("content").and_then(Value::as_str).unwrap_or_default();
@@ -166,37 +208,16 @@ fn check_added(tokenizer: &Tokenizer, config: &Config, file: &Location) -> Resul
     Ok(())
 }
 
-/// Makes the normalizer what a BERT tokenizer of transformers makes of its settings, whatever `tokenizer.json` says.
-/// Returns what it is now, if it was another before.
-fn reset_normalizer(
-    tokenizer: &mut Tokenizer,
-    config: &Config,
-    dir: &Location,
-) -> Result<Option<String>, Error> {
-    let class = match &config.tokenizer_class {
-        Some(class) => class.clone(),
-        None => match read_json::<Model>(&dir.join("config.json"))?.model_type.as_deref() {
-            Some("bert") => "BertTokenizer".into(),
-            _ => return Ok(None),
-        },
-    };
-    let is_bert = BERT_CLASSES.contains(&class.strip_suffix("Fast").unwrap_or(&class));
-    let Some(NormalizerWrapper::BertNormalizer(own)) = tokenizer.get_normalizer() else { return Ok(None) };
-    let wanted = BertNormalizer::new(
-        own.clean_text,
-        config.tokenize_chinese_chars.unwrap_or(true),
-        config.strip_accents,
-        config.do_lower_case.unwrap_or(true),
-    );
-    let same = own.handle_chinese_chars == wanted.handle_chinese_chars
-        && own.strip_accents == wanted.strip_accents
-        && own.lowercase == wanted.lowercase;
-    if !is_bert || same {
-        return Ok(None);
+/// # Errors
+/// If the tokens of a text are chosen at random.
+fn check_dropout(tokenizer: &Tokenizer, file: &Location) -> Result<(), Error> {
+    match tokenizer.get_model() {
+        ModelWrapper::BPE(model) if model.dropout.is_some_and(|share| share > 0.0) => {
+            let message = "model.dropout: merges would be left out at random; set it to null";
+            Err(Error::file(file.path(), message))
+        }
+        _ => Ok(()),
     }
-    let name = format!("{wanted:?}");
-    tokenizer.with_normalizer(Some(NormalizerWrapper::BertNormalizer(wanted))).map_err(Error::Model)?;
-    Ok(Some(name))
 }
 
 /// Puts lower-casing in front of the normalizer.

@@ -6,10 +6,10 @@ use candle_nn::VarBuilder;
 use crate::kernels::{add, in_pieces, matmul, permuted, relu, rms_norm, softmax, transposed};
 use crate::linear::Weight;
 
-/// What is added to the mean square of a row before its root is divided by.
+/// What is added to the mean square of a row before the row is divided by its root.
 pub const EPSILON: f32 = 1e-6;
 
-/// Finds the blocks of an encoder or decoder, as many as there are.
+/// Finds all blocks of an encoder or decoder.
 #[allow(clippy::maybe_infinite_iter, reason = "there are finitely many tensors")]
 pub(super) fn blocks<'a>(vb: &VarBuilder<'a>) -> Vec<VarBuilder<'a>> {
     (0usize..)
@@ -98,7 +98,7 @@ pub(super) struct KeysValues {
     values: Tensor,
 }
 
-/// Attention as T5 has it: no bias in the projections, no scaling of the scores.
+/// T5's attention: no bias in the projections, no scaling of the scores.
 #[derive(Debug, Clone)]
 pub(super) struct Attention {
     pub(super) q: Weight,

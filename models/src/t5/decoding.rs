@@ -1,34 +1,33 @@
 //! Decoding a position at a time, for many beams at once, on plain values.
 //!
-//! What the beams read of the encoder is computed once, and is one for all beams of an input. Their own
-//! keys and values are written behind each other, a position of all beams after the other, and never
-//! moved: a beam is the list of places that its tokens left there, so that choosing, repeating and
-//! dropping beams copies such lists alone.
+//! What the beams read from the encoder is computed once and shared by all beams of an input. The beams' own keys and
+//! values are appended, position by position for all beams, and never moved. A beam is the list of places of its
+//! tokens, so choosing, repeating and dropping beams copies only such lists.
 //!
 //! Memory, in values of 4 bytes: the keys and values take 2 · layers · (heads · width of a head) for each
 //! encoder position of each input, and as much for each position of each beam.
 
-use candle_core::{Result, Storage, Tensor, bail};
+use candle_core::{Result, Tensor, bail};
 use rayon::prelude::*;
 
 use super::blocks::{Attention, DecoderBlock, EPSILON, FeedForward, Inner};
 use super::model::{Head, Memory, T5};
 use super::position::bucket;
-use crate::kernels::{rms_norm_into, rows, values};
+use crate::kernels::{rms_norm_into, rows, with};
 use crate::threads;
 
-/// Scores of a head from which on it pays to wake another thread.
+/// From this many scores of a head on, it pays to wake another thread.
 const SPLIT: usize = 4096;
 
-/// The decoder's state for some beams; in the beginning one for each input, without a token.
+/// The decoder's state for some beams. It begins with one beam for each input, without a token.
 #[derive(Debug)]
 pub struct Decoding<'a> {
     t5: &'a T5,
     layers: Vec<Layer>,
     beams: Vec<Beam>,
-    /// The encoder positions of each input that are no padding, as rows of the keys.
+    /// The encoder positions of each input that are not padding, as rows of the keys.
     read: Vec<Vec<u32>>,
-    /// Rows of own keys so far, of all positions.
+    /// How many rows of own keys there are so far, over all positions.
     filled: usize,
     /// For each head, what is added to a score, by distance.
     bias: Vec<Vec<f32>>,
@@ -37,7 +36,7 @@ pub struct Decoding<'a> {
 #[derive(Debug, Clone)]
 struct Beam {
     input: usize,
-    /// Where its own keys and values are, position by position.
+    /// Where the beam's own keys and values are, position by position.
     places: Vec<u32>,
 }
 
@@ -67,10 +66,11 @@ impl KeysValues {
 }
 
 impl<'a> Decoding<'a> {
-    /// Begins for every input of `memory`, with room for texts of `longest` tokens in so many beams an input.
+    /// Begins decoding for every input of `memory`, with room for texts of `longest` tokens in `beams` beams per
+    /// input.
     ///
     /// # Errors
-    /// Where there is no memory for so many, or the model is not on the CPU.
+    /// If there is not enough memory, or the model is not on the CPU.
     pub fn new(t5: &'a T5, memory: &Memory, beams: usize, longest: usize) -> Result<Self> {
         let (inputs, length, width) = memory.states.dims3()?;
         let states = memory.states.reshape((inputs * length, width))?;
@@ -104,7 +104,7 @@ impl<'a> Decoding<'a> {
         self.beams = beams.iter().map(|&beam| self.beams[beam].clone()).collect();
     }
 
-    /// Takes a token more for every beam, and returns logits `[beams, vocabulary]` of what comes next.
+    /// Takes one more token for every beam, and returns logits `[beams, vocabulary]` of the next token.
     ///
     /// # Errors
     /// For another number of tokens than beams, and for one that is not in the vocabulary.
@@ -156,7 +156,7 @@ impl<'a> Decoding<'a> {
     }
 }
 
-/// For each head the decoder's bias by distance, up to `longest` tokens.
+/// For each head, the decoder's bias by distance, up to `longest` tokens.
 fn distances(t5: &T5, longest: usize) -> Result<Vec<Vec<f32>>> {
     let table = t5.decoder_bias.table.to_vec2::<f32>()?;
     let of_head =
@@ -250,13 +250,4 @@ fn normed(states: &[f32], weight: &Tensor) -> Result<Vec<f32>> {
 
 fn add(states: &mut [f32], more: &[f32]) {
     rows::widest(|| states.iter_mut().zip(more).for_each(|(state, more)| *state += more));
-}
-
-/// `work` on a tensor's values.
-fn with<T>(tensor: &Tensor, work: impl FnOnce(&[f32]) -> T) -> Result<T> {
-    let (storage, layout) = tensor.storage_and_layout();
-    match &*storage {
-        Storage::Cpu(storage) => Ok(work(values(storage, layout)?)),
-        _ => bail!("texts are decoded on the CPU"),
-    }
 }

@@ -24,17 +24,17 @@ use crate::location::Location;
 /// ```
 #[derive(Debug, Clone)]
 pub struct T5Encoder {
-    shared: Tensor,
-    blocks: Vec<EncoderBlock>,
-    norm: Tensor,
-    bias: PositionBias,
+    pub(super) shared: Tensor,
+    pub(super) blocks: Vec<EncoderBlock>,
+    pub(super) norm: Tensor,
+    pub(super) bias: PositionBias,
 }
 
 impl T5Encoder {
     /// Loads a folder with `config.json` and weights. A decoder in the same files is not read.
     ///
     /// # Errors
-    /// [`Error::File`] where a file is missing, damaged, not a T5's, or contradicts `config.json`.
+    /// [`Error::File`] if a file is missing, damaged, not a T5's, or contradicts `config.json`.
     pub fn load(dir: impl Into<Location>) -> std::result::Result<Self, Error> {
         Self::load_on(dir, &Device::Cpu)
     }
@@ -42,18 +42,19 @@ impl T5Encoder {
     /// Loads a folder as [`load`](Self::load) does, to run on a device.
     ///
     /// # Errors
-    /// As [`load`](Self::load), and where the device cannot hold it.
+    /// As [`load`](Self::load), and if the device cannot hold it.
     pub fn load_on(dir: impl Into<Location>, device: &Device) -> std::result::Result<Self, Error> {
         let (file, tensors) = tensors::encoder(&dir.into())?;
         let vb = VarBuilder::from_tensors(tensors, DType::F32, device);
         Self::from_tensors(&vb.pp(PREFIX.trim_end_matches('.')))
+            .and_then(Self::packed)
             .map_err(|error| Error::file(file, format!("the tensors are not those of a T5 encoder: {error}")))
     }
 
     /// Reads the encoder under the prefix of `vb`.
     ///
     /// # Errors
-    /// Where a tensor is missing, or the shapes do not belong together.
+    /// If a tensor is missing, or the shapes do not match.
     pub fn from_tensors(vb: &VarBuilder<'_>) -> Result<Self> {
         let (shared, encoder) = (vb.get_unchecked("shared.weight")?, vb.pp("encoder"));
         let table = encoder.get_unchecked("block.0.layer.0.SelfAttention.relative_attention_bias.weight")?;
@@ -70,6 +71,14 @@ impl T5Encoder {
         })
     }
 
+    /// Packs the weights on the CPU, for use but not for training.
+    fn packed(mut self) -> Result<Self> {
+        for weight in self.blocks.iter_mut().flat_map(EncoderBlock::weights) {
+            *weight = weight.clone().packed()?;
+        }
+        Ok(self)
+    }
+
     /// Returns the width of the states.
     pub fn width(&self) -> usize {
         self.shared.dims().get(1).copied().unwrap_or(0)
@@ -84,7 +93,7 @@ impl T5Encoder {
     /// `f32`: 1 where there is a token and 0 where there is padding.
     ///
     /// # Errors
-    /// For an id that is no token, and for shapes that differ.
+    /// For an unknown token id, and for shapes that differ.
     pub fn states(&self, ids: &Tensor, mask: &Tensor) -> Result<Tensor> {
         let (batch, length) = ids.dims2()?;
         let bias = masked(&self.bias.forward(0..length, length)?, &additive_mask(mask)?)?;

@@ -25,7 +25,7 @@ impl T5 {
     /// Reads the model under the prefix of `vb`; the number of heads comes from the table of position biases.
     ///
     /// # Errors
-    /// Where a tensor is missing, or the shapes do not belong together.
+    /// If a tensor is missing, or the shapes do not match.
     pub fn load(vb: &VarBuilder<'_>) -> Result<Self> {
         let shared = vb.get_unchecked("shared.weight")?;
         let bias = "block.0.layer.0.SelfAttention.relative_attention_bias.weight";
@@ -66,15 +66,28 @@ impl T5 {
         })
     }
 
-    /// Holds the weights of its matrix products in fewer bits, to be used and not trained.
+    /// Holds the weights of its matrix products in fewer bits, for use but not for training.
     ///
     /// # Errors
-    /// Where a weight is not a matrix.
-    pub fn narrowed(mut self, precision: Precision) -> Result<Self> {
+    /// If a weight is not a matrix.
+    pub fn narrowed(self, precision: Precision) -> Result<Self> {
+        self.with_weights(|weight| weight.narrowed(precision))
+    }
+
+    /// Packs the weights of its matrix products on the CPU, for use but not for training. A head that is the token
+    /// embedding is then stored separately from it.
+    ///
+    /// # Errors
+    /// If a weight is not a matrix.
+    pub fn packed(self) -> Result<Self> {
+        self.with_weights(Weight::packed)
+    }
+
+    fn with_weights(mut self, change: impl Fn(Weight) -> Result<Weight>) -> Result<Self> {
         let blocks = self.encoder.iter_mut().flat_map(EncoderBlock::weights);
         let blocks = blocks.chain(self.decoder.iter_mut().flat_map(DecoderBlock::weights));
         for weight in blocks.chain([self.head.weight_mut()]) {
-            *weight = weight.clone().narrowed(precision)?;
+            *weight = change(weight.clone())?;
         }
         Ok(self)
     }
@@ -87,13 +100,13 @@ impl T5 {
     /// Returns the width of its states.
     ///
     /// # Errors
-    /// Where the token embedding is not a matrix.
+    /// If the token embedding is not a matrix.
     pub fn width(&self) -> Result<usize> {
         self.shared.dim(1)
     }
 
-    /// Returns how many values are held at most for an input of so many encoder positions, while it is encoded and then
-    /// decoded with so many beams of so many tokens.
+    /// Returns the most values that are held for an input of `positions` encoder positions, while it is encoded and
+    /// then decoded with `beams` beams of `tokens` tokens.
     pub fn values_per_input(&self, positions: usize, beams: usize, tokens: usize) -> usize {
         let of = |weight: &Tensor| weight.dims().first().copied().unwrap_or(0);
         let (vocabulary, width) = (of(&self.shared), of(&self.encoder_norm));
@@ -108,23 +121,23 @@ impl T5 {
         encoding.max(kept + deciding)
     }
 
-    /// Returns how many values are held at most while the logits of so many positions of an input are ranked.
+    /// Returns the most values that are held while the logits of `positions` positions of an input are ranked.
     pub fn values_of_logits(&self, positions: usize) -> usize {
         4 * positions * self.shared.dims().first().copied().unwrap_or(0)
     }
 
-    /// Tells whether the decoder's weights are more than a processor's caches hold, so that batches on several
-    /// threads would each read them from memory.
+    /// Returns whether the decoder's weights exceed a processor's caches, so that batches on several threads would
+    /// each read them from memory.
     pub fn is_large(&self) -> bool {
         let of_block =
             |block: &DecoderBlock| 8 * block.attention.q.bytes() + 2 * block.feed_forward.wo.bytes();
         self.head.weight().bytes() + self.decoder.iter().map(of_block).sum::<usize>() > 32 << 20
     }
 
-    /// Looks token ids `[batch, length]` up: `[batch, length, width]`.
+    /// Looks up token ids `[batch, length]`: `[batch, length, width]`.
     ///
     /// # Errors
-    /// For an id that is no token.
+    /// For an unknown token id.
     pub fn embed(&self, ids: &Tensor) -> Result<Tensor> {
         let (batch, length) = ids.dims2()?;
         embedding(&self.shared, &ids.flatten_all()?)?.reshape((batch, length, ()))
@@ -153,7 +166,7 @@ impl T5 {
     /// begin with the start token: teacher forcing.
     ///
     /// # Errors
-    /// For an id that is no token, and shapes that do not fit.
+    /// For an unknown token id, and shapes that do not fit.
     pub fn decode(&self, ids: &Tensor, memory: &Memory) -> Result<Tensor> {
         self.logits(&self.decoder_states(ids, memory)?)
     }
@@ -206,10 +219,10 @@ pub struct Memory {
 }
 
 impl Memory {
-    /// Keeps what is read for these rows.
+    /// Keeps only these rows.
     ///
     /// # Errors
-    /// For a row that there is not.
+    /// For a row that does not exist.
     pub fn select(&self, rows: &Tensor) -> Result<Self> {
         let mask = self.mask.as_ref().map(|mask| mask.index_select(rows, 0)).transpose()?;
         Ok(Self { states: self.states.index_select(rows, 0)?, mask })

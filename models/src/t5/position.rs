@@ -1,6 +1,7 @@
-//! What attention scores are raised and lowered by: distances, and masks.
+//! What is added to attention scores: position biases, and masks.
 
 use candle_core::{DType, Device, Result, Tensor};
+use candle_nn::VarBuilder;
 
 use crate::kernels::{add, embedding};
 
@@ -10,14 +11,19 @@ const MASKED: f64 = -1e9;
 
 /// A learned score for each head and each bucket of distances.
 #[derive(Debug, Clone)]
-pub(super) struct PositionBias {
+pub(crate) struct PositionBias {
     pub(super) table: Tensor,
     pub(super) bidirectional: bool,
 }
 
 impl PositionBias {
+    /// Reads the bias of an encoder that has T5's 32 buckets, as MPNet does.
+    pub(crate) fn load(vb: &VarBuilder<'_>, heads: usize) -> Result<Self> {
+        Ok(Self { table: vb.get((32, heads), "weight")?, bidirectional: true })
+    }
+
     /// `[1, heads, queries, keys]`.
-    pub(super) fn forward(&self, queries: std::ops::Range<usize>, keys: usize) -> Result<Tensor> {
+    pub(crate) fn forward(&self, queries: std::ops::Range<usize>, keys: usize) -> Result<Tensor> {
         let (buckets, heads) = self.table.dims2()?;
         let rows = queries.len();
         let ids: Vec<u32> = queries
@@ -33,8 +39,8 @@ impl PositionBias {
     }
 }
 
-/// The bucket of the distance from `query` to `key`: one each for short distances, then ever wider
-/// ones. In the encoder half of the buckets are for keys that come later.
+/// The bucket of the distance from `query` to `key`: one for each short distance, then ever wider ones. In the
+/// encoder, half of the buckets are for keys that come later.
 pub(super) fn bucket(query: usize, key: usize, buckets: usize, bidirectional: bool) -> usize {
     let (offset, buckets, distance) = if bidirectional {
         let half = buckets / 2;

@@ -1,4 +1,4 @@
-//! Which tensors of a file are a T5's, and whether they are what its configuration says.
+//! Finds a T5's tensors in a file, and checks them against its configuration.
 //!
 //! A T5 may be a file's only model or a part of a larger one. In memory its tensors are under [`PREFIX`] either
 //! way.
@@ -14,25 +14,25 @@ use crate::location::Location;
 use crate::stub;
 use crate::weights::Weights;
 
-/// What the names of a T5's tensors begin with in a larger model. A T5 alone has no prefix.
+/// The prefix of a T5's tensors in a larger model. A T5 alone has no prefix.
 pub const PREFIX: &str = "encoder_decoder.";
 /// What a folder without a configuration lacks.
 const CONFIG: &str = "a model's folder has config.json, weights (model.safetensors or pytorch_model.bin, or their \
                       shards) and tokenizer.json";
-/// What an embedder in the same file is under.
+/// The prefix of an embedder in the same file.
 const EMBEDDER: &str = "embedder.";
 const SHARED: &str = "shared.weight";
 const HEAD: &str = "lm_head.weight";
 /// Copies of the token embedding, one of which may be the only one in a file without duplicates.
 const COPIES: [&str; 3] = ["decoder.embed_tokens.weight", "encoder.embed_tokens.weight", HEAD];
 
-/// What a `config.json` says that the tensors say as well, or that only one value of can be run. A
-/// Hugging Face T5 has most of it, a larger model's configuration little.
+/// The fields of a `config.json` that the tensors determine as well, or of which only one value can be run. A Hugging
+/// Face T5 has most of them, a larger model's configuration only a few.
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(default)]
 #[non_exhaustive]
 pub struct Claims {
-    /// The language model that the weights were started from.
+    /// The language model that training began with.
     #[serde(rename = "_name_or_path")]
     pub name_or_path: Option<String>,
     vocab_size: Option<usize>,
@@ -52,7 +52,7 @@ pub struct Claims {
     d_kv: Option<usize>,
 }
 
-/// Reads the tensors of a T5's encoder alone, under their names in a larger model, and says which file they are
+/// Reads the tensors of a T5's encoder alone, under their names in a larger model, and returns which file they are
 /// from.
 pub(super) fn encoder(dir: &Location) -> std::result::Result<(PathBuf, HashMap<String, Tensor>), Error> {
     let path = dir.join("config.json");
@@ -99,11 +99,10 @@ pub fn wanted(weights: &Weights) -> Vec<(String, String)> {
         .collect()
 }
 
-/// Drops a head that is the token embedding again, and compares the tensors with what the
-/// configuration claims.
+/// Drops a head that repeats the token embedding, and compares the tensors with what the configuration claims.
 ///
 /// # Errors
-/// Where they contradict each other, or there is no T5 among the tensors.
+/// If they contradict each other, or there is no T5 among the tensors.
 #[allow(clippy::implicit_hasher, reason = "the map is the one that candle builds models from")]
 pub fn settle(tensors: &mut HashMap<String, Tensor>, claims: &Claims) -> Result<()> {
     let (shared, head) = (format!("{PREFIX}{SHARED}"), format!("{PREFIX}{HEAD}"));
@@ -136,7 +135,7 @@ fn equal(a: &Tensor, b: &Tensor) -> Result<bool> {
 }
 
 /// # Errors
-/// Where the configuration says something that the tensors are not, or that cannot be run.
+/// If the configuration contradicts the tensors, or says something that cannot be run.
 fn check(tensors: &HashMap<String, Tensor>, claims: &Claims) -> Result<()> {
     let dim = |name: &str, axis: usize| {
         tensors.get(&format!("{PREFIX}{name}")).and_then(|tensor| tensor.dims().get(axis).copied())

@@ -1,6 +1,5 @@
-//! The model against Hugging Face's (transformers 4.57.1): the two kinds of feed-forward layers and of heads
-//! that are published, with odd sizes, and padded inputs. `tests/golden/t5.py` writes
-//! the files.
+//! Compares the model with Hugging Face's (transformers 4.57.1): both published kinds of feed-forward layers and of
+//! heads, with odd sizes, and padded inputs. `tests/golden/t5.py` writes the files.
 
 use std::collections::HashMap;
 

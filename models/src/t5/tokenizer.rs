@@ -1,4 +1,4 @@
-//! The tokenizer of a T5: its own, or that of the language model it was started from.
+//! The tokenizer of a T5: its own, or that of the language model that its training began with.
 
 use std::path::{Path, PathBuf};
 
@@ -15,8 +15,7 @@ pub const PAD: u32 = 0;
 pub const EOS: u32 = 1;
 
 const NAME: &str = "tokenizer.json";
-/// Names of language models that have no owner before them, as older checkpoints have it, and who owns
-/// them now.
+/// Names of language models without an owner, as older checkpoints have them, and their owners now.
 const WITHOUT_OWNER: [(&str, &str); 5] = [
     ("t5-small", "google-t5/t5-small"),
     ("t5-base", "google-t5/t5-base"),
@@ -25,11 +24,11 @@ const WITHOUT_OWNER: [(&str, &str); 5] = [
     ("t5-11b", "google-t5/t5-11b"),
 ];
 
-/// Loads `tokenizer.json` of the folder, else of the first of these language models that has one: a folder, or a
-/// model in the cache or on the hub. Truncation and padding that a file may ask for are left out.
+/// Loads `tokenizer.json` of the folder, or otherwise of the first of these language models that has one: a folder,
+/// or a model in the cache or on the hub. Truncation and padding that a file may ask for are left out.
 ///
 /// # Errors
-/// [`Error::File`] where there is none, or it is not a T5's.
+/// [`Error::File`] if there is none, or it is not a T5's.
 pub fn tokenizer(dir: &Location, language_models: &[&str]) -> Result<Tokenizer, Error> {
     let own = dir.join(NAME);
     if own.exists() {

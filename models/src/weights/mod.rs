@@ -18,7 +18,7 @@ use crate::digest::Digest;
 use crate::location::Location;
 use crate::stub;
 
-/// The files that weights may be in, the ones that are read first in front.
+/// The files that weights may be in, in the order of preference.
 const WHOLE: [&str; 2] = ["model.safetensors", "pytorch_model.bin"];
 /// What a folder without weights lacks.
 const MISSING: &str = "there is no such file; a model's folder has config.json, weights (model.safetensors or \
@@ -26,9 +26,9 @@ const MISSING: &str = "there is no such file; a model's folder has config.json, 
 
 /// A folder's weights, found but not yet read.
 ///
-/// A folder has `model.safetensors` or `pytorch_model.bin`, or either in shards, which
-/// `model.safetensors.index.json` or `pytorch_model.bin.index.json` names. Where there are several,
-/// safetensors are taken. Matrices of safetensors may be in 8 bits, as [`Stored::Q8`] has them.
+/// A folder has `model.safetensors` or `pytorch_model.bin`, or either in shards, which `model.safetensors.index.json`
+/// or `pytorch_model.bin.index.json` names. If there are several, safetensors are taken. Matrices of safetensors may
+/// be in 8 bits, as [`Stored::Q8`] describes.
 pub struct Weights {
     shards: Vec<Shard>,
     /// Which shard has a tensor.
@@ -39,7 +39,7 @@ impl Weights {
     /// Finds the weights of a folder.
     ///
     /// # Errors
-    /// [`Error::File`] where there are none, a shard is missing, or a file is not what it should be.
+    /// [`Error::File`] if there are none, a shard is missing, or a file is not what it should be.
     pub fn find(dir: impl Into<Location>) -> Result<Self, Error> {
         let dir = &dir.into();
         for name in WHOLE {
@@ -54,7 +54,7 @@ impl Weights {
         Err(Error::file(dir.join(WHOLE[0]).path(), MISSING))
     }
 
-    /// Tells whether all files are there, without reading them.
+    /// Returns whether all files exist, without reading them.
     pub fn exist(dir: impl Into<Location>) -> bool {
         let dir = dir.into();
         WHOLE.iter().any(|name| {
@@ -95,12 +95,12 @@ impl Weights {
         self.places.keys().map(String::as_str).filter(move |name| matrix(name) != Some(Dtype::I8))
     }
 
-    /// Tells whether there is a tensor of that name.
+    /// Returns whether there is a tensor with this name.
     pub fn has(&self, name: &str) -> bool {
         self.places.contains_key(name)
     }
 
-    /// Returns the file that the tensors are in, for messages; the first one where there are several.
+    /// Returns the file that the tensors are in, for messages; the first one if there are several.
     pub fn path(&self) -> &Path {
         self.shards.first().map_or(Path::new(""), |shard| shard.path.path())
     }
@@ -133,6 +133,15 @@ impl Weights {
             .map_err(|error| Error::damaged(self.shards[place].path.path(), format!("{name}: {error}")))
     }
 
+    /// Reads all tensors, by name, in `f32`.
+    ///
+    /// # Errors
+    /// As [`tensor`](Self::tensor).
+    pub fn tensors(&mut self) -> Result<HashMap<String, Tensor>, Error> {
+        let names: Vec<String> = self.names().map(String::from).collect();
+        names.into_iter().map(|name| Ok((name.clone(), self.tensor(&name)?))).collect()
+    }
+
     /// The scales of a matrix in 8 bits, which is in the shard at that place.
     fn scales(&mut self, place: usize, name: &str) -> Result<Tensor, Error> {
         let scales = scales_of(name);
@@ -147,7 +156,7 @@ impl Weights {
         }
     }
 
-    /// What a tensor of a safetensors file is stored in.
+    /// The type that a tensor of a safetensors file is stored in.
     fn dtype(&self, name: &str) -> Option<Dtype> {
         self.shards[*self.places.get(name)?].dtype(name)
     }

@@ -81,7 +81,7 @@ impl Shard {
         Ok((info.shape, bytes))
     }
 
-    /// What a tensor of a safetensors file is stored in.
+    /// The type that a tensor of a safetensors file is stored in.
     pub(super) fn dtype(&self, name: &str) -> Option<Dtype> {
         match &self.content {
             Content::Safetensors { tensors, .. } => Some(tensors.get(name)?.dtype),

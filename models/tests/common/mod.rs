@@ -1,4 +1,8 @@
-//! A small BERT with made-up weights.
+//! A small BERT and a small T5 with made-up weights.
+
+pub(crate) mod folders;
+#[allow(dead_code, reason = "one test compares gradients")]
+pub(crate) mod gradients;
 
 use std::collections::HashMap;
 use std::fs;
@@ -69,6 +73,60 @@ pub(crate) fn numbers(shape: &[usize], seed: usize) -> Tensor {
     let count = shape.iter().product::<usize>();
     let value = |at: usize| ((at as f64 + 1.0) * 12.9898 + seed as f64 * 78.233).sin() as f32 * 0.4;
     Tensor::from_vec((0..count).map(value).collect::<Vec<_>>(), shape, &Device::Cpu).unwrap()
+}
+
+/// The weights of the T5's encoder by name.
+fn t5_weights(gated: bool) -> HashMap<String, Tensor> {
+    let mut shapes = vec![
+        ("shared.weight".to_owned(), vec![WORDS, WIDTH]),
+        ("encoder.final_layer_norm.weight".to_owned(), vec![WIDTH]),
+        ("encoder.block.0.layer.0.SelfAttention.relative_attention_bias.weight".to_owned(), vec![16, 4]),
+    ];
+    for block in (0..LAYERS).map(|block| format!("encoder.block.{block}.layer")) {
+        let inner = if gated { vec!["wi_0", "wi_1"] } else { vec!["wi"] };
+        let inner = inner.into_iter().map(|name| (format!("1.DenseReluDense.{name}"), vec![WITHIN, WIDTH]));
+        let attention =
+            ["q", "k", "v", "o"].map(|name| (format!("0.SelfAttention.{name}"), vec![WIDTH, WIDTH]));
+        let norms = ["0", "1"].map(|layer| (format!("{layer}.layer_norm"), vec![WIDTH]));
+        let outer = [("1.DenseReluDense.wo".to_owned(), vec![WIDTH, WITHIN])];
+        let all = inner.chain(attention).chain(norms).chain(outer);
+        shapes.extend(all.map(|(name, shape)| (format!("{block}.{name}.weight"), shape)));
+    }
+    shapes.into_iter().enumerate().map(|(at, (name, shape))| (name, numbers(&shape, at))).collect()
+}
+
+/// Writes a sentence-transformers folder of a kind: `bert` with an activation, or `t5` with a feed-forward layer.
+#[allow(dead_code, reason = "not every test needs one")]
+pub(crate) fn write_kind(folder: &Path, model: &str, layer: &str) {
+    write(folder);
+    let (config, weights) = if model == "bert" {
+        let mut config = config();
+        config["hidden_act"] = layer.into();
+        (config, weights())
+    } else {
+        (json!({ "model_type": "t5", "feed_forward_proj": layer }), t5_weights(layer == "gated-gelu"))
+    };
+    let weights: HashMap<String, Tensor> =
+        weights.into_iter().map(|(name, tensor)| (name.clone(), trained(&name, &tensor))).collect();
+    fs::write(folder.join("config.json"), config.to_string()).unwrap();
+    candle_core::safetensors::save(&weights, folder.join("model.safetensors")).unwrap();
+}
+
+/// A tensor of that shape as training begins with it, so that no norm and no attention is saturated.
+fn trained(name: &str, tensor: &Tensor) -> Tensor {
+    use std::hash::{BuildHasher, BuildHasherDefault, DefaultHasher};
+    let uniform = |at: usize| {
+        let bits = BuildHasherDefault::<DefaultHasher>::default().hash_one((name, at));
+        (bits >> 40) as f32 / (1 << 23) as f32 - 1.0
+    };
+    let is_norm = name.ends_with("gamma") || name.ends_with("norm.weight");
+    let (shift, scale) = match *tensor.dims() {
+        [_, width] if !name.contains("embeddings") => (0.0, (3.0 / width as f32).sqrt()),
+        [_, _] => (0.0, 1.0),
+        _ => (f32::from(u8::from(is_norm)), 0.2),
+    };
+    let values: Vec<f32> = (0..tensor.elem_count()).map(|at| shift + scale * uniform(at)).collect();
+    Tensor::from_vec(values, tensor.shape(), &Device::Cpu).unwrap()
 }
 
 /// Writes a sentence-transformers folder with the small BERT and the reference's tokenizer.

@@ -1,21 +1,21 @@
-//! Axes: from numbers to places, with grid, ticks and names.
+//! Axes: map numbers to places, with grid, ticks and names.
 
 use std::fmt::Write;
 
 use super::picture::{Size, at, escape};
 
-/// From numbers to a part of an axis.
+/// Maps numbers to a part of an axis.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Scale {
     from: f64,
     to: f64,
     log: bool,
-    /// Whether there are ticks at whole numbers alone.
+    /// Whether there are ticks only at whole numbers.
     whole: bool,
 }
 
 impl Scale {
-    /// From `from` to `to`, with some room beyond both where `room` is more than 0.
+    /// Creates the scale from `from` to `to`, with some room beyond both if `room` is more than 0.
     pub(crate) fn new(from: f64, to: f64, log: bool, room: f64) -> Self {
         let log = log && from > 0.0;
         let (low, high) = if log { (from.ln(), to.ln()) } else { (from, to) };
@@ -24,7 +24,7 @@ impl Scale {
         Self { from: back(low - room), to: back(high + room), log, whole: false }
     }
 
-    /// With ticks at whole numbers alone.
+    /// Sets whether there are ticks only at whole numbers.
     pub(crate) fn whole(self, whole: bool) -> Self {
         Self { whole, ..self }
     }
@@ -35,7 +35,7 @@ impl Scale {
         if range > 0.0 { (scale(value) - scale(self.from)) / range } else { 0.5 }
     }
 
-    /// About `count` round numbers within.
+    /// About `count` round numbers within the scale.
     pub(crate) fn ticks(self, count: usize) -> Vec<f64> {
         let ticks = if self.log { self.log_ticks(count) } else { Vec::new() };
         let ticks = if ticks.len() >= 2 { ticks } else { self.even_ticks(count) };
@@ -155,7 +155,7 @@ impl Frame {
     }
 }
 
-/// Without a tail of zeros.
+/// Prints a number without trailing zeros.
 pub(crate) fn number(value: f64) -> String {
     let value = if value == 0.0 { 0.0 } else { value };
     if value != 0.0 && !(1e-4..1e6).contains(&value.abs()) { format!("{value:.0e}") } else { rounded(value) }

@@ -8,14 +8,14 @@ use super::style::COLOURS;
 pub(crate) struct Mark {
     pub(crate) x: f64,
     pub(crate) y: f64,
-    /// Which adversary's; none for what is kept of retrieval.
+    /// Whose it is; `None` for what is kept of retrieval.
     pub(crate) adversary: Option<usize>,
-    /// Filled: the worst adversary's.
+    /// Whether it is filled, as the worst adversary's is.
     pub(crate) full: bool,
-    /// The interval's ends across, and upright.
+    /// The interval's ends, horizontal and vertical.
     pub(crate) across: Option<(f64, f64)>,
     pub(crate) upright: Option<(f64, f64)>,
-    /// What a reader is told who stays on it.
+    /// The tooltip.
     pub(crate) title: String,
 }
 
@@ -68,7 +68,7 @@ pub(crate) fn line(points: &[(f64, f64)], class: &str) -> String {
     format!("<path class=\"line {class}\" d=\"M{}\"/>\n", points.join("L"))
 }
 
-/// The width of a text, about: fonts differ.
+/// The approximate width of a text; fonts differ.
 pub(crate) fn width(text: &str, size: Size) -> f64 {
     text.chars().count() as f64 * 0.56 * size.font()
 }
@@ -82,7 +82,8 @@ pub(crate) fn fitted(text: &str, room: f64, size: Size) -> String {
     text.chars().take(most - 1).chain(['…']).collect()
 }
 
-/// Where words may stand: not on marks, nor on other words, nor outside; on a bar where nothing else is free.
+/// Where words may be placed: not on marks, not on other words and not outside; on a bar only if nothing else is
+/// free.
 pub(crate) struct Words {
     size: Size,
     bounds: [f64; 4],
@@ -103,8 +104,8 @@ impl Words {
         self.bars.extend(upright.map(|(low, high)| [x - 1.0, high, x + 1.0, low]));
     }
 
-    /// The words beside a mark, at the first of several places that is free. Empty where none is: the
-    /// mark's title and the table say it too.
+    /// The words beside a mark, at the first free place of several. Empty if none is free: the mark's title and the
+    /// table say it too.
     pub(crate) fn place(&mut self, text: &str, x: f64, y: f64) -> String {
         let (width, font) = (width(text, self.size), self.size.font());
         let (beside, half) = (11.0, 0.36 * font);

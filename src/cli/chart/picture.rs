@@ -2,7 +2,7 @@
 
 use super::style::style;
 
-/// The sizes that a figure is drawn in, as a picture cannot reflow.
+/// The sizes that a figure is drawn in, because a picture cannot reflow.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Size {
     Wide,
@@ -29,7 +29,7 @@ impl Size {
     }
 }
 
-/// A picture with its title; the body is in a system of coordinates of its own.
+/// A picture with its title; the body has its own coordinates.
 pub(crate) struct Figure {
     pub(crate) title: String,
     pub(crate) height: f64,
@@ -37,7 +37,7 @@ pub(crate) struct Figure {
 }
 
 impl Figure {
-    /// As a picture of its own, for a page that has [`style`](super::style::style).
+    /// Writes a separate picture, for a page that has [`style`](super::style::style).
     pub(crate) fn svg(&self, size: Size) -> String {
         let (width, height) = (size.width(), self.height.ceil());
         let class = if size.is_narrow() { "narrow" } else { "wide" };
@@ -49,7 +49,7 @@ impl Figure {
     }
 }
 
-/// A file with a picture that needs no other file.
+/// A file with a self-contained picture.
 pub(crate) fn file(title: &str, (width, height): (f64, f64), body: &str) -> String {
     format!(
         "<svg xmlns=\"http://www.w3.org/2000/svg\" class=\"embosk\" width=\"{width}\" height=\"{height}\" \
@@ -59,7 +59,7 @@ pub(crate) fn file(title: &str, (width, height): (f64, f64), body: &str) -> Stri
     )
 }
 
-/// Text as XML and HTML have it.
+/// Escapes text for XML and HTML.
 pub(crate) fn escape(text: &str) -> String {
     let mut escaped = String::with_capacity(text.len());
     for character in text.chars() {

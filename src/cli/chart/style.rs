@@ -2,8 +2,8 @@
 
 use std::fmt::Write;
 
-/// The colours of adversaries, on light and on dark. They are Okabe and Ito's (2008), which people with
-/// any kind of colour vision tell apart, made darker or lighter for contrast; shapes say the same.
+/// The colours of adversaries, on light and on dark. They are Okabe and Ito's (2008), which people with any kind of
+/// colour vision can tell apart, made darker or lighter for contrast. Shapes say the same.
 pub(crate) const COLOURS: [(&str, &str); 6] = [
     ("#0072b2", "#56b4e9"),
     ("#c85200", "#f5924e"),

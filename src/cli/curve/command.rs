@@ -2,20 +2,21 @@
 
 use std::path::Path;
 
+use crate::cli::words;
 use crate::defenses::Spec;
 
-/// The command as it was given, without what a reader of the page must not see: where keys and fits are kept,
-/// and the folders that a path from the root goes through. `defenses` are the specs as they were given.
-pub(super) fn shown(words: impl Iterator<Item = String>, defenses: &[String]) -> String {
+/// The command as it was given, without what a reader of the page must not see: where keys and fits are kept, and the
+/// folders of an absolute path. `defenses` are the specs as they were given.
+pub(super) fn shown(given: impl Iterator<Item = String>, defenses: &[String]) -> String {
     let without_names = |value: &str| match value.parse::<Spec>() {
         Ok(spec) if defenses.iter().any(|defense| defense == value) => spec.redacted().to_string(),
         _ => shortened(value),
     };
     let word = |word: String| match word.split_once('=') {
-        Some((flag, value)) if flag.starts_with("--") => quoted(&format!("{flag}={}", without_names(value))),
-        _ => quoted(&without_names(&word)),
+        Some((flag, value)) if flag.starts_with("--") => format!("{flag}={}", without_names(value)),
+        _ => without_names(&word),
     };
-    std::iter::once("embosk".to_owned()).chain(words.map(word)).collect::<Vec<_>>().join(" ")
+    words::command(given.map(word))
 }
 
 fn shortened(value: &str) -> String {
@@ -23,15 +24,6 @@ fn shortened(value: &str) -> String {
     match path.file_name() {
         Some(name) if path.is_absolute() => format!("…/{}", name.to_string_lossy()),
         _ => value.to_owned(),
-    }
-}
-
-fn quoted(word: &str) -> String {
-    let is_plain = |c: char| c.is_ascii_alphanumeric() || "-_=./:,@+%…".contains(c);
-    if !word.is_empty() && word.chars().all(is_plain) {
-        word.to_owned()
-    } else {
-        format!("'{}'", word.replace('\'', "'\\''"))
     }
 }
 

@@ -1,66 +1,12 @@
 //! The weakest strength that keeps a limit, by bisection.
 
-use std::fmt;
-
 use serde::Serialize;
 
-use crate::evaluate::metrics::Direction;
 use crate::evaluate::statistics::Score;
 use crate::evaluate::sweep::rounded;
-use crate::evaluate::{Metric, Row};
 
 /// The bracket around the answer is at most this part of the range, on its own scale.
 const NARROW: f64 = 1.0 / 64.0;
-
-/// What the worst adversary may reach at most, such as `leak<=0.1`.
-#[derive(Debug, Clone)]
-pub(super) struct Limit {
-    metric: Metric,
-    pub(super) most: f64,
-}
-
-/// Those metrics of attacks that may be limited, with the leaks first.
-fn limitable(metrics: &[Metric]) -> Vec<&Metric> {
-    let leaks = |metric: &&Metric| metric.direction() == Direction::MoreLeaks && metric.limited_as.is_some();
-    let mut metrics: Vec<&Metric> = metrics.iter().filter(leaks).collect();
-    metrics.sort_by_key(|metric| metric.leaking().is_none());
-    metrics
-}
-
-impl Limit {
-    pub(super) fn is_of_leak(&self) -> bool {
-        self.metric.name == "leak"
-    }
-
-    /// Of these rows, one an adversary, the highest score. `None` where one is missing.
-    pub(super) fn worst<'a>(&self, rows: &[&'a Row]) -> Option<(&'a Row, Score)> {
-        let scores: Option<Vec<_>> =
-            rows.iter().map(|row| row.score(&self.metric.name).map(|score| (*row, score))).collect();
-        scores?.into_iter().max_by(|(_, a), (_, b)| a.value.total_cmp(&b.value))
-    }
-}
-
-impl Limit {
-    /// Reads `leak<=0.1`, on one of `metrics`.
-    pub(super) fn parse(text: &str, metrics: &[Metric]) -> Result<Self, String> {
-        let metrics = limitable(metrics);
-        let names: Vec<&str> = metrics.iter().map(|metric| metric.name.as_str()).collect();
-        let form = format!("a limit is METRIC<=NUMBER, such as leak<=0.1; metrics are {}", names.join(", "));
-        let (name, most) = text.split_once("<=").ok_or_else(|| form.clone())?;
-        let known = metrics.into_iter().find(|metric| metric.name == name.trim());
-        let most = most.trim().parse().ok().filter(|most: &f64| most.is_finite());
-        match (known, most) {
-            (Some(metric), Some(most)) => Ok(Self { metric: metric.clone(), most }),
-            _ => Err(form),
-        }
-    }
-}
-
-impl fmt::Display for Limit {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}<={}", self.metric, self.most)
-    }
-}
 
 /// A strength that was measured.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -78,19 +24,20 @@ pub(super) enum Step {
     Done(Answer),
 }
 
-/// What a search came to.
+/// The result of a search.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub(super) struct Answer {
     /// The weakest strength from which on all measured ones keep the limit.
     pub(super) strength: Option<f64>,
-    /// Whether it is the weakest of the whole range, so that a weaker one may do as well.
+    /// Whether it is the weakest of the whole range, so that an even weaker one may suffice.
     pub(super) at_the_weak_end: bool,
     /// A stronger setting that let the attacker reach more than a weaker one, beyond the weaker one's
     /// interval or across the limit: the weaker strength, and the stronger.
     pub(super) not_monotone: Option<(f64, f64)>,
 }
 
-/// `trials` has the ends of the range at least. A range of whole numbers is measured in full already.
+/// Returns what to do next. `trials` has at least the ends of the range. A range of whole numbers is already measured
+/// in full.
 pub(super) fn step(trials: &[Tried], most: f64, log: bool, whole: bool) -> Step {
     let ordered = weak_to_strong(trials);
     let keeps = |trial: &Tried| trial.worst.value <= most;
@@ -110,7 +57,7 @@ pub(super) fn step(trials: &[Tried], most: f64, log: bool, whole: bool) -> Step 
     }
 }
 
-/// The middle, unless the two are close already.
+/// The middle, unless the two are already close.
 fn between(a: f64, b: f64, trials: &[Tried], log: bool) -> Option<f64> {
     let scale = |value: f64| if log { value.ln() } else { value };
     let all = || trials.iter().map(|trial| scale(trial.strength));
@@ -123,8 +70,8 @@ fn between(a: f64, b: f64, trials: &[Tried], log: bool) -> Option<f64> {
     (middle > a.min(b) && middle < a.max(b)).then_some(middle)
 }
 
-/// By strength, the stronger end being the one that leaves the attacker less; where both leave the same,
-/// the one that leaves retrieval less.
+/// Sorts trials from weak to strong. The stronger end is the one that leaves the attacker less; if both leave the
+/// same, the one that leaves retrieval less.
 fn weak_to_strong(trials: &[Tried]) -> Vec<Tried> {
     let mut ordered = trials.to_vec();
     ordered.sort_by(|a, b| a.strength.total_cmp(&b.strength));
@@ -151,13 +98,12 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::evaluate::metrics::built_in;
 
     fn trial(strength: f64, value: f64) -> Tried {
         Tried { strength, worst: Score { value, low: value, high: value }, ndcg: Some(1.0 - strength) }
     }
 
-    /// Follows the steps where a strength leaks what `leak` says.
+    /// Follows the steps if each strength leaks what `leak` says.
     fn search(range: (f64, f64), most: f64, log: bool, leak: impl Fn(f64) -> f64) -> (Answer, usize) {
         let mut trials = vec![trial(range.0, leak(range.0)), trial(range.1, leak(range.1))];
         loop {
@@ -190,16 +136,6 @@ mod tests {
         let flat: Vec<Tried> = [0.1, 0.2].map(|strength| trial(strength, 0.3)).to_vec();
         let Step::Done(answer) = step(&flat, 0.5, false, false) else { panic!("both ends keep it") };
         assert_eq!((answer.strength, answer.not_monotone), (Some(0.1), None));
-    }
-
-    #[test]
-    fn limits_are_read_or_refused() {
-        let limit = Limit::parse(" leak <= 0.1", built_in()).unwrap();
-        assert_eq!((limit.to_string(), limit.most, limit.is_of_leak()), ("leak<=0.1".into(), 0.1, true));
-        for text in ["", "leak", "leak<0.1", "leak<=", "leak<=x", "leak<=nan", "privacy<=1", "ndcg_at_10<=1"]
-        {
-            assert!(Limit::parse(text, built_in()).unwrap_err().contains("METRIC<=NUMBER"), "{text}");
-        }
     }
 
     proptest! {

@@ -37,7 +37,7 @@ fn found(limit: String, answer: &impl Serialize) -> Result<Value, serde_json::Er
     Ok(value)
 }
 
-/// The report's columns as `evaluate` writes them, and behind them the place on the curve.
+/// The report's columns as `evaluate` writes them, followed by the place on the curve.
 pub(super) fn csv(curve: &Curve<'_>) -> String {
     let report = table::csv(curve.report);
     let mut lines = report.lines();

@@ -10,7 +10,7 @@ use crate::cli::chart::{self, Figure, Size, escape};
 use crate::cli::table;
 use crate::evaluate::metrics::{Shown, Unit};
 use crate::evaluate::statistics::Score;
-use crate::evaluate::{Metric, Row};
+use crate::evaluate::{AttackStrength, DistinctRow, Metric, Row};
 
 pub(super) fn page(curve: &Curve<'_>, command: &str) -> String {
     let body =
@@ -49,7 +49,7 @@ fn head(curve: &Curve<'_>) -> String {
     )
 }
 
-/// What the numbers come to, in words.
+/// What the numbers mean, in words.
 fn verdict(curve: &Curve<'_>) -> String {
     let mut text = String::new();
     if let Some(reason) = &curve.report.reason {
@@ -59,15 +59,9 @@ fn verdict(curve: &Curve<'_>) -> String {
     if !sentences.is_empty() {
         let _ = writeln!(text, "<p class=\"answer\">{}</p>", escape(&sentences.join(" ")));
     }
-    if let (Some(ceiling), Some(floor)) = (&curve.report.ceiling, &curve.report.floor) {
-        let _ = writeln!(
-            text,
-            "<p>Without a defense the attack recovers {} of the texts whole and reaches BLEU {}; chance gives BLEU {}. \
-             <b>leak</b> is where a defense lies between the two: 1 is as much as without one, 0 is chance.</p>",
-            percent(ceiling.score("exact_match")),
-            table::long(ceiling.score("bleu"), 1),
-            table::long(floor.score("bleu"), 1)
-        );
+    text += &undefended(curve);
+    for warning in curve.report.strengths.iter().filter_map(AttackStrength::warning) {
+        let _ = writeln!(text, "<p class=\"warning\"><b>Weak evidence:</b> {}.</p>", escape(&warning));
     }
     if curve.is_attacked() {
         text += "<p class=\"muted\">A defense is worth what its worst row says, and low numbers say that the attackers who were \
@@ -76,7 +70,35 @@ fn verdict(curve: &Curve<'_>) -> String {
     text + "<p class=\"muted\">Bars are 95 % intervals over texts and queries.</p>\n"
 }
 
-/// Each in both sizes; the style shows the one that fits.
+/// What the undefended attack recovers, and what each leak lies between.
+fn undefended(curve: &Curve<'_>) -> String {
+    let report = curve.report;
+    let (Some(ceiling), Some(floor)) = (&report.ceiling, &report.floor) else { return String::new() };
+    let leak = |strength: &AttackStrength| {
+        let metric = report.metrics.iter().find(|metric| metric.name == strength.metric)?;
+        let [ceiling, floor] =
+            [ceiling, floor].map(|scores| table::long(scores.score(&metric.name), metric.digits));
+        let name = strength.leak.replace('_', " ");
+        Some(if strength.is_conclusive() {
+            format!(
+                "<b>{}</b> is of {}: {ceiling} undefended, {floor} by chance.",
+                escape(&name),
+                escape(&metric.title)
+            )
+        } else {
+            format!("<b>{}</b> cannot be read: {}.", escape(&name), escape(&strength.to_string()))
+        })
+    };
+    let leaks: Vec<String> = report.strengths.iter().filter_map(leak).collect();
+    format!(
+        "<p>Without a defense the attack recovers {} of the texts whole. A leak is where a defense lies between what the \
+         attack scores without one, which is 1, and chance, which is 0. {}</p>\n",
+        percent(ceiling.score("exact_match")),
+        leaks.join(" ")
+    )
+}
+
+/// Each figure in both sizes; the style shows the one that fits.
 fn figures(curve: &Curve<'_>) -> String {
     let (wide, narrow) = (svg::figures(curve, Size::Wide), svg::figures(curve, Size::Narrow));
     let figure = |(wide, narrow): (&Figure, &Figure)| {
@@ -90,9 +112,11 @@ fn figures(curve: &Curve<'_>) -> String {
     wide.iter().zip(&narrow).map(figure).collect()
 }
 
-/// A column of the table: a metric's scores, or how much is left of retrieval.
+/// A column of the table: a metric's scores, how many texts were recovered word for word, or how much is left of
+/// retrieval.
 enum Column<'a> {
     Scores(&'a Metric),
+    Recovered,
     Kept,
 }
 
@@ -100,6 +124,7 @@ impl Column<'_> {
     fn heading(&self) -> &str {
         match self {
             Self::Scores(metric) => &metric.title,
+            Self::Recovered => "word for word",
             Self::Kept => "kept",
         }
     }
@@ -107,6 +132,7 @@ impl Column<'_> {
     fn cell(&self, curve: &Curve<'_>, row: &Row) -> String {
         match self {
             Self::Scores(metric) => interval(row.score(&metric.name), metric.digits),
+            Self::Recovered => format!("{} of {}", row.recovered, row.n),
             Self::Kept => percent(curve.kept(row)),
         }
     }
@@ -120,8 +146,9 @@ fn columns<'a>(curve: &Curve<'a>) -> Vec<Column<'a>> {
         _ => curve.is_attacked(),
     });
     metrics.sort_by_key(|metric| (metric.is_retrieval(), metric.leaking().is_none()));
+    let recovered = curve.is_attacked().then_some(Column::Recovered);
     let kept = curve.undefended_ndcg().map(|_| Column::Kept);
-    metrics.into_iter().map(Column::Scores).chain(kept).collect()
+    recovered.into_iter().chain(metrics.into_iter().map(Column::Scores)).chain(kept).collect()
 }
 
 fn scores(curve: &Curve<'_>) -> String {
@@ -141,11 +168,13 @@ fn scores(curve: &Curve<'_>) -> String {
     )
 }
 
-/// A stack's rows hang together.
+/// A stack's rows form a group. Adversaries who did exactly the same share a row.
 fn rows(curve: &Curve<'_>, stack: &MeasuredStack<'_>, columns: &[Column<'_>]) -> String {
     let class = if stack.front { " class=\"front\"" } else { "" };
     let mut text = format!("<tbody{class}>\n");
-    for row in &stack.rows {
+    let of_stack =
+        curve.report.distinct_rows().into_iter().filter(|distinct| distinct.row.defense == stack.defense);
+    for DistinctRow { row, same, .. } in of_stack {
         let worst = if curve.is_attacked() && row.adversary == stack.worst.adversary {
             " class=\"worst\""
         } else {
@@ -160,7 +189,7 @@ fn rows(curve: &Curve<'_>, stack: &MeasuredStack<'_>, columns: &[Column<'_>]) ->
             text,
             "<tr{worst}><th scope=\"row\">{mark}{}</th><td data-name=\"adversary\">{}</td>",
             escape(&row.defense),
-            escape(&row.adversary)
+            std::iter::once(row.adversary.as_str()).chain(same).map(escape).collect::<Vec<_>>().join(" = ")
         );
         for column in columns {
             let _ = write!(
@@ -190,7 +219,7 @@ fn percent(score: Option<Score>) -> String {
     score.map_or_else(|| "–".into(), |score| format!("{:.0} %", 100.0 * score.value))
 }
 
-/// What came back of the same texts at each strength, by the worst adversary. Only where it was asked for.
+/// What the worst adversary recovered of the same texts at each strength, if it was asked for.
 fn examples(curve: &Curve<'_>) -> String {
     let count = curve.stacks.iter().map(|stack| stack.worst.examples.len()).max().unwrap_or(0);
     if count == 0 {
@@ -232,7 +261,7 @@ fn compared(recovered: &str, text: &str) -> String {
     recovered.split_whitespace().map(word).collect::<Vec<_>>().join(" ")
 }
 
-/// The command and all settings, so that anyone can do it again.
+/// The command and all settings, so that anyone can repeat it.
 fn foot(curve: &Curve<'_>, command: &str) -> String {
     let mut text =
         format!("<footer>\n<h2>Command</h2>\n<pre>{}</pre>\n<h2>Signature</h2>\n<dl>\n", escape(command));

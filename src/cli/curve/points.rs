@@ -2,17 +2,18 @@
 
 use std::fmt::Write;
 
-use super::find::{Answer, Limit};
+use super::find::Answer;
+use crate::cli::limit::Limit;
 use crate::cli::table;
 use crate::defenses::Spec;
 use crate::defenses::spec::{Kind, Part};
 use crate::evaluate::statistics::Score;
-use crate::evaluate::{Report, Row, Sweep};
+use crate::evaluate::{Metric, Report, Row, Sweep};
 
 /// The metric of retrieval that a curve draws.
 pub(super) const RETRIEVAL: &str = "ndcg_at_10";
 
-/// A report, arranged.
+/// A report, arranged as a curve.
 pub(super) struct Curve<'a> {
     pub(super) report: &'a Report,
     pub(super) lines: Vec<Line>,
@@ -22,7 +23,7 @@ pub(super) struct Curve<'a> {
     pub(super) found: Option<(Limit, Answer)>,
 }
 
-/// A sweep's name, and the axis where it has one range.
+/// A sweep's name, and its axis if it has one range.
 pub(super) struct Line {
     pub(super) title: String,
     pub(super) axis: Option<Axis>,
@@ -39,11 +40,11 @@ pub(super) struct MeasuredStack<'a> {
     pub(super) defense: &'a str,
     /// The number of its line, and its values there.
     pub(super) of: Option<(usize, Vec<f64>)>,
-    /// One an adversary.
+    /// One row per adversary.
     pub(super) rows: Vec<&'a Row>,
-    /// The row of the adversary that recovers the most. The first where nothing was attacked.
+    /// The row of the adversary that recovers the most; the first row if nothing was attacked.
     pub(super) worst: &'a Row,
-    /// Whether no other stack leaves the worst adversary less and retrieval more.
+    /// Whether no other stack leaves the worst adversary less and keeps more of retrieval.
     pub(super) front: bool,
 }
 
@@ -76,7 +77,7 @@ impl<'a> Curve<'a> {
         curve
     }
 
-    /// What the worst adversary recovers and what is left of retrieval, where both are there.
+    /// What the worst adversary recovers and what is left of retrieval, if both are known.
     fn both(&self, stack: &MeasuredStack<'_>) -> Option<(f64, f64)> {
         Some((self.recovered(stack.worst)?.value, stack.worst.score(RETRIEVAL)?.value))
     }
@@ -92,27 +93,32 @@ impl<'a> Curve<'a> {
         }
     }
 
-    /// The leak; where the attack does not work undefended, BLEU as a share of 100.
+    /// The first leak that can be read, or BLEU as a share of 100 if there is none.
     pub(super) fn recovered(&self, row: &Row) -> Option<Score> {
         recovered(self.report, row)
     }
 
-    /// What [`Self::recovered`] is called.
-    pub(super) fn measure(&self) -> &'static str {
-        if self.report.conclusive { "leak" } else { "BLEU / 100" }
+    /// The name of what [`Self::recovered`] returns.
+    pub(super) fn measure(&self) -> &'a str {
+        self.leak().map_or("BLEU / 100", |leak| &leak.heading)
+    }
+
+    /// The leak that is drawn.
+    pub(super) fn leak(&self) -> Option<&'a Metric> {
+        leak(self.report)
     }
 
     pub(super) fn is_attacked(&self) -> bool {
         self.report.ceiling.is_some()
     }
 
-    /// nDCG@10 without a defense, where it was measured.
+    /// nDCG@10 without a defense, if it was measured.
     pub(super) fn undefended_ndcg(&self) -> Option<Score> {
         let none = self.stacks.iter().find(|stack| stack.defense == "none")?;
         none.worst.score(RETRIEVAL).filter(|score| score.value > 0.0)
     }
 
-    /// nDCG@10 over that without a defense, and its interval's ends divided in the same way.
+    /// nDCG@10 divided by that without a defense, and its interval's ends divided in the same way.
     pub(super) fn kept(&self, row: &Row) -> Option<Score> {
         let (whole, Score { value, low, high }) = (self.undefended_ndcg()?.value, row.score(RETRIEVAL)?);
         Some(Score { value: value / whole, low: low / whole, high: high / whole })
@@ -140,9 +146,15 @@ impl MeasuredStack<'_> {
     }
 }
 
+/// The first leak that can be read.
+fn leak(report: &Report) -> Option<&Metric> {
+    let first = report.conclusive.first()?;
+    report.metrics.iter().find(|metric| metric.name == *first)
+}
+
 fn recovered(report: &Report, row: &Row) -> Option<Score> {
-    if report.conclusive {
-        return row.score("leak");
+    if let Some(leak) = leak(report) {
+        return row.score(&leak.name);
     }
     let Score { value, low, high } = row.score("bleu")?;
     Some(Score { value: value / 100.0, low: low / 100.0, high: high / 100.0 })
@@ -186,7 +198,7 @@ fn place(sweeps: &[Sweep], searched: Option<&Sweep>, defense: &str) -> Option<(u
     })
 }
 
-/// The value that makes of a sweep with one range this very stack, which a report names by its spec.
+/// The value with which a sweep with one range gives exactly this stack, which a report names by its spec.
 pub(super) fn strength(sweep: &Sweep, defense: &str) -> Option<f64> {
     let parameter = &sweep.ranges().first()?.parameter;
     let spec: Spec = defense.parse().ok()?;
@@ -198,7 +210,7 @@ pub(super) fn strength(sweep: &Sweep, defense: &str) -> Option<f64> {
     spec.parts().iter().filter_map(number).find(is_this)
 }
 
-/// The curve in a terminal: a line a stack.
+/// The curve in a terminal: one line per stack.
 pub(super) fn table(curve: &Curve<'_>) -> String {
     let width = curve.stacks.iter().map(|stack| stack.defense.chars().count()).max().unwrap_or(0).min(60);
     let mut text = String::new();
@@ -221,7 +233,7 @@ pub(super) fn table(curve: &Curve<'_>) -> String {
     text + &sentences(curve).iter().map(|sentence| format!("{sentence}\n")).collect::<String>()
 }
 
-/// What a search came to, in words.
+/// The results of a search, in words.
 pub(super) fn sentences(curve: &Curve<'_>) -> Vec<String> {
     let Some((limit, answer)) = &curve.found else { return Vec::new() };
     let mut sentences = vec![match curve.found_stack() {

@@ -10,7 +10,7 @@ use std::fmt::Write;
 use super::points::Curve;
 use crate::cli::chart::{self, Figure, Size, escape};
 
-/// All figures that there is something to show in.
+/// All figures that have something to show.
 pub(super) fn figures(curve: &Curve<'_>, size: Size) -> Vec<Figure> {
     let lines = 0..curve.lines.len();
     scatter::figure(curve, size)
@@ -19,7 +19,7 @@ pub(super) fn figures(curve: &Curve<'_>, size: Size) -> Vec<Figure> {
         .collect()
 }
 
-/// All figures in one file that needs no other.
+/// All figures in one self-contained file.
 pub(super) fn file(curve: &Curve<'_>) -> String {
     let (width, margin, heading) = (Size::Wide.width(), 24.0, 40.0);
     let mut body = String::new();

@@ -1,4 +1,4 @@
-//! Findings where GitHub shows them: beside the limit in the budget file.
+//! Annotations, with which GitHub shows findings beside the limit in the budget file.
 
 use std::env;
 use std::fmt::Write;
@@ -28,7 +28,7 @@ pub(super) fn lines(verdict: &Verdict, file: &BudgetFile, path: &Path) -> String
     text
 }
 
-/// GitHub wants paths from the repository's root.
+/// Returns the path from the repository's root, as GitHub requires.
 fn in_repository(path: &Path) -> String {
     let root = env::var_os("GITHUB_WORKSPACE").and_then(|root| fs::canonicalize(root).ok());
     let whole = fs::canonicalize(path).ok();
@@ -36,12 +36,12 @@ fn in_repository(path: &Path) -> String {
     inside.as_deref().unwrap_or(path).display().to_string()
 }
 
-/// As the runner unescapes what stands after the second `::`.
+/// Escapes text after the second `::`, as the runner unescapes it.
 fn data(text: &str) -> String {
     text.replace('%', "%25").replace('\r', "%0D").replace('\n', "%0A")
 }
 
-/// As it unescapes what stands before.
+/// Escapes text before it.
 fn property(text: &str) -> String {
     data(text).replace(':', "%3A").replace(',', "%2C")
 }

@@ -1,10 +1,10 @@
-//! The findings as JUnit XML, which every CI service reads: a test case each.
+//! The findings as JUnit XML, which every CI service reads: one test case each.
 
 use std::fmt::Write;
 
 use crate::evaluate::{Finding, FindingKind, Outcome, Verdict};
 
-/// No times are written, so that equal verdicts are equal files. What is inconclusive is an error: a
+/// Writes the XML. It has no times, so that equal verdicts are equal files. An inconclusive finding is an error: a
 /// skipped test would look as if all were well.
 pub(super) fn xml(verdict: &Verdict) -> String {
     let count = |outcome| verdict.findings.iter().filter(|finding| finding.outcome == outcome).count();
@@ -43,9 +43,9 @@ fn case(text: &mut String, finding: &Finding, reason: Option<&str>) {
     );
 }
 
-/// What is tested, without what came out, so that a service follows the same test from run to run.
+/// What is tested, without the result, so that a service can follow the same test from run to run.
 fn name(finding: &Finding) -> String {
-    let (metric, limit) = (finding.metric.limit_name(), finding.limit);
+    let (metric, limit) = (&finding.metric, finding.limit);
     match finding.kind {
         FindingKind::Canary => format!("canary: {metric} at least {limit}"),
         FindingKind::Regression => {
@@ -56,7 +56,8 @@ fn name(finding: &Finding) -> String {
     }
 }
 
-/// For an attribute or an element. What XML 1.0 cannot hold at all becomes a replacement character.
+/// Escapes text for an attribute or an element. Characters that XML 1.0 does not allow become a replacement
+/// character.
 fn escaped(text: &str) -> String {
     let mut escaped = String::with_capacity(text.len());
     for symbol in text.chars() {

@@ -1,4 +1,4 @@
-//! A verdict as a person reads it.
+//! A verdict for people.
 
 use std::fmt::Write;
 
@@ -8,7 +8,7 @@ use comfy_table::{Cell, CellAlignment, Table};
 use crate::cli::table;
 use crate::evaluate::{Finding, FindingKind, Outcome, Report, Verdict};
 
-/// For the terminal: a block for each stack, and what the verdict is.
+/// For the terminal: a block for each stack, and the verdict.
 pub(super) fn terminal(verdict: &Verdict, report: &Report) -> String {
     let mut table = Table::new();
     table.load_style(UTF8_HORIZONTAL_ONLY).set_header(HEADINGS);
@@ -68,7 +68,7 @@ fn kind(kind: FindingKind) -> &'static str {
 }
 
 fn metric(finding: &Finding) -> String {
-    finding.metric.limit_name().to_owned()
+    finding.metric.clone()
 }
 
 fn limit(finding: &Finding) -> String {
@@ -89,7 +89,7 @@ fn bounds(finding: &Finding) -> String {
 }
 
 fn number(finding: &Finding, value: f64) -> String {
-    format!("{value:.*}", finding.metric.fine_digits())
+    format!("{value:.*}", finding.digits)
 }
 
 fn adversary(finding: &Finding) -> String {
@@ -100,7 +100,7 @@ fn outcome(finding: &Finding) -> String {
     match (finding.outcome, finding.needed) {
         (Outcome::Fail, _) => "FAIL".into(),
         (Outcome::Inconclusive, Some(needed)) => {
-            format!("inconclusive: about {needed} {} would decide", finding.metric.unit())
+            format!("inconclusive: about {needed} {} would decide", finding.unit)
         }
         (outcome, _) => outcome.to_string(),
     }
@@ -113,7 +113,11 @@ fn notes(verdict: &Verdict, report: &Report) -> String {
     let mut text = format!(
         "{attacked} texts attacked, {queries} queries. In brackets: one-sided bounds, together right in {percent} of 100 cases.\n"
     );
+    text += &table::recovered(report);
     let _ = writeln!(text, "signature: {}", table::signature(report));
+    for warning in &verdict.warnings {
+        let _ = writeln!(text, "WEAK EVIDENCE: {warning}.");
+    }
     if let Some(reason) = &verdict.reason {
         let _ = writeln!(text, "{reason}.");
     }

@@ -14,7 +14,7 @@ use crate::lines::{Field, Record, records};
 pub(super) struct Entities<'a> {
     /// Those of the true text.
     pub(super) input: Vec<&'a str>,
-    /// Those of the recovered text. `None` where they are not labelled.
+    /// Those of the recovered text. `None` if they are not labelled.
     pub(super) output: Option<Vec<&'a str>>,
 }
 
@@ -35,7 +35,7 @@ impl Record for Line {
 #[serde(untagged)]
 enum Span {
     Plain(usize, usize),
-    /// What it is called is for people, and counts for nothing.
+    /// An entity with a label, which is only for people.
     Labelled(usize, usize, serde::de::IgnoredAny),
 }
 

@@ -5,23 +5,37 @@ use std::fmt;
 use serde::de::value::MapAccessDeserializer;
 use serde::de::{Deserialize, Deserializer, Error, MapAccess, Visitor};
 
-use crate::cli::models::{Search, beam_width};
+use crate::cli::models::{self, Search, beam_width};
 
 /// The attack, and how it searches.
 #[derive(Debug, Clone, Default, clap::Args)]
 pub(crate) struct NamedAttack {
-    /// The attack: a folder with an inverter and a corrector, the name of a shipped pair (reference or
-    /// minilm), INVERTER+CORRECTOR, each a folder or the name of a model on the hub (owner/model), or `none`
-    /// to measure retrieval alone. Without it: the shipped pair that was trained on the
-    /// embedder (with --surrogate, on that one), else minilm.
-    #[arg(id = "attack", long = "attack", value_name = "DIR")]
+    /// The attack. `auto`: the shipped models that were trained on the embedder (with --surrogate, on that one), if
+    /// there are any, and guided search after them. `guided`: guided search alone, without a trained model. A folder
+    /// with an inverter and a corrector, the name of a shipped pair (reference or minilm), or INVERTER+CORRECTOR,
+    /// each a folder or the name of a model on the hub (owner/model). `none`: no text is recovered; retrieval is
+    /// measured alone, or with named adversaries, who guess facts. Default: auto; on records, only the trained
+    /// models.
+    #[arg(id = "attack", long = "attack", value_name = "A")]
     pub(crate) model: Option<String>,
     #[command(flatten)]
     pub(crate) search: Search,
 }
 
 impl NamedAttack {
-    /// Returns whether retrieval alone is measured.
+    /// Returns the most hypotheses of a text that may be embedded: for each hypothesis, a step of correction decodes
+    /// as many as it keeps.
+    pub(crate) fn most_queries(&self) -> usize {
+        let Search { steps, beam_width, local_queries, queries } = self.search;
+        let trained = 1 + steps * beam_width * beam_width + local_queries;
+        match self.model.as_deref() {
+            Some(models::GUIDED) => queries,
+            None | Some(models::AUTO) => trained + queries,
+            Some(_) => trained,
+        }
+    }
+
+    /// Returns whether no text is to be recovered.
     pub(crate) fn is_none(&self) -> bool {
         self.model.as_deref() == Some("none")
     }
@@ -52,8 +66,8 @@ impl<'de> Visitor<'de> for NameOrTable {
     }
 }
 
-/// The table `[attack]`. It holds model and search side by side; serde cannot flatten them and refuse unknown
-/// names as well.
+/// The table `[attack]`. It holds model and search side by side, because serde cannot flatten them and also refuse
+/// unknown names.
 #[derive(serde::Deserialize)]
 #[serde(deny_unknown_fields, default)]
 struct Table {
@@ -62,19 +76,20 @@ struct Table {
     #[serde(deserialize_with = "checked_beam_width")]
     beam_width: usize,
     local_queries: usize,
+    queries: usize,
 }
 
-/// A budget searches as `evaluate` does, so that it says what a report said.
+/// A budget has the defaults of `evaluate`, so that its verdict agrees with a report.
 impl Default for Table {
     fn default() -> Self {
-        let Search { steps, beam_width, local_queries } = Search::default();
-        Self { model: None, steps, beam_width, local_queries }
+        let Search { steps, beam_width, local_queries, queries } = Search::default();
+        Self { model: None, steps, beam_width, local_queries, queries }
     }
 }
 
 impl From<Table> for NamedAttack {
-    fn from(Table { model, steps, beam_width, local_queries }: Table) -> Self {
-        Self { model, search: Search { steps, beam_width, local_queries } }
+    fn from(Table { model, steps, beam_width, local_queries, queries }: Table) -> Self {
+        Self { model, search: Search { steps, beam_width, local_queries, queries } }
     }
 }
 

@@ -1,43 +1,41 @@
-//! Training of inverters and correctors.
+//! Training of inverters and correctors, one at a time.
 
-use std::fs;
-use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::ValueEnum;
-use ndarray::{Array2, ArrayView1, s};
-use serde_json::json;
 
 use super::common::{Common, embed};
-use super::held_out::HeldOut;
+use super::defended;
+use super::guesser::Guesser;
+use super::model::ModelTraining;
 use super::options::{Correcting, Writing};
-use super::{defended, manifest};
-use crate::attacks::vec2text::train::{self as training, Embed, Event, Examples, Settings};
-use crate::attacks::vec2text::{Config, Preset, Vec2Text};
+use crate::Stack;
+use crate::attacks::vec2text::train::{self as training, Examples, Settings};
+use crate::attacks::vec2text::{Preset, TrainingTexts};
 use crate::cli::error::CliError;
+use crate::cli::loaded::Loaded;
+use crate::cli::models::{self, title};
+use crate::cli::rehearsal;
 use crate::cli::session::Session;
 use crate::cli::terminal::Terminal;
-use crate::cli::{files, models};
-use crate::digest::Digest;
-use crate::embedder::{EmbeddingCache, SentenceTransformer};
+use crate::embedder::EmbeddingCache;
 use crate::models::Location;
-use crate::{Embedder, Role, Stack};
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Attacking {
-    /// The embedder to attack: a sentence-transformers folder, its name on the hub, or the one that is shipped.
+    /// The embedder to attack: a sentence-transformers folder, its name on the hub, the shipped embedder, or an
+    /// address (http(s)://host[:port]/v1#model).
     #[arg(long, default_value = models::REFERENCE)]
     embedder: String,
     /// The size of the model; a corrector has its inverter's.
     #[arg(long, default_value = "tiny")]
     preset: PresetName,
-    /// A folder with a model whose weights and word pieces to begin with: one of the same kind, or a T5 as
-    /// Hugging Face has it.
-    #[arg(long)]
-    init: Option<PathBuf>,
-    /// Train on protected vectors, as an attacker does who knows the defense; may be given again, and
-    /// then the texts take the defenses in turn. Where a defense needs a key, one is drawn, the same in every
-    /// training.
+    /// A model whose weights and word pieces to begin with: the folder of a model of the same kind or of a Hugging
+    /// Face T5, its name on the hub, or the name of a shipped attack (reference or minilm).
+    #[arg(long, value_name = "DIR")]
+    init: Option<String>,
+    /// Train on protected vectors, as an attacker who knows the defense does; may be repeated, and then the texts
+    /// take the defenses by turns. If a defense needs a key, one is drawn, the same in every training.
     #[arg(long, value_name = "SPEC")]
     defense: Vec<String>,
     #[command(flatten)]
@@ -47,10 +45,20 @@ pub(super) struct Attacking {
 }
 
 #[derive(Debug, Clone, Copy, ValueEnum)]
-enum PresetName {
+pub(super) enum PresetName {
     Tiny,
     Small,
     Base,
+}
+
+impl PresetName {
+    pub(super) fn preset(self) -> Preset {
+        match self {
+            Self::Tiny => Preset::TINY,
+            Self::Small => Preset::SMALL,
+            Self::Base => Preset::BASE,
+        }
+    }
 }
 
 /// Trains an inverter, or a corrector for the inverter that is named.
@@ -61,70 +69,60 @@ pub(super) fn run(
 ) -> Result<ExitCode, CliError> {
     let Session { names, terminal, .. } = session;
     let (common, terminal) = (&attacking.common, *terminal);
-    let kind = if corrector.is_some() { "corrector" } else { "inverter" };
     // not clap's to read: its errors repeat what was written, and that may hold a key
     let stacks: Vec<Stack> =
         attacking.defense.iter().map(|spec| names.stack(spec)).collect::<Result<_, _>>()?;
     let device = common.device.open()?;
-    let settings = attacking.settings(corrector.map(|(_, correcting)| correcting), &device)?;
+    let kind = if corrector.is_some() { "corrector" } else { "inverter" };
+    let init = attacking.init.as_deref().map(|name| models::folder(name, kind, terminal)).transpose()?;
+    let settings = attacking.settings(init, corrector.map(|(_, correcting)| correcting), &device)?;
     training::can_begin(&settings, &common.out)?;
     let inverter =
         corrector.map(|(inverter, _)| models::folder(inverter, "inverter", terminal)).transpose()?;
-    let embedder = models::embedder_on(&attacking.embedder, &device, terminal)?;
+    let embedder =
+        common.opening(&attacking.embedder, terminal)?.embedder_on(&attacking.embedder, &device)?;
     let cache = common.cache.embeddings()?;
-    let (texts, held_out) = common.texts()?;
+    let known =
+        settings.init.iter().chain(&inverter).map(TrainingTexts::read).collect::<Result<Vec<_>, _>>()?;
+    let (texts, held_out) = common.texts(&known.into_iter().flatten().collect::<Vec<_>>(), terminal)?;
     let settings = Settings { embedder: embedder.to_string(), ..settings };
     let mut examples = examples(&embedder, &cache, &texts, terminal)?;
     let mut held_out = self::examples(&embedder, &cache, &held_out, terminal)?;
+    if common.is_rehearsal() {
+        rehearsal::tell(&embedder)?;
+        return Ok(ExitCode::SUCCESS);
+    }
     defended::protect(&stacks, &mut examples.vectors, common.seed)?;
     defended::protect(&stacks, &mut held_out.vectors, u64::MAX - common.seed)?;
     if let Some(inverter) = &inverter {
-        let guesser = Guesser { inverter, device: &device, embedder: &embedder, cache: &cache, terminal };
+        let (device, folder) = (&device, &common.cache.hypotheses()?);
+        let guesser = Guesser { inverter, device, embedder: &embedder, cache: &cache, folder, terminal };
         for part in [&mut examples, &mut held_out] {
-            part.hypotheses = Some(guesser.hypotheses(part, &common.cache.hypotheses())?);
+            part.hypotheses = Some(guesser.hypotheses(part)?);
         }
     }
-    let mut log = common.log(&settings, HeldOut::Texts(held_out.texts.clone()), terminal)?;
-    let mut on_event = |event: Event<'_>| log.record(&event);
-    let outcome = match &inverter {
-        None => training::inverter(&settings, &examples, &held_out, &common.out, &mut on_event)?,
-        Some(inverter) => {
-            let embed = |texts: &[&str]| embedder.embed(Role::Document, texts);
-            let (examples, held_out) = (&examples, &held_out);
-            let (embed, out) = (Some(&embed as &Embed<'_>), &common.out);
-            training::corrector(&settings, inverter, examples, held_out, embed, out, &mut on_event)?
-        }
+    let training = ModelTraining {
+        settings,
+        embedder: &embedder,
+        inverter: inverter.as_ref(),
+        stacks: &stacks,
+        init: attacking.init.as_deref().map(title),
+        out: &common.out,
+        told: common.told(),
+        terminal,
     };
-    log.bar.finish_and_clear();
-    // a run that had nothing left to do knows no loss
-    if !log.loss.is_nan() {
-        let config: Config =
-            serde_json::from_slice(&fs::read(common.out.join("config.json")).unwrap_or_default())?;
-        let stacks: Vec<String> = stacks.iter().map(ToString::to_string).collect();
-        let own = [
-            ("preset", json!(config.model_name_or_path)),
-            ("init", json!(attacking.init.as_deref().map(manifest::named))),
-            ("defenses", json!(stacks)),
-        ];
-        let embedder = ("embedder", &embedder);
-        manifest::write(kind, common, &settings, own, embedder, &examples.texts, &outcome, &log)?;
-    }
-    terminal.remark(&format!("{} steps; the {kind} is in {}", outcome.steps, common.out.display()));
+    training.run(&examples, &held_out)?;
     Ok(ExitCode::SUCCESS)
 }
 
 impl Attacking {
     fn settings(
         &self,
+        init: Option<Location>,
         correcting: Option<&Correcting>,
         device: &candle_core::Device,
     ) -> Result<Settings, CliError> {
-        let preset = match self.preset {
-            PresetName::Tiny => Preset::TINY,
-            PresetName::Small => Preset::SMALL,
-            PresetName::Base => Preset::BASE,
-        };
-        let settings = Settings { init: self.init.clone(), ..self.common.settings(preset, device)? };
+        let settings = Settings { init, ..self.common.settings(self.preset.preset(), device)? };
         let settings = self.writing.apply(settings);
         Ok(match correcting {
             Some(correcting) => correcting.apply(settings),
@@ -133,8 +131,8 @@ impl Attacking {
     }
 }
 
-fn examples(
-    embedder: &SentenceTransformer,
+pub(super) fn examples(
+    embedder: &Loaded,
     cache: &EmbeddingCache,
     texts: &[String],
     terminal: Terminal,
@@ -142,58 +140,4 @@ fn examples(
     let vectors = embed(embedder, cache, texts, terminal)?;
     let texts = texts.iter().map(|text| embedder.normalize(text)).collect();
     Ok(Examples { texts, vectors, hypotheses: None })
-}
-
-/// Makes the hypotheses that a corrector learns from.
-struct Guesser<'a> {
-    inverter: &'a Location,
-    device: &'a candle_core::Device,
-    embedder: &'a SentenceTransformer,
-    cache: &'a EmbeddingCache,
-    terminal: Terminal,
-}
-
-impl Guesser<'_> {
-    /// The inverter's guesses and their vectors, from the cache where they are there.
-    fn hypotheses(&self, examples: &Examples, dir: &Path) -> Result<(Vec<String>, Array2<f32>), CliError> {
-        let inverter = Vec2Text::new(self.inverter, None)?;
-        models::fit(&inverter, self.embedder)?;
-        fs::create_dir_all(dir).map_err(|error| CliError::new(format!("{}: {error}", dir.display())))?;
-        let bar = self.terminal.bar("guessing", examples.texts.len());
-        let mut texts = Vec::with_capacity(examples.texts.len());
-        for start in (0..examples.texts.len()).step_by(4096) {
-            let end = (start + 4096).min(examples.texts.len());
-            let part = Examples {
-                texts: examples.texts[start..end].to_vec(),
-                vectors: examples.vectors.slice(s![start..end, ..]).to_owned(),
-                hypotheses: None,
-            };
-            // protected vectors of a text differ from clean ones, and so do the guesses
-            let bytes = |row: ArrayView1<'_, f32>| row.iter().flat_map(|value| value.to_le_bytes()).collect();
-            let guessed_from =
-                Digest::of(part.vectors.rows().into_iter().map(|row| -> Vec<u8> { bytes(row) })).hex();
-            let models = [inverter.hash(), self.embedder.hash(), guessed_from.as_str()].into_iter();
-            let key = Digest::of(models.chain(part.texts.iter().map(String::as_str))).short();
-            let path = dir.join(format!("{key}.txt"));
-            let known = fs::read_to_string(&path).unwrap_or_default();
-            let mut chunk: Vec<String> = known.lines().map(String::from).collect();
-            if chunk.len() != end - start {
-                chunk = self.guess(&inverter, &part)?;
-                files::write_text(Some(&path), &(chunk.join("\n") + "\n"))?;
-            }
-            texts.extend(chunk);
-            bar.set_position(end as u64);
-        }
-        bar.finish_and_clear();
-        let vectors = embed(self.embedder, self.cache, &texts, self.terminal)?;
-        Ok((texts, vectors))
-    }
-
-    fn guess(&self, inverter: &Vec2Text, part: &Examples) -> Result<Vec<String>, CliError> {
-        Ok(if self.device.is_cpu() {
-            inverter.hypotheses(part.vectors.view())?
-        } else {
-            training::hypotheses(self.inverter, part, self.device)?
-        })
-    }
 }

@@ -1,4 +1,4 @@
-//! What every training is told, and the texts that it learns from.
+//! The options of every training, and the texts that it learns from.
 
 use std::collections::HashSet;
 use std::fs;
@@ -9,45 +9,47 @@ use ndarray::Array2;
 
 use super::held_out::HeldOut;
 use super::log::Log;
+use super::manifest::Told;
 use super::options::Optimization;
-use crate::Role;
-use crate::attacks::vec2text::Preset;
 use crate::attacks::vec2text::train::{Settings, TrainingLength};
+use crate::attacks::vec2text::{Preset, TrainingTexts};
 use crate::cli::device::Device;
 use crate::cli::error::CliError;
-use crate::cli::models::{self, Cache};
+use crate::cli::models::{self, Cache, Opening};
+use crate::cli::service::ServiceOptions;
 use crate::cli::terminal::Terminal;
-use crate::embedder::{EmbeddingCache, SentenceTransformer};
+use crate::embedder::EmbeddingCache;
 use crate::evaluate::corpus::read_texts;
 use crate::evaluate::records::{Split, generate};
+use crate::{Embedder, Role};
 
-/// Texts that are held out to watch the training by.
+/// How many texts are held out to monitor the training.
 const HELD_OUT: usize = 256;
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Common {
-    /// Text files of one text a line, or `records[:N]` for N built-in records of the training split.
+    /// Text files with one text per line, or `records[:N]` for N built-in records of the training split.
     #[arg(long, required = true, num_args = 1..)]
     pub(super) corpus: Vec<String>,
     /// The folder for the model, its checkpoint, `log.csv`, `log.svg` and `manifest.json`.
     #[arg(long)]
     pub(super) out: PathBuf,
-    /// Word pieces of a new model, where it is not to have its preset's; a corrector has its inverter's.
+    /// The vocabulary size of a new model. Default: the preset's; a corrector has its inverter's.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(512..=65_536))]
     pub(super) vocabulary: Option<u32>,
     /// Where models run.
     #[arg(long, default_value = "cpu")]
     pub(super) device: Device,
-    /// Stop after so many steps.
+    /// Stop after this many steps.
     #[arg(long, conflicts_with = "minutes")]
     pub(super) steps: Option<usize>,
-    /// Stop after so many minutes of training; 60 when neither is given.
+    /// Stop after this many minutes of training. Default: 60, if --steps is not given.
     #[arg(long)]
     pub(super) minutes: Option<f64>,
-    /// Go on from the checkpoint in the output folder.
+    /// Resume from the checkpoint in the output folder.
     #[arg(long)]
     pub(super) resume: bool,
-    /// Fixes the weights to begin with, the order of the texts, and the records.
+    /// The seed of the initial weights, the order of the texts, and the records.
     #[arg(long, default_value_t = 1)]
     pub(super) seed: u64,
     /// Seconds between checkpoints.
@@ -57,9 +59,22 @@ pub(super) struct Common {
     learning: Optimization,
     #[command(flatten)]
     pub(super) cache: Cache,
+    #[command(flatten)]
+    address: ServiceOptions,
 }
 
 impl Common {
+    /// What the embedder is opened with.
+    pub(super) fn opening(&self, embedder: &str, terminal: Terminal) -> Result<Opening<'_>, CliError> {
+        self.address.check(&[embedder])?;
+        Ok(Opening { services: &self.address, cache: &self.cache, terminal })
+    }
+
+    /// Whether this is a dry run, in which nothing is sent or trained.
+    pub(super) fn is_rehearsal(&self) -> bool {
+        self.address.is_rehearsal()
+    }
+
     pub(super) fn settings(
         &self,
         preset: Preset,
@@ -88,9 +103,28 @@ impl Common {
         }))
     }
 
-    /// The texts to train on, and those that are held out, as many of each corpus: of records the held-out
-    /// split, of files every hundredth line that is not trained on as well.
-    pub(super) fn texts(&self) -> Result<(Vec<String>, Vec<String>), CliError> {
+    /// What the manifest records of it.
+    pub(super) fn told(&self) -> Told<'_> {
+        Told {
+            corpus: &self.corpus,
+            out: &self.out,
+            seed: self.seed,
+            minutes: self.steps.is_none().then(|| self.minutes.unwrap_or(60.0)),
+            vocabulary: self.vocabulary.map(|pieces| pieces as usize),
+            device: self.device,
+        }
+    }
+
+    /// The texts to train on and the held-out ones, the same number from each corpus. Of records, these are from the
+    /// held-out split; of files, they are every hundredth line, which is then not trained on.
+    ///
+    /// `known` lists the texts of the models that the training begins with: what they held out is not trained on, and
+    /// what they were trained on is not held out.
+    pub(super) fn texts(
+        &self,
+        known: &[TrainingTexts],
+        terminal: Terminal,
+    ) -> Result<(Vec<String>, Vec<String>), CliError> {
         let (mut train, mut held_out) = (Vec::new(), Vec::new());
         for name in &self.corpus {
             let mut apart = Vec::new();
@@ -109,11 +143,23 @@ impl Common {
             }
             held_out.push(apart);
         }
-        let known: HashSet<String> = train.iter().map(|text| text.to_lowercase()).collect();
+        train.retain(|text| !known.iter().any(|known| known.is_held_out(text)));
+        let trained: HashSet<String> = train.iter().map(|text| text.to_lowercase()).collect();
         let share = HELD_OUT.div_ceil(held_out.len());
-        let unknown = |text: &String| !known.contains(&text.to_lowercase());
-        let held_out: Vec<String> =
-            held_out.into_iter().flat_map(|apart| apart.into_iter().filter(unknown).take(share)).collect();
+        let apart = |known: &[TrainingTexts]| -> Vec<String> {
+            let is_new = |text: &&String| {
+                !trained.contains(&text.to_lowercase()) && !known.iter().any(|known| known.contains(text))
+            };
+            held_out.iter().flat_map(|apart| apart.iter().filter(is_new).take(share)).cloned().collect()
+        };
+        let mut held_out = apart(known);
+        if held_out.is_empty() && !known.is_empty() {
+            terminal.remark(
+                "all texts that could be held out were trained on by the models that this training begins with; scores \
+                 of held-out texts flatter",
+            );
+            held_out = apart(&[]);
+        }
         if train.is_empty() || held_out.is_empty() {
             return Err(CliError::new("the corpus is too small: at least 100 texts are needed"));
         }
@@ -134,7 +180,7 @@ impl Common {
 }
 
 pub(super) fn embed(
-    embedder: &SentenceTransformer,
+    embedder: &dyn Embedder,
     cache: &EmbeddingCache,
     texts: &[String],
     terminal: Terminal,

@@ -11,16 +11,18 @@ use super::manifest;
 use crate::attacks::vec2text::Preset;
 use crate::attacks::vec2text::train::{self as training, Event, Examples, Settings};
 use crate::cli::error::CliError;
-use crate::cli::models;
+use crate::cli::rehearsal;
 use crate::cli::terminal::Terminal;
 use crate::embedder::SentenceTransformer;
+use crate::models::Location;
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Distilling {
-    /// The embedder whose vectors are learned: a sentence-transformers folder, or its name on the hub.
+    /// The embedder whose vectors are learned: a sentence-transformers folder, its name on the hub, or an address
+    /// (http(s)://host[:port]/v1#model).
     #[arg(long)]
     teacher: String,
-    /// A folder that a former `train embedder` wrote, whose weights and word pieces to begin with.
+    /// A folder from an earlier `train embedder`, whose weights and word pieces to begin with.
     #[arg(long)]
     init: Option<PathBuf>,
     #[command(flatten)]
@@ -35,15 +37,19 @@ pub(super) fn run(distilling: &Distilling, terminal: Terminal) -> Result<ExitCod
     training::can_begin(&settings, &common.out)?;
     // what is no embedder's folder is refused before the texts are embedded
     distilling.init.as_ref().map(SentenceTransformer::load).transpose()?;
-    let settings = Settings { init: distilling.init.clone(), ..settings };
-    let teacher = models::embedder_on(&distilling.teacher, &device, terminal)?;
+    let settings = Settings { init: distilling.init.clone().map(Location::from), ..settings };
+    let teacher = common.opening(&distilling.teacher, terminal)?.embedder_on(&distilling.teacher, &device)?;
     let cache = common.cache.embeddings()?;
-    let (texts, held_out) = common.texts()?;
+    let (texts, held_out) = common.texts(&[], terminal)?;
     let examples = |texts: Vec<String>| -> Result<Examples, CliError> {
         let vectors = embed(&teacher, &cache, &texts, terminal)?;
         Ok(Examples { texts, vectors, hypotheses: None })
     };
     let (examples, held_out) = (examples(texts)?, examples(held_out)?);
+    if common.is_rehearsal() {
+        rehearsal::tell(&teacher)?;
+        return Ok(ExitCode::SUCCESS);
+    }
     let mut log = common.log(&settings, HeldOut::Vectors(held_out.vectors.clone()), terminal)?;
     let mut on_event = |event: Event<'_>| log.record(&event);
     let outcome = training::embedder(&settings, &examples, &held_out, &common.out, &mut on_event)?;
@@ -55,7 +61,16 @@ pub(super) fn run(distilling: &Distilling, terminal: Terminal) -> Result<ExitCod
             ("init", json!(distilling.init.as_deref().map(manifest::named))),
         ];
         let teacher = ("teacher", &teacher);
-        manifest::write("embedder", common, &settings, own, teacher, &examples.texts, &outcome, &log)?;
+        manifest::write(
+            "embedder",
+            &common.told(),
+            &settings,
+            own,
+            teacher,
+            &examples.texts,
+            &outcome,
+            &log,
+        )?;
     }
     terminal.remark(&format!("{} steps; the embedder is in {}", outcome.steps, common.out.display()));
     Ok(ExitCode::SUCCESS)

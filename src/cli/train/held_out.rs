@@ -1,4 +1,4 @@
-//! What a model's outputs for the held-out texts are worth: two scores, by the kind of model.
+//! Scores a model's outputs for the held-out texts: two scores, by the kind of model.
 
 use ndarray::Array2;
 use serde_json::{Value, json};
@@ -9,7 +9,7 @@ use crate::evaluate::text::{bleu, exact_match};
 
 /// What outputs are compared with.
 pub(super) enum HeldOut {
-    /// The texts that an attack should bring back: exact match and BLEU.
+    /// The texts that an attack should recover: exact match and BLEU.
     Texts(Vec<String>),
     /// The teacher's vectors of norm 1: mean cosine, and Spearman's correlation of pairwise cosines.
     Vectors(Array2<f32>),
@@ -24,7 +24,7 @@ impl HeldOut {
         }
     }
 
-    /// None for outputs of another kind of model.
+    /// The two scores; `None` for outputs of another kind of model.
     pub(super) fn scores(&self, outputs: &Outputs) -> Option<(f64, f64)> {
         match (self, outputs) {
             (Self::Texts(texts), Outputs::Texts(outputs)) => {
@@ -44,7 +44,7 @@ impl HeldOut {
         }
     }
 
-    /// As they stand in `log.csv`.
+    /// The scores as `log.csv` has them.
     pub(super) fn fields(&self, (first, second): (f64, f64)) -> String {
         match self {
             Self::Texts(_) => format!("{first:.4},{second:.2}"),
@@ -52,7 +52,7 @@ impl HeldOut {
         }
     }
 
-    /// As the progress bar tells them.
+    /// The scores as the progress bar shows them.
     pub(super) fn told(&self, (first, second): (f64, f64)) -> String {
         match self {
             Self::Texts(_) => format!("held-out BLEU {second:.1}, exact {:.0} %", 100.0 * first),
@@ -60,7 +60,7 @@ impl HeldOut {
         }
     }
 
-    /// As the manifest has them.
+    /// The scores as the manifest has them.
     pub(super) fn listed(&self, (first, second): (f64, f64)) -> Value {
         match self {
             Self::Texts(texts) => json!({

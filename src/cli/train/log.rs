@@ -1,4 +1,4 @@
-//! What a training tells: `log.csv`, its picture `log.svg`, and the progress bar.
+//! What a training reports: `log.csv`, its picture `log.svg`, and the progress bar.
 
 use std::fs::{self, OpenOptions};
 use std::io::Write;
@@ -12,6 +12,7 @@ use super::picture::{self, LogColumns};
 use crate::attacks::vec2text::train::Event;
 use crate::cli::error::CliError;
 use crate::cli::files;
+use crate::cli::paced::Paced;
 use crate::cli::terminal::{Terminal, warn};
 
 /// `log.csv` in the output folder, and the progress bar.
@@ -19,12 +20,14 @@ pub(super) struct Log {
     path: PathBuf,
     terminal: Terminal,
     pub(super) bar: ProgressBar,
+    /// Used if no bar can be seen.
+    lines: Option<Paced>,
     pub(super) held_out: HeldOut,
-    /// The two scores of the model that is kept: the last, or with patience the one of the lowest loss.
+    /// The two scores of the model that is kept: the last, or with patience the one with the lowest loss.
     pub(super) scores: Option<(f64, f64)>,
     /// With patience, the lowest loss on the held-out texts.
     lowest: Option<f64>,
-    /// The last step's; NaN before the first.
+    /// The loss of the last step; NaN before the first.
     pub(super) loss: f32,
     pub(super) began: Instant,
 }
@@ -54,7 +57,18 @@ impl Log {
         {
             bar.set_style(style);
         }
-        Ok(Self { path, terminal, bar, held_out, scores, lowest, loss: f32::NAN, began: Instant::now() })
+        let lines = terminal.says_in_lines().then(Paced::new);
+        Ok(Self {
+            path,
+            terminal,
+            bar,
+            lines,
+            held_out,
+            scores,
+            lowest,
+            loss: f32::NAN,
+            began: Instant::now(),
+        })
     }
 
     pub(super) fn record(&mut self, event: &Event<'_>) {
@@ -67,8 +81,12 @@ impl Log {
                 self.bar.set_position((1000.0 * progress) as u64);
                 let told = |scores| format!(" · {}", self.held_out.told(scores));
                 let held_out = self.scores.map_or_else(String::new, told);
-                self.bar
-                    .set_message(format!("step {step}, loss {loss:.3}, {samples_per_second:.0}/s{held_out}"));
+                let message = format!("step {step}, loss {loss:.3}, {samples_per_second:.0}/s{held_out}");
+                let line = format!("training: {:.0} %, {message}", 100.0 * progress);
+                if let Some(line) = self.lines.as_mut().and_then(|lines| lines.say(&line)) {
+                    warn(&line);
+                }
+                self.bar.set_message(message);
                 self.line(&format!("{step},{loss},{samples_per_second:.1},,,,{learning_rate:.6e}"));
             }
             Event::HeldOut { step, loss, outputs } => {
@@ -110,7 +128,7 @@ impl Log {
         }
     }
 
-    /// The log is a convenience: training goes on when it cannot be written.
+    /// Writes a line. The log is a convenience: training continues if it cannot be written.
     fn line(&self, line: &str) {
         if let Ok(mut file) = OpenOptions::new().append(true).open(&self.path) {
             let _ = writeln!(file, "{line}");
@@ -118,7 +136,7 @@ impl Log {
     }
 }
 
-/// The lowest loss on held-out texts in a log, and the scores of these names then.
+/// The lowest loss on held-out texts in a log, and the scores with these names at that step.
 fn best(log: &str, [first, second]: [&str; 2]) -> Option<(f64, (f64, f64))> {
     let columns = LogColumns::read(log);
     let of = |name: &str, step: f64| {

@@ -1,4 +1,4 @@
-//! How a model learns: the options of `train` that say it.
+//! The options of `train` that say how a model learns.
 
 use clap::ValueEnum;
 use serde_json::{Value, json};
@@ -8,19 +8,19 @@ use crate::models::weights::Stored;
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Optimization {
-    /// Texts a step.
+    /// Texts per step.
     #[arg(long, default_value_t = 256, value_name = "N")]
     batch_size: usize,
-    /// Texts that run through the model together on a core; memory grows with it.
+    /// How many texts run through the model together on a core; memory grows with it.
     #[arg(long, default_value_t = 64, value_name = "N")]
     micro_batch: usize,
     /// The learning rate after warm-up.
     #[arg(long, default_value_t = 1e-3, value_name = "RATE")]
     learning_rate: f64,
-    /// Steps until the learning rate is reached.
+    /// Steps of warm-up, until the learning rate is reached.
     #[arg(long, default_value_t = 200, value_name = "N")]
     warmup: usize,
-    /// How the learning rate falls to zero after that.
+    /// How the learning rate falls to zero after warm-up.
     #[arg(long, value_enum, default_value_t = ScheduleName::Cosine)]
     schedule: ScheduleName,
     /// Gradients of a larger norm are scaled down to this one.
@@ -29,7 +29,7 @@ pub(super) struct Optimization {
     /// Steps between looks at the held-out texts.
     #[arg(long, default_value_t = 200, value_name = "N")]
     held_out_every: usize,
-    /// Stop after so many of these without a lower loss, and keep the model of the lowest.
+    /// Stop after this many looks at the held-out texts without a lower loss, and keep the model with the lowest.
     #[arg(long, value_name = "N")]
     patience: Option<usize>,
 }
@@ -40,13 +40,13 @@ enum ScheduleName {
     Linear,
 }
 
-/// What models that write texts have.
+/// Options of models that write texts.
 #[derive(Debug, clap::Args)]
 pub(super) struct Writing {
     /// The share of a token's probability that is spread over all tokens.
     #[arg(long, default_value_t = 0.0, value_name = "SHARE")]
     label_smoothing: f64,
-    /// How the model's weights are stored: in 16 bits, or matrices in 8 with a scale for each 32 values.
+    /// How the model's weights are stored: in 16 bits, or matrices in 8 bits with a scale for every 32 values.
     #[arg(long, value_enum, default_value_t = StoredAs::F16)]
     store: StoredAs,
 }
@@ -57,14 +57,14 @@ enum StoredAs {
     Q8,
 }
 
-/// What a corrector alone has.
+/// Options of correctors only.
 #[derive(Debug, clap::Args)]
 pub(super) struct Correcting {
-    /// From how many depths it learns: with 1 from the inverter's guesses, with 2 or more also from what it
-    /// makes of them itself.
+    /// From how many depths it learns: with 1, from the inverter's guesses; with 2 or more, also from its own
+    /// corrections of them.
     #[arg(long, default_value_t = 1, value_name = "N")]
     depths: usize,
-    /// Steps between new guesses of its own.
+    /// Steps between new guesses of the corrector's own.
     #[arg(long, default_value_t = 500, value_name = "N")]
     refresh_every: usize,
 }
@@ -104,7 +104,7 @@ impl Correcting {
     }
 }
 
-/// As the manifest has them.
+/// The settings as the manifest has them.
 pub(super) fn listed(settings: &Settings) -> Value {
     json!({
         "batch_size": settings.batch,

@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 use crate::cli::chart::{self, Frame, Scale, Size, at, escape};
 
-/// The points that a curve of every step is drawn with.
+/// How many points a curve over all steps is drawn with.
 const POINTS: usize = 240;
 const MARGIN: f64 = 24.0;
 const HEIGHT: f64 = 260.0;
@@ -16,7 +16,7 @@ struct Series {
     points: Vec<(f64, f64)>,
 }
 
-/// The picture of a log: loss in training and on held-out texts, and how many of these come back, or how near
+/// The picture of a log: loss in training and on held-out texts, and how many of these are recovered, or how near
 /// they are to the teacher's vectors.
 pub(super) fn draw(log: &str) -> String {
     let columns = LogColumns::read(log);
@@ -44,7 +44,7 @@ pub(super) fn draw(log: &str) -> String {
     chart::file("Training", (width, height), &body)
 }
 
-/// None where there is nothing to draw.
+/// Draws a chart; `None` if there is nothing to draw.
 fn chart(name: &str, curves: &[Series], top: f64) -> Option<String> {
     let points = || curves.iter().flat_map(|curve| &curve.points);
     let last = points().map(|(step, _)| *step).reduce(f64::max)?;
@@ -80,7 +80,7 @@ fn chart(name: &str, curves: &[Series], top: f64) -> Option<String> {
     Some(text)
 }
 
-/// The log's columns, by name. What is no number is left out, and so is a line that a kill cut off.
+/// The log's columns, by name. Values that are not numbers are left out, and so is a line that a kill cut off.
 pub(super) struct LogColumns<'a> {
     names: Vec<&'a str>,
     rows: Vec<Vec<&'a str>>,
@@ -105,7 +105,7 @@ fn scaled(points: Vec<(f64, f64)>, factor: f64) -> Vec<(f64, f64)> {
     points.into_iter().map(|(step, value)| (step, factor * value)).collect()
 }
 
-/// Means of neighbours, where there are more points than can be told apart.
+/// Means of neighbours, if there are more points than can be told apart.
 fn thinned(points: &[(f64, f64)]) -> Vec<(f64, f64)> {
     let mean = |part: &[(f64, f64)]| {
         let count = part.len() as f64;

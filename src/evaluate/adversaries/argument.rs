@@ -1,6 +1,6 @@
 use crate::Error;
 
-/// The argument of an adversary's name, which stands in parentheses.
+/// The argument of an adversary's name, in parentheses.
 #[derive(Debug, Clone, Copy)]
 pub struct Argument<'a> {
     pub(super) name: &'a str,
@@ -36,7 +36,7 @@ impl<'a> Argument<'a> {
     /// Accepts a number, 1 or more.
     ///
     /// # Errors
-    /// When there is no such number; the message says `of_what` it is a number.
+    /// When there is no such number; the message says `of_what` it should be the number.
     pub fn number(&self, of_what: &str) -> Result<usize, Error> {
         self.text.and_then(positive).ok_or_else(|| {
             let name = self.name;

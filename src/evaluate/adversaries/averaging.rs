@@ -45,7 +45,7 @@ impl Adversary for Averaging {
     fn restore(&self, knowledge: &mut Knowledge<'_>) -> Result<Restored, Error> {
         if self.leaked > 0 {
             Leaked(self.leaked).restore(knowledge)
-        } else if knowledge.has_clouds() && knowledge.defense().turns()? {
+        } else if self.attacks_key(knowledge.defense())? {
             Unpaired(OWN_PAIRS).restore(knowledge)
         } else {
             Informed(knowledge.own_texts()).restore(knowledge)
@@ -55,6 +55,11 @@ impl Adversary for Averaging {
     /// Returns whether releases differ and, with leaked pairs, whether there is a key to undo.
     fn can_gain(&self, defense: &KnownDefense<'_>) -> Result<bool, Error> {
         Ok(defense.draws()? && (self.leaked == 0 || defense.is_keyed()))
+    }
+
+    /// Returns whether pairs leaked, or there are clouds and the attacker sees that the key turns the space.
+    fn attacks_key(&self, defense: &KnownDefense<'_>) -> Result<bool, Error> {
+        Ok(self.leaked > 0 || (defense.has_clouds() && defense.turns()?))
     }
 }
 

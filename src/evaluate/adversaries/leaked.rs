@@ -1,4 +1,5 @@
 use std::fmt;
+use std::rc::Rc;
 
 use embosk_attacks::alignment::{Alignment, Evidence, LEAST_CLOUD};
 
@@ -40,14 +41,20 @@ impl Adversary for Leaked {
                 return own.restore(&attacked.into());
             }
         }
-        let clouds = own.is_some().then(|| knowledge.clouds(OWN_PAIRS)).transpose()?;
-        let clouds = clouds.filter(CloudVectors::have_shapes);
-        let map = Alignment::fit_on(&Evidence {
-            clouds: clouds.as_ref().map(CloudVectors::view),
-            denoiser: own.as_ref().map(|own| &own.denoising),
-            between_spaces,
-            ..Evidence::pairs(protected.view(), clean.view())
-        })?;
+        let map = if let Some(map) = knowledge.known_alignment(self.0) {
+            map
+        } else {
+            let clouds = own.is_some().then(|| knowledge.clouds(OWN_PAIRS)).transpose()?;
+            let clouds = clouds.filter(CloudVectors::have_shapes);
+            let map = Rc::new(Alignment::fit_on(&Evidence {
+                clouds: clouds.as_ref().map(CloudVectors::view),
+                denoiser: own.as_ref().map(|own| &own.denoising),
+                between_spaces,
+                ..Evidence::pairs(protected.view(), clean.view())
+            })?);
+            knowledge.keep_alignment(self.0, &map);
+            map
+        };
         Ok(Restored::new(
             Mapped::by(map.to_string(), map.apply(attacked.view())?),
             Mapped::by(map.turn_name(), map.observed(attacked.view())?),

@@ -20,6 +20,12 @@ impl Material<'_> {
         self.clean.own.stored.nrows().min(OWN_PAIRS)
     }
 
+    /// Returns the documents of this many leaked pairs: the last ones, because the first may be the texts of the
+    /// attacker's own pairs.
+    pub(in crate::evaluate) fn leaked(&self, pairs: usize) -> &[usize] {
+        &self.spare[self.spare.len().saturating_sub(pairs)..]
+    }
+
     /// Returns how many stored vectors a cloud has if this many are asked for. If the attacker's texts are
     /// spare documents, no document is both a stored one and the attacker's own.
     pub(super) fn cloud(&self, vectors: usize) -> usize {

@@ -29,9 +29,10 @@ pub use needs::{Needs, TrainedOn};
 pub use registry::*;
 pub use restored::{Mapped, Restored};
 
-pub(super) use knowledge::Denoisers;
+pub(super) use knowledge::Fits;
 pub(super) use material::Material;
 pub(super) use vectors::is_turned;
+pub(crate) use vectors::widened;
 
 use crate::Error;
 
@@ -50,7 +51,7 @@ pub(super) const OWN_PAIRS: usize = 10_000;
 /// use embosk::Error;
 /// use embosk::evaluate::adversaries::{Adversary, Knowledge, Needs, Restored};
 ///
-/// /// Takes the protected vectors for clean ones of the opposite sign.
+/// /// Treats the protected vectors as clean ones of the opposite sign.
 /// #[derive(Debug)]
 /// struct Negating;
 ///
@@ -78,6 +79,9 @@ pub trait Adversary: Debug + Display + Send + Sync {
     /// Turns the attacked protected vectors into the attack's input: estimates of the clean vectors, and the
     /// vectors by which hypotheses are ranked.
     ///
+    /// An evaluation calls it again with other stored vectors in place of the attacked ones, to see which texts are in
+    /// the store.
+    ///
     /// # Errors
     /// When the adversary reads more than it [needs](Self::needs), or a map cannot be fitted.
     fn restore(&self, knowledge: &mut Knowledge<'_>) -> Result<Restored, Error>;
@@ -90,6 +94,18 @@ pub trait Adversary: Debug + Display + Send + Sync {
     fn can_gain(&self, defense: &KnownDefense<'_>) -> Result<bool, Error> {
         let _ = defense;
         Ok(true)
+    }
+
+    /// Returns whether the adversary tries to undo a key that turns the space, as stored under this defense. A budget
+    /// does not pass a stack with such a key unless one of its adversaries does. Default: yes if the adversary
+    /// [needs](Self::needs) leaked pairs or a cloud.
+    ///
+    /// # Errors
+    /// When the defense fails on the attacker's own vectors.
+    fn attacks_key(&self, defense: &KnownDefense<'_>) -> Result<bool, Error> {
+        let _ = defense;
+        let needs = self.needs();
+        Ok(needs.leaked_pairs > 0 || needs.cloud > 0)
     }
 
     /// Returns whether the adversary knows the defense, apart from its key. If so, and if the defense has no
@@ -112,6 +128,10 @@ macro_rules! forward {
 
             fn can_gain(&self, defense: &KnownDefense<'_>) -> Result<bool, Error> {
                 (**self).can_gain(defense)
+            }
+
+            fn attacks_key(&self, defense: &KnownDefense<'_>) -> Result<bool, Error> {
+                (**self).attacks_key(defense)
             }
 
             fn knows_the_defense(&self) -> bool {

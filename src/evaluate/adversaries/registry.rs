@@ -90,15 +90,15 @@ pub struct Room {
     pub stored: usize,
     /// How many documents are not attacked, so that their pairs may leak.
     pub spare: usize,
-    /// How many texts of their own attackers can have.
+    /// How many of their own texts attackers can have.
     pub own_texts: usize,
     /// Whether there is a [retrained](crate::Evaluation::retrained) attack.
     pub has_retrained: bool,
 }
 
 impl Room {
-    /// Returns twice as many pairs as dimensions, or as many as there are. These determine any rotation even
-    /// with a fifth of them held out.
+    /// Returns twice as many pairs as dimensions, or all pairs if there are fewer. Twice as many determine any
+    /// rotation even with a fifth of them held out.
     pub fn enough_pairs(&self) -> Option<usize> {
         Some(self.spare.min(2 * self.dimension)).filter(|&pairs| pairs > 0)
     }

@@ -1,6 +1,8 @@
 use ndarray::Array2;
 
-/// What an adversary makes from the attacked vectors, `[attacked, dim of the attack]` each.
+/// What an adversary makes from the attacked vectors, `[attacked, dim of the attack]` each. If a projection reduces the
+/// dimension, both have the dimension of [reduced](super::KnownDefense::reduced) vectors; the evaluation then
+/// estimates the clean vectors from the observed ones.
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct Restored {

@@ -1,4 +1,5 @@
 use std::fmt;
+use std::rc::Rc;
 
 use embosk_attacks::alignment::{self, LEAST_CLOUD};
 
@@ -23,9 +24,15 @@ impl Adversary for Unpaired {
     }
 
     fn restore(&self, knowledge: &mut Knowledge<'_>) -> Result<Restored, Error> {
-        let clouds = knowledge.clouds(self.0)?;
-        let map = alignment::CloudMap::fit_on(&clouds.view(), None, &mut knowledge.rng())?;
-        let turned = Mapped::by(map.to_string(), map.apply(clouds.attacked.view())?);
+        let (map, attacked) = if let Some(map) = knowledge.known_cloud_map(self.0) {
+            (map, knowledge.attacked()?)
+        } else {
+            let clouds = knowledge.clouds(self.0)?;
+            let map = Rc::new(alignment::CloudMap::fit_on(&clouds.view(), None, &mut knowledge.rng())?);
+            knowledge.keep_cloud_map(self.0, &map);
+            (map, clouds.attacked)
+        };
+        let turned = Mapped::by(map.to_string(), map.apply(attacked.view())?);
         knowledge.denoiser(knowledge.own_texts())?.restore(&turned)
     }
 

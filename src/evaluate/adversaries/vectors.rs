@@ -1,6 +1,6 @@
 //! Sums over rows of vectors.
 
-use ndarray::{Array2, ArrayBase, Axis, Data, Ix2, concatenate};
+use ndarray::{Array2, ArrayBase, Axis, Data, Ix2, concatenate, s};
 
 use crate::Error;
 
@@ -24,6 +24,17 @@ pub(super) fn mean_cosine(a: &Array2<f32>, b: &Array2<f32>) -> f32 {
 
 pub(super) fn mean_norm(rows: &Array2<f32>) -> f32 {
     rows.rows().into_iter().map(|row| row.dot(&row).sqrt()).sum::<f32>() / rows.nrows().max(1) as f32
+}
+
+/// The rows with zeros after their coordinates, `[rows, dim]`; rows that are not shorter are unchanged.
+pub(crate) fn widened(rows: Array2<f32>, dim: usize) -> Array2<f32> {
+    let found = rows.ncols();
+    if found >= dim {
+        return rows;
+    }
+    let mut wide = Array2::zeros((rows.nrows(), dim));
+    wide.slice_mut(s![.., ..found]).assign(&rows);
+    wide
 }
 
 /// The rows of all parts, one part after the other.

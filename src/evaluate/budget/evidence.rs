@@ -1,4 +1,4 @@
-//! What a sample says about a limit: bounds, p-values, and how many more it takes.
+//! What a sample says about a limit: bounds, p-values, and how large a sample would decide.
 
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{Rng, SeedableRng};
@@ -8,13 +8,13 @@ use super::super::statistics::{
     PValues, mean_bounds, mean_p_values, normal_quantile, proportion_bounds, proportion_p_values,
 };
 
-/// Draws behind a bound; the least p-value is one in so many and one.
+/// How many draws a bound takes; the least p-value is 1 / (`DRAWS` + 1).
 const DRAWS: usize = 10_000;
 
 /// A bootstrap of fewer differences than this proves nothing.
 pub(super) const LEAST_PAIRS: usize = 30;
 
-/// Beyond so many texts or queries, saying a number helps nobody.
+/// Beyond this many texts or queries, a number helps nobody.
 const MOST: f64 = 1e7;
 
 /// A score, and what it was computed from.
@@ -25,7 +25,7 @@ pub(super) struct Measurement {
 }
 
 enum Sample {
-    /// A yes or no of each text: Clopper and Pearson.
+    /// A yes or no for each text: Clopper and Pearson.
     Share { successes: usize },
     /// A ratio of means whose parts cannot leave their range. Draws of its bounds, ascending.
     Bounded { terms: Vec<Term>, range: (Term, Term), lower: Vec<f64>, upper: Vec<f64> },
@@ -51,12 +51,11 @@ impl Measurement {
 
     /// A sum of numerators over a sum of denominators.
     ///
-    /// The bounds are those of Learned-Miller and Thomas, *A New Confidence Interval for the Mean of a
-    /// Bounded Random Variable*, 2019 (arXiv 1905.06208): the texts are weighted by the spacings of
-    /// uniform variables, and one more text, the worst that there can be, is weighted with them. So
-    /// what was never seen is not taken for impossible, as a bootstrap would: 0 of 300 is at most
-    /// 3/300. On yes and no they are the bounds of Clopper and Pearson; that they hold for any distribution
-    /// is conjectured, and no counterexample is known.
+    /// The bounds are those of Learned-Miller and Thomas, *A New Confidence Interval for the Mean of a Bounded Random
+    /// Variable*, 2019 (arXiv 1905.06208): the texts, and one more that is the worst possible, are weighted by the
+    /// spacings of uniform variables. So what was never seen is not taken as impossible, as in a bootstrap: 0 of 300
+    /// is at most 3/300. For yes and no, they are the bounds of Clopper and Pearson. That they hold for any
+    /// distribution is conjectured, and no counterexample is known.
     pub(super) fn ratio(terms: Vec<Term>, range: (Term, Term), seed: u64) -> Self {
         let sum = |part: fn(&Term) -> f64| terms.iter().map(part).sum::<f64>();
         let (value, n) = (sum(|term| term.0) / sum(|term| term.1), terms.len());
@@ -78,7 +77,7 @@ impl Measurement {
         Self { value, n, sample: Sample::Paired { differences, seed } }
     }
 
-    /// How well it fits that the truth is not below the limit, and that it is not above.
+    /// The p-values: how well the data fit a truth that is not below the limit, and one that is not above.
     pub(super) fn p_values(&self, limit: f64) -> PValues {
         match &self.sample {
             Sample::Share { successes } => proportion_p_values(*successes, self.n, limit),
@@ -93,12 +92,12 @@ impl Measurement {
         }
     }
 
-    /// Whether these are differences, and fewer than prove anything.
+    /// Whether these are differences, and too few to prove anything.
     pub(super) fn is_too_few(&self) -> bool {
         matches!(self.sample, Sample::Paired { .. }) && self.n < LEAST_PAIRS
     }
 
-    /// One-sided bounds that are wrong at most as often as each is allowed to be.
+    /// One-sided bounds, each with its own probability of being wrong.
     pub(super) fn bounds(&self, wrong_lower: f64, wrong_upper: f64) -> (f64, f64) {
         let of = |bounds: &dyn Fn(f64) -> (f64, f64)| (bounds(wrong_lower).0, bounds(wrong_upper).1);
         match &self.sample {
@@ -113,8 +112,8 @@ impl Measurement {
         }
     }
 
-    /// About how many texts or queries would decide, if more of them were like these, and either answer
-    /// may be wrong so often. `None` where no number would, or none that could be run.
+    /// About how many texts or queries would decide, if more of them were like these and either answer may be wrong
+    /// with probability `wrong`. `None` if no number would, or none that could be run.
     pub(super) fn needed(&self, limit: f64, wrong: f64) -> Option<usize> {
         let at = |terms: &[Term]| terms.iter().map(|term| term.0 - limit * term.1).collect::<Vec<_>>();
         let (over, range) = match &self.sample {
@@ -133,7 +132,7 @@ impl Measurement {
     }
 }
 
-/// Of one draw, the score with the least text added and with the most.
+/// For one draw, the score with the least possible text added, and with the most.
 fn weighted(terms: &[Term], (least, most): (Term, Term), seed: u64, draw: u64) -> (f64, f64) {
     let mut rng = ChaCha8Rng::seed_from_u64(seed);
     rng.set_stream(draw);
@@ -144,7 +143,7 @@ fn weighted(terms: &[Term], (least, most): (Term, Term), seed: u64, draw: u64) -
     (ratio(add(sum, least, last), f64::NEG_INFINITY), ratio(add(sum, most, last), f64::INFINITY))
 }
 
-/// Spacings of uniform variables are exponential ones over their sum.
+/// Draws an exponential variable. Spacings of uniform variables are exponential ones divided by their sum.
 fn exponential(rng: &mut ChaCha8Rng) -> f64 {
     let uniform = ((rng.next_u64() >> 11) as f64 + 0.5) / 2_f64.powi(53);
     -uniform.ln()
@@ -154,12 +153,12 @@ fn p_value(draws: usize) -> f64 {
     (draws + 1) as f64 / (DRAWS + 1) as f64
 }
 
-/// How many draws lie beyond a bound that is wrong so often, so that bound and p-value say the same.
+/// How many draws lie beyond a bound that is wrong with probability `wrong`, so that bound and p-value agree.
 fn left_out(wrong: f64) -> Option<usize> {
     ((wrong * (DRAWS + 1) as f64 + 1e-9) as usize).checked_sub(1).map(|out| out.min(DRAWS - 1))
 }
 
-/// About how many numbers like `over` prove that their mean is not 0.
+/// About how many numbers like `over` would prove that their mean is not 0.
 fn deciding(over: &[f64], range: Option<(f64, f64)>, wrong: f64) -> Option<usize> {
     let mean = over.iter().sum::<f64>() / over.len() as f64;
     let (towards, worst) = match mean {
@@ -184,9 +183,9 @@ fn deciding(over: &[f64], range: Option<(f64, f64)>, wrong: f64) -> Option<usize
     Some(enough as usize)
 }
 
-/// The bound that `n` numbers like these would have. The draws of [`Measurement::ratio`] are of known mean,
-/// variance and skewness, and between those of a normal and a gamma distribution, whose quantile Wilson
-/// and Hilferty (1931) approximate.
+/// The bound that `n` numbers like these would have. The draws of [`Measurement::ratio`] have a known mean, variance
+/// and skewness, and lie between those of a normal and a gamma distribution, whose quantile Wilson and Hilferty
+/// (1931) approximate.
 fn upper_bound(values: &[f64], worst: Option<f64>, n: f64, z: f64) -> f64 {
     let times = n / values.len() as f64;
     let total = n + worst.map_or(0.0, |_| 1.0);
@@ -212,7 +211,7 @@ fn upper_bound(values: &[f64], worst: Option<f64>, n: f64, z: f64) -> f64 {
 mod tests {
     use super::*;
 
-    /// Yes and no as numbers have the exact bounds, as the paper says.
+    /// For yes and no as numbers, the bounds are the exact ones, as the paper says.
     #[test]
     fn bounds_of_zeros_and_ones_are_those_of_clopper_and_pearson() {
         for (successes, n) in [(0, 300), (1, 50), (7, 40), (25, 50), (40, 40)] {
@@ -253,7 +252,7 @@ mod tests {
         }
     }
 
-    /// What a bootstrap gets wrong: one text in a hundred comes back whole, and none of these did.
+    /// What a bootstrap gets wrong: one text in a hundred is recovered whole, and none of these was.
     #[test]
     fn what_was_not_seen_is_not_impossible() {
         let quiet = Measurement::bounded(&[3.0; 100], (0.0, 100.0), 0);

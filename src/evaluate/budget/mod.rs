@@ -1,33 +1,44 @@
 //! Limits on what may leak and what retrieval may lose, and whether a report keeps them.
 
+mod advice;
+mod canary;
 mod check;
+mod claims;
+mod decide;
 mod evidence;
+mod regressions;
 mod verdict;
 
 use super::baseline::Baseline;
-use super::metrics::{self, Metric, STRENGTH, built_in};
+use super::metrics::{self, Metric, built_in};
 use super::report::Report;
 use crate::Error;
 
 pub use verdict::{Finding, FindingKind, Outcome, Verdict};
 
-/// How sure a decision is where nothing else is said.
+/// The default confidence of a decision.
 pub const CONFIDENCE: f64 = 0.95;
 
-/// The BLEU that the undefended attack must reach where nothing else is said: half of the scale. An attack
-/// that brings back less than that of texts that nobody protects fails by itself, and whatever a defense
-/// seems to stop, it may have missed anyway. The shipped attack reaches 98 on records; state what yours does.
-pub const CANARY_BLEU: f64 = 50.0;
-
-/// By how much a score may be worse than the baseline's where nothing else is said.
+/// By how much a score may be worse than the baseline's, by default.
 pub const TOLERANCES: [(&str, f64); 3] = [("bleu", 1.0), ("leak", 0.01), ("ndcg_drop", 0.01)];
 
-/// What may leak at most, and what retrieval may lose.
+/// Limits on what may leak and on what retrieval may lose.
 ///
 /// A limit names a metric, as in `exact_match`, or the loss of a metric of retrieval, as in `ndcg_drop`:
-/// [`Metric::limited_as`]. Limits hold for every stack and its worst adversary. They are decided on one-sided bounds, not on what
-/// the sample happens to show: a limit is kept when the upper bound lies below it, broken when the lower
-/// bound lies above it, and else the sample is too small to say. See [`Report::check`].
+/// [`Metric::limited_as`]. Limits hold for every stack and its worst adversary. They are decided on one-sided
+/// bounds, not on what the sample happens to show: a limit is kept if the upper bound lies below it, broken if the
+/// lower bound lies above it, and otherwise the sample is too small to say. See [`Report::check`].
+///
+/// A limit on an attack is kept only if two things hold. If one does not, the verdict is inconclusive, and
+/// [`Verdict::reason`] says why:
+///
+/// - *The attack works undefended.* By default, the limited leak must be one that can be read
+///   ([`AttackStrength`](super::AttackStrength)); how strong the attack must be depends on its outputs and on the
+///   corpus. A limit on the metric of a leak, such as `bleu`, requires that leak. A limit on any other metric, such
+///   as `exact_match`, requires a leak of the attack's outputs. [`Budget::canary`] states a strength instead.
+/// - *An adversary attacks the key.* If a stack has a key that turns the space, one of its adversaries must try to
+///   undo it: `leaked`, `unpaired`, `averaging` if it sees the key, or `retrained` after one of the first two.
+///   [`Budget::accept_unmeasured_key`] waives this.
 ///
 /// ```
 /// use embosk::evaluate::{Budget, Corpus, Evaluation, Outcome};
@@ -47,15 +58,16 @@ pub const TOLERANCES: [(&str, f64); 3] = [("bleu", 1.0), ("leak", 0.01), ("ndcg_
 pub struct Budget {
     limits: Vec<(String, f64)>,
     of_stacks: Vec<(String, String, f64)>,
-    /// Where it is empty, the default.
+    /// The stated canaries; if empty, the default.
     canary: Vec<(String, f64)>,
     tolerances: Vec<(String, f64)>,
     confidence: f64,
+    accept_unmeasured_key: bool,
     baseline: Option<Baseline>,
 }
 
 impl Budget {
-    /// No limits yet.
+    /// Creates a budget without limits.
     pub fn new() -> Self {
         Self {
             limits: Vec::new(),
@@ -63,46 +75,67 @@ impl Budget {
             canary: Vec::new(),
             tolerances: TOLERANCES.map(|(metric, tolerance)| (metric.to_owned(), tolerance)).to_vec(),
             confidence: CONFIDENCE,
+            accept_unmeasured_key: false,
             baseline: None,
         }
     }
 
-    /// At most this share of texts comes back whole, 0 to 1.
+    /// Limits the share of texts that are recovered whole, 0 to 1.
     pub fn exact_match(self, limit: f64) -> Self {
         self.limit("exact_match", limit)
     }
 
-    /// At most this BLEU, 0 to 100.
+    /// Limits BLEU, 0 to 100.
     pub fn bleu(self, limit: f64) -> Self {
         self.limit("bleu", limit)
     }
 
-    /// At most this F1 over word sets, 0 to 1.
+    /// Limits F1 over word sets, 0 to 1.
     pub fn token_f1(self, limit: f64) -> Self {
         self.limit("token_f1", limit)
     }
 
-    /// At most this ROUGE-L, 0 to 1.
+    /// Limits ROUGE-L, 0 to 1.
     pub fn rouge_l(self, limit: f64) -> Self {
         self.limit("rouge_l", limit)
     }
 
-    /// At most this share of labelled names, dates, amounts … comes back, 0 to 1.
+    /// Limits the share of labelled names, dates, amounts … that are recovered, 0 to 1.
     pub fn entity_recall(self, limit: f64) -> Self {
         self.limit("entity_recall", limit)
     }
 
-    /// At most this leak, where 1 is as much as without a defense.
+    /// Limits the leak, where 1 is as much as without a defense.
     pub fn leak(self, limit: f64) -> Self {
         self.limit("leak", limit)
     }
 
-    /// nDCG@10 falls by at most this much below that of the undefended vectors.
+    /// Limits the leak of content words, where 1 is as much as without a defense.
+    pub fn word_leak(self, limit: f64) -> Self {
+        self.limit("word_leak", limit)
+    }
+
+    /// Limits the share of a text's content words that are recovered, 0 to 1.
+    pub fn word_recall(self, limit: f64) -> Self {
+        self.limit("word_recall", limit)
+    }
+
+    /// Limits the share of facts that are guessed, 0 to 1.
+    pub fn guess(self, limit: f64) -> Self {
+        self.limit("guess", limit)
+    }
+
+    /// Limits the leak of guessed facts, where 1 is as much as without a defense.
+    pub fn guess_leak(self, limit: f64) -> Self {
+        self.limit("guess_leak", limit)
+    }
+
+    /// Limits how far nDCG@10 falls below that of the undefended vectors.
     pub fn ndcg_drop(self, limit: f64) -> Self {
         self.limit("ndcg_drop", limit)
     }
 
-    /// Recall@10 falls by at most this much below that of the undefended vectors.
+    /// Limits how far Recall@10 falls below that of the undefended vectors.
     pub fn recall_drop(self, limit: f64) -> Self {
         self.limit("recall_drop", limit)
     }
@@ -113,16 +146,16 @@ impl Budget {
         self
     }
 
-    /// A limit for one stack, named as the report's rows name it, instead of the one for every stack.
+    /// Sets a limit for one stack, named as in the report's rows, instead of the one for every stack.
     pub fn limit_of(mut self, stack: &str, metric: &str, limit: f64) -> Self {
         self.of_stacks.retain(|(name, other, _)| (name.as_str(), other.as_str()) != (stack, metric));
         self.of_stacks.push((stack.to_owned(), metric.to_owned(), limit));
         self
     }
 
-    /// The canary: what the attack must reach on undefended vectors. Where it does not, the attack is
-    /// damaged or does not fit, its failing under a defense says nothing, and nothing passes. Default: a
-    /// BLEU of [`CANARY_BLEU`]. Given several times, all count; the first replaces the default.
+    /// Adds a canary: a score that the attack must reach on undefended vectors. If it does not, the attack is damaged
+    /// or does not fit, its failure under a defense says nothing, and nothing passes. Default: each limited leak must
+    /// be one that can be read. The first canary replaces the default, and all that are added count.
     ///
     /// Only metrics that are computed text by text can be canaries: `leak` is 1 without a defense, whatever the
     /// attack.
@@ -131,18 +164,25 @@ impl Budget {
         self
     }
 
-    /// How sure a decision must be, above 0.5 and below 1. Default: [`CONFIDENCE`].
+    /// Sets how sure a decision must be, above 0.5 and below 1. Default: [`CONFIDENCE`].
     pub fn confidence(self, confidence: f64) -> Self {
         Self { confidence, ..self }
     }
 
-    /// A former report. Scores that are worse than it by more than the tolerance, for certain, fail.
+    /// Sets whether to accept that no adversary attacks the key of a stack whose key turns the space. A low score
+    /// then says nothing about attackers who have some pairs of text and vector, or texts of the same kind. Default:
+    /// no; the verdict on such a stack is inconclusive.
+    pub fn accept_unmeasured_key(self, accept: bool) -> Self {
+        Self { accept_unmeasured_key: accept, ..self }
+    }
+
+    /// Sets an earlier report to compare with. Scores that are proved to be worse by more than the tolerance fail.
     pub fn baseline(self, baseline: Baseline) -> Self {
         Self { baseline: Some(baseline), ..self }
     }
 
-    /// By how much a score may be worse than the baseline's, in the metric's own unit. Default:
-    /// [`TOLERANCES`]; metrics that are not there are compared once they have a tolerance.
+    /// Sets by how much a score may be worse than the baseline's, in the metric's own unit. Default: [`TOLERANCES`];
+    /// other metrics are only compared if they get a tolerance.
     pub fn tolerance(mut self, metric: &str, tolerance: f64) -> Self {
         set(&mut self.tolerances, metric, tolerance);
         self
@@ -152,7 +192,7 @@ impl Budget {
     /// names that are not in the report.
     ///
     /// # Errors
-    /// Where nothing is limited, or a number is outside its metric's range.
+    /// If nothing is limited, or a number is outside its metric's range.
     pub fn validate(&self) -> Result<(), Error> {
         self.validate_for(built_in())
     }
@@ -198,14 +238,10 @@ impl Budget {
         }
     }
 
-    /// The names that have a limit for any stack, as budget files write them.
+    /// Returns the names that have a limit for any stack, as budget files write them.
     pub fn limited(&self) -> impl Iterator<Item = &str> {
         let of_stacks = self.of_stacks.iter().map(|(_, name, _)| name.as_str());
         self.limits.iter().map(|(name, _)| name.as_str()).chain(of_stacks)
-    }
-
-    fn canaries(&self) -> Vec<(String, f64)> {
-        if self.canary.is_empty() { vec![(STRENGTH.to_owned(), CANARY_BLEU)] } else { self.canary.clone() }
     }
 
     /// The limits that a stack has: its own before those for every stack.
@@ -234,19 +270,19 @@ fn set(list: &mut Vec<(String, f64)>, metric: &str, value: f64) {
 impl Report {
     /// Whether the budget is kept.
     ///
-    /// Each limit is held against the stack's worst adversary. Scores of attacks have bounds that reckon with
-    /// what was not seen: Clopper and Pearson's for exact match, which are exact, and Learned-Miller and
-    /// Thomas' (2019, arXiv 1905.06208) for means of bounded scores, conjectured to hold for any
-    /// distribution and number of texts. What retrieval loses, and what
-    /// became worse than the baseline, is decided by the paired bootstrap over queries or texts, 30 at least. Over the
-    /// limits together the errors are held at the confidence by Holm's method (1979), once for what is
-    /// kept and once for what is broken.
+    /// Each limit is checked on the stack's worst adversary. Bounds allow for what was not seen. Shares such as exact
+    /// match have those of Clopper and Pearson, which are exact. Means of bounded scores, and what retrieval loses
+    /// query by query, have those of Learned-Miller and Thomas (2019, arXiv 1905.06208), which are conjectured to
+    /// hold for any distribution and number of texts. So 30 queries that lose nothing prove a drop below 0.1, and 300
+    /// queries one below 0.01. Regressions from the baseline are decided by the paired bootstrap over at least 30
+    /// queries or texts. Holm's method (1979) holds the errors over all limits together at the confidence, once for
+    /// limits that are kept and once for limits that are broken.
     ///
     /// Equal reports and budgets have equal verdicts.
     ///
     /// # Errors
-    /// Where nothing is limited, a number is out of range, a limit is on what was not measured or on a
-    /// stack that is not there, the report has no scores text by text, or the baseline was made with other settings.
+    /// If nothing is limited, a number is out of range, a limit is on something that was not measured or on an
+    /// unknown stack, the report has no scores text by text, or the baseline was made with other settings.
     pub fn check(&self, budget: &Budget) -> Result<Verdict, Error> {
         check::check(self, budget)
     }

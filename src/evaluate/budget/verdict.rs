@@ -1,11 +1,12 @@
 use std::fmt;
 
-use serde::{Serialize, Serializer};
+use serde::{Deserialize, Serialize};
 
-use super::super::metrics::Metric;
+use super::super::conclusion::Advice;
+use super::super::metrics::Unit;
 
 /// Whether something holds, as far as the sample can tell.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Outcome {
     /// It is proved to hold.
@@ -17,21 +18,22 @@ pub enum Outcome {
 }
 
 /// What a finding is about.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 #[non_exhaustive]
 pub enum FindingKind {
-    /// The strength of the undefended attack: the score must not be below `limit`.
+    /// The strength of the undefended attack: the score must not be below `limit`, which a budget states, or which is the
+    /// least gap of a limited leak above chance.
     Canary,
     /// A limit of the budget: the score must not be above `limit`.
     Limit,
-    /// The difference to the baseline: the score must not have become worse by more than `limit`. This
-    /// fails or passes; what is not proved to be worse passes.
+    /// The difference to the baseline: the score must not have become worse by more than `limit`. This fails or
+    /// passes: what is not proved to be worse passes.
     Regression,
 }
 
-/// One limit, held against one stack.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+/// One limit, checked on one stack.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct Finding {
     /// What it is about.
@@ -40,65 +42,71 @@ pub struct Finding {
     pub defense: String,
     /// The adversary that did best, the worst for the defense. `None` for retrieval.
     pub adversary: Option<String>,
-    /// The metric that is limited; for retrieval, its loss. In JSON it is the name that budget files use, as in
-    /// `ndcg_drop`.
-    #[serde(serialize_with = "limit_name")]
-    pub metric: Metric,
+    /// The metric that is limited, by the name that budget files use: for retrieval it is the loss, as in `ndcg_drop`.
+    pub metric: String,
+    /// What the score is counted over.
+    pub unit: Unit,
+    /// How many decimals are shown.
+    pub digits: usize,
     /// The limit.
     pub limit: f64,
-    /// The score of the sample; of a regression the difference, where more is worse.
+    /// The score of the sample; for a regression, the difference, where more is worse.
     pub value: f64,
-    /// The lower bound: above the limit, the limit is broken.
+    /// The lower bound: if it is above the limit, the limit is broken.
     pub lower: f64,
-    /// The upper bound: below the limit, the limit is kept. Each bound has the confidence that this limit
-    /// takes among the others (Holm).
+    /// The upper bound: if it is below the limit, the limit is kept. Each bound has the confidence that this limit
+    /// needs among the others (Holm).
     pub upper: f64,
-    /// How many texts or queries the score is over.
+    /// How many texts or queries the score is taken over.
     pub n: usize,
     /// Whether it is kept.
     pub outcome: Outcome,
-    /// Where it is inconclusive: about how many texts or queries would decide, if more of them were like
-    /// these. `None` where no number would.
+    /// If it is inconclusive: about how many texts or queries would decide, if more of them were like these. `None`
+    /// if no number would.
     pub needed: Option<usize>,
 }
 
-fn limit_name<S: Serializer>(metric: &Metric, serializer: S) -> Result<S::Ok, S::Error> {
-    serializer.serialize_str(metric.limit_name())
-}
-
 /// Whether a report keeps a budget, and why.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct Verdict {
-    /// `Fail` where one finding fails; else `Inconclusive` where one is, or a canary is; else `Pass`.
+    /// `Fail` if one finding fails; otherwise `Inconclusive` if a finding or a canary is; otherwise `Pass`.
     pub outcome: Outcome,
     /// How sure the findings of each kind are, all together.
     pub confidence: f64,
-    /// Why the attack cannot be trusted. `None` where it can.
+    /// Why the attacks do not show that limits are kept: the undefended attack is too weak, or no adversary attacked
+    /// a key. `None` if they do.
     pub reason: Option<String>,
-    /// The canary's first, then the limits, stack by stack, then what changed since the baseline.
+    /// What makes a kept limit weak evidence.
+    #[serde(default)]
+    pub warnings: Vec<String>,
+    /// What to do if it is inconclusive, the best first.
+    #[serde(default)]
+    pub advice: Vec<Advice>,
+    /// The findings: those of canaries first, then the limits, stack by stack, then what changed since the baseline.
     pub findings: Vec<Finding>,
 }
 
 impl Verdict {
-    /// Whether everything is proved to hold.
+    /// Returns whether everything is proved to hold.
     pub fn passed(&self) -> bool {
         self.outcome == Outcome::Pass
     }
 
-    /// The findings that do not pass.
+    /// Iterates over the findings that do not pass.
     pub fn open(&self) -> impl Iterator<Item = &Finding> {
         self.findings.iter().filter(|finding| finding.outcome != Outcome::Pass)
     }
 }
 
-/// The outcome, and below it a line for each finding that does not pass.
+/// Prints the outcome, and below it a line for each warning and for each finding that does not pass.
 impl fmt::Display for Verdict {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}", self.outcome)?;
         if let Some(reason) = &self.reason {
             write!(f, "\n{reason}")?;
         }
+        self.warnings.iter().try_for_each(|warning| write!(f, "\nweak evidence: {warning}"))?;
         self.open().try_for_each(|finding| write!(f, "\n{finding}"))
     }
 }
@@ -113,12 +121,10 @@ impl fmt::Display for Outcome {
     }
 }
 
-/// In words, with numbers and settings and no text.
+/// Prints the finding in words, with numbers and settings but no text.
 impl fmt::Display for Finding {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { defense, limit, lower, upper, n, .. } = self;
-        let (metric, unit, decimals) =
-            (self.metric.limit_name(), self.metric.unit(), self.metric.fine_digits());
+        let Self { defense, metric, unit, digits: decimals, limit, lower, upper, n, .. } = self;
         match self.kind {
             FindingKind::Canary => write!(f, "the undefended attack: {metric}"),
             FindingKind::Limit => write!(f, "{defense}{}: {metric}", self.by()),
@@ -127,6 +133,7 @@ impl fmt::Display for Finding {
             }
         }?;
         let value = self.value;
+        let decimals = *decimals;
         write!(f, " {value:.decimals$} [{lower:.decimals$}, {upper:.decimals$}] over {n} {unit}, ")?;
         match (self.kind, self.outcome) {
             (FindingKind::Canary, Outcome::Pass) => write!(f, "not below {limit} as it must be"),

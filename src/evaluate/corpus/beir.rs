@@ -9,7 +9,7 @@ use serde::Deserialize;
 use super::{Corpus, Dangling, file_name};
 use crate::Error;
 use crate::evaluate::retrieval::{Judged, Judgements};
-use crate::lines::{Field, Record, bad_line, lines, records};
+use crate::lines::{Field, Record, bad_line, lines, read_texts, records};
 
 pub(super) fn read(folder: &Path, split: &str) -> Result<Corpus, Error> {
     if !split.chars().all(|symbol| symbol.is_ascii_alphanumeric() || "-_".contains(symbol)) {
@@ -24,21 +24,39 @@ pub(super) fn read(folder: &Path, split: &str) -> Result<Corpus, Error> {
     let (documents, queries, grades) = (documents?, queries?, grades?);
     let documents = Entries::read(&documents)?;
     let queries = Entries::read(&queries)?;
-    let Grades { by_query, dangling } = read_grades(&grades, &documents, &queries)?;
-    let (mut query_ids, mut texts, mut judgements) = (Vec::new(), Vec::new(), Vec::new());
-    for ((id, text), OfQuery { known, absent }) in queries.ids.into_iter().zip(queries.texts).zip(by_query) {
+    let grades = read_grades(&grades, &documents, &queries)?;
+    let name = if split == "test" { file_name(folder) } else { format!("{}:{split}", file_name(folder)) };
+    let corpus = Corpus { ids: documents.ids, ..Corpus::passages(&name, documents.texts) };
+    asked(corpus, queries, grades)
+}
+
+/// Adds queries and judgements by the lines of their files.
+pub(super) fn judge(corpus: Corpus, queries: &Path, grades: &Path) -> Result<Corpus, Error> {
+    let documents = Entries::numbered(corpus.texts().to_vec());
+    let queries = Entries::numbered(read_texts(queries)?);
+    let grades = read_grades(grades, &documents, &queries)?;
+    asked(corpus, queries, grades)
+}
+
+/// The corpus with the queries that have a judgement.
+fn asked(corpus: Corpus, queries: Entries, Grades { by_query, dangling }: Grades) -> Result<Corpus, Error> {
+    let (mut query_ids, mut texts, mut judgements, mut rows) =
+        (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+    let all = by_query.len();
+    let entries = queries.ids.into_iter().zip(queries.texts).zip(by_query);
+    for (row, ((id, text), OfQuery { known, absent })) in entries.enumerate() {
         if !(known.is_empty() && absent.is_empty()) {
             query_ids.push(id);
             texts.push(text);
             judgements.push(known.into_iter().collect::<Judged>().with_absent(absent.into_values()));
+            rows.push(row);
         }
     }
-    let name = if split == "test" { file_name(folder) } else { format!("{}:{split}", file_name(folder)) };
-    let corpus = Corpus { ids: documents.ids, dangling, ..Corpus::passages(&name, documents.texts) };
-    Ok(Corpus { query_ids, ..corpus.questions(texts, Judgements(judgements))? })
+    let corpus = corpus.questions(texts, Judgements(judgements))?;
+    Ok(Corpus { query_ids, query_rows: (rows, all), dangling, ..corpus })
 }
 
-/// The file of that name, or its compressed form.
+/// The file with this name, or its compressed form.
 fn find(folder: &Path, name: &str) -> Result<PathBuf, Error> {
     let forms = ["", ".gz", ".zst"].map(|end| folder.join(format!("{name}{end}")));
     let file = folder.join(name);
@@ -105,6 +123,11 @@ impl Entries {
         if entries.ids.is_empty() { Err(Error::file(path, "it is empty")) } else { Ok(entries) }
     }
 
+    /// Texts that are identified by their lines, from 1.
+    fn numbered(texts: Vec<String>) -> Self {
+        Self { ids: (1..=texts.len()).map(|line| line.to_string()).collect(), texts }
+    }
+
     fn positions(&self) -> HashMap<&str, usize> {
         self.ids.iter().enumerate().map(|(position, id)| (id.as_str(), position)).collect()
     }
@@ -130,12 +153,12 @@ struct Grades {
 struct OfQuery {
     /// By the documents' positions.
     known: HashMap<usize, i32>,
-    /// Those of documents that the corpus does not hold, by their ids.
+    /// The grades of documents that the corpus does not hold, by their ids.
     absent: HashMap<String, i32>,
 }
 
 impl OfQuery {
-    /// `false` where the document is judged already.
+    /// Returns `false` if the document is already judged.
     fn insert(&mut self, document: &str, position: Option<usize>, grade: i32) -> bool {
         match position {
             Some(position) => self.known.insert(position, grade).is_none(),
@@ -189,7 +212,7 @@ fn fields(line: &str) -> Option<[&str; 3]> {
     fields.try_into().ok()
 }
 
-/// What a line is that does not have the three fields.
+/// Describes a line that does not have the three fields.
 fn no_judgement(line: &str) -> String {
     let fields: Vec<&str> = line.split_whitespace().collect();
     let reason = match fields.as_slice() {

@@ -6,6 +6,6 @@ pub(super) fn metric() -> Metric {
     Metric::mean("cosine", |pair| pair.output_cosine())
         .heading("cosine")
         .range(-1.0, 1.0)
-        .shown(Shown::Terminal)
+        .shown(Shown::Files)
         .signature("clean-embedding(output)~clean-embedding(text)")
 }

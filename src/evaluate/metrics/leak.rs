@@ -4,15 +4,8 @@ use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::SeedableRng;
 
 use super::Columns;
-use super::bleu::STRENGTH;
 use crate::evaluate::draws::index_below;
-use crate::evaluate::statistics::{RESAMPLES, Score, paired_difference};
-
-/// Returns by how much the undefended attack is shown to exceed chance: the lower end of the 95 % interval.
-pub(in crate::evaluate) fn gap(ceiling: &Columns, floor: &Columns, seed: u64) -> f64 {
-    let [ceiling, floor] = [ceiling, floor].map(|columns| columns.values(STRENGTH));
-    paired_difference(&ceiling, &floor, seed).map_or(0.0, |gap| gap.low)
-}
+use crate::evaluate::statistics::{RESAMPLES, Score};
 
 /// Returns, text by text, the distances of the score and of the ceiling from the floor. `None` for a text
 /// that lacks one of the three.
@@ -44,7 +37,7 @@ pub(super) fn leak(over_floor: Vec<Option<(f64, f64)>>, seed: u64) -> Option<Sco
     Some(Score { value, low: *ratios.get(tail)?, high: *ratios.get(ratios.len() - 1 - tail)? })
 }
 
-/// `None` where the ceiling of these texts is not above their floor.
+/// The ratio; `None` if the ceiling of these texts is not above their floor.
 fn ratio(terms: &[(f64, f64)], texts: &[usize]) -> Option<f64> {
     let sum = |part: fn(&(f64, f64)) -> f64| texts.iter().map(|&text| part(&terms[text])).sum::<f64>();
     let range = sum(|term| term.1);
@@ -58,6 +51,7 @@ fn resampled(n: usize, rng: &mut ChaCha8Rng) -> Vec<usize> {
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
+    use super::super::bleu::STRENGTH;
     use super::*;
 
     fn columns(scores: &[f64]) -> Columns {
@@ -70,8 +64,6 @@ mod tests {
         let of = |scores: &[f64], floor: &[f64]| {
             leak(over_floor(STRENGTH, &columns(scores), &columns(floor), &columns(&ceiling)), 0)
         };
-        let lower = gap(&columns(&ceiling), &columns(&floor), 0);
-        assert!(lower < 86.75 && lower > 10.0);
         assert_eq!(of(&ceiling, &floor), Some(Score { value: 1.0, low: 1.0, high: 1.0 }));
         assert_eq!(of(&floor, &floor), Some(Score { value: 0.0, low: 0.0, high: 0.0 }));
         let beyond = of(&[100.0; 4], &floor).unwrap();

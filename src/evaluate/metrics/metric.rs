@@ -42,6 +42,10 @@ pub struct Metric {
     /// The score that chance gives each text. If it is `None`, it is measured, as the score of outputs that
     /// are compared with other texts.
     pub chance: Option<f64>,
+    /// Of a leak: by how much the undefended attack must be shown to exceed chance, in the unit of the metric that it is
+    /// computed from. If it is `None`, by a tenth of that metric's range.
+    #[serde(default)]
+    pub least_gap: Option<f64>,
     /// The name under which a budget limits it. `None` if no budget may limit it.
     pub limited_as: Option<String>,
     /// What a corpus must have for it to be measured.
@@ -56,6 +60,9 @@ pub struct Metric {
     #[serde(rename = "rows_only")]
     pub(super) is_of_rows_only: bool,
     pub(in crate::evaluate) basis: Basis,
+    /// Whether it does not read the attack's outputs, and is measured without an attack too.
+    #[serde(default)]
+    pub(super) needs_no_output: bool,
     #[serde(skip)]
     compute: Compute,
 }
@@ -87,7 +94,7 @@ impl Metric {
         .limited_as(&limit)
     }
 
-    /// Declares what chance gives: the score of the metric of texts called `base` for a row's outputs, each
+    /// Declares the score of chance: the score of the metric of texts called `base` for a row's outputs, each
     /// compared with another text.
     pub fn floor_of(name: &str, base: &str) -> Self {
         Self::new(name, Basis::FloorOf(base.to_owned()))
@@ -98,7 +105,7 @@ impl Metric {
 
     /// Declares `(score − floor) / (ceiling − floor)` of the metric of texts called `base`: 1 is as much as
     /// without a defense, and 0 is what chance gives. Neither the value nor the interval is clamped to 0 and
-    /// 1.
+    /// 1. It has a value only if the undefended attack exceeds chance by the [least gap](Metric::least_gap).
     pub fn leak_of(name: &str, base: &str) -> Self {
         Self::new(name, Basis::LeakOf(base.to_owned()))
             .signature(&format!("({base}-floor)/(ceiling-floor)"))
@@ -118,6 +125,7 @@ impl Metric {
             digits: 2,
             range: (0.0, 1.0),
             chance: None,
+            least_gap: None,
             basis,
             limited_as: Some(name.to_owned()),
             needs: None,
@@ -125,6 +133,7 @@ impl Metric {
             shown: Shown::Page,
             column_after: None,
             is_of_rows_only: false,
+            needs_no_output: false,
             compute: Compute::Nothing,
         }
     }
@@ -154,6 +163,13 @@ impl Metric {
     /// outputs that are compared with other texts.
     pub fn chance(self, chance: f64) -> Self {
         Self { chance: Some(chance), ..self }
+    }
+
+    /// Sets by how much the undefended attack must be shown to exceed chance before this leak can be read: at the lower
+    /// end of the 95 % interval, in the unit of the metric that it is computed from. Default: a tenth of that metric's
+    /// range.
+    pub fn least_gap(self, gap: f64) -> Self {
+        Self { least_gap: Some(gap), ..self }
     }
 
     /// Sets the name under which a budget limits it. Default: its own name. For retrieval, a budget limits
@@ -194,6 +210,11 @@ impl Metric {
             Basis::Retrieval { .. } => Self { basis: Basis::Retrieval { depth }, ..self },
             _ => self,
         }
+    }
+
+    /// Measures it even if no attack writes a text.
+    pub(super) fn without_output(self) -> Self {
+        Self { needs_no_output: true, ..self }
     }
 
     /// Leaves it out of the ceiling and the floor of a report.
@@ -243,12 +264,22 @@ impl Metric {
         matches!(self.basis, Basis::Share | Basis::Mean)
     }
 
+    /// Returns whether it reads what an attack wrote.
+    pub(crate) fn reads_outputs(&self) -> bool {
+        self.is_of_texts() && !self.needs_no_output
+    }
+
     /// Returns the name of the metric whose leak it is. `None` if it is not a leak.
     pub fn leaking(&self) -> Option<&str> {
         match &self.basis {
             Basis::LeakOf(base) => Some(base),
             _ => None,
         }
+    }
+
+    /// Returns the least gap of a leak that is computed from `base`.
+    pub(in crate::evaluate) fn least_gap_over(&self, base: &Self) -> f64 {
+        self.least_gap.unwrap_or((base.range.1 - base.range.0) / 10.0)
     }
 
     /// Returns the name that budgets and their findings use: [`Metric::limited_as`], or its own.
@@ -268,6 +299,12 @@ impl Metric {
             Direction::MoreLeaks => self.range,
             Direction::MoreServes => (lowest - highest, highest - lowest),
         }
+    }
+
+    /// Returns whether this is a known chance, and no score that a text can have.
+    fn is_chance(&self, score: f64) -> bool {
+        let is_this = |chance: f64| (score - chance).abs() < f64::EPSILON && chance > 0.0 && chance < 1.0;
+        self.basis == Basis::Share && self.chance.is_some_and(is_this)
     }
 
     /// Returns whether a score lies in its range, apart from rounding.
@@ -304,6 +341,10 @@ impl Metric {
         let scores: Vec<f64> = scores.iter().copied().flatten().collect();
         match self.interval() {
             _ if scores.is_empty() => None,
+            _ if scores.iter().all(|score| self.is_chance(*score)) => {
+                let value = scores[0];
+                Some(Score { value, low: value, high: value })
+            }
             Interval::ClopperPearson => Some(proportion(hits(&scores), scores.len())),
             Interval::BootstrapMean => mean(&scores, seed),
             Interval::BootstrapRatio | Interval::Given => None,

@@ -1,5 +1,7 @@
 use ndarray::ArrayView1;
 
+use crate::evaluate::text::{ContentWords, ENGLISH};
+
 /// An attacked text and what was recovered of it, as a metric of texts sees them.
 ///
 /// An evaluation fills in everything but the labels of the output. Pairs from elsewhere, such as those of
@@ -12,6 +14,9 @@ pub struct TextPair<'a> {
     pub truth: &'a str,
     /// What the attack recovered from its vector, after the same normalizer.
     pub output: &'a str,
+    /// Which words carry content: what is neither an English stop word nor common in the corpus. Pairs from elsewhere
+    /// have no corpus, so only stop words are left out.
+    pub content_words: &'a ContentWords,
     /// The labelled names, dates, amounts … of the text.
     pub entities: &'a [&'a str],
     /// The labelled parts of the output. `None` if it is not labelled.
@@ -23,6 +28,8 @@ pub struct TextPair<'a> {
     /// The adversary's estimate of the text's clean vector, `[dim]`. `None` if the output is compared with a
     /// text that is not its own.
     pub restored_vector: Option<ArrayView1<'a, f32>>,
+    /// Whether the adversary guessed the fact that was asked for. `None` if none was.
+    pub guessed: Option<bool>,
 }
 
 impl<'a> TextPair<'a> {
@@ -31,11 +38,13 @@ impl<'a> TextPair<'a> {
         Self {
             truth,
             output,
+            content_words: &ENGLISH,
             entities: &[],
             output_entities: None,
             truth_vector: None,
             output_vector: None,
             restored_vector: None,
+            guessed: None,
         }
     }
 

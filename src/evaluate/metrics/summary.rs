@@ -10,21 +10,33 @@ use crate::Error;
 use crate::evaluate::retrieval::{Hits, Judgements};
 use crate::evaluate::statistics::Score;
 
-/// Scores each pair by the metrics of texts.
-pub(in crate::evaluate) fn measure_texts(metrics: &[Metric], pairs: &[TextPair<'_>]) -> Columns {
-    let of_texts = metrics.iter().filter(|metric| metric.is_of_texts());
+/// Scores each pair by the metrics of texts. If there are no outputs, only by those that need none.
+pub(in crate::evaluate) fn measure_texts(
+    metrics: &[Metric],
+    pairs: &[TextPair<'_>],
+    has_outputs: bool,
+) -> Columns {
+    let of_texts = of_texts(metrics, has_outputs);
     let column = |metric: &Metric| pairs.iter().map(|pair| metric.of_pair(pair)).collect::<Vec<_>>();
     of_texts.map(|metric| (metric.name.as_str(), column(metric))).collect()
 }
 
 /// Scores pairs of outputs and texts other than their own: what chance gives.
-pub(in crate::evaluate) fn measure_unrelated(metrics: &[Metric], pairs: &[TextPair<'_>]) -> Columns {
-    let of_texts = metrics.iter().filter(|metric| metric.is_of_texts());
+pub(in crate::evaluate) fn measure_unrelated(
+    metrics: &[Metric],
+    pairs: &[TextPair<'_>],
+    has_outputs: bool,
+) -> Columns {
+    let of_texts = of_texts(metrics, has_outputs);
     let column = |metric: &Metric| match metric.chance {
-        Some(chance) => vec![Some(chance); pairs.len()],
+        Some(chance) => pairs.iter().map(|pair| metric.of_pair(pair).map(|_| chance)).collect(),
         None => pairs.iter().map(|pair| metric.of_pair(pair)).collect(),
     };
     of_texts.map(|metric| (metric.name.as_str(), column(metric))).collect()
+}
+
+fn of_texts(metrics: &[Metric], has_outputs: bool) -> impl Iterator<Item = &Metric> {
+    metrics.iter().filter(move |metric| metric.is_of_texts() && (has_outputs || metric.needs_no_output))
 }
 
 /// Scores each query by the metrics of retrieval. A query that none of them gives a score is left out.
@@ -87,8 +99,10 @@ pub(in crate::evaluate) struct Measured<'a> {
     pub(in crate::evaluate) texts: &'a Columns,
     /// The scores of the same outputs, compared with other texts.
     pub(in crate::evaluate) unrelated: &'a Columns,
-    /// The scores of each text without a defense; empty if they are too close to chance to divide by.
+    /// The scores of each text without a defense.
     pub(in crate::evaluate) ceiling: &'a Columns,
+    /// The leaks that can be read. Of others, the ceiling is too close to chance to divide by the distance.
+    pub(in crate::evaluate) conclusive: &'a [String],
     /// The scores of retrieval, query by query.
     pub(in crate::evaluate) queries: &'a Columns,
     /// What the evaluation measured as a whole.
@@ -101,7 +115,15 @@ static NOTHING: Columns = Columns::new();
 impl Measured<'_> {
     /// Creates a row without any measurement.
     pub(in crate::evaluate) fn nothing(seed: u64) -> Self {
-        Self { texts: &NOTHING, unrelated: &NOTHING, ceiling: &NOTHING, queries: &NOTHING, given: &[], seed }
+        Self {
+            texts: &NOTHING,
+            unrelated: &NOTHING,
+            ceiling: &NOTHING,
+            conclusive: &[],
+            queries: &NOTHING,
+            given: &[],
+            seed,
+        }
     }
 
     /// Computes the score of each metric.
@@ -121,6 +143,7 @@ impl Measured<'_> {
             Basis::Share | Basis::Mean => metric.summary(self.texts.column(name), self.seed),
             Basis::Retrieval { .. } => metric.summary(self.queries.column(name), self.seed),
             Basis::FloorOf(base) => find(metrics, base)?.summary(self.unrelated.column(base), self.seed),
+            Basis::LeakOf(_) if !self.conclusive.contains(&metric.name) => None,
             Basis::LeakOf(base) => {
                 leak(over_floor(base, self.texts, self.unrelated, self.ceiling), self.seed)
             }
@@ -166,13 +189,20 @@ mod tests {
     fn a_known_chance_is_the_floor() {
         let metrics = [same("whole"), same("guess").chance(0.25), Metric::leak_of("guess_leak", "guess")];
         let others = [TextPair::new("a", "b"), TextPair::new("b", "a")];
-        let unrelated = measure_unrelated(&metrics, &others).only(&bases(&metrics));
+        let unrelated = measure_unrelated(&metrics, &others, true).only(&bases(&metrics));
         assert_eq!(unrelated.column("guess"), [Some(0.25); 2]);
-        let ceiling = measure_texts(&metrics, &[TextPair::new("a", "a"), TextPair::new("b", "b")]);
-        let texts = measure_texts(&metrics, &[TextPair::new("a", "a"), TextPair::new("b", "a")]);
-        let measured =
-            Measured { texts: &texts, unrelated: &unrelated, ceiling: &ceiling, ..Measured::nothing(0) };
-        let leak = measured.scores(&metrics).ok().and_then(|scores| scores.score("guess_leak"));
-        assert_eq!(leak.map(|leak| leak.value), Some(0.25 / 0.75));
+        let ceiling = measure_texts(&metrics, &[TextPair::new("a", "a"), TextPair::new("b", "b")], true);
+        let texts = measure_texts(&metrics, &[TextPair::new("a", "a"), TextPair::new("b", "a")], true);
+        let leak = |conclusive: &[String]| {
+            let (texts, unrelated, ceiling) = (&texts, &unrelated, &ceiling);
+            let measured = Measured { texts, unrelated, ceiling, conclusive, ..Measured::nothing(0) };
+            measured
+                .scores(&metrics)
+                .ok()
+                .and_then(|scores| scores.score("guess_leak"))
+                .map(|leak| leak.value)
+        };
+        assert_eq!(leak(&["guess_leak".to_owned()]), Some(0.25 / 0.75));
+        assert_eq!(leak(&["leak".to_owned()]), None);
     }
 }

@@ -5,7 +5,7 @@ use super::kinds::Basis;
 use crate::Error;
 
 /// Fields of a row that are not scores; the last five are those of a curve.
-const RESERVED: [&str; 17] = [
+const RESERVED: [&str; 21] = [
     "defense",
     "adversary",
     "n",
@@ -13,7 +13,11 @@ const RESERVED: [&str; 17] = [
     "oracle_queries",
     "recovered",
     "conclusive",
+    "threat",
+    "key_attacked",
     "examples",
+    "guess_candidates",
+    "guess_by_kind",
     "texts",
     "unrelated",
     "queries",
@@ -55,7 +59,7 @@ pub fn in_column_order(metrics: &[Metric]) -> Vec<&Metric> {
 }
 
 /// Refuses a table with names that clash, ranges that are empty, or bases that are missing.
-pub(in crate::evaluate) fn check(metrics: &[Metric]) -> Result<(), Error> {
+pub(crate) fn check(metrics: &[Metric]) -> Result<(), Error> {
     for (at, metric) in metrics.iter().enumerate() {
         check_one(metric, &metrics[..at]).map_err(Error::Setting)?;
     }
@@ -86,6 +90,9 @@ fn check_one(metric: &Metric, before: &[Metric]) -> Result<(), String> {
     if !(least.is_finite() && most.is_finite() && least < most) {
         return Err(format!("the range of `{name}` must go from a finite number to a larger one"));
     }
+    if metric.least_gap.is_some_and(|gap| !gap.is_finite() || gap <= 0.0) {
+        return Err(format!("the least gap of `{name}` must be a number above 0"));
+    }
     match &metric.basis {
         Basis::FloorOf(base) | Basis::LeakOf(base)
             if !find(before, base).is_some_and(Metric::is_of_texts) =>
@@ -115,14 +122,16 @@ mod tests {
             in_column_order(built_in()).iter().map(|metric| metric.name.as_str()).collect();
         assert_eq!(
             columns.join(" "),
-            "exact_match bleu token_f1 rouge_l entity_recall cosine restored_cosine floor leak ndcg_at_10 \
-             recall_at_10 mrr_at_10 linkage_recall_at_1"
+            "exact_match bleu token_f1 rouge_l word_recall word_f1 entity_recall guess cosine restored_cosine floor leak \
+             word_leak guess_leak ndcg_at_10 recall_at_10 mrr_at_10 first_stage_recall top_10_kept linkage_recall_at_1 \
+             membership_tpr membership_auc candidate_recall_at_1 candidate_recall_at_10"
         );
         assert_eq!(by_limit(built_in(), "ndcg_drop").unwrap().name, "ndcg_at_10");
         let message = by_limit(built_in(), "ndcg_at_10").unwrap_err().to_string();
         assert!(
             message.ends_with(
-                "there are exact_match, bleu, token_f1, rouge_l, entity_recall, cosine, leak, ndcg_drop, recall_drop, mrr_drop"
+                "there are exact_match, bleu, token_f1, rouge_l, word_recall, word_f1, entity_recall, guess, cosine, \
+                 leak, word_leak, guess_leak, ndcg_drop, recall_drop, mrr_drop"
             ),
             "{message}"
         );
@@ -142,6 +151,7 @@ mod tests {
             (own("ratio").range(1.0, 1.0), "the range of `ratio`"),
             (own("ratio").range(0.0, f64::INFINITY), "the range of `ratio`"),
             (Metric::leak_of("ratio_leak", "ratio"), "computed from `ratio`"),
+            (Metric::leak_of("ratio_leak", "bleu").least_gap(0.0), "the least gap of `ratio_leak`"),
             (Metric::leak_of("ratio_leak", "ndcg_at_10"), "a metric of texts"),
             (Metric::floor_of("ratio_floor", "leak"), "a metric of texts"),
         ] {

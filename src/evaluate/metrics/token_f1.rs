@@ -5,6 +5,6 @@ use crate::evaluate::text;
 pub(super) fn metric() -> Metric {
     Metric::mean("token_f1", |pair| Some(text::token_f1(pair.output, pair.truth)))
         .heading("token F1")
-        .shown(Shown::Terminal)
+        .shown(Shown::Files)
         .signature("word-sets|lowercase")
 }

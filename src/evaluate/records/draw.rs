@@ -7,8 +7,8 @@ use crate::evaluate::draws::index_below;
 
 /// A stream of choices: ChaCha12 keyed by a label, a number and the seed.
 ///
-/// An index below `n` is the high half of `next_u64() * n`. No distribution of a crate is used: what
-/// a seed gives is a data format.
+/// An index below `n` is the high half of `next_u64() * n`. It uses no crate's distributions, because what a seed
+/// gives is a data format.
 #[derive(Debug, Clone)]
 pub(super) struct Draw(ChaCha12Rng);
 
@@ -20,7 +20,7 @@ impl Draw {
         Self(ChaCha12Rng::from_seed(key))
     }
 
-    /// An index below `n`; zero where `n` is zero.
+    /// Draws an index below `n`; zero if `n` is zero.
     pub(super) fn below(&mut self, n: usize) -> usize {
         index_below(n, &mut self.0)
     }
@@ -35,7 +35,7 @@ impl Draw {
         from + step * self.below((to - from) / step + 1)
     }
 
-    /// Fisher-Yates, from the end.
+    /// Shuffles by Fisher–Yates, from the end.
     pub(super) fn shuffle<T>(&mut self, values: &mut [T]) {
         for last in (1..values.len()).rev() {
             values.swap(last, self.below(last + 1));

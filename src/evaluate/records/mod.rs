@@ -1,8 +1,8 @@
 //! The built-in corpus: short made-up records that hold personal data.
 //!
-//! A record is one sentence of a file that somebody would rather not leak: a diagnosis, a raise, an
-//! eviction. Every person, date, figure and name in it is labelled, so that an attack is scored by
-//! what it recovers and not by how its text sounds. All of them are invented.
+//! A record is one sentence of a file that should not leak: a diagnosis, a raise, an eviction. Every person, date,
+//! figure and name in it is labelled, so that an attack is scored by what it recovers and not by how its text sounds.
+//! All of them are invented.
 //!
 //! What a seed gives is a data format: the same seed gives the same records in every version.
 
@@ -17,13 +17,14 @@ mod values;
 
 pub use queries::{RecordQuery, queries};
 
+use super::facts;
 use draw::Draw;
 use shapes::{Shape, shapes};
 
-/// An endless stream of records of one split, no two with the same text.
+/// Returns an endless stream of records of one split, no two with the same text.
 ///
-/// The same `split` and `seed` give the same records in every version. The records of two seeds may
-/// overlap; those of the two splits never do, as they share no full name.
+/// The same `split` and `seed` give the same records in every version. The records of two seeds may overlap; those of
+/// the two splits never do, because they share no full name.
 ///
 /// ```
 /// use embosk::evaluate::records::{Split, generate};
@@ -53,9 +54,19 @@ pub struct Record {
     pub entities: Vec<Entity>,
     /// The kind of file that the record is from.
     pub family: Family,
-    /// What the record says, in a form that a query can be judged by: its topic, then a fact for
-    /// each place, month, diagnosis, drug and employer in the text.
+    /// What the record says, in a form by which queries can be judged: its topic, then a fact for each place, month,
+    /// diagnosis, drug and employer in the text.
     pub facts: Vec<Fact>,
+}
+
+impl Record {
+    /// Returns its entities as facts that can be guessed.
+    pub(super) fn labels(&self) -> Vec<facts::Fact> {
+        self.entities
+            .iter()
+            .map(|Entity { kind, span }| facts::Fact::new(kind.name(), span.clone()))
+            .collect()
+    }
 }
 
 /// A labelled stretch of a record's text.
@@ -83,10 +94,26 @@ pub enum EntityKind {
     Diagnosis,
     /// A medicine, without its dose.
     Drug,
-    /// A company; also one that is sued or paid.
+    /// A company, including one that is sued or paid.
     Employer,
     /// The four digits of an account, policy, case, booking or ticket.
     Account,
+}
+
+impl EntityKind {
+    /// Returns its name in reports, such as `person`.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Person => "person",
+            Self::Date => "date",
+            Self::Place => "place",
+            Self::Amount => "amount",
+            Self::Diagnosis => "diagnosis",
+            Self::Drug => "drug",
+            Self::Employer => "employer",
+            Self::Account => "account",
+        }
+    }
 }
 
 /// The kind of file that a [`Record`] is from.
@@ -152,8 +179,8 @@ pub enum Split {
 }
 
 impl Split {
-    /// The split that a full name belongs to: held out where the FNV-1a hash (64 bits) of
-    /// `first last` is a multiple of ten, about one name in ten.
+    /// Returns the split that a full name belongs to: held out if the FNV-1a hash (64 bits) of `first last` is a
+    /// multiple of ten, which is about one name in ten.
     ///
     /// Every full name in a record is of the record's split. A last name alone may be in both.
     pub fn of(first: &str, last: &str) -> Self {

@@ -5,16 +5,16 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::draw::Draw;
 use super::{Fact, FactKind, Record};
 
-/// A query with fewer answers than this is not asked, nor one with more than [`MOST_RELEVANT`].
+/// A query is not asked if it has fewer answers than this, or more than [`MOST_RELEVANT`].
 const FEWEST_RELEVANT: usize = 2;
 const MOST_RELEVANT: usize = 20;
 
-/// Up to `n` questions about `records`, no two with the same text or for the same facts.
+/// Returns up to `n` questions about `records`, no two with the same text or for the same facts.
 ///
-/// A question names one fact or two, and a record is relevant if it states all of them: judged by
-/// [`Record::facts`], never by the text. Each has 2 to 20 relevant records. The combinations of
-/// facts take turns, so that no kind of question prevails. Fewer than `n` come back where `records`
-/// do not hold as many. The same arguments give the same questions in every version.
+/// A question names one fact or two, and a record is relevant if it states all of them: judged by [`Record::facts`],
+/// never by the text. Each has 2 to 20 relevant records. The combinations of facts take turns, so that no kind of
+/// question dominates. If `records` do not hold `n` questions, fewer are returned. The same arguments give the same
+/// questions in every version.
 pub fn queries(records: &[Record], n: usize, seed: u64) -> Vec<RecordQuery> {
     let mut draw = Draw::new(*b"record querys v1", seed);
     let mut turns: Vec<_> = SHAPES.iter().map(|shape| candidates(shape, records, &mut draw)).collect();

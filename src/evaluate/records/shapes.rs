@@ -1,4 +1,4 @@
-//! The sentences: for each family, what a record is about and how it is put.
+//! The sentences: for each family, what a record is about and how it is worded.
 //!
 //! A slot is named in braces; `template` says what each one draws. The tables are part of the data
 //! format: a change to them changes the records of every seed.

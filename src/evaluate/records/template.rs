@@ -1,4 +1,4 @@
-//! Fills a sentence's slots and notes where each entity came to stand.
+//! Fills a sentence's slots and notes where each entity is.
 
 use super::draw::Draw;
 use super::shapes::Shape;
@@ -37,7 +37,7 @@ impl Record {
     }
 }
 
-/// What stands in a slot.
+/// What fills a slot.
 struct Value {
     text: String,
     kind: Option<EntityKind>,
@@ -63,7 +63,7 @@ impl Value {
     }
 }
 
-/// A value for every slot, drawn whether or not a sentence uses it: one order of draws for all.
+/// A value for every slot, drawn whether or not a sentence uses it, so that all sentences draw in the same order.
 struct Cast {
     person: String,
     person2: String,

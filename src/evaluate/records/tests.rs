@@ -7,7 +7,7 @@ use super::*;
 
 const SPLITS: [Split; 2] = [Split::Train, Split::HeldOut];
 
-/// As many records of each shape; the shapes are 118.
+/// How many records of each of the 118 shapes.
 const OF_EACH_SHAPE: usize = 200;
 
 #[test]
@@ -133,7 +133,7 @@ fn golden_records() {
     }
 }
 
-/// FNV-1a over the texts of the first 10,000 records: every shape and every list has a part in it.
+/// FNV-1a over the texts of the first 10,000 records, which depends on every shape and every list.
 #[test]
 fn the_first_ten_thousand_records_are_fixed() {
     for (split, golden) in SPLITS.into_iter().zip([0xc056_796e_03d6_0b2e, 0x8ad1_0ae5_0a72_4e53]) {

@@ -5,7 +5,7 @@ use std::collections::BinaryHeap;
 
 use super::Hits;
 
-/// So many scores are looked at together: seldom is one among them that counts.
+/// How many scores are looked at together: seldom does one of them count.
 const STRETCH: usize = 64;
 
 /// The `k` best hits of one query so far.
@@ -13,7 +13,7 @@ pub(super) struct Best {
     k: usize,
     /// The top is the worst hit kept.
     hits: BinaryHeap<Hit>,
-    /// The score of that worst hit once there are `k`, until then −∞: what is below is not kept.
+    /// The score of that worst hit once there are `k`, and −∞ until then. Lower scores are not kept.
     threshold: f32,
 }
 
@@ -22,8 +22,8 @@ impl Best {
         Self { k, hits: BinaryHeap::new(), threshold: f32::NEG_INFINITY }
     }
 
-    /// Takes in the scores of documents that follow each other from `first` on. `places` says where each
-    /// document of the whole collection stands among those of the same score.
+    /// Takes the scores of consecutive documents from `first` on. `places` says where each document of the whole
+    /// collection ranks among those with the same score.
     pub(super) fn offer(&mut self, first: usize, scores: &[f32], places: &[usize]) {
         for (stretch, scores) in scores.chunks(STRETCH).enumerate() {
             // without a branch for each; what is not a number is not below
@@ -56,8 +56,8 @@ impl Best {
     }
 }
 
-/// Where each document stands among documents of the same score: ids descending, twins by row.
-pub(super) fn tie_places(ids: &[String]) -> Vec<usize> {
+/// Where each document ranks among documents with the same score: by descending id, then by row.
+pub(in crate::evaluate) fn tie_places(ids: &[String]) -> Vec<usize> {
     let mut order: Vec<usize> = (0..ids.len()).collect();
     order.sort_by(|&a, &b| ids[b].cmp(&ids[a]));
     let mut places = vec![0; ids.len()];
@@ -67,7 +67,7 @@ pub(super) fn tie_places(ids: &[String]) -> Vec<usize> {
     places
 }
 
-/// A document found; the lesser of two hits is the better.
+/// A document found; the lesser of two hits is the better one.
 #[derive(Debug, Clone, Copy)]
 struct Hit {
     score: f32,
@@ -76,7 +76,7 @@ struct Hit {
 }
 
 impl Hit {
-    /// Adding 0 turns −0, which some matrix products give, into the 0 that it has to tie with.
+    /// Creates a hit. Adding 0 turns −0, which some matrix products give, into the 0 that it must tie with.
     fn new(document: usize, score: f32, place: usize) -> Self {
         let score = if score.is_nan() { f32::NEG_INFINITY } else { score + 0.0 };
         Self { score, place, document }

@@ -1,7 +1,6 @@
-//! Exact search in packed vectors, without unpacking them: for those who store codes and want to know what
-//! retrieval on them gives. An evaluation searches the vectors that the codes stand for, so that all stacks
-//! are searched alike: most are not stored in such codes, and ties of codes may come apart by a rounding
-//! where they are decoded.
+//! Exact search in packed vectors, without unpacking them, for users who store codes and want to know how retrieval
+//! on them does. An evaluation searches the vectors that the codes stand for, so that all stacks are searched in the
+//! same way. Most stacks are not stored as such codes, and decoding may break ties of codes by rounding.
 
 use std::ops::Range;
 
@@ -12,16 +11,16 @@ use super::Hits;
 use super::search::{check, search_blocks};
 use crate::Error;
 
-/// The `k` documents of highest cosine for each query, where both are codes of 8 bits
-/// ([`Quantization`](embosk_defenses::Quantization) with `bits=8`): dot products of the bytes, in whole
+/// Returns the `k` documents of highest cosine for each query, if both are codes of 8 bits
+/// ([`Quantization`](embosk_defenses::Quantization) with `bits=8`). It computes dot products of the bytes, in whole
 /// numbers.
 ///
-/// A vector's own scale is no part of a cosine, so this is the ranking of the decoded vectors. Scales of each
-/// dimension are: codes of such a quantization are compared as they are. A vector of zeros has the cosine 0.
-/// Ties are broken as by [`search`](super::search), and so is what comes back.
+/// A vector's own scale does not change a cosine, so this is the ranking of the decoded vectors. Scales per dimension
+/// do change it, but codes of such a quantization are compared as they are. A vector of zeros has the cosine 0. Ties
+/// and results are as in [`search`](super::search).
 ///
 /// # Errors
-/// Where the codes are not of 8 bits, the widths differ, or there is not one id for each document.
+/// If the codes are not of 8 bits, the widths differ, or there is not one id for each document.
 ///
 /// ```
 /// # use embosk::evaluate::retrieval::search_i8;
@@ -48,14 +47,15 @@ pub fn search_i8(documents: &Codes, queries: &Codes, k: usize, ids: &[String]) -
     }))
 }
 
-/// The `k` documents of lowest Hamming distance for each query, where both are codes of 1 bit
+/// Returns the `k` documents of lowest Hamming distance for each query, if both are codes of 1 bit
 /// ([`Quantization`](embosk_defenses::Quantization) with `bits=1`).
 ///
-/// The score is `1 − 2 · distance / dim`: the cosine of the vectors of signs, so this is the ranking of the
-/// decoded vectors; one of zeros counts as one of plus signs. Ties, of which there are many, are broken as by [`search`](super::search).
+/// The score is `1 − 2 · distance / dim`, which is the cosine of the vectors of signs. So this is the ranking of the
+/// decoded vectors; a zero counts as a plus sign. Ties, of which there are many, are broken as by
+/// [`search`](super::search).
 ///
 /// # Errors
-/// Where the codes are not of 1 bit, the widths differ, or there is not one id for each document.
+/// If the codes are not of 1 bit, the widths differ, or there is not one id for each document.
 ///
 /// ```
 /// # use embosk::evaluate::retrieval::search_bits;
@@ -138,7 +138,7 @@ impl<'a> Bytes<'a> {
     }
 }
 
-/// Stretches are short enough for 32 bits: 2¹⁶ · 2¹⁴ < 2³¹.
+/// The dot product. Stretches are short enough for 32 bits: 2¹⁶ · 2¹⁴ < 2³¹.
 fn dot(a: &[u8], b: &[u8]) -> i64 {
     const STRETCH: usize = 1 << 16;
     let product = |(&a, &b): (&u8, &u8)| i32::from(a.cast_signed()) * i32::from(b.cast_signed());
@@ -146,7 +146,7 @@ fn dot(a: &[u8], b: &[u8]) -> i64 {
     a.chunks(STRETCH).zip(b.chunks(STRETCH)).map(stretch).sum()
 }
 
-/// Codes of 1 bit, 64 dimensions to a word; what is left of a row's last word is 0.
+/// Codes of 1 bit, 64 dimensions to a word; the unused bits of a row's last word are 0.
 struct Words {
     words: Vec<u64>,
     width: usize,

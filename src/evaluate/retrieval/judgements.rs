@@ -1,4 +1,4 @@
-//! Which documents answer a query, and what of them a ranking found.
+//! Which documents answer a query, and which of them a ranking found.
 
 use rayon::prelude::*;
 
@@ -7,7 +7,7 @@ use super::Hits;
 /// Fewer queries than these are not worth a thread.
 const QUERIES: usize = 128;
 
-/// Up to so many documents, a table of their grades (4 MiB) is faster than a search.
+/// Up to this many documents, a table of their grades (4 MiB) is faster than a search.
 const TABLE: usize = 1 << 20;
 
 /// The relevance judgements of a test collection, in the order of the queries.
@@ -15,9 +15,9 @@ const TABLE: usize = 1 << 20;
 pub struct Judgements(pub Vec<Judged>);
 
 impl Judgements {
-    /// What `metric` makes of each query, in their order, without those that it gives nothing for: a metric
-    /// leaves out a query that has no judgements. `rankings` is what [`search`](super::search) gave
-    /// for the same queries. Several metrics in one go look the documents up once.
+    /// Returns the scores of `metric` for the queries, in their order, without queries for which it returns `None`,
+    /// such as those without judgements. `rankings` is what [`search`](super::search) returned for the same queries.
+    /// Compute several metrics in one call to look the documents up only once.
     ///
     /// ```
     /// # use embosk::evaluate::retrieval::{Judgements, mrr, ndcg};
@@ -42,27 +42,27 @@ impl Judgements {
         queries.map_init(table, score).flatten_iter().collect()
     }
 
-    /// So many documents there are at least.
+    /// The least number of documents that there must be.
     fn documents(&self) -> usize {
         let last = self.0.iter().filter_map(|judged| judged.grades.last());
         last.map(|&(document, _)| document.saturating_add(1)).max().unwrap_or(0)
     }
 }
 
-/// The grades of the documents judged for one query, collected from documents and their grades; where a
-/// document is there twice, its last grade counts.
+/// The grades of the documents judged for one query, collected from documents and their grades. If a document occurs
+/// twice, its last grade counts.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Judged {
-    /// By document.
+    /// The grades, sorted by document.
     grades: Vec<(usize, i32)>,
-    /// The grades of those that are relevant, the highest first; of absent ones as well.
+    /// The grades of relevant documents, the highest first, including absent ones.
     relevant: Vec<i32>,
     /// The grades of judged documents that the collection does not hold, the highest first.
     absent: Vec<i32>,
 }
 
 impl Judged {
-    /// Each judged document and its grade, by document.
+    /// Returns each judged document and its grade, sorted by document.
     pub fn grades(&self) -> &[(usize, i32)] {
         &self.grades
     }
@@ -95,7 +95,7 @@ impl Judged {
         !(self.grades.is_empty() && self.absent.is_empty())
     }
 
-    /// A ranking of documents, the best first, as the grades that it found. No document may be in it twice.
+    /// Turns a ranking of documents, the best first, into the grades that it found. No document may be in it twice.
     ///
     /// ```
     /// # use embosk::evaluate::retrieval::{Judged, recall};
@@ -107,7 +107,7 @@ impl Judged {
         Graded { found, relevant: &self.relevant, is_judged: self.is_judged() }
     }
 
-    /// The same by a table of zeros, one for each document, which is one of zeros again afterwards.
+    /// The same with a table of zeros, one for each document, which is all zeros again afterwards.
     fn graded_by(&self, table: &mut [i32], ranking: impl Iterator<Item = usize>) -> Graded<'_> {
         for &(document, grade) in &self.grades {
             table[document] = grade;
@@ -153,7 +153,7 @@ impl<const N: usize> From<[(usize, i32); N]> for Judged {
 /// What a ranking found for one query ([`Judged::graded`]), to be scored.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Graded<'a> {
-    /// The grade of each document of the ranking; 0 of one that was not judged.
+    /// The grade of each document of the ranking; 0 for one that was not judged.
     pub(super) found: Vec<i32>,
     /// The grades of all relevant documents, the highest first.
     pub(super) relevant: &'a [i32],

@@ -1,10 +1,10 @@
 use super::Graded;
 
-/// Normalised discounted cumulative gain of the first `k`, as trec_eval's `ndcg_cut`: the gain is the grade,
-/// the discount at rank r is `log2(r + 1)`, and the ideal is taken over all judged documents.
+/// Normalized discounted cumulative gain of the first `k`, as trec_eval's `ndcg_cut`: the gain is the grade, the
+/// discount at rank r is `log2(r + 1)`, and the ideal is taken over all judged documents.
 ///
-/// `None` for a query without judgements, which averages leave out; 0 where there are judgements, but none
-/// of a relevant document.
+/// `None` for a query without judgements, which averages leave out; 0 if there are judgements, but none of a relevant
+/// document.
 pub fn ndcg(found: &Graded<'_>, k: usize) -> Option<f64> {
     let ideal = discounted_gain(found.relevant, k);
     let share = || if ideal > 0.0 { discounted_gain(&found.found, k) / ideal } else { 0.0 };
@@ -19,8 +19,8 @@ pub fn recall(found: &Graded<'_>, k: usize) -> Option<f64> {
     share(count as f64, found)
 }
 
-/// One over the rank of the first relevant document, 0 where the first `k` have none: trec_eval's
-/// `recip_rank` on a run of `k` documents. Its mean over queries is MRR@k.
+/// One over the rank of the first relevant document, or 0 if the first `k` have none: trec_eval's `recip_rank` on a
+/// run of `k` documents. Its mean over queries is MRR@k.
 ///
 /// `None` for a query without judgements, as for [`ndcg`].
 pub fn mrr(found: &Graded<'_>, k: usize) -> Option<f64> {
@@ -28,9 +28,9 @@ pub fn mrr(found: &Graded<'_>, k: usize) -> Option<f64> {
     found.is_judged.then(|| first.map_or(0.0, |rank| 1.0 / (rank + 1) as f64))
 }
 
-/// Average precision of the first `k`, as trec_eval's `map_cut`: the precision at the rank of each relevant
-/// document found, summed and divided by the number of all that are relevant. Its mean over queries is MAP
-/// (trec_eval's `map` where `k` is the length of the ranking).
+/// Average precision of the first `k`, as trec_eval's `map_cut`: the precision at the rank of each relevant document
+/// found, summed and divided by the number of all that are relevant. Its mean over queries is MAP (trec_eval's `map`
+/// if `k` is the length of the ranking).
 ///
 /// `None` for a query without judgements, as for [`ndcg`].
 ///

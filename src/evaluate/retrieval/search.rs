@@ -9,20 +9,20 @@ use super::Hits;
 use super::best::{Best, tie_places};
 use crate::Error;
 
-/// The scores of a block of queries and one of documents (at most 1 MiB) stay in a core's cache while they
-/// are sifted. Neither depends on the number of threads, and so does no rounding.
+/// The scores of a block of queries and a block of documents (at most 1 MiB) stay in a core's cache while they are
+/// scanned. The blocks do not depend on the number of threads, and so neither does rounding.
 const QUERY_BLOCK: usize = 512;
 const DOCUMENT_BLOCK: usize = 512;
 
-/// The `k` documents of highest inner product for each query, best first: exact, with no index.
+/// Returns the `k` documents of highest inner product for each query, best first, by exact search without an index.
 ///
-/// `documents` is `[documents, dim]`, `queries` is `[queries, dim]`, and `ids` names the documents. Pass rows
-/// through [`normalize_rows`](super::normalize_rows) first to rank by cosine. Ties are broken as trec_eval breaks them, by
-/// descending id, compared as bytes; a score that is not a number ranks last, as −∞. Fewer than `k`
-/// documents come back where there are fewer. The order does not depend on the number of threads.
+/// `documents` is `[documents, dim]`, `queries` is `[queries, dim]`, and `ids` names the documents. Pass rows through
+/// [`normalize_rows`](super::normalize_rows) first to rank by cosine. Ties are broken as trec_eval breaks them, by
+/// descending id, compared as bytes; a score that is not a number ranks last, as −∞. If there are fewer than `k`
+/// documents, all are returned. The order does not depend on the number of threads.
 ///
 /// # Errors
-/// Where the two widths differ, or there is not one id for each document.
+/// If the two widths differ, or there is not one id for each document.
 ///
 /// ```
 /// # use embosk::evaluate::retrieval::search;
@@ -60,7 +60,7 @@ pub fn search(
     Ok(search_blocks(count, k, ids, multiply))
 }
 
-/// Refuses vectors of different widths, and another number of ids than documents.
+/// Refuses vectors of different widths, and ids unless there is one for each document.
 pub(super) fn check(documents: (usize, usize), queries: (usize, usize), ids: &[String]) -> Result<(), Error> {
     if documents.1 != queries.1 {
         let (documents, queries) = (documents.1, queries.1);
@@ -73,8 +73,8 @@ pub(super) fn check(documents: (usize, usize), queries: (usize, usize), ids: &[S
     Ok(())
 }
 
-/// The rankings of so many queries, block by block and in parallel. `score` writes the scores of a range of
-/// queries and a range of documents, `[queries, documents]`.
+/// The rankings of this many queries, block by block and in parallel. `score` writes the scores of a range of queries
+/// and a range of documents, `[queries, documents]`.
 pub(super) fn search_blocks(
     queries: usize,
     k: usize,
@@ -100,8 +100,8 @@ pub(super) fn search_blocks(
     even_blocks(queries, block).into_par_iter().flat_map_iter(of_block).collect()
 }
 
-/// `0..n` in the fewest blocks of at most `most`, of lengths that differ by one at the most: a remainder of
-/// a single vector would be multiplied, and rounded, in another way.
+/// `0..n` in the fewest blocks of at most `most`, with lengths that differ by at most one. A remainder of a single
+/// vector would be multiplied, and rounded, in another way.
 fn even_blocks(n: usize, most: usize) -> Vec<Range<usize>> {
     let blocks = n.div_ceil(most);
     (0..blocks).map(|block| block * n / blocks..(block + 1) * n / blocks).collect()

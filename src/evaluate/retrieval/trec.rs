@@ -3,15 +3,15 @@ use std::fmt::Write as _;
 use super::Hits;
 use crate::Error;
 
-/// The rankings as a run file of trec_eval: for each document found a line of query id, `Q0`, document id, rank
-/// from 1, score, and `tag`, the run's name, with a space between them.
+/// Writes the rankings as a run file of trec_eval: for each document found, a line with query id, `Q0`, document id,
+/// rank from 1, score, and `tag`, the run's name, separated by spaces.
 ///
 /// `queries` and `documents` are the ids; a score is written so that reading it gives the same `f32`, so
 /// that trec_eval sees the same ties.
 ///
 /// # Errors
-/// Where an id or the tag is empty or has white space in it, which would shift the columns; where there is
-/// not one query id for each ranking, or a ranking holds a document that has no id.
+/// If an id or the tag is empty or contains white space, which would shift the columns; if there is not one query id
+/// for each ranking; or if a ranking holds a document that has no id.
 ///
 /// ```
 /// # use embosk::evaluate::retrieval::run_file;

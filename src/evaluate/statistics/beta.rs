@@ -1,4 +1,4 @@
-//! The beta distribution, and under it the gamma function.
+//! The beta distribution, and the gamma function that it needs.
 
 /// The `p`-quantile of the beta distribution: halves `[0, 1]` until no number lies between the ends.
 pub(super) fn beta_quantile(p: f64, a: f64, b: f64) -> f64 {
@@ -16,8 +16,8 @@ pub(super) fn beta_quantile(p: f64, a: f64, b: f64) -> f64 {
     }
 }
 
-/// The regularised incomplete beta function `I_x(a, b)` for `0 < x < 1`: the continued fraction converges
-/// fast below the mean, and `I_x(a, b) = 1 − I_{1−x}(b, a)` leads there (DLMF 8.17.4).
+/// The regularized incomplete beta function `I_x(a, b)` for `0 < x < 1`. The continued fraction converges fast below
+/// the mean; above it, `I_x(a, b) = 1 − I_{1−x}(b, a)` is used (DLMF 8.17.4).
 pub(super) fn incomplete_beta(a: f64, b: f64, x: f64) -> f64 {
     if x <= (a + 1.0) / (a + b + 2.0) { beta_below(a, b, x) } else { 1.0 - beta_below(b, a, 1.0 - x) }
 }
@@ -58,7 +58,8 @@ fn continued_fraction(coefficient: impl Fn(u32) -> f64) -> f64 {
     value
 }
 
-/// `ln Γ(x)` for `x > 0`: Stirling's series (DLMF 5.11.1), after the recurrence has led to where it is exact.
+/// `ln Γ(x)` for `x > 0`: Stirling's series (DLMF 5.11.1), after the recurrence has raised `x` to where the series is
+/// exact.
 fn ln_gamma(x: f64) -> f64 {
     const SERIES: [f64; 6] =
         [1.0 / 12.0, -1.0 / 360.0, 1.0 / 1260.0, -1.0 / 1680.0, 1.0 / 1188.0, -691.0 / 360_360.0];

@@ -6,7 +6,7 @@ use rayon::prelude::*;
 
 use crate::evaluate::draws::index_below;
 
-/// The means of so many resamples, ascending.
+/// The means of `resamples` resamples, ascending.
 pub(super) fn resampled_means(values: &[f64], resamples: usize, seed: u64) -> Vec<f64> {
     let mut means: Vec<f64> = (0..resamples as u64)
         .into_par_iter()
@@ -16,7 +16,7 @@ pub(super) fn resampled_means(values: &[f64], resamples: usize, seed: u64) -> Ve
     means
 }
 
-/// The scores of so many resamples of `n` items, ascending.
+/// The scores of `resamples` resamples of `n` items, ascending.
 pub(super) fn resampled_scores(
     n: usize,
     resamples: usize,

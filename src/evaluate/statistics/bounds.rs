@@ -1,26 +1,26 @@
 //! One-sided bounds, and the p-values that belong to them.
 //!
-//! A *bound* at confidence 0.95 is on the wrong side of the truth at most 5 times in 100. Lower and upper
-//! bound are one-sided each: together they hold with confidence 0.90 only. A p-value below `1 − confidence`
-//! says the same as a bound on the right side of the limit.
+//! A *bound* at confidence 0.95 is on the wrong side of the truth at most 5 times in 100. The lower and the upper
+//! bound are each one-sided: together they hold only with confidence 0.90. A p-value below `1 − confidence` says the
+//! same as a bound on the right side of the limit.
 
 use super::beta::{beta_quantile, incomplete_beta};
 use super::bootstrap::resampled_means;
 
-/// Resamples behind a bound or a p-value of a mean; more than a report's, as their tails are looked at.
+/// How many resamples a bound or a p-value of a mean takes: more than in a report, because it depends on their tails.
 const RESAMPLES: usize = 10_000;
 
 /// How well the data fit the opposite of two claims about a limit: a small value supports the claim.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct PValues {
-    /// Of the claim that the truth lies below the limit.
+    /// The p-value of the claim that the truth lies below the limit.
     pub below: f64,
-    /// Of the claim that the truth lies above the limit.
+    /// The p-value of the claim that the truth lies above the limit.
     pub above: f64,
 }
 
-/// The one-sided bounds, lower and upper, of a share of successes in `n` trials by Clopper and Pearson (1934):
-/// exact for every `n`.
+/// Returns the one-sided bounds, lower and upper, of a share of successes in `n` trials by Clopper and Pearson
+/// (1934), which are exact for every `n`.
 ///
 /// `confidence` is in `0..1`; at 1 or more the bounds are 0 and 1. Successes beyond `n` count as `n`.
 ///
@@ -45,8 +45,8 @@ pub fn proportion_bounds(successes: usize, n: usize, confidence: f64) -> (f64, f
     (lower, upper)
 }
 
-/// The exact binomial test of `successes` in `n` trials against a share of `limit`: `below` is the chance of
-/// so few successes or fewer where the truth is the limit, `above` of so many or more.
+/// Returns the exact binomial test of `successes` in `n` trials against a share of `limit`. If the truth is the
+/// limit, `below` is the probability of this many successes or fewer, and `above` that of this many or more.
 ///
 /// Successes beyond `n` count as `n`.
 ///
@@ -68,14 +68,13 @@ pub fn proportion_p_values(successes: usize, n: usize, limit: f64) -> PValues {
     PValues { below: reached(1.0 - limit, n - s, s + 1.0), above: reached(limit, s, n - s + 1.0) }
 }
 
-/// The one-sided bounds, lower and upper, of a mean by the bias-corrected and accelerated bootstrap (`BCa`:
-/// Efron, Journal of the American Statistical Association 82, 1987), over 10,000 resamples; `None` for an
-/// empty sample.
+/// Returns the one-sided bounds, lower and upper, of a mean by the bias-corrected and accelerated bootstrap (`BCa`:
+/// Efron, Journal of the American Statistical Association 82, 1987), over 10,000 resamples; `None` for an empty
+/// sample.
 ///
-/// The bounds are in the unit of `values`, which are finite. `confidence` is in `0..1`; at 1 or more they
-/// are infinite. It is an approximation that wants some thirty values or more, and knows nothing beyond
-/// them: where all are equal, both bounds are that value. For a score of known range,
-/// [`bounded_mean_bounds`] holds for any sample.
+/// The bounds are in the unit of `values`, which must be finite. `confidence` is in `0..1`; at 1 or more, they are
+/// infinite. It is an approximation that needs about thirty values or more, and knows nothing beyond them: if all are
+/// equal, both bounds are that value. For a score of known range, [`bounded_mean_bounds`] holds for any sample.
 ///
 /// ```
 /// # use embosk::evaluate::statistics::mean_bounds;
@@ -91,8 +90,8 @@ pub fn mean_bounds(values: &[f64], confidence: f64, seed: u64) -> Option<(f64, f
     })
 }
 
-/// The p-values of a mean against `limit`, by the bootstrap of [`mean_bounds`] with the same seed: never less
-/// than one in 10,001, as rarer things are not seen. `None` for an empty sample.
+/// Returns the p-values of a mean against `limit`, by the bootstrap of [`mean_bounds`] with the same seed. They are
+/// never less than one in 10,001, because rarer events are not seen. `None` for an empty sample.
 ///
 /// ```
 /// # use embosk::evaluate::statistics::mean_p_values;
@@ -108,7 +107,7 @@ pub fn mean_p_values(values: &[f64], limit: f64, seed: u64) -> Option<PValues> {
     Some(PValues { below: counted(below), above: counted(above) })
 }
 
-/// The bounds of [`mean_bounds`] for the mean of `a − b` over pairs, which are drawn together. `None` where
+/// Returns the bounds of [`mean_bounds`] for the mean of `a − b` over pairs, which are drawn together. `None` if
 /// there are no pairs, or the two sides differ in length.
 ///
 /// ```
@@ -121,12 +120,12 @@ pub fn paired_difference_bounds(a: &[f64], b: &[f64], confidence: f64, seed: u64
     if a.len() == b.len() { mean_bounds(&differences, confidence, seed) } else { None }
 }
 
-/// One-sided bounds, lower and upper, of the mean of scores that cannot leave `range`, whatever their
-/// distribution and however few they are (Hoeffding, Journal of the American Statistical Association 58,
-/// 1963, theorem 1); `None` for an empty sample.
+/// Returns the one-sided bounds, lower and upper, of the mean of scores that cannot leave `range`, whatever their
+/// distribution and however few they are (Hoeffding, Journal of the American Statistical Association 58, 1963,
+/// theorem 1); `None` for an empty sample.
 ///
-/// No chance enters. It is wider than [`mean_bounds`], as it counts with the worst distribution of that
-/// mean: one of the range's two ends only. Scores beyond the range count as its end.
+/// Nothing is drawn at random. It is wider than [`mean_bounds`], because it assumes the worst distribution with that
+/// mean: only the two ends of the range. Scores beyond the range count as its end.
 ///
 /// ```
 /// # use embosk::evaluate::statistics::bounded_mean_bounds;
@@ -152,7 +151,7 @@ pub fn bounded_mean_bounds(
     Some((from + width * lower, from + width * upper))
 }
 
-/// How often a bound may be wrong; `None` where it never may. A confidence that is no number is the strictest.
+/// How often a bound may be wrong; `None` if never. A confidence of NaN is the strictest.
 fn tail(confidence: f64) -> Option<f64> {
     (confidence < 1.0).then(|| 1.0 - confidence.max(0.0))
 }
@@ -163,7 +162,7 @@ fn divergence(p: f64, q: f64) -> f64 {
     part(p, q) + part(1.0 - p, 1.0 - q)
 }
 
-/// The end of the stretch from `from` on where `holds` does, or `to`.
+/// The end of the stretch from `from` on in which `holds` is true, or `to`.
 fn halved(from: f64, to: f64, holds: impl Fn(f64) -> bool) -> f64 {
     let (mut inside, mut outside) = (from, to);
     loop {
@@ -179,7 +178,7 @@ fn halved(from: f64, to: f64, holds: impl Fn(f64) -> bool) -> f64 {
     }
 }
 
-/// A sample's resampled means, with what the percentiles are corrected by.
+/// A sample's resampled means, with the corrections of the percentiles.
 struct Bca {
     means: Vec<f64>,
     /// How far the mean lies from the resamples' median, in standard deviations.
@@ -202,7 +201,7 @@ impl Bca {
         Some(Self { means, bias, acceleration })
     }
 
-    /// The bound which, were it an upper one, would have this confidence.
+    /// The bound that would have this confidence as an upper bound.
     fn quantile(&self, confidence: f64) -> f64 {
         let shifted = self.bias + normal_quantile(confidence);
         let stretch = 1.0 - self.acceleration * shifted;
@@ -221,8 +220,8 @@ impl Bca {
         self.means[place.min(last)]
     }
 
-    /// The confidence with which a limit is an upper bound: the inverse of [`Self::quantile`]. `None` where
-    /// it is the one value that all resamples have.
+    /// The confidence with which a limit is an upper bound: the inverse of [`Self::quantile`]. `None` if it is the
+    /// one value that all resamples have.
     fn level(&self, limit: f64) -> Option<f64> {
         let one_value = self.means.first() == self.means.last();
         if limit.is_nan() || (one_value && self.means.first() == Some(&limit)) {
@@ -245,7 +244,7 @@ fn share_below(sorted: &[f64], value: f64) -> f64 {
     (below + up_to) as f64 / (2 * sorted.len()) as f64
 }
 
-/// A share which so many resamples can tell from 0 and 1.
+/// Moves a share to one that this many resamples can tell from 0 and 1.
 fn inner(share: f64) -> f64 {
     let least = 0.5 / (RESAMPLES as f64 + 1.0);
     share.clamp(least, 1.0 - least)
@@ -255,8 +254,8 @@ fn normal(x: f64) -> f64 {
     libm::erfc(-x * std::f64::consts::FRAC_1_SQRT_2) / 2.0
 }
 
-/// Where a standard normal lies below with this probability. Nothing here asks for anything beyond 38
-/// standard deviations, where the normal distribution ends in `f64`.
+/// The `p`-quantile of the standard normal distribution. Nothing here needs more than 38 standard deviations, where
+/// the normal distribution ends in `f64`.
 pub(in crate::evaluate) fn normal_quantile(p: f64) -> f64 {
     halved(-38.0, 38.0, |x| normal(x) < p)
 }

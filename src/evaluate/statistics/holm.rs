@@ -1,6 +1,6 @@
-/// The p-values of several claims, adjusted by Holm's step-down method (Scandinavian Journal of Statistics
-/// 6, 1979): claims whose adjusted value is at most α are made together, and with probability 1 − α at
-/// least none of them is false, however the tests depend on each other.
+/// Adjusts the p-values of several claims by Holm's step-down method (Scandinavian Journal of Statistics 6, 1979). If
+/// all claims with an adjusted value of at most α are made together, none of them is false with a probability of at
+/// least 1 − α, however the tests depend on each other.
 ///
 /// The order is that of `p_values`, which lie in `0..=1`; one that is not a number counts as 1.
 ///

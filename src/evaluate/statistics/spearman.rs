@@ -1,4 +1,4 @@
-//! Rank correlation, and with it how alike two embedders are.
+//! Rank correlation, and with it the similarity of two embedders.
 
 use ndarray::ArrayView2;
 use rand_chacha::ChaCha8Rng;
@@ -6,11 +6,11 @@ use rand_chacha::rand_core::SeedableRng;
 
 use crate::evaluate::draws::index_below;
 
-/// The pairs of texts that [`similarity_correlation`] draws.
+/// How many pairs of texts [`similarity_correlation`] draws.
 pub const SIMILARITY_PAIRS: usize = 10_000;
 
-/// Spearman's rank correlation of `x` and `y`, from −1 to 1; equal values share the mean of their ranks. What is
-/// longer is cut. NaN where either does not vary.
+/// Returns Spearman's rank correlation of `x` and `y`, from −1 to 1; equal values share the mean of their ranks. The
+/// longer one is cut. NaN if either does not vary.
 ///
 /// ```
 /// # use embosk::evaluate::statistics::spearman;
@@ -43,9 +43,9 @@ fn ranks(values: &[f64]) -> Vec<f64> {
     ranks
 }
 
-/// How alike two embedders judge texts to be: Spearman's correlation of the cosines in `a` and in `b`, `[texts,
-/// dim]` each, over [`SIMILARITY_PAIRS`] pairs of different texts that are drawn from the seed. NaN where there are
-/// less than two texts.
+/// Returns how much two embedders agree on the similarity of texts: Spearman's correlation of the cosines in `a` and
+/// in `b`, `[texts, dim]` each, over [`SIMILARITY_PAIRS`] pairs of different texts drawn from the seed. NaN if there
+/// are fewer than two texts.
 pub fn similarity_correlation(a: ArrayView2<'_, f32>, b: ArrayView2<'_, f32>, seed: u64) -> f64 {
     let texts = a.nrows().min(b.nrows());
     if texts < 2 {

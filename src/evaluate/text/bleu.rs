@@ -7,12 +7,12 @@ use super::tokens::{prepare_13a, tokens_13a};
 
 const MAX_ORDER: usize = 4;
 
-/// Sentence BLEU in `0..=100`, as sacreBLEU 2 computes it for one reference with
+/// Returns sentence BLEU in `0..=100`, as sacreBLEU 2 computes it for one reference with
 /// `BLEU(tokenize="13a", smooth_method="exp", effective_order=False)`, up to 4-grams and with case
 /// (<https://github.com/mjpost/sacrebleu>; Post, 2018, arXiv 1804.08771).
 ///
-/// A candidate of fewer than four tokens scores 0, even where it equals its reference: that is what
-/// "no effective order" means. So does an empty text on either side.
+/// A candidate of fewer than four tokens scores 0, even if it equals its reference: that is what "no effective order"
+/// means. So does an empty text on either side.
 ///
 /// ```
 /// # use embosk::evaluate::text::bleu;
@@ -43,7 +43,7 @@ pub struct BleuCounts {
 /// Which n-grams a BLEU score is made of.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum Order {
-    /// Those up to four tokens, so that less than four tokens score 0.
+    /// Those up to four tokens, so that fewer than four tokens score 0.
     #[default]
     Full,
     /// Those that the candidate is long enough for: sacreBLEU's `effective_order=True`, meant for short
@@ -68,8 +68,8 @@ impl BleuCounts {
         }
     }
 
-    /// BLEU in `0..=100`, with exponential smoothing: an order without a match counts half as much as the
-    /// one before it that had none.
+    /// Returns BLEU in `0..=100`, with exponential smoothing: each order without a match counts half as much as the
+    /// previous order without one.
     pub fn score(&self, order: Order) -> f64 {
         let orders = match order {
             Order::Full => MAX_ORDER,
@@ -118,9 +118,9 @@ fn matches(candidate: &[&str], reference: &[&str]) -> [u64; MAX_ORDER] {
     }
 }
 
-/// Follows the places of n-grams in a reference of up to 128 tokens, a bit for each: where a token stands,
-/// and at which of those places the n-gram that begins with it goes on. N-grams that are equal have equal
-/// places, all others have none in common, so each match takes one place.
+/// Follows the places of n-grams in a reference of up to 128 tokens, with a bit for each: where a token is, and at
+/// which of those places the n-gram that begins with it continues. Equal n-grams have equal places and all others
+/// have none in common, so each match takes one place.
 fn matches_by_place(candidate: &[&str], reference: &[&str]) -> [u64; MAX_ORDER] {
     let mut places: HashMap<&str, u128, BuildHasherDefault<TextHasher>> =
         HashMap::with_capacity_and_hasher(reference.len(), BuildHasherDefault::default());

@@ -9,12 +9,12 @@ const CHARACTERS: usize = 6;
 const WORDS: usize = 2;
 const ORDERS: usize = CHARACTERS + WORDS;
 
-/// Recall counts so many times as much as precision.
+/// Recall counts this many times as much as precision.
 const BETA: f64 = 2.0;
 
-/// Sentence chrF++ in `0..=100`, as sacreBLEU 2 computes it for one reference with `CHRF(word_order=2)`:
-/// n-grams of up to six characters, white space aside, and of up to two words, with case (Popović, WMT 2017,
-/// doi 10.18653/v1/W17-4770).
+/// Returns sentence chrF++ in `0..=100`, as sacreBLEU 2 computes it for one reference with `CHRF(word_order=2)`:
+/// n-grams of up to six characters, without white space, and of up to two words, with case (Popović, WMT 2017, doi
+/// 10.18653/v1/W17-4770).
 ///
 /// ```
 /// # use embosk::evaluate::text::chrf;
@@ -71,8 +71,8 @@ impl ChrfCounts {
         }
     }
 
-    /// chrF++ in `0..=100`: the F-score of the precision and the recall that the orders have on average,
-    /// over those orders that both sides are long enough for.
+    /// Returns chrF++ in `0..=100`: the F-score of mean precision and mean recall over the orders that both sides are
+    /// long enough for.
     pub fn score(&self) -> f64 {
         let (mut precision, mut recall, mut orders) = (0.0, 0.0, 0.0);
         for order in 0..ORDERS {
@@ -124,7 +124,7 @@ impl Letters {
     }
 }
 
-/// The words of a text, a mark at the end of one set apart, or else one at its beginning.
+/// The words of a text, with a punctuation mark at the end of a word split off, or otherwise one at its beginning.
 fn words(text: &str) -> Vec<&str> {
     let mut words = Vec::new();
     for word in text.split(is_space).filter(|word| !word.is_empty()) {

@@ -2,13 +2,13 @@ use std::ops::Range;
 
 use super::is_word;
 
-/// The share, in `0..=1`, of the entities that stand in the candidate as they are written; `None` where
-/// there are none to find.
+/// Returns the share, in `0..=1`, of the entities that occur in the candidate as they are written; `None` if there
+/// are none to find.
 ///
-/// An entity stands in a text where it cuts neither a word (`Ann` is not in `Anna`) nor a number (neither
-/// `200` nor `1,200` is in `1,200,000`). White space is collapsed as in [`exact_match`](super::exact_match); case counts, so a
-/// caller who does not mind it lower-cases both sides. Blank entities are left out, and one that is listed
-/// twice counts twice. Scripts without spaces between words have to be segmented first.
+/// An entity occurs in a text only if it cuts neither a word (`Ann` is not in `Anna`) nor a number (neither `200` nor
+/// `1,200` is in `1,200,000`). White space is collapsed as in [`exact_match`](super::exact_match); case counts, so
+/// lower-case both sides to ignore it. Blank entities are left out, and one that is listed twice counts twice.
+/// Scripts without spaces between words must be segmented first.
 ///
 /// ```
 /// # use embosk::evaluate::text::entity_recall;
@@ -26,11 +26,11 @@ pub fn entity_recall(candidate: &str, entities: &[&str]) -> Option<f64> {
     (!entities.is_empty()).then(|| found as f64 / entities.len() as f64)
 }
 
-/// The share, in `0..=1`, of the entities of the candidate that stand in the reference: how much of what
-/// a candidate asserts is true. `None` where it asserts nothing.
+/// Returns the share, in `0..=1`, of the candidate's entities that occur in the reference: how much of what the
+/// candidate asserts is true. `None` if it asserts nothing.
 ///
-/// What an entity is and where it stands is as for [`entity_recall`]. The entities are labelled in the
-/// candidate, by a person or by a tagger that was run on it.
+/// Entities and their occurrences are as for [`entity_recall`]. The entities are labelled in the candidate, by a
+/// person or a tagger.
 ///
 /// ```
 /// # use embosk::evaluate::text::entity_precision;
@@ -40,8 +40,8 @@ pub fn entity_precision(candidate_entities: &[&str], reference: &str) -> Option<
     entity_recall(reference, candidate_entities)
 }
 
-/// The stretches of a text that spans name: their offsets count characters (Unicode scalar values) from
-/// 0, the end is not included. `None` where a span is empty or ends beyond the text.
+/// Returns the stretches of a text that `spans` name. Offsets count characters (Unicode scalar values) from 0, and
+/// the end is not included. `None` if a span is empty or ends beyond the text.
 ///
 /// ```
 /// # use embosk::evaluate::text::spans;
@@ -62,7 +62,7 @@ fn collapse_whitespace(text: &str) -> String {
     text.split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
-/// Occurrences may overlap, so every position is tried.
+/// Whether an entity occurs in a text. Occurrences may overlap, so every position is tried.
 fn stands_in(entity: &str, text: &str) -> bool {
     text.char_indices().any(|(start, _)| {
         text[start..]
@@ -71,7 +71,7 @@ fn stands_in(entity: &str, text: &str) -> bool {
     })
 }
 
-/// Whether a word or a number goes on from the end of `left` into `right`.
+/// Whether a word or a number continues from the end of `left` into `right`.
 fn runs_on(left: &str, right: &str) -> bool {
     let (mut ahead, mut behind) = (right.chars(), left.chars().rev());
     let (Some(last), Some(first)) = (behind.next(), ahead.next()) else { return false };

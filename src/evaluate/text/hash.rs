@@ -2,7 +2,7 @@ use std::hash::Hasher;
 
 /// A fast hash for maps that live as long as one comparison: eight bytes at a time, multiplied and folded.
 ///
-/// It is not for texts that somebody chose so that they collide: that would be slow, though not wrong.
+/// Texts chosen to collide would make it slow, but not wrong.
 #[derive(Default)]
 pub(super) struct TextHasher(u64);
 

@@ -3,10 +3,10 @@ use std::hash::BuildHasherDefault;
 
 use super::hash::TextHasher;
 
-/// ROUGE-1 F-measure in `0..=1`, as rouge-score 0.1.2 computes `rouge1` without a stemmer: the words that
+/// Returns the ROUGE-1 F-measure in `0..=1`, as rouge-score 0.1.2 computes `rouge1` without a stemmer: the words that
 /// both texts have, each counted as often as the rarer side has it.
 ///
-/// Its tokens are those of [`rouge_l`], and so is what it says of texts without any.
+/// Its tokens are those of [`rouge_l`], and texts without tokens score the same.
 ///
 /// ```
 /// # use embosk::evaluate::text::rouge_1;
@@ -16,11 +16,11 @@ pub fn rouge_1(candidate: &str, reference: &str) -> f64 {
     f_measure(candidate, reference, common_words)
 }
 
-/// ROUGE-L F-measure in `0..=1`, as rouge-score 0.1.2 computes `rougeL` without a stemmer
+/// Returns the ROUGE-L F-measure in `0..=1`, as rouge-score 0.1.2 computes `rougeL` without a stemmer
 /// (<https://github.com/google-research/google-research/tree/master/rouge>; Lin, 2004).
 ///
-/// Its tokens are runs of `a-z` and `0-9` after lower-casing, so an accented letter separates tokens, and
-/// a text in another script has none. A text without tokens scores 0, also against another such text.
+/// Its tokens are runs of `a-z` and `0-9` after lower-casing, so an accented letter separates tokens, and a text in
+/// another script has none. A text without tokens scores 0, even against another such text.
 ///
 /// ```
 /// # use embosk::evaluate::text::rouge_l;

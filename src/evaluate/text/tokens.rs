@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-/// What the tokenizer drops or spells out before it splits; most texts are as they were.
+/// Drops and replaces what the tokenizer does before it splits; most texts are unchanged.
 pub(super) fn prepare_13a(text: &str) -> Cow<'_, str> {
     let text = text.trim_end_matches(is_space);
     if !text.bytes().any(|byte| matches!(byte, b'&' | b'<' | b'\n')) {
@@ -14,10 +14,10 @@ pub(super) fn prepare_13a(text: &str) -> Cow<'_, str> {
 
 /// The tokens of a prepared text, in its order.
 ///
-/// The tokenizer is defined by four substitutions, one after the other, that only insert spaces; so each
-/// token is a stretch of the text, and where one begins and ends depends on the neighbours alone:
+/// The tokenizer is defined by four substitutions, one after the other, that only insert spaces. So each token is a
+/// stretch of the text, and where it begins and ends depends only on the neighbours:
 ///
-/// 1. A symbol stands by itself, save the four whose neighbours decide: `'`, `,`, `-` and `.`.
+/// 1. A symbol stands by itself, except for the four whose neighbours decide: `'`, `,`, `-` and `.`.
 /// 2. A point or comma stands by itself after anything but a digit. Substitutions do not overlap: a point
 ///    that was set apart by this rule does not set apart the next.
 /// 3. A point or comma stands by itself before anything but a digit.
@@ -69,7 +69,7 @@ fn push<'a>(tokens: &mut Vec<&'a str>, token: &'a str) {
     }
 }
 
-/// How many bytes the white space at a place takes, 0 where there is none.
+/// How many bytes the white space at a place takes; 0 if there is none.
 fn space_at(text: &str, at: usize) -> usize {
     let byte = text.as_bytes()[at];
     if byte.is_ascii() {
@@ -82,7 +82,7 @@ fn space_at(text: &str, at: usize) -> usize {
     text[at..].chars().next().filter(|&symbol| is_space(symbol)).map_or(0, char::len_utf8)
 }
 
-/// White space as Python's `str.split` has it: Unicode's, and the four ASCII separators.
+/// White space as in Python's `str.split`: Unicode's, and the four ASCII separators.
 pub(super) fn is_space(symbol: char) -> bool {
     symbol.is_whitespace() || matches!(symbol, '\x1c'..='\x1f')
 }

@@ -20,14 +20,14 @@ pub(super) struct Candidate {
 /// How far a candidate must lead to replace the best so far, in standard errors of the difference.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Margin {
-    /// The candidate must be better by 1 % and by more than so many standard errors.
+    /// The candidate must be better by 1 % and by more than this many standard errors.
     Better(f64),
-    /// The candidate is taken unless the best is better by 1 % and by more than so many standard errors.
+    /// The candidate is taken unless the best is better by 1 % and by more than this many standard errors.
     NotWorse(f64),
 }
 
 impl Margin {
-    /// What most candidates must do: be better than chance makes them.
+    /// The margin of most candidates: they must be better by more than chance explains.
     pub(super) const USUAL: Self = Self::Better(1.0);
 }
 
@@ -43,7 +43,7 @@ impl From<Candidate> for Selection {
 }
 
 impl Selection {
-    /// Takes the candidate where it beats the best so far by `margin`.
+    /// Takes the candidate if it beats the best so far by `margin`.
     pub(super) fn offer(&mut self, candidate: Candidate, margin: Margin) {
         let is_taken = match margin {
             Margin::Better(standard_errors) => candidate.is_better_than(&self.best, standard_errors),
@@ -60,13 +60,13 @@ impl Candidate {
         mean(&self.errors)
     }
 
-    /// Whether only rounding is left, which no map can better.
+    /// Whether only rounding errors are left, which no map can reduce.
     pub(super) fn is_exact(&self) -> bool {
         self.error() <= ROUNDING
     }
 
-    /// Whether the error is smaller by 1 % and, as few pairs say little, by more than so many standard errors of
-    /// the difference.
+    /// Whether the error is smaller by 1 %, and by more than `standard_errors` of the difference, because few pairs
+    /// say little.
     fn is_better_than(&self, other: &Self, standard_errors: f64) -> bool {
         let gains: Vec<f64> = other.errors.iter().zip(&self.errors).map(|(other, own)| other - own).collect();
         let gain = mean(&gains);

@@ -1,4 +1,4 @@
-//! The choice where pairs are too few to hold some out.
+//! Chooses a map when there are too few pairs to hold some out.
 
 use std::sync::Arc;
 
@@ -11,8 +11,8 @@ use crate::Error;
 use crate::alignment::lengths::{CHANCE, longer, mean_cosine, scale};
 use crate::alignment::{CloudMap, Evidence, widen};
 
-/// Takes the first map that fits the pairs beyond chance. The denoiser follows as it is: it was chosen on pairs of
-/// the attacker's own.
+/// Takes the first map that fits the pairs beyond chance. The denoiser follows unchanged: it was chosen on the
+/// attacker's own pairs.
 pub(super) fn choose(evidence: &Evidence<'_>) -> Result<Recipe, Error> {
     let (protected, clean) = (widen(evidence.protected), widen(evidence.clean));
     let pairs = Pairs { protected: &protected, clean: &clean };
@@ -33,8 +33,8 @@ struct Pairs<'a> {
 }
 
 impl Pairs<'_> {
-    /// The identity where it fits beyond chance, an order of the coordinates where it fits exactly, the map of the
-    /// clouds unless it failed, and else Procrustes.
+    /// The identity if it fits beyond chance, an order of the coordinates if it fits exactly, the map of the clouds
+    /// unless it failed, and otherwise Procrustes.
     fn prior(&self, evidence: &Evidence<'_>) -> Result<Prior, Error> {
         if evidence.is_between_spaces() {
             return Ok(Prior::Procrustes);

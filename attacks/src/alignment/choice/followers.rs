@@ -1,4 +1,4 @@
-//! What follows the turn: maps that bring turned vectors closer to the clean ones.
+//! Maps that follow the turn and bring turned vectors closer to the clean ones.
 
 use faer::Mat;
 use ndarray::{Array2, ArrayView2, Axis};
@@ -15,10 +15,10 @@ use crate::alignment::procrustes::{SHRINKAGES, Shrunk};
 use crate::alignment::ridge::{Ridge, STRENGTHS};
 use crate::alignment::{Denoising, Evidence, narrow, widen};
 
-/// With fewer pairs than this a network is not worth its time.
+/// With fewer pairs than this, a network is not worth its time.
 const NETWORK: usize = 2000;
 
-/// The generators of candidates, in the order in which they are tried. Each offers none where it does not apply.
+/// The generators of candidates, in the order in which they are tried. Each offers none if it does not apply.
 pub(super) const FOLLOWERS: [Follower; 4] = [regressions, shrinkages, denoisers, network];
 
 /// Offers candidates to a selection that begins with the best turn.
@@ -34,8 +34,8 @@ pub(super) struct Trial<'a, 'e> {
 
 /// Ridge regression around the turn and, between spaces, around zero.
 ///
-/// Within a space, what few pairs do not span would be lost around zero: the mean cosine gains by it, and the
-/// details by which texts of one kind are told apart are gone.
+/// Within one space, regression around zero would lose what few pairs do not span. That raises the mean cosine, but
+/// loses the details that tell texts of one kind apart.
 fn regressions(trial: &Trial<'_, '_>, selection: &mut Selection) -> Result<(), Error> {
     let (split, turn) = (trial.split, &trial.turns.best);
     if turn.is_exact() {
@@ -57,7 +57,7 @@ fn regressions(trial: &Trial<'_, '_>, selection: &mut Selection) -> Result<(), E
     Ok(())
 }
 
-/// Procrustes with shrinkage, where the turn is Procrustes.
+/// Procrustes with shrinkage, if the turn is Procrustes.
 fn shrinkages(trial: &Trial<'_, '_>, selection: &mut Selection) -> Result<(), Error> {
     let (split, turn) = (trial.split, &trial.turns.best);
     if !turn.recipe.prior.is_procrustes() || turn.is_exact() {
@@ -76,12 +76,12 @@ fn affine(split: &Split, recipe: Recipe, map: Affine) -> Candidate {
     Candidate { recipe, map, errors }
 }
 
-/// The attacker's denoiser behind no turn, behind that of the pairs, and behind that of the clouds.
+/// The attacker's denoiser after no turn, after the turn of the pairs, and after the turn of the clouds.
 ///
-/// Where clean vectors span a part of the space, Procrustes takes noise away, and so it beats both the identity,
-/// though nothing was turned, and the clouds, whose map keeps all noise. Behind a denoiser the three compare.
-/// Too few pairs to span the space are completed by the clouds, and too few of them are held out to show it, so
-/// the clouds are then taken unless they are clearly worse.
+/// If clean vectors span only a part of the space, Procrustes removes noise. So it beats the identity even if nothing
+/// was turned, and the clouds, whose map keeps all noise. Followed by a denoiser, the three can be compared. If the
+/// pairs are too few to span the space, the clouds complete them, but too few pairs are held out to show it. The
+/// clouds are then taken unless they are clearly worse.
 fn denoisers(trial: &Trial<'_, '_>, selection: &mut Selection) -> Result<(), Error> {
     let Trial { split, turns, .. } = trial;
     let applies = |denoiser: &&Denoising| !turns.best.is_exact() && !denoiser.map.is_identity();
@@ -98,7 +98,7 @@ fn denoisers(trial: &Trial<'_, '_>, selection: &mut Selection) -> Result<(), Err
     Ok(())
 }
 
-/// A network around the best map so far, where pairs are many and no denoiser was taken.
+/// A network around the best map so far, if there are many pairs and no denoiser was taken.
 fn network(trial: &Trial<'_, '_>, selection: &mut Selection) -> Result<(), Error> {
     let (best, &Evidence { protected, clean, .. }) = (&selection.best, trial.evidence);
     let is_worth_it = protected.nrows() >= NETWORK && best.error() > SOLVED;

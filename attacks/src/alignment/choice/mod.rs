@@ -1,9 +1,9 @@
-//! The choice of a map by an attacker who has pairs: the one that does best on pairs that are held out.
+//! Chooses a map for an attacker who has pairs: the one that does best on held-out pairs.
 //!
-//! Candidates are tried in a fixed order, and one rule decides: a candidate replaces the best so far where it
-//! beats it by its [`Margin`](candidate::Margin). [`turns`] come first: they undo a key and keep angles.
-//! [`followers`] come second: they bring the turned vectors closer to the clean ones. Adding a map means adding
-//! a generator to one of the two lists.
+//! Candidates are tried in a fixed order, and one rule decides: a candidate replaces the best so far if it beats it
+//! by its [`Margin`](candidate::Margin). [`turns`] come first: they undo a key and keep angles. [`followers`] come
+//! second: they bring the turned vectors closer to the clean ones. Adding a map means adding a generator to one of
+//! the two lists.
 
 mod candidate;
 mod few;
@@ -41,7 +41,7 @@ const SEED: u64 = 0;
 #[derive(Clone)]
 pub(super) struct Recipe {
     pub(super) prior: Prior,
-    /// The factor of the prior map, where the norms call for one.
+    /// The factor of the prior map, if the norms require one.
     pub(super) scale: Option<f64>,
     pub(super) then: Then,
 }
@@ -63,11 +63,11 @@ pub(super) enum Prior {
 #[derive(Debug, Clone)]
 pub(super) enum Then {
     Nothing,
-    /// Regression of what the prior leaves; see [`STRENGTHS`](super::ridge::STRENGTHS).
+    /// Regression of what the prior map leaves; see [`STRENGTHS`](super::ridge::STRENGTHS).
     Ridge(f64),
     /// In place of the prior map, Procrustes with shrinkage; see [`SHRINKAGES`](super::procrustes::SHRINKAGES).
     Shrinkage(f64),
-    /// A trained network, as training takes long; it reads the vectors before the prior map.
+    /// A network that is already trained, because training takes long; it reads the vectors before the prior map.
     Network(Box<Denoiser>),
     Denoiser(Box<Alignment>),
 }

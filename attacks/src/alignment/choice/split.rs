@@ -1,4 +1,4 @@
-//! The pairs of an attacker: some to fit maps on, and some to compare maps by.
+//! Splits the attacker's pairs: some to fit maps on, and some to compare maps by.
 
 use faer::Mat;
 use ndarray::{ArrayView2, Axis};
@@ -9,16 +9,16 @@ use crate::Error;
 use crate::alignment::lengths::{cosines, longer, scale};
 use crate::alignment::{Denoising, Evidence, denoiser, narrow, widen};
 
-/// One in so many pairs is held out, and one in so many where that would be fewer than three.
+/// One in `EVERY` pairs is held out, and one in `EVERY_OF_FEW` if that would be fewer than three.
 const EVERY: usize = 5;
 const EVERY_OF_FEW: usize = 3;
 /// More held-out pairs than this would only cost time.
 const HELD_OUT: usize = 1000;
 
-/// The distance at which pairs share their part: where two pairs lie a multiple of it apart, the choice of a map
+/// The distance at which two pairs are held out together: if they are a multiple of it apart, the choice of a map
 /// holds out both or neither, and so does the training of its network.
 ///
-/// Several draws of one text belong at such distances. Else a map is chosen by texts that it was fitted on.
+/// Place several draws of one text at such distances. Otherwise a map is chosen by texts that it was fitted on.
 pub const HELD_OUT_TOGETHER: usize = EVERY * denoiser::HELD_OUT;
 
 // of what the choice leaves, a network holds out one in `denoiser::HELD_OUT`
@@ -26,7 +26,7 @@ const _: () = assert!((HELD_OUT_TOGETHER - HELD_OUT_TOGETHER / EVERY).is_multipl
 // a variance takes two held-out pairs
 const _: () = assert!(FEW / EVERY_OF_FEW >= 2 && 3 * EVERY > FEW);
 
-/// The pairs, those to fit on apart from those to compare by.
+/// The pairs, split into those to fit on and those to compare by.
 pub(super) struct Split {
     pub(super) seen: Mat<f64>,
     pub(super) target: Mat<f64>,
@@ -35,13 +35,13 @@ pub(super) struct Split {
     pub(super) between_spaces: bool,
 }
 
-/// Whether a pair, of so many, is held out.
+/// Whether a pair is held out, of `of` pairs.
 fn is_held_out(pair: usize, of: usize) -> bool {
     let every = if of < 3 * EVERY { EVERY_OF_FEW } else { EVERY };
     pair % every == every - 1
 }
 
-/// Which of so many pairs are held out, and on which maps are fitted.
+/// Which pairs are held out, and which ones maps are fitted on.
 pub(super) fn held_out_and_fitted(pairs: usize) -> (Vec<usize>, Vec<usize>) {
     (0..pairs).partition(|&pair| is_held_out(pair, pairs))
 }
@@ -61,7 +61,7 @@ impl Split {
         }
     }
 
-    /// Tries a prior map, scaled where the norms call for it.
+    /// Tries a prior map, scaled if the norms require it.
     pub(super) fn turned(&self, prior: Prior) -> Result<Candidate, Error> {
         let map = prior.map(&self.seen, &self.target)?;
         let errors = self.errors(&map.apply(self.unseen.as_ref()));
@@ -71,8 +71,8 @@ impl Split {
         Ok(Candidate { recipe: Recipe { prior, scale, then: Then::Nothing }, map, errors })
     }
 
-    /// Tries a denoiser behind a prior map. The vectors get the lengths that the denoiser knows, not those of clean
-    /// vectors, as the remaining noise is in proportion to them.
+    /// Tries a denoiser after a prior map. The vectors get the lengths that the denoiser was fitted for, not those of
+    /// clean vectors, because the remaining noise is in proportion to them.
     pub(super) fn denoised(&self, before: Candidate, denoiser: &Denoising) -> Result<Candidate, Error> {
         let Recipe { prior, scale, .. } = before.recipe;
         let plain = before.map.times(1.0 / scale.unwrap_or(1.0));
@@ -90,7 +90,7 @@ impl Split {
     }
 
     /// The pairs that show a map's lengths. A map of minimum norm shortens what lies outside the span of its pairs,
-    /// which is no scaling, so there it is the pairs that it was fitted on.
+    /// which is not a scaling. For such a map, they are the pairs that it was fitted on.
     fn measured(&self, prior: &Prior) -> (&Mat<f64>, &Mat<f64>) {
         let is_short = self.seen.nrows() < self.seen.ncols().max(self.target.ncols());
         if prior.is_procrustes() && is_short {

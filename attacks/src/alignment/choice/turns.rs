@@ -1,4 +1,4 @@
-//! The maps that undo a key: they keep angles, as far as the pairs determine them.
+//! Maps that undo a key. They keep angles, as far as the pairs determine them.
 
 use std::sync::Arc;
 
@@ -13,21 +13,21 @@ use crate::Error;
 use crate::alignment::{CloudMap, Clouds, Evidence, narrow};
 use crate::permutation::FoundPermutation;
 
-/// With more pairs for each dimension than this, and more in all, Procrustes finds any permutation.
+/// With more pairs per dimension than this, and more than `MANY` in all, Procrustes finds any permutation.
 const PERMUTED: usize = 4;
 const MANY: usize = 1000;
-/// Where pairs leave less than this times the error of the noise alone, the clouds add nothing to them.
+/// If pairs leave less than this times the error of the noise alone, the clouds add nothing to them.
 const AS_GOOD: f64 = 1.05;
-/// How much a pair counts beside vectors of the clouds that are held against each other.
+/// How much a pair counts, relative to vectors of the clouds that are matched with each other.
 const WEIGHTS: [f64; 4] = [1.0, 10.0, 100.0, 1000.0];
 
 /// The best turn, and the best of each kind of evidence.
 pub(super) struct Turns {
     pub(super) by_pairs: Candidate,
-    /// `None` where there are no clouds, or the pairs need none.
+    /// `None` if there are no clouds, or the pairs need none.
     pub(super) by_clouds: Option<Candidate>,
     pub(super) best: Candidate,
-    /// Whether fewer pairs than dimensions leave out what they do not span, and noise with it.
+    /// Whether there are fewer pairs than dimensions, so that the map drops what they do not span, noise included.
     pub(super) is_part: bool,
     /// The error of the noise alone, as far as the attacker knows it.
     noise: f64,

@@ -1,21 +1,22 @@
 //! One hidden layer with GELU, its gradients, and Adam. Samples are columns.
 
 use faer::{Mat, MatMut, MatRef};
+use pulp::Arch;
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{Rng, SeedableRng};
 use rayon::prelude::*;
 
-use crate::matmul::times;
+use crate::matmul::{times, times_into};
 
 /// Hidden units for each dimension of the output.
 const WIDTH: usize = 4;
-/// Adam's moments decay by these; the third keeps a step finite.
+/// The decay rates of Adam's moments; the third number keeps a step finite.
 const FIRST: f32 = 0.9;
 const SECOND: f32 = 0.99;
 const TINY: f32 = 1e-8;
-/// The share of a weight that is taken from it at a learning rate of 1.
+/// The share of a weight that decays in a step at a learning rate of 1.
 const DECAY: f32 = 0.01;
-/// Columns of a matrix that one thread works on at once.
+/// Columns of a matrix that one thread processes at once.
 const COLUMNS: usize = 64;
 
 /// `output · gelu(hidden · x + its bias) + its bias`; the biases are the last column of each matrix.
@@ -30,9 +31,8 @@ pub(super) struct Network {
 /// A batch on its way through the hidden layer.
 pub(super) struct Pass {
     input: Mat<f32>,
-    before: Mat<f32>,
+    slopes: Mat<f32>,
     after: Mat<f32>,
-    pub(super) output: Mat<f32>,
 }
 
 impl Network {
@@ -48,27 +48,30 @@ impl Network {
     }
 
     pub(super) fn output(&self, input: MatRef<'_, f32>) -> Mat<f32> {
-        self.pass(input.to_owned()).output
+        let mut inner = layer(&self.hidden, input);
+        inner.par_col_chunks_mut(COLUMNS).for_each(|columns| {
+            widest(
+                #[inline(always)]
+                || slices(columns).flatten().for_each(|value| *value = gelu(*value).0),
+            );
+        });
+        layer(&self.output, inner.as_ref())
     }
 
-    pub(super) fn pass(&self, input: Mat<f32>) -> Pass {
-        let before = layer(&self.hidden, input.as_ref());
-        let mut after = before.clone();
-        each_column(after.as_mut(), |_, column| column.iter_mut().for_each(|value| *value = gelu(*value)));
+    /// The output, and what its gradients need.
+    pub(super) fn pass(&self, input: Mat<f32>) -> (Mat<f32>, Pass) {
+        let mut after = layer(&self.hidden, input.as_ref());
+        let mut slopes = Mat::zeros(after.nrows(), after.ncols());
+        pairs(after.as_mut(), slopes.as_mut(), |value, slope| (*value, *slope) = gelu(*value));
         let output = layer(&self.output, after.as_ref());
-        Pass { input, before, after, output }
+        (output, Pass { input, slopes, after })
     }
 
-    /// The gradients of a loss whose gradient by the output is `error`, one column a sample.
-    pub(super) fn gradients(&self, pass: &Pass, error: MatRef<'_, f32>) -> [Mat<f32>; 2] {
+    /// The gradients of a loss whose gradient with respect to the output is `error`, one column per sample.
+    pub(super) fn gradients(&self, pass: &mut Pass, error: MatRef<'_, f32>) -> [Mat<f32>; 2] {
         let units = self.output.ncols() - 1;
         let mut inner = times(self.output.as_ref().subcols(0, units).transpose(), error);
-        let before = pass.before.as_ref();
-        each_column(inner.as_mut(), |place, column| {
-            for (unit, value) in column.iter_mut().enumerate() {
-                *value *= gelu_slope(before[(unit, place)]);
-            }
-        });
+        pairs(inner.as_mut(), pass.slopes.as_mut(), |value, slope| *value *= *slope);
         [by_weights(inner.as_ref(), pass.input.as_ref()), by_weights(error, pass.after.as_ref())]
     }
 }
@@ -84,38 +87,59 @@ fn layer(weights: &Mat<f32>, input: MatRef<'_, f32>) -> Mat<f32> {
 
 fn by_weights(error: MatRef<'_, f32>, input: MatRef<'_, f32>) -> Mat<f32> {
     let mut gradient = Mat::zeros(error.nrows(), input.nrows() + 1);
-    gradient.as_mut().subcols_mut(0, input.nrows()).copy_from(times(error, input.transpose()));
-    for (row, mut values) in gradient.row_iter_mut().enumerate() {
-        values[input.nrows()] = error.row(row).iter().sum();
+    times_into(gradient.as_mut().subcols_mut(0, input.nrows()), error, input.transpose());
+    let mut bias = gradient.as_mut().col_mut(input.nrows());
+    for column in error.col_iter() {
+        bias += column;
     }
     gradient
 }
 
-/// Does something to each column, given as a slice, on all threads.
-fn each_column(matrix: MatMut<'_, f32>, change: impl Fn(usize, &mut [f32]) + Sync) {
-    matrix.par_col_chunks_mut(COLUMNS).enumerate().for_each(|(part, columns)| {
-        for (place, column) in columns.col_iter_mut().enumerate() {
-            if let Some(column) = column.try_as_col_major_mut() {
-                change(part * COLUMNS + place, column.as_slice_mut());
-            }
-        }
+/// Changes the values of two matrices of the same shape pair by pair, on all threads.
+fn pairs(first: MatMut<'_, f32>, second: MatMut<'_, f32>, change: impl Fn(&mut f32, &mut f32) + Sync) {
+    first.par_col_chunks_mut(COLUMNS).zip(second.par_col_chunks_mut(COLUMNS)).for_each(|(first, second)| {
+        widest(
+            #[inline(always)]
+            || {
+                for (first, second) in slices(first).zip(slices(second)) {
+                    first.iter_mut().zip(second).for_each(|(first, second)| change(first, second));
+                }
+            },
+        );
     });
+}
+
+/// Runs `work`, compiled for the widest registers that the processor has.
+#[inline(always)]
+#[allow(clippy::inline_always, reason = "it must be compiled with the target features")]
+fn widest(work: impl FnOnce()) {
+    Arch::new().dispatch(work);
+}
+
+#[inline(always)]
+#[allow(clippy::inline_always, reason = "it must be compiled with the caller's target features")]
+#[allow(clippy::redundant_closure_for_method_calls, reason = "faer has several methods of these names")]
+fn slices(columns: MatMut<'_, f32>) -> impl Iterator<Item = &mut [f32]> {
+    let each = columns.col_iter_mut().filter_map(|column| column.try_as_col_major_mut());
+    each.map(|column| column.as_slice_mut())
 }
 
 /// `√(2/π)` and the cubic term of the usual approximation (Hendrycks & Gimpel 2016, arXiv 1606.08415).
 const INNER: f32 = 0.797_884_6;
 const CUBIC: f32 = 0.044_715;
 
-fn gelu(x: f32) -> f32 {
-    0.5 * x * (1.0 + tanh(INNER * (x + CUBIC * x * x * x)))
-}
-
-fn gelu_slope(x: f32) -> f32 {
+/// The unit's value, and its slope.
+#[inline(always)]
+#[allow(clippy::inline_always, reason = "it must be compiled with the caller's target features")]
+fn gelu(x: f32) -> (f32, f32) {
     let t = tanh(INNER * (x + CUBIC * x * x * x));
-    0.5 * (1.0 + t) + 0.5 * x * (1.0 - t * t) * INNER * (1.0 + 3.0 * CUBIC * x * x)
+    let slope = 0.5 * (1.0 + t) + 0.5 * x * (1.0 - t * t) * INNER * (1.0 + 3.0 * CUBIC * x * x);
+    (0.5 * x * (1.0 + t), slope)
 }
 
-/// By a ratio of polynomials, to about 1e-4: the same on every machine, and fast.
+/// A ratio of polynomials, accurate to about 1e-4: fast, and the same on every machine.
+#[inline(always)]
+#[allow(clippy::inline_always, reason = "it must be compiled with the caller's target features")]
 fn tanh(x: f32) -> f32 {
     let x = x.clamp(-4.97, 4.97);
     let square = x * x;
@@ -136,22 +160,31 @@ impl Adam {
         Self { moments: [zeros(&network.hidden), zeros(&network.output)], steps: 0 }
     }
 
-    pub(super) fn step(&mut self, network: &mut Network, gradients: &[Mat<f32>; 2], rate: f32) {
+    pub(super) fn step(&mut self, network: &mut Network, mut gradients: [Mat<f32>; 2], rate: f32) {
         self.steps += 1;
         let (first, second) = (1.0 - FIRST.powi(self.steps), (1.0 - SECOND.powi(self.steps)).sqrt());
         let weights = [&mut network.hidden, &mut network.output];
         for ((weights, gradients), [mean, square]) in
-            weights.into_iter().zip(gradients).zip(&mut self.moments)
+            weights.into_iter().zip(&mut gradients).zip(&mut self.moments)
         {
-            let parts = weights.par_col_chunks_mut(COLUMNS).zip(gradients.par_col_chunks(COLUMNS));
+            let parts = weights.par_col_chunks_mut(COLUMNS).zip(gradients.par_col_chunks_mut(COLUMNS));
             let moments = mean.par_col_chunks_mut(COLUMNS).zip(square.par_col_chunks_mut(COLUMNS));
             parts.zip(moments).for_each(|((weights, gradients), (mean, square))| {
-                faer::zip!(weights, gradients, mean, square).for_each(
-                    |faer::unzip!(weight, gradient, mean, square)| {
-                        *mean = FIRST * *mean + (1.0 - FIRST) * gradient;
-                        *square = SECOND * *square + (1.0 - SECOND) * gradient * gradient;
-                        let step = (*mean / first) / (square.sqrt() / second + TINY);
-                        *weight -= rate * (step + DECAY * *weight);
+                widest(
+                    #[inline(always)]
+                    || {
+                        let columns = slices(weights).zip(slices(gradients));
+                        let moments = slices(mean).zip(slices(square));
+                        for ((weights, gradients), (mean, square)) in columns.zip(moments) {
+                            let values = weights.iter_mut().zip(gradients);
+                            let moments = mean.iter_mut().zip(square);
+                            for ((weight, gradient), (mean, square)) in values.zip(moments) {
+                                *mean = FIRST * *mean + (1.0 - FIRST) * *gradient;
+                                *square = SECOND * *square + (1.0 - SECOND) * *gradient * *gradient;
+                                let step = (*mean / first) / (square.sqrt() / second + TINY);
+                                *weight -= rate * (step + DECAY * *weight);
+                            }
+                        }
                     },
                 );
             });

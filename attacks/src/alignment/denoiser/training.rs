@@ -15,10 +15,10 @@ use crate::matmul::mapped;
 
 const BATCH: usize = 256;
 const RATE: f32 = 1e-3;
-/// Passes over the pairs, at least and at most, and the samples that they take together in between.
+/// The least and most passes over the pairs, and how many samples all passes take if that lies in between.
 const PASSES: (usize, usize) = (4, 250);
 const SAMPLES: usize = 500_000;
-/// The training ends after so many passes, and so many steps, without progress on the held-out pairs.
+/// Training ends after this many passes, and this many steps, without progress on the held-out pairs.
 const PATIENCE: usize = 8;
 const PATIENT_STEPS: usize = 500;
 /// The share of the training in which the learning rate rises.
@@ -40,7 +40,7 @@ impl TrainingSet {
     }
 }
 
-/// Trains `denoiser`, which afterwards is as it did best on `held_out`.
+/// Trains `denoiser`, and keeps the state that did best on `held_out`.
 pub(super) fn train(
     denoiser: &mut Denoiser,
     pairs: &TrainingSet,
@@ -89,7 +89,7 @@ pub(super) fn train(
     Ok(())
 }
 
-/// The learning rate's share at this share of the way: up, and down by half a cosine.
+/// The share of the learning rate after the share `way` of the training: a rise, then half a cosine down.
 fn schedule(way: f32) -> f32 {
     (way / WARM_UP).min(1.0) * 0.5 * (1.0 + (std::f32::consts::PI * way).cos())
 }
@@ -102,14 +102,16 @@ fn descend(
     clean: ArrayView2<'_, f32>,
     rate: f32,
 ) {
-    let pass = denoiser.network.pass(denoiser.input(vectors.view()));
+    let (mut error, mut pass) = denoiser.network.pass(denoiser.input(vectors.view()));
     let linear = denoiser.linear_part(vectors.view());
     let share = 1.0 / vectors.nrows() as f32;
-    let error = Mat::from_fn(clean.ncols(), clean.nrows(), |column, row| {
-        share * (pass.output[(column, row)] + linear[(row, column)] - clean[(row, column)])
-    });
-    let gradients = denoiser.network.gradients(&pass, error.as_ref());
-    adam.step(&mut denoiser.network, &gradients, rate);
+    for ((column, linear), clean) in error.col_iter_mut().zip(linear.rows()).zip(clean.rows()) {
+        for ((value, linear), clean) in column.iter_mut().zip(linear).zip(clean) {
+            *value = share * (*value + linear - clean);
+        }
+    }
+    let gradients = denoiser.network.gradients(&mut pass, error.as_ref());
+    adam.step(&mut denoiser.network, gradients, rate);
 }
 
 /// 1 − the mean cosine.
@@ -123,7 +125,7 @@ fn error(denoiser: &Denoiser, examples: &TrainingSet) -> f32 {
     1.0 - cosines.sum::<f32>() / examples.clean.nrows() as f32
 }
 
-/// What the pairs show of the defense: its linear part, and what it did beside it.
+/// What the pairs show of the defense: its linear part, and the residuals.
 struct Noise {
     linear: Array2<f32>,
     residuals: Array2<f32>,

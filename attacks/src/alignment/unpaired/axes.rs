@@ -11,11 +11,11 @@ use crate::assignment::assignment;
 use crate::decomposition::eigen;
 use crate::matmul::{across, mapped};
 
-/// Axes that are matched: the first start's number, and the others' in turn.
+/// How many axes are matched: in the first start, and in the others by turns.
 const AXES: [usize; 4] = [24, 12, 32, 16];
 /// Quantiles by which two axes are compared.
 const QUANTILES: usize = 64;
-/// How far chance moves a disagreement, on average, in all starts but the first: in shares of the variance.
+/// The mean random change of a disagreement in all starts but the first, in shares of the variance.
 const CHANCE: f64 = 2e-3;
 
 /// The principal axes of a cloud, and how its vectors are distributed along them.
@@ -50,8 +50,8 @@ impl Axes {
         Ok(Self { directions: axes, quantiles, deviations })
     }
 
-    /// The mean squared difference between the distributions along two axes, the second one turned round
-    /// where `sign` is −1, in shares of the variance.
+    /// The mean squared difference between the distributions along two axes, in shares of the variance. The second
+    /// axis is reversed if `sign` is −1.
     fn disagreement(&self, axis: usize, other: &Self, partner: usize, sign: f64) -> f64 {
         let square = |step: usize| {
             let turned = if sign > 0.0 { step } else { QUANTILES - 1 - step };
@@ -62,10 +62,9 @@ impl Axes {
     }
 }
 
-/// The map that lays the first axes of `theirs` on those of `mine` whose distributions are most alike
-/// (linear assignment, with the better sign of each), and makes the rest zero. Axes of nearly the same
-/// variance mix, and an axis whose distribution is symmetric has no sign: so other starts than the first
-/// are moved by chance.
+/// Returns the map that lays the first axes of `theirs` on the axes of `mine` with the most similar distributions
+/// (linear assignment, with the better sign of each), and makes the rest zero. Axes of nearly the same variance mix,
+/// and an axis with a symmetric distribution has no sign. So all starts but the first are varied at random.
 pub(super) fn start(theirs: &Axes, mine: &Axes, number: usize, rng: &mut impl Rng) -> Mat<f32> {
     let count = AXES[number % AXES.len()].min(theirs.deviations.len());
     let mut chance = || {

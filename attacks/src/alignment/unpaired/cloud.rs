@@ -2,14 +2,14 @@ use ndarray::{Array2, ArrayView2, Axis};
 use rand::seq::SliceRandom;
 use rand_chacha::rand_core::Rng;
 
-/// One vector in so many is kept out to judge a map by, and at most this many.
+/// One vector in this many is held out to judge a map by, up to a limit.
 const KEPT_OUT: usize = 10;
 const MOST: usize = 1000;
 
 /// A cloud of vectors of norm 1, centred, of norm 1 again.
 pub(super) struct Cloud {
     pub(super) vectors: Array2<f32>,
-    /// The mean norm before.
+    /// The mean norm before normalization.
     pub(super) norm: f32,
 }
 
@@ -24,7 +24,7 @@ impl Cloud {
         Self { vectors, norm }
     }
 
-    /// At most this many of the vectors, in an order of chance.
+    /// At most this many of the vectors, in random order.
     pub(super) fn sample(&self, count: usize, rng: &mut impl Rng) -> Array2<f32> {
         let mut rows: Vec<usize> = (0..self.vectors.nrows()).collect();
         rows.shuffle(rng);
@@ -32,7 +32,7 @@ impl Cloud {
         self.vectors.select(Axis(0), &rows)
     }
 
-    /// The rows that are kept out, a tenth of them and at most 1,000, and all others.
+    /// The rows that are held out, a tenth of them and at most 1,000, and all others.
     pub(super) fn split(&self, rng: &mut impl Rng) -> (Vec<usize>, Vec<usize>) {
         let mut kept_out: Vec<usize> = (0..self.vectors.nrows()).collect();
         kept_out.shuffle(rng);
@@ -45,7 +45,7 @@ impl Cloud {
     }
 }
 
-/// Brings all rows to norm 1, save those of norm 0, and returns the sum of their norms.
+/// Scales all rows to norm 1, except those of norm 0, and returns the sum of their norms.
 pub(super) fn normalize(rows: &mut Array2<f32>) -> f32 {
     let mut sum = 0.0;
     for mut row in rows.rows_mut() {

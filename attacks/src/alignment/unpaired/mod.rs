@@ -26,23 +26,23 @@ use noise::Noise;
 use precision::{narrow, wide};
 use refinement::Refinement;
 
-/// Starts of an attempt, and how many of them are gone on from.
+/// Starts of an attempt, and how many of them are pursued.
 const STARTS: usize = 8;
 const PROMISING: usize = 2;
-/// Attempts, at most: another one is made where the score is less than this share of what is expected.
+/// The most attempts. Another one is made if the score is less than this share of the expected one.
 const ATTEMPTS: usize = 3;
 const CLOSE: f64 = 0.995;
-/// A known pair counts as so many vectors that are held against their neighbours.
+/// A known pair counts as this many vectors that are matched with their neighbours.
 const PAIR: f64 = 10.0;
-/// With a pair for so many dimensions no other start is needed.
+/// With one pair per this many dimensions, no other start is needed.
 const DIMENSIONS: usize = 2;
-/// Vectors of each side, and rounds of refinement, of a start.
+/// Vectors of each side, and rounds of refinement, for a start.
 const START: usize = 2_000;
 const START_ROUNDS: usize = 8;
-/// The same of promising ones.
+/// The same for promising starts.
 const MIDDLE: usize = 4_000;
 const MIDDLE_ROUNDS: usize = 12;
-/// The same of the best one, first and last; the last rounds end when nothing is gained.
+/// The same for the best one, at first and at last; the last rounds end when nothing is gained.
 const LATER: usize = 8_000;
 const LATER_ROUNDS: usize = 5;
 const LAST: usize = 30_000;
@@ -52,7 +52,7 @@ pub const LEAST_CLOUD: usize = 50;
 /// Protected and clean vectors of the same texts.
 type Pairs<'a> = (ArrayView2<'a, f32>, ArrayView2<'a, f32>);
 
-/// Two clouds of vectors of different texts of one kind, which are laid on each other.
+/// Two clouds of vectors of different texts of one kind, to be aligned with each other.
 #[derive(Debug, Clone, Copy)]
 pub struct Clouds<'a> {
     /// `[n, dim]`.
@@ -60,12 +60,12 @@ pub struct Clouds<'a> {
     /// Vectors of the attacker's own texts in the clean space, with as much noise as the protected ones have,
     /// `[m, dim]`.
     pub own: ArrayView2<'a, f32>,
-    /// The same without the noise: row `i` is of the same text as row `i` of `own`.
+    /// The same vectors without the noise: row `i` is of the same text as row `i` of `own`.
     pub clean: ArrayView2<'a, f32>,
 }
 
 impl<'a> Clouds<'a> {
-    /// Of vectors without noise.
+    /// Creates clouds of vectors without noise.
     pub fn new(protected: ArrayView2<'a, f32>, own: ArrayView2<'a, f32>) -> Self {
         Self { protected, own, clean: own }
     }
@@ -89,24 +89,24 @@ impl<'a> Clouds<'a> {
 
 /// A rotation, found from the shapes of two clouds: protected vectors, and clean ones of other texts.
 ///
-/// A rotation moves a cloud and keeps its shape. Whoever has texts of the same kind has a cloud of nearly
-/// that shape, and can look for the rotation that lays one on the other; no text of the store is known.
+/// A rotation moves a cloud and keeps its shape. Whoever has texts of the same kind has a cloud of nearly that shape,
+/// and can look for the rotation that aligns the two. They need not know any text of the store.
 ///
-/// 1. Both clouds are brought to norm 1, centred, and brought to norm 1 again.
-/// 2. Their principal axes are matched by how the vectors are distributed along them, which gives the signs
-///    too (compare the attack of Liu, Giannella & Kargupta 2006 on rotated records). That is a start; others
-///    are moved by chance.
-/// 3. A start is refined in rounds: each vector is held against the mean of its five nearest neighbours on
-///    the other side, and Procrustes is solved for these, on few vectors first and on all, up to 30,000, at last
-///    (mini-vec2vec, Dar 2025, arXiv 2510.02348; compare vec2vec, arXiv 2505.12540, and Wasserstein
-///    Procrustes, arXiv 1805.11222).
-/// 4. Some starts fail. The one that goes on is the one whose clouds lie closest: no pair is needed to see
-///    it, and [`score`](Self::score) shows it. Where that is not what two clouds of one kind have, it is
-///    begun anew, twice at most.
+/// 1. Both clouds are scaled to norm 1, centred, and scaled to norm 1 again.
+/// 2. Their principal axes are matched by how the vectors are distributed along them, which gives the signs too
+///    (compare the attack of Liu, Giannella & Kargupta 2006 on rotated records). That is the first start; the others
+///    are varied at random.
+/// 3. A start is refined in rounds: each vector is matched with the mean of its five nearest neighbours on the other
+///    side, and Procrustes is solved for these, on a few vectors at first and on all, up to 30,000, at last
+///    (mini-vec2vec, Dar 2025, arXiv 2510.02348; compare vec2vec, arXiv 2505.12540, and Wasserstein Procrustes, arXiv
+///    1805.11222).
+/// 4. Some starts fail. The one whose clouds lie closest is pursued, which takes no pairs to see:
+///    [`score`](Self::score) shows it. If the score is below that of two clouds of one kind, the search starts again,
+///    at most twice.
 ///
-/// A permutation is a rotation too, and a scaling is taken back. Noise makes it harder, but less so for an attacker
-/// who knows what it does to their own texts ([`Clouds::clean`]): before protected vectors are held against clean
-/// ones, a linear filter removes what it can of the noise, and more neighbours are taken.
+/// A permutation is a rotation too, and a scaling is undone. Noise makes the map harder to find, but less so for an
+/// attacker who knows what it does to their own texts ([`Clouds::clean`]). Before protected vectors are matched with
+/// clean ones, a linear filter then removes what it can of the noise, and more neighbours are used.
 ///
 /// ```no_run
 /// use embosk_attacks::alignment::CloudMap;
@@ -126,18 +126,16 @@ pub struct CloudMap {
     scale: f32,
     score: f64,
     expected: f64,
-    /// Where pairs are known, the products of the vectors that are held against each other at last, and those
-    /// of the pairs.
+    /// If pairs are known, the products of the vectors matched in the last round, and those of the pairs.
     products: Option<[Mat<f64>; 2]>,
 }
 
 impl CloudMap {
-    /// Finds the map from `protected`, `[n, dim]`, to the space of `own`, `[m, dim]`: clean vectors of the
-    /// attacker's own texts. 10,000 on each side take about a minute on two cores where the first
-    /// attempt succeeds.
+    /// Finds the map from `protected`, `[n, dim]`, to the space of `own`, `[m, dim]`: clean vectors of the attacker's
+    /// own texts. 10,000 on each side take about a minute on two cores if the first attempt succeeds.
     ///
     /// # Errors
-    /// When the dimensions differ or are none, there are fewer than 50 vectors on a side, or a value is not finite.
+    /// When the dimensions differ or are 0, there are fewer than 50 vectors on a side, or a value is not finite.
     pub fn fit(
         protected: ArrayView2<'_, f32>,
         own: ArrayView2<'_, f32>,
@@ -146,9 +144,10 @@ impl CloudMap {
         Self::fit_on(&Clouds::new(protected, own), None, rng)
     }
 
-    /// As [`fit`](Self::fit), for one who knows the noise or a few pairs beside: of these, row `i` of the first,
-    /// protected, and row `i` of the second, clean, are of the same text. Far fewer than it takes to determine a
-    /// rotation are one more start, which the clouds complete; and every round of refinement keeps to them.
+    /// Finds the map as [`fit`](Self::fit) does, for an attacker who also knows the noise or a few pairs: row `i` of
+    /// the first, protected, and row `i` of the second, clean, are of the same text. Even far fewer pairs than
+    /// determine a rotation give one more start, which the clouds complete. Every round of refinement includes the
+    /// pairs.
     ///
     /// # Errors
     /// As [`fit`](Self::fit), and when `own` and `clean`, or the pairs, do not fit together.
@@ -200,7 +199,7 @@ impl CloudMap {
         Ok(Self { map, scale, score, expected, products })
     }
 
-    /// The restored vectors, `[batch, dim]`.
+    /// Returns the restored vectors, `[batch, dim]`.
     ///
     /// # Errors
     /// When `vectors` do not have the dimension that the map was found for.
@@ -214,24 +213,24 @@ impl CloudMap {
         wide(&self.map)
     }
 
-    /// The rotations by clouds and pairs together, where pairs are known: of these each counts as so many vectors
-    /// of the clouds.
+    /// The rotations by clouds and pairs together, if pairs are known. Each weight says how many vectors of the
+    /// clouds a pair counts as.
     pub(super) fn matrices_by(&self, weights: &[f64]) -> impl Iterator<Item = Result<Mat<f64>, Error>> {
         let of =
             |[clouds, pairs]: &[Mat<f64>; 2], weight: f64| orthogonal((clouds + pairs * weight).as_ref());
         self.products.iter().flat_map(move |products| weights.iter().map(move |&weight| of(products, weight)))
     }
 
-    /// How close the clouds lie: the mean cosine, after centring and without the noise that the filter removes, of
-    /// protected vectors that the map was not fitted on, a tenth of them, to the nearest of the attacker's own,
-    /// which have none. The attacker needs no pair to know it.
+    /// Returns how close the clouds lie. It is the mean cosine between a protected vector and the nearest of the
+    /// attacker's own clean vectors, after centring and filtering the noise. It is taken over a tenth of the
+    /// protected vectors, on which the map was not fitted. The attacker needs no pair to know it.
     pub fn score(&self) -> f64 {
         self.score
     }
 
-    /// What [`score`](Self::score) is for the attacker's own vectors, again of a tenth that was kept out: as
-    /// good as it gets. A score far below it shows that the map was not found, or that the clouds are of
-    /// different shape.
+    /// Returns what [`score`](Self::score) is for the attacker's own vectors, again for a held-out tenth: the best
+    /// score to expect. A score far below it shows that the map was not found, or that the clouds have different
+    /// shapes.
     pub fn expected(&self) -> f64 {
         self.expected
     }
@@ -242,7 +241,7 @@ impl CloudMap {
     }
 }
 
-/// `protectedᵀ · clean` of pairs, their vectors brought to norm 1.
+/// `protectedᵀ · clean` of pairs, whose vectors are scaled to norm 1.
 fn products_of((protected, clean): Pairs<'_>) -> Mat<f64> {
     let (mut protected, mut clean) = (protected.to_owned(), clean.to_owned());
     normalize(&mut protected);
@@ -269,7 +268,7 @@ fn attempt_from(
     refinement.finished(map, theirs.sample(LAST, rng).view(), mine.sample(LAST, rng).view())
 }
 
-/// What each start is refined to, those under which the clouds lie closest first.
+/// What the starts are refined to, those under which the clouds lie closest first.
 fn best_refined(
     starts: Vec<Mat<f32>>,
     theirs: ArrayView2<'_, f32>,

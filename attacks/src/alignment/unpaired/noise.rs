@@ -1,4 +1,4 @@
-//! What noise the protected vectors have, and how it is removed before they are held against clean ones.
+//! The noise of protected vectors, and how it is removed before they are matched with clean ones.
 
 use faer::Mat;
 
@@ -8,24 +8,24 @@ use crate::Error;
 use crate::decomposition::eigen;
 use crate::matmul::{across, times};
 
-/// Neighbours whose mean a vector is held against.
+/// Neighbours whose mean a vector is matched with.
 const NEIGHBOURS: usize = 5;
-/// The same where there is noise, as one of them is the less to be trusted: at most, and one for so many vectors.
+/// The same if there is noise, which makes a single neighbour less reliable: the most neighbours, and one per this
+/// many vectors.
 const NEIGHBOURS_IN_NOISE: usize = 20;
 const VECTORS: usize = 20;
-/// The share of a vector's square that is noise, from which it counts as such.
+/// Noise counts if it is at least this share of a vector's squared norm.
 const NOISE: f64 = 0.1;
 
 /// Noise of the same strength in every direction.
 pub(super) struct Noise {
-    /// The linear least-mean-square-error estimate of clean vectors, `[dim, dim]`, where there is noise to speak
-    /// of.
+    /// The linear least-mean-square-error estimate of clean vectors, `[dim, dim]`, if there is enough noise to count.
     filter: Option<Mat<f32>>,
 }
 
 impl Noise {
-    /// From vectors with the noise and the same ones without, row by row. The filter is made of the spread of
-    /// the latter: that of few noisy vectors is uneven by chance.
+    /// Estimates the noise from vectors with and without it, row by row. The filter is made of the spread of the
+    /// clean ones: the spread of a few noisy vectors is uneven by chance.
     pub(super) fn between(noisy: &Cloud, clean: &Cloud) -> Result<Self, Error> {
         let rows = || noisy.vectors.rows().into_iter().zip(clean.vectors.rows());
         let count = rows().filter(|(noisy, clean)| noisy.dot(noisy) > 0.0 && clean.dot(clean) > 0.0).count();
@@ -46,7 +46,7 @@ impl Noise {
         Ok(Self { filter: Some(filter) })
     }
 
-    /// How many neighbours of so many vectors one is held against.
+    /// How many neighbours a vector is matched with, out of this many vectors.
     pub(super) fn neighbours(&self, vectors: usize) -> usize {
         match self.filter {
             Some(_) => (vectors / VECTORS).clamp(NEIGHBOURS, NEIGHBOURS_IN_NOISE),
@@ -54,7 +54,7 @@ impl Noise {
         }
     }
 
-    /// The map, and after it the estimate.
+    /// The map, followed by the filter.
     pub(super) fn removed_after(&self, map: &Mat<f32>) -> Mat<f32> {
         match &self.filter {
             Some(filter) => times(map.as_ref(), filter.as_ref()),

@@ -1,4 +1,4 @@
-//! From a rotation that is roughly right to the one that lays one cloud on the other.
+//! Refines a roughly right rotation to the one that aligns the two clouds.
 
 use faer::Mat;
 use ndarray::{Array2, ArrayView2};
@@ -10,7 +10,7 @@ use crate::Error;
 use crate::alignment::procrustes::orthogonal;
 use crate::matmul::{across, mapped, nearest};
 
-/// The last rounds, at most, and the gain in the score below which they end.
+/// The most last rounds, and the gain in the score below which they end.
 const LAST_ROUNDS: usize = 6;
 const GAIN: f64 = 2e-4;
 
@@ -18,7 +18,7 @@ const GAIN: f64 = 2e-4;
 pub(super) struct Refinement {
     /// `protectedᵀ · clean` of known pairs, or zero.
     pub(super) known: Mat<f64>,
-    /// What the protected vectors have and the clean ones have not.
+    /// The noise, which the protected vectors have and the clean ones do not.
     pub(super) noise: Noise,
 }
 
@@ -55,8 +55,8 @@ impl Refinement {
         Ok(map)
     }
 
-    /// How close the clouds lie under the map: the mean cosine of a row to the nearest one of the other side,
-    /// both ways.
+    /// How close the clouds lie under the map: the mean cosine of a row to the nearest row of the other side, both
+    /// ways.
     pub(super) fn score(
         &self,
         map: &Mat<f32>,
@@ -88,8 +88,8 @@ impl Refinement {
         Ok((narrow(&orthogonal((products + &self.known).as_ref())?), score))
     }
 
-    /// The products of the vectors of either side and the means of their nearest neighbours on the other, and
-    /// the score of the map.
+    /// The products of the vectors of each side and the means of their nearest neighbours on the other, and the score
+    /// of the map.
     pub(super) fn matched(
         &self,
         map: &Mat<f32>,

@@ -1,4 +1,4 @@
-//! A planted rotation is found without pairs, and a score shows where there is none to find.
+//! A planted rotation is found without pairs, and the score shows if there is none to find.
 
 use ndarray::{Array2, s};
 use rand::{RngExt, SeedableRng};
@@ -66,8 +66,8 @@ fn few_pairs_and_the_clouds_determine_a_rotation_together() {
     assert!(cosine(&map.apply(protected.view()).unwrap(), &stored) > 0.98, "{map}");
 }
 
-/// Behind a rotation and noise: clean vectors, what the rotation makes of them, and that with the noise; and the
-/// attacker's own, with as much noise and without.
+/// Clean vectors, the same rotated, and the same rotated with noise; and the attacker's own, with as much noise and
+/// without.
 fn noisy_clouds(rows: usize, sigma: f32, rng: &mut ChaCha8Rng) -> [Array2<f32>; 5] {
     let centres = normals(16, rng);
     let (stored, clean) = (clumps(&centres, rows, rng), clumps(&centres, rows, rng));
@@ -78,7 +78,7 @@ fn noisy_clouds(rows: usize, sigma: f32, rng: &mut ChaCha8Rng) -> [Array2<f32>; 
     [stored, turned, protected, own, clean]
 }
 
-/// Noise makes the map harder to find; an attacker who knows what it does to own texts finds it better.
+/// Noise makes the map harder to find; an attacker who knows what it does to their own texts finds it more easily.
 #[test]
 fn a_rotation_is_found_behind_noise() {
     let [stored, turned, protected, own, clean] = noisy_clouds(1500, 0.8, &mut ChaCha8Rng::seed_from_u64(4));
@@ -90,8 +90,8 @@ fn a_rotation_is_found_behind_noise() {
     assert!(with > 0.75 && with > without + 0.05, "{with} {without}");
 }
 
-/// Not many more vectors than dimensions, of which half have next to nothing but noise: the filter comes close to
-/// the best linear estimate of new ones, which whoever knows the spread of clean vectors makes.
+/// There are few more vectors than dimensions, and half the dimensions have almost nothing but noise. The filter
+/// comes close to the best linear estimate of new vectors, which needs the spread of clean vectors.
 #[test]
 fn noise_is_removed_as_far_as_a_linear_map_can() {
     let rng = &mut ChaCha8Rng::seed_from_u64(5);
@@ -113,7 +113,7 @@ fn noise_is_removed_as_far_as_a_linear_map_can() {
     assert!(none.removed_after(&Mat::identity(DIM, DIM)) == Mat::<f32>::identity(DIM, DIM));
 }
 
-/// Of the right map, with clouds of not many more vectors than dimensions.
+/// The expected score is that of the right map, with clouds of few more vectors than dimensions.
 #[test]
 fn what_is_expected_behind_noise_is_what_the_right_map_has() {
     let rng = &mut ChaCha8Rng::seed_from_u64(6);

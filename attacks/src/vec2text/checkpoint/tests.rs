@@ -101,7 +101,7 @@ fn pickles_give_what_hugging_face_gives() {
     assert!(furthest(&logits, &expected["corrector"]) < 1e-4);
 }
 
-/// The fixtures' numbers are ones that all types have.
+/// All types can hold the fixtures' numbers exactly.
 #[test]
 fn types_shards_and_formats_make_no_difference() {
     let logits = inverter_logits(folder("inverter").path());
@@ -129,7 +129,7 @@ fn in_two(dir: &Path) {
     fs::write(dir.join("model.safetensors.index.json"), index).unwrap();
 }
 
-/// safetensors without duplicates keep one name of the token embedding, and not always the same.
+/// safetensors files without duplicates keep only one name of the token embedding, and not always the same one.
 #[test]
 fn any_name_of_the_token_embedding_will_do() {
     let logits = inverter_logits(folder("inverter").path());
@@ -209,7 +209,7 @@ fn damaged_shards_are_refused() {
     refused(place.path(), &["index.json", "weight_map"]);
 }
 
-/// Each with one tensor of a shape that does not belong.
+/// Each has one tensor with a wrong shape.
 #[test]
 fn weights_that_do_not_fit_each_other_are_refused() {
     let decoder = "encoder_decoder.decoder.block.0.layer";
@@ -307,7 +307,7 @@ fn a_language_model_alone_is_no_attack() {
     refused(place.path(), &["no token embeddings"]);
 }
 
-/// Vectors of any dimension: those of small embedders and of the largest ones behind addresses.
+/// Vectors may be those of small embedders or of the largest embedders behind an address.
 #[test]
 fn models_take_vectors_of_384_to_3072_dimensions() {
     use crate::vec2text::config::Preset;

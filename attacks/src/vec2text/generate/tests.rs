@@ -68,7 +68,7 @@ fn generated_tokens_and_scores_are_those_of_hugging_face() {
     assert_eq!(texts, 4 * 2 * 5 * (1 + 2 + 4 + 8));
 }
 
-/// As the files have them: with the end token, padded.
+/// The tokens in the form of the files: with the end token, padded.
 fn padded(candidate: &Continuation, length: usize) -> Vec<i32> {
     let end = candidate.ended.then_some(EOS);
     let tokens = candidate.tokens.iter().copied().chain(end).map(u32::cast_signed);

@@ -1,7 +1,7 @@
-//! The local search: edits of single tokens of the best hypothesis and exchanges of words, then pairs of these.
+//! The local search: tries edits of single tokens of the best hypothesis and swaps of words, then pairs of these.
 //!
-//! Correction leaves names and figures that are a piece off, and names that stand in each other's place. The
-//! models say what else is likely at each position, the embedder which of it fits.
+//! Correction leaves names and figures that are a piece off, and names that are swapped. The models say what else is
+//! likely at each position, and the embedder says which of it fits.
 
 use std::ops::Range;
 
@@ -13,16 +13,16 @@ use super::super::{model_error, pad, vocabulary};
 use super::{Hypothesis, Row, Search, corrector_memory, stack};
 use crate::Error;
 
-/// Single edits that are tried in a round.
+/// How many single edits are tried in a round.
 const SINGLES: usize = 48;
-/// Other tokens that a model may name for a position.
+/// How many other tokens a model may propose for a position.
 const A_POSITION: usize = 16;
-/// The best single edits that are combined when none helps alone.
+/// How many of the best single edits are combined if none helps alone.
 const COMBINED: usize = 10;
 
 /// Edits every unsolved row's best hypothesis until nothing improves or the row's budget of queries
 /// is used up.
-pub(super) fn search(search: &mut Search<'_>, rows: &mut [Row]) -> Result<(), Error> {
+pub(super) fn search(search: &mut Search<'_, '_>, rows: &mut [Row]) -> Result<(), Error> {
     let continuing = vocabulary::continuing(&search.attack.tokenizer);
     let budget = search.attack.local_queries;
     let mut states: Vec<State> = rows.iter().map(|row| State::new(row, budget)).collect();
@@ -68,10 +68,11 @@ struct Edit {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Kind {
     Replace(u32),
-    /// Before the position. Only pieces that continue a word: figures differ in how many they have.
+    /// Inserts a piece before the position. Only pieces that continue a word are inserted, because figures differ in
+    /// their number of pieces.
     Insert(u32),
     Delete,
-    /// As many words, from the position to `first`, change places with those from `second` to `last`.
+    /// Swaps the words from the position to `first` with the same number of words from `second` to `last`.
     Swap {
         first: usize,
         second: usize,
@@ -92,7 +93,7 @@ impl Edit {
 struct State {
     stage: Stage,
     budget: usize,
-    /// Untried edits of the best hypothesis, the likeliest last; none before they are asked for.
+    /// Untried edits of the best hypothesis, the likeliest last; `None` until they are asked for.
     edits: Option<Vec<Edit>>,
     /// Single edits of the best hypothesis that were tried, and the texts that they led to.
     tried: Vec<(Edit, Vec<u32>)>,
@@ -132,8 +133,8 @@ impl State {
         }
     }
 
-    /// Takes the best of what was found when it is better than the best so far; else tries pairs,
-    /// then less likely edits, until there are none.
+    /// Takes the best of what was found if it is better than the best so far. Otherwise tries pairs, then less likely
+    /// edits, until none are left.
     fn advance(&mut self, row: &mut Row, found: Vec<Hypothesis>) {
         let old = row.pool[0].cosine;
         for (edit, tokens) in self.tried.drain(..) {
@@ -163,7 +164,7 @@ impl State {
     }
 }
 
-/// The tokens with edits that do not reach into each other, at positions of `tokens`.
+/// Applies edits that do not overlap to `tokens`.
 fn edited(tokens: &[u32], edits: &[Edit]) -> Vec<u32> {
     let mut edits = edits.to_vec();
     edits.sort_by_key(|edit| std::cmp::Reverse(edit.position));
@@ -186,16 +187,16 @@ fn edited(tokens: &[u32], edits: &[Edit]) -> Vec<u32> {
     tokens
 }
 
-/// For each row named, what the inverter, the corrector and the row's other hypotheses would change
-/// in the best hypothesis: the likeliest last.
+/// For each named row, what the inverter, the corrector and the row's other hypotheses would change in the best
+/// hypothesis, the likeliest last.
 fn likely_edits(
-    search: &Search<'_>,
+    search: &Search<'_, '_>,
     rows: &[Row],
     open: &[usize],
     continuing: &[bool],
 ) -> Result<Vec<Vec<Edit>>, Error> {
     let attack = search.attack;
-    let found = search.in_batches(&attack.inverter.t5, open, |part| {
+    let found = search.attack.in_batches(&attack.inverter.t5, open, |part| {
         let estimates = stack(part.iter().map(|&row| rows[row].estimate.view()))?;
         let tokens: Vec<&[u32]> = part.iter().map(|&row| rows[row].pool[0].tokens.as_slice()).collect();
         let inverter = &attack.inverter;
@@ -215,7 +216,7 @@ fn likely_edits(
     Ok(found.map_err(model_error)?.into_iter().map(distinct).collect())
 }
 
-/// What the model finds likely at each position, the text before it given.
+/// What the model finds likely at each position, given the text before it.
 fn of_model(
     t5: &T5,
     memory: &Memory,
@@ -259,8 +260,8 @@ fn of_scores(tokens: &[u32], scores: &[Vec<f32>], continuing: &[bool]) -> Vec<Ed
     edits
 }
 
-/// Exchanges of a word with a word, and of two with two: as likely as the later ones begin in the place of the
-/// earlier. What stands in the later place was read after the earlier, so it says less.
+/// Swaps of a word with a word, and of two words with two. A swap is as likely as the later words are at the earlier
+/// place. The later place says less, because the model predicts it given the earlier one.
 fn swaps(tokens: &[u32], scores: &[Vec<f32>], continuing: &[bool]) -> Vec<Edit> {
     let begins = |&place: &usize| !continuing.get(tokens[place] as usize).copied().unwrap_or(false);
     let mut bounds: Vec<usize> = (0..tokens.len()).filter(begins).collect();
@@ -281,7 +282,7 @@ fn swaps(tokens: &[u32], scores: &[Vec<f32>], continuing: &[bool]) -> Vec<Edit> 
     edits
 }
 
-/// What the row's other hypotheses of the same length have elsewhere; tried before all else.
+/// Where the row's other hypotheses of the same length differ; tried before everything else.
 fn of_beam(row: &Row) -> Vec<Edit> {
     let best = &row.pool[0].tokens;
     let others = row.beam()[1..].iter().filter(|other| other.tokens.len() == best.len());

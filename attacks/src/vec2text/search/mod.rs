@@ -1,4 +1,4 @@
-//! The loop around the models: guess, embed the guess, correct, and search what is left.
+//! The loop around the models: guess, embed the guess, correct, and run the local search.
 
 mod local;
 mod paper;
@@ -18,15 +18,16 @@ use self::row::{Hypothesis, Row};
 use super::corrector::Corrector;
 use super::generate::{Continuation, Length, beams, likeliest};
 use super::{Vec2Text, model_error, pad, to_tensor, vocabulary};
-use crate::{Error, Image, Inversion, Oracle, Ranking};
+use crate::check::{Compared, ask};
+use crate::{Error, Inversion, Oracle, Ranking};
 
-/// Rows that are searched together: enough for full batches, and a bound on what is remembered.
+/// How many rows are searched together: enough for full batches, and a bound on what is kept in memory.
 const ROWS: usize = 256;
 
-/// Beams that occupy a thread for longer than it takes to read a large model's weights.
+/// With this many beams, decoding takes a thread longer than reading a large model's weights.
 const ENOUGH: usize = 32;
 
-/// Inverts `estimates`, ranking as said; both have been checked.
+/// Inverts `estimates` and ranks hypotheses by `ranking`; both have been checked.
 pub(super) fn run(
     attack: &Vec2Text,
     estimates: ArrayView2<'_, f32>,
@@ -44,10 +45,11 @@ pub(super) fn run(
 fn invert(
     attack: &Vec2Text,
     estimates: ArrayView2<'_, f32>,
-    &Ranking { targets, image }: &Ranking<'_>,
+    ranking: &Ranking<'_>,
     oracle: &dyn Oracle,
 ) -> Result<Vec<Inversion>, Error> {
-    let mut search = Search { attack, oracle, image, known: HashMap::new() };
+    let targets = ranking.targets;
+    let mut search = Search { attack, oracle, ranking, known: HashMap::new() };
     if attack.paper {
         return paper::invert(&mut search, estimates, targets);
     }
@@ -67,27 +69,51 @@ fn invert(
     Ok(rows.into_iter().map(Row::into_inversion).collect())
 }
 
-struct Search<'a> {
+/// Returns the corrector's beam for each hypothesis; nothing without a corrector.
+pub(super) fn refine(
+    attack: &Vec2Text,
+    estimates: ArrayView2<'_, f32>,
+    hypotheses: &[&str],
+    vectors: ArrayView2<'_, f32>,
+) -> Result<Vec<Vec<String>>, Error> {
+    let Some(corrector) = &attack.corrector else { return Ok(Vec::new()) };
+    let encode = |text: &&str| vocabulary::encode(&attack.tokenizer, text, attack.max_length);
+    let tokens: Vec<Vec<u32>> = hypotheses.iter().map(encode).collect::<Result<_, _>>()?;
+    let jobs: Vec<usize> = (0..hypotheses.len()).collect();
+    let corrected = attack.in_batches(&corrector.t5, &jobs, |part| {
+        let estimates = stack(part.iter().map(|&job| estimates.row(job)))?;
+        let vectors = stack(part.iter().map(|&job| vectors.row(job)))?;
+        let tokens: Vec<&[u32]> = part.iter().map(|&job| tokens[job].as_slice()).collect();
+        let memory = corrector.encode(&estimates, &vectors, &pad(&tokens)?)?;
+        beams(&corrector.t5, &memory, attack.beam_width, Length::tokens(attack.max_length))
+    });
+    let decode = |found: Vec<Continuation>| {
+        found.iter().map(|found| vocabulary::decode(&attack.tokenizer, &found.tokens)).collect()
+    };
+    corrected.map_err(model_error)?.into_iter().map(decode).collect()
+}
+
+struct Search<'a, 'r> {
     attack: &'a Vec2Text,
     oracle: &'a dyn Oracle,
-    image: Option<&'a Image<'a>>,
-    /// Vectors of the texts that were embedded before, of whichever row.
+    ranking: &'a Ranking<'r>,
+    /// Vectors of the texts that were embedded before, for any row.
     known: HashMap<String, Embedded>,
 }
 
-/// A text's vector, and what would have been observed of it, where that can be computed.
+/// A text's vector, and what of it is compared with targets.
 struct Embedded {
     vector: Array1<f32>,
-    image: Option<Array1<f32>>,
+    compared: Compared,
 }
 
 impl Embedded {
     fn likeness(&self, target: ArrayView1<'_, f32>) -> f32 {
-        Ranking::likeness(target, self.vector.view(), self.image.as_ref().map(|image| image.view()))
+        self.compared.likeness(target)
     }
 }
 
-impl Search<'_> {
+impl Search<'_, '_> {
     /// The inverter's likeliest hypothesis, then its beam's.
     fn zero_step(&mut self, rows: &mut [Row]) -> Result<(), Error> {
         let attack = self.attack;
@@ -95,7 +121,7 @@ impl Search<'_> {
         let all: Vec<usize> = (0..rows.len()).collect();
         let length = Length::tokens(attack.max_length);
         let shared: &[Row] = rows;
-        let decoded = self
+        let decoded = attack
             .in_batches(&inverter.t5, &all, |part| {
                 let memory = inverter.encode(&stack(part.iter().map(|&row| shared[row].estimate.view()))?)?;
                 let likeliest = likeliest(&inverter.t5, &memory, length)?;
@@ -119,7 +145,7 @@ impl Search<'_> {
         Ok(())
     }
 
-    /// One correction of every hypothesis that was not corrected yet; whether any row goes on.
+    /// Corrects every hypothesis that was not corrected yet, once. Returns whether any row continues.
     fn correct(&mut self, rows: &mut [Row]) -> Result<bool, Error> {
         let open = rows.iter().enumerate().filter(|(_, row)| !row.stopped());
         let mut jobs: Vec<(usize, usize)> = open
@@ -145,28 +171,12 @@ impl Search<'_> {
         let attack = self.attack;
         let Some(corrector) = &attack.corrector else { return Ok(Vec::new()) };
         let length = Length::tokens(attack.max_length);
-        self.in_batches(&corrector.t5, jobs, |part| {
-            let memory = corrector_memory(corrector, rows, part)?;
-            beams(&corrector.t5, &memory, attack.beam_width, length)
-        })
-        .map_err(model_error)
-    }
-
-    /// `work` on the jobs in batches, with a result for each job. Batches run side by side, unless a large
-    /// model has so little to do that reading its weights takes longer than using them: then the threads
-    /// share one batch.
-    fn in_batches<J: Sync, T: Send>(
-        &self,
-        t5: &T5,
-        jobs: &[J],
-        work: impl Fn(&[J]) -> candle_core::Result<Vec<T>> + Sync,
-    ) -> candle_core::Result<Vec<T>> {
-        let beams = jobs.len() * self.attack.beam_width;
-        let batches = if t5.is_large() && beams < ENOUGH * threads() { 1 } else { threads() };
-        let size = jobs.len().div_ceil(batches).clamp(1, self.attack.batch_size);
-        let parts: Vec<&[J]> = jobs.chunks(size).collect();
-        let found = in_parallel(&parts, |part| work(part))?;
-        Ok(found.into_iter().flatten().collect())
+        attack
+            .in_batches(&corrector.t5, jobs, |part| {
+                let memory = corrector_memory(corrector, rows, part)?;
+                beams(&corrector.t5, &memory, attack.beam_width, length)
+            })
+            .map_err(model_error)
     }
 
     /// Embeds each row's candidates that are new to it, and keeps the row's best `width`.
@@ -214,7 +224,7 @@ impl Search<'_> {
             .collect())
     }
 
-    /// Asks the oracle for the texts that are not known yet, all at once.
+    /// Asks the oracle for the vectors of texts that are not known yet, all at once.
     fn embed<'t>(&mut self, texts: impl Iterator<Item = &'t str>) -> Result<(), Error> {
         let mut missing: Vec<&str> = texts.filter(|text| !self.known.contains_key(*text)).collect();
         missing.sort_unstable();
@@ -222,27 +232,30 @@ impl Search<'_> {
         if missing.is_empty() {
             return Ok(());
         }
-        let vectors = self.oracle.embed(&missing).map_err(Error::Oracle)?;
-        if vectors.nrows() != missing.len() {
-            return Err(Error::Oracle(
-                "the oracle returned another number of rows than it was given texts".into(),
-            ));
-        }
-        if vectors.ncols() != self.attack.dimension {
-            return Err(Error::Dimension { expected: self.attack.dimension, found: vectors.ncols() });
-        }
-        if vectors.iter().any(|value| !value.is_finite()) {
-            return Err(Error::Oracle("the oracle returned a value that is not finite".into()));
-        }
-        let images = self.image.map(|image| image(vectors.view())).transpose().map_err(Error::Oracle)?;
-        if images.as_ref().is_some_and(|images| images.dim() != vectors.dim()) {
-            return Err(Error::Oracle("images have another shape than the vectors they are of".into()));
-        }
+        let asked = ask(self.oracle, self.ranking, &missing, self.attack.dimension)?;
         for (row, text) in missing.into_iter().enumerate() {
-            let image = images.as_ref().map(|images| images.row(row).to_owned());
-            self.known.insert(text.to_owned(), Embedded { vector: vectors.row(row).to_owned(), image });
+            let vector = asked.vectors.row(row).to_owned();
+            self.known.insert(text.to_owned(), Embedded { vector, compared: asked.compared(row) });
         }
         Ok(())
+    }
+}
+
+impl Vec2Text {
+    /// Runs `work` on the jobs in batches, with a result for each job. Batches run in parallel, unless a large model
+    /// has so little to do that reading its weights takes longer than using them. Then the threads share one batch.
+    fn in_batches<J: Sync, T: Send>(
+        &self,
+        t5: &T5,
+        jobs: &[J],
+        work: impl Fn(&[J]) -> candle_core::Result<Vec<T>> + Sync,
+    ) -> candle_core::Result<Vec<T>> {
+        let beams = jobs.len() * self.beam_width;
+        let batches = if t5.is_large() && beams < ENOUGH * threads() { 1 } else { threads() };
+        let size = jobs.len().div_ceil(batches).clamp(1, self.batch_size);
+        let parts: Vec<&[J]> = jobs.chunks(size).collect();
+        let found = in_parallel(&parts, |part| work(part))?;
+        Ok(found.into_iter().flatten().collect())
     }
 }
 

@@ -13,7 +13,7 @@ use super::super::{model_error, pad, vocabulary};
 use super::{Search, stack};
 use crate::{Error, Inversion};
 
-/// One vector's hypotheses: one after the zero step, then as many as the beam is wide.
+/// One vector's hypotheses: one after the zero step, then one for each beam.
 struct Row {
     estimate: Array1<f32>,
     target: Array1<f32>,
@@ -30,7 +30,7 @@ struct Hypothesis {
 }
 
 pub(super) fn invert(
-    search: &mut Search<'_>,
+    search: &mut Search<'_, '_>,
     estimates: ArrayView2<'_, f32>,
     targets: ArrayView2<'_, f32>,
 ) -> Result<Vec<Inversion>, Error> {
@@ -44,7 +44,7 @@ pub(super) fn invert(
 
 /// The zero step.
 fn begin(
-    search: &mut Search<'_>,
+    search: &mut Search<'_, '_>,
     estimates: ArrayView2<'_, f32>,
     targets: ArrayView2<'_, f32>,
 ) -> Result<Vec<Row>, Error> {
@@ -63,26 +63,26 @@ fn begin(
     Ok(rows)
 }
 
-/// A step; after the last one a single hypothesis is left.
-fn correct(search: &mut Search<'_>, rows: &mut [Row], last: bool) -> Result<(), Error> {
+/// Runs a step; after the last one, a single hypothesis is left.
+fn correct(search: &mut Search<'_, '_>, rows: &mut [Row], last: bool) -> Result<(), Error> {
     let found = corrections(search, rows)?;
     keep_best(search, rows, found, if last { 1 } else { search.attack.beam_width })
 }
 
 /// The inverter's likeliest text of each row.
-fn likeliest_of_each(search: &Search<'_>, rows: &[Row]) -> Result<Vec<Vec<Continuation>>, Error> {
+fn likeliest_of_each(search: &Search<'_, '_>, rows: &[Row]) -> Result<Vec<Vec<Continuation>>, Error> {
     let attack = search.attack;
     let all: Vec<usize> = (0..rows.len()).collect();
     let length = Length { min: 1, max: attack.max_length };
-    let found = search.in_batches(&attack.inverter.t5, &all, |part| {
+    let found = search.attack.in_batches(&attack.inverter.t5, &all, |part| {
         let estimates = stack(part.iter().map(|&row| rows[row].estimate.view()))?;
         likeliest(&attack.inverter.t5, &attack.inverter.encode(&estimates)?, length)
     });
     Ok(found.map_err(model_error)?.into_iter().map(|candidate| vec![candidate]).collect())
 }
 
-/// For each row the beams of all its hypotheses, one hypothesis after the other.
-fn corrections(search: &Search<'_>, rows: &[Row]) -> Result<Vec<Vec<Continuation>>, Error> {
+/// For each row, the beams of all its hypotheses, one hypothesis after the other.
+fn corrections(search: &Search<'_, '_>, rows: &[Row]) -> Result<Vec<Vec<Continuation>>, Error> {
     let attack = search.attack;
     let Some(corrector) = &attack.corrector else { return Ok(Vec::new()) };
     let mut jobs: Vec<(usize, usize, &Hypothesis)> = Vec::new();
@@ -93,6 +93,7 @@ fn corrections(search: &Search<'_>, rows: &[Row]) -> Result<Vec<Vec<Continuation
     jobs.sort_by_key(|(.., hypothesis)| hypothesis.candidate.tokens.len());
     let length = Length { min: 1, max: attack.longest };
     let found = search
+        .attack
         .in_batches(&corrector.t5, &jobs, |part| {
             let estimates = stack(part.iter().map(|(row, ..)| rows[*row].estimate.view()))?;
             let vectors = stack(part.iter().map(|(.., hypothesis)| hypothesis.vector.view()))?;
@@ -111,8 +112,8 @@ fn corrections(search: &Search<'_>, rows: &[Row]) -> Result<Vec<Vec<Continuation
     Ok(all)
 }
 
-/// As `generate` returns it: with the start token, which is the padding token and so is masked, and with
-/// the end token where it came.
+/// The tokens as `generate` returns them: with the start token, which is the padding token and so is masked, and with
+/// the end token if there is one.
 fn fed_back(candidate: &Continuation) -> Vec<u32> {
     let end = candidate.ended.then_some(EOS);
     [PAD].into_iter().chain(candidate.tokens.iter().copied()).chain(end).collect()
@@ -120,7 +121,7 @@ fn fed_back(candidate: &Continuation) -> Vec<u32> {
 
 /// Asks for the vectors of all candidates, and keeps each row's best of distinct tokens.
 fn keep_best(
-    search: &mut Search<'_>,
+    search: &mut Search<'_, '_>,
     rows: &mut [Row],
     found: Vec<Vec<Continuation>>,
     width: usize,

@@ -1,4 +1,4 @@
-//! What the search knows of one vector.
+//! What the search knows about one vector.
 
 use std::collections::HashSet;
 use std::ops::Range;
@@ -7,15 +7,15 @@ use ndarray::{Array1, ArrayView1};
 
 use crate::Inversion;
 
-/// A cosine from here on is the text itself, up to rounding.
+/// From this cosine on, the text is the right one, up to rounding.
 const SOLVED: f32 = 0.99999;
-/// Steps without a better best hypothesis after which a row stops.
+/// A row stops after this many steps without a better best hypothesis.
 const PATIENCE: usize = 2;
 
-/// Beams' worth of hypotheses that are remembered.
+/// How many beams' worth of hypotheses are kept.
 const SPARE: usize = 8;
 
-/// A text that may be the one, and how close it comes.
+/// A candidate text, and how close it comes.
 #[derive(Debug, Clone)]
 pub(super) struct Hypothesis {
     pub(super) tokens: Vec<u32>,
@@ -32,7 +32,7 @@ pub(super) struct Row {
     pub(super) estimate: Array1<f32>,
     /// What hypotheses are ranked by.
     pub(super) target: Array1<f32>,
-    /// The best hypotheses, best first, no two with the same text: the beam, and then what fell out of it.
+    /// The best hypotheses, best first, all with different texts: the beam, and then those that fell out of it.
     pub(super) pool: Vec<Hypothesis>,
     width: usize,
     pub(super) seen: HashSet<String>,
@@ -60,7 +60,7 @@ impl Row {
         }
     }
 
-    /// The best hypotheses, as many as were kept last.
+    /// The beam: the hypotheses that were kept last.
     pub(super) fn beam(&self) -> &[Hypothesis] {
         &self.pool[..self.width.min(self.pool.len())]
     }
@@ -74,8 +74,8 @@ impl Row {
         self.solved() || self.idle >= PATIENCE
     }
 
-    /// The places in the pool that are to be corrected next: those of the beam that were not, or where all
-    /// were, the best that fell out of it.
+    /// The places in the pool to correct next: those of the beam that were not corrected yet, or, if all were, the
+    /// best that fell out of it.
     pub(super) fn to_correct(&self) -> Vec<usize> {
         let open = |places: Range<usize>| -> Vec<usize> {
             places.filter(|&place| !self.pool[place].corrected).take(self.width).collect()
@@ -84,7 +84,7 @@ impl Row {
         if of_beam.is_empty() { open(self.beam().len()..self.pool.len()) } else { of_beam }
     }
 
-    /// Adds hypotheses; the best `width` are the beam. The best ever is among them.
+    /// Adds hypotheses. The best `width` become the beam, which always includes the best so far.
     pub(super) fn keep_best(&mut self, found: Vec<Hypothesis>, width: usize) {
         self.width = width;
         self.pool.extend(found);

@@ -1,4 +1,4 @@
-//! The search with models that know nothing: what it keeps, how long it goes on, what it may ask.
+//! The search with untrained models: what it keeps, how long it goes on, what it may ask.
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
@@ -35,6 +35,7 @@ fn attack() -> Vec2Text {
         dimension: DIM,
         hash: String::new(),
         embedder_hash: None,
+        trained_on: Vec::new(),
         steps: 5,
         beam_width: 3,
         local_queries: 0,
@@ -45,7 +46,7 @@ fn attack() -> Vec2Text {
     }
 }
 
-/// Letters and where they stand, as a vector: texts that differ have vectors that differ.
+/// Letters and their places, as a vector: different texts have different vectors.
 fn embed(text: &str) -> Array1<f32> {
     let mut vector: Array1<f32> = Array1::zeros(DIM);
     for (place, byte) in text.bytes().enumerate() {
@@ -121,7 +122,7 @@ fn what_is_read_and_what_is_ranked_by_may_differ() {
     let (targets, oracle) = (embed_all(&TEXTS), |texts: &[&str]| Ok(embed_all(texts)));
     let resources = Resources::new(&oracle);
     let estimates = embed_all(&["may", "the rent", "ana in june"]);
-    let ranking = Ranking { targets: targets.view(), image: None };
+    let ranking = Ranking::by(targets.view());
     let found = attack().invert_ranked_by(estimates.view(), &ranking, &resources).unwrap();
     for (row, found) in found.iter().enumerate() {
         let own = cosines(row, std::slice::from_ref(&found.output))[0];
@@ -133,7 +134,7 @@ fn what_is_read_and_what_is_ranked_by_may_differ() {
     assert!(matches!(attack().invert_ranked_by(fewer, &ranking, &resources), Err(Error::Setting(_))));
 }
 
-/// An attacker who can round a hypothesis asks that it be rounded to what they observed.
+/// An attacker who can round a hypothesis compares the result with what they observed.
 #[test]
 fn hypotheses_are_ranked_by_their_images() {
     let round = |vectors: ArrayView2<'_, f32>| Ok(vectors.mapv(|value| (value * 2.0).round() / 2.0));
@@ -142,7 +143,7 @@ fn hypotheses_are_ranked_by_their_images() {
     let targets = round(embed_all(&TEXTS).view()).unwrap();
     let ranked = |image| {
         let attack = attack().local_queries(60);
-        let ranking = Ranking { targets: targets.view(), image };
+        let ranking = Ranking { targets: targets.view(), image, space: None };
         attack.invert_ranked_by(targets.view(), &ranking, &resources).unwrap()
     };
     let likeness = |row: usize, text: &str| {
@@ -158,7 +159,7 @@ fn hypotheses_are_ranked_by_their_images() {
     }
     assert_ne!(through, directly);
     let narrow = |vectors: ArrayView2<'_, f32>| Ok(vectors.slice(ndarray::s![.., 1..]).to_owned());
-    let ranking = Ranking { targets: targets.view(), image: Some(&narrow) };
+    let ranking = Ranking { targets: targets.view(), image: Some(&narrow), space: None };
     let refused = attack().invert_ranked_by(targets.view(), &ranking, &resources);
     assert!(matches!(refused, Err(Error::Oracle(_))));
 }
@@ -192,7 +193,7 @@ fn an_oracle_that_answers_wrongly_is_an_error() {
     assert!(matches!(failing, Err(Error::Oracle(_))));
 }
 
-/// What a GPU decodes for many rows at once is what a CPU decodes with its keys and values kept.
+/// A GPU, for many rows at once, decodes the same as a CPU that keeps keys and values.
 #[test]
 fn rows_decoded_together_are_those_decoded_one_by_one() {
     use super::super::generate::{greedy, greedy_together};

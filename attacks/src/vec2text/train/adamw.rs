@@ -31,12 +31,12 @@ pub(super) struct AdamW {
 
 /// The moments, and how weights are moved.
 enum State {
-    /// A weight a thread.
+    /// One weight per thread.
     Cpu(BTreeMap<String, Mutex<Pair>>),
     Gpu(Flat),
 }
 
-/// What a step is made of, the bias corrections among it.
+/// The numbers of a step, including the bias corrections.
 #[derive(Clone, Copy)]
 struct Step {
     /// What gradients are scaled by.
@@ -48,7 +48,7 @@ struct Step {
 }
 
 impl AdamW {
-    /// `saved` is empty for a training that begins.
+    /// Creates the optimizer. `saved` is empty for a new training.
     pub(super) fn new(
         vars: &BTreeMap<String, Var>,
         saved: (Moments, usize),
@@ -188,7 +188,7 @@ mod tests {
         }
     }
 
-    /// All weights in one tensor, as on a GPU, are moved as they are one by one.
+    /// All weights in one tensor, as on a GPU, move as they do one by one.
     #[test]
     fn flat_weights_move_alike() {
         let vars = || {

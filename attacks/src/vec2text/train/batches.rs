@@ -1,13 +1,13 @@
-//! The order in which examples are seen: shuffled, with texts of like length together.
+//! The order in which examples are seen: shuffled, with texts of similar length together.
 
 use rand::seq::SliceRandom;
 use rand_chacha::ChaCha12Rng;
 use rand_chacha::rand_core::SeedableRng;
 
-/// Batches sorted by length within this many at a time.
+/// Examples are sorted by length within this many batches.
 const WINDOW: usize = 50;
 
-/// The batch of every step, a function of the seed and the step alone.
+/// The batch of every step, which depends only on the seed and the step.
 pub(super) struct Batches {
     lengths: Vec<usize>,
     size: usize,
@@ -22,7 +22,7 @@ impl Batches {
         Self { lengths: lengths.to_vec(), size, seed, epoch: None, order: Vec::new() }
     }
 
-    /// The examples of a step. An epoch leaves out what does not fill its last batch.
+    /// The examples of a step. An epoch leaves out examples that do not fill its last batch.
     pub(super) fn at(&mut self, step: usize) -> Vec<usize> {
         let an_epoch = self.lengths.len() / self.size;
         let epoch = step / an_epoch;

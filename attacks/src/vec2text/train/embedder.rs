@@ -1,4 +1,4 @@
-//! Distillation of an embedder: a small one learns the vectors that another gives.
+//! Distillation of an embedder: a small one learns to give another one's vectors.
 
 mod folder;
 
@@ -26,9 +26,9 @@ use crate::Error;
 /// Trains an embedder on texts and a teacher's vectors of them, and writes it to `out`: a folder of
 /// sentence-transformers, which Python's `SentenceTransformer(path)` loads as well.
 ///
-/// The model is a T5 encoder, mean pooling, a dense layer to the teacher's dimension, and normalization. Its
-/// loss is 1 less the cosine to the teacher's vector, averaged over the batch. Word pieces are its own, of texts
-/// that are lower-cased and freed of accents as BERT's are.
+/// The model is a T5 encoder, mean pooling, a dense layer to the teacher's dimension, and normalization. Its loss is
+/// 1 − the cosine to the teacher's vector, averaged over the batch. It has its own word pieces, of texts that are
+/// lower-cased and stripped of accents as for BERT.
 ///
 /// ```no_run
 /// use std::path::Path;
@@ -43,8 +43,9 @@ use crate::Error;
 /// ```
 ///
 /// # Errors
-/// Settings out of their range or without a meaning here (`stored`, `label_smoothing`), a `settings.init` that is no
-/// embedder of this shape, empty or mismatched examples, files that cannot be written, a checkpoint that does not fit.
+/// For settings out of their range or without a meaning here (`stored`, `label_smoothing`), a `settings.init` that is
+/// not an embedder of this shape, empty or mismatched examples, files that cannot be written, and a checkpoint that
+/// does not fit.
 pub fn embedder(
     settings: &Settings,
     examples: &Examples,
@@ -68,7 +69,7 @@ pub fn embedder(
     let preset = &settings.preset;
     let tokenizer = match (Saved::tokenizer(settings, out)?, &settings.init) {
         (Some(tokenizer), _) => tokenizer,
-        (None, Some(init)) => folder::tokenizer(init)?,
+        (None, Some(init)) => folder::tokenizer(init.path())?,
         (None, None) => vocabulary::uncased(&examples.texts, preset.vocabulary).map_err(Error::Model)?,
     };
     let size = vocabulary::size(&tokenizer);
@@ -77,7 +78,7 @@ pub fn embedder(
         files: folder::files(preset, size, dim, &tokenizer)?,
         max_length: preset.max_length,
         fresh: match &settings.init {
-            Some(init) => folder::weights(init, &random)?,
+            Some(init) => folder::weights(init.path(), &random)?,
             None => random,
         },
         tokenizer: &tokenizer,
@@ -144,7 +145,7 @@ impl Trainable for Student {
     }
 }
 
-/// 1 where a text has a token, 0 behind it. By length, as a text may hold what is taken for padding.
+/// 1 where a text has a token, 0 after it. It goes by length, because a text may contain the padding token.
 fn mask(tokens: &[&[u32]], length: usize, device: &Device) -> Result<Tensor> {
     let lengths: Vec<u32> = tokens.iter().map(|ids| ids.len() as u32).collect();
     let lengths = Tensor::from_vec(lengths, (tokens.len(), 1), device)?;

@@ -1,4 +1,4 @@
-//! What is learned from: texts, vectors and hypotheses, and all of them as tokens.
+//! Training examples: texts, vectors and hypotheses, and all of them as tokens.
 
 use std::collections::HashMap;
 
@@ -10,10 +10,10 @@ use tokenizers::Tokenizer;
 use super::super::{to_tensor, vocabulary};
 use crate::Error;
 
-/// Texts that a thread turns into tokens at a time.
+/// How many texts a thread turns into tokens at a time.
 const CHUNK: usize = 1024;
 
-/// What to learn from: texts, normalized as the embedder sees them, and their vectors.
+/// Training examples: texts, normalized as the embedder sees them, and their vectors.
 #[derive(Debug, Clone)]
 pub struct Examples {
     /// The texts.
@@ -41,7 +41,7 @@ impl Examples {
     }
 
     /// # Errors
-    /// Where there is nothing to learn from, parts do not belong together, or a value is not finite.
+    /// If there are no examples, parts do not match, or a value is not finite.
     pub(super) fn check(&self) -> Result<(), Error> {
         if self.texts.is_empty() {
             return Err(Error::Empty("the list of texts to train on"));
@@ -69,16 +69,16 @@ pub(super) struct Data<'a> {
     hypotheses: Option<(Vec<Vec<u32>>, &'a Array2<f32>)>,
 }
 
-/// A text that may be the one, as tokens, and its vector.
+/// A hypothesis as tokens, and its vector.
 pub(super) struct Hypothesis {
     pub(super) tokens: Vec<u32>,
     pub(super) vector: Array1<f32>,
 }
 
-/// Hypotheses that take the place of the first ones, by row.
+/// Hypotheses that replace the first ones, by row.
 pub(super) type Later = HashMap<usize, Hypothesis>;
 
-/// What a model reads: the examples, and the hypotheses of the moment.
+/// What a model reads: the examples, and the current hypotheses.
 #[derive(Clone, Copy)]
 pub(super) struct Lesson<'a> {
     pub(super) data: &'a Data<'a>,
@@ -115,7 +115,7 @@ impl<'a> Data<'a> {
 }
 
 impl<'a> Lesson<'a> {
-    /// A row's hypothesis, where there are any.
+    /// A row's hypothesis, if there are any.
     pub(super) fn hypothesis(&self, row: usize) -> Option<(&'a [u32], ArrayView1<'a, f32>)> {
         if let Some(later) = self.later.get(&row) {
             return Some((&later.tokens, later.vector.view()));
@@ -124,7 +124,7 @@ impl<'a> Lesson<'a> {
         Some((&tokens[row], vectors.row(row)))
     }
 
-    /// Whether a row's hypothesis is its text, so that there is nothing to correct.
+    /// Whether a row's hypothesis equals its text, so that there is nothing to correct.
     pub(super) fn is_solved(&self, row: usize) -> bool {
         self.hypothesis(row).is_some_and(|(tokens, _)| tokens == self.data.tokens[row])
     }

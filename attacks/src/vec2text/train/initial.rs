@@ -7,8 +7,9 @@ use rand_chacha::ChaCha12Rng;
 use rand_chacha::rand_core::{Rng, SeedableRng};
 
 use super::super::config::Preset;
-use super::super::model_error;
+use super::super::{model_error, to_tensor};
 use crate::Error;
+use crate::alignment::SpaceMap;
 
 /// Buckets of T5's position bias.
 pub(super) const BUCKETS: usize = 32;
@@ -28,7 +29,7 @@ pub(in super::super) fn inverter(
     Ok(weights.tensors)
 }
 
-/// A fresh embedder: a T5's encoder, under the names that it has alone, and a dense layer to vectors of
+/// A fresh embedder: a T5's encoder, with the tensor names of an encoder alone, and a dense layer to vectors of
 /// dimension `dim`.
 pub(in super::super) fn embedder(
     preset: &Preset,
@@ -87,6 +88,37 @@ pub(in super::super) fn corrector(inverter: &HashMap<String, Tensor>) -> Result<
     let width = shared.dim(1)?;
     tensors.insert("layernorm.weight".into(), Tensor::ones(width, DType::F32, &Device::Cpu)?);
     tensors.insert("layernorm.bias".into(), Tensor::zeros(width, DType::F32, &Device::Cpu)?);
+    Ok(tensors)
+}
+
+/// Turns the weights of a model that reads the vectors that `space` maps to into those of a model that reads the
+/// vectors it maps from. The map becomes part of the first layer of each embedding transform. The offset cancels out
+/// in a difference of two vectors, which the second transform of a corrector reads.
+pub(in super::super) fn through(
+    space: &SpaceMap,
+    tensors: HashMap<String, Tensor>,
+) -> Result<BTreeMap<String, Tensor>> {
+    let mut tensors: BTreeMap<String, Tensor> = tensors.into_iter().collect();
+    // `[dim of the second, dim of the first]`, as the weights of a linear layer are
+    let matrix = to_tensor(space.matrix().t())?;
+    let offset = Tensor::from_iter(space.offset().iter().copied(), &Device::Cpu)?.unsqueeze(1)?;
+    for transform in
+        ["embedding_transform", "embedding_transform_1", "embedding_transform_2", "embedding_transform_3"]
+    {
+        let (weight, bias) = (format!("{transform}.0.weight"), format!("{transform}.0.bias"));
+        let (Some(before), Some(added)) = (tensors.get(&weight), tensors.get(&bias)) else { continue };
+        if before.dim(1)? != matrix.dim(0)? {
+            candle_core::bail!(
+                "the map leads to {} dimensions, and the model takes {}",
+                matrix.dim(0)?,
+                before.dim(1)?
+            )
+        }
+        let of_offset = before.matmul(&offset)?.squeeze(1)?;
+        let added = if transform.ends_with("_2") { added.clone() } else { (added + of_offset)? };
+        let mapped = before.matmul(&matrix)?;
+        tensors.extend([(weight, mapped), (bias, added)]);
+    }
     Ok(tensors)
 }
 
@@ -161,7 +193,7 @@ impl Weights {
     }
 }
 
-/// Box–Muller, one value a draw.
+/// Box–Muller, one value per draw.
 fn standard_normal(rng: &mut ChaCha12Rng) -> f64 {
     let mut uniform = || ((rng.next_u64() >> 11) as f64 + 0.5) / (1u64 << 53) as f64;
     let (radius, angle) = (uniform(), uniform());

@@ -1,4 +1,4 @@
-//! Training of inverters, of correctors, and of embedders.
+//! Trains inverters, correctors and embedders.
 
 mod adamw;
 mod batches;
@@ -23,6 +23,7 @@ use std::time::{Duration, Instant};
 use candle_core::{DType, Device, Tensor, Var};
 use candle_nn::VarBuilder;
 use embosk_models::Location;
+use embosk_models::threads::in_parallel;
 use ndarray::Array2;
 use tokenizers::Tokenizer;
 
@@ -36,20 +37,21 @@ pub use self::settings::{Event, Outputs, Schedule, Settings, Trained, TrainingLe
 use self::step::{decode, gradients, held_out_loss};
 use self::trainable::Trainable;
 use super::checkpoint::Checkpoint;
-use super::config::Config;
+use super::config::{Config, LONGEST};
 use super::corrector::Corrector;
 use super::inverter::Inverter;
+use super::training_texts::TrainingTexts;
 use super::{Error, model_error, vocabulary};
 use crate::BoxError;
 
 /// Turns texts into vectors, `[texts, dim]`, from any thread.
 pub type Embed<'a> = dyn Fn(&[&str]) -> Result<Array2<f32>, BoxError> + Sync + 'a;
 
-/// Greedy zero-step hypotheses of the inverter in a folder for the vectors of `examples`: what a corrector
-/// learns from. On a GPU they are decoded there.
+/// Returns greedy zero-step hypotheses of the inverter in a folder for the vectors of `examples`: what a corrector
+/// learns from. With a GPU, they are decoded there.
 ///
 /// # Errors
-/// [`Error::File`] where no inverter is, [`Error::Dimension`] where it takes other vectors.
+/// [`Error::File`] if there is no inverter, and [`Error::Dimension`] if it takes vectors of another dimension.
 pub fn hypotheses(
     inverter: impl Into<Location>,
     examples: &Examples,
@@ -66,22 +68,69 @@ pub fn hypotheses(
     decode(&model, lesson, &rows, &from.tokenizer, max_length, &|| true)
 }
 
-/// Whether a training can begin in `out`, before the work of making its examples.
+/// Returns the mean loss per token of the examples under the inverter in a folder, in nats. It shows how well the
+/// inverter fits an embedder that it was not trained on.
 ///
 /// # Errors
-/// [`Error::Setting`] for a setting out of its range; [`Error::File`] where a model is there that it does
-/// not go on from, or nothing to go on from, or where `settings.init` names no model.
+/// [`Error::File`] if there is no inverter, or it takes vectors of another dimension.
+pub fn loss(inverter: impl Into<Location>, examples: &Examples) -> Result<f32, Error> {
+    examples.check()?;
+    let from = Checkpoint::read(inverter, &Device::Cpu)?;
+    let model = from.model(Inverter::load)?;
+    from.takes(model.dimension().map_err(model_error)?, examples.vectors.ncols())?;
+    let data = Data::new(examples, &from.tokenizer, from.config.max_seq_length)?;
+    held_out_loss(&model, Lesson { data: &data, later: &Later::new() })
+}
+
+/// Texts as a model reads them.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Tokens {
+    /// The number of tokens of each text, with the end token.
+    pub lengths: Vec<usize>,
+    /// How many tokens of all texts are unknown to the model.
+    pub unknown: usize,
+}
+
+/// Counts the tokens of texts as the model in a folder reads them.
+///
+/// # Errors
+/// [`Error::File`] if there is no model.
+pub fn count_tokens(model: impl Into<Location>, texts: &[String]) -> Result<Tokens, Error> {
+    let from = Checkpoint::read(model, &Device::Cpu)?;
+    let parts: Vec<&[String]> = texts.chunks(1024).collect();
+    let encode = |text: &String| vocabulary::encode(&from.tokenizer, text, LONGEST);
+    let parts = in_parallel(&parts, |part| part.iter().map(encode).collect::<Result<Vec<_>, _>>())?;
+    let tokens: Vec<Vec<u32>> = parts.into_iter().flatten().collect();
+    let unknown = vocabulary::unknown(&from.tokenizer);
+    let is_unknown = |token: &&u32| Some(**token) == unknown;
+    Ok(Tokens {
+        lengths: tokens.iter().map(Vec::len).collect(),
+        unknown: tokens.iter().map(|tokens| tokens.iter().filter(is_unknown).count()).sum(),
+    })
+}
+
+/// Returns whether a training was begun in `out`, so that it can be resumed.
+pub fn is_begun(out: &Path) -> bool {
+    saved::has_checkpoint(out)
+}
+
+/// Checks that a training can begin in `out`, before the work of making its examples.
+///
+/// # Errors
+/// [`Error::Setting`] for a setting out of its range. [`Error::File`] if `out` holds a model that is not to be
+/// resumed, there is nothing to resume, or `settings.init` does not name a model.
 pub fn can_begin(settings: &Settings, out: &Path) -> Result<(), Error> {
     settings.check()?;
     vacant(out, settings.resume)?;
-    Checkpoint::init(settings.init.as_deref()).map(|_| ())
+    Checkpoint::init(settings.init.as_ref()).map(|_| ())
 }
 
 /// Trains an inverter on `examples` and writes it to `out`.
 ///
 /// # Errors
-/// Settings out of their range, empty or mismatched examples, files that cannot be written, a checkpoint
-/// that does not fit.
+/// For settings out of their range, empty or mismatched examples, files that cannot be written, and a checkpoint that
+/// does not fit.
 pub fn inverter(
     settings: &Settings,
     examples: &Examples,
@@ -97,7 +146,9 @@ pub fn inverter(
         num_repeat_tokens: settings.preset.pseudo_tokens,
         max_seq_length: settings.preset.max_length,
     };
-    let (config, tokenizer, fresh) = match Checkpoint::init(settings.init.as_deref())? {
+    let init = Checkpoint::init(settings.init.as_ref())?;
+    let texts = listed(examples, held_out, init.as_ref(), None);
+    let (config, tokenizer, fresh) = match init {
         Some(from) if from.is_language_model_alone() => {
             let config = own(from.name());
             let fresh = initial::around(&from.tensors, config.num_repeat_tokens, dim, settings.seed)
@@ -105,9 +156,18 @@ pub fn inverter(
             (config, from.tokenizer, fresh)
         }
         Some(from) => {
-            let takes = from.model(Inverter::load)?.dimension().map_err(model_error)?;
-            from.takes(takes, dim)?;
-            (from.config_for(&settings.embedder), from.tokenizer, from.tensors.into_iter().collect())
+            let config = from.config_for(&settings.embedder);
+            let takes = from.model(Inverter::load)?;
+            let fresh = match &settings.space {
+                Some(space) => initial::through(space, from.tensors).map_err(model_error)?,
+                None if takes.dimension().map_err(model_error)? == dim => from.tensors.into_iter().collect(),
+                None => {
+                    let language_model = from.language_model();
+                    initial::around(&language_model, takes.pseudo_tokens(), dim, settings.seed)
+                        .map_err(model_error)?
+                }
+            };
+            (config, from.tokenizer, fresh)
         }
         None => {
             let preset = &settings.preset;
@@ -119,19 +179,34 @@ pub fn inverter(
             (own(preset.name.into()), tokenizer, fresh)
         }
     };
-    let (files, max_length) = (files(&config, &tokenizer)?, config.max_seq_length);
+    let max_length = settings.max_length.unwrap_or(config.max_seq_length);
+    let config = Config { max_seq_length: max_length, ..config };
+    let files = files(&config, &tokenizer, &texts)?;
     let start = Start { files, max_length, tokenizer: &tokenizer, fresh };
     run::<Inverter>(settings, start, examples, held_out, None, out, on_event)
 }
 
-/// Trains a corrector, from the weights and the vocabulary of the inverter in `inverter`, on
-/// `examples` with hypotheses, and writes it to `out`. Examples whose hypothesis is right are left out.
+/// The texts of a training that begins with `init`, and of a corrector with its `inverter`.
+fn listed(
+    examples: &Examples,
+    held_out: &Examples,
+    init: Option<&Checkpoint>,
+    inverter: Option<&Checkpoint>,
+) -> TrainingTexts {
+    // what a language model read before is no pair of a text and its vector
+    let init = init.filter(|init| !init.is_language_model_alone());
+    let begun_with = init.into_iter().chain(inverter).map(|from| from.training_texts.as_ref());
+    TrainingTexts::of_training(&examples.texts, &held_out.texts, begun_with)
+}
+
+/// Trains a corrector on `examples` with hypotheses, and writes it to `out`. It begins with the weights and the
+/// vocabulary of the inverter in `inverter`. Examples whose hypothesis is right are left out.
 ///
-/// `embed` is asked for the vectors of the corrector's own hypotheses, from another thread, where
-/// `settings.depths` is more than 1; without it there is one depth.
+/// If `settings.depths` is more than 1, `embed` is called on another thread for the vectors of the corrector's own
+/// hypotheses. Without it there is one depth.
 ///
 /// # Errors
-/// As [`inverter`], and when the examples have no hypotheses, or none that is wrong.
+/// As [`inverter`], and if the examples have no hypotheses, or none that is wrong.
 pub fn corrector(
     settings: &Settings,
     inverter: impl Into<Location>,
@@ -146,7 +221,9 @@ pub fn corrector(
         return Err(Error::Empty("the list of hypotheses"));
     }
     let mut from = Checkpoint::read(inverter, &Device::Cpu)?;
-    let fresh = match Checkpoint::init(settings.init.as_deref())? {
+    let init = Checkpoint::init(settings.init.as_ref())?;
+    let texts = listed(examples, held_out, init.as_ref(), Some(&from));
+    let fresh = match init {
         Some(init) => {
             init.shares_tokens_with(&from)?;
             if init.is_language_model_alone() {
@@ -156,13 +233,22 @@ pub fn corrector(
                 initial::corrector(&from.tensors).map_err(model_error)?
             } else {
                 let takes = init.model(Corrector::load)?.dimension().map_err(model_error)?;
-                init.takes(takes, examples.vectors.ncols())?;
-                init.tensors.into_iter().collect()
+                match &settings.space {
+                    Some(space) => initial::through(space, init.tensors).map_err(model_error)?,
+                    None if takes == examples.vectors.ncols() => init.tensors.into_iter().collect(),
+                    None => {
+                        init.is_as_wide_as(&from)?;
+                        let mut fresh = initial::corrector(&from.tensors).map_err(model_error)?;
+                        let reads_vectors = |name: &str| name.starts_with("embedding_transform");
+                        fresh.extend(init.tensors.into_iter().filter(|(name, _)| !reads_vectors(name)));
+                        fresh
+                    }
+                }
             }
         }
         None => initial::corrector(&from.tensors).map_err(model_error)?,
     };
-    let (files, max_length) = (files(&from.config, &from.tokenizer)?, from.config.max_seq_length);
+    let (files, max_length) = (files(&from.config, &from.tokenizer, &texts)?, from.config.max_seq_length);
     let start = Start { files, max_length, tokenizer: &from.tokenizer, fresh };
     run::<Corrector>(settings, start, examples, held_out, embed, out, on_event)
 }
@@ -213,7 +299,7 @@ fn run<M: Trainable>(
     thread::scope(|scope| run.all(Rounds::new(scope, &source), on_event))
 }
 
-/// A training that goes on.
+/// A training in progress.
 struct Run<'a, M> {
     model: M,
     vars: BTreeMap<String, Var>,
@@ -269,8 +355,8 @@ impl<M: Trainable> Run<'_, M> {
         Ok(loss)
     }
 
-    /// Between two steps: looks at the held-out texts and saves, where it is time to. Whether the run is
-    /// over, as its budget is `spent` or its patience.
+    /// Looks at the held-out texts and saves, between two steps, if it is time to. Returns whether the run is over,
+    /// because its budget is `spent` or its patience is exhausted.
     fn pause(
         &mut self,
         step: usize,

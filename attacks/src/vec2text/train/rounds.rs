@@ -1,13 +1,13 @@
-//! Rounds of a corrector's training, each with hypotheses of its own.
+//! Rounds of a corrector's training, each with its own hypotheses.
 //!
-//! The paper's corrector sees the inverter's guesses alone, but is then asked to correct what it made of
-//! them itself. Here it learns from that too. A round lasts `refresh_every` steps. In the first two the
-//! hypotheses are the inverter's. In round `k` half of them are, and the others are what the corrector
-//! made of these in one or more corrections, with the weights that it had when round `k − 1` began: so
-//! they are made while that round is trained. Rows whose hypothesis is right already are left out.
+//! The paper's corrector sees only the inverter's guesses, but must then correct what it made of them itself. Here it
+//! learns from that too. A round lasts `refresh_every` steps. In the first two rounds, the hypotheses are the
+//! inverter's. In round `k`, half of them are, and the others are what the corrector made of these in one or more
+//! corrections. It made them with its weights at the beginning of round `k − 1`, so they are computed while that
+//! round is trained. Rows whose hypothesis is already right are left out.
 //!
-//! All of a round follows from the seed and from the weights at the beginning of the round before, which
-//! are kept in files. So a run that was killed goes on as one that was not.
+//! A round follows entirely from the seed and from the weights at the beginning of the round before, which are kept
+//! in files. So a run that was killed continues exactly as one that was not.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -31,7 +31,7 @@ use super::trainable::Trainable;
 use super::{Embed, load};
 use crate::Error;
 
-/// Texts that are embedded together: when a run is over, it waits for so many.
+/// How many texts are embedded together. A run that is over waits for at most this many.
 const TEXTS: usize = 1024;
 
 /// Weights by name.
@@ -47,7 +47,7 @@ pub(super) struct Source<'a> {
     pub(super) embed: Option<&'a Embed<'a>>,
     /// The training's folder.
     pub(super) out: &'a Path,
-    /// Set when hypotheses that are being made are no longer needed.
+    /// Set when the hypotheses in progress are no longer needed.
     pub(super) over: AtomicBool,
 }
 
@@ -71,7 +71,7 @@ impl Source<'_> {
         if self.refreshes() { step / self.settings.refresh_every } else { 0 }
     }
 
-    /// A round with hypotheses that were made for it.
+    /// Creates a round with hypotheses that were made for it.
     fn round(&self, number: usize, later: Later) -> Result<Round, Error> {
         let lesson = Lesson { data: self.data, later: &later };
         let unsolved = |row: &usize| !lesson.is_solved(*row);
@@ -113,7 +113,7 @@ impl Source<'_> {
         rows.into_iter().map(|row| (row, depth())).collect()
     }
 
-    /// The corrector's own hypotheses for a round, by these weights.
+    /// The corrector's own hypotheses for a round, made with these weights.
     fn corrected<M: Trainable>(&self, number: usize, weights: &Weights) -> Result<Later, Error> {
         let Some(embed) = self.embed else { return Ok(Later::new()) };
         let model: M = load(weights, &self.settings.device)?;
@@ -197,13 +197,13 @@ impl Round {
         self.batches.at(step - self.first_step).into_iter().map(|place| self.rows[place]).collect()
     }
 
-    /// How many examples are learned from, and of how many the hypothesis is the corrector's own.
+    /// How many examples are learned from, and how many of them have a hypothesis of the corrector's own.
     pub(super) fn sizes(&self) -> (usize, usize) {
         (self.rows.len(), self.rows.iter().filter(|row| self.later.contains_key(row)).count())
     }
 }
 
-/// The rounds of a run: the one that is trained, and the hypotheses of the next while they are made.
+/// The rounds of a run: the current one, and the hypotheses of the next while they are made.
 pub(super) struct Rounds<'scope, 'env> {
     scope: &'scope Scope<'scope, 'env>,
     source: &'env Source<'env>,
@@ -215,7 +215,7 @@ impl<'scope, 'env> Rounds<'scope, 'env> {
         Self { scope, source, next: None }
     }
 
-    /// Enters a round at a step: its first with the weights of now, or one within it when a run resumes.
+    /// Enters a round at a step: at its first step with the current weights, or within it if a run resumes.
     pub(super) fn enter<M: Trainable>(
         &mut self,
         step: usize,
@@ -238,7 +238,7 @@ impl<'scope, 'env> Rounds<'scope, 'env> {
         self.source.round(number, made)
     }
 
-    /// Copies the weights, which go on changing, and writes them down.
+    /// Copies the weights, which continue to change, and saves them.
     fn keep(&self, number: usize, vars: &BTreeMap<String, Var>) -> Result<Weights, Error> {
         let weights: Weights = vars
             .iter()

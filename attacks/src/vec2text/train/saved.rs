@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use candle_core::{Device, Tensor, Var};
+use embosk_models::Location;
 use embosk_models::weights::Stored;
 use safetensors::View;
 use serde::{Deserialize, Serialize};
@@ -15,6 +16,7 @@ use tokenizers::Tokenizer;
 
 use super::super::config::Config;
 use super::super::model_error;
+use super::super::training_texts::{TRAINING_TEXTS, TrainingTexts};
 use super::adamw::{AdamW, Moments};
 use super::settings::{Schedule, Settings, TrainingLength};
 use crate::Error;
@@ -32,12 +34,12 @@ pub(super) struct Saved {
     pub(super) stopping: Stopping,
 }
 
-/// How the loss on held-out texts went.
+/// The course of the loss on held-out texts.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub(super) struct Stopping {
     /// The lowest so far.
     best: Option<f32>,
-    /// How often in a row it was not lower.
+    /// How many times in a row it was not lower.
     idle: usize,
 }
 
@@ -54,7 +56,7 @@ impl Stopping {
     }
 }
 
-/// Kept in the checkpoint's metadata.
+/// The state that is kept in the checkpoint's metadata.
 #[derive(Serialize, Deserialize)]
 struct State {
     step: usize,
@@ -64,14 +66,18 @@ struct State {
     stopping: Stopping,
 }
 
-/// Files of a model beside its weights: their names and what is in them.
+/// Files of a model besides its weights: names and contents.
 pub(super) type Files = Vec<(&'static str, Vec<u8>)>;
 
-/// What an inverter's or a corrector's folder has beside weights.
-pub(super) fn files(config: &Config, tokenizer: &Tokenizer) -> Result<Files, Error> {
+/// The files in an inverter's or a corrector's folder besides weights.
+pub(super) fn files(config: &Config, tokenizer: &Tokenizer, texts: &TrainingTexts) -> Result<Files, Error> {
     let config = serde_json::to_vec_pretty(config).map_err(|error| Error::Model(error.into()))?;
     let tokenizer = tokenizer.to_string(false).map_err(Error::Model)?;
-    Ok(vec![("config.json", config), ("tokenizer.json", tokenizer.into_bytes())])
+    Ok(vec![
+        ("config.json", config),
+        ("tokenizer.json", tokenizer.into_bytes()),
+        (TRAINING_TEXTS, texts.to_bytes()),
+    ])
 }
 
 const CHECKPOINT: &str = "training.safetensors";
@@ -87,8 +93,8 @@ impl Saved {
         Tokenizer::from_file(&path).map(Some).map_err(|error| file(&path, error))
     }
 
-    /// Opens the folder: with the checkpoint in it when resuming, else with the `fresh` weights and the
-    /// `files` beside them. `examples` is the hash of what is trained on.
+    /// Opens the folder: with the checkpoint in it when resuming, otherwise with the `fresh` weights and the `files`
+    /// beside them. `examples` is the hash of the training examples.
     pub(super) fn open(
         settings: &Settings,
         dir: &Path,
@@ -169,8 +175,8 @@ impl Saved {
         (std::mem::take(&mut self.moments), self.step)
     }
 
-    /// Writes the checkpoint, and where a `model` is to be kept that too, stored in that way. Each file is
-    /// whole or not there.
+    /// Writes the checkpoint, and the model too if `model` says how to store it. Each file is either whole or
+    /// missing.
     pub(super) fn write(
         &mut self,
         vars: &BTreeMap<String, Var>,
@@ -210,8 +216,13 @@ impl Saved {
     }
 }
 
-/// Whether a training may write to `dir`: it must not replace a model that it does not go on from, and
-/// what it is to go on from must be there.
+/// Whether there is a checkpoint to resume from.
+pub(super) fn has_checkpoint(dir: &Path) -> bool {
+    dir.join(CHECKPOINT).exists()
+}
+
+/// Checks that a training may write to `dir`: it must not replace a model that it does not resume, and what it
+/// resumes must exist.
 pub(super) fn vacant(dir: &Path, resume: bool) -> Result<(), Error> {
     let (checkpoint, model) = (dir.join(CHECKPOINT), dir.join(MODEL));
     if resume && !checkpoint.exists() {
@@ -249,9 +260,10 @@ fn fingerprint(settings: &Settings) -> String {
         TrainingLength::Steps(steps) => format!("{steps} steps"),
         TrainingLength::Time(time) => format!("{} s", time.as_secs()),
     };
+    let init = settings.init.as_ref().map(Location::path);
     let mut text = format!(
         "{} init {:?} batch {} rate {} seed {} {}",
-        settings.preset.name, settings.init, settings.batch, settings.learning_rate, settings.seed, length
+        settings.preset.name, init, settings.batch, settings.learning_rate, settings.seed, length
     );
     // only what is not as usual, so that checkpoints from before there was a choice can be resumed
     let usual = Settings::default();
@@ -269,6 +281,8 @@ fn fingerprint(settings: &Settings) -> String {
     unusual(settings.depths > 1, format!("depths {} every {}", settings.depths, settings.refresh_every));
     let vocabulary = settings.preset.vocabulary;
     unusual(settings.preset.has_another_vocabulary(), format!("vocabulary {vocabulary}"));
+    unusual(settings.space.is_some(), "through a map".into());
+    unusual(settings.max_length.is_some(), format!("length {:?}", settings.max_length));
     unusual(settings.patience.is_some(), format!("patience {:?}", settings.patience));
     unusual(
         settings.patience.is_some() && settings.held_out_every != usual.held_out_every,
@@ -286,8 +300,8 @@ pub(super) fn write_tensors<N: AsRef<str> + Ord + Display, V: View>(
     write(path, &bytes)
 }
 
-/// Writes beside the file, under a name that nobody guesses, and renames when the bytes are on the disk, so that a
-/// kill leaves the old file or the new one.
+/// Writes under a random name beside the file, and renames it once the bytes are on the disk, so that a kill leaves
+/// either the old file or the new one.
 fn write(path: &Path, bytes: &[u8]) -> Result<(), Error> {
     let whole = || -> io::Result<()> {
         let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));

@@ -1,14 +1,15 @@
-//! How to train, and what is told of it.
+//! How to train, and the events of a training.
 
-use std::path::PathBuf;
 use std::time::Duration;
 
 use candle_core::Device;
+use embosk_models::Location;
 use embosk_models::weights::Stored;
 use ndarray::Array2;
 
 use crate::Error;
-use crate::vec2text::config::Preset;
+use crate::alignment::SpaceMap;
+use crate::vec2text::config::{LONGEST, Preset};
 
 /// How to train.
 ///
@@ -22,22 +23,30 @@ use crate::vec2text::config::Preset;
 pub struct Settings {
     /// The size of a new model.
     pub preset: Preset,
-    /// The folder of a model whose weights and word pieces to begin with: one of the same kind, or a T5
-    /// alone, as Hugging Face has it. Where there is none, an inverter begins with random weights, and a
-    /// corrector with its inverter's.
-    pub init: Option<PathBuf>,
+    /// The folder of a model whose weights and word pieces to begin with: one of the same kind, or a Hugging Face T5
+    /// alone. If there is none, an inverter begins with random weights, and a corrector with its inverter's.
+    ///
+    /// The model may be for vectors of another dimension. The layers that read the vectors then start afresh: with
+    /// random weights, or in a corrector with its inverter's.
+    pub init: Option<Location>,
+    /// The map from the training vectors to those that `init` takes, if `init` was trained for another embedder. It
+    /// becomes part of the model's first layers. Without it, the vectors are read as they are.
+    pub space: Option<SpaceMap>,
+    /// How many tokens the longest text of an inverter has (default: those of `init` or the preset). A corrector
+    /// always has its inverter's.
+    pub max_length: Option<usize>,
     /// The name of the embedder, for the checkpoint's `config.json`.
     pub embedder: String,
-    /// When to stop; the learning rate falls to zero until then.
+    /// When to stop. The learning rate falls to zero by then.
     pub length: TrainingLength,
-    /// Examples a step.
+    /// Examples per step.
     pub batch: usize,
     /// Examples that run through a model together. The gradients of a step's parts are added up, so
     /// memory does not grow with `batch`.
     pub micro_batch: usize,
     /// The learning rate after warm-up.
     pub learning_rate: f64,
-    /// Steps until the learning rate is reached.
+    /// Steps of warm-up, until the learning rate is reached.
     pub warm_up: usize,
     /// How the learning rate falls.
     pub schedule: Schedule,
@@ -46,13 +55,13 @@ pub struct Settings {
     /// The share of a target's probability that is spread over all tokens (Szegedy et al., CVPR 2016,
     /// arXiv 1512.00567).
     pub label_smoothing: f64,
-    /// For a corrector: from how many depths it learns. At 1 it corrects what the inverter guesses, as in
-    /// the paper; at 3 also what it makes itself of that in one correction and in two.
+    /// For a corrector: from how many depths it learns. At 1 it corrects what the inverter guesses, as in the paper.
+    /// At 3 it also corrects its own results after one and after two corrections.
     pub depths: usize,
-    /// Where there are several depths, the steps between new hypotheses.
+    /// The steps between new hypotheses, if there are several depths.
     pub refresh_every: usize,
-    /// Stop after so many decodings of the held-out texts in a row without a lower loss on them. The model
-    /// that is kept is the one of the lowest.
+    /// Stop after this many decodings of the held-out texts in a row without a lower loss on them. The model with the
+    /// lowest loss is kept.
     pub patience: Option<usize>,
     /// Fixes the initial weights and the order of the examples.
     pub seed: u64,
@@ -60,7 +69,7 @@ pub struct Settings {
     pub checkpoint_every: Duration,
     /// Steps between decodings of the held-out texts.
     pub held_out_every: usize,
-    /// Whether to go on from the checkpoint in the output folder.
+    /// Whether to resume from the checkpoint in the output folder.
     pub resume: bool,
     /// How the model's weights are stored. A resumed run may store them in another way.
     pub stored: Stored,
@@ -80,9 +89,9 @@ pub enum Schedule {
 /// How long to train.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum TrainingLength {
-    /// So many steps: the same run every time.
+    /// This many steps: the same run every time.
     Steps(usize),
-    /// So much time, over all runs of a resumed training.
+    /// This much time, over all runs of a resumed training.
     Time(Duration),
 }
 
@@ -94,26 +103,26 @@ pub enum Event<'a> {
     Step {
         /// Steps so far.
         step: usize,
-        /// The mean loss of a token: its negative log-likelihood, smoothed where the settings say so. Of an
-        /// embedder, the mean of 1 less the cosine to the teacher's vector.
+        /// The mean loss per token: its negative log-likelihood, smoothed if the settings say so. For an embedder,
+        /// the mean of 1 − the cosine to the teacher's vector.
         loss: f32,
         /// The learning rate of the step.
         learning_rate: f64,
         /// The share of the length that is used, 0 to 1.
         progress: f64,
-        /// Examples a second since this run began.
+        /// Examples per second since this run began.
         samples_per_second: f64,
     },
     /// The held-out texts were decoded greedily, or embedded.
     HeldOut {
         /// Steps so far.
         step: usize,
-        /// The mean negative log-likelihood of their tokens; of an embedder the mean of 1 less the cosine.
+        /// The mean negative log-likelihood of their tokens; for an embedder, the mean of 1 − the cosine.
         loss: f32,
         /// What the model made of them.
         outputs: &'a Outputs,
     },
-    /// A corrector goes on with new hypotheses.
+    /// A corrector continues with new hypotheses.
     Refreshed {
         /// Steps so far.
         step: usize,
@@ -152,6 +161,8 @@ impl Default for Settings {
         Self {
             preset: Preset::TINY,
             init: None,
+            space: None,
+            max_length: None,
             embedder: String::new(),
             length: TrainingLength::Time(Duration::from_secs(3600)),
             batch: 256,
@@ -176,7 +187,7 @@ impl Default for Settings {
 
 impl Settings {
     /// # Errors
-    /// Where a setting is out of its range.
+    /// If a setting is out of its range.
     pub(super) fn check(&self) -> Result<(), Error> {
         let positive = |value: f64| value > 0.0 && value.is_finite();
         for (good, message) in [
@@ -189,6 +200,10 @@ impl Settings {
             (self.refresh_every > 0, "steps between new hypotheses must be more than 0"),
             (self.held_out_every > 0, "steps between decodings of held-out texts must be more than 0"),
             (self.patience != Some(0), "patience must be more than 0"),
+            (
+                self.max_length.is_none_or(|length| (1..=LONGEST).contains(&length)),
+                "the longest text has from 1 to 4096 tokens",
+            ),
         ] {
             if !good {
                 return Err(Error::Setting(message.into()));
@@ -249,6 +264,7 @@ mod tests {
             Settings { depths: 0, ..Settings::default() },
             Settings { patience: Some(0), ..Settings::default() },
             Settings { micro_batch: 0, ..Settings::default() },
+            Settings { max_length: Some(0), ..Settings::default() },
             Settings { learning_rate: f64::INFINITY, ..Settings::default() },
         ] {
             assert!(bad.check().is_err(), "{bad:?}");

@@ -23,7 +23,7 @@ pub(super) const CHUNK: usize = 64;
 /// The same on a GPU.
 const CHUNK_ON_GPU: usize = 2048;
 
-/// A model that writes texts: what the inverter's and the corrector's training differ in.
+/// A model that writes texts: what differs between the training of inverters and of correctors.
 pub(super) trait LanguageModel: Sized + Sync {
     fn load(vb: &VarBuilder<'_>) -> candle_core::Result<Self>;
     fn t5(&self) -> &T5;
@@ -153,8 +153,8 @@ pub(super) fn loss<M: LanguageModel>(
 
 /// Cross-entropy with a share of each target's probability spread over all tokens, `[rows]`.
 ///
-/// The share's own loss is the mean of `−log p` over all tokens, which is the target's plus its logit
-/// less the mean logit.
+/// The loss of that share is the mean of `−log p` over all tokens: the target's `−log p`, plus its logit, minus the
+/// mean logit.
 fn smoothed(logits: &Tensor, targets: &Tensor, share: f64) -> candle_core::Result<Tensor> {
     let losses = cross_entropy(logits, targets)?;
     if share == 0.0 {
@@ -174,7 +174,7 @@ pub(super) fn held_out_loss<M: Trainable>(model: &M, lesson: Lesson<'_>) -> Resu
     Ok((losses.iter().copied().map(f64::from).sum::<f64>() / terms.max(1) as f64) as f32)
 }
 
-/// Greedy decodings of rows. Where `go_on` says no, there are none.
+/// Greedy decodings of rows; none if `go_on` says no.
 pub(super) fn decode<M: LanguageModel>(
     model: &M,
     lesson: Lesson<'_>,
@@ -197,7 +197,7 @@ pub(super) fn decode<M: LanguageModel>(
     tokens.into_iter().flatten().map(|tokens| vocabulary::decode(tokenizer, &tokens)).collect()
 }
 
-/// The same on a GPU: many rows at once, of like length.
+/// The same on a GPU: many rows of similar length at once.
 fn decode_together<M: LanguageModel>(
     model: &M,
     lesson: Lesson<'_>,
@@ -231,8 +231,8 @@ mod tests {
 
     use super::*;
 
-    /// Against the definition: the loss to a distribution with `1 − share` on the target and `share` on
-    /// all tokens alike.
+    /// Compares with the definition: the loss to a distribution with `1 − share` on the target, and `share` spread
+    /// evenly over all tokens.
     #[test]
     fn smoothing_spreads_a_share_and_so_do_gradients() {
         let values: Vec<f32> = (0..15).map(|at| (at as f32 * 1.7).sin() * 3.0).collect();

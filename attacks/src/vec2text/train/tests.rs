@@ -1,4 +1,4 @@
-//! Training as a whole, on texts and vectors that are made up: what each setting does, and resuming.
+//! Training as a whole, on made-up texts and vectors: what each setting does, and resuming.
 
 mod embedder;
 
@@ -13,8 +13,10 @@ use ndarray::Array2;
 use tempfile::TempDir;
 
 use super::*;
+use crate::alignment::SpaceMap;
 use crate::vec2text::Vec2Text;
 use crate::vec2text::config::Preset;
+use crate::vec2text::{TRAINING_TEXTS, TrainingTexts};
 use crate::{Attack, Resources};
 
 const PRESET: Preset = Preset {
@@ -30,7 +32,7 @@ const PRESET: Preset = Preset {
 };
 const DIM: usize = 12;
 
-/// A vector that texts share some of where they share words; an [`Embed`].
+/// An [`Embed`] whose vectors are similar if texts share words.
 #[allow(clippy::unnecessary_wraps)]
 fn embed(texts: &[&str]) -> Result<Array2<f32>, BoxError> {
     let mut vectors = Array2::<f32>::zeros((texts.len(), DIM));
@@ -189,7 +191,7 @@ fn a_run_that_was_killed_in_any_round_goes_on_as_one_that_was_not() {
     assert!(correct(&other, place.path(), "killed-2").is_err());
 }
 
-/// Half the size, nearly the same weights, and an attack like any other.
+/// A model in 8 bits has half the size and nearly the same weights, and inverts like any other.
 #[test]
 fn a_model_in_8_bits_is_near_the_one_in_16_and_inverts() {
     let place = tempfile::tempdir().unwrap();
@@ -269,7 +271,7 @@ fn training_stops_when_held_out_texts_gain_nothing_and_keeps_the_best() {
     assert!(last.iter().all(|loss| *loss > best), "{:?}", told.held_out);
     // the model in the folder is the best one: begin with it, and be as good
     let again = Settings {
-        init: Some(place.path().join("early")),
+        init: Some(place.path().join("early").into()),
         held_out_every: 1,
         learning_rate: 1e-12,
         ..settings(1)
@@ -305,7 +307,7 @@ fn what_cannot_be_learned_from_is_refused() {
     assert!(train(&several, &examples(0, 60), &narrow, "narrow").contains("dimensions"));
 }
 
-/// A Hugging Face T5 alone: its weights and its tokenizer, and a transform drawn beside them.
+/// It takes a Hugging Face T5's weights and tokenizer, and draws a transform.
 #[test]
 fn training_begins_with_a_language_model_alone() {
     let place = place();
@@ -324,7 +326,7 @@ fn training_begins_with_a_language_model_alone() {
     candle_core::safetensors::save(&tensors, t5.join("model.safetensors")).unwrap();
 
     let out = place.path().join("begun");
-    let begun = Settings { init: Some(t5.clone()), ..settings(1) };
+    let begun = Settings { init: Some(t5.clone().into()), ..settings(1) };
     inverter(&begun, &examples(0, 60), &examples(60, 10), &out, &mut |_| {}).unwrap();
     let config = fs::read_to_string(out.join("config.json")).unwrap();
     assert!(config.contains(r#""model_name_or_path": "t5""#), "{config}");
@@ -337,4 +339,150 @@ fn training_begins_with_a_language_model_alone() {
     assert_eq!(made["embedding_transform.3.weight"].dims(), [2 * 16, DIM]);
     let corrected = correct(&begun, place.path(), "corrector").unwrap();
     assert_eq!(corrected.1.steps, 1);
+}
+
+#[test]
+fn a_folder_lists_what_its_model_was_trained_on() {
+    let place = place();
+    let read = |out: &str| TrainingTexts::read(place.path().join(out)).unwrap().unwrap();
+    let of_inverter = read("inverter");
+    // the texts repeat after 420
+    assert!(of_inverter.is_complete() && texts(0, 60).iter().all(|text| of_inverter.contains(text)));
+    assert!(texts(60, 10).iter().all(|text| of_inverter.is_held_out(text) && !of_inverter.contains(text)));
+
+    // a corrector begins with its inverter, and a further inverter with the one before
+    correct(&settings(1), place.path(), "corrector").unwrap();
+    assert_eq!(read("corrector"), of_inverter);
+    let attack = Vec2Text::load(place.path()).unwrap();
+    let known = |text: &str| attack.trained_on(text);
+    assert_eq!((known(&texts(0, 1)[0].to_uppercase()), known("another text")), (Some(true), Some(false)));
+    let begun = Settings { init: Some(place.path().join("inverter").into()), ..settings(1) };
+    inverter(&begun, &examples(70, 30), &examples(60, 10), &place.path().join("further"), &mut |_| {})
+        .unwrap();
+    let further = read("further");
+    assert!(texts(0, 60).iter().chain(&texts(70, 30)).all(|text| further.contains(text)));
+
+    // without the list of one model, other texts may have been trained on
+    fs::remove_file(place.path().join("corrector").join(TRAINING_TEXTS)).unwrap();
+    let attack = Vec2Text::load(place.path()).unwrap();
+    assert_eq!((attack.trained_on(&texts(0, 1)[0]), attack.trained_on("another text")), (Some(true), None));
+}
+
+/// As [`examples`], with vectors of another dimension.
+fn wider(from: usize, count: usize) -> Examples {
+    let Examples { texts, vectors, hypotheses } = examples(from, count);
+    let wider = |narrow: Array2<f32>| ndarray::concatenate![ndarray::Axis(1), narrow, narrow];
+    Examples { texts, vectors: wider(vectors), hypotheses: hypotheses.map(|(texts, it)| (texts, wider(it))) }
+}
+
+#[test]
+fn training_begins_with_a_model_for_vectors_of_another_dimension() {
+    let place = place();
+    let path = |name: &str| place.path().join(name);
+    correct(&settings(1), place.path(), "corrector").unwrap();
+    let tensors = |name: &str| {
+        candle_core::safetensors::load(path(name).join("model.safetensors"), &Device::Cpu).unwrap()
+    };
+    let moved = |a: &Tensor, b: &Tensor| {
+        let far = (a.to_dtype(DType::F32).unwrap() - b.to_dtype(DType::F32).unwrap()).unwrap();
+        far.abs().unwrap().max_all().unwrap().to_scalar::<f32>().unwrap()
+    };
+    let begun = |model: &str| Settings { init: Some(path(model).into()), max_length: Some(6), ..settings(1) };
+    let (given, held_out) = (wider(0, 60), wider(60, 10));
+    inverter(&begun("inverter"), &given, &held_out, &path("wide"), &mut |_| {}).unwrap();
+    corrector(
+        &begun("corrector"),
+        path("wide"),
+        &given,
+        &held_out,
+        None,
+        &path("wide-corrector"),
+        &mut |_| {},
+    )
+    .unwrap();
+    for (before, after, transform) in [
+        ("inverter", "wide", "embedding_transform"),
+        ("corrector", "wide-corrector", "embedding_transform_2"),
+    ] {
+        let (before, after) = (tensors(before), tensors(after));
+        let word = "encoder_decoder.shared.weight";
+        assert!(moved(&before[word], &after[word]) < 0.01, "the language model is kept");
+        assert_eq!(after[&format!("{transform}.0.weight")].dims(), [2 * DIM, 2 * DIM]);
+        assert_eq!(after[&format!("{transform}.3.weight")].dims(), [2 * 16, 2 * DIM]);
+    }
+    let config = fs::read_to_string(path("wide").join("config.json")).unwrap();
+    assert!(config.contains("\"max_seq_length\": 6"), "{config}");
+    let near = loss(path("inverter"), &examples(60, 10)).unwrap();
+    assert!(near.is_finite() && loss(path("inverter"), &held_out).is_err());
+}
+
+/// A model for one embedder reads another one's vectors through a map, before it has learned anything.
+#[test]
+fn training_begins_with_a_model_for_another_embedder_through_a_map() {
+    let place = place();
+    let path = |name: &str| place.path().join(name);
+    correct(&settings(4), place.path(), "corrector").unwrap();
+    // turned, stretched and shifted, in more dimensions
+    let other = |from: usize, count: usize| {
+        let Examples { texts, vectors, hypotheses } = wider(from, count);
+        let other = |mut wide: Array2<f32>| {
+            wide.invert_axis(ndarray::Axis(1));
+            wide * 3.0 + 0.5
+        };
+        Examples {
+            texts,
+            vectors: other(vectors),
+            hypotheses: hypotheses.map(|(texts, it)| (texts, other(it))),
+        }
+    };
+    let (given, held_out) = (other(0, 60), other(60, 10));
+    let space = SpaceMap::fit(given.vectors.view(), examples(0, 60).vectors.view()).unwrap();
+    let begun = |model: &str, space: &SpaceMap| Settings {
+        init: Some(path(model).into()),
+        space: Some(space.clone()),
+        learning_rate: 1e-12,
+        ..settings(1)
+    };
+    let mut loss_of = BTreeMap::new();
+    inverter(&begun("inverter", &space), &given, &held_out, &path("other"), &mut |event| {
+        if let Event::HeldOut { loss, .. } = event {
+            loss_of.insert("inverter", loss);
+        }
+    })
+    .unwrap();
+    corrector(
+        &begun("corrector", &space),
+        path("other"),
+        &given,
+        &held_out,
+        None,
+        &path("more"),
+        &mut |event| {
+            if let Event::HeldOut { loss, .. } = event {
+                loss_of.insert("corrector", loss);
+            }
+        },
+    )
+    .unwrap();
+    let same = loss(path("inverter"), &examples(60, 10)).unwrap();
+    assert!((loss_of["inverter"] - same).abs() < 0.02, "{loss_of:?}, {same}");
+    let (told, _) = {
+        let begun = Settings { init: Some(path("corrector").into()), learning_rate: 1e-12, ..settings(1) };
+        correct(&begun, place.path(), "as-it-is").unwrap()
+    };
+    assert!((loss_of["corrector"] - told.held_out[0].1).abs() < 0.02, "{loss_of:?}, {:?}", told.held_out);
+    // a map to other dimensions
+    let narrow = SpaceMap::fit(given.vectors.view(), given.vectors.slice(ndarray::s![.., ..3])).unwrap();
+    let refused = inverter(&begun("inverter", &narrow), &given, &held_out, &path("never"), &mut |_| {});
+    assert!(refused.unwrap_err().to_string().contains("the map leads to 3 dimensions"));
+}
+
+#[test]
+fn tokens_are_counted_as_the_model_reads_them() {
+    let place = place();
+    let counted =
+        count_tokens(place.path().join("inverter"), &["ann pays".into(), "ann Zoë".into()]).unwrap();
+    assert_eq!((counted.lengths.len(), counted.unknown), (2, 1), "{counted:?}");
+    assert!(counted.lengths[0] >= 3);
+    assert!(is_begun(&place.path().join("inverter")) && !is_begun(place.path()));
 }

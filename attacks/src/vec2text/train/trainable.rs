@@ -1,4 +1,4 @@
-//! What the loop asks of a model.
+//! What the training loop requires of a model.
 
 use candle_core::{Device, Result, Tensor};
 use candle_nn::VarBuilder;
@@ -18,13 +18,13 @@ pub(super) trait Trainable: Sized + Sync {
     /// Where its weights are.
     fn device(&self) -> &Device;
 
-    /// Of how many terms the loss of rows is the sum: of tokens, or of texts.
+    /// How many terms the loss of rows sums: tokens, or texts.
     fn terms(lesson: Lesson<'_>, rows: &[usize]) -> usize;
 
     /// The summed loss of rows; tokens' probabilities are smoothed.
     fn loss(&self, lesson: Lesson<'_>, rows: &[usize], smoothing: f64) -> Result<Tensor>;
 
-    /// What the model makes of rows. Where `go_on` says no, nothing.
+    /// What the model makes of rows; nothing if `go_on` says no.
     fn outputs(
         &self,
         lesson: Lesson<'_>,

@@ -1,4 +1,4 @@
-//! Word pieces of an embedder: of texts without case and accents, as BERT's are.
+//! Word pieces of an embedder, for texts without case and accents, like BERT's.
 
 use std::collections::{BTreeSet, HashMap};
 
@@ -17,14 +17,15 @@ use tokenizers::{
 use super::{CONTINUES, Decoder, special, specials};
 use crate::BoxError;
 
-/// Texts that word pieces are learned from at most: more of the same kind change little.
+/// The most texts that word pieces are learned from: more of the same kind change little.
 const TEXTS: usize = 200_000;
-/// Texts whose words a thread counts at a time.
+/// How many texts a thread counts the words of at a time.
 const CHUNK: usize = 1024;
-/// One in so many word pieces may be a letter: what is left of other scripts must not fill the vocabulary.
+/// At most one in this many word pieces may be a letter, so that rare letters of other scripts do not fill the
+/// vocabulary.
 const LETTERS: usize = 8;
 
-/// Trains word pieces on texts, evenly spread where they are many: the same ones for the same texts. Texts
+/// Trains word pieces on texts, or on an evenly spaced part of many texts: the same pieces for the same texts. Texts
 /// end in the end token.
 pub(crate) fn uncased(texts: &[String], size: usize) -> Result<Tokenizer, BoxError> {
     type Assembled = TokenizerImpl<WordPiece, BertNormalizer, BertPreTokenizer, TemplateProcessing, Decoder>;
@@ -89,7 +90,7 @@ fn words(text: &str) -> Result<Vec<String>, BoxError> {
     Ok(words.into_iter().map(|(word, _, _)| word.to_owned()).collect())
 }
 
-/// The letters that occur most often, of equals those that Unicode has first.
+/// The letters that occur most often, and of equals those that come first in Unicode.
 fn commonest_letters(words: &HashMap<String, u64>, count: usize) -> BTreeSet<char> {
     let mut counts: HashMap<char, u64> = HashMap::new();
     for (word, count) in words {

@@ -3,9 +3,9 @@
 use std::collections::{BTreeMap, HashMap};
 use std::rc::Rc;
 
-/// Tuples within tuples; a tensor needs three.
+/// The deepest nesting of tuples; a tensor needs three.
 const DEEPEST: u8 = 16;
-/// Axes of a tensor.
+/// The most axes of a tensor.
 const MOST_AXES: usize = 8;
 
 /// Where a tensor's numbers are: a window of a storage, which others may share.
@@ -23,8 +23,8 @@ pub(super) struct Storage {
     pub(super) key: Rc<str>,
 }
 
-/// What a pickle's stack holds. Values are shared and shallow, so that no pickle of a few bytes grows
-/// large or deep.
+/// What a pickle's stack holds. Values are shared and shallow, so that a pickle of a few bytes cannot grow large or
+/// deep.
 #[derive(Debug, Clone)]
 enum Value {
     Mark,
@@ -33,7 +33,7 @@ enum Value {
     /// A class or function, by module and name.
     Global(Rc<str>, Rc<str>),
     Tuple(Rc<[Value]>, u8),
-    /// By its place among the machine's dictionaries.
+    /// A dictionary, by its place among the machine's.
     Dictionary(usize),
     Storage(Rc<Storage>),
     Tensor(Rc<Entry>),
@@ -290,7 +290,7 @@ impl<'a> Bytes<'a> {
         Ok(self.take(1)?[0])
     }
 
-    /// A little-endian number of so many bytes.
+    /// Reads a little-endian number of `bytes` bytes.
     fn number(&mut self, bytes: usize) -> Result<u64, String> {
         let taken = self.take(bytes)?;
         if bytes > 8 {

@@ -1,8 +1,8 @@
 //! PyTorch's files of weights: a zip archive with a pickled dictionary and a file for each storage.
 //!
-//! Nothing in a pickle is run. The opcodes that a dictionary of tensors is made of are read as data
-//! (PEP 307 and 3154, and `torch.save` since 1.6); objects of any other kind are passed over.
-//! candle's own reader takes what it reads for well formed, and panics where it is not.
+//! Nothing in a pickle is run. The opcodes of a dictionary of tensors are read as data (PEP 307 and 3154, and
+//! `torch.save` since 1.6); objects of any other kind are skipped. candle's own reader assumes that a file is well
+//! formed, and panics if it is not.
 
 mod machine;
 
@@ -15,7 +15,7 @@ use zip::ZipArchive;
 use self::machine::{Dictionary, Machine};
 use crate::location::{Location, Opened};
 
-/// A dictionary takes some hundred bytes a tensor, and what is made of it some hundred bytes a byte at most.
+/// A dictionary takes some hundred bytes per tensor, and its parsed form at most some hundred bytes per byte.
 const LARGEST_DICTIONARY: u64 = 1 << 22;
 
 /// An open file of weights.
@@ -51,7 +51,7 @@ impl Pickle {
         self.entries.keys().map(|name| &**name)
     }
 
-    /// The tensor of that name, of the type that it is stored in.
+    /// The tensor with this name, in the type that it is stored in.
     pub(super) fn tensor(&mut self, name: &str) -> Result<Tensor, String> {
         let of = Rc::clone(self.entries.get(name).ok_or("there is no such tensor")?);
         let dtype = dtype(&of.storage.kind)?;
@@ -77,7 +77,7 @@ impl Pickle {
     }
 }
 
-/// A whole file of the archive, of at most so many bytes.
+/// A whole file of the archive, of at most `most` bytes.
 fn entry(archive: &mut ZipArchive<BufReader<Opened>>, name: &str, most: u64) -> Result<Vec<u8>, String> {
     let file = archive.by_name(name).map_err(|error| error.to_string())?;
     let mut bytes = Vec::new();

@@ -1,4 +1,4 @@
-//! How weights lie in `model.safetensors`: in 16 bits, or matrices in 8 with a scale for each block.
+//! How weights are stored in `model.safetensors`: in 16 bits, or matrices in 8 bits with a scale for each block.
 
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
@@ -24,7 +24,7 @@ pub enum Stored {
     Q8,
 }
 
-/// A tensor as it lies in a file; `safetensors::serialize` takes it.
+/// A tensor in the form of a file; `safetensors::serialize` takes it.
 #[derive(Debug)]
 pub struct StoredTensor {
     dtype: Dtype,
@@ -33,10 +33,10 @@ pub struct StoredTensor {
 }
 
 impl Stored {
-    /// Returns what a file holds of a tensor, by name.
+    /// Returns what a file stores for a tensor, by name.
     ///
     /// # Errors
-    /// Where the tensor cannot be read in 32 bits.
+    /// If the tensor cannot be read in 32 bits.
     pub fn parts(self, name: &str, tensor: &Tensor) -> Result<Vec<(String, StoredTensor)>> {
         let values = tensor.flatten_all()?.to_dtype(candle_core::DType::F32)?.to_vec1::<f32>()?;
         let shape = tensor.dims();
@@ -63,10 +63,10 @@ pub(super) fn scales_of(name: &str) -> String {
     format!("{name}{SCALES}")
 }
 
-/// What scales are called after the name of their matrix.
+/// The suffix of scales after the name of their matrix.
 pub(super) const SCALES: &str = ".scales";
 
-/// A matrix of that shape from its bytes and its scales.
+/// A matrix of this shape, from its bytes and its scales.
 pub(super) fn widened(shape: &[usize], bytes: &[u8], scales: &Tensor) -> std::result::Result<Tensor, String> {
     let of = |scale: &f32, block: &[u8]| -> Vec<f32> {
         block.iter().map(|byte| scale * f32::from(byte.cast_signed())).collect()
@@ -89,8 +89,8 @@ pub(super) fn widened(shape: &[usize], bytes: &[u8], scales: &Tensor) -> std::re
     }
 }
 
-/// The step of a block, rounded up, so that the largest value is within 127 of them. Of values that are not
-/// finite it is not finite either: who reads the file is to know.
+/// The step of a block, rounded up, so that the largest value is within 127 of them. If values are not finite, the
+/// step is not finite either, so that a reader of the file notices.
 fn scale(block: &[f32]) -> f16 {
     if block.iter().any(|value| !value.is_finite()) {
         return f16::NAN;

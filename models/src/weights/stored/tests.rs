@@ -60,7 +60,7 @@ fn what_is_read_is_what_the_format_says() {
 }
 
 proptest! {
-    /// No value is off by more than half a step, and a step is a 127th of its block's largest value, in f16.
+    /// No value is off by more than half a step, and a step is 1/127 of its block's largest value, in f16.
     #[test]
     fn no_value_is_off_by_more_than_half_a_step(
         (columns, full) in (1usize..4, 1usize..4).prop_flat_map(|(rows, blocks)| {

@@ -1,4 +1,4 @@
-//! What shapes, colours and lines stand for.
+//! The legend: what shapes, colours and lines mean.
 
 use std::fmt::Write;
 

@@ -6,7 +6,7 @@ use crate::cli::chart::{Figure, Frame, Mark, Scale, Size, at, escape, mark, numb
 use crate::evaluate::Row;
 use crate::evaluate::statistics::Score;
 
-/// `None` for a sweep with another number of ranges than one.
+/// Draws the figure; `None` for a sweep that does not have exactly one range.
 pub(super) fn figure(curve: &Curve<'_>, line: usize, size: Size) -> Option<Figure> {
     let axis = curve.lines[line].axis.as_ref()?;
     let stacks = curve.along(line);
@@ -44,9 +44,9 @@ fn name(axis: &Axis) -> String {
 struct Series {
     adversary: Option<usize>,
     name: String,
-    /// Beside each other where they would lie upon each other: pixels to the right.
+    /// Pixels to the right, so that series that would overlap are side by side.
     shift: f64,
-    /// Strength, score, whether it is the worst adversary's, and what is told of it.
+    /// Strength, score, whether it is the worst adversary's, and the tooltip.
     points: Vec<(f64, Score, bool, String)>,
 }
 
@@ -122,7 +122,7 @@ fn references(curve: &Curve<'_>, frame: &Frame, stacks: &[&MeasuredStack<'_>]) -
     text += &frame.across(0.0, "", "reference floor");
     if let Some((limit, _)) = &curve.found {
         let is_here = |found: &MeasuredStack<'_>| stacks.iter().any(|stack| stack.defense == found.defense);
-        if limit.is_of_leak() && curve.report.conclusive {
+        if curve.leak().is_some_and(|leak| limit.is_of(leak)) {
             text += &frame.across(limit.most, &limit.to_string(), "limit");
         }
         if let Some((_, values)) =

@@ -1,4 +1,4 @@
-//! What each adversary recovers, across, against what is left of retrieval, upright.
+//! What each adversary recovers (horizontal) against what is left of retrieval (vertical).
 
 use super::super::points::{Curve, Line, MeasuredStack, RETRIEVAL};
 use super::legend;
@@ -8,7 +8,7 @@ use crate::evaluate::Row;
 use crate::evaluate::metrics::Scores;
 use crate::evaluate::statistics::Score;
 
-/// `None` where one of the two was not measured.
+/// Draws the figure; `None` if one of the two was not measured.
 pub(super) fn figure(curve: &Curve<'_>, size: Size) -> Option<Figure> {
     let undefended = curve.undefended_ndcg()?;
     if !curve.is_attacked() {
@@ -48,7 +48,7 @@ fn frame(curve: &Curve<'_>, size: Size, legend: f64) -> Option<Frame> {
 /// What the undefended attack reaches, what chance gives, and retrieval without a defense.
 fn references(curve: &Curve<'_>, frame: &Frame, undefended: Score, size: Size) -> String {
     let bleu = |scores: &Option<Scores>| scores.as_ref().and_then(|scores| scores.score("bleu"));
-    let (floor, ceiling) = if curve.report.conclusive {
+    let (floor, ceiling) = if curve.report.is_conclusive() {
         (Some(0.0), Some(1.0))
     } else {
         let share = |score: Option<Score>| score.map(|score| score.value / 100.0);
@@ -176,8 +176,8 @@ fn labels(curve: &Curve<'_>, frame: &Frame, marks: &[Mark], size: Size) -> Strin
     format!("<g class=\"labels\">\n{}{}</g>\n", labels.concat(), corner.replace("label halo", "muted"))
 }
 
-/// On a line its strength, after the first defense where several lines have the same parameter; elsewhere
-/// its spec as far as there is room.
+/// For a stack on a line, its strength, after the first defense's name if several lines have the same parameter.
+/// Otherwise, as much of its spec as there is room for.
 fn name(curve: &Curve<'_>, stack: &MeasuredStack<'_>) -> String {
     let Some((line, values)) = &stack.of else { return shortened(stack.defense) };
     let values = values.iter().map(|value| number(*value)).collect::<Vec<_>>().join(", ");

@@ -14,7 +14,7 @@ pub struct CloudVectors {
     pub attacked: Array2<f32>,
     /// Vectors of the attacker's own texts in the clean space, with as much noise as the stored ones.
     pub own: Array2<f32>,
-    /// The same vectors without noise.
+    /// The same vectors without noise, [reduced](super::KnownDefense::reduced).
     pub clean: Array2<f32>,
 }
 
@@ -25,11 +25,15 @@ impl CloudVectors {
         let seen = knowledge.stored_and_attacked(vectors)?;
         let first = if material.clean.own_is_spare { vectors.saturating_sub(attacked) } else { 0 };
         let own = knowledge.defense.made(s![first.., ..], knowledge.releases, 0)?.vectors;
+        let attacked = match knowledge.others {
+            None => seen.slice(s![..attacked, ..]).to_owned(),
+            Some(_) => knowledge.attacked()?,
+        };
         Ok(Self {
             stored: seen.slice(s![..vectors, ..]).to_owned(),
-            attacked: seen.slice(s![..attacked, ..]).to_owned(),
+            attacked,
             own,
-            clean: material.clean.own.stored.slice(s![first.., ..]).to_owned(),
+            clean: knowledge.defense.reduced(material.clean.own.stored.slice(s![first.., ..]).to_owned())?,
         })
     }
 

@@ -6,9 +6,9 @@ use ndarray::{Array2, Axis, Ix2, SliceInfo, SliceInfoElem, s};
 
 use crate::Error;
 use crate::evaluate::adversaries::Material;
-use crate::evaluate::adversaries::vectors::{is_turned, mean_cosine};
+use crate::evaluate::adversaries::vectors::{is_turned, mean_cosine, widened};
 
-/// How many texts of the attacker's own show whether a key turns the space.
+/// How many of the attacker's own texts show whether a key turns the space.
 const TURNED: usize = 200;
 /// If the mean cosine of protected to clean vectors is above this, hypotheses are ranked by their images
 /// under the defense. Otherwise a map must first undo what the defense does to directions.
@@ -54,14 +54,65 @@ impl<'a> KnownDefense<'a> {
         Ok(first != second)
     }
 
-    /// Returns whether the key turns the space, so that undoing it takes pairs or clouds. The attacker finds
-    /// out by protecting vectors under a key of their own; with fewer than 50 texts they do not see it.
+    /// Returns whether the key turns the space, so that undoing it takes pairs or clouds. Attackers find out by
+    /// protecting vectors under their own key; with fewer than 50 texts, they cannot tell.
     ///
     /// # Errors
     /// When the defense fails.
     pub fn turns(&self) -> Result<bool, Error> {
         let enough = self.material.own_texts().min(TURNED);
         Ok(enough >= LEAST_CLOUD && self.made(s![..enough, ..], 1, 0)?.is_turned)
+    }
+
+    /// Returns whether there are enough documents and texts for [clouds](super::Knowledge::clouds) that have a shape.
+    pub fn has_clouds(&self) -> bool {
+        self.material.has_clouds()
+    }
+
+    /// Returns whether the defense has a key that turns the documents' vectors, whether or not an attacker can tell.
+    pub(in crate::evaluate) fn is_turned_by_its_key(&self) -> Result<bool, Error> {
+        let mut rng = Rng::seeded(self.material.seed);
+        let Some(imitation) = self.stack.imitation(&mut rng) else { return Ok(false) };
+        let documents = &self.material.clean.documents.stored;
+        let clean = documents.slice(s![..documents.nrows().min(TURNED), ..]).to_owned();
+        let vectors = mean_release(&imitation, &clean, 1, &mut rng)?;
+        Ok(undone(&imitation, vectors, &self.stack.reduced(clean)?)?.is_turned)
+    }
+
+    /// Returns the form in which clean vectors of the attacked embedder, `[rows, dim]`, are compared with stored
+    /// ones: what the defense makes of them without its key and its noise ([`Defense::reduced`]). The vectors are
+    /// unchanged, unless a projection changes the dimension. With a surrogate they are always unchanged, because the
+    /// maps between the two embedders lead to them.
+    ///
+    /// # Errors
+    /// When the defense fails.
+    pub fn reduced(&self, clean: Array2<f32>) -> Result<Array2<f32>, Error> {
+        if self.material.clean.documents.has_surrogate() {
+            Ok(clean)
+        } else {
+            Ok(self.stack.reduced(clean)?)
+        }
+    }
+
+    /// Returns whether [`reduced`](Self::reduced) vectors have another dimension than clean ones.
+    ///
+    /// # Errors
+    /// When the defense fails.
+    pub fn reduces(&self) -> Result<bool, Error> {
+        Ok(self.reduced_dimension()? != self.material.clean.documents.attackable().ncols())
+    }
+
+    /// Returns the dimension of [`reduced`](Self::reduced) vectors, which is that of what adversaries restore.
+    pub(in crate::evaluate) fn reduced_dimension(&self) -> Result<usize, Error> {
+        let dimension = self.material.clean.documents.attackable().ncols();
+        Ok(self.reduced(Array2::zeros((0, dimension)))?.ncols())
+    }
+
+    /// Returns stored vectors with zeros for the coordinates that a key removed. If a key chooses the directions of a
+    /// projection, this is the projected vector, turned.
+    pub(super) fn completed(&self, stored: Array2<f32>) -> Result<Array2<f32>, Error> {
+        let dimension = self.material.clean.documents.stored.ncols();
+        Ok(widened(stored, self.stack.reduced(Array2::zeros((0, dimension)))?.ncols()))
     }
 
     /// Returns whether the attacker can protect a hypothesis as it would be stored, and rank by the result.
@@ -72,7 +123,7 @@ impl<'a> KnownDefense<'a> {
             return Ok(false);
         }
         let [first, second] = self.two_releases()?;
-        let clean = self.attacked_clean();
+        let clean = self.reduced(self.attacked_clean())?;
         Ok(first == second && first != clean && mean_cosine(&first, &clean) > NEAR)
     }
 
@@ -89,17 +140,10 @@ impl<'a> KnownDefense<'a> {
         let defense: &dyn Defense = imitation.as_deref().unwrap_or(self.stack);
         let stored = self.material.clean.own.stored.slice(rows).to_owned();
         let vectors = mean_release(defense, &stored, releases, &mut rng)?;
-        if imitation.is_none() {
-            return Ok(Made { vectors, is_keyed: false, is_turned: false });
+        match imitation {
+            None => Ok(Made { vectors, is_keyed: false, is_turned: false }),
+            Some(imitation) => undone(&imitation, vectors, &self.stack.reduced(stored)?),
         }
-        let mut undone = vectors.clone();
-        if defense.undo_key(undone.view_mut())? {
-            let is_turned = is_turned(&vectors, &undone);
-            return Ok(Made { vectors: undone, is_keyed: true, is_turned });
-        }
-        // the defense does not say how its key is undone, so pairs must show it
-        let map = Alignment::fit_linear(vectors.view(), stored.view())?;
-        Ok(Made { vectors: map.observed(vectors.view())?, is_keyed: true, is_turned: map.is_turn() })
     }
 
     /// Returns the means of this many releases of the documents' vectors; `first` are the stored ones.
@@ -140,6 +184,18 @@ impl fmt::Debug for KnownDefense<'_> {
     }
 }
 
+/// Undoes the key of vectors that were protected under it. `clean` are the clean vectors, reduced.
+fn undone(defense: &dyn Defense, vectors: Array2<f32>, clean: &Array2<f32>) -> Result<Made, Error> {
+    let mut undone = vectors.clone();
+    if defense.undo_key(undone.view_mut())? {
+        let is_turned = is_turned(&vectors, &undone);
+        return Ok(Made { vectors: undone, is_keyed: true, is_turned });
+    }
+    // the defense does not say how its key is undone, so pairs must show it
+    let map = Alignment::fit_linear(vectors.view(), clean.view())?;
+    Ok(Made { vectors: map.observed(vectors.view())?, is_keyed: true, is_turned: map.is_turn() })
+}
+
 /// Returns the mean of this many releases of the vectors.
 fn mean_release(
     defense: &dyn Defense,
@@ -147,13 +203,12 @@ fn mean_release(
     releases: usize,
     rng: &mut Rng,
 ) -> Result<Array2<f32>, Error> {
-    let mut sum = Array2::<f32>::zeros(clean.dim());
-    for _ in 0..releases {
-        let mut release = clean.clone();
-        defense.protect(Role::Document, release.view_mut(), rng)?;
-        sum += &release;
+    let mut release = || defense.protect_owned(Role::Document, clean.clone(), rng);
+    let mut sum = release()?;
+    for _ in 1..releases {
+        sum += &release()?;
     }
-    Ok(sum / releases as f32)
+    Ok(sum / releases.max(1) as f32)
 }
 
 #[cfg(test)]

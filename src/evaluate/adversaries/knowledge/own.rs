@@ -1,8 +1,5 @@
 //! Pairs that attackers make themselves, and what they learn from these pairs.
 
-use std::collections::HashMap;
-use std::rc::Rc;
-
 use embosk_attacks::alignment::{Alignment, Denoising, Evidence, HELD_OUT_TOGETHER};
 use ndarray::s;
 
@@ -17,14 +14,12 @@ const DRAWS: u64 = 3;
 /// Differences to clean vectors below this are rounding.
 const ROUNDING: f32 = 1e-4;
 
-/// The denoisers of an evaluation, by defense, texts and releases.
-pub(in crate::evaluate) type Denoisers = HashMap<(String, usize, usize), Rc<OwnDenoiser>>;
-
 /// Pairs that the attacker made from their own texts.
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct OwnPairs {
-    /// Protected vectors with their key undone, and clean ones. A text may occur several times.
+    /// Protected vectors with their key undone, and clean ones, [reduced](KnownDefense::reduced). A text may occur
+    /// several times.
     pub pairs: Pairs,
     /// Whether the defense has a key.
     pub is_keyed: bool,
@@ -44,15 +39,29 @@ pub struct OwnDenoiser {
     pub is_turned: bool,
 }
 
-/// Makes pairs of this many texts, each the mean of as many releases as the attacked vectors have.
+/// Makes pairs of this many texts, each the mean of as many releases as the attacked vectors have. The clean vectors
+/// are reduced.
 pub(super) fn pairs(defense: &KnownDefense<'_>, texts: usize, releases: usize) -> Result<OwnPairs, Error> {
+    let whole = pairs_with_whole(defense, texts, releases)?;
+    let pairs = Pairs { clean: defense.reduced(whole.pairs.clean)?, ..whole.pairs };
+    Ok(OwnPairs { pairs, ..whole })
+}
+
+/// Makes pairs as [`pairs`] does, but with whole clean vectors.
+pub(super) fn pairs_with_whole(
+    defense: &KnownDefense<'_>,
+    texts: usize,
+    releases: usize,
+) -> Result<OwnPairs, Error> {
     let own = &defense.material.clean.own;
     if texts > own.stored.nrows() {
         return Err(missing(texts, "texts of their own", own.stored.nrows()));
     }
     let Made { vectors: first, is_keyed, is_turned } = defense.made(s![..texts, ..], releases, 0)?;
-    let (clean, stored) = (own.attackable().slice(s![..texts, ..]), own.stored.slice(s![..texts, ..]));
-    let is_changed = first.iter().zip(&stored).any(|(made, clean)| (made - clean).abs() > ROUNDING);
+    let clean = own.attackable().slice(s![..texts, ..]);
+    let stored = defense.reduced(own.stored.slice(s![..texts, ..]).to_owned())?;
+    let is_changed = first.dim() != stored.dim()
+        || first.iter().zip(&stored).any(|(made, clean)| (made - clean).abs() > ROUNDING);
     // the last few texts are drawn once, so that all draws of any other text are held out together
     let again = s![..texts - texts % HELD_OUT_TOGETHER, ..];
     let mut draws = Vec::new();
@@ -68,6 +77,13 @@ pub(super) fn pairs(defense: &KnownDefense<'_>, texts: usize, releases: usize) -
     cleans.push(clean);
     let pairs = Pairs { protected: together(&draws)?, clean: together(&cleans)? };
     Ok(OwnPairs { pairs, is_keyed, is_turned })
+}
+
+impl OwnPairs {
+    /// Treats leaked pairs as the attacker's own.
+    pub(super) fn leaked(pairs: Pairs) -> Self {
+        Self { pairs, is_keyed: false, is_turned: false }
+    }
 }
 
 impl OwnDenoiser {

@@ -14,7 +14,7 @@ use crate::vec2text::Vec2Text;
 use crate::{Attack, Resources};
 
 const DIM: usize = 48;
-/// Words that the embedder reads: as many as fit, with the end token, into the longest text.
+/// How many words the embedder reads: those that fit, with the end token, into the longest text.
 const WORDS: usize = 11;
 const STEPS: usize = 5;
 const BEAMS: [usize; 3] = [1, 2, 4];
@@ -31,7 +31,7 @@ fn paper(beams: usize) -> Vec2Text {
     attack(beams).paper(true).paper_length(16)
 }
 
-/// For each text what the reference did with its vector.
+/// For each text, what the reference did with its vector.
 fn courses() -> Vec<Value> {
     let lines = fs::read_to_string(data().join("courses.jsonl")).unwrap();
     lines.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
@@ -75,7 +75,7 @@ fn the_loop_equals_the_reference_token_for_token() {
     assert!(texts.len() > 80, "{} texts are too few to tell anything", texts.len());
 }
 
-/// Texts that are cut, by both models, go on without an end token.
+/// Texts that both models cut are kept without an end token.
 #[test]
 fn the_loop_equals_the_reference_where_texts_are_cut() {
     let mut attack = paper(2).paper_length(6);
@@ -91,7 +91,8 @@ fn compared(attack: &Vec2Text, beams: usize, name: &str) -> HashSet<String> {
     let mut texts = HashSet::new();
     {
         let oracle = |texts: &[&str]| Ok(embed(texts));
-        let mut search = Search { attack, oracle: &oracle, image: None, known: HashMap::new() };
+        let ranking = crate::Ranking::by(targets.view());
+        let mut search = Search { attack, oracle: &oracle, ranking: &ranking, known: HashMap::new() };
         let mut rows = begin(&mut search, targets.view(), targets.view()).unwrap();
         for step in 0..=STEPS {
             if step > 0 {
@@ -112,7 +113,7 @@ fn compared(attack: &Vec2Text, beams: usize, name: &str) -> HashSet<String> {
     texts
 }
 
-/// On every vector a cosine that is at least the loop's; with the local search bounded to two queries, at
+/// Every vector's cosine is at least the loop's. With the local search bounded to two queries, the default takes at
 /// most half of the loop's queries over all vectors.
 #[test]
 fn the_default_mode_is_never_behind_the_loop() {

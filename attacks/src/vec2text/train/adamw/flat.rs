@@ -1,4 +1,4 @@
-//! All weights as one tensor: a GPU moves millions of them in the time that it takes to be asked.
+//! All weights as one tensor: a GPU updates millions of them in the time of one call.
 
 use std::collections::BTreeMap;
 
@@ -12,7 +12,7 @@ pub(super) struct Flat {
     weights: Tensor,
     first: Tensor,
     second: Tensor,
-    /// 1 where weights are decayed, else 0.
+    /// 1 where weights are decayed, 0 elsewhere.
     decayed: Tensor,
 }
 

@@ -17,7 +17,7 @@ use crate::Error;
 /// The folder of the dense layer.
 pub(super) const DENSE: &str = "2_Dense";
 
-/// All of them, for an embedder with so many word pieces and vectors of dimension `dim`.
+/// All of these files, for an embedder with `vocabulary` word pieces and vectors of dimension `dim`.
 pub(super) fn files(
     preset: &Preset,
     vocabulary: usize,
@@ -52,7 +52,7 @@ pub(super) fn tokenizer(dir: &Path) -> Result<Tokenizer, Error> {
     Tokenizer::from_file(&path).map_err(|error| Error::File { path, message: error.to_string() })
 }
 
-/// The weights of an embedder that was trained before: those that `wanted` has, in these shapes.
+/// The weights of an embedder that was trained before: those in `wanted`, with the same shapes.
 pub(super) fn weights(
     dir: &Path,
     wanted: &BTreeMap<String, Tensor>,

@@ -1,4 +1,4 @@
-//! Embedders, distilled from vectors that are made up.
+//! Embedders distilled from made-up vectors.
 
 use super::*;
 
@@ -71,7 +71,7 @@ fn an_embedder_that_was_killed_goes_on_as_one_that_was_not() {
     assert!(distil(&other, &place.path().join("whole"), None).is_err());
 }
 
-/// Parts of a batch are added up, so that memory does not grow with it.
+/// Parts of a batch are added up, so that memory does not grow with the batch.
 #[test]
 fn the_loss_is_a_mean_over_texts() {
     let place = tempfile::tempdir().unwrap();
@@ -118,7 +118,7 @@ fn a_training_begins_with_a_former_embedder() {
     let place = tempfile::tempdir().unwrap();
     let before = place.path().join("before");
     let first = distil(&distilling(14), &before, None).unwrap().losses;
-    let begun = Settings { init: Some(before.clone()), ..distilling(3) };
+    let begun = Settings { init: Some(before.clone().into()), ..distilling(3) };
     let after = place.path().join("after");
     let losses = distil(&begun, &after, None).unwrap().losses;
     assert!(losses[&1] < 0.9 * first[&1], "{} {}", losses[&1], first[&1]);

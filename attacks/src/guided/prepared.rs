@@ -1,0 +1,106 @@
+//! What a search learns from the attacker's own texts before it sees a vector.
+
+use std::collections::HashMap;
+
+use ndarray::{Array2, ArrayView2, Axis};
+
+use super::gradient::Pieces;
+use super::language::Language;
+use super::scores::WordScores;
+use super::words::{Vocabulary, units};
+use crate::{Error, Oracle, OwnTexts};
+
+/// Fewer own texts than this teach too little.
+pub(super) const LEAST_TEXTS: usize = 50;
+
+/// A unit of own texts is proposed if it occurs this often.
+const LEAST_COUNT: u32 = 2;
+
+/// Words, language and word scores of the attacker's own texts.
+#[derive(Debug)]
+pub(super) struct Prepared {
+    pub(super) vocabulary: Vocabulary,
+    pub(super) language: Language,
+    pub(super) scores: WordScores,
+    /// The own texts as numbers of units.
+    pub(super) texts: Vec<Vec<u32>>,
+    /// Their vectors at norm 1, `[texts, dim]`.
+    pub(super) directions: Array2<f32>,
+    /// The embedder's pieces, if the attacker has its weights.
+    pub(super) pieces: Option<Pieces>,
+    pub(super) case: Case,
+}
+
+/// Whether the embedder sees upper case.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Case {
+    Kept,
+    Lowered,
+}
+
+impl Case {
+    /// Asks the oracle for two texts that differ in case only.
+    fn of(oracle: &dyn Oracle) -> Result<Self, Error> {
+        let vectors = oracle.embed(&["The House in Rome", "the house in rome"]).map_err(Error::Oracle)?;
+        let lowered = vectors.nrows() == 2 && vectors.row(0) == vectors.row(1);
+        Ok(if lowered { Self::Lowered } else { Self::Kept })
+    }
+
+    pub(super) fn apply(self, text: &str) -> String {
+        match self {
+            Self::Kept => text.to_owned(),
+            Self::Lowered => text.to_lowercase(),
+        }
+    }
+}
+
+impl Prepared {
+    /// Learns from `own` texts, and the language from `more` texts too.
+    pub(super) fn new(own: &OwnTexts<'_>, more: &[String], oracle: &dyn Oracle) -> Result<Self, Error> {
+        if own.texts.len() < LEAST_TEXTS {
+            return Err(Error::Setting(format!(
+                "guided search learns words from the attacker's own texts; there are {} of them, and at least \
+                 {LEAST_TEXTS} are needed",
+                own.texts.len()
+            )));
+        }
+        let case = Case::of(oracle)?;
+        let own_texts: Vec<String> = own.texts.iter().map(|text| case.apply(text)).collect();
+        let (mut vocabulary, scored) = frequent_first(&own_texts);
+        let texts: Vec<Vec<u32>> = own_texts.iter().map(|text| vocabulary.numbers(text)).collect();
+        let directions = directions(own.vectors);
+        let scores = WordScores::fit(&texts, directions.view(), scored)?;
+        let more: Vec<Vec<u32>> = more.iter().map(|text| vocabulary.numbers(&case.apply(text))).collect();
+        let language = Language::fit(texts.iter().chain(&more).map(Vec::as_slice));
+        let pieces = oracle.white_box().map(|white_box| Pieces::new(white_box, &vocabulary, scored));
+        let pieces = pieces.transpose().map_err(Error::Oracle)?;
+        Ok(Self { vocabulary, language, scores, texts, directions, pieces, case })
+    }
+}
+
+/// All units of the texts, the most frequent first, and how many of them are frequent enough for word scores.
+fn frequent_first(texts: &[String]) -> (Vocabulary, usize) {
+    let mut counts: HashMap<&str, u32> = HashMap::new();
+    for unit in texts.iter().flat_map(|text| units(text)) {
+        *counts.entry(unit).or_default() += 1;
+    }
+    let mut sorted: Vec<(&str, u32)> = counts.into_iter().collect();
+    sorted.sort_unstable_by_key(|&(unit, count)| (std::cmp::Reverse(count), unit));
+    let mut vocabulary = Vocabulary::default();
+    for (unit, _) in &sorted {
+        vocabulary.number(unit);
+    }
+    (vocabulary, sorted.partition_point(|&(_, count)| count >= LEAST_COUNT))
+}
+
+/// The vectors at norm 1; zero vectors stay.
+pub(super) fn directions(vectors: ArrayView2<'_, f32>) -> Array2<f32> {
+    let mut vectors = vectors.to_owned();
+    for mut row in vectors.axis_iter_mut(Axis(0)) {
+        let norm = row.dot(&row).sqrt();
+        if norm > 0.0 {
+            row /= norm;
+        }
+    }
+    vectors
+}

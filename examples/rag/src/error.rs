@@ -1,0 +1,160 @@
+use std::path::PathBuf;
+use std::{fmt, io};
+
+use embosk::defenses::{self, Refusal};
+
+/// Why the application refused. No message holds a text, a vector's values or a key.
+///
+/// The file of the database is not named: whoever opened it knows which it is.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum Error {
+    /// A text cannot be read.
+    File {
+        /// Where.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// There is nothing to store.
+    NoTexts,
+    /// There are too few chunks to fit the projection of the first ingestion.
+    TooFewChunks {
+        /// How many there are.
+        chunks: usize,
+        /// How many coordinates the projection should have.
+        dims: usize,
+    },
+    /// The file does not exist, or holds no collection.
+    NoCollection,
+    /// The file is something else.
+    NotOurs,
+    /// The collection has a format that this release does not know.
+    Format {
+        /// The collection's format.
+        found: i32,
+    },
+    /// The collection is protected, and no key was given.
+    Protected,
+    /// The collection is not protected, and a key was given.
+    NotProtected,
+    /// The collection was made under another key.
+    OtherKey {
+        /// The fingerprint of the collection's key.
+        stored: String,
+        /// The fingerprint of the key that was given.
+        given: String,
+    },
+    /// The collection was made by another stack of defenses.
+    OtherStack(embosk::Error),
+    /// The collection was made with another embedder.
+    OtherEmbedder {
+        /// The collection's embedder.
+        stored: String,
+        /// The embedder that is asked.
+        given: String,
+    },
+    /// A row does not open.
+    Row {
+        /// The row's id.
+        id: String,
+        /// Why.
+        refusal: Refusal,
+    },
+    /// A part of a row is missing.
+    Incomplete {
+        /// The row's id.
+        id: String,
+    },
+    /// A setting is outside its range, or a vector or the embedder was refused.
+    Embosk(embosk::Error),
+    /// SQLite failed.
+    Sqlite(rusqlite::Error),
+    /// The operating system gave no randomness.
+    Randomness,
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::File { path, source } => write!(f, "{}: {source}", path.display()),
+            Self::NoTexts => f.write_str("there is no text to store; name a folder with .txt or .md files"),
+            Self::TooFewChunks { chunks, dims } => write!(
+                f,
+                "the first ingestion fits {dims} coordinates, which takes more than {dims} chunks, and there are \
+                 {chunks}; ingest more texts at first, or set fewer dimensions"
+            ),
+            Self::NoCollection => f.write_str("there is no collection; ingest texts first"),
+            Self::NotOurs => f.write_str(
+                "it is not a database of this application, and is left as it is; name another file",
+            ),
+            Self::Format { found } => {
+                write!(f, "the collection has format {found}, which is not known here; use a newer release")
+            }
+            Self::Protected => f.write_str("the collection is protected; give its key"),
+            Self::NotProtected => f.write_str(
+                "the collection is not protected, so a key is of no use; ingest the texts under the key into a \
+                 new file",
+            ),
+            Self::OtherKey { stored, given } => write!(
+                f,
+                "the collection was made under the key {stored}, and this is the key {given}; give the collection's \
+                 key, or ingest the texts under this one into a new file"
+            ),
+            Self::OtherStack(error) => write!(
+                f,
+                "{error}; give the settings that the collection was made with, or ingest the texts into a new file"
+            ),
+            Self::OtherEmbedder { stored, given } => write!(
+                f,
+                "the collection was made with the embedder {stored}, and this is {given}; use that embedder, or \
+                 ingest the texts into a new file"
+            ),
+            Self::Row { id, refusal } => {
+                write!(f, "row {id}: {refusal}; restore the row, or ingest its file into a new database")
+            }
+            Self::Incomplete { id } => write!(
+                f,
+                "row {id}: a part of it is missing; restore the row, or ingest its file into a new database"
+            ),
+            Self::Embosk(error) => error.fmt(f),
+            Self::Sqlite(error) => error.fmt(f),
+            Self::Randomness => f.write_str("the operating system gave no randomness"),
+        }
+    }
+}
+
+impl std::error::Error for Error {}
+
+impl Error {
+    /// What refused the row `id`.
+    pub(crate) fn row(id: &str, error: embosk::Error) -> Self {
+        match error {
+            embosk::Error::Defense(defenses::Error::Sealed { refusal, .. }) => {
+                Self::Row { id: id.to_owned(), refusal }
+            }
+            other => other.into(),
+        }
+    }
+}
+
+impl From<embosk::Error> for Error {
+    fn from(error: embosk::Error) -> Self {
+        Self::Embosk(error)
+    }
+}
+
+impl From<defenses::Error> for Error {
+    fn from(error: defenses::Error) -> Self {
+        Self::Embosk(error.into())
+    }
+}
+
+impl From<rusqlite::Error> for Error {
+    fn from(error: rusqlite::Error) -> Self {
+        match error.sqlite_error_code() {
+            Some(rusqlite::ErrorCode::NotADatabase) => Self::NotOurs,
+            _ => Self::Sqlite(error),
+        }
+    }
+}

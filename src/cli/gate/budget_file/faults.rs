@@ -1,0 +1,66 @@
+//! What is wrong with a budget file, and where.
+
+use std::ops::Range;
+
+use toml::Spanned;
+use toml::de::DeTable;
+
+use super::OF_THE_REST;
+use super::source::Source;
+use crate::cli::error::CliError;
+
+impl Source<'_> {
+    /// An error in the settings. If it is about an unknown name at the top of the file, it also lists the tables of
+    /// limits.
+    pub(super) fn unknown(&self, places: &Places, error: &toml::de::Error) -> CliError {
+        match error.span() {
+            Some(at) if places.names.contains(&at) => {
+                let limits = OF_THE_REST.map(|name| format!(", `{name}`")).concat();
+                self.error(at, without_values(error.message()) + &limits)
+            }
+            _ => self.toml_error(error),
+        }
+    }
+
+    pub(super) fn toml_error(&self, error: &toml::de::Error) -> CliError {
+        self.error(error.span().unwrap_or_default(), without_values(error.message()))
+    }
+
+    pub(super) fn error(&self, at: Range<usize>, message: impl std::fmt::Display) -> CliError {
+        self.error_in(self.line(at), message)
+    }
+
+    pub(super) fn error_in(&self, line: usize, message: impl std::fmt::Display) -> CliError {
+        CliError::new(format!("{}, line {line}: {message}", self.path.display()))
+    }
+
+    pub(super) fn line(&self, at: Range<usize>) -> usize {
+        self.text.bytes().take(at.start).filter(|&byte| byte == b'\n').count() + 1
+    }
+}
+
+/// The places of settings in the file, for which their type has no room.
+pub(super) struct Places {
+    names: Vec<Range<usize>>,
+    pub(super) adversaries: Vec<Range<usize>>,
+}
+
+impl Places {
+    pub(super) fn of(settings: &DeTable<'_>) -> Self {
+        let adversaries = settings.get("adversaries").and_then(|value| value.get_ref().as_array());
+        Self {
+            names: settings.keys().map(Spanned::span).collect(),
+            adversaries: adversaries.into_iter().flat_map(|names| names.iter().map(Spanned::span)).collect(),
+        }
+    }
+}
+
+/// Removes quoted values: serde repeats a value of the wrong type in quotation marks.
+fn without_values(message: &str) -> String {
+    let mut pieces = message.split('"');
+    let before = pieces.next().unwrap_or_default();
+    match pieces.next_back() {
+        Some(after) => format!("{before}…{after}"),
+        None => message.to_owned(),
+    }
+}

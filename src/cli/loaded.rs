@@ -1,0 +1,158 @@
+//! An embedder named on the command line: in a folder, or behind an address.
+
+use std::fmt;
+use std::ops::Range;
+
+use ndarray::Array2;
+
+use super::error::CliError;
+use crate::attacks::WhiteBox;
+use crate::embedder::{
+    HttpEmbedder, Identity, NoEmbedder, Normalizer, SentenceTransformer, Similarity, Volume,
+};
+use crate::{BoxError, Embedder, Role};
+
+/// An embedder, and what verbs need of it.
+#[derive(Debug)]
+pub(crate) enum Loaded {
+    Local(Box<SentenceTransformer>),
+    Remote {
+        embedder: Box<HttpEmbedder>,
+        /// The hash of its identity.
+        hash: String,
+    },
+    /// No embedder: there are only vectors.
+    None(NoEmbedder),
+}
+
+impl Loaded {
+    pub(crate) fn local(embedder: SentenceTransformer) -> Self {
+        Self::Local(Box::new(embedder))
+    }
+
+    pub(crate) fn remote(embedder: HttpEmbedder) -> Self {
+        let hash = Embedder::identity(&embedder).map(|identity| identity.hash).unwrap_or_default();
+        Self::Remote { embedder: Box::new(embedder), hash }
+    }
+
+    fn embedder(&self) -> &dyn Embedder {
+        match self {
+            Self::Local(embedder) => embedder.as_ref(),
+            Self::Remote { embedder, .. } => embedder.as_ref(),
+            Self::None(nobody) => nobody,
+        }
+    }
+
+    /// The dimension of the vectors.
+    pub(crate) fn dimension(&self) -> usize {
+        self.embedder().dimension().unwrap_or_default()
+    }
+
+    /// The hash by which attacks that were trained on the embedder know it.
+    pub(crate) fn hash(&self) -> &str {
+        match self {
+            Self::Local(embedder) => embedder.hash(),
+            Self::Remote { hash, .. } => hash,
+            Self::None(_) => "",
+        }
+    }
+
+    /// Whether all vectors have norm 1.
+    pub(crate) fn is_normalized(&self) -> bool {
+        self.embedder().has_unit_norm() == Some(true)
+    }
+
+    /// A text as the embedder reads it.
+    pub(crate) fn normalize(&self, text: &str) -> String {
+        match self {
+            Self::Local(embedder) => embedder.normalize(text),
+            Self::Remote { .. } | Self::None(_) => self
+                .embedder()
+                .normalizer()
+                .map_or_else(|| text.to_owned(), |normalizer| normalizer.apply(text)),
+        }
+    }
+
+    /// The same embedder, but it reads only `tokens` tokens of a text.
+    pub(crate) fn max_length(self, tokens: usize) -> Result<Self, CliError> {
+        match self {
+            Self::Local(embedder) => Ok(Self::local(embedder.max_length(tokens)?)),
+            Self::Remote { .. } | Self::None(_) => Err(CliError::new(
+                "--paper has the embedder read as many tokens as the inverter was trained on, and one behind an address \
+                 cannot be told; leave --paper out",
+            )),
+        }
+    }
+
+    /// The host that texts are sent to; `None` if they stay on this machine.
+    pub(crate) fn host(&self) -> Option<&str> {
+        match self {
+            Self::Local(_) | Self::None(_) => None,
+            Self::Remote { embedder, .. } => Some(embedder.host()),
+        }
+    }
+
+    /// What would have been sent so far, in a dry run.
+    pub(crate) fn rehearsed(&self) -> Option<Volume> {
+        match self {
+            Self::Local(_) | Self::None(_) => None,
+            Self::Remote { embedder, .. } => embedder.rehearsed(),
+        }
+    }
+}
+
+impl Embedder for Loaded {
+    fn embed(&self, role: Role, texts: &[&str]) -> Result<Array2<f32>, BoxError> {
+        self.embedder().embed(role, texts)
+    }
+
+    fn dimension(&self) -> Option<usize> {
+        self.embedder().dimension()
+    }
+
+    fn normalizer(&self) -> Option<Normalizer> {
+        self.embedder().normalizer()
+    }
+
+    fn identity(&self) -> Option<Identity> {
+        self.embedder().identity()
+    }
+
+    fn has_unit_norm(&self) -> Option<bool> {
+        self.embedder().has_unit_norm()
+    }
+
+    fn has_roles(&self) -> bool {
+        self.embedder().has_roles()
+    }
+
+    fn similarity(&self) -> Option<Similarity> {
+        self.embedder().similarity()
+    }
+
+    fn window(&self, document: &str) -> Option<Range<usize>> {
+        self.embedder().window(document)
+    }
+
+    fn caveats(&self) -> Vec<String> {
+        self.embedder().caveats()
+    }
+
+    fn can_embed(&self) -> bool {
+        self.embedder().can_embed()
+    }
+
+    fn white_box(&self) -> Option<&dyn WhiteBox> {
+        self.embedder().white_box()
+    }
+}
+
+impl fmt::Display for Loaded {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Local(embedder) => embedder.fmt(f),
+            Self::Remote { embedder, .. } => embedder.fmt(f),
+            Self::None(_) => f.write_str("vectors without an embedder"),
+        }
+    }
+}

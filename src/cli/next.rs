@@ -1,0 +1,211 @@
+//! What to run next if nothing can be concluded: whole commands, each with its expected time.
+
+use super::models::REFERENCE;
+use super::session::Session;
+use super::settings::EvaluationSettings;
+use super::terminal::duration;
+use super::words::{command, with_option};
+use crate::evaluate::Advice;
+
+/// The most commands to print; more help nobody.
+const MOST: usize = 3;
+
+/// For how many minutes an attack is trained further.
+const MINUTES: usize = 30;
+
+/// A guided search takes about this many times as long as a trained attack alone.
+const GUIDED: f64 = 3.0;
+
+/// Stands for a file that only the user can name.
+const FILE: &str = "FILE";
+
+/// The command that was given, from which the next ones are made.
+#[derive(Debug, Clone)]
+pub(crate) struct Next {
+    words: Vec<String>,
+    settings: EvaluationSettings,
+    /// The file that the settings are from, if they are not arguments.
+    budget: Option<String>,
+}
+
+/// One thing to do.
+struct Step {
+    /// Why, or what else: `about 140 texts decide`.
+    what: String,
+    commands: Vec<String>,
+    seconds: Option<f64>,
+}
+
+impl Next {
+    /// Follows a command whose arguments are the settings.
+    pub(crate) fn new(session: &Session, settings: &EvaluationSettings) -> Self {
+        Self { words: session.words.clone(), settings: settings.clone(), budget: None }
+    }
+
+    /// Follows a command that reads its settings from a budget.
+    pub(crate) fn of_budget(session: &Session, settings: &EvaluationSettings, budget: &str) -> Self {
+        Self { budget: Some(budget.to_owned()), ..Self::new(session, settings) }
+    }
+
+    /// What to do, the best first. `whole` is how many seconds the command itself takes, if that is known.
+    pub(crate) fn lines(&self, advice: &[Advice], whole: Option<f64>) -> String {
+        let steps = advice.iter().filter_map(|advice| self.step(advice, whole)).take(MOST);
+        steps.map(|step| step.line()).collect()
+    }
+
+    fn step(&self, advice: &Advice, whole: Option<f64>) -> Option<Step> {
+        let times = |factor: f64| whole.map(|whole| whole * factor);
+        let (what, commands, seconds) = match advice {
+            Advice::MoreSamples(needed) => (
+                format!("about {needed} texts decide"),
+                self.changed("samples", &needed.to_string()),
+                times(*needed as f64 / self.settings.samples.max(1) as f64),
+            ),
+            Advice::AttackerTexts { there, wanted } => (
+                format!(
+                    "{FILE} has up to {wanted} texts of the kind that is stored, one a line, and there are {there} now"
+                ),
+                self.changed("attacker-corpus", FILE),
+                times(1.0),
+            ),
+            Advice::AttackKey { pairs } => (
+                "an adversary that tries to undo the key".into(),
+                self.with_adversary(&format!("leaked({pairs})")),
+                times(1.0),
+            ),
+            Advice::GuidedSearch if self.is_guided() => return None,
+            Advice::GuidedSearch => {
+                ("a search that the vectors guide".into(), self.changed("attack", "auto"), times(GUIDED))
+            }
+            Advice::FineTune => {
+                let minutes = MINUTES.to_string();
+                let training = ["train", "attack", "--init", "auto", "--minutes", &minutes];
+                (
+                    format!(
+                        "an attack for texts of this kind, of which {} has some thousands",
+                        self.own_texts()
+                    ),
+                    [vec![self.training(&training, "my-attack")], self.changed("attack", "my-attack")]
+                        .concat(),
+                    times(1.0).map(|whole| whole + 60.0 * MINUTES as f64),
+                )
+            }
+            Advice::Retrain { .. } => (
+                "an attack that is retrained for these defenses".into(),
+                [vec![self.retraining()], self.changed("retrained", "retrained")].concat(),
+                None,
+            ),
+        };
+        Some(Step { what, commands, seconds })
+    }
+
+    /// Whether the attack already uses guided search.
+    fn is_guided(&self) -> bool {
+        match self.settings.attack.model.as_deref() {
+            // on records, trained models alone
+            None => !self.settings.is_of_records().unwrap_or(false),
+            Some(attack) => ["auto", "guided"].contains(&attack),
+        }
+    }
+
+    /// The command with one setting changed, or the changed setting for the budget and the unchanged command.
+    fn changed(&self, setting: &str, value: &str) -> Vec<String> {
+        let Some(budget) = &self.budget else {
+            return vec![command(with_option(&self.words, &format!("--{setting}"), value))];
+        };
+        let value = if value.parse::<usize>().is_ok() { value.to_owned() } else { format!("\"{value}\"") };
+        let setting = if setting == "attack" { "attack.model".to_owned() } else { setting.replace('-', "_") };
+        vec![format!("# in {budget}: {setting} = {value}"), command(&self.words)]
+    }
+
+    /// The command with one adversary more.
+    fn with_adversary(&self, name: &str) -> Vec<String> {
+        match &self.budget {
+            None => vec![command(self.words.iter().map(String::as_str).chain(["--adversary", name]))],
+            Some(budget) => {
+                vec![format!("# in {budget}: add \"{name}\" to adversaries"), command(&self.words)]
+            }
+        }
+    }
+
+    /// The file of the attacker's own texts: not the attacked ones, on which no attack may be trained.
+    fn own_texts(&self) -> &str {
+        self.settings.attacker_corpus.as_deref().unwrap_or(FILE)
+    }
+
+    fn training(&self, words: &[&str], out: &str) -> String {
+        let embedder =
+            self.settings.surrogate.as_deref().or(self.settings.embedder_name()).unwrap_or(REFERENCE);
+        let rest = ["--embedder", embedder, "--corpus", self.own_texts(), "--out", out];
+        command(words.iter().chain(&rest))
+    }
+
+    fn retraining(&self) -> String {
+        let defenses = self.settings.defenses.iter().flat_map(|defense| ["--defense", defense]);
+        let words: Vec<&str> = ["train", "attack"].into_iter().chain(defenses).collect();
+        self.training(&words, "retrained")
+    }
+}
+
+impl Step {
+    fn line(&self) -> String {
+        let time =
+            self.seconds.map_or_else(String::new, |seconds| format!(", in about {}", duration(seconds)));
+        format!(
+            "next: {}{time}\n{}",
+            self.what,
+            self.commands.iter().map(|line| format!("  {line}\n")).collect::<String>()
+        )
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cli::settings::NamedAttack;
+
+    fn next(words: &str, attack: Option<&str>) -> Next {
+        let words: Vec<String> = words.split(' ').map(str::to_owned).collect();
+        let attack = NamedAttack { model: attack.map(str::to_owned), ..NamedAttack::default() };
+        let settings = EvaluationSettings {
+            attack,
+            embedder: Some("e5".into()),
+            samples: 20,
+            ..EvaluationSettings::default()
+        };
+        Next { words, settings, budget: None }
+    }
+
+    #[test]
+    fn each_advice_is_a_whole_command_with_its_time() {
+        let advice = [
+            Advice::MoreSamples(140),
+            Advice::AttackerTexts { there: 380, wanted: 10_000 },
+            Advice::GuidedSearch,
+            Advice::FineTune,
+        ];
+        let given = "evaluate --corpus mine.txt --samples 20 --attack minilm";
+        let lines = next(given, Some("minilm")).lines(&advice, Some(60.0));
+        for part in [
+            "next: about 140 texts decide, in about 7 min\n  embosk evaluate --corpus mine.txt --samples 140 --attack minilm\n",
+            "in about 60 s\n  embosk evaluate --corpus mine.txt --samples 20 --attack minilm --attacker-corpus FILE\n",
+            "in about 3 min\n  embosk evaluate --corpus mine.txt --samples 20 --attack auto\n",
+        ] {
+            assert!(lines.contains(part), "{lines}");
+        }
+        let lines = next("evaluate --embedder e5", Some("auto")).lines(&advice[2..], None);
+        let expected = "next: an attack for texts of this kind, of which FILE has some thousands\n  embosk train attack --init auto \
+                        --minutes 30 --embedder e5 --corpus FILE --out my-attack\n  embosk evaluate --embedder e5 --attack \
+                        my-attack\n";
+        assert_eq!(lines, expected);
+    }
+
+    #[test]
+    fn a_budget_is_changed_in_its_file() {
+        let next = Next { budget: Some("privacy-budget.toml".into()), ..next("gate", Some("minilm")) };
+        let lines = next.lines(&[Advice::MoreSamples(300), Advice::GuidedSearch], None);
+        let expected = "next: about 300 texts decide\n  # in privacy-budget.toml: samples = 300\n  embosk gate\nnext: a search \
+                        that the vectors guide\n  # in privacy-budget.toml: attack.model = \"auto\"\n  embosk gate\n";
+        assert_eq!(lines, expected);
+    }
+}

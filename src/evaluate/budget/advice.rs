@@ -1,0 +1,42 @@
+//! What to do if a verdict is inconclusive.
+
+use super::super::conclusion::Advice;
+use super::super::metrics::Unit;
+use super::super::report::Report;
+use super::{Finding, FindingKind, Outcome};
+
+/// Returns the advice, the best first: keys that no adversary attacks, more texts if these decide, and a stronger
+/// attack if a canary needs one. More texts do not decide limits that are doubted.
+pub(super) fn advice(
+    report: &Report,
+    findings: &[Finding],
+    has_open_key: bool,
+    is_doubted: impl Fn(&Finding) -> bool,
+) -> Vec<Advice> {
+    let open = || findings.iter().filter(|finding| finding.outcome == Outcome::Inconclusive);
+    let mut advice = Vec::new();
+    if has_open_key {
+        advice.push(Advice::AttackKey { pairs: 2 * setting(report, "dimension") });
+    }
+    let is_promising = |finding: &&Finding| match finding.kind {
+        FindingKind::Canary => finding.value > finding.limit,
+        _ => finding.unit == Unit::Texts && !is_doubted(finding),
+    };
+    let needed = open().filter(is_promising).filter_map(|finding| finding.needed).max();
+    advice.extend(needed.filter(|&needed| needed <= setting(report, "documents")).map(Advice::MoreSamples));
+    if open().any(|finding| finding.kind == FindingKind::Canary && finding.value <= finding.limit) {
+        advice.extend(stronger(report));
+    }
+    advice
+}
+
+/// What makes the attack stronger.
+fn stronger(report: &Report) -> Vec<Advice> {
+    let others = report.advice.iter().filter(|other| !matches!(other, Advice::MoreSamples(_)));
+    let others: Vec<Advice> = others.cloned().collect();
+    if others.is_empty() { vec![Advice::GuidedSearch, Advice::FineTune] } else { others }
+}
+
+fn setting(report: &Report, name: &str) -> usize {
+    report.signature.get(name).and_then(serde_json::Value::as_u64).unwrap_or(0) as usize
+}

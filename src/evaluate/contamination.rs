@@ -1,0 +1,84 @@
+//! Chooses the attacked documents: none that an attack was trained on, unless that is asked for.
+
+use embosk_attacks::Attack;
+use serde_json::{Value, json};
+
+use super::{Corpus, Evaluation, privacy};
+use crate::{Embedder, Error};
+
+/// The documents to attack, and the others.
+pub(super) struct Sample {
+    pub(super) attacked: Vec<usize>,
+    /// The others, in the order that the seed draws.
+    pub(super) spare: Vec<usize>,
+    pub(super) contamination: Contamination,
+}
+
+/// How many of the drawn texts an attack was trained on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Contamination {
+    found: usize,
+    samples: usize,
+    /// Whether they are attacked anyway.
+    kept: bool,
+}
+
+impl Sample {
+    /// Draws the texts by the seed. In place of a text that an attack was trained on, the next one is attacked.
+    pub(super) fn draw<E: Embedder>(evaluation: &Evaluation<E>, corpus: &Corpus) -> Result<Self, Error> {
+        let order = privacy::order(corpus, &evaluation.comparison(), evaluation.seed);
+        let samples = evaluation.samples.min(order.len());
+        let is_trained = |document: &usize| trained_on(evaluation, corpus, *document);
+        let found = order[..samples].iter().filter(|document| is_trained(document)).count();
+        let contamination = Contamination { found, samples, kept: evaluation.keep_contaminated };
+        if found == 0 || evaluation.keep_contaminated {
+            let mut attacked = order;
+            let spare = attacked.split_off(samples);
+            return Ok(Self { attacked, spare, contamination });
+        }
+        let (mut attacked, mut spare) = (Vec::with_capacity(samples), Vec::new());
+        for document in order {
+            let is_attacked = attacked.len() < samples && !is_trained(&document);
+            if is_attacked { &mut attacked } else { &mut spare }.push(document);
+        }
+        let (other, all) = (attacked.len(), attacked.len() + spare.len());
+        if other < samples {
+            return Err(Error::Setting(format!(
+                "{samples} texts are to be attacked, and the attack was trained on all but {other} of {all}; attack \
+                 texts that it was not trained on, or keep them (--keep-contaminated, Evaluation::keep_contaminated) to \
+                 see what it remembers"
+            )));
+        }
+        Ok(Self { attacked, spare, contamination })
+    }
+}
+
+impl Contamination {
+    /// What a reader of the report should know.
+    pub(super) fn warning(self) -> Option<String> {
+        let Self { found, samples, kept } = self;
+        let texts = format!("{found} of {samples} texts to attack were in the attack's training texts");
+        match (found, kept) {
+            (0, _) => None,
+            (_, true) => Some(format!("{texts}; what comes back of them says little about other texts")),
+            (_, false) => Some(format!("{texts}, so others were drawn in their place")),
+        }
+    }
+
+    /// The entry for the signature; `None` if nothing was found.
+    pub(super) fn setting(self) -> Option<(String, Value)> {
+        let Self { found, kept, .. } = self;
+        (found > 0).then(|| ("contamination".to_owned(), json!({"texts": found, "left_out": !kept})))
+    }
+}
+
+/// Whether an attack says that it was trained on a document. Held-out records are in no training, because they share
+/// no full name with those of the training split.
+fn trained_on<E: Embedder>(evaluation: &Evaluation<E>, corpus: &Corpus, document: usize) -> bool {
+    if corpus.is_records() {
+        return false;
+    }
+    let text = evaluation.comparison().apply(&corpus.texts()[document]);
+    let attacks = evaluation.attack.iter().chain(&evaluation.retrained);
+    attacks.into_iter().any(|attack| attack.trained_on(&text) == Some(true))
+}

@@ -1,0 +1,33 @@
+//! Keys that no adversary tries to undo.
+
+use std::fmt;
+
+use super::report::Row;
+
+/// A stack whose key turns the space, and is not attacked by any of its adversaries.
+pub(super) struct UnattackedKey<'a> {
+    pub(super) defense: &'a str,
+}
+
+/// The stacks of these rows that have such a key, each once.
+pub(super) fn unattacked(rows: &[Row]) -> impl Iterator<Item = UnattackedKey<'_>> {
+    let is_first = |at: usize| rows[..at].iter().all(|other| other.defense != rows[at].defense);
+    let is_open = |defense: &str| {
+        let mut attacked =
+            rows.iter().filter(|row| row.defense == defense).filter_map(|row| row.key_attacked).peekable();
+        attacked.peek().is_some() && !attacked.any(|attacked| attacked)
+    };
+    let first = (0..rows.len()).filter(move |&at| is_first(at) && is_open(&rows[at].defense));
+    first.map(|at| UnattackedKey { defense: &rows[at].defense })
+}
+
+impl fmt::Display for UnattackedKey<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "no adversary tries to undo the key of {}, so a low score says nothing about attackers who have some pairs of \
+             text and vector, or texts of the same kind; add leaked(k) or unpaired(n)",
+            self.defense
+        )
+    }
+}

@@ -1,0 +1,131 @@
+//! Connections: taken one by one, and let go when their requests are answered.
+
+use std::future::Future;
+use std::net::SocketAddr;
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use hyper::server::conn::http1;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::server::graceful::GracefulShutdown;
+use hyper_util::service::TowerToHyperService;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::{sleep, timeout};
+
+use super::admission::Counted;
+use super::state::Shared;
+use super::stream::Impatient;
+
+/// How long the head of a request may take, and a connection be idle.
+const HEAD: Duration = Duration::from_secs(60);
+
+/// How long a client may take no byte of an answer that waits for it.
+const UNREAD: Duration = Duration::from_secs(60);
+
+/// The most bytes of a head; ids of 2048 rows have room.
+const HEAD_BYTES: usize = 512 << 10;
+
+/// How long a server that shuts down still takes connections, and then waits for the requests on them.
+const LAST_CALL: Duration = Duration::from_millis(200);
+
+/// How long it waits before it tries again, if it can take no connection: there may be no file left for it.
+const PAUSE: Duration = Duration::from_millis(50);
+
+/// Serves until `shutdown`, and then finishes what is under way.
+pub(super) async fn run(
+    listener: TcpListener,
+    router: Router,
+    shared: Arc<Shared>,
+    shutdown: impl Future<Output = ()>,
+) {
+    let connections = Connections {
+        router,
+        graceful: GracefulShutdown::new(),
+        places: Arc::new(Semaphore::new(shared.limits.connections.clamp(1, Semaphore::MAX_PERMITS))),
+        shared: Arc::clone(&shared),
+    };
+    let mut shutdown = pin!(shutdown);
+    loop {
+        tokio::select! {
+            biased;
+            () = &mut shutdown => break,
+            () = connections.take(&listener) => {}
+        }
+    }
+    shared.drain();
+    tracing::info!("shutting down");
+    let _ = timeout(LAST_CALL, async {
+        loop {
+            connections.take(&listener).await;
+        }
+    })
+    .await;
+    connections.take_rest(listener);
+    // a connection that is told before its first request was read is closed at once
+    sleep(LAST_CALL).await;
+    if timeout(shared.limits.grace, connections.graceful.shutdown()).await.is_ok() {
+        tracing::info!("all requests are answered");
+    } else {
+        tracing::warn!("the time for a shutdown is over; some requests are not answered");
+    }
+}
+
+struct Connections {
+    router: Router,
+    graceful: GracefulShutdown,
+    places: Arc<Semaphore>,
+    shared: Arc<Shared>,
+}
+
+impl Connections {
+    /// Takes one connection, as soon as there is a place for it.
+    async fn take(&self, listener: &TcpListener) {
+        let Ok(place) = Arc::clone(&self.places).acquire_owned().await else { return };
+        match listener.accept().await {
+            Ok((stream, _)) => self.serve(stream, place),
+            Err(error) => {
+                tracing::warn!(kind = ?error.kind(), "a connection could not be taken");
+                sleep(PAUSE).await;
+            }
+        }
+    }
+
+    /// Takes the connections that were made and not taken yet. They would be lost with the listener.
+    fn take_rest(&self, listener: TcpListener) {
+        let Ok(listener) = listener.into_std() else { return };
+        while let Ok((stream, _)) = listener.accept() {
+            let stream = stream.set_nonblocking(true).and_then(|()| TcpStream::from_std(stream));
+            if let (Ok(stream), Ok(place)) = (stream, Arc::clone(&self.places).try_acquire_owned()) {
+                self.serve(stream, place);
+            }
+        }
+    }
+
+    fn serve(&self, stream: TcpStream, place: OwnedSemaphorePermit) {
+        let open = Counted::new(&self.shared.metrics, |metrics| &metrics.connections);
+        let _ = stream.set_nodelay(true);
+        let stream = Impatient::new(stream, UNREAD);
+        let connection = http1::Builder::new()
+            .timer(TokioTimer::new())
+            .header_read_timeout(HEAD)
+            .max_buf_size(HEAD_BYTES)
+            .serve_connection(TokioIo::new(stream), TowerToHyperService::new(self.router.clone()));
+        let connection = self.graceful.watch(connection);
+        tokio::spawn(async move {
+            if let Err(error) = connection.await {
+                // hyper's words, which hold nothing of the request, are left out all the same
+                let (malformed, timed_out) = (error.is_parse(), error.is_timeout());
+                tracing::debug!(malformed, timed_out, "a connection ended early");
+            }
+            drop((open, place));
+        });
+    }
+}
+
+/// Whether only this machine can reach an address.
+pub(super) fn is_local(address: SocketAddr) -> bool {
+    address.ip().to_canonical().is_loopback()
+}

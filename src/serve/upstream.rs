@@ -1,0 +1,293 @@
+//! The service behind the sidecar, asked once for each request.
+//!
+//! Neither the address of an error nor what the upstream answers beside vectors is repeated.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, HeaderValue, RETRY_AFTER};
+use reqwest::{Client, StatusCode, redirect};
+use rustls::{ClientConfig, RootCertStore};
+use serde::Serialize;
+use serde_json::{Map, Value};
+use tokio::time::{Instant, timeout, timeout_at};
+
+use super::error::Refusal;
+use super::request::{Asked, Input};
+use crate::Error;
+use crate::embedder::ApiKey;
+use crate::embedder::wire::{Address, known_code, retry_after};
+
+/// How long a connection may take to be made.
+const CONNECTING: Duration = Duration::from_secs(10);
+
+/// How long the check whether the upstream can be reached may take.
+const CHECKING: Duration = Duration::from_secs(2);
+
+/// The most bytes of an answer, and the most for each vector: one of 8192 dimensions with 32 bytes each.
+const ANSWER: usize = 1 << 20;
+const ANSWER_PER_INPUT: usize = 256 << 10;
+
+/// The most bytes of a refusal that are read.
+const REFUSAL: usize = 64 << 10;
+
+/// The longest wait that is passed on, in seconds.
+const LONGEST_WAIT: u64 = 3600;
+
+/// A service that answers `POST /v1/embeddings` as OpenAI does.
+pub struct Upstream {
+    address: Address,
+    key: Option<ApiKey>,
+    in_base64: bool,
+    client: Client,
+}
+
+impl Upstream {
+    /// Creates the upstream at `http(s)://host[:port]/v1`. With `#model` behind it, only that model is served.
+    ///
+    /// # Errors
+    /// [`Error::Setting`] if the address cannot be read or has a place that may hold a key.
+    pub fn new(address: &str) -> Result<Self, Error> {
+        let address = Address::parse_any(address)?;
+        let client = Client::builder()
+            .tls_backend_preconfigured(tls()?)
+            // a key must not follow a redirect to somebody else
+            .redirect(redirect::Policy::none())
+            .connect_timeout(CONNECTING)
+            .user_agent(concat!("embosk/", env!("CARGO_PKG_VERSION")));
+        // what stays on this machine does not go through a proxy
+        let client = if address.is_local() { client.no_proxy() } else { client };
+        let client = client.build().map_err(|_| Error::Setting("no HTTP client could be made".into()))?;
+        Ok(Self { address, key: None, in_base64: false, client })
+    }
+
+    /// Sets the key that is sent. What clients send as theirs is never passed on.
+    ///
+    /// # Errors
+    /// [`Error::Setting`] if the key would go through a network in the clear.
+    pub fn key(self, key: ApiKey) -> Result<Self, Error> {
+        if self.address.is_open() {
+            return Err(Error::Setting(
+                "the upstream's key would go through the network in the clear; use https, or an upstream on this machine"
+                    .into(),
+            ));
+        }
+        Ok(Self { key: Some(key), ..self })
+    }
+
+    /// Sets whether vectors are asked for in Base64, which is shorter. Both forms are read in any case.
+    pub fn base64(self, in_base64: bool) -> Self {
+        Self { in_base64, ..self }
+    }
+
+    /// Whether a key may be sent.
+    pub(super) fn takes_keys(&self) -> bool {
+        !self.address.is_open()
+    }
+
+    /// The model that a request means.
+    pub(super) fn model<'a>(&'a self, asked: Option<&'a str>) -> Result<&'a str, Refusal> {
+        match (self.address.model.as_str(), asked.filter(|name| !name.is_empty())) {
+            ("", Some(asked)) => Ok(asked),
+            ("", None) => {
+                Err(Refusal::bad("invalid_value", "`model` is missing; name the model").param("model"))
+            }
+            (only, None) => Ok(only),
+            (only, Some(asked)) if only == asked => Ok(only),
+            _ => Err(Refusal::new(
+                StatusCode::NOT_FOUND,
+                "model_not_found",
+                "the server serves one model, and the request names another; name the one of the server",
+            )
+            .param("model")),
+        }
+    }
+
+    /// Asks for the vectors, in an answer of at most `most` bytes; `own` is the tenant's key.
+    pub(super) async fn ask(
+        &self,
+        model: &str,
+        asked: &Asked,
+        own: Option<&ApiKey>,
+        most: usize,
+        deadline: Instant,
+    ) -> Result<Vec<u8>, Refusal> {
+        let body = serde_json::to_vec(&Request {
+            model,
+            input: &asked.input,
+            dimensions: asked.dimensions,
+            encoding_format: self.in_base64.then_some("base64"),
+            forwarded: &asked.forwarded,
+        });
+        let body = body.map_err(|_| Refusal::internal("the request to the upstream could not be written"))?;
+        let most = most.min(ANSWER + asked.input.len().saturating_mul(ANSWER_PER_INPUT));
+        match timeout_at(deadline, self.exchange(body, own.or(self.key.as_ref()), most)).await {
+            Ok(answer) => answer,
+            Err(_) => Err(late()),
+        }
+    }
+
+    async fn exchange(&self, body: Vec<u8>, key: Option<&ApiKey>, most: usize) -> Result<Vec<u8>, Refusal> {
+        let response = match self.send(body.clone(), key).await {
+            // a connection that was kept open may have been closed by now
+            Err(error) if !error.is_connect() && !error.is_timeout() => self.send(body, key).await,
+            sent => sent,
+        };
+        let response = response.map_err(|error| unreached(&error))?;
+        if response.status() == StatusCode::OK {
+            return read(response, most).await;
+        }
+        let (status, wait) = (response.status(), wait(&response));
+        let said = read(response, REFUSAL).await.unwrap_or_default();
+        Err(refused(status, known_code(&said), wait))
+    }
+
+    async fn send(&self, body: Vec<u8>, key: Option<&ApiKey>) -> Result<reqwest::Response, reqwest::Error> {
+        let mut request =
+            self.client.post(&self.address.endpoint).header(CONTENT_TYPE, "application/json").body(body);
+        if let Some(key) = key {
+            request = request.header(AUTHORIZATION, secret(&format!("Bearer {}", key.text())));
+            if self.address.host.ends_with(".azure.com") {
+                request = request.header("api-key", secret(key.text()));
+            }
+        }
+        request.send().await
+    }
+
+    /// Whether a connection to the upstream can be made. No key and no text is sent.
+    pub(super) async fn is_reachable(&self) -> bool {
+        match timeout(CHECKING, self.client.head(&self.address.endpoint).send()).await {
+            Ok(Ok(_)) => true,
+            // whoever hangs up is there
+            Ok(Err(error)) => !error.is_connect() && !error.is_timeout(),
+            Err(_) => false,
+        }
+    }
+}
+
+impl fmt::Debug for Upstream {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Upstream").field("host", &self.address.host).finish_non_exhaustive()
+    }
+}
+
+#[derive(Serialize)]
+struct Request<'a> {
+    model: &'a str,
+    input: &'a Input,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    dimensions: Option<usize>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    encoding_format: Option<&'static str>,
+    #[serde(flatten)]
+    forwarded: &'a Map<String, Value>,
+}
+
+/// The certificates that ureq takes too.
+fn tls() -> Result<ClientConfig, Error> {
+    let roots = RootCertStore { roots: webpki_roots::TLS_SERVER_ROOTS.to_vec() };
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let config = ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .map_err(|_| Error::Setting("TLS could not be set up".into()))?;
+    Ok(config.with_root_certificates(roots).with_no_client_auth())
+}
+
+/// A header that no `Debug` shows. [`ApiKey`] holds only what a header can.
+fn secret(text: &str) -> HeaderValue {
+    let mut value = HeaderValue::from_str(text).unwrap_or(HeaderValue::from_static(""));
+    value.set_sensitive(true);
+    value
+}
+
+/// Reads a body of at most `most` bytes.
+async fn read(mut response: reqwest::Response, most: usize) -> Result<Vec<u8>, Refusal> {
+    let too_long = || {
+        let why =
+            format!("the upstream's answer has more than {most} bytes; ask for fewer inputs in a request");
+        Refusal::upstream("upstream_invalid", why)
+    };
+    let said = response.content_length().unwrap_or_default();
+    if usize::try_from(said).is_ok_and(|said| said > most) {
+        return Err(too_long());
+    }
+    let mut body = Vec::with_capacity((said as usize).min(ANSWER));
+    loop {
+        match response.chunk().await {
+            Ok(None) => return Ok(body),
+            Ok(Some(chunk)) if body.len() + chunk.len() > most => return Err(too_long()),
+            Ok(Some(chunk)) => body.extend_from_slice(&chunk),
+            Err(_) => {
+                return Err(Refusal::upstream(
+                    "upstream_incomplete",
+                    "the upstream's answer ends in the middle",
+                ));
+            }
+        }
+    }
+}
+
+/// What went wrong before there was an answer.
+fn unreached(error: &reqwest::Error) -> Refusal {
+    if error.is_timeout() {
+        late()
+    } else if error.is_connect() {
+        Refusal::upstream("upstream_unreachable", "no connection to the upstream could be made")
+    } else {
+        Refusal::upstream("upstream_broken", "the connection to the upstream broke off before its answer")
+    }
+}
+
+fn late() -> Refusal {
+    let why = "the upstream did not answer within the time of a request";
+    Refusal::new(StatusCode::GATEWAY_TIMEOUT, "upstream_timeout", why)
+}
+
+/// What a status says.
+fn refused(status: StatusCode, code: Option<&'static str>, wait: Option<u64>) -> Refusal {
+    let number = status.as_u16();
+    let passing = |status, code, why: &str| {
+        let refusal = Refusal::new(status, code, format!("{why} (HTTP status {number})"));
+        refusal.retry_after(wait.unwrap_or(1))
+    };
+    match (number, code) {
+        (429, Some("insufficient_quota")) => {
+            Refusal::upstream("upstream_quota", "the upstream's account has no credit left")
+        }
+        (429, _) => passing(StatusCode::TOO_MANY_REQUESTS, "upstream_busy", "the upstream asks for patience"),
+        (503 | 529, _) => {
+            passing(StatusCode::SERVICE_UNAVAILABLE, "upstream_busy", "the upstream is not available")
+        }
+        (401 | 403, _) => {
+            Refusal::upstream("upstream_key", "the upstream refuses the key of the server, or wants one")
+        }
+        (404, _) => Refusal::new(
+            StatusCode::NOT_FOUND,
+            "model_not_found",
+            "the upstream has no embeddings at its address, or does not know the model",
+        )
+        .param("model"),
+        (400 | 413 | 422, code) => {
+            let code = code.map(|code| format!("{code}; ")).unwrap_or_default();
+            Refusal::bad(
+                "upstream_refused",
+                format!(
+                    "the upstream refuses the request ({code}HTTP status {number}); an input may be too long for the \
+                     model, or a field unknown to the upstream"
+                ),
+            )
+        }
+        (300..=399, _) => {
+            Refusal::upstream("upstream_redirects", "the upstream's address redirects; it is not followed")
+        }
+        _ => Refusal::upstream("upstream_failed", format!("the upstream failed (HTTP status {number})")),
+    }
+}
+
+/// The seconds that the upstream asks to wait.
+fn wait(response: &reqwest::Response) -> Option<u64> {
+    let value = response.headers().get(RETRY_AFTER)?.to_str().ok()?;
+    let wait = retry_after(value, SystemTime::now())?;
+    Some((wait.as_secs_f64().ceil() as u64).clamp(1, LONGEST_WAIT))
+}
