@@ -25,6 +25,8 @@ use crate::models::threads::threads;
 
 /// How many vectors are attacked together, and then printed.
 const BATCH: usize = 64;
+/// The same for guided search, which takes seconds for each.
+const GUIDED_BATCH: usize = 16;
 /// The limit of `--batch-size auto`, in mebibytes.
 const BOUND: usize = 1024;
 
@@ -164,7 +166,8 @@ pub(crate) fn run(args: &Args, session: &Session) -> Result<ExitCode, CliError> 
     if let Some((texts, vectors)) = &own {
         resources = resources.own_texts(OwnTexts::new(texts, vectors.view())?);
     }
-    invert(args.format, attack.as_ref(), &resources, texts.as_deref(), &vectors, terminal)
+    let batch = if guides { GUIDED_BATCH } else { BATCH };
+    invert(args.format, attack.as_ref(), &resources, texts.as_deref(), (&vectors, batch), terminal)
 }
 
 /// The trained models, if the named attack has any.
@@ -258,14 +261,14 @@ fn invert(
     attack: &dyn Attack,
     resources: &Resources<'_>,
     texts: Option<&[String]>,
-    vectors: &Array2<f32>,
+    (vectors, batch): (&Array2<f32>, usize),
     terminal: Terminal,
 ) -> Result<ExitCode, CliError> {
     let bar = terminal.bar("inverting", vectors.nrows());
     let (mut helped, mut gain) = (0, 0.0);
-    for (index, batch) in vectors.axis_chunks_iter(Axis(0), BATCH).enumerate() {
-        let inversions = attack.invert(batch, resources)?;
-        let text = |row: usize| texts.map(|texts| texts[index * BATCH + row].as_str());
+    for (index, part) in vectors.axis_chunks_iter(Axis(0), batch).enumerate() {
+        let inversions = attack.invert(part, resources)?;
+        let text = |row: usize| texts.map(|texts| texts[index * batch + row].as_str());
         let lines: String =
             inversions.iter().enumerate().map(|(row, found)| line(format, text(row), found)).collect();
         helped += inversions.iter().filter(|found| found.local_gain > 0.0).count();
