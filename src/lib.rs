@@ -40,7 +40,7 @@ pub use embedder::Embedder;
 pub use embosk_attacks as attacks;
 pub use embosk_defenses as defenses;
 pub use embosk_defenses::{
-    Codes, Dcpe, Defense, GaussianNoise, Guarantee, Key, Microaggregation, Permutation, Precision,
+    CellRotation, Cells, Codes, Dcpe, Defense, GaussianNoise, Guarantee, Key, Microaggregation, Permutation, Precision,
     ProductQuantization, Projection, ProjectionFit, Quantization, Registry, Rerank, Rng, Role, Rotation,
     Scaling, Sealer, Spec, Stack,
 };

@@ -1,4 +1,4 @@
-mod eigen;
+pub(crate) mod eigen;
 mod fit;
 mod linear;
 
