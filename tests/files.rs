@@ -54,7 +54,7 @@ fn refused(folder: &TempDir, line: &str, part: &str) {
     assert_eq!(output.status.code(), Some(2), "{line}: {message}");
     assert!(message.starts_with("error: ") && message.contains(part), "{line}: {message} has no {part}");
     assert!(message.lines().count() == 1 && !message.contains("panicked"), "{message}");
-    assert!(!names(folder).iter().any(|name| name.starts_with("out") || name.ends_with(".part")), "{line}");
+    assert!(!names(folder).iter().any(|name| name.starts_with("out") || name.contains(".part")), "{line}");
 }
 
 fn names(folder: &TempDir) -> Vec<String> {
@@ -381,7 +381,7 @@ fn a_killed_run_leaves_no_half_file() {
     let row = "{\"embedding\": [1, 0, 0, 0, 0, 0, 0, 0]}\n".repeat(5000);
     stdin.write_all(row.as_bytes()).unwrap();
     let deadline = std::time::Instant::now() + Duration::from_secs(60);
-    while !names(&folder).iter().any(|name| name.ends_with(".part")) {
+    while !names(&folder).iter().any(|name| name.contains(".part")) {
         assert!(std::time::Instant::now() < deadline, "nothing was begun");
         thread::sleep(Duration::from_millis(10));
     }

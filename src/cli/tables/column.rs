@@ -143,7 +143,7 @@ impl VectorColumn {
     /// Returns the field for vectors of `dim` dimensions.
     pub(super) fn changed_field(&self, dim: usize) -> Field {
         let kind = match self.field.data_type() {
-            DataType::FixedSizeList(child, _) => DataType::FixedSizeList(Arc::clone(child), dim as i32),
+            DataType::FixedSizeList(child, _) => DataType::FixedSizeList(Arc::clone(child), list_length(dim)),
             other => other.clone(),
         };
         self.field.as_ref().clone().with_data_type(kind)
@@ -171,7 +171,7 @@ impl VectorColumn {
                     Some(nulls) => spread(&widened, nulls, dim),
                 };
                 let values = Arc::new(PrimitiveArray::<T>::new(values.into(), None));
-                let list = FixedSizeListArray::try_new(Arc::clone(child), dim as i32, values, nulls);
+                let list = FixedSizeListArray::try_new(Arc::clone(child), list_length(dim), values, nulls);
                 list.map(|list| Arc::new(list) as ArrayRef).map_err(|error| error.to_string())
             }
             DataType::List(child) => list::<i32, T>(child, widened, dim, rows, nulls),
@@ -234,6 +234,11 @@ fn children(array: &dyn Array) -> Result<&dyn Array, String> {
         DataType::FixedSizeList(_, _) => array.as_fixed_size_list().values(),
         other => return Err(format!("a batch has vectors of type {other}")),
     })
+}
+
+/// A dimension as Arrow counts. No vector has as many coordinates as would not fit.
+fn list_length(dim: usize) -> i32 {
+    i32::try_from(dim).unwrap_or(i32::MAX)
 }
 
 /// The values of all rows, with zeros in those that are null.

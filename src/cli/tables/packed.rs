@@ -44,7 +44,11 @@ pub(super) fn codes(codes: &Codes, before: &dyn Array) -> Result<ArrayRef, Strin
     for (row, code) in present(before).zip(codes.bytes().rows()) {
         bytes[row * width..][..width].iter_mut().zip(code).for_each(|(to, from)| *to = *from);
     }
-    let array = FixedSizeBinaryArray::try_new(width as i32, bytes.into(), before.nulls().cloned());
+    let array = FixedSizeBinaryArray::try_new(
+        i32::try_from(width).unwrap_or(i32::MAX),
+        bytes.into(),
+        before.nulls().cloned(),
+    );
     array.map(|array| Arc::new(array) as ArrayRef).map_err(|error| error.to_string())
 }
 

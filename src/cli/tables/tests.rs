@@ -62,11 +62,12 @@ fn lists(rows: &Rows, dim: Option<usize>) -> RecordBatch {
         rows.iter().map(|row| row.as_ref().map(|row| row.iter().map(|x| Some(*x)).collect::<Vec<_>>()));
     let vectors: ArrayRef = match dim {
         None => Arc::new(ListArray::from_iter_primitive::<Float32Type, _, _>(values)),
-        Some(dim) => {
-            Arc::new(FixedSizeListArray::from_iter_primitive::<Float32Type, _, _>(values, dim as i32))
-        }
+        Some(dim) => Arc::new(FixedSizeListArray::from_iter_primitive::<Float32Type, _, _>(
+            values,
+            i32::try_from(dim).unwrap(),
+        )),
     };
-    let ids: ArrayRef = Arc::new(Int64Array::from_iter_values(0..rows.len() as i64));
+    let ids: ArrayRef = Arc::new(Int64Array::from_iter_values(0..i64::try_from(rows.len()).unwrap()));
     RecordBatch::try_from_iter_with_nullable([("id", ids, false), ("embedding", vectors, true)]).unwrap()
 }
 

@@ -67,7 +67,7 @@ fn with_codes(
     let repetition = if is_optional { Repetition::OPTIONAL } else { Repetition::REQUIRED };
     let mut fields = root.get_fields().to_vec();
     let codes = Type::primitive_type_builder(vectors.name(), Physical::FIXED_LEN_BYTE_ARRAY)
-        .with_length(beside.bytes() as i32)
+        .with_length(i32::try_from(beside.bytes()).unwrap_or(i32::MAX))
         .with_repetition(repetition)
         .build()?;
     fields[table.column.index] = Arc::new(codes);
