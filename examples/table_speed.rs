@@ -87,7 +87,9 @@ fn write(path: &Path, rows: usize, group: usize) -> Result<(), Any> {
         values.extend((0..count * DIM).map(|_| normals.draw() as f32));
         for row in values.chunks_mut(DIM) {
             let norm = row.iter().map(|value| value * value).sum::<f32>().sqrt();
-            row.iter_mut().for_each(|value| *value /= norm);
+            for value in row {
+                *value /= norm;
+            }
         }
         let values = Arc::new(Float32Array::from(values));
         let vectors = FixedSizeListArray::try_new(Arc::clone(&item), LENGTH, values, None)?;

@@ -380,7 +380,7 @@ fn a_killed_run_leaves_no_half_file() {
     let mut stdin = child.stdin.take().unwrap();
     let row = "{\"embedding\": [1, 0, 0, 0, 0, 0, 0, 0]}\n".repeat(5000);
     stdin.write_all(row.as_bytes()).unwrap();
-    let deadline = std::time::Instant::now() + Duration::from_secs(60);
+    let deadline = std::time::Instant::now() + Duration::from_secs(50);
     while !names(&folder).iter().any(|name| name.contains(".part")) {
         assert!(std::time::Instant::now() < deadline, "nothing was begun");
         thread::sleep(Duration::from_millis(10));

@@ -101,7 +101,9 @@ impl<'a, 'b> Writer<'a, 'b> {
             Form::Stream => Self::Stream(StreamWriter::try_new(sink, schema)?),
             Form::File { options, metadata } => {
                 let mut writer = FileWriter::try_new_with_options(sink, schema, options)?;
-                metadata.into_iter().for_each(|(key, value)| writer.write_metadata(key, value));
+                for (key, value) in metadata {
+                    writer.write_metadata(key, value);
+                }
                 Self::File(writer)
             }
         })
