@@ -130,8 +130,7 @@ impl CellRotation {
     /// The label names the version of the format; what is drawn is as large as the vectors' other part.
     fn rotation(&self, cell: usize) -> &Hadamard {
         let size = self.cells.complement().size();
-        self.rotations[cell]
-            .get_or_init(|| Hadamard::draw(size, &mut self.key.rng("embosk cells v1", cell)))
+        self.rotations[cell].get_or_init(|| Hadamard::draw(size, &mut self.key.rng("embosk cells v1", cell)))
     }
 }
 
@@ -160,6 +159,10 @@ impl Defense for CellRotation {
 
     fn undo_key(&self, vectors: ArrayViewMut2<'_, f32>) -> Result<bool, Error> {
         self.restore(vectors).map(|()| true)
+    }
+
+    fn unprotect(&self, vectors: ArrayViewMut2<'_, f32>) -> Result<(), Error> {
+        self.restore(vectors)
     }
 
     fn imitation(&self, rng: &mut Rng) -> Option<Arc<dyn Defense>> {

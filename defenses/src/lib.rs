@@ -63,6 +63,7 @@ mod keyed_noise;
 mod matrix;
 mod microaggregation;
 mod normal;
+mod packing;
 mod parallel;
 mod permutation;
 mod product;
@@ -96,6 +97,7 @@ pub use gaussian::GaussianNoise;
 pub use guarantee::Guarantee;
 pub use key::Key;
 pub use microaggregation::{Maintained, Microaggregation};
+pub use packing::Packing;
 pub use permutation::Permutation;
 pub use product::ProductQuantization;
 pub use projection::{Projection, ProjectionFit};
@@ -328,6 +330,21 @@ pub trait Defense: Debug + Display + Send + Sync + 'static {
         None
     }
 
+    /// Undoes [`protect`](Self::protect) on `vectors`, `[batch, dim]`, in place, up to `f32` rounding, as far as
+    /// the output determines the input: for rotations, permutations, scalings and stacks of them.
+    ///
+    /// # Errors
+    /// [`Error::NotInvertible`], by default and even without rows, and otherwise as `protect`. The vectors are
+    /// then unchanged.
+    fn unprotect(&self, _vectors: ArrayViewMut2<'_, f32>) -> Result<(), Error> {
+        Err(Error::not_invertible(self, "it has no inverse"))
+    }
+
+    /// Returns what packs the vectors, if this is a quantization. Default: `None`.
+    fn packing(&self) -> Option<Packing<'_>> {
+        None
+    }
+
     /// Returns how the candidates of a search are ordered, if this is a [`Rerank`] or a stack that ends in one.
     /// Default: `None`.
     fn reranking(&self) -> Option<Rerank> {
@@ -415,6 +432,14 @@ macro_rules! defense_behind {
 
             fn in_cell(&self, cell: usize) -> Option<Arc<dyn Defense>> {
                 (**self).in_cell(cell)
+            }
+
+            fn unprotect(&self, vectors: ArrayViewMut2<'_, f32>) -> Result<(), Error> {
+                (**self).unprotect(vectors)
+            }
+
+            fn packing(&self) -> Option<Packing<'_>> {
+                (**self).packing()
             }
 
             fn reranking(&self) -> Option<Rerank> {

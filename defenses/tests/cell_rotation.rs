@@ -40,7 +40,10 @@ fn hex(bytes: &[u8]) -> String {
 }
 
 fn unhex(text: &str) -> Vec<u8> {
-    text.as_bytes().chunks(2).map(|two| u8::from_str_radix(str::from_utf8(two).unwrap(), 16).unwrap()).collect()
+    text.as_bytes()
+        .chunks(2)
+        .map(|two| u8::from_str_radix(str::from_utf8(two).unwrap(), 16).unwrap())
+        .collect()
 }
 
 #[test]
@@ -138,7 +141,11 @@ fn a_spec_names_a_file_and_a_stack_has_the_cells_of_its_part() {
     #[cfg(unix)]
     std::fs::set_permissions(&secret, std::os::unix::fs::PermissionsExt::from_mode(0o600)).unwrap();
     let spec = |max| {
-        format!("cells(key=file:{}, max={max}, fit=file:{}) | gaussian(sigma=0.1)", secret.display(), fit.display())
+        format!(
+            "cells(key=file:{}, max={max}, fit=file:{}) | gaussian(sigma=0.1)",
+            secret.display(),
+            fit.display()
+        )
     };
     let stack: Stack = spec(20).parse().unwrap();
     assert!(stack.to_string().starts_with("cells(key=fingerprint:"), "{stack}");

@@ -15,7 +15,8 @@ use super::terminal::Terminal;
 use crate::evaluate::Corpus;
 use crate::evaluate::records::{Split, generate};
 use crate::{
-    Cells, Defense as _, Error, Microaggregation, ProductQuantization, ProjectionFit, Quantization, Rng, Role, Stack,
+    Cells, Defense as _, Error, Microaggregation, ProductQuantization, ProjectionFit, Quantization, Rng,
+    Role, Stack,
 };
 
 /// How many records are taken if their number is not given, from a seed that evaluations do not use.

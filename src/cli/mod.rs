@@ -37,8 +37,10 @@ mod service;
 mod session;
 mod settings;
 mod table;
+mod tables;
 mod terminal;
 mod train;
+mod unprotect;
 mod words;
 
 use std::ffi::OsString;
@@ -156,7 +158,8 @@ enum Verb {
     Embed(embed::Args),
     Fit(fit::Args),
     Score(score::Args),
-    Protect(protect::Args),
+    Protect(Box<protect::Args>),
+    Unprotect(unprotect::Args),
     Recommend(Box<recommend::Args>),
     Serve(serve::Args),
     Keygen(keygen::Args),
@@ -174,6 +177,7 @@ impl Verb {
             Self::Fit(args) => fit::run(args, session),
             Self::Score(args) => score::run(args, session),
             Self::Protect(args) => protect::run(args, session),
+            Self::Unprotect(args) => unprotect::run(args, session),
             Self::Recommend(args) => recommend::run(args, session),
             Self::Serve(args) => serve::run(args, session),
             Self::Keygen(args) => keygen::run(args, session),

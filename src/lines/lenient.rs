@@ -9,7 +9,7 @@ pub(super) const HALF: char = '\u{ffff}';
 const NUMBERS: [&str; 3] = ["NaN", "Infinity", "-Infinity"];
 
 /// Replaces NaN and infinities by an object that no field takes, and that does no harm in fields that are not read.
-pub(super) fn without_nan(line: &str) -> String {
+pub(crate) fn without_nan(line: &str) -> String {
     rewrite(line, false)
 }
 

@@ -17,6 +17,8 @@ use std::io::{self, BufRead, Read};
 use std::path::{Path, PathBuf};
 
 pub use json::{Field, Record};
+#[cfg(feature = "cli")]
+pub(crate) use lenient::without_nan;
 
 use crate::Error;
 
@@ -83,6 +85,12 @@ pub fn read_whole(path: impl AsRef<Path>, limit: usize) -> Result<String, Error>
 /// The lines of a file one after the other, without their ends.
 pub(crate) fn lines(path: &Path) -> Result<Lines, Error> {
     Ok(Lines { reader: open::open(path)?, path: path.to_owned(), number: 0, is_over: false })
+}
+
+/// The lines that a reader gives, such as stdin; errors name it as `path`.
+#[cfg(feature = "cli")]
+pub(crate) fn lines_of(reader: impl Read + 'static, path: &Path) -> Result<Lines, Error> {
+    Ok(Lines { reader: open::unpack(reader, path)?, path: path.to_owned(), number: 0, is_over: false })
 }
 
 /// The lines of a file. Nothing follows an error.

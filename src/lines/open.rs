@@ -19,8 +19,13 @@ const ZSTD: &[u8] = b"\x28\xb5\x2f\xfd";
 
 /// Opens a file as text: decompressed, and after the byte order mark.
 pub(super) fn open(path: &Path) -> Result<Box<dyn BufRead>, Error> {
+    unpack(File::open(path).map_err(|error| unreadable(path, &error))?, path)
+}
+
+/// Reads text: decompressed, and after the byte order mark. Errors name `path`.
+pub(super) fn unpack(reader: impl Read + 'static, path: &Path) -> Result<Box<dyn BufRead>, Error> {
     let open = || {
-        let (head, packed) = peek(BufReader::new(File::open(path)?))?;
+        let (head, packed) = peek(BufReader::new(reader))?;
         if head.starts_with(GZIP) {
             return unpacked(Named { inner: MultiGzDecoder::new(packed), kind: "gzip" });
         }

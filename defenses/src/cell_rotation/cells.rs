@@ -62,7 +62,10 @@ impl Cells {
             return Err(Error::Setting { name: "max", expected: "a whole number from 1 on" });
         }
         if rows < dims {
-            return Err(Error::Setting { name: "stored", expected: "of at least as many rows as components" });
+            return Err(Error::Setting {
+                name: "stored",
+                expected: "of at least as many rows as components",
+            });
         }
         check_finite(&stored)?;
         let wide = stored.mapv(f64::from);
@@ -171,7 +174,8 @@ impl Cells {
     /// # Errors
     /// [`Error::Fit`] if the bytes are not cells of a version known here, or are damaged.
     pub fn from_bytes(bytes: &[u8]) -> Result<Self, Error> {
-        let count = |[cells, dims, dim, _]: [usize; 4]| dims.checked_mul(dim)?.checked_add(cells.checked_mul(dims)?);
+        let count =
+            |[cells, dims, dim, _]: [usize; 4]| dims.checked_mul(dim)?.checked_add(cells.checked_mul(dims)?);
         let ([cells, dims, dim, max], mut numbers) = FORMAT.read(bytes, count)?;
         if cells == 0 || max == 0 || !(1..=MAX_DIM).contains(&dim) || !(1..=dim).contains(&dims) {
             return Err(Error::Fit("its shape is not that of cells"));
@@ -201,7 +205,14 @@ impl Cells {
 
 impl fmt::Debug for Cells {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Cells({} of at most {}, by {} of {} dimensions)", self.len(), self.max, self.dims(), self.dim())
+        write!(
+            f,
+            "Cells({} of at most {}, by {} of {} dimensions)",
+            self.len(),
+            self.max,
+            self.dims(),
+            self.dim()
+        )
     }
 }
 
@@ -237,7 +248,6 @@ fn divided(points: ArrayView2<'_, f32>, max: usize) -> Array2<f32> {
 /// The rows that are nearest to each centroid.
 fn members(points: ArrayView2<'_, f32>, centroids: &Array2<f32>) -> Vec<Vec<usize>> {
     let mut members = vec![Vec::new(); centroids.nrows()];
-    Centroids::new(centroids.view())
-        .nearest_of_each(points, |row, (place, _)| members[place].push(row));
+    Centroids::new(centroids.view()).nearest_of_each(points, |row, (place, _)| members[place].push(row));
     members
 }

@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use super::{Built, Known, Parameters};
 use crate::{
-    CellRotation, Cells, Dcpe, Error, GaussianNoise, Microaggregation, Permutation, Precision, ProductQuantization, Projection,
-    Quantization, Rerank, Role, Rotation, Scaling,
+    CellRotation, Cells, Dcpe, Error, GaussianNoise, Microaggregation, Permutation, Precision,
+    ProductQuantization, Projection, Quantization, Rerank, Role, Rotation, Scaling,
 };
 
 type Line = (&'static str, &'static [&'static str], fn(&Parameters<'_>) -> Built);

@@ -57,7 +57,8 @@ pub(super) fn pairs_with_whole(
     if texts > own.stored.nrows() {
         return Err(missing(texts, "texts of their own", own.stored.nrows()));
     }
-    let Made { vectors: first, is_keyed, is_turned } = defense.made(own.stored.slice(s![..texts, ..]).to_owned(), releases, 0)?;
+    let Made { vectors: first, is_keyed, is_turned } =
+        defense.made(own.stored.slice(s![..texts, ..]).to_owned(), releases, 0)?;
     let clean = own.attackable().slice(s![..texts, ..]);
     let stored = defense.reduced(own.stored.slice(s![..texts, ..]).to_owned())?;
     let is_changed = first.dim() != stored.dim()

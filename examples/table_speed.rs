@@ -1,0 +1,121 @@
+//! How fast `embosk protect` goes through a Parquet file, against reading and writing the same file with the same
+//! library, and how much memory it takes.
+//!
+//!     cargo run --release --features cli --example table_speed -- EMBOSK FOLDER [ROWS [GROUP [KIND]]]
+//!
+//! EMBOSK is the command, FOLDER a place for three files, which are removed. By default 200,000 rows of 384 dimensions
+//! in row groups of 100,000, under a rotation of the kind `hadamard`.
+
+use std::error::Error;
+use std::fs::{self, File};
+use std::path::Path;
+use std::process::Command;
+use std::sync::Arc;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use arrow_array::{FixedSizeListArray, Float32Array, Int64Array, RecordBatch};
+use arrow_schema::{DataType, Field, Schema};
+use embosk::Rng;
+use parquet::arrow::ArrowWriter;
+use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
+use parquet::basic::Compression;
+use parquet::file::properties::WriterProperties;
+
+const DIM: usize = 384;
+const LENGTH: i32 = 384;
+
+type Any = Box<dyn Error>;
+
+fn main() -> Result<(), Any> {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let [embosk, folder, more @ ..] = arguments.as_slice() else {
+        return Err("name the command `embosk` and a folder".into());
+    };
+    let number = |place: usize, default: usize| more.get(place).map_or(Ok(default), |text| text.parse());
+    let (rows, group) = (number(0, 200_000)?, number(1, 100_000)?);
+    let kind = more.get(2).map_or("hadamard", String::as_str);
+    let at = |name: &str| Path::new(folder).join(name);
+    let (clean, copied, protected) = (at("clean.parquet"), at("copied.parquet"), at("protected.parquet"));
+    write(&clean, rows, group)?;
+    println!("{rows} rows, {} MB", fs::metadata(&clean)?.len() / 1_000_000);
+
+    let begun = Instant::now();
+    copy(&clean, &copied, group)?;
+    let copying = begun.elapsed();
+    println!("read and written with the library: {:.1} s", copying.as_secs_f64());
+    fs::remove_file(&copied)?;
+
+    let key = at("table-speed-key");
+    let _ = fs::remove_file(&key);
+    Command::new(embosk).arg("keygen").arg("--output").arg(&key).output()?;
+    let defense = format!("rotation(key=file:\"{}\", kind={kind})", key.display());
+    let begun = Instant::now();
+    let mut child = Command::new(embosk)
+        .args(["protect", "--defense", &defense, "--role", "document"])
+        .args([&clean, &protected])
+        .spawn()?;
+    let mut peak = String::new();
+    while child.try_wait()?.is_none() {
+        let status = fs::read_to_string(format!("/proc/{}/status", child.id())).unwrap_or_default();
+        if let Some(line) = status.lines().find(|line| line.starts_with("VmHWM")) {
+            line.clone_into(&mut peak);
+        }
+        thread::sleep(Duration::from_millis(20));
+    }
+    let taken = begun.elapsed();
+    let share = copying.as_secs_f64() / taken.as_secs_f64();
+    println!("embosk protect ({kind}): {:.1} s, {share:.2} of the copy's speed, {peak}", taken.as_secs_f64());
+    for file in [&clean, &protected, &key] {
+        fs::remove_file(file)?;
+    }
+    Ok(())
+}
+
+/// Writes rows of norm 1 with an id each, without holding them all.
+fn write(path: &Path, rows: usize, group: usize) -> Result<(), Any> {
+    let item = Arc::new(Field::new("item", DataType::Float32, true));
+    let list = DataType::FixedSizeList(Arc::clone(&item), LENGTH);
+    let fields = vec![Field::new("id", DataType::Int64, false), Field::new("embedding", list, true)];
+    let schema = Arc::new(Schema::new(fields));
+    let mut writer = ArrowWriter::try_new(File::create(path)?, Arc::clone(&schema), Some(properties(group)))?;
+    let mut rng = Rng::seeded(1);
+    for first in (0..rows).step_by(5000) {
+        let count = 5000.min(rows - first);
+        let mut values = Vec::with_capacity(count * DIM);
+        let mut normals = rng.standard_normals();
+        values.extend((0..count * DIM).map(|_| normals.draw() as f32));
+        for row in values.chunks_mut(DIM) {
+            let norm = row.iter().map(|value| value * value).sum::<f32>().sqrt();
+            for value in row {
+                *value /= norm;
+            }
+        }
+        let values = Arc::new(Float32Array::from(values));
+        let vectors = FixedSizeListArray::try_new(Arc::clone(&item), LENGTH, values, None)?;
+        let ids =
+            Int64Array::from_iter_values((first..first + count).filter_map(|row| i64::try_from(row).ok()));
+        writer.write(&RecordBatch::try_new(Arc::clone(&schema), vec![Arc::new(ids), Arc::new(vectors)])?)?;
+    }
+    writer.close()?;
+    Ok(())
+}
+
+/// Snappy and the size of row groups; otherwise what the library does by default.
+fn properties(group: usize) -> WriterProperties {
+    WriterProperties::builder()
+        .set_compression(Compression::SNAPPY)
+        .set_max_row_group_row_count(Some(group))
+        .build()
+}
+
+fn copy(from: &Path, to: &Path, group: usize) -> Result<(), Any> {
+    let reader = ParquetRecordBatchReaderBuilder::try_new(File::open(from)?)?;
+    let schema = Arc::clone(reader.schema());
+    let mut writer = ArrowWriter::try_new(File::create(to)?, schema, Some(properties(group)))?;
+    for batch in reader.with_batch_size(5000).build()? {
+        writer.write(&batch?)?;
+    }
+    writer.close()?;
+    Ok(())
+}

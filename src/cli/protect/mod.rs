@@ -1,0 +1,116 @@
+mod ids;
+mod protecting;
+mod sealing;
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use clap::ValueEnum;
+
+use self::ids::Ids;
+use self::protecting::Protecting;
+pub(super) use self::protecting::at_row;
+use self::sealing::Sealing;
+use super::error::CliError;
+use super::files;
+use super::session::Session;
+use super::tables::{CodesKind, Table, is_standard, paths_beside};
+use crate::partial::folder_of;
+
+/// Protect a file of vectors with a defense: a .npy matrix, or a column of a table (.parquet, .arrow, .jsonl).
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    /// The defense, such as "rotation(key=env:EMBOSK_KEY) | gaussian(sigma=0.01)".
+    #[arg(long, value_name = "SPEC")]
+    defense: String,
+    /// Whether the vectors are of documents, which are searched, or of queries.
+    #[arg(long, value_enum)]
+    role: RoleName,
+    /// A file with the id of each vector, one per line. Keyed noise then depends on the id and not on the vector, so
+    /// each id must belong to one text and version.
+    #[arg(long, value_name = "FILE", conflicts_with = "id_column")]
+    ids: Option<PathBuf>,
+    /// The column or field of a table that holds the id of each vector, a string or an integer, as --ids otherwise.
+    #[arg(long, value_name = "NAME")]
+    id_column: Option<String>,
+    /// Where the sealed exact vectors go, for a defense that ends in `rerank`: a matrix of bytes, one row per vector,
+    /// each sealed for its id (--ids). For .npy files.
+    #[arg(long, value_name = "SEALED.npy")]
+    sealed: Option<PathBuf>,
+    /// Write packed codes in place of vectors, and OUT.json beside them, which says how to read them. The defense ends
+    /// in the quantization that makes them.
+    #[arg(long, value_enum, value_name = "KIND")]
+    codes: Option<CodesKind>,
+    #[command(flatten)]
+    table: Table,
+}
+
+/// The role of vectors, as it is written.
+#[derive(Debug, Clone, Copy, ValueEnum)]
+pub(crate) enum RoleName {
+    Document,
+    Query,
+}
+
+impl From<RoleName> for crate::Role {
+    fn from(role: RoleName) -> Self {
+        match role {
+            RoleName::Document => Self::Document,
+            RoleName::Query => Self::Query,
+        }
+    }
+}
+
+pub(crate) fn run(args: &Args, session: &Session) -> Result<ExitCode, CliError> {
+    // not clap's to read: its errors repeat what was written, and that may hold a key
+    let stack = session.names.stack(&args.defense)?;
+    check_files(args)?;
+    args.table.check(args.id_column.as_deref(), args.codes.is_some())?;
+    if let Some(codes) = args.codes {
+        codes.check(&stack)?;
+    }
+    let sealing = Sealing::of(args, &stack)?;
+    if let Some(sealed) = &args.sealed {
+        files::check_output(sealed)?;
+    }
+    let ids = args.ids.as_deref().map(Ids::read).transpose()?;
+    let mut protecting = Protecting::new(args, &stack, sealing, ids)?;
+    args.table.change(args.id_column.as_deref(), &mut protecting, session)?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Refuses to overwrite what is read, or what was just written.
+fn check_files(args: &Args) -> Result<(), CliError> {
+    let (input, output) = (&args.table.input, &args.table.output);
+    let beside: Vec<PathBuf> = args.codes.iter().flat_map(|_| paths_beside(output)).collect();
+    for file in std::iter::once(output).chain(&args.sealed).chain(&beside) {
+        if same_file(input, file) {
+            return Err(files::bad(file, "the clean vectors would be overwritten; name another file"));
+        }
+        if args.ids.iter().any(|ids| same_file(ids, file)) {
+            return Err(files::bad(file, "the ids would be overwritten; name another file"));
+        }
+    }
+    match &args.sealed {
+        Some(sealed) if std::iter::once(output).chain(&beside).any(|file| same_file(file, sealed)) => {
+            Err(files::bad(
+                sealed,
+                "the protected vectors and the sealed ones would be one file; name another for one of them",
+            ))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Whether two paths lead to one file, which need not exist yet.
+pub(super) fn same_file(a: &Path, b: &Path) -> bool {
+    if is_standard(a) || is_standard(b) {
+        return false;
+    }
+    let place = |path: &Path| {
+        let new = || Some(fs::canonicalize(folder_of(path)).ok()?.join(path.file_name()?));
+        fs::canonicalize(path).ok().or_else(new)
+    };
+    matches!((place(a), place(b)), (Some(a), Some(b)) if a == b)
+}

@@ -1,0 +1,186 @@
+//! What a defense makes of the vectors of a file.
+
+use std::collections::HashSet;
+use std::hash::{DefaultHasher, Hash as _, Hasher as _};
+use std::path::Path;
+
+use ndarray::Array2;
+
+use super::super::error::CliError;
+use super::super::tables::{Batch, Change, Changed, bad};
+use super::super::terminal::warn;
+use super::{Args, Ids, Sealing};
+use crate::defenses::spec::Part;
+use crate::defenses::{Error, Packing};
+use crate::{Defense, Rng, Role, Stack};
+
+/// A mean norm that is further from 1 than this counts as another unit.
+const FAR: f64 = 0.1;
+
+/// Protects the vectors of a file, batch by batch.
+pub(super) struct Protecting<'a> {
+    input: &'a Path,
+    stack: &'a Stack,
+    role: Role,
+    rng: Rng,
+    codes: bool,
+    ids: Option<Ids<'a>>,
+    id_column: Option<&'a str>,
+    sealing: Option<Sealing<'a>>,
+    /// Hashes of the ids so far, if two rows with one id would get the same noise, until one repeats.
+    seen: Option<HashSet<u64>>,
+    /// The sum of the clean vectors' norms, and how many there were, if noise has a unit.
+    norms: (f64, usize),
+}
+
+impl<'a> Protecting<'a> {
+    pub(super) fn new(
+        args: &'a Args,
+        stack: &'a Stack,
+        sealing: Option<Sealing<'a>>,
+        ids: Option<Ids<'a>>,
+    ) -> Result<Self, CliError> {
+        let (role, id_column) = (args.role.into(), args.id_column.as_deref());
+        let mut seen = None;
+        if (ids.is_some() || id_column.is_some()) && sealing.is_none() {
+            if stack.uses_ids(role) {
+                seen = Some(HashSet::new());
+            } else {
+                let name = if ids.is_some() { "--ids" } else { "--id-column" };
+                let why = "no part of the defense has keyed noise on vectors of this role";
+                warn(&format!("warning: {name} makes no difference: {why}"));
+            }
+        }
+        let codes = args.codes.is_some();
+        Ok(Self {
+            input: &args.table.input,
+            stack,
+            role,
+            rng: Rng::from_os()?,
+            codes,
+            ids,
+            id_column,
+            sealing,
+            seen,
+            norms: (0.0, 0),
+        })
+    }
+
+    /// Warns once of two vectors with one id.
+    fn warn_of_repeats(&mut self, rows: &[usize], column: Option<&[Vec<u8>]>) -> Result<(), CliError> {
+        let Some(mut seen) = self.seen.take() else { return Ok(()) };
+        let ids = ids_of(self.ids.as_ref(), self.input, rows, column)?.unwrap_or_default();
+        let repeated = ids.iter().zip(rows).find(|(id, _)| {
+            let mut hasher = DefaultHasher::new();
+            id.hash(&mut hasher);
+            !seen.insert(hasher.finish())
+        });
+        let Some((_, row)) = repeated else {
+            self.seen = Some(seen);
+            return Ok(());
+        };
+        let place = match (&self.ids, self.id_column) {
+            (Some(ids), _) => ids.place(*row),
+            (None, name) => format!("row {row} (counted from 0), column \"{}\"", name.unwrap_or_default()),
+        };
+        warn(&format!(
+            "warning: {place} repeats an id; vectors with one id get the same noise, so their difference is that of \
+             the clean vectors"
+        ));
+        Ok(())
+    }
+
+    fn add_norms(&mut self, vectors: &Array2<f32>) {
+        let norms = vectors.rows().into_iter().map(|row| f64::from(row.dot(&row)).sqrt());
+        self.norms = (self.norms.0 + norms.sum::<f64>(), self.norms.1 + vectors.nrows());
+    }
+
+    fn noisy_part(&self) -> Option<Part> {
+        let spec = self.stack.spec();
+        spec.parts().iter().find(|part| ["gaussian", "dcpe"].contains(&part.name())).cloned()
+    }
+
+    /// Warns if noise has another unit than the vectors: its strength is meant for rows of norm 1.
+    fn warn_of_norms(&self) {
+        let Some(part) = self.noisy_part() else { return };
+        let mean = self.norms.0 / self.norms.1 as f64;
+        if (mean - 1.0).abs() > FAR {
+            warn(&format!(
+                "warning: the vectors have a mean norm of {mean:.3}, and the strength of `{}` is meant for vectors of \
+                 norm 1: it hides more of shorter vectors and less of longer ones; scale the vectors to norm 1, or \
+                 the strength by the norm",
+                part.name()
+            ));
+        }
+    }
+}
+
+impl Change for Protecting<'_> {
+    fn change(&mut self, batch: Batch) -> Result<Changed, CliError> {
+        let Batch { vectors, rows, ids: column } = batch;
+        if let (Some(ids), Some(_)) = (&self.ids, &self.sealing)
+            && ids.len() != rows.len()
+        {
+            return Err(ids.miscount(self.input, rows.len()));
+        }
+        self.warn_of_repeats(&rows, column.as_deref())?;
+        self.add_norms(&vectors);
+        let Self { input, stack, role, rng, ids: file, sealing, .. } = self;
+        let file = file.as_ref();
+        let ids = ids_of(file, input, &rows, column.as_deref())?;
+        if let (Some(sealing), Some(file), Some(lines)) = (sealing, file, &ids) {
+            sealing.write(file, lines, vectors.view())?;
+        }
+        let done = match &ids {
+            _ if self.codes => stack.protect_packed(*role, ids.as_deref(), vectors, rng).map(Changed::Codes),
+            Some(ids) => stack.protect_owned_with_ids(*role, ids, vectors, rng).map(Changed::Vectors),
+            None => stack.protect_owned(*role, vectors, rng).map(Changed::Vectors),
+        };
+        done.map_err(|error| bad(input, at_row(error, &rows)))
+    }
+
+    fn finish(&mut self, rows: usize) -> Result<(), CliError> {
+        if let Some(ids) = self.ids.as_ref().filter(|ids| ids.len() != rows) {
+            return Err(ids.miscount(self.input, rows));
+        }
+        self.warn_of_norms();
+        Ok(())
+    }
+
+    fn dimension(&self, input: usize) -> Result<usize, String> {
+        self.stack.dimension(input).map_err(|error| error.to_string())
+    }
+
+    fn packing(&self) -> Option<Packing<'_>> {
+        self.stack.last_packing().filter(|_| self.codes)
+    }
+
+    fn fingerprint(&self) -> String {
+        self.stack.fingerprint()
+    }
+}
+
+/// Returns the ids of these rows: those of a file of ids, or those of the table's column.
+fn ids_of<'a>(
+    file: Option<&'a Ids<'_>>,
+    input: &Path,
+    rows: &[usize],
+    column: Option<&'a [Vec<u8>]>,
+) -> Result<Option<Vec<&'a [u8]>>, CliError> {
+    let Some(file) = file else {
+        return Ok(column.map(|ids| ids.iter().map(Vec::as_slice).collect()));
+    };
+    let ids: Option<Vec<_>> = rows.iter().map(|row| file.of(*row)).collect();
+    let last = rows.last().map_or(0, |last| last + 1);
+    ids.map(Some).ok_or_else(|| file.miscount(input, last))
+}
+
+/// What a defense says of a row of the batch, said of the row of the file.
+pub(in super::super) fn at_row(error: Error, rows: &[usize]) -> String {
+    match error {
+        Error::NotFinite { row } => {
+            Error::NotFinite { row: rows.get(row).copied().unwrap_or(row) }.to_string()
+        }
+        error => error.to_string(),
+    }
+}

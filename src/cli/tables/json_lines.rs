@@ -1,0 +1,196 @@
+//! JSON lines: one object per line, one field of which is an array of numbers. Everything else stays byte for byte.
+
+use std::io;
+use std::ops::Range;
+use std::path::Path;
+
+use ndarray::Array2;
+use serde_json::Value;
+
+use super::super::error::CliError;
+use super::format::is_standard;
+use super::json::{self, Field};
+use super::output::{self, Sink};
+use super::{Batch, Change, Changed, Settings};
+use crate::lines;
+
+/// Lines that are changed together.
+const LINES: usize = 1024;
+
+pub(super) fn change(
+    settings: &Settings<'_>,
+    output: &Path,
+    change: &mut dyn Change,
+) -> Result<(), CliError> {
+    let lines = if is_standard(settings.input) {
+        lines::lines_of(io::stdin(), Path::new("stdin"))?
+    } else {
+        lines::lines(settings.input)?
+    };
+    output::write(output, |sink| {
+        let mut waiting =
+            Waiting { settings, change, sink, dim: None, lines: Vec::new(), batch: empty(), rows: 0 };
+        for line in lines {
+            waiting.add(line?)?;
+        }
+        waiting.end()
+    })
+}
+
+fn empty() -> Read {
+    Read { values: Vec::new(), rows: Vec::new(), ids: Vec::new() }
+}
+
+/// What was read of the waiting lines.
+struct Read {
+    values: Vec<f32>,
+    rows: Vec<usize>,
+    ids: Vec<Vec<u8>>,
+}
+
+/// Lines that wait to be changed together and written.
+struct Waiting<'a, 'b> {
+    settings: &'a Settings<'a>,
+    change: &'a mut dyn Change,
+    sink: &'a mut Sink<'b>,
+    dim: Option<usize>,
+    /// Each line, and where its vector is, unless that is null.
+    lines: Vec<(String, Option<Range<usize>>)>,
+    batch: Read,
+    rows: usize,
+}
+
+impl Waiting<'_, '_> {
+    fn add(&mut self, line: String) -> Result<(), CliError> {
+        self.rows += 1;
+        let place = self
+            .read(&line)
+            .map_err(|message| self.settings.bad(format!("line {}: {message}", self.rows)))?;
+        self.lines.push((line, place));
+        if self.lines.len() < LINES { Ok(()) } else { self.flush() }
+    }
+
+    /// Reads vector and id of a line, and returns where the vector is.
+    fn read(&mut self, line: &str) -> Result<Option<Range<usize>>, String> {
+        let fields = json::fields(line)?;
+        let Some(vector) = find(&fields, self.settings.column)? else {
+            return Err(format!(
+                "there is no field \"{}\"; the fields are {}",
+                self.settings.column,
+                names(&fields)
+            ));
+        };
+        let place = vector.value.clone();
+        if &line[place.clone()] == "null" {
+            return Ok(None);
+        }
+        let vector = numbers(&line[place.clone()])
+            .map_err(|why| format!("field \"{}\": {why}", self.settings.column))?;
+        match (vector.len(), *self.dim.get_or_insert(vector.len())) {
+            (0, _) => {
+                return Err(format!("field \"{}\": its vector has no coordinates", self.settings.column));
+            }
+            (found, dim) if found != dim => {
+                let column = self.settings.column;
+                return Err(format!(
+                    "field \"{column}\": its vector has {found} coordinates, those before it have {dim}"
+                ));
+            }
+            _ => {}
+        }
+        if let Some(name) = self.settings.id_column {
+            let id = find(&fields, name)?.map(|field| &line[field.value.clone()]);
+            self.batch.ids.push(id_of(id).map_err(|why| format!("field \"{name}\": {why}"))?);
+        }
+        self.batch.values.extend(vector);
+        self.batch.rows.push(self.rows - 1);
+        Ok(Some(place))
+    }
+
+    /// Changes the waiting lines, and writes them.
+    fn flush(&mut self) -> Result<(), CliError> {
+        let Read { values, rows, ids } = std::mem::replace(&mut self.batch, empty());
+        let vectors = Array2::from_shape_vec((rows.len(), self.dim.unwrap_or_default()), values)?;
+        let ids = self.settings.id_column.map(|_| ids);
+        let changed = self.change.change(Batch { vectors, rows, ids })?;
+        let Changed::Vectors(vectors) = changed else {
+            return Err(self.settings.bad("codes cannot be written as JSON lines"));
+        };
+        let mut vectors = vectors.rows().into_iter();
+        let done = self.lines.len();
+        for (line, place) in self.lines.drain(..) {
+            match place.and_then(|place| Some((place, vectors.next()?))) {
+                None => self.sink.write_all(line.as_bytes())?,
+                Some((place, vector)) => {
+                    self.sink.write_all(&line.as_bytes()[..place.start])?;
+                    serde_json::to_writer(&mut *self.sink, &vector.to_vec())?;
+                    self.sink.write_all(&line.as_bytes()[place.end..])?;
+                }
+            }
+            self.sink.write_all(b"\n")?;
+        }
+        self.settings.progress.add(done, None);
+        Ok(())
+    }
+
+    fn end(mut self) -> Result<(), CliError> {
+        if self.dim.is_none() {
+            let why =
+                format!("field \"{}\" has no vectors; there is nothing to change", self.settings.column);
+            return Err(self.settings.bad(why));
+        }
+        self.flush()?;
+        self.change.finish(self.rows)
+    }
+}
+
+fn find<'a, 'b>(fields: &'a [Field<'b>], name: &str) -> Result<Option<&'a Field<'b>>, String> {
+    let mut named = fields.iter().filter(|field| field.name == name);
+    match (named.next(), named.next()) {
+        (_, Some(_)) => Err(format!("the field \"{name}\" is there twice; remove one of the two")),
+        (field, None) => Ok(field),
+    }
+}
+
+fn names(fields: &[Field<'_>]) -> String {
+    let names: Vec<_> = fields.iter().map(|field| format!("\"{}\"", field.name)).collect();
+    names.join(", ")
+}
+
+/// Reads a vector.
+fn numbers(text: &str) -> Result<Vec<f32>, String> {
+    let Ok(vector) = serde_json::from_str::<Vec<f32>>(text) else { return Err(fault(text)) };
+    match vector.iter().position(|value| !value.is_finite()) {
+        None => Ok(vector),
+        Some(place) => Err(format!("coordinate {place} is too large for float32")),
+    }
+}
+
+/// What is wrong with a text that is not a vector.
+fn fault(text: &str) -> String {
+    let values = serde_json::from_str::<Vec<Value>>(&lines::without_nan(text)).unwrap_or_default();
+    match values.iter().position(|value| !value.is_number()) {
+        Some(place) if values[place].is_null() => {
+            format!("coordinate {place} is null; give each vector all its coordinates, or none at all")
+        }
+        Some(place) if values[place].is_object() => format!("coordinate {place} is NaN or an infinity"),
+        Some(place) => format!("coordinate {place} is not a number"),
+        None => "it is not an array of numbers".into(),
+    }
+}
+
+/// Returns the id that a field holds: a string, or an integer as its digits.
+fn id_of(text: Option<&str>) -> Result<Vec<u8>, String> {
+    let text = text.ok_or("there is no such field; give each line an id")?;
+    if text.starts_with('"') {
+        return match json::decoded(text).into_owned() {
+            id if id.is_empty() => Err("the id is empty; give each line an id".into()),
+            id => Ok(id.into()),
+        };
+    }
+    match serde_json::from_str::<Value>(text) {
+        Ok(Value::Number(number)) if number.is_i64() || number.is_u64() => Ok(number.to_string().into()),
+        Ok(Value::Null) => Err("the id is null; give each line an id".into()),
+        _ => Err("an id is a string or an integer".into()),
+    }
+}

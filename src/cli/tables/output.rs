@@ -1,0 +1,70 @@
+//! Where a changed file goes.
+
+use std::io::{self, BufWriter, Write};
+use std::path::Path;
+
+use super::super::error::CliError;
+use super::super::files::{Readers, write_atomically};
+use super::format::is_standard;
+
+/// A file that is written in order, possibly by several threads in turn.
+pub(super) type Sink<'a> = dyn Write + Send + 'a;
+
+/// Lets `fill` write a file, which is there afterwards whole or not at all; or stdout.
+pub(super) fn write(
+    path: &Path,
+    fill: impl FnOnce(&mut Sink<'_>) -> Result<(), CliError>,
+) -> Result<(), CliError> {
+    if is_standard(path) {
+        return write_stdout(fill);
+    }
+    let mut failed = None;
+    let written = write_atomically(path, Readers::Usual, |file| {
+        fill(file).map_err(|error| {
+            failed = Some(error);
+            io::Error::other("the file was not finished")
+        })
+    });
+    failed.map_or(written, Err)
+}
+
+fn write_stdout(fill: impl FnOnce(&mut Sink<'_>) -> Result<(), CliError>) -> Result<(), CliError> {
+    let mut stdout = Stdout { is_closed: false };
+    let mut buffer = BufWriter::with_capacity(1 << 16, &mut stdout);
+    let filled = fill(&mut buffer);
+    let flushed = buffer.flush();
+    drop(buffer);
+    // `embosk protect … - | head` is not an error
+    if stdout.is_closed {
+        return Ok(());
+    }
+    filled?;
+    flushed.map_err(|error| failure(&error))
+}
+
+fn failure(error: &io::Error) -> CliError {
+    CliError::new(format!("the output cannot be written: {error}"))
+}
+
+/// Stdout, which remembers whether nobody reads it any longer.
+struct Stdout {
+    is_closed: bool,
+}
+
+impl Write for Stdout {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let done = io::stdout().lock().write(bytes);
+        self.note(done)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        let done = io::stdout().lock().flush();
+        self.note(done)
+    }
+}
+
+impl Stdout {
+    fn note<T>(&mut self, done: io::Result<T>) -> io::Result<T> {
+        done.inspect_err(|error| self.is_closed |= error.kind() == io::ErrorKind::BrokenPipe)
+    }
+}

@@ -1,0 +1,223 @@
+//! Parquet files. Only the column of vectors is decoded; the others are copied byte for byte, so that their encodings,
+//! statistics and types stay what they are.
+//!
+//! Pages of vectors are written as they come, so that a row group of any size passes through in the memory of a batch.
+
+mod chunk;
+mod footer;
+
+use std::fs::File;
+use std::path::Path;
+use std::sync::Arc;
+
+use arrow_array::ArrayRef;
+use parquet::arrow::ProjectionMask;
+use parquet::arrow::arrow_reader::{
+    ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReader, ParquetRecordBatchReaderBuilder,
+};
+use parquet::bloom_filter::Sbbf;
+use parquet::column::writer::ColumnCloseResult;
+use parquet::errors::ParquetError;
+use parquet::file::metadata::PageIndexPolicy;
+use parquet::file::writer::{SerializedFileWriter, SerializedRowGroupWriter};
+
+use super::super::error::CliError;
+use super::super::files::unreadable;
+use super::codes::Beside;
+use super::column::VectorColumn;
+use super::output::{self, Sink};
+use super::{Batch, Change, Changed, Settings, ids, packed};
+use chunk::Chunk;
+
+/// Numbers that are read and changed together: 8 MiB.
+const NUMBERS: usize = 1 << 21;
+
+pub(super) fn change(
+    settings: &Settings<'_>,
+    output: &Path,
+    change: &mut dyn Change,
+) -> Result<(), CliError> {
+    let mut table = Table::open(settings)?;
+    let dim = table.first_dim(settings)?;
+    let beside = match change.packing() {
+        Some(_) => Some(Beside::of(output, change, dim).map_err(|why| settings.bad(why))?),
+        None => None,
+    };
+    output::write(output, |sink| table.change(settings, dim, beside, sink, change))
+}
+
+type Writer<'a, 'b> = SerializedFileWriter<&'a mut Sink<'b>>;
+type RowGroup<'a, 'b, 'c> = SerializedRowGroupWriter<'a, &'b mut Sink<'c>>;
+
+/// A Parquet file whose vectors are changed.
+struct Table {
+    file: File,
+    metadata: ArrowReaderMetadata,
+    column: VectorColumn,
+    /// The column of the vectors among all leaves of the schema.
+    leaf: usize,
+    ids: Option<usize>,
+}
+
+impl Table {
+    fn open(settings: &Settings<'_>) -> Result<Self, CliError> {
+        let file = File::open(settings.input).map_err(|error| unreadable(settings.input, &error))?;
+        if !file.metadata().is_ok_and(|it| it.is_file()) {
+            return Err(settings
+                .bad("it is not a regular file, and Parquet is not read from its beginning to its end"));
+        }
+        let options = ArrowReaderOptions::new().with_page_index_policy(PageIndexPolicy::Optional);
+        let metadata = ArrowReaderMetadata::load(&file, options)
+            .map_err(|error| settings.bad(format!("it is not a Parquet file that can be read: {error}")))?;
+        let column =
+            VectorColumn::find(metadata.schema(), settings.column).map_err(|why| settings.bad(why))?;
+        let ids = settings.id_column.map(|name| ids::find(metadata.schema(), name)).transpose();
+        let ids = ids.map_err(|why| settings.bad(why))?;
+        let schema = metadata.parquet_schema();
+        let leaf = (0..schema.num_columns()).find(|leaf| schema.get_column_root_idx(*leaf) == column.index);
+        let leaf = leaf.ok_or_else(|| settings.bad("the vectors have no column of numbers"))?;
+        Ok(Self { file, metadata, column, leaf, ids })
+    }
+
+    fn rows(&self) -> usize {
+        usize::try_from(self.metadata.metadata().file_metadata().num_rows()).unwrap_or_default()
+    }
+
+    /// Returns the dimension of the first vector.
+    fn first_dim(&mut self, settings: &Settings<'_>) -> Result<usize, CliError> {
+        let none = || {
+            settings.bad(format!("column \"{}\" has no vectors; there is nothing to change", settings.column))
+        };
+        let mut probe = self.column.clone();
+        for group in 0..self.metadata.metadata().num_row_groups() {
+            for arrays in self.read(group, 16)? {
+                let (vectors, _) = self.columns(&arrays.map_err(|error| damaged(settings, &error))?);
+                let batch = probe.read(&vectors, 0).map_err(|why| settings.bad(why))?;
+                if !batch.rows.is_empty() {
+                    return probe.dim().ok_or_else(none);
+                }
+            }
+        }
+        Err(none())
+    }
+
+    /// Reads vectors and ids of a row group, this many rows at a time.
+    fn read(&self, group: usize, rows: usize) -> Result<ParquetRecordBatchReader, CliError> {
+        let roots = std::iter::once(self.column.index).chain(self.ids);
+        let mask = ProjectionMask::roots(self.metadata.parquet_schema(), roots);
+        let builder =
+            ParquetRecordBatchReaderBuilder::new_with_metadata(self.file.try_clone()?, self.metadata.clone());
+        Ok(builder.with_projection(mask).with_row_groups(vec![group]).with_batch_size(rows).build()?)
+    }
+
+    /// Returns the vectors and the ids of what was read.
+    fn columns(&self, batch: &arrow_array::RecordBatch) -> (ArrayRef, Option<ArrayRef>) {
+        let place =
+            |index: usize, other: Option<usize>| usize::from(other.is_some_and(|other| other < index));
+        let vectors = batch.column(place(self.column.index, self.ids));
+        let ids = self.ids.map(|ids| Arc::clone(batch.column(place(ids, Some(self.column.index)))));
+        (Arc::clone(vectors), ids)
+    }
+
+    fn change(
+        &mut self,
+        settings: &Settings<'_>,
+        dim: usize,
+        beside: Option<Beside>,
+        sink: &mut Sink<'_>,
+        change: &mut dyn Change,
+    ) -> Result<(), CliError> {
+        let bad = |why: String| settings.bad(why);
+        let footer = footer::of(self, change.dimension(dim).map_err(bad)?, beside.as_ref()).map_err(bad)?;
+        let mut writer: Writer<'_, '_> =
+            SerializedFileWriter::new(sink, footer.schema, Arc::new(footer.properties))?;
+        let mut first = 0;
+        for group in 0..self.metadata.metadata().num_row_groups() {
+            let mut open = writer.next_row_group()?;
+            let scales = self.copy_group(settings, group, first, &mut open, (dim, change))?;
+            if beside.as_ref().is_some_and(Beside::has_scales) {
+                chunk::write_scales(&mut open, &scales)?;
+            }
+            open.close()?;
+            first +=
+                usize::try_from(self.metadata.metadata().row_group(group).num_rows()).unwrap_or_default();
+        }
+        change.finish(first)?;
+        writer.close()?;
+        beside.map_or(Ok(()), |beside| {
+            beside.write_table(&packed::scale_name(&self.column), change.fingerprint())
+        })
+    }
+
+    /// Copies a row group with its vectors changed, and returns the scales of its codes, if there are any.
+    fn copy_group(
+        &mut self,
+        settings: &Settings<'_>,
+        group: usize,
+        first: usize,
+        open: &mut RowGroup<'_, '_, '_>,
+        (dim, change): (usize, &mut dyn Change),
+    ) -> Result<Vec<Option<f32>>, CliError> {
+        let mut scales = Vec::new();
+        for leaf in 0..self.metadata.parquet_schema().num_columns() {
+            if leaf != self.leaf {
+                self.copy(group, leaf, open)?;
+                continue;
+            }
+            let column =
+                open.next_column()?.ok_or_else(|| settings.bad("the row group has too few columns"))?;
+            let mut chunk = Chunk::new(column, self.column.clone());
+            let mut first = first;
+            for batch in self.read(group, (NUMBERS / dim).clamp(16, 1 << 16))? {
+                let batch = batch.map_err(|error| damaged(settings, &error))?;
+                let rows = batch.num_rows();
+                let (vectors, ids) = self.columns(&batch);
+                let read = self.batch(settings, &vectors, ids, first).map_err(|why| settings.bad(why))?;
+                let changed = change.change(read)?;
+                if let Changed::Codes(codes) = &changed {
+                    scales.extend(chunk::scales_of(codes, &vectors));
+                }
+                chunk.write(&changed, &vectors).map_err(|why| settings.bad(why))?;
+                first += rows;
+                settings.progress.add(rows, Some(self.rows()));
+            }
+            chunk.close()?;
+        }
+        Ok(scales)
+    }
+
+    fn batch(
+        &mut self,
+        settings: &Settings<'_>,
+        vectors: &ArrayRef,
+        ids: Option<ArrayRef>,
+        first: usize,
+    ) -> Result<Batch, String> {
+        let mut batch = self.column.read(vectors, first)?;
+        if let (Some(ids), Some(name)) = (ids, settings.id_column) {
+            batch.ids = Some(ids::read(&ids, name, &batch.rows, first)?);
+        }
+        Ok(batch)
+    }
+
+    /// Copies a column of a row group as it is.
+    fn copy(&self, group: usize, leaf: usize, open: &mut RowGroup<'_, '_, '_>) -> Result<(), ParquetError> {
+        let metadata = self.metadata.metadata();
+        let (rows, column) = (metadata.row_group(group).num_rows(), metadata.row_group(group).column(leaf));
+        let pages = metadata.page_index();
+        let close = ColumnCloseResult {
+            bytes_written: column.compressed_size().unsigned_abs(),
+            rows_written: rows.unsigned_abs(),
+            metadata: column.clone(),
+            bloom_filter: Sbbf::read_from_column_chunk(column, &self.file).ok().flatten(),
+            column_index: pages.and_then(|pages| pages.column_index(group, leaf)).cloned(),
+            offset_index: pages.and_then(|pages| pages.offset_index(group, leaf)).cloned(),
+        };
+        open.append_column(&self.file, close)
+    }
+}
+
+/// An error about data that cannot be decoded.
+fn damaged(settings: &Settings<'_>, error: &arrow_schema::ArrowError) -> CliError {
+    settings.bad(format!("its vectors cannot be read: {error}"))
+}

@@ -1,0 +1,80 @@
+//! Schema, metadata and properties of the file that is written: those of the file that is read, as far as its vectors
+//! stay lists of numbers.
+
+use std::sync::Arc;
+
+use arrow_schema::Schema;
+use parquet::arrow::{ARROW_SCHEMA_META_KEY, encode_arrow_schema};
+use parquet::basic::{Repetition, Type as Physical};
+use parquet::file::metadata::KeyValue;
+use parquet::file::properties::{EnabledStatistics, WriterProperties};
+use parquet::schema::types::{Type, TypePtr};
+
+use super::Table;
+use crate::cli::tables::codes::Beside;
+use crate::cli::tables::packed;
+
+pub(super) struct Footer {
+    pub(super) schema: TypePtr,
+    pub(super) properties: WriterProperties,
+}
+
+/// Returns the footer for vectors of `dim` dimensions, or for codes.
+pub(super) fn of(table: &Table, dim: usize, beside: Option<&Beside>) -> Result<Footer, String> {
+    let file = table.metadata.metadata().file_metadata();
+    let root = file.schema_descr().root_schema_ptr();
+    let before = table.metadata.schema();
+    let (schema, arrow) = match beside {
+        None => {
+            let mut fields: Vec<_> = before.fields().iter().map(Arc::clone).collect();
+            fields[table.column.index] = Arc::new(table.column.changed_field(dim));
+            (root, Schema::new_with_metadata(fields, before.metadata().clone()))
+        }
+        Some(beside) => {
+            let arrow = packed::schema(before, &table.column, beside.bytes(), beside.has_scales())?;
+            (with_codes(table, &root, beside).map_err(|error| error.to_string())?, arrow)
+        }
+    };
+    let mut metadata = file.key_value_metadata().cloned().unwrap_or_default();
+    if arrow.fields() != before.fields() {
+        for entry in metadata.iter_mut().filter(|entry| entry.key == ARROW_SCHEMA_META_KEY) {
+            *entry = KeyValue::new(entry.key.clone(), encode_arrow_schema(&arrow));
+        }
+    }
+    let first = table.metadata.metadata().row_groups().first();
+    let mut properties = WriterProperties::builder()
+        .set_created_by(concat!("embosk version ", env!("CARGO_PKG_VERSION")).to_owned())
+        // protected coordinates do not repeat, and their extremes help no query
+        .set_dictionary_enabled(false)
+        .set_statistics_enabled(EnabledStatistics::None)
+        .set_key_value_metadata((!metadata.is_empty()).then_some(metadata));
+    if let Some(group) = first {
+        properties = properties
+            .set_compression(group.column(table.leaf).compression())
+            .set_sorting_columns(group.sorting_columns().cloned());
+    }
+    Ok(Footer { schema, properties: properties.build() })
+}
+
+/// Returns the schema with codes in place of the vectors, and a column of scales after all others.
+fn with_codes(
+    table: &Table,
+    root: &TypePtr,
+    beside: &Beside,
+) -> Result<TypePtr, parquet::errors::ParquetError> {
+    let vectors = &root.get_fields()[table.column.index];
+    let is_optional = vectors.is_optional();
+    let repetition = if is_optional { Repetition::OPTIONAL } else { Repetition::REQUIRED };
+    let mut fields = root.get_fields().to_vec();
+    let codes = Type::primitive_type_builder(vectors.name(), Physical::FIXED_LEN_BYTE_ARRAY)
+        .with_length(i32::try_from(beside.bytes()).unwrap_or(i32::MAX))
+        .with_repetition(repetition)
+        .build()?;
+    fields[table.column.index] = Arc::new(codes);
+    if beside.has_scales() {
+        let name = packed::scale_name(&table.column);
+        let scales = Type::primitive_type_builder(&name, Physical::FLOAT);
+        fields.push(Arc::new(scales.with_repetition(repetition).build()?));
+    }
+    Ok(Arc::new(Type::group_type_builder(root.name()).with_fields(fields).build()?))
+}
