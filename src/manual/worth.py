@@ -16,7 +16,7 @@ import matplotlib.pyplot as plt
 
 HERE = Path(__file__).parent
 COLOURS = ["#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#000000", "#999999"]
-PARTS = ["keys", "turned-noise", "noise", "documents", "keyed-noise", "dcpe", "rounding", "codebooks", "coarse"]
+PARTS = ["keys", "turned-noise", "noise", "documents", "keyed-noise", "dcpe", "rounding", "codebooks", "cells", "coarse"]
 
 
 def main():
@@ -31,8 +31,8 @@ def main():
         pairs["10,000"] |= minilm.get("rotation(key)", {})
     if minilm:
         tables |= {"leaks": leaks(minilm), "worst": worst(minilm, reference)}
-    if by_facts := minilm or together(reports, "facts-minilm"):
-        tables["facts"] = facts(by_facts, reference)
+    if "facts-minilm-kinds" in reports:
+        tables["facts"] = facts(rows(reports["facts-minilm-kinds"]))
     if any(name.startswith("clouds") for name in reports):
         tables["clouds"] = clouds(reports)
     if "surrogate" in reports:
@@ -95,7 +95,7 @@ def named(defense):
 
 
 def is_keyed(defense):
-    return any(name in defense for name in ["rotation", "permutation", "scaling"])
+    return any(name in defense for name in ["rotation", "permutation", "scaling", "cells"])
 
 
 def numbered(row, adversary):
@@ -118,20 +118,15 @@ def worst_of(row, score="leak"):
     return max(row.values(), key=lambda of: of[score]["value"])
 
 
-def facts(stacks, others):
-    """What the worst adversary guesses, and the words that the worst brings back; they may be two."""
-    lines = table("defense", "nDCG@10", "guess", "worst", "words", "word leak", "worst", "leak", "membership", "R@1",
-                  *(["on the reference: guess", "words", "word leak"] if others else []))
+def facts(stacks):
+    """What the worst adversary guesses, and the words that the worst recovers; they may be two."""
+    lines = table("defense", "nDCG@10", "guess", "worst", "words", "word leak", "worst", "leak", "membership", "R@1")
     for defense, row in stacks.items():
         guess, words = worst_of(row, "guess"), worst_of(row, "word_leak")
         cells = [f"{guess['ndcg_at_10']['value']:.3f}", interval(guess["guess"], 2), guess["adversary"],
                  interval(words["word_recall"], 2), two(words["word_leak"]["value"]), words["adversary"],
                  two(worst_of(row)["leak"]["value"])]
         cells += [two(worst_of(row, name)[name]["value"]) for name in ["membership_tpr", "candidate_recall_at_1"]]
-        if others:
-            other = others.get(defense)
-            cells += [two(worst_of(other, name)[name]["value"]) if other else ""
-                      for name in ["guess", "word_recall", "word_leak"]]
         lines.append(cells_of(named(defense), *cells))
     return lines
 

@@ -27,8 +27,6 @@ main() {
     sed -n 10001,20000p "$sentences" >"$out/sentences-more.txt"
     # what an evaluation of records:10000 stores
     records 10000 0 >"$out/stored.txt"
-    fits minilm "$minilm"
-    fits reference attacks/models/reference/embedder
     for name in ${PARTS:-minilm reference facts pairs clouds surrogate second_seed retrained page}; do
         "$name"
     done
@@ -45,8 +43,14 @@ fits() {
         [ -e "$out/fit-$name-${what/=/-}" ] ||
             cargo run --quiet --release --features cli --example codebook -- "$embedder" "$what" "$out/fit-$name-${what/=/-}"
     done
+    coarse_fits "$name" "$embedder"
+}
+
+coarse_fits() {
+    local name=$1 embedder=$2
     fit "$out/projection-$name" projection --embedder "$embedder" --corpus records:10000 --dims 32
     fit "$out/groups-$name" groups --embedder "$embedder" --corpus "$out/stored.txt" --k 4
+    fit "$out/cells-$name" cells --embedder "$embedder" --corpus "$out/stored.txt" --max 1000
 }
 
 # fit FILE WHAT ARGUMENTS…: what a spec names, unless it is there
@@ -70,6 +74,7 @@ measure() {
 
 # Every defense, at three strengths where it has one, on all-MiniLM-L6-v2.
 minilm() {
+    fits minilm "$minilm"
     part minilm keys none "rotation($key)" "rotation($key,kind=hadamard)" "permutation($key)" "scaling($key)"
     part minilm noise "${noise[@]}"
     part minilm dcpe "dcpe($key,beta=1)" "dcpe($key,beta=4)" "dcpe($key,beta=8)"
@@ -86,6 +91,7 @@ minilm() {
     part minilm keyed-noise "gaussian(sigma=0.03,$key)" "gaussian(sigma=0.07,$key)" "gaussian(sigma=0.1,$key)"
     part minilm turned-noise "rotation($key) | gaussian(sigma=0.03)" "rotation($key) | gaussian(sigma=0.07)" \
         "rotation($key) | gaussian(sigma=0.1)"
+    part minilm cells "$(cells minilm)" "$(cells minilm) | gaussian(sigma=0.03)"
     part minilm documents "gaussian(sigma=0.03,on=documents)" "gaussian(sigma=0.07,on=documents)" \
         "gaussian(sigma=0.1,on=documents)"
     part minilm coarse "$(coarse minilm 16) | gaussian(sigma=0.05) | rerank(candidates=200)" \
@@ -96,12 +102,14 @@ minilm() {
         "microaggregation(groups=file:$out/groups-minilm) | rerank(candidates=200)"
 }
 
-# coarse EMBEDDER DIMS: components alone
+# coarse EMBEDDER DIMS: components alone; cells EMBEDDER: a rotation for each cell
 coarse() { echo "projection(fit=file:$out/projection-$1, dims=$2)"; }
+cells() { echo "cells($key,fit=file:$out/cells-$1)"; }
 
 # The other embedder, under those that are the worst on the first.
 reference() {
     local adversaries=(naive "informed(10000)" "leaked(768)" "averaging(16)")
+    fits reference attacks/models/reference/embedder
     part reference noise none "${noise[@]}"
     adversaries=(naive "informed(10000)" "leaked(768)" "unpaired(10000)")
     part reference keys "rotation($key)" "rotation($key) | gaussian(sigma=0.03)" "gaussian(sigma=0.03,$key)" \
@@ -113,14 +121,22 @@ reference() {
         "product_quantization(codebook=file:$out/fit-reference-24)"
 }
 
-# Every defense again, under three adversaries alone: minutes where `minilm` takes hours. Facts and words need no more.
+# Facts and words, for each kind of defense: vec2text alone, and two adversaries, who undo keys and noise.
 facts() {
-    local prefix=facts- adversaries=(naive "informed(10000)" "leaked(768)")
-    minilm
+    local prefix=facts- adversaries=(naive "leaked(768)") extra=(--attack minilm)
+    coarse_fits minilm "$minilm"
+    part minilm kinds none "rotation($key)" "permutation($key)" "$(cells minilm)" "quantization(bits=8)" \
+        "quantization(bits=1)" "gaussian(sigma=0.03)" "gaussian(sigma=0.1)" "gaussian(sigma=0.1,on=documents)" \
+        "rotation($key) | gaussian(sigma=0.03)" "dcpe($key,beta=4)" \
+        "microaggregation(groups=file:$out/groups-minilm) | rerank(candidates=200)" \
+        "gaussian(sigma=0.1) | rerank(candidates=200)" \
+        "$(coarse minilm 16) | gaussian(sigma=0.05) | rerank(candidates=200)" \
+        "$(coarse minilm 16) | gaussian(sigma=0.1) | rerank(candidates=200)" \
+        "$(coarse minilm 16) | gaussian(sigma=0.1,on=documents) | rerank(candidates=200)"
 }
 
 noise=("gaussian(sigma=0.03)" "gaussian(sigma=0.07)" "gaussian(sigma=0.1)")
-adversaries=(all)
+adversaries=(all) extra=()
 
 # part EMBEDDER NAME DEFENSE…: one report, under `adversaries`
 part() {
@@ -129,7 +145,7 @@ part() {
     shift 2
     for spec in "${adversaries[@]}"; do specs+=(--adversary "$spec"); done
     for spec in "$@"; do specs+=(--defense "$spec"); done
-    measure "${prefix:-}$embedder-$name" --embedder "$folder" --corpus records:10000 "${specs[@]}"
+    measure "${prefix:-}$embedder-$name" --embedder "$folder" --corpus records:10000 "${extra[@]}" "${specs[@]}"
 }
 
 # A rotation under few pairs, by the size of the store, and where the attacker's own texts are of another kind.
