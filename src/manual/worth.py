@@ -85,7 +85,7 @@ def rows(report, may_be_inconclusive=False):
 def label(defense):
     """Fingerprints of keys and fits say nothing here."""
     defense = re.sub(r", codebook=fit:\w+", "", re.sub(r"key=fingerprint:\w+", "key", defense))
-    defense = re.sub(r"fit=fit:\w+, |groups=fit:\w+", "", defense)
+    defense = re.sub(r"fit=fit:\w+, |,? ?(groups|fit)=fit:\w+", "", defense)
     return re.sub(r"dither=fingerprint:\w+", "dither", re.sub(r"scale=fit:\w+", "scale=fitted", defense))
 
 
