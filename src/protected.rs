@@ -211,6 +211,15 @@ impl<E> Protected<E> {
         Ok(self.defenses.protect_owned_with_ids(role, &ids, vectors, &mut Rng::from_os()?)?)
     }
 
+    /// Undoes [`protect`](Self::protect) on `vectors`, `[batch, dim]`, in place, if the defenses are rotations,
+    /// permutations and scalings: see [`Defense::unprotect`].
+    ///
+    /// # Errors
+    /// [`Error::Defense`] if a defense cannot be undone, or refuses the vectors. They are then unchanged.
+    pub fn unprotect(&self, vectors: ArrayViewMut2<'_, f32>) -> Result<(), Error> {
+        Ok(self.defenses.unprotect(vectors)?)
+    }
+
     /// Refuses to protect vectors without the sealed part that the stack asks for.
     fn check(&self) -> Result<(), Error> {
         if self.defenses.reranking().is_some() {
@@ -389,6 +398,20 @@ mod tests {
         let owned: Vec<String> = Vec::from(["a".to_owned()]);
         assert_eq!(protected.embed_documents(&["a"])?, ndarray::array![[2.0]]);
         assert_eq!(protected.embed_queries(&owned)?, ndarray::array![[1.0]]);
+        Ok(())
+    }
+
+    #[test]
+    fn what_was_protected_is_unprotected_unless_noise_was_added() -> Result<(), Error> {
+        let protected = Protected::new(ones).with(Rotation::new(&Key::from_bytes([1; 32]), 4)?);
+        let mut vectors = protected.embed_documents(&["a"])?;
+        protected.unprotect(vectors.view_mut())?;
+        assert!(vectors.iter().all(|value| (value - 1.0).abs() < 1e-5));
+        let refused = protected.with(GaussianNoise::new(0.1)?).unprotect(vectors.view_mut());
+        assert!(
+            matches!(refused, Err(Error::Defense(embosk_defenses::Error::NotInvertible { .. }))),
+            "{refused:?}"
+        );
         Ok(())
     }
 

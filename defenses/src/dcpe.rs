@@ -143,6 +143,16 @@ impl Defense for Dcpe {
     fn imitation(&self, rng: &mut Rng) -> Option<Arc<dyn Defense>> {
         Self::new(&Key::draw(rng), self.beta).ok().map(|own| Arc::new(own) as Arc<dyn Defense>)
     }
+
+    fn unprotect(&self, vectors: ArrayViewMut2<'_, f32>) -> Result<(), Error> {
+        if self.beta == 0.0 {
+            return divide(vectors, *self.factor); // a scaling
+        }
+        Err(Error::not_invertible(
+            self,
+            "it perturbs vectors at random, and only the perturbed ones are left",
+        ))
+    }
 }
 
 impl fmt::Display for Dcpe {

@@ -25,6 +25,13 @@ pub enum Error {
         /// The dimension of what comes out.
         output: usize,
     },
+    /// The defense, or a part of the stack, cannot be undone.
+    NotInvertible {
+        /// The defense as it prints, with keys by their fingerprints.
+        defense: String,
+        /// Why.
+        reason: &'static str,
+    },
     /// A row holds NaN or an infinity, or its norm is too large for `f32`.
     NotFinite {
         /// Which row, counted from 0.
@@ -113,6 +120,12 @@ pub enum Error {
     Randomness(io::Error),
 }
 
+impl Error {
+    pub(crate) fn not_invertible(defense: &(impl fmt::Display + ?Sized), reason: &'static str) -> Self {
+        Self::NotInvertible { defense: defense.to_string(), reason }
+    }
+}
+
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -123,6 +136,10 @@ impl fmt::Display for Error {
                 f,
                 "the defense makes vectors of {output} dimensions from {input}, which cannot be done in place; \
                  call `protect_owned`, which returns them"
+            ),
+            Self::NotInvertible { defense, reason } => write!(
+                f,
+                "`{defense}` cannot be undone: {reason}; only rotations, permutations, scalings and stacks of them can"
             ),
             Self::NotFinite { row } => {
                 write!(f, "row {row} (counted from 0) holds NaN, an infinity or values too large for f32")

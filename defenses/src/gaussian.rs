@@ -243,6 +243,13 @@ impl Defense for GaussianNoise {
         let noise = KeyedNoise::new(&Key::draw(rng), self.sigma);
         Some(Arc::new(Self { key: Some(Arc::new(noise)), ..self.clone() }))
     }
+
+    fn unprotect(&self, vectors: ArrayViewMut2<'_, f32>) -> Result<(), Error> {
+        if self.guarantee() == Guarantee::Isometry {
+            return check_finite(&vectors); // no noise at all
+        }
+        Err(Error::not_invertible(self, "it adds noise, and only the noisy vectors are left"))
+    }
 }
 
 /// Scales to norm 1; a row of zeros stays one.

@@ -61,6 +61,7 @@ mod keyed_noise;
 mod matrix;
 mod microaggregation;
 mod normal;
+mod packing;
 mod parallel;
 mod permutation;
 mod product;
@@ -93,6 +94,7 @@ pub use gaussian::GaussianNoise;
 pub use guarantee::Guarantee;
 pub use key::Key;
 pub use microaggregation::{Maintained, Microaggregation};
+pub use packing::Packing;
 pub use permutation::Permutation;
 pub use product::ProductQuantization;
 pub use projection::{Projection, ProjectionFit};
@@ -308,6 +310,21 @@ pub trait Defense: Debug + Display + Send + Sync + 'static {
         Ok(false)
     }
 
+    /// Undoes [`protect`](Self::protect) on `vectors`, `[batch, dim]`, in place, up to `f32` rounding, as far as
+    /// the output determines the input: for rotations, permutations, scalings and stacks of them.
+    ///
+    /// # Errors
+    /// [`Error::NotInvertible`], by default and even without rows, and otherwise as `protect`. The vectors are
+    /// then unchanged.
+    fn unprotect(&self, _vectors: ArrayViewMut2<'_, f32>) -> Result<(), Error> {
+        Err(Error::not_invertible(self, "it has no inverse"))
+    }
+
+    /// Returns what packs the vectors, if this is a quantization. Default: `None`.
+    fn packing(&self) -> Option<Packing<'_>> {
+        None
+    }
+
     /// Returns how the candidates of a search are ordered, if this is a [`Rerank`] or a stack that ends in one.
     /// Default: `None`.
     fn reranking(&self) -> Option<Rerank> {
@@ -387,6 +404,14 @@ macro_rules! defense_behind {
 
             fn undo_key(&self, vectors: ArrayViewMut2<'_, f32>) -> Result<bool, Error> {
                 (**self).undo_key(vectors)
+            }
+
+            fn unprotect(&self, vectors: ArrayViewMut2<'_, f32>) -> Result<(), Error> {
+                (**self).unprotect(vectors)
+            }
+
+            fn packing(&self) -> Option<Packing<'_>> {
+                (**self).packing()
             }
 
             fn reranking(&self) -> Option<Rerank> {

@@ -254,6 +254,10 @@ impl Defense for Microaggregation {
     fn space(&self) -> Spec {
         Spec::new()
     }
+
+    fn unprotect(&self, _: ArrayViewMut2<'_, f32>) -> Result<(), Error> {
+        Err(Error::not_invertible(self, "it replaces the documents of a group by their mean"))
+    }
 }
 
 impl fmt::Display for Microaggregation {

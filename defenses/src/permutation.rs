@@ -142,6 +142,10 @@ impl Defense for Permutation {
         self.restore(vectors).map(|()| true)
     }
 
+    fn unprotect(&self, vectors: ArrayViewMut2<'_, f32>) -> Result<(), Error> {
+        self.restore(vectors)
+    }
+
     fn imitation(&self, rng: &mut Rng) -> Option<Arc<dyn Defense>> {
         Some(Arc::new(Self::deferred(&Key::draw(rng))))
     }

@@ -9,7 +9,7 @@ use crate::codes::{Codes, digits_of_fit};
 use crate::parallel::for_pieces;
 use crate::spec::{Part, Value};
 use crate::stored::{Format, load};
-use crate::{Defense, Error, Guarantee, Rng, Role, Spec, check_finite};
+use crate::{Defense, Error, Guarantee, Packing, Rng, Role, Spec, check_finite};
 use kmeans::Centroids;
 
 /// A code is a byte.
@@ -258,6 +258,14 @@ impl Defense for ProductQuantization {
         let part =
             Part::new("product_quantization").with("subspaces", subspaces).with("centroids", centroids);
         part.with("codebook", Value::fit(&digits_of_fit(self.codebook.iter()))).into()
+    }
+
+    fn packing(&self) -> Option<Packing<'_>> {
+        Some(Packing::Centroids(self))
+    }
+
+    fn unprotect(&self, _: ArrayViewMut2<'_, f32>) -> Result<(), Error> {
+        Err(Error::not_invertible(self, "what it rounds away is lost"))
     }
 }
 

@@ -308,6 +308,10 @@ impl Defense for Projection {
             }
         }
     }
+
+    fn unprotect(&self, _: ArrayViewMut2<'_, f32>) -> Result<(), Error> {
+        Err(Error::not_invertible(self, "the directions that it leaves out are lost"))
+    }
 }
 
 impl fmt::Display for Projection {

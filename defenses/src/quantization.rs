@@ -16,7 +16,7 @@ use crate::parallel::{by_pieces, for_pieces};
 use crate::rows::{each_as_slice, with_scratch};
 use crate::spec::{Part, Value};
 use crate::stored::{Format, load};
-use crate::{Defense, Error, Guarantee, Key, Rng, Role, Spec, check_finite};
+use crate::{Defense, Error, Guarantee, Key, Packing, Rng, Role, Spec, check_finite};
 use dither::{Dither, Offsets};
 pub(crate) use grid::{Grid, Scale};
 use pack::Bits;
@@ -219,6 +219,14 @@ impl Quantization {
         }
     }
 
+    /// Returns the scale of all coordinates of all vectors, if it was [set](Self::scale).
+    pub fn fixed_scale(&self) -> Option<f32> {
+        match self.range {
+            Range::Fixed(scale) => Some(scale),
+            _ => None,
+        }
+    }
+
     /// Returns bits and scales as bytes, to be stored, or `None` unless there is a scale for each dimension. The
     /// bytes have a version and a checksum, and later releases can read them. A dither is left out, because a key
     /// must not be stored beside vectors: add it again with [`dither`](Self::dither).
@@ -236,8 +244,14 @@ impl Quantization {
         self.scales().map(|scales| FORMAT.write(&[self.bits.count(), scales.len()], scales.iter()))
     }
 
-    pub(crate) fn bits(&self) -> u32 {
+    /// Returns how many bits a coordinate has: 8, 4 or 1.
+    pub fn bits(&self) -> u32 {
         self.bits.count() as u32
+    }
+
+    /// Returns whether rounding is dithered under a key.
+    pub fn is_dithered(&self) -> bool {
+        self.dither.is_some()
     }
 
     /// Returns how many bytes the codes of a vector of `dim` dimensions take, without its scale.
@@ -424,6 +438,14 @@ impl Defense for Quantization {
     fn imitation(&self, rng: &mut Rng) -> Option<Arc<dyn Defense>> {
         self.dither.as_ref()?;
         Some(Arc::new(Self { dither: Some(Dither::new(&Key::draw(rng))), ..self.clone() }))
+    }
+
+    fn packing(&self) -> Option<Packing<'_>> {
+        Some(Packing::Levels(self))
+    }
+
+    fn unprotect(&self, _: ArrayViewMut2<'_, f32>) -> Result<(), Error> {
+        Err(Error::not_invertible(self, "what it rounds away is lost"))
     }
 }
 

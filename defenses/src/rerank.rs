@@ -147,6 +147,11 @@ impl Defense for Rerank {
         }
     }
 
+    /// Nothing was changed.
+    fn unprotect(&self, vectors: ArrayViewMut2<'_, f32>) -> Result<(), Error> {
+        check_finite(&vectors)
+    }
+
     fn reranking(&self) -> Option<Rerank> {
         Some(self.clone())
     }

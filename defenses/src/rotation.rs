@@ -207,6 +207,10 @@ impl Defense for Rotation {
         self.restore(vectors).map(|()| true)
     }
 
+    fn unprotect(&self, vectors: ArrayViewMut2<'_, f32>) -> Result<(), Error> {
+        self.restore(vectors)
+    }
+
     fn imitation(&self, rng: &mut Rng) -> Option<Arc<dyn Defense>> {
         Some(Arc::new(Self::undrawn(&Key::draw(rng), self.kind)))
     }

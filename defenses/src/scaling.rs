@@ -109,6 +109,10 @@ impl Defense for Scaling {
         self.restore(vectors).map(|()| true)
     }
 
+    fn unprotect(&self, vectors: ArrayViewMut2<'_, f32>) -> Result<(), Error> {
+        self.restore(vectors)
+    }
+
     fn imitation(&self, rng: &mut Rng) -> Option<Arc<dyn Defense>> {
         Some(Arc::new(Self::new(&Key::draw(rng))))
     }

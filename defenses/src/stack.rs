@@ -8,7 +8,7 @@ use crate::check::check_ids;
 use crate::fingerprint::{self, Checked};
 use crate::parallel::for_pieces;
 use crate::rows::with_scratch;
-use crate::{Defense, Error, Guarantee, Registry, Rerank, Rng, Role, Spec, check_finite};
+use crate::{Codes, Defense, Error, Guarantee, Packing, Registry, Rerank, Rng, Role, Spec, check_finite};
 
 /// Applies defenses one after the other, in the order written. A stack is itself a defense.
 ///
@@ -131,6 +131,35 @@ impl Stack {
         fingerprint::check(stored.trim(), self)
     }
 
+    /// Returns what packs the vectors: the last part, if it is a quantization.
+    pub fn last_packing(&self) -> Option<Packing<'_>> {
+        self.0.last().and_then(Defense::packing)
+    }
+
+    /// Protects `vectors`, `[batch, dim]`, and returns them as the packed codes of the last part, a quantization.
+    /// Decoded by it, they are what [`protect_owned`](Defense::protect_owned) returns, or with `ids`
+    /// [`protect_owned_with_ids`](Defense::protect_owned_with_ids).
+    ///
+    /// # Errors
+    /// [`Error::Setting`] if the last part is not a quantization, and otherwise as those methods.
+    pub fn protect_packed(
+        &self,
+        role: Role,
+        ids: Option<&[&[u8]]>,
+        vectors: Array2<f32>,
+        rng: &mut Rng,
+    ) -> Result<Codes, Error> {
+        let (Some(packing), [before @ .., _]) = (self.last_packing(), self.0.as_slice()) else {
+            return Err(Error::Setting { name: "codes", expected: "of a stack that ends in a quantization" });
+        };
+        let before = Self(before.to_vec());
+        let vectors = match ids {
+            Some(ids) => before.protect_owned_with_ids(role, ids, vectors, rng)?,
+            None => before.protect_owned(role, vectors, rng)?,
+        };
+        packing.encode(vectors.view())
+    }
+
     /// Refuses a part that says how candidates are ordered, and is not the last.
     fn check_order(&self) -> Result<(), Error> {
         match self.0.split_last() {
@@ -141,21 +170,22 @@ impl Stack {
         }
     }
 
-    /// Changes `vectors` by each part in turn. On an error they are unchanged.
-    fn in_turn(
+    /// Changes `vectors` by each of `parts` in turn. On an error they are unchanged.
+    fn in_turn<'a>(
         &self,
+        mut parts: impl ExactSizeIterator<Item = &'a Arc<dyn Defense>>,
         mut vectors: ArrayViewMut2<'_, f32>,
         mut change: impl FnMut(&dyn Defense, ArrayViewMut2<'_, f32>) -> Result<(), Error>,
     ) -> Result<(), Error> {
         self.check_order()?;
-        match self.0.as_slice() {
-            [] => check_finite(&vectors),
-            [only] => change(&**only, vectors),
-            parts => with_scratch(vectors.len(), |copy| {
+        match parts.len() {
+            0 => check_finite(&vectors),
+            1 => parts.try_for_each(|only| change(&**only, vectors.view_mut())),
+            _ => with_scratch(vectors.len(), |copy| {
                 let copy = ArrayViewMut2::from_shape(vectors.dim(), copy);
                 let mut before = copy.expect("as many numbers as the vectors have");
                 assign(before.view_mut(), vectors.view());
-                let done = parts.iter().try_for_each(|part| change(&**part, vectors.view_mut()));
+                let done = parts.try_for_each(|part| change(&**part, vectors.view_mut()));
                 if done.is_err() {
                     assign(vectors, before.view());
                 }
@@ -167,7 +197,7 @@ impl Stack {
 
 impl Defense for Stack {
     fn protect(&self, role: Role, vectors: ArrayViewMut2<'_, f32>, rng: &mut Rng) -> Result<(), Error> {
-        self.in_turn(vectors, |part, vectors| part.protect(role, vectors, rng))
+        self.in_turn(self.0.iter(), vectors, |part, vectors| part.protect(role, vectors, rng))
     }
 
     fn protect_with_ids(
@@ -178,7 +208,7 @@ impl Defense for Stack {
         rng: &mut Rng,
     ) -> Result<(), Error> {
         check_ids(ids, &vectors)?;
-        self.in_turn(vectors, |part, vectors| part.protect_with_ids(role, ids, vectors, rng))
+        self.in_turn(self.0.iter(), vectors, |part, vectors| part.protect_with_ids(role, ids, vectors, rng))
     }
 
     fn uses_ids(&self, role: Role) -> bool {
@@ -248,6 +278,14 @@ impl Defense for Stack {
 
     fn reranking(&self) -> Option<Rerank> {
         self.0.last().and_then(Defense::reranking)
+    }
+
+    /// Undoes the parts from the last to the first. A part without an inverse is found before any vector is read.
+    fn unprotect(&self, vectors: ArrayViewMut2<'_, f32>) -> Result<(), Error> {
+        for part in &self.0 {
+            part.unprotect(ArrayViewMut2::from_shape((0, 0), &mut []).expect("no numbers"))?;
+        }
+        self.in_turn(self.0.iter().rev(), vectors, |part, vectors| part.unprotect(vectors))
     }
 
     fn undo_key(&self, mut vectors: ArrayViewMut2<'_, f32>) -> Result<bool, Error> {

@@ -35,6 +35,7 @@ struct Own {
     space: Option<Spec>,
     /// The dimension that it says comes out, and what does.
     owned: Option<(usize, Box<Owned>)>,
+    inverse: Option<fn(Vectors<'_, '_>) -> Result<(), Error>>,
     /// Whether it refuses vectors in place.
     refuses_in_place: bool,
 }
@@ -51,6 +52,7 @@ fn own(change: impl Fn(Role, Vectors<'_, '_>, &mut Rng) -> Result<(), Error> + S
         uses_ids: false,
         space: None,
         owned: None,
+        inverse: None,
         refuses_in_place: false,
     }
 }
@@ -108,6 +110,13 @@ impl Defense for Own {
         };
         check_finite(&vectors)?;
         Ok(owned(vectors))
+    }
+
+    fn unprotect(&self, mut vectors: ArrayViewMut2<'_, f32>) -> Result<(), Error> {
+        match self.inverse {
+            Some(inverse) => inverse(&mut vectors),
+            None => Err(Error::NotInvertible { defense: self.to_string(), reason: "it has no inverse" }),
+        }
     }
 
     fn space(&self) -> Spec {
@@ -639,4 +648,53 @@ fn key() {
         keyed(|_| Some(other(&drawn_fingerprint(&mut Rng::from_os().unwrap()))))
     });
     breaks("key", "gives the same output", || keyed(|rng| Some(Arc::new(named(&drawn_fingerprint(rng))))));
+}
+
+/// Doubles every coordinate, and is undone as it says.
+fn doubled(inverse: fn(Vectors<'_, '_>) -> Result<(), Error>) -> Own {
+    let doubling = own(|_, vectors, _| {
+        vectors.mapv_inplace(|value| value * 2.0);
+        Ok(())
+    });
+    Own { inverse: Some(inverse), ..doubling }
+}
+
+fn halve(vectors: Vectors<'_, '_>) {
+    vectors.mapv_inplace(|value| value / 2.0);
+}
+
+#[test]
+fn inverse() {
+    contract::check(DIM, || {
+        doubled(|vectors| {
+            check_finite(vectors)?;
+            halve(vectors);
+            Ok(())
+        })
+    });
+    breaks("inverse", "Document vectors are not what they were", || doubled(|vectors| check_finite(vectors)));
+    breaks("inverse", "a NaN is unprotected", || {
+        doubled(|vectors| {
+            halve(vectors);
+            Ok(())
+        })
+    });
+    breaks("inverse", "a batch that it refuses to undo is changed", || {
+        doubled(|vectors| {
+            halve(vectors);
+            check_finite(vectors)
+        })
+    });
+    breaks("inverse", "refuses Document vectors", || {
+        doubled(|vectors| if vectors.nrows() == 0 { Ok(()) } else { Err(Error::NotFinite { row: 0 }) })
+    });
+    breaks("inverse", "without rows to unprotect, the error is", || {
+        doubled(|_| Err(Error::NotFinite { row: 0 }))
+    });
+    breaks("inverse", "but not to undo some", || {
+        doubled(|vectors| match vectors.nrows() {
+            0 => Err(Error::NotInvertible { defense: "own".into(), reason: "it has no inverse" }),
+            _ => Ok(()),
+        })
+    });
 }

@@ -5,8 +5,9 @@
 use std::sync::Arc;
 
 use embosk_defenses::{
-    Dcpe, Defense, Error, GaussianNoise, Key, Microaggregation, Permutation, Precision, ProductQuantization,
-    Projection, ProjectionFit, Quantization, Rerank, Rng, Role, Rotation, Scaling, Stack, contract,
+    Dcpe, Defense, Error, GaussianNoise, Guarantee, Key, Microaggregation, Permutation, Precision,
+    ProductQuantization, Projection, ProjectionFit, Quantization, Rerank, Rng, Role, Rotation, Scaling,
+    Stack, contract,
 };
 use ndarray::{Array2, ArrayView2};
 
@@ -54,6 +55,9 @@ fn every_defense() -> Vec<Arc<dyn Defense>> {
         Arc::new(Rerank::new(50).unwrap().key(&key()).precision(Precision::F16)),
         Arc::new(Stack::new().with(noise()).with(Rerank::default())),
         Arc::new(Stack::new()),
+        Arc::new(
+            Stack::new().with(rotation()).with(Permutation::deferred(&key())).with(Scaling::new(&key())),
+        ),
         Arc::new(Stack::new().with(rounding(4))),
         Arc::new(Stack::new().with(rotation()).with(noise()).with(rounding(8))),
         Arc::new(Stack::new().with(Stack::new().with(noise())).with(Stack::new())),
@@ -66,6 +70,40 @@ fn keeps_the_contract() {
     for index in 0..every_defense().len() {
         contract::check(DIM, || every_defense().swap_remove(index));
     }
+}
+
+#[test]
+fn what_has_no_inverse_is_refused_by_name() {
+    let key = Key::from_bytes([7; 32]);
+    let stack = Stack::new().with(GaussianNoise::new(0.1).unwrap()).with(Rotation::deferred(&key));
+    let error = stack.unprotect(batch(2, DIM).view_mut()).unwrap_err();
+    assert!(
+        matches!(&error, Error::NotInvertible { defense, .. } if defense == "gaussian(sigma=0.1)"),
+        "{error}"
+    );
+    assert!(
+        error.to_string().starts_with("`gaussian(sigma=0.1)` cannot be undone: it adds noise"),
+        "{error}"
+    );
+    // nothing was bound by what was refused
+    stack.protect(Role::Document, batch(2, DIM + 1).view_mut(), &mut Rng::seeded(1)).unwrap();
+    for defense in every_defense() {
+        let kept = matches!(defense.guarantee(), Guarantee::Isometry);
+        let printed = defense.to_string();
+        let scales = printed.contains("scaling") || printed.contains("beta=0)");
+        let undone = defense.unprotect(Array2::zeros((0, 1)).view_mut()).is_ok();
+        assert_eq!(undone, kept || scales, "{defense}");
+    }
+}
+
+#[test]
+fn a_batch_that_is_not_undone_is_unchanged() {
+    let key = Key::from_bytes([7; 32]);
+    let stack = Stack::new().with(Rotation::new(&key, DIM).unwrap()).with(Scaling::new(&key));
+    let before = batch(2, DIM + 1);
+    let mut after = before.clone();
+    assert!(matches!(stack.unprotect(after.view_mut()), Err(Error::Dimension { .. })));
+    assert_eq!(after, before);
 }
 
 fn batch(rows: usize, dim: usize) -> Array2<f32> {

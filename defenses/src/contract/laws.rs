@@ -4,6 +4,7 @@ use std::thread;
 
 use ndarray::{Array2, Axis, s};
 
+use super::inverse::inverse;
 use super::output::{contraction, output, owned_views, texts};
 use super::subject::{
     ROLES, Subject, Verdict, accept, accept_view, attempt, attempt_by_ids, demand, demand_close,
@@ -14,7 +15,7 @@ use crate::{Defense, Error, Guarantee, Rng, Role, Stack};
 
 type Law = fn(&Subject<'_>) -> Verdict;
 
-pub(super) const LAWS: [(&str, Law); 18] = [
+pub(super) const LAWS: [(&str, Law); 19] = [
     ("finite", finite),
     ("zero row", zero_row),
     ("one row", one_row),
@@ -30,6 +31,7 @@ pub(super) const LAWS: [(&str, Law); 18] = [
     ("threads", threads),
     ("ids", ids),
     ("output", output),
+    ("inverse", inverse),
     ("spec", spec),
     ("key", key),
     ("space", space),

@@ -17,6 +17,7 @@
 //! | `threads` | several threads may share the defense |
 //! | `ids` | more or fewer ids than rows are refused, and so is what `protect` refuses, with nothing changed; a row's id, and not its batch, decides what becomes of it; without [`uses_ids`](Defense::uses_ids), ids make no difference |
 //! | `output` | the output has the [dimension](Defense::dimension) that the defense states; owned vectors become what they become in place, bit for bit, or, if the dimension changes, are refused in place as [`Error::NotInPlace`](crate::Error::NotInPlace) with nothing changed |
+//! | `inverse` | [`unprotect`](Defense::unprotect) gives the clean vectors again, to 1e-5, or refuses every batch as [`Error::NotInvertible`](crate::Error::NotInvertible); a batch that is refused is unchanged |
 //! | `spec` | what it prints is read back as a defense that does the same, if the registry knows it |
 //! | `key` | it prints a key's fingerprint and has an imitation, with another key, or neither; the key of [`Rerank`](crate::Rerank) changes no vector, and needs none |
 //! | `space` | its [fingerprint](crate::Stack::fingerprint) is one line of ASCII and matches that of a defense made like it, before and after a batch; an isometry under another key has another fingerprint |
@@ -56,6 +57,7 @@
 //! contract::check(12, || Negation);
 //! ```
 
+mod inverse;
 mod laws;
 mod output;
 mod subject;
