@@ -2,31 +2,34 @@
 
 import json
 import os
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
 
 from embosk._adapt import adapt
 from embosk._embosk import Stack, run_evaluation
-from embosk._report import Report, _budget
+from embosk._report import Report, Verdict, read_budget
+from embosk.errors import SettingError
 
 
 def evaluate(
-    embedder="reference",
-    corpus="records",
-    defenses=None,
-    adversaries=None,
-    samples=50,
-    attack=None,
-    seed=0,
+    embedder: Any = "reference",
+    corpus: str | os.PathLike[str] | Iterable[str] = "records",
+    defenses: str | Stack | Sequence[str | Stack] | None = None,
+    adversaries: str | Sequence[str] | None = None,
+    samples: int = 50,
+    attack: str | dict[str, Any] | None = None,
+    seed: int = 0,
     *,
-    attacker_corpus=None,
-    model=None,
-    name=None,
-    identity=None,
-    normalizer=None,
-    unit_norm=None,
-    cache=None,
-    progress=None,
-    **settings,
-):
+    attacker_corpus: str | os.PathLike[str] | Iterable[str] | None = None,
+    model: str | None = None,
+    name: str | None = None,
+    identity: str | None = None,
+    normalizer: str | tuple[str, Callable[[str], str]] | None = None,
+    unit_norm: bool | None = None,
+    cache: str | os.PathLike[str] | None = None,
+    progress: Callable[[str], object] | None = None,
+    **settings: Any,
+) -> Report:
     """Measures what defenses do to an attack and to retrieval, on the same protected vectors.
 
     Arguments:
@@ -80,7 +83,15 @@ def evaluate(
     return Report(run_evaluation(asked))
 
 
-def gate(budget="privacy-budget.toml", embedder=None, *, raises=True, cache=None, progress=None, **description):
+def gate(
+    budget: str | os.PathLike[str] = "privacy-budget.toml",
+    embedder: Any = None,
+    *,
+    raises: bool = True,
+    cache: str | os.PathLike[str] | None = None,
+    progress: Callable[[str], object] | None = None,
+    **description: Any,
+) -> tuple[Report, Verdict]:
     """Measures what a budget file asks for, and checks it against the file's limits, as `embosk gate` does.
 
     Arguments:
@@ -91,12 +102,12 @@ def gate(budget="privacy-budget.toml", embedder=None, *, raises=True, cache=None
 
     Returns the `Report` and the `Verdict`.
     """
-    path, text = _budget(budget)
-    asked = {"budget": (path, text), "cache": cache, "progress": progress}
+    budget = read_budget(budget)
+    asked = {"budget": budget, "cache": cache, "progress": progress}
     if embedder is not None:
         asked["embedder"] = described(embedder, **description)
     report = Report(run_evaluation(asked))
-    return report, report.check(path if path.exists() else text, raises=raises)
+    return report, report._check(budget, raises)
 
 
 def stacks(defenses):
@@ -112,11 +123,15 @@ def described(embedder, model=None, name=None, identity=None, normalizer=None, u
     if adapted.ours is not None:
         return adapted.ours
     known = {"lowercase": ("lowercase", str.lower), "none": ("none", str)}
+    if isinstance(normalizer, str):
+        if normalizer not in known:
+            raise SettingError('a normalizer is "lowercase", "none", or a pair of a name and a function of a text')
+        normalizer = known[normalizer]
     return {
         "call": adapted.blocking,
         "has_roles": adapted.has_roles,
         "name": name or adapted.name,
         "identity": identity,
         "unit_norm": unit_norm,
-        "normalizer": known[normalizer] if isinstance(normalizer, str) else normalizer,
+        "normalizer": normalizer,
     }

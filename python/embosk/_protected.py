@@ -1,6 +1,10 @@
 """`embosk.Protected`."""
 
 import asyncio
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from numpy.typing import NDArray
 
 from embosk._adapt import adapt
 from embosk._embosk import Stack
@@ -23,36 +27,40 @@ class Protected:
     of the embedder is passed on.
     """
 
-    def __init__(self, embedder, stack, *, model=None):
+    def __init__(self, embedder: Any, stack: Stack | str, *, model: str | None = None) -> None:
         self._embedder = adapt(embedder, model)
         self.stack = Stack(stack) if isinstance(stack, str) else stack
 
     @property
-    def fingerprint(self):
+    def fingerprint(self) -> str:
         """The stack's fingerprint, to store beside the vectors."""
         return self.stack.fingerprint
 
-    def embed_documents(self, texts, ids=None):
+    def embed_documents(self, texts: Iterable[str], ids: Sequence[str | bytes | int] | None = None) -> NDArray[Any]:
         """Embeds and protects documents: `[texts, dim]`. `ids` has an id for each, for keyed noise."""
         return self._embed(list(texts), "document", ids)
 
-    def embed_queries(self, texts, ids=None):
+    def embed_queries(self, texts: Iterable[str], ids: Sequence[str | bytes | int] | None = None) -> NDArray[Any]:
         """Embeds and protects queries: `[texts, dim]`."""
         return self._embed(list(texts), "query", ids)
 
-    def embed_query(self, text):
+    def embed_query(self, text: str) -> NDArray[Any]:
         """Embeds and protects one query: `[dim]`."""
         return self.embed_queries([text])[0]
 
-    async def aembed_documents(self, texts, ids=None):
+    async def aembed_documents(
+        self, texts: Iterable[str], ids: Sequence[str | bytes | int] | None = None
+    ) -> NDArray[Any]:
         """As `embed_documents`. An embedder that is not async runs in a thread."""
         return await self._aembed(list(texts), "document", ids)
 
-    async def aembed_queries(self, texts, ids=None):
+    async def aembed_queries(
+        self, texts: Iterable[str], ids: Sequence[str | bytes | int] | None = None
+    ) -> NDArray[Any]:
         """As `embed_queries`. An embedder that is not async runs in a thread."""
         return await self._aembed(list(texts), "query", ids)
 
-    async def aembed_query(self, text):
+    async def aembed_query(self, text: str) -> NDArray[Any]:
         """As `embed_query`. An embedder that is not async runs in a thread."""
         return (await self.aembed_queries([text]))[0]
 

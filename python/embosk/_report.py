@@ -2,11 +2,12 @@
 
 import html
 import json
-import os
+from os import PathLike
 from pathlib import Path
+from typing import Any
 
 from embosk._embosk import RawReport
-from embosk.errors import BudgetError
+from embosk.errors import BudgetError, SettingError
 
 # the columns of the notebook's table, where a report has them
 _SHOWN = ("leak", "word_leak", "guess_leak", "bleu", "word_recall", "guess", "ndcg_at_10", "recall_at_10")
@@ -20,19 +21,19 @@ class Verdict:
         self._message = message
 
     @property
-    def outcome(self):
+    def outcome(self) -> str:
         return self._data["outcome"]
 
     @property
-    def reason(self):
+    def reason(self) -> str | None:
         """Why nothing can be concluded; None if something can."""
         return self._data["reason"]
 
-    def to_dict(self):
+    def to_dict(self) -> dict[str, Any]:
         """The verdict with all its findings, as `embosk gate --format json` prints it."""
         return self._data
 
-    def __bool__(self):
+    def __bool__(self) -> bool:
         return self.outcome == "pass"
 
     def __str__(self):
@@ -53,55 +54,57 @@ class Report:
         self._data = None
 
     @classmethod
-    def from_json(cls, text):
+    def from_json(cls, text: str) -> "Report":
         """Reads what `to_json` wrote. Only the full form can be checked against a budget."""
         return cls(RawReport.from_json(text))
 
-    def to_json(self, full=False):
+    def to_json(self, full: bool = False) -> str:
         """The report as JSON, like `embosk evaluate --format json`; with `full`, also the scores text by text."""
         return self._raw.full_json() if full else self._raw.json()
 
-    def to_dict(self):
+    def to_dict(self) -> dict[str, Any]:
         """The report as dicts and lists, like its JSON."""
         if self._data is None:
             self._data = json.loads(self._raw.json())
         return self._data
 
     @property
-    def rows(self):
+    def rows(self) -> list[dict[str, Any]]:
         """The rows, each a dict; a score is a dict of value, low and high."""
         return self.to_dict()["rows"]
 
     @property
-    def signature(self):
+    def signature(self) -> dict[str, Any]:
         """Everything that the scores depend on."""
         return self.to_dict()["signature"]
 
     @property
-    def warnings(self):
+    def warnings(self) -> list[str]:
         """What was assumed because the embedder does not say it."""
         return self.to_dict()["warnings"]
 
     @property
-    def reason(self):
+    def reason(self) -> str | None:
         """Why nothing can be concluded; None if a leak can be read, or nothing was attacked."""
         return self.to_dict()["reason"]
 
-    def to_pandas(self):
+    def to_pandas(self) -> Any:
         """The rows as a pandas.DataFrame: each score has the columns NAME, NAME_low and NAME_high."""
         import pandas
 
         return pandas.DataFrame([_flat(row) for row in self.rows])
 
-    def check(self, budget, *, raises=True):
+    def check(self, budget: str | PathLike[str], *, raises: bool = True) -> Verdict:
         """Checks the report against a budget, and returns the `Verdict`.
 
         Arguments:
             budget: the path of a budget file, or its text, such as "[limits]\\nleak = 0.1". Only its limits count.
             raises: whether a budget that is not shown to be kept raises `BudgetError`, which has the verdict.
         """
-        path, text = _budget(budget)
-        made = json.loads(self._raw.verdict(path, text))
+        return self._check(read_budget(budget), raises)
+
+    def _check(self, budget, raises):
+        made = json.loads(self._raw.verdict(*budget))
         verdict = Verdict(made["verdict"], made["message"])
         if raises and not verdict:
             raise BudgetError(str(verdict), verdict)
@@ -143,10 +146,11 @@ def _flat(row):
     return flat
 
 
-def _budget(budget):
-    """The path and the text of a budget; the text's own path is in the working folder."""
-    if isinstance(budget, os.PathLike):
-        return Path(budget), Path(budget).read_text()
-    if "\n" in budget or "=" in budget:
+def read_budget(budget):
+    """The path and the text of a budget: a text has more than one line, and its paths are relative to the working folder."""
+    if isinstance(budget, str) and "\n" in budget:
         return Path("budget"), budget
-    return Path(budget), Path(budget).read_text()
+    path = Path(budget)
+    if not path.is_file():
+        raise SettingError(f"{path}: there is no such budget; name a file, or give its text, which has more than one line")
+    return path, path.read_text()

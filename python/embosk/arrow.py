@@ -106,6 +106,8 @@ def _ids(table, ids):
     if isinstance(ids, pyarrow.ChunkedArray):
         ids = ids.combine_chunks()
         ids = ids if isinstance(ids, pyarrow.Array) else pyarrow.concat_arrays(ids.chunks)
+    views = {pyarrow.string_view(): pyarrow.large_string(), pyarrow.binary_view(): pyarrow.large_binary()}
+    ids = ids.cast(views.get(ids.type, ids.type))
     if len(ids) != table.num_rows:
         raise IdsError(f"{table.num_rows} rows were given {len(ids)} ids; give each row one id")
     return ids

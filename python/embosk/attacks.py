@@ -1,12 +1,21 @@
 """Attacks on vectors."""
 
 import json
+from collections.abc import Iterable
+from typing import Any
 
 from embosk._embosk import run_inversion
 from embosk._evaluate import described
 
 
-def invert(vectors, embedder="reference", attack=None, *, own_texts=None, **description):
+def invert(
+    vectors: Any,
+    embedder: Any = "reference",
+    attack: str | dict[str, Any] | None = None,
+    *,
+    own_texts: Iterable[str] | None = None,
+    **description: Any,
+) -> list[dict[str, Any]]:
     """Turns vectors back into texts.
 
     Arguments:

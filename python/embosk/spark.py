@@ -87,7 +87,8 @@ def evaluate_retrieval(queries, documents, qrels, spec, *, id_column="id", colum
     hidden = protect(queries, column, spec, id_column, role="query")
     ids, clean = _collected(queries, id_column, column)
     hidden_ids, hidden = _collected(hidden, id_column, column)
-    hidden = hidden[[hidden_ids.index(one) for one in ids]]
+    places = {one: at for at, one in enumerate(hidden_ids)}
+    hidden = hidden[[places[one] for one in ids]]
     uses_ids = _check(spec, "document", id_column)
     sides = {"clean": clean, "protected": hidden}
     work = partial(_best, sides=sides, spec=spec, ids=id_column, column=column, k=k, uses_ids=uses_ids)
@@ -207,8 +208,10 @@ def _first(hits, k):
 
 def _collected(df, id_column, column):
     """The ids and the vectors of a small DataFrame."""
-    table = df.select(id_column, column).toArrow()
-    rows, vectors = _rows(table.combine_chunks().to_batches()[0], column)
+    table = df.select(id_column, column).toArrow().combine_chunks()
+    if table.num_rows == 0:
+        raise SettingError("there are no queries")
+    rows, vectors = _rows(table.to_batches()[0], column)
     names = table.column(id_column).to_pylist()
     return [_text(names[row]) for row in rows], vectors
 

@@ -10,9 +10,7 @@ use pyo3::prelude::*;
 use rayon::prelude::*;
 
 use crate::error::{array, raise};
-
-/// Fewer numbers are not worth a second thread.
-const PIECE: usize = 1 << 16;
+use crate::threads::{FEW, on_threads};
 
 /// What the numbers of an array are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -64,18 +62,25 @@ impl Vectors {
     ) -> PyResult<Bound<'py, PyAny>> {
         match kind {
             Kind::F32 => Ok(given(py, values, is_one)),
-            Kind::F64 => Ok(given(py, py.detach(|| converted(values.view(), f64::from)), is_one)),
+            Kind::F64 => Ok(given(
+                py,
+                py.detach(|| on_threads(values.len(), || converted(values.view(), f64::from))),
+                is_one,
+            )),
             Kind::F16 => {
                 let (narrow, too_large) = py.detach(|| {
-                    let narrow = converted(values.view(), f16::from_f32);
-                    let too_large = narrow.rows().into_iter().position(|row| row.iter().any(|x| !x.is_finite()));
+                    let narrow = on_threads(values.len(), || converted(values.view(), f16::from_f32));
+                    let too_large =
+                        narrow.rows().into_iter().position(|row| row.iter().any(|x| !x.is_finite()));
                     (narrow, too_large)
                 });
                 match too_large {
                     None => Ok(given(py, narrow, is_one)),
                     Some(row) => Err(raise(
                         "NotFiniteError",
-                        format!("row {row} (counted from 0) does not fit into float16 once it is protected; give float32"),
+                        format!(
+                            "row {row} (counted from 0) does not fit into float16 once it is protected; give float32"
+                        ),
                     )),
                 }
             }
@@ -104,7 +109,9 @@ fn as_array<'py>(any: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyUntypedArray>
 }
 
 fn shape(dimensions: usize) -> PyErr {
-    array(format!("the array has {dimensions} dimensions; vectors have the shape [rows, dim], and one vector [dim]"))
+    array(format!(
+        "the array has {dimensions} dimensions; vectors have the shape [rows, dim], and one vector [dim]"
+    ))
 }
 
 /// The numbers as a matrix of `f32`.
@@ -116,14 +123,17 @@ fn matrix<T: Element + Copy + Sync>(
     let view = read.as_array();
     let view = if view.ndim() == 1 { view.insert_axis(Axis(0)) } else { view };
     let view: ArrayView2<'_, T> = view.into_dimensionality().map_err(|_| shape(array.ndim()))?;
-    Ok(array.py().detach(|| converted(view, convert)))
+    Ok(array.py().detach(|| on_threads(view.len(), || converted(view, convert))))
 }
 
 /// The same matrix in other numbers, rows one after another.
-fn converted<T: Copy + Sync, U: Send>(view: ArrayView2<'_, T>, convert: impl Fn(T) -> U + Sync + Send) -> Array2<U> {
+fn converted<T: Copy + Sync, U: Send>(
+    view: ArrayView2<'_, T>,
+    convert: impl Fn(T) -> U + Sync + Send,
+) -> Array2<U> {
     let values = match view.as_slice() {
-        Some(values) if values.len() > PIECE => {
-            values.par_iter().with_min_len(PIECE).map(|&x| convert(x)).collect()
+        Some(values) if values.len() > FEW => {
+            values.par_iter().with_min_len(FEW).map(|&x| convert(x)).collect()
         }
         Some(values) => values.iter().map(|&x| convert(x)).collect(),
         None => view.iter().map(|&x| convert(x)).collect(),

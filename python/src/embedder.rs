@@ -129,10 +129,7 @@ pub(crate) struct Description {
 }
 
 /// The embedder that an evaluation is asked for: one of Rust, or a described callable of Python.
-pub(crate) fn asked(
-    embedder: &Bound<'_, PyAny>,
-    raised: &Raised,
-) -> PyResult<Arc<dyn embosk::Embedder>> {
+pub(crate) fn asked(embedder: &Bound<'_, PyAny>, raised: &Raised) -> PyResult<Arc<dyn embosk::Embedder>> {
     if let Ok(ours) = embedder.cast::<Embedder>() {
         return Ok(Arc::clone(&ours.get().embedder));
     }

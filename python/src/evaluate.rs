@@ -68,7 +68,8 @@ pub(crate) fn run_evaluation(py: Python<'_>, asked_for: &Bound<'_, PyDict>) -> P
             read.map_err(|error| of(&error))?.0
         }
         None => {
-            let settings: String = item("settings")?.map_or_else(|| Ok("{}".into()), |text| text.extract())?;
+            let settings: String =
+                item("settings")?.map_or_else(|| Ok("{}".into()), |text| text.extract())?;
             Request::new(object(&settings)?).map_err(|error| of(&error))?
         }
     };

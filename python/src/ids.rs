@@ -19,8 +19,12 @@ impl Ids {
         for (row, id) in plain(ids)?.try_iter()?.enumerate() {
             let id = id?;
             read.push(&id).map_err(|_| {
-                let kind = id.get_type().name().map_or_else(|_| "something else".into(), |name| name.to_string());
-                raise("IdsError", format!("the id of row {row} is of type {kind}; an id is a str, bytes or an int"))
+                let kind =
+                    id.get_type().name().map_or_else(|_| "something else".into(), |name| name.to_string());
+                raise(
+                    "IdsError",
+                    format!("the id of row {row} is of type {kind}; an id is a str, bytes or an int"),
+                )
             })?;
         }
         Ok(read)

@@ -17,6 +17,7 @@ mod key;
 mod patience;
 mod retrieval;
 mod stack;
+mod threads;
 
 use pyo3::prelude::*;
 

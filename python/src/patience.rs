@@ -40,7 +40,10 @@ pub(crate) fn beside<T: Send + 'static>(
                 py.check_signals().inspect_err(|_| stop.store(true, Ordering::Relaxed))?;
             }
             Err(RecvTimeoutError::Disconnected) => {
-                return Err(raise("EvaluationError", "it ended by a fault of embosk, which stderr shows; please report it"));
+                return Err(raise(
+                    "EvaluationError",
+                    "it ended by a fault of embosk, which stderr shows; please report it",
+                ));
             }
         }
     }

@@ -17,6 +17,7 @@ use crate::error::{of_defense, raise};
 use crate::guarantee::Guarantee;
 use crate::ids::Ids;
 use crate::role_of;
+use crate::threads::on_threads;
 
 /// A stack of defenses, as a spec writes it: `Stack("rotation(key=env:K) | gaussian(sigma=0.01)")`.
 ///
@@ -42,7 +43,12 @@ pub(crate) struct Stack {
 impl Stack {
     #[new]
     #[pyo3(signature = (spec, *, dim = None, keys = None))]
-    fn new(py: Python<'_>, spec: &str, dim: Option<usize>, keys: Option<&Bound<'_, PyDict>>) -> PyResult<Self> {
+    fn new(
+        py: Python<'_>,
+        spec: &str,
+        dim: Option<usize>,
+        keys: Option<&Bound<'_, PyDict>>,
+    ) -> PyResult<Self> {
         let keys = build::given_keys(keys)?;
         let given = keys.iter().map(|(name, _)| name.clone()).collect();
         let stack = py.detach(|| build::stack(spec, &keys))?;
@@ -73,13 +79,12 @@ impl Stack {
         let vectors = self.vectors(array)?;
         let form = vectors.form();
         let (role, ids) = self.checked(py, &vectors, role, ids)?;
-        let protected = py.detach(|| {
+        let values = vectors.values;
+        let protected = detached(py, values.len(), || {
             let mut rng = Rng::from_os()?;
             match &ids {
-                Some(ids) => {
-                    self.stack.protect_owned_with_ids(role, &ids.slices(), vectors.values, &mut rng)
-                }
-                None => self.stack.protect_owned(role, vectors.values, &mut rng),
+                Some(ids) => self.stack.protect_owned_with_ids(role, &ids.slices(), values, &mut rng),
+                None => self.stack.protect_owned(role, values, &mut rng),
             }
         });
         Vectors::give_back(py, protected.map_err(|error| of_defense(&error))?, form)
@@ -95,7 +100,8 @@ impl Stack {
         let vectors = self.vectors(array)?;
         let form = vectors.form();
         let mut values = vectors.values;
-        let restored = py.detach(|| self.stack.unprotect(values.view_mut()).map(|()| values));
+        let restored =
+            detached(py, values.len(), || self.stack.unprotect(values.view_mut()).map(|()| values));
         Vectors::give_back(py, restored.map_err(|error| of_defense(&error))?, form)
     }
 
@@ -129,9 +135,10 @@ impl Stack {
         self.packing()?;
         let vectors = self.vectors(array)?;
         let (role, ids) = self.checked(py, &vectors, role, ids)?;
-        let codes = py.detach(|| {
+        let values = vectors.values;
+        let codes = detached(py, values.len(), || {
             let ids = ids.as_ref().map(Ids::slices);
-            self.stack.protect_packed(role, ids.as_deref(), vectors.values, &mut Rng::from_os()?)
+            self.stack.protect_packed(role, ids.as_deref(), values, &mut Rng::from_os()?)
         });
         codes.map(Codes).map_err(|error| of_defense(&error))
     }
@@ -141,7 +148,7 @@ impl Stack {
     /// Raises `CodesError` if they do not fit the stack.
     fn decode<'py>(&self, py: Python<'py>, codes: &Bound<'py, Codes>) -> PyResult<Bound<'py, PyAny>> {
         let (packing, codes) = (self.packing()?, &codes.get().0);
-        let decoded = py.detach(|| match packing {
+        let decoded = detached(py, codes.bytes().nrows().saturating_mul(codes.dim()), || match packing {
             Packing::Levels(quantization) => quantization.decode(codes).map(Some),
             Packing::Centroids(quantization) => quantization.decode(codes).map(Some),
             _ => Ok(None),
@@ -281,10 +288,20 @@ fn no_codes() -> PyErr {
     )
 }
 
+/// Works on a batch of this many numbers without Python's lock.
+fn detached<T: Send>(py: Python<'_>, numbers: usize, work: impl FnOnce() -> T + Send) -> T {
+    py.detach(|| on_threads(numbers, work))
+}
+
 /// The ids of rows. One vector may have its id without a list.
 fn ids_of(ids: &Bound<'_, PyAny>, vectors: &Vectors) -> PyResult<Ids> {
-    let is_one = ids.cast::<PyString>().is_ok() || ids.cast::<PyBytes>().is_ok() || ids.cast::<PyInt>().is_ok();
-    if is_one && vectors.form().1 { Ids::read((ids,).into_pyobject(ids.py())?.as_any()) } else { Ids::read(ids) }
+    let is_one =
+        ids.cast::<PyString>().is_ok() || ids.cast::<PyBytes>().is_ok() || ids.cast::<PyInt>().is_ok();
+    if is_one && vectors.form().1 {
+        Ids::read((ids,).into_pyobject(ids.py())?.as_any())
+    } else {
+        Ids::read(ids)
+    }
 }
 
 fn warn(py: Python<'_>, message: &str) -> PyResult<()> {

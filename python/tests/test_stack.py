@@ -237,3 +237,14 @@ def test_other_threads_go_on_while_vectors_are_protected():
     thread.join()
     # a thread that had to wait for the lock would be let in a few times at most
     assert during > 1000
+
+
+@pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
+def test_a_forked_child_has_threads_of_its_own():
+    import multiprocessing
+
+    stack = embosk.Stack(ROTATION)
+    vectors = unit_rows(4000, 64)
+    expected = stack.protect(vectors)
+    with multiprocessing.get_context("fork").Pool(1) as pool:
+        assert (pool.apply_async(stack.protect, (vectors,)).get(timeout=30) == expected).all()

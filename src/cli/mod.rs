@@ -126,10 +126,12 @@ impl Program {
         };
         let words = arguments.iter().skip(1).map(|word| word.to_string_lossy().into_owned()).collect();
         let terminal = Terminal::new(cli.quiet, cli.verbose);
-        cli.verb.run(&Session { names: self.names, terminal, words, code: self.code }).unwrap_or_else(|error| {
-            warn(&format!("error: {error}"));
-            ExitCode::from(2)
-        })
+        cli.verb.run(&Session { names: self.names, terminal, words, code: self.code }).unwrap_or_else(
+            |error| {
+                warn(&format!("error: {error}"));
+                ExitCode::from(2)
+            },
+        )
     }
 
     /// Returns the arguments; their help lists the adversaries of the registry.

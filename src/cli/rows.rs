@@ -82,7 +82,12 @@ impl RowStore {
         Ok(store)
     }
 
-    fn open(folder: PathBuf, examples: usize, readers: Readers, code: Option<&Path>) -> Result<Self, CliError> {
+    fn open(
+        folder: PathBuf,
+        examples: usize,
+        readers: Readers,
+        code: Option<&Path>,
+    ) -> Result<Self, CliError> {
         let program = program(code).map_err(|error| {
             CliError::new(format!("the program cannot read itself, by which it knows its rows: {error}"))
         })?;

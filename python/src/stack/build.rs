@@ -50,6 +50,8 @@ fn refuse_unused(spec: &Spec, keys: &Keys) -> PyResult<()> {
         Some((name, _)) if name.len() <= 64 => Err(setting(format!(
             "the key {name} is given, but the spec does not name it; write `key=env:{name}`, or leave the key out"
         ))),
-        Some(_) => Err(setting("a key is given that the spec does not name; write `key=env:NAME`, or leave it out")),
+        Some(_) => {
+            Err(setting("a key is given that the spec does not name; write `key=env:NAME`, or leave it out"))
+        }
     }
 }

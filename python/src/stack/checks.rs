@@ -23,7 +23,8 @@ const ROWS: usize = 1000;
 pub(crate) fn check_spec(spec: &str, role: &str) -> PyResult<(Option<String>, bool)> {
     let role = role_of(role)?;
     let spec = Registry::default().spec(spec).map_err(|error| of_defense(&error))?;
-    let is_keyed = |part: &Part| part.name() == "gaussian" && part.find("key").is_some() && covers(part, role);
+    let is_keyed =
+        |part: &Part| part.name() == "gaussian" && part.find("key").is_some() && covers(part, role);
     Ok((fresh(&spec, role), spec.parts().iter().any(is_keyed)))
 }
 
@@ -33,7 +34,8 @@ pub(super) fn fresh_noise(stack: &Stack, role: Role) -> Option<String> {
 }
 
 fn fresh(spec: &Spec, role: Role) -> Option<String> {
-    let is_fresh = |part: &&Part| part.name() == "gaussian" && part.find("key").is_none() && covers(part, role);
+    let is_fresh =
+        |part: &&Part| part.name() == "gaussian" && part.find("key").is_none() && covers(part, role);
     spec.parts().iter().find(is_fresh).map(ToString::to_string)
 }
 

@@ -33,7 +33,8 @@ impl Program {
         invert::check(&vectors).map_err(Error::Setting)?;
         let asked = Request::new(Map::from_iter([("attack".to_owned(), Value::Object(attack))]))?;
         let embedder = Loaded::own(embedder);
-        let vectors = if embedder.is_normalized() { invert::scaled(vectors, Terminal::Quiet) } else { vectors };
+        let vectors =
+            if embedder.is_normalized() { invert::scaled(vectors, Terminal::Quiet) } else { vectors };
         let (attack, guides) = attack_of(&asked.settings.attack, &embedder)
             .map_err(|error| Error::Setting(error.to_string()))?;
         let own = guides.then(|| own(&embedder, own_texts)).transpose()?;

@@ -120,7 +120,8 @@ impl Program {
                 temporary.path().join("cache")
             }
         };
-        let evaluation = self.prepared(&request, &Cache::at(folder)).map_err(|error| Error::Setting(error.to_string()))?;
+        let evaluation =
+            self.prepared(&request, &Cache::at(folder)).map_err(|error| Error::Setting(error.to_string()))?;
         evaluation.progress(request.progress).run()
     }
 
@@ -248,14 +249,16 @@ mod tests {
         };
         let asked = request(json!({"attack": "none", "corpus": "records:300"})).unwrap();
         let asked = asked.defenses(vec!["gaussian(sigma=0.5)".parse().unwrap()]);
-        let report = Program::new().evaluate(asked.embedder(Arc::new(Described::new(letters).dimension(26)))).unwrap();
+        let report =
+            Program::new().evaluate(asked.embedder(Arc::new(Described::new(letters).dimension(26)))).unwrap();
         assert_eq!(report.rows.len(), 1);
         assert!(report.signature.get("embedder").is_none());
     }
 
     #[test]
     fn a_budget_is_read_from_its_text() {
-        let text = "attack = \"none\"\n[limits]\nndcg_drop = 0.1\n[[stack]]\ndefense = \"quantization(bits=8)\"\n";
+        let text =
+            "attack = \"none\"\n[limits]\nndcg_drop = 0.1\n[[stack]]\ndefense = \"quantization(bits=8)\"\n";
         let (request, _) = Program::new().read_budget(Path::new("budget.toml"), text).unwrap();
         assert_eq!(request.stacks.len(), 1);
         let refused = Program::new().read_budget(Path::new("budget.toml"), "sample = 3\n").unwrap_err();
