@@ -114,7 +114,7 @@ def _check(spec, role, id_column):
     fresh, uses_ids = check_spec(spec, role)
     if fresh is not None:
         raise SettingError(
-            f"`{fresh}` draws fresh noise, and a task that Spark runs again would write other bytes; give it a key, as in "
+            f"`{fresh}` draws fresh noise, and a task that Spark runs again would write other bytes; take keyed noise, as in "
             f"gaussian(sigma=0.01, key=env:NAME), and name the column of ids"
         )
     if uses_ids and id_column is None:

@@ -17,8 +17,9 @@ const LOOKS: Duration = Duration::from_millis(100);
 /// As much as a program's first thread has.
 const STACK: usize = 16 << 20;
 
-/// Runs `work` on another thread. On Ctrl-C, or whatever else a signal raises, `stop` becomes true and the exception is
-/// raised at once; the work then ends by itself.
+/// Runs `work` on another thread. On Ctrl-C, or whatever else a signal raises, `stop` becomes true, and the exception is
+/// raised once the work has ended: a thread that is left in Python's code would break an interpreter that shuts down. A
+/// second one is raised at once.
 pub(crate) fn beside<T: Send + 'static>(
     py: Python<'_>,
     stop: &Arc<AtomicBool>,
@@ -31,14 +32,20 @@ pub(crate) fn beside<T: Send + 'static>(
     });
     started.map_err(|error| raise("EvaluationError", format!("no thread could be started: {error}")))?;
     let receive = Mutex::new(receive);
+    let mut interrupt: Option<PyErr> = None;
     loop {
         let received =
             py.detach(|| receive.lock().unwrap_or_else(PoisonError::into_inner).recv_timeout(LOOKS));
         match received {
-            Ok(done) => return Ok(done),
-            Err(RecvTimeoutError::Timeout) => {
-                py.check_signals().inspect_err(|_| stop.store(true, Ordering::Relaxed))?;
-            }
+            Ok(done) => return interrupt.map_or(Ok(done), Err),
+            Err(RecvTimeoutError::Timeout) => match (py.check_signals(), &interrupt) {
+                (Ok(()), _) => {}
+                (Err(raised), None) => {
+                    stop.store(true, Ordering::Relaxed);
+                    interrupt = Some(raised);
+                }
+                (Err(again), Some(_)) => return Err(again),
+            },
             Err(RecvTimeoutError::Disconnected) => {
                 return Err(raise(
                     "EvaluationError",

@@ -15,8 +15,14 @@ import embosk
 from test_goldens import embosk_command
 from toys import DIM, toy
 
-DEFENSES = ["none", "gaussian(sigma=0.1)", "rotation(key=env:EMBOSK_TEST_KEY)"]
-SMALL = {"corpus": "records:300", "samples": 4, "adversaries": ["naive", "leaked(100)"], "seed": 3}
+DEFENSES = ["none", "rotation(key=env:EMBOSK_TEST_KEY)"]
+SMALL = {
+    "corpus": "records:300",
+    "attacker_corpus": "records:400",
+    "samples": 4,
+    "adversaries": ["naive", "leaked(100)"],
+    "seed": 3,
+}
 
 
 @pytest.fixture(scope="module")
@@ -32,6 +38,7 @@ def small_report():
 def test_a_callable_gives_the_report_of_the_command(reference, tmp_path):
     arguments = ["--quiet", "evaluate", "--format", "json", "--attack", "reference", "--corpus", "records:300"]
     arguments += ["--samples", "4", "--seed", "3", "--adversary", "naive", "--adversary", "leaked(100)"]
+    arguments += ["--attacker-corpus", "records:400"]
     arguments += [word for spec in DEFENSES for word in ("--defense", spec)]
     command = json.loads(embosk_command(*arguments, folder=tmp_path).stdout)
     calls = []
@@ -54,16 +61,16 @@ def test_a_callable_gives_the_report_of_the_command(reference, tmp_path):
 
 def test_texts_of_ones_own_are_a_corpus():
     texts = [f"person {number} pays {number * 7} coins to nobody" for number in range(40)]
-    report = embosk.evaluate(toy, texts, "none", "naive", samples=4, attack="none", name="toy", normalizer="none")
+    theirs = [f"somebody {number} gets {number * 3} coins from anna" for number in range(30)]
+    toys = {"samples": 4, "attack": "none", "name": "toy", "normalizer": "none"}
+    report = embosk.evaluate(toy, texts, "none", "naive", **toys)
     assert report.signature["documents"] == 40 and report.rows[0]["ndcg_at_10"] is None
-    own = embosk.evaluate(
-        toy, texts, "none", "naive", samples=4, attack="none", name="toy", normalizer="none", attacker_corpus=texts[:20]
-    )
-    assert own.signature["attacker_texts"] == "texts"
+    own = embosk.evaluate(toy, texts, "none", "informed(20)", attacker_corpus=theirs, **toys)
+    assert own.signature["attacker_texts"] == "texts:20"
 
 
 def test_a_report_is_read_and_shown(small_report):
-    assert small_report.signature["embedder"] == "toy" and small_report.warnings == []
+    assert small_report.signature["embedder"] == "toy" and not any("assumed" in one for one in small_report.warnings)
     assert [row["defense"] for row in small_report.rows][::2] == ["none", "gaussian(sigma=0.5)"]
     again = embosk.Report.from_json(small_report.to_json(full=True))
     assert again.to_dict() == small_report.to_dict() and str(again) == str(small_report)

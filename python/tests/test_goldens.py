@@ -20,7 +20,7 @@ KEYED = [
     "rotation(key=env:EMBOSK_TEST_KEY, kind=hadamard)",
     "permutation(key=env:EMBOSK_TEST_KEY)",
     "scaling(key=env:EMBOSK_TEST_KEY)",
-    "dcpe(key=env:EMBOSK_TEST_KEY, beta=0.5)",
+    "dcpe(key=env:EMBOSK_TEST_KEY, beta=0)",
     "gaussian(sigma=0.05, key=env:EMBOSK_TEST_KEY)",
     "gaussian(sigma=0.05, key=env:EMBOSK_TEST_KEY, on=documents, renormalize=true)",
     "projection(key=env:EMBOSK_TEST_KEY, dims=5)",

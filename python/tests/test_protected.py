@@ -29,7 +29,7 @@ def by_role(texts, role):
 def test_every_kind_of_embedder_is_protected(embedder, model):
     protected = embosk.Protected(embedder, SPEC, model=model)
     stack = embosk.Stack(SPEC)
-    assert protected.fingerprint.startswith("rotation(")
+    assert protected.fingerprint.startswith("embosk2 rotation(")
     documents = protected.embed_documents(TEXTS, ids=[1, 2, 3])
     assert documents.dtype == "float32"
     assert (documents == stack.protect(toy(TEXTS), ids=[1, 2, 3])).all()

@@ -105,6 +105,7 @@ def test_a_key_is_in_no_plan(frame):
     ("column", "spec", "ids", "kind", "message"),
     [
         ("vector", "gaussian(sigma=0.05)", "id", embosk.SettingError, "would write other bytes"),
+        ("vector", "dcpe(key=env:EMBOSK_TEST_KEY, beta=0.5)", "id", embosk.SettingError, "would write other bytes"),
         ("vector", NOISE, None, embosk.SettingError, "name the column with id_column"),
         ("vectors", ROTATION, None, embosk.SettingError, "no column 'vectors'"),
         ("n", ROTATION, None, embosk.ArrayError, "of type int"),

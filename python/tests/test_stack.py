@@ -172,6 +172,8 @@ def test_roles_and_ids_are_checked():
     fresh = embosk.Stack("gaussian(sigma=0.05, on=documents)")
     assert not fresh.is_repeatable() and fresh.is_repeatable("query")
     assert (fresh.protect(vectors) != fresh.protect(vectors)).any()
+    for beta, is_repeatable in ((0.5, False), (0, True)):
+        assert embosk.Stack(f"dcpe(key=env:EMBOSK_TEST_KEY, beta={beta})").is_repeatable() == is_repeatable
 
 
 def test_fingerprints():

@@ -34,8 +34,13 @@ pub(super) fn fresh_noise(stack: &Stack, role: Role) -> Option<String> {
 }
 
 fn fresh(spec: &Spec, role: Role) -> Option<String> {
-    let is_fresh =
-        |part: &&Part| part.name() == "gaussian" && part.find("key").is_none() && covers(part, role);
+    // DCPE draws where in its ball a vector moves to
+    let is_ball = |part: &Part| {
+        part.name() == "dcpe" && part.find("beta").is_none_or(|beta| beta.text().parse::<f64>() != Ok(0.0))
+    };
+    let is_fresh = |part: &&Part| {
+        is_ball(part) || (part.name() == "gaussian" && part.find("key").is_none() && covers(part, role))
+    };
     spec.parts().iter().find(is_fresh).map(ToString::to_string)
 }
 

@@ -112,13 +112,12 @@ impl Program {
     /// embedder that fails.
     pub fn evaluate(&self, request: Request) -> Result<Report, Error> {
         let temporary;
-        let folder = match &request.cache {
-            Some(folder) => folder.clone(),
-            None => {
-                temporary = tempfile::tempdir().map_err(|error| Error::file(std::env::temp_dir(), error))?;
-                // the cache is a folder of its own in it, which only its owner can read
-                temporary.path().join("cache")
-            }
+        let folder = if let Some(folder) = &request.cache {
+            folder.clone()
+        } else {
+            temporary = tempfile::tempdir().map_err(|error| Error::file(std::env::temp_dir(), error))?;
+            // the cache is a folder of its own in it, which only its owner can read
+            temporary.path().join("cache")
         };
         let evaluation =
             self.prepared(&request, &Cache::at(folder)).map_err(|error| Error::Setting(error.to_string()))?;
@@ -199,10 +198,10 @@ impl Program {
 /// A setting that cannot be read. serde's own message may repeat the value.
 fn refused(name: &str, error: &serde_json::Error) -> Error {
     let message = error.to_string();
-    Error::Setting(match message.starts_with("unknown field") {
-        true => message,
-        false => format!("the setting `{name}` has a value of the wrong kind"),
-    })
+    if message.starts_with("unknown field") {
+        return Error::Setting(message);
+    }
+    Error::Setting(format!("the setting `{name}` has a value of the wrong kind"))
 }
 
 impl fmt::Debug for Request {
