@@ -9,7 +9,7 @@ use std::sync::Arc;
 pub use parameters::Parameters;
 
 use crate::spec::{Part, Spec, Vocabulary, error_at, is_of_name, quoted_name};
-use crate::{Defense, Error, Stack};
+use crate::{Defense, Error, Key, Stack};
 
 type Built = Result<Arc<dyn Defense>, Error>;
 
@@ -67,6 +67,8 @@ type Built = Result<Arc<dyn Defense>, Error>;
 #[derive(Clone)]
 pub struct Registry {
     known: Vec<Known>,
+    /// The keys that are named as variables, but were given.
+    keys: Vec<(String, Key)>,
 }
 
 /// A defense that a spec can name.
@@ -107,6 +109,24 @@ impl Registry {
         Ok(self)
     }
 
+    /// Adds a key that specs name as `env:NAME`, for a program that has it from elsewhere, such as a store of secrets.
+    /// The environment variable `name` is then not read.
+    ///
+    /// ```
+    /// use embosk_defenses::{Key, Registry, Stack};
+    ///
+    /// let mut registry = Registry::default();
+    /// registry.key("EMBOSK_KEY_OF_THE_STORE", &Key::generate()?);
+    /// let stack = registry.parse("rotation(key=env:EMBOSK_KEY_OF_THE_STORE)")?;
+    /// assert!("rotation(key=env:EMBOSK_KEY_OF_THE_STORE)".parse::<Stack>().is_err());
+    /// # Ok::<(), embosk_defenses::Error>(())
+    /// ```
+    pub fn key(&mut self, name: &str, key: &Key) -> &mut Self {
+        self.keys.retain(|(known, _)| known != name);
+        self.keys.push((name.to_owned(), key.clone()));
+        self
+    }
+
     /// Iterates over the names of the defenses.
     pub fn names(&self) -> impl Iterator<Item = &str> {
         self.known.iter().map(|known| known.name.as_str())
@@ -126,7 +146,7 @@ impl Registry {
     pub fn stack(&self, spec: &Spec) -> Result<Stack, Error> {
         let known: Vec<_> = spec.parts().iter().map(|part| self.checked(part)).collect::<Result<_, _>>()?;
         let parts = spec.parts().iter().zip(known);
-        let parts = parts.map(|(part, known)| (known.build)(&Parameters::of(part)));
+        let parts = parts.map(|(part, known)| (known.build)(&Parameters::of(part, &self.keys)));
         let parts: Vec<Arc<dyn Defense>> = parts.collect::<Result<_, _>>()?;
         check_order(spec, &parts)?;
         Ok(parts.into_iter().collect())
@@ -220,7 +240,7 @@ fn unknown(position: usize, kind: &str, name: &str, known: &str, more: &str) -> 
 /// The defenses of this crate.
 impl Default for Registry {
     fn default() -> Self {
-        Self { known: ours::all().collect() }
+        Self { known: ours::all().collect(), keys: Vec::new() }
     }
 }
 

@@ -10,6 +10,7 @@ use std::process::ExitCode;
 
 use self::find::{Answer, Step, Tried};
 use self::points::{Curve, RETRIEVAL};
+use super::chart::Size;
 use super::course::Course;
 use super::error::CliError;
 use super::files;
@@ -77,7 +78,7 @@ pub(crate) fn run(args: &Args, session: &Session) -> Result<ExitCode, CliError> 
     let course = Course::new(session, Next::new(session, settings));
     course.say("loading");
     let evaluation = settings.prepare(session, &resolved, &args.cache)?.examples(args.examples);
-    let store = RowStore::of_curve(&args.output, args.examples)?;
+    let store = RowStore::of_curve(&args.output, args.examples, session.code.as_deref())?;
     let notebook = Notebook::of_curve(store, course.clone());
     let asked = search.clone();
     let journal = notebook.asking(move |rows| asked.as_ref().map_or(Ok(None), |search| search.next(rows)));
@@ -124,6 +125,12 @@ fn write(
     }
     print(&summary(&curve, &args.output))?;
     Ok(verdict(report, advice, &curve))
+}
+
+/// A picture of a report without sweeps. `None` if there is nothing to draw.
+pub(crate) fn picture(report: &Report) -> Option<String> {
+    let curve = Curve::new(report, &[], None, None);
+    (!svg::figures(&curve, Size::Wide).is_empty()).then(|| svg::file(&curve))
 }
 
 fn summary(curve: &Curve<'_>, output: &Path) -> String {

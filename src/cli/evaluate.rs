@@ -58,7 +58,7 @@ pub(crate) fn run(args: &Args, session: &Session) -> Result<ExitCode, CliError> 
     }
     let course = Course::new(session, Next::new(session, &args.settings));
     course.say("loading");
-    let notebook = Notebook::in_cache(&args.cache, &args.resuming, course.clone())?;
+    let notebook = Notebook::in_cache((&args.cache, &args.resuming), session, course.clone())?;
     let mut evaluation = args.settings.prepare(session, &resolved, &args.cache)?.journal(notebook.clone());
     if let Some(folder) = &args.runs {
         evaluation = evaluation.trec_runs(folder);

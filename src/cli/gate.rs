@@ -16,12 +16,13 @@ use super::course::Course;
 use super::error::CliError;
 use super::files;
 use super::models::Cache;
-use super::names::AdversaryName;
+use super::names::{AdversaryName, Names};
 use super::next::Next;
 use super::notebook::{Notebook, Resuming};
 use super::session::Session;
-use super::settings::Resolved;
+use super::settings::{EvaluationSettings, Resolved};
 use super::terminal::{Terminal, warn, warn_of};
+use crate::Stack;
 use crate::evaluate::metrics::by_limit;
 use crate::evaluate::{Baseline, Budget, Metric, Outcome, Report, Verdict};
 
@@ -99,7 +100,7 @@ pub(crate) fn run(args: &Args, session: &Session) -> Result<ExitCode, CliError> 
     let next = Next::of_budget(session, &file.settings, &args.budget.display().to_string());
     let course = Course::new(session, next);
     course.say("loading");
-    let notebook = Notebook::in_cache(&args.cache, &args.resuming, course.clone())?;
+    let notebook = Notebook::in_cache((&args.cache, &args.resuming), session, course.clone())?;
     let report = evaluate(args, session, &file, (baseline.clone(), &notebook))?;
     let budget = baseline.into_iter().fold(file.budget.clone(), Budget::baseline);
     let verdict = report.check(&budget)?;
@@ -114,6 +115,17 @@ pub(crate) fn run(args: &Args, session: &Session) -> Result<ExitCode, CliError> 
         Outcome::Fail => ExitCode::from(1),
         Outcome::Inconclusive => ExitCode::from(3),
     })
+}
+
+/// Reads a budget from its text: the settings, the stacks and the limits. `path` is where it is from.
+pub(crate) fn read(
+    path: &Path,
+    text: &str,
+    names: &Names,
+) -> Result<(EvaluationSettings, Vec<Stack>, Budget), CliError> {
+    let BudgetFile { mut settings, resolved, budget, .. } = BudgetFile::parse(path, text, names)?;
+    settings.adversaries = resolved.adversaries.iter().map(|name| format!("{name:?}")).collect();
+    Ok((settings, resolved.stacks, budget))
 }
 
 fn evaluate(

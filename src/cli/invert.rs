@@ -225,7 +225,7 @@ fn own(args: &Args, embedder: &Loaded, terminal: Terminal) -> Result<(Vec<String
 }
 
 /// Refuses vectors that no text can have.
-fn check(vectors: &Array2<f32>) -> Result<(), String> {
+pub(crate) fn check(vectors: &Array2<f32>) -> Result<(), String> {
     crate::defenses::check_finite(vectors).map_err(|error| error.to_string())?;
     match vectors.rows().into_iter().position(|row| row.iter().all(|&value| value == 0.0)) {
         Some(row) => {
@@ -237,7 +237,7 @@ fn check(vectors: &Array2<f32>) -> Result<(), String> {
 
 /// Scales vectors to norm 1, like the embedder's: at another length, the models would read them as another direction.
 /// Rows that have norm 1 up to rounding stay the same, bit for bit.
-fn scaled(mut vectors: Array2<f32>, terminal: Terminal) -> Array2<f32> {
+pub(crate) fn scaled(mut vectors: Array2<f32>, terminal: Terminal) -> Array2<f32> {
     let mut count = 0;
     for mut row in vectors.rows_mut() {
         let norm = row.iter().map(|&value| f64::from(value).powi(2)).sum::<f64>().sqrt();

@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::ops::Range;
+use std::sync::Arc;
 
 use ndarray::Array2;
 
@@ -13,7 +14,6 @@ use crate::embedder::{
 use crate::{BoxError, Embedder, Role};
 
 /// An embedder, and what verbs need of it.
-#[derive(Debug)]
 pub(crate) enum Loaded {
     Local(Box<SentenceTransformer>),
     Remote {
@@ -23,6 +23,12 @@ pub(crate) enum Loaded {
     },
     /// No embedder: there are only vectors.
     None(NoEmbedder),
+    /// One of the program that this one is a part of.
+    Own {
+        embedder: Arc<dyn Embedder>,
+        /// The hash of its identity, if it states one.
+        hash: String,
+    },
 }
 
 impl Loaded {
@@ -35,11 +41,17 @@ impl Loaded {
         Self::Remote { embedder: Box::new(embedder), hash }
     }
 
+    pub(crate) fn own(embedder: Arc<dyn Embedder>) -> Self {
+        let hash = embedder.identity().map(|identity| identity.hash).unwrap_or_default();
+        Self::Own { embedder, hash }
+    }
+
     fn embedder(&self) -> &dyn Embedder {
         match self {
             Self::Local(embedder) => embedder.as_ref(),
             Self::Remote { embedder, .. } => embedder.as_ref(),
             Self::None(nobody) => nobody,
+            Self::Own { embedder, .. } => embedder.as_ref(),
         }
     }
 
@@ -52,9 +64,14 @@ impl Loaded {
     pub(crate) fn hash(&self) -> &str {
         match self {
             Self::Local(embedder) => embedder.hash(),
-            Self::Remote { hash, .. } => hash,
+            Self::Remote { hash, .. } | Self::Own { hash, .. } => hash,
             Self::None(_) => "",
         }
+    }
+
+    /// Whether it says which embedder it is.
+    pub(crate) fn has_identity(&self) -> bool {
+        self.embedder().identity().is_some()
     }
 
     /// Whether all vectors have norm 1.
@@ -66,7 +83,7 @@ impl Loaded {
     pub(crate) fn normalize(&self, text: &str) -> String {
         match self {
             Self::Local(embedder) => embedder.normalize(text),
-            Self::Remote { .. } | Self::None(_) => self
+            Self::Remote { .. } | Self::None(_) | Self::Own { .. } => self
                 .embedder()
                 .normalizer()
                 .map_or_else(|| text.to_owned(), |normalizer| normalizer.apply(text)),
@@ -77,7 +94,7 @@ impl Loaded {
     pub(crate) fn max_length(self, tokens: usize) -> Result<Self, CliError> {
         match self {
             Self::Local(embedder) => Ok(Self::local(embedder.max_length(tokens)?)),
-            Self::Remote { .. } | Self::None(_) => Err(CliError::new(
+            Self::Remote { .. } | Self::None(_) | Self::Own { .. } => Err(CliError::new(
                 "--paper has the embedder read as many tokens as the inverter was trained on, and one behind an address \
                  cannot be told; leave --paper out",
             )),
@@ -87,7 +104,7 @@ impl Loaded {
     /// The host that texts are sent to; `None` if they stay on this machine.
     pub(crate) fn host(&self) -> Option<&str> {
         match self {
-            Self::Local(_) | Self::None(_) => None,
+            Self::Local(_) | Self::None(_) | Self::Own { .. } => None,
             Self::Remote { embedder, .. } => Some(embedder.host()),
         }
     }
@@ -95,7 +112,7 @@ impl Loaded {
     /// What would have been sent so far, in a dry run.
     pub(crate) fn rehearsed(&self) -> Option<Volume> {
         match self {
-            Self::Local(_) | Self::None(_) => None,
+            Self::Local(_) | Self::None(_) | Self::Own { .. } => None,
             Self::Remote { embedder, .. } => embedder.rehearsed(),
         }
     }
@@ -147,12 +164,22 @@ impl Embedder for Loaded {
     }
 }
 
+impl fmt::Debug for Loaded {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Loaded({self})")
+    }
+}
+
 impl fmt::Display for Loaded {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Local(embedder) => embedder.fmt(f),
             Self::Remote { embedder, .. } => embedder.fmt(f),
             Self::None(_) => f.write_str("vectors without an embedder"),
+            Self::Own { embedder, .. } => match embedder.identity() {
+                Some(identity) => f.write_str(&identity.name),
+                None => f.write_str("an embedder without a name"),
+            },
         }
     }
 }

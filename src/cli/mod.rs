@@ -19,6 +19,7 @@ mod fit;
 mod gate;
 mod invert;
 mod keygen;
+mod library;
 mod limit;
 mod loaded;
 mod models;
@@ -44,11 +45,13 @@ mod unprotect;
 mod words;
 
 use std::ffi::OsString;
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Command, CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use self::error::CliError;
+pub use self::library::Request;
 use self::names::Names;
 use self::session::Session;
 use self::terminal::{Terminal, warn};
@@ -72,6 +75,7 @@ use crate::evaluate::{Metric, adversaries};
 #[derive(Debug, Default)]
 pub struct Program {
     names: Names,
+    code: Option<PathBuf>,
 }
 
 impl Program {
@@ -99,6 +103,12 @@ impl Program {
         self
     }
 
+    /// Sets the file that holds the program's code. Rows of interrupted runs are used again only by the same code.
+    /// Default: the executable of the process, which a library in another program should replace.
+    pub fn code(self, file: impl Into<PathBuf>) -> Self {
+        Self { code: Some(file.into()), ..self }
+    }
+
     /// Runs the command with the arguments of the process.
     pub fn main(self) -> ExitCode {
         self.run(std::env::args_os())
@@ -118,10 +128,12 @@ impl Program {
         };
         let words = arguments.iter().skip(1).map(|word| word.to_string_lossy().into_owned()).collect();
         let terminal = Terminal::new(cli.quiet, cli.verbose);
-        cli.verb.run(&Session { names: self.names, terminal, words }).unwrap_or_else(|error| {
-            warn(&format!("error: {error}"));
-            ExitCode::from(2)
-        })
+        cli.verb.run(&Session { names: self.names, terminal, words, code: self.code }).unwrap_or_else(
+            |error| {
+                warn(&format!("error: {error}"));
+                ExitCode::from(2)
+            },
+        )
     }
 
     /// Returns the arguments; their help lists the adversaries of the registry.

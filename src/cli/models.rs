@@ -101,6 +101,11 @@ const ROWS: &str = "rows";
 const HYPOTHESES: &str = "hypotheses";
 
 impl Cache {
+    /// The cache in this folder.
+    pub(crate) fn at(folder: PathBuf) -> Self {
+        Self { cache: folder }
+    }
+
     /// The folder of embeddings.
     pub(crate) fn embeddings(&self) -> Result<EmbeddingCache, CliError> {
         self.open()?;

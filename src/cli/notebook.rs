@@ -8,6 +8,7 @@ use super::course::Course;
 use super::error::CliError;
 use super::models::Cache;
 use super::rows::{Left, RowStore};
+use super::session::Session;
 use crate::evaluate::{Advice, AttackStrength, Evaluation, Journal, Report, Row, Stage, Undefended};
 use crate::{Embedder, Error, Stack};
 
@@ -38,8 +39,12 @@ pub(crate) struct Notebook {
 
 impl Notebook {
     /// Opens the journal of an evaluation, in the cache folder.
-    pub(crate) fn in_cache(cache: &Cache, resuming: &Resuming, course: Course) -> Result<Self, CliError> {
-        let store = RowStore::in_cache(cache.rows()?)?;
+    pub(crate) fn in_cache(
+        (cache, resuming): (&Cache, &Resuming),
+        session: &Session,
+        course: Course,
+    ) -> Result<Self, CliError> {
+        let store = RowStore::in_cache(cache.rows()?, session.code.as_deref())?;
         Ok(Self { store, course, resumes: resuming.resume, keeps: resuming.keep_rows, is_in_cache: true })
     }
 

@@ -314,7 +314,7 @@ fn attack(
     };
     resolved.stacks = vec![first];
     let (evaluation, _) = settings.prepare_on((corpus, Some(embedder)), session, &resolved, &args.cache)?;
-    let notebook = Notebook::in_cache(&args.cache, &args.resuming, course)?;
+    let notebook = Notebook::in_cache((&args.cache, &args.resuming), session, course)?;
     let finder = Arc::new(Mutex::new(finder));
     let asked = Arc::clone(&finder);
     let journal =

@@ -71,19 +71,24 @@ pub(crate) fn readers(examples: usize) -> Readers {
 impl RowStore {
     /// Opens `points` in the output folder of a curve. Rows that were measured with fewer `examples` than are shown
     /// count as unknown.
-    pub(crate) fn of_curve(output: &Path, examples: usize) -> Result<Self, CliError> {
-        Self::open(output.join("points"), examples, readers(examples))
+    pub(crate) fn of_curve(output: &Path, examples: usize, code: Option<&Path>) -> Result<Self, CliError> {
+        Self::open(output.join("points"), examples, readers(examples), code)
     }
 
     /// Opens a folder in the cache. Only its owner can read the rows.
-    pub(crate) fn in_cache(folder: PathBuf) -> Result<Self, CliError> {
-        let store = Self::open(folder, 0, Readers::Owner)?;
+    pub(crate) fn in_cache(folder: PathBuf, code: Option<&Path>) -> Result<Self, CliError> {
+        let store = Self::open(folder, 0, Readers::Owner, code)?;
         store.forget();
         Ok(store)
     }
 
-    fn open(folder: PathBuf, examples: usize, readers: Readers) -> Result<Self, CliError> {
-        let program = program().map_err(|error| {
+    fn open(
+        folder: PathBuf,
+        examples: usize,
+        readers: Readers,
+        code: Option<&Path>,
+    ) -> Result<Self, CliError> {
+        let program = program(code).map_err(|error| {
             CliError::new(format!("the program cannot read itself, by which it knows its rows: {error}"))
         })?;
         fs::create_dir_all(&folder).map_err(|error| files::bad(&folder, error))?;
@@ -197,9 +202,10 @@ impl RowStore {
     }
 }
 
-/// The hash of the program's file.
-fn program() -> io::Result<String> {
-    Ok(Digest::default().raw(fs::read(std::env::current_exe()?)?).short())
+/// The hash of the file that holds the program's code; by default, that of the executable.
+fn program(code: Option<&Path>) -> io::Result<String> {
+    let code = code.map_or_else(std::env::current_exe, |code| Ok(code.to_owned()))?;
+    Ok(Digest::default().raw(fs::read(code)?).short())
 }
 
 /// Whether a file is one of ours, by its name.
@@ -229,7 +235,7 @@ mod tests {
     }
 
     fn opened(folder: &Path, samples: usize) -> RowStore {
-        let store = RowStore::in_cache(folder.to_owned()).unwrap();
+        let store = RowStore::in_cache(folder.to_owned(), None).unwrap();
         store.begin(&settings(samples));
         store
     }

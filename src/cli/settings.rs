@@ -147,6 +147,11 @@ pub(crate) fn with_adversaries(verb: Command, names: &Names) -> Command {
 }
 
 impl EvaluationSettings {
+    /// Returns the settings of `embosk evaluate` without arguments.
+    pub(crate) fn usual() -> Self {
+        Self { samples: SAMPLES, ..Self::default() }
+    }
+
     /// Reads the defenses and adversaries.
     ///
     /// clap must not read them: its errors repeat what was written, which may hold a key.
@@ -262,8 +267,11 @@ impl EvaluationSettings {
             .keep_contaminated(self.keep_contaminated)
             .guess_candidates(self.guess_candidates)
             .seed(self.seed)
-            .registry(names.adversaries.clone())
-            .cache(cache.embeddings()?);
+            .registry(names.adversaries.clone());
+        // vectors are kept by the embedder that they are of
+        if embedder.has_identity() || self.embedder_name().is_none() {
+            evaluation = evaluation.cache(cache.embeddings()?);
+        }
         evaluation = stacks.iter().cloned().fold(evaluation, Evaluation::defense);
         evaluation = names.own_metrics.iter().cloned().fold(evaluation, Evaluation::metric);
         if let Some(vectors) = vectors {

@@ -12,11 +12,13 @@ use crate::{Error, Key};
 #[derive(Debug)]
 pub struct Parameters<'a> {
     part: &'a Part,
+    /// The keys that are named as variables, but were given.
+    keys: &'a [(String, Key)],
 }
 
 impl<'a> Parameters<'a> {
-    pub(super) fn of(part: &'a Part) -> Self {
-        Self { part }
+    pub(super) fn of(part: &'a Part, keys: &'a [(String, Key)]) -> Self {
+        Self { part, keys }
     }
 
     /// Returns the part of the spec.
@@ -76,7 +78,8 @@ impl<'a> Parameters<'a> {
         Ok(self.word(name, &["true", "false"])? == Some("true"))
     }
 
-    /// Reads the key that the parameter `name` names as `env:NAME` or `file:PATH`.
+    /// Reads the key that the parameter `name` names as `env:NAME` or `file:PATH`. A key that was
+    /// [given](super::Registry::key) under the name of a variable is used in its place.
     ///
     /// # Errors
     /// [`Error::Spec`] if it is not given or does not name a key, and those of [`Key::from_env`] and
@@ -84,7 +87,10 @@ impl<'a> Parameters<'a> {
     pub fn key(&self, name: &str) -> Result<Key, Error> {
         let value = self.require(name)?;
         match value.kind() {
-            Kind::Env(variable) => Key::from_env(variable),
+            Kind::Env(variable) => match self.keys.iter().find(|(name, _)| name == variable) {
+                Some((_, key)) => Ok(key.clone()),
+                None => Key::from_env(variable),
+            },
             Kind::File(path) => Key::from_file(path),
             Kind::Fingerprint(_) => Err(value.error(
                 "a fingerprint names a key but does not hold it: give the key as `env:NAME` or `file:PATH`",

@@ -74,7 +74,12 @@ impl BudgetFile {
     pub(super) fn read(path: &Path, names: &Names) -> Result<Self, CliError> {
         let missing = "there is no such budget; write one after examples/privacy-budget.toml, or name yours with --budget";
         let text = files::read_text(path, LARGEST, missing)?;
-        Source { path, text: &text, names, metrics: names.metrics() }.read()
+        Source { path, text: &text, names, metrics: names.metrics() }.read_to_measure()
+    }
+
+    /// Reads a budget from its text; it may name no stack. Paths in it are relative to the folder of `path`.
+    pub(super) fn parse(path: &Path, text: &str, names: &Names) -> Result<Self, CliError> {
+        Source { path, text, names, metrics: names.metrics() }.read()
     }
 
     /// The line that a finding is about, counted from 1; the first if it is about none.

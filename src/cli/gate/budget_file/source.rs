@@ -44,6 +44,15 @@ impl Source<'_> {
         Ok(BudgetFile { settings, resolved, budget, lines })
     }
 
+    /// Reads a budget whose stacks are to be measured.
+    pub(super) fn read_to_measure(&self) -> Result<BudgetFile, CliError> {
+        let file = self.read()?;
+        if file.resolved.stacks.is_empty() {
+            return Err(self.error(0..0, "it names no stack; add [[stack]] with defense = \"…\""));
+        }
+        Ok(file)
+    }
+
     fn budget(&self, written: &Rest, without_attack: bool) -> Result<Limited, CliError> {
         let mut lines = Vec::new();
         let mut budget = Budget::new();
@@ -76,9 +85,6 @@ impl Source<'_> {
         for (name, tolerance) in &written.tolerance {
             let metric = self.metric(name, tolerance)?;
             budget = budget.tolerance(metric.limit_name(), *tolerance.get_ref());
-        }
-        if stacks.is_empty() {
-            return Err(self.error(0..0, "it names no stack; add [[stack]] with defense = \"…\""));
         }
         let budget = written.confidence.into_iter().fold(budget, Budget::confidence);
         let budget = budget.accept_unmeasured_key(written.accept_unmeasured_key);

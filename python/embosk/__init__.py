@@ -1,0 +1,65 @@
+"""Privacy defenses for text embeddings, measured with the full vec2text attack.
+
+- `Stack` protects arrays of vectors, and `Key` is what keyed defenses derive their transforms from.
+- `Protected` puts a stack behind an embedder: any callable, a sentence-transformers model or an OpenAI client.
+- `evaluate` measures what an attack still recovers from protected vectors, and what is left of retrieval.
+- `embosk.arrow` and `embosk.spark` protect columns of tables; `embosk.langchain`, `embosk.llama_index`,
+  `embosk.haystack` and `embosk.chroma` adapt protected embedders to these packages, each imported only on use.
+
+Errors are the exceptions of `embosk.errors`; all of them are `EmboskError`.
+"""
+
+from embosk import attacks
+from embosk._embosk import Codes, Embedder, Guarantee, Key, Stack, __version__
+from embosk._evaluate import evaluate, gate
+from embosk._protected import Protected
+from embosk._report import Report, Verdict
+from embosk.errors import (
+    ArrayError,
+    BudgetError,
+    CodesError,
+    DimensionError,
+    EmbedderError,
+    EmboskError,
+    EvaluationError,
+    FingerprintError,
+    FitError,
+    IdsError,
+    InvalidKeyError,
+    NotFiniteError,
+    NotInvertibleError,
+    NotPicklableError,
+    SettingError,
+    SpecError,
+)
+
+__all__ = [
+    "ArrayError",
+    "BudgetError",
+    "Codes",
+    "CodesError",
+    "DimensionError",
+    "Embedder",
+    "EmbedderError",
+    "EmboskError",
+    "EvaluationError",
+    "FingerprintError",
+    "FitError",
+    "Guarantee",
+    "IdsError",
+    "InvalidKeyError",
+    "Key",
+    "NotFiniteError",
+    "NotInvertibleError",
+    "NotPicklableError",
+    "Protected",
+    "Report",
+    "SettingError",
+    "SpecError",
+    "Stack",
+    "Verdict",
+    "__version__",
+    "attacks",
+    "evaluate",
+    "gate",
+]

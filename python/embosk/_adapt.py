@@ -1,0 +1,155 @@
+"""What embosk takes as an embedder: callables, models and clients, told apart by what they can do."""
+
+import asyncio
+import inspect
+
+import numpy
+
+from embosk._embosk import Embedder
+from embosk.errors import EmbedderError, SettingError
+
+
+class Adapted:
+    """An embedder of any kind, with one method for each way to call it.
+
+    `documents` and `queries` take a list of str and return `[texts, dim]`; they are coroutine functions if `is_async`.
+    """
+
+    def __init__(self, documents, queries=None, *, is_async=False, name=None, ours=None):
+        self.documents = documents
+        self.queries = queries or documents
+        self.has_roles = queries is not None
+        self.is_async = is_async
+        self.name = name
+        self.ours = ours
+
+    def embed(self, texts, role):
+        """Embeds texts now. An async embedder is refused."""
+        if self.is_async:
+            raise EmbedderError("the embedder is async; await aembed_documents, aembed_queries or aembed_query")
+        return vectors(self._of(role)(texts), len(texts))
+
+    async def aembed(self, texts, role):
+        """Embeds texts; one that is not async does it in a thread."""
+        if self.is_async:
+            return vectors(await self._of(role)(texts), len(texts))
+        return await asyncio.to_thread(self.embed, texts, role)
+
+    def blocking(self, texts, role):
+        """Embeds texts now, for an evaluation: an async embedder runs in an event loop of its own."""
+        if self.is_async:
+            return asyncio.run(self.aembed(texts, role))
+        return self.embed(texts, role)
+
+    def _of(self, role):
+        return self.queries if role == "query" else self.documents
+
+
+def adapt(embedder, model=None):
+    """Returns the `Adapted` of an embedder, or raises SettingError."""
+    if isinstance(embedder, Adapted):
+        return embedder
+    if model is not None and not _is_openai(embedder):
+        raise SettingError("a model is named, but the embedder is not a client that takes one; leave it out")
+    if isinstance(embedder, str):
+        embedder = Embedder(embedder)
+    if isinstance(embedder, Embedder):
+        return Adapted(
+            lambda texts: embedder.embed(texts),
+            lambda texts: embedder.embed(texts, role="query"),
+            ours=embedder,
+        )
+    for is_kind, made in (
+        (_is_openai, lambda: _openai(embedder, model)),
+        (_is_langchain, lambda: _langchain(embedder)),
+        (_is_llama_index, lambda: _llama_index(embedder)),
+        (lambda it: callable(getattr(it, "encode", None)), lambda: _sentence_transformer(embedder)),
+        (callable, lambda: _callable(embedder)),
+    ):
+        if is_kind(embedder):
+            return made()
+    raise SettingError(
+        f"an embedder is a callable from a list of str to an array, a model with `encode`, a client with "
+        f"`embeddings.create`, or an object with `embed_documents`; {type(embedder).__name__} is none of them"
+    )
+
+
+def vectors(made, texts):
+    """Returns what an embedder returned as an array, `[texts, dim]`. Lists become float32."""
+    if hasattr(made, "detach"):
+        made = made.detach().cpu()
+    array = numpy.asarray(made, dtype=None if hasattr(made, "dtype") else numpy.float32)
+    if array.ndim != 2 or array.shape[0] != texts:
+        raise EmbedderError(
+            f"the embedder was given {texts} texts and returned an array of shape {list(array.shape)}; it should "
+            f"return one row for each text"
+        )
+    return array
+
+
+def _is_openai(embedder):
+    return callable(getattr(getattr(embedder, "embeddings", None), "create", None))
+
+
+def _openai(client, model):
+    if model is None:
+        raise SettingError('a client needs the name of a model: model="text-embedding-3-small"')
+    create = client.embeddings.create
+
+    def rows(response):
+        return [item.embedding for item in sorted(response.data, key=lambda item: item.index)]
+
+    if inspect.iscoroutinefunction(create) or type(client).__name__.startswith("Async"):
+
+        async def embed(texts):
+            return rows(await create(model=model, input=list(texts)))
+
+        return Adapted(embed, is_async=True, name=model)
+    return Adapted(lambda texts: rows(create(model=model, input=list(texts))), name=model)
+
+
+def _is_langchain(embedder):
+    return callable(getattr(embedder, "embed_documents", None)) and callable(getattr(embedder, "embed_query", None))
+
+
+def _langchain(embeddings):
+    return Adapted(
+        lambda texts: embeddings.embed_documents(list(texts)),
+        lambda texts: [embeddings.embed_query(text) for text in texts],
+    )
+
+
+def _is_llama_index(embedder):
+    return callable(getattr(embedder, "get_text_embedding_batch", None))
+
+
+def _llama_index(embedding):
+    return Adapted(
+        lambda texts: embedding.get_text_embedding_batch(list(texts)),
+        lambda texts: [embedding.get_query_embedding(text) for text in texts],
+    )
+
+
+def _sentence_transformer(model):
+    documents = getattr(model, "encode_document", None)
+    queries = getattr(model, "encode_query", None)
+    if callable(documents) and callable(queries):
+        return Adapted(lambda texts: documents(list(texts)), lambda texts: queries(list(texts)))
+    return Adapted(lambda texts: model.encode(list(texts)))
+
+
+def _callable(function):
+    is_async = inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(
+        getattr(function, "__call__", None)
+    )
+    try:
+        takes_role = "role" in inspect.signature(function).parameters
+    except (TypeError, ValueError):
+        takes_role = False
+    if not takes_role:
+        return Adapted(lambda texts: function(list(texts)), is_async=is_async)
+    return Adapted(
+        lambda texts: function(list(texts), role="document"),
+        lambda texts: function(list(texts), role="query"),
+        is_async=is_async,
+    )

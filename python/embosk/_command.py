@@ -1,0 +1,20 @@
+"""The console script `embosk`."""
+
+import os
+import signal
+import sys
+
+# candle's threads would only spin beside ours; it reads the number once, when it is first used
+os.environ.setdefault("CANDLE_NUM_THREADS", "1")
+
+
+def main():
+    from embosk import _embosk
+
+    # Python would only note the interrupt, and wait for the command to return
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    return _embosk.run_command(sys.argv, _embosk.__file__)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,75 @@
+"""`embosk.Protected`."""
+
+import asyncio
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from numpy.typing import NDArray
+
+from embosk._adapt import adapt
+from embosk._embosk import Stack
+
+
+class Protected:
+    """An embedder whose vectors are protected before anyone sees them.
+
+    It is not itself an embedder, because the role would then be chosen silently: documents are embedded with
+    `embed_documents` and queries with `embed_queries` or `embed_query`.
+
+    Arguments:
+        embedder: a callable from a list of str to `[texts, dim]` (with a parameter `role`, it gets "document" or
+            "query"), a model with `encode`, and with `encode_document` and `encode_query` if it has them, an OpenAI
+            client, sync or async, an `embosk.Embedder` or its name, or embeddings of LangChain or LlamaIndex.
+        stack: a `Stack`, or its spec.
+        model: the model, for a client.
+
+    Errors are those of `Stack.protect`, and `EmbedderError` unless the embedder returns a row for each text. An exception
+    of the embedder is passed on.
+    """
+
+    def __init__(self, embedder: Any, stack: Stack | str, *, model: str | None = None) -> None:
+        self._embedder = adapt(embedder, model)
+        self.stack = Stack(stack) if isinstance(stack, str) else stack
+
+    @property
+    def fingerprint(self) -> str:
+        """The stack's fingerprint, to store beside the vectors."""
+        return self.stack.fingerprint
+
+    def embed_documents(self, texts: Iterable[str], ids: Sequence[str | bytes | int] | None = None) -> NDArray[Any]:
+        """Embeds and protects documents: `[texts, dim]`. `ids` has an id for each, for keyed noise."""
+        return self._embed(list(texts), "document", ids)
+
+    def embed_queries(self, texts: Iterable[str], ids: Sequence[str | bytes | int] | None = None) -> NDArray[Any]:
+        """Embeds and protects queries: `[texts, dim]`."""
+        return self._embed(list(texts), "query", ids)
+
+    def embed_query(self, text: str) -> NDArray[Any]:
+        """Embeds and protects one query: `[dim]`."""
+        return self.embed_queries([text])[0]
+
+    async def aembed_documents(
+        self, texts: Iterable[str], ids: Sequence[str | bytes | int] | None = None
+    ) -> NDArray[Any]:
+        """As `embed_documents`. An embedder that is not async runs in a thread."""
+        return await self._aembed(list(texts), "document", ids)
+
+    async def aembed_queries(
+        self, texts: Iterable[str], ids: Sequence[str | bytes | int] | None = None
+    ) -> NDArray[Any]:
+        """As `embed_queries`. An embedder that is not async runs in a thread."""
+        return await self._aembed(list(texts), "query", ids)
+
+    async def aembed_query(self, text: str) -> NDArray[Any]:
+        """As `embed_query`. An embedder that is not async runs in a thread."""
+        return (await self.aembed_queries([text]))[0]
+
+    def _embed(self, texts, role, ids):
+        return self.stack.protect(self._embedder.embed(texts, role), role=role, ids=ids)
+
+    async def _aembed(self, texts, role, ids):
+        vectors = await self._embedder.aembed(texts, role)
+        return await asyncio.to_thread(self.stack.protect, vectors, role=role, ids=ids)
+
+    def __repr__(self):
+        return f"Protected({self.stack!r})"

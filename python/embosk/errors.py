@@ -1,0 +1,73 @@
+"""The exceptions of embosk, by kind.
+
+No message holds a text, a vector's values or a key. Each kind is also the built-in exception that code without embosk
+would raise in its place, so `except ValueError` catches what it should.
+"""
+
+
+class EmboskError(Exception):
+    """Whatever embosk refuses or fails at."""
+
+
+class ArrayError(EmboskError, TypeError):
+    """An array has another type, shape or dtype than vectors have."""
+
+
+class BudgetError(EmboskError, AssertionError):
+    """A privacy budget is broken, or the report cannot say that it is kept. `verdict` has the findings."""
+
+    def __init__(self, message, verdict=None):
+        super().__init__(message)
+        self.verdict = verdict
+
+
+class CodesError(EmboskError, ValueError):
+    """Codes do not fit the stack, or the stack has none."""
+
+
+class DimensionError(EmboskError, ValueError):
+    """A defense is bound to another dimension than the vectors have."""
+
+
+class EmbedderError(EmboskError, RuntimeError):
+    """The embedding function failed, or returned what vectors cannot be."""
+
+
+class EvaluationError(EmboskError, RuntimeError):
+    """An evaluation or an attack could not run."""
+
+
+class FingerprintError(EmboskError, ValueError):
+    """The stored vectors are in another space than this stack's."""
+
+
+class FitError(EmboskError, ValueError):
+    """A fitted file is missing, damaged or of another kind."""
+
+
+class IdsError(EmboskError, ValueError):
+    """Ids are missing, or are not one str, bytes or int for each row."""
+
+
+class InvalidKeyError(EmboskError, ValueError):
+    """A key is missing, is not a key, or can be read by others."""
+
+
+class NotFiniteError(EmboskError, ValueError):
+    """A row holds NaN, an infinity, or values that are too large."""
+
+
+class NotInvertibleError(EmboskError, ValueError):
+    """A part of the stack cannot be undone."""
+
+
+class NotPicklableError(EmboskError, TypeError):
+    """A key would be readable in the pickle."""
+
+
+class SettingError(EmboskError, ValueError):
+    """A setting is outside its range."""
+
+
+class SpecError(EmboskError, ValueError):
+    """A spec is outside the grammar, or names an unknown defense or parameter."""

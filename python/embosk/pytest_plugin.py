@@ -1,0 +1,39 @@
+"""A pytest fixture for privacy budgets: it comes with the package.
+
+    def test_our_vectors_keep_the_budget(privacy_budget):
+        privacy_budget("privacy-budget.toml", embedder=embed)
+
+A budget that is broken fails the test. One that the sample is too small to decide fails it too, unless
+`--privacy-inconclusive=skip` is given.
+"""
+
+import pytest
+
+
+def pytest_addoption(parser):
+    group = parser.getgroup("embosk")
+    group.addoption(
+        "--privacy-inconclusive",
+        choices=("fail", "skip"),
+        default="fail",
+        help="what a privacy budget is that the sample is too small to decide",
+    )
+
+
+@pytest.fixture
+def privacy_budget(request):
+    """Returns a function that measures a budget, as `embosk.gate` does, and fails the test unless it is kept."""
+
+    def check(budget="privacy-budget.toml", embedder=None, **settings):
+        __tracebackhide__ = True
+        import embosk
+
+        report, verdict = embosk.gate(budget, embedder, raises=False, **settings)
+        request.node.add_report_section("call", "privacy budget", str(verdict))
+        if verdict.outcome == "inconclusive" and request.config.getoption("--privacy-inconclusive") == "skip":
+            pytest.skip(str(verdict))
+        if not verdict:
+            pytest.fail(str(verdict), pytrace=False)
+        return report
+
+    return check

@@ -1,0 +1,67 @@
+//! The ids of rows, as Python has them.
+
+use pyo3::prelude::*;
+use pyo3::types::{PyBool, PyBytes, PyInt, PyString};
+
+use crate::error::raise;
+
+/// Ids one after another. A text counts as its UTF-8, a whole number as its decimal digits: as in the lines of a file.
+#[derive(Debug, Default)]
+pub(crate) struct Ids {
+    bytes: Vec<u8>,
+    ends: Vec<usize>,
+}
+
+impl Ids {
+    /// Reads a sequence of `str`, `bytes` or `int`: a list, an array of NumPy, an Arrow array or a column of a table.
+    pub(crate) fn read(ids: &Bound<'_, PyAny>) -> PyResult<Self> {
+        let mut read = Self::default();
+        for (row, id) in plain(ids)?.try_iter()?.enumerate() {
+            let id = id?;
+            read.push(&id).map_err(|_| {
+                let kind =
+                    id.get_type().name().map_or_else(|_| "something else".into(), |name| name.to_string());
+                raise(
+                    "IdsError",
+                    format!("the id of row {row} is of type {kind}; an id is a str, bytes or an int"),
+                )
+            })?;
+        }
+        Ok(read)
+    }
+
+    fn push(&mut self, id: &Bound<'_, PyAny>) -> PyResult<()> {
+        if let Ok(text) = id.cast::<PyString>() {
+            self.bytes.extend_from_slice(text.to_cow()?.as_bytes());
+        } else if let Ok(bytes) = id.cast::<PyBytes>() {
+            self.bytes.extend_from_slice(bytes.as_bytes());
+        } else {
+            let number = id.cast::<PyInt>()?;
+            if number.is_instance_of::<PyBool>() {
+                return Err(raise("IdsError", "a bool is no id"));
+            }
+            self.bytes.extend_from_slice(number.str()?.to_cow()?.as_bytes());
+        }
+        self.ends.push(self.bytes.len());
+        Ok(())
+    }
+
+    /// The ids as bytes.
+    pub(crate) fn slices(&self) -> Vec<&[u8]> {
+        let starts = std::iter::once(&0).chain(&self.ends);
+        starts.zip(&self.ends).map(|(&start, &end)| &self.bytes[start..end]).collect()
+    }
+}
+
+/// The ids as Python's own objects: NumPy, Arrow and pandas have them in types of their own.
+fn plain<'py>(ids: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
+    if ids.cast::<PyString>().is_ok() || ids.cast::<PyBytes>().is_ok() {
+        return Err(raise("IdsError", "ids are a sequence with an id for each row, not one str or bytes"));
+    }
+    for method in ["to_pylist", "tolist", "to_list"] {
+        if ids.hasattr(method)? {
+            return ids.call_method0(method);
+        }
+    }
+    Ok(ids.clone())
+}

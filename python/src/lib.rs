@@ -1,0 +1,59 @@
+//! `embosk._embosk`: what the Python package `embosk` takes from Rust.
+//!
+//! Each file has one class or one job. Python's side of the package is in `embosk/`: it adds what only Python has, such
+//! as adapters for other packages. Errors become the exceptions of `embosk.errors`.
+//!
+//! No thread waits here while it holds Python's interpreter lock: whatever takes long is detached from it.
+
+mod array;
+mod codes;
+mod command;
+mod embedder;
+mod error;
+mod evaluate;
+mod guarantee;
+mod ids;
+mod key;
+mod patience;
+mod retrieval;
+mod stack;
+mod threads;
+
+use pyo3::prelude::*;
+
+/// The Rust side of `embosk`; import `embosk` instead.
+#[pymodule]
+mod _embosk {
+    #[pymodule_export]
+    use super::codes::Codes;
+    #[pymodule_export]
+    use super::command::run_command;
+    #[pymodule_export]
+    use super::embedder::Embedder;
+    #[pymodule_export]
+    use super::evaluate::{RawReport, run_evaluation, run_inversion};
+    #[pymodule_export]
+    use super::guarantee::Guarantee;
+    #[pymodule_export]
+    use super::key::Key;
+    #[pymodule_export]
+    use super::retrieval::{ndcg_of, search_exactly};
+    #[pymodule_export]
+    use super::stack::{Stack, check_spec};
+
+    use pyo3::prelude::*;
+
+    #[pymodule_init]
+    fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {
+        module.add("__version__", env!("CARGO_PKG_VERSION"))
+    }
+}
+
+/// The role that Python calls `document` or `query`.
+pub(crate) fn role_of(name: &str) -> PyResult<embosk::Role> {
+    match name {
+        "document" => Ok(embosk::Role::Document),
+        "query" => Ok(embosk::Role::Query),
+        _ => Err(error::setting("role must be \"document\" or \"query\"")),
+    }
+}

@@ -1,0 +1,88 @@
+//! What a caller should be warned of before vectors are protected.
+
+use std::collections::HashSet;
+
+use embosk::defenses::spec::Part;
+use embosk::{Defense, Registry, Role, Spec, Stack};
+use ndarray::{Array2, s};
+use pyo3::prelude::*;
+
+use crate::error::of_defense;
+use crate::ids::Ids;
+use crate::role_of;
+
+/// A mean norm that is further from 1 than this counts as another unit.
+const FAR: f32 = 0.1;
+
+/// How many rows show what norm the vectors have.
+const ROWS: usize = 1000;
+
+/// Reads a spec without its keys, for a machine that does not have them. Returns the noise that it draws anew for each
+/// release of a vector of `role`, if it does, and whether it has keyed noise on these.
+#[pyfunction]
+pub(crate) fn check_spec(spec: &str, role: &str) -> PyResult<(Option<String>, bool)> {
+    let role = role_of(role)?;
+    let spec = Registry::default().spec(spec).map_err(|error| of_defense(&error))?;
+    let is_keyed =
+        |part: &Part| part.name() == "gaussian" && part.find("key").is_some() && covers(part, role);
+    Ok((fresh(&spec, role), spec.parts().iter().any(is_keyed)))
+}
+
+/// The noise that is drawn anew for each release of a vector of `role`, as it is printed.
+pub(super) fn fresh_noise(stack: &Stack, role: Role) -> Option<String> {
+    fresh(&stack.spec(), role)
+}
+
+fn fresh(spec: &Spec, role: Role) -> Option<String> {
+    // DCPE draws where in its ball a vector moves to
+    let is_ball = |part: &Part| {
+        part.name() == "dcpe" && part.find("beta").is_none_or(|beta| beta.text().parse::<f64>() != Ok(0.0))
+    };
+    let is_fresh = |part: &&Part| {
+        is_ball(part) || (part.name() == "gaussian" && part.find("key").is_none() && covers(part, role))
+    };
+    spec.parts().iter().find(is_fresh).map(ToString::to_string)
+}
+
+/// Whether noise is on vectors of `role`.
+fn covers(part: &Part, role: Role) -> bool {
+    match part.find("on").map(|value| value.text()) {
+        Some("documents") => role == Role::Document,
+        Some("queries") => role == Role::Query,
+        _ => true,
+    }
+}
+
+/// What is probably not meant: ids without effect, ids that repeat, and noise in another unit than the vectors.
+pub(super) fn warnings(stack: &Stack, role: Role, vectors: &Array2<f32>, ids: Option<&Ids>) -> Vec<String> {
+    let of_ids = ids.and_then(|ids| if stack.uses_ids(role) { repeated(ids) } else { Some(no_effect()) });
+    of_ids.into_iter().chain(of_norms(stack, vectors)).collect()
+}
+
+fn no_effect() -> String {
+    "ids make no difference: no part of the stack has keyed noise on vectors of this role".into()
+}
+
+fn repeated(ids: &Ids) -> Option<String> {
+    let mut seen = HashSet::new();
+    let at = ids.slices().into_iter().position(|id| !seen.insert(id))?;
+    Some(format!(
+        "row {at} (counted from 0) repeats an id; vectors with one id get the same noise, so their difference is that of \
+         the clean vectors"
+    ))
+}
+
+fn of_norms(stack: &Stack, vectors: &Array2<f32>) -> Option<String> {
+    let spec = stack.spec();
+    let part = spec.parts().iter().find(|part| ["gaussian", "dcpe"].contains(&part.name()))?;
+    let rows = vectors.nrows().min(ROWS);
+    let norms = vectors.slice(s![..rows, ..]).rows().into_iter().map(|row| row.dot(&row).sqrt()).sum::<f32>();
+    let mean = norms / rows as f32;
+    ((mean - 1.0).abs() > FAR).then(|| {
+        format!(
+            "the vectors have a mean norm of {mean:.3}, and the strength of `{}` is meant for vectors of norm 1: it hides \
+             more of shorter vectors and less of longer ones; scale the vectors to norm 1, or the strength by the norm",
+            part.name()
+        )
+    })
+}

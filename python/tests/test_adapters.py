@@ -1,0 +1,115 @@
+"""Adapters: LangChain's own conformance tests, and a small retrieval with each package that is installed."""
+
+import asyncio
+
+import pytest
+
+import embosk
+from toys import toy
+
+SPEC = "rotation(key=env:EMBOSK_TEST_KEY) | gaussian(sigma=0.01, key=env:EMBOSK_TEST_KEY)"
+TEXTS = ["the invoice is overdue", "lunch is at noon", "anna lives in oslo"]
+QUESTION = "when is lunch"
+
+try:
+    from langchain_tests.integration_tests import EmbeddingsIntegrationTests
+    from langchain_tests.unit_tests import EmbeddingsUnitTests
+
+    from embosk.langchain import ProtectedEmbeddings
+
+    class _OfLangChain:
+        @property
+        def embeddings_class(self):
+            return ProtectedEmbeddings
+
+        @property
+        def embedding_model_params(self):
+            return {"embedder": toy, "stack": SPEC}
+
+    class TestLangChainUnit(_OfLangChain, EmbeddingsUnitTests):
+        pass
+
+    class TestLangChainIntegration(_OfLangChain, EmbeddingsIntegrationTests):
+        pass
+
+except ImportError:
+
+    def test_langchain():
+        pytest.skip("langchain-tests is not installed")
+
+
+def test_langchain_finds_documents():
+    pytest.importorskip("langchain_core")
+    from langchain_core.embeddings import Embeddings
+    from langchain_core.vectorstores import InMemoryVectorStore
+
+    from embosk.langchain import ProtectedEmbeddings
+
+    embeddings = ProtectedEmbeddings(toy, SPEC)
+    store = InMemoryVectorStore.from_texts(TEXTS, embeddings)
+    assert store.similarity_search(QUESTION, k=1)[0].page_content == TEXTS[1]
+    assert isinstance(embeddings, Embeddings) and embeddings.embed_documents([]) == []
+    again = ProtectedEmbeddings(ProtectedEmbeddings(toy, "none"), SPEC)
+    assert again.embed_query(QUESTION) == embeddings.embed_query(QUESTION)
+
+
+def test_llama_index_finds_documents():
+    pytest.importorskip("llama_index.core")
+    from llama_index.core import Document, VectorStoreIndex
+
+    from embosk.llama_index import ProtectedEmbedding
+
+    embedding = ProtectedEmbedding(toy, SPEC, embed_batch_size=2)
+    index = VectorStoreIndex.from_documents([Document(text=text) for text in TEXTS], embed_model=embedding)
+    found = index.as_retriever(similarity_top_k=1).retrieve(QUESTION)
+    assert found[0].node.get_content() == TEXTS[1]
+    expected = embosk.Protected(toy, SPEC).embed_query(QUESTION).tolist()
+    assert embedding.get_query_embedding(QUESTION) == expected
+    assert asyncio.run(embedding.aget_query_embedding(QUESTION)) == expected
+
+
+def test_chroma_finds_documents(tmp_path):
+    chromadb = pytest.importorskip("chromadb")
+    from embosk.chroma import ProtectedEmbeddingFunction
+
+    client = chromadb.PersistentClient(path=str(tmp_path))
+    function = ProtectedEmbeddingFunction(toy, SPEC)
+    collection = client.create_collection("letters", embedding_function=function)
+    collection.add(ids=["1", "2", "3"], documents=TEXTS)
+    assert collection.query(query_texts=[QUESTION], n_results=1)["documents"] == [[TEXTS[1]]]
+    again = client.get_collection("letters", embedding_function=function)
+    assert again.query(query_texts=[QUESTION], n_results=1)["documents"] == [[TEXTS[1]]]
+    with pytest.raises(embosk.EmbedderError, match="open it with"):
+        client.get_collection("letters").query(query_texts=[QUESTION], n_results=1)
+    stored = (tmp_path / "chroma.sqlite3").read_bytes()
+    assert b"EMBOSK_TEST_KEY" not in stored and b"embosk1-" not in stored
+
+
+def test_haystack_finds_documents():
+    pytest.importorskip("haystack")
+    from haystack import Document, Pipeline
+    from haystack.components.retrievers.in_memory import InMemoryEmbeddingRetriever
+    from haystack.document_stores.in_memory import InMemoryDocumentStore
+
+    from embosk.haystack import ProtectedDocumentEmbedder, ProtectedTextEmbedder
+
+    store = InMemoryDocumentStore(embedding_similarity_function="cosine")
+    documents = ProtectedDocumentEmbedder(toy, SPEC).run([Document(content=text) for text in TEXTS])["documents"]
+    store.write_documents(documents)
+    pipeline = Pipeline()
+    pipeline.add_component("embedder", ProtectedTextEmbedder(toy, SPEC))
+    pipeline.add_component("retriever", InMemoryEmbeddingRetriever(store, top_k=1))
+    pipeline.connect("embedder.embedding", "retriever.query_embedding")
+    found = pipeline.run({"embedder": {"text": QUESTION}})["retriever"]["documents"]
+    assert found[0].content == TEXTS[1]
+    ids = [document.id for document in documents]
+    expected = embosk.Protected(toy, SPEC).embed_documents(TEXTS, ids=ids)
+    assert [document.embedding for document in documents] == expected.tolist()
+
+
+def test_importing_embosk_imports_no_adapter():
+    import subprocess
+    import sys
+
+    script = "import embosk, sys; print([name for name in ('pandas', 'pyarrow', 'pyspark', 'langchain_core', 'llama_index', 'chromadb', 'haystack') if name in sys.modules])"
+    assert subprocess.run([sys.executable, "-c", script], capture_output=True, text=True).stdout.strip() == "[]"

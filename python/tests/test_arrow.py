@@ -1,0 +1,128 @@
+"""Columns of vectors in Arrow: every kind of list, nulls, slices, chunks, and tables of other packages."""
+
+import numpy
+import pyarrow
+import pytest
+
+import embosk
+from conftest import unit_rows
+from embosk import arrow
+
+ROTATION = "rotation(key=env:EMBOSK_TEST_KEY)"
+NOISE = f"{ROTATION} | gaussian(sigma=0.05, key=env:EMBOSK_TEST_KEY)"
+KINDS = [
+    kind(number)
+    for kind in (pyarrow.list_, pyarrow.large_list, lambda number: pyarrow.list_(number, 8))
+    for number in (pyarrow.float16(), pyarrow.float32(), pyarrow.float64())
+]
+
+
+def numbers(array):
+    return numpy.array([row for row in array.to_pylist() if row is not None])
+
+
+def table(kind, vectors, nulls=()):
+    numbers = vectors.astype(kind.value_type.to_pandas_dtype())
+    rows = [None if at in nulls else row for at, row in enumerate(numbers)]
+    ids = [f"id {at}" for at in range(len(rows))]
+    return pyarrow.record_batch({"id": ids, "vector": pyarrow.array(rows, kind), "n": list(range(len(rows)))})
+
+
+@pytest.mark.parametrize("kind", KINDS, ids=str)
+def test_every_kind_of_list_holds_what_arrays_hold(kind):
+    vectors = unit_rows(7, 8)
+    batch = table(kind, vectors)
+    protected = arrow.protect(batch, "vector", NOISE, ids="id")
+    assert isinstance(protected, pyarrow.RecordBatch) and protected.schema == batch.schema
+    assert protected.column("id") == batch.column("id")
+    same = vectors.astype(kind.value_type.to_pandas_dtype())
+    expected = embosk.Stack(NOISE).protect(same, ids=batch.column("id").to_pylist())
+    assert (numbers(protected.column("vector")) == expected).all()
+
+
+@pytest.mark.parametrize("kind", KINDS, ids=str)
+def test_nulls_slices_and_chunks_keep_their_rows(kind):
+    vectors = unit_rows(12, 8)
+    batch = table(kind, vectors, nulls=(0, 3, 4, 11))
+    whole = arrow.protect(batch, "vector", NOISE, ids="id").column("vector")
+    assert whole.is_null().to_pylist() == batch.column("vector").is_null().to_pylist()
+    for start, length in ((0, 12), (1, 5), (3, 2), (5, 6), (2, 0)):
+        part = arrow.protect(batch.slice(start, length), "vector", NOISE, ids="id")
+        assert part.column("vector").to_pylist() == whole.slice(start, length).to_pylist()
+    chunked = pyarrow.Table.from_batches([batch.slice(0, 5), batch.slice(5, 0), batch.slice(5, 7)])
+    protected = arrow.protect(chunked, "vector", NOISE, ids="id")
+    assert protected.schema == chunked.schema
+    assert protected.column("vector").to_pylist() == whole.to_pylist()
+
+
+def test_a_dimension_may_change_and_names_stay():
+    item = pyarrow.field("coordinate", pyarrow.float32(), nullable=False, metadata={"unit": "none"})
+    kind = pyarrow.list_(item, 8)
+    field = pyarrow.field("vector", kind, metadata={"model": "m"})
+    for rows in (3, 0):
+        vectors = pyarrow.FixedSizeListArray.from_arrays(pyarrow.array(unit_rows(rows, 8).reshape(-1)), type=kind)
+        batch = pyarrow.record_batch([vectors], schema=pyarrow.schema([field]))
+        made = arrow.protect(batch, "vector", "projection(key=env:EMBOSK_TEST_KEY, dims=3)").schema.field("vector")
+        assert made.type.list_size == 3 and made.metadata == {b"model": b"m"}
+        assert made.type.value_field.name == "coordinate" and not made.type.value_field.nullable
+
+
+def test_without_nulls_the_input_is_not_copied():
+    vectors = unit_rows(1000, 8)
+    column = pyarrow.FixedSizeListArray.from_arrays(pyarrow.array(vectors.reshape(-1)), 8)
+    seen = []
+    arrow._changed_chunk(column, None, lambda array, ids: seen.append(array) or array, 0)
+    assert numpy.shares_memory(seen[0], vectors)
+
+
+@pytest.mark.parametrize(
+    ("column", "kind", "message"),
+    [
+        (pyarrow.array([1.0, 2.0]), embosk.ArrayError, "of type double"),
+        (pyarrow.array([[1], [2]]), embosk.ArrayError, "list<"),
+        (pyarrow.array([[1.0], None, [1.0, 2.0]]), embosk.DimensionError, "row 2 .* has 2 numbers, but row 0 has 1"),
+        (pyarrow.array([None, [1.0, 2.0], [1.0, None]]), embosk.ArrayError, "row 2 .* a null within its vector"),
+        (pyarrow.array([None, [1.0, 2.0], [1.0, float("nan")]]), embosk.NotFiniteError, "row 2 "),
+    ],
+)
+def test_what_is_not_vectors_is_refused_with_the_row(column, kind, message):
+    with pytest.raises(kind, match=message):
+        arrow.protect(pyarrow.table({"vector": column}), "vector", "none")
+
+
+def test_tables_and_ids_are_checked():
+    batch = table(KINDS[1], unit_rows(3, 8), nulls=(0,))
+    with pytest.raises(embosk.SettingError, match="no column 'vectors'"):
+        arrow.protect(batch, "vectors", "none")
+    with pytest.raises(embosk.SettingError, match="no column 'ids'"):
+        arrow.protect(batch, "vector", NOISE, ids="ids")
+    with pytest.raises(embosk.IdsError, match="3 rows were given 2 ids"):
+        arrow.protect(batch, "vector", NOISE, ids=["a", "b"])
+    with pytest.raises(embosk.IdsError, match="row 2 .* has no id"):
+        arrow.protect(batch, "vector", NOISE, ids=[None, "b", None])
+    with pytest.raises(embosk.ArrayError, match="not list"):
+        arrow.protect([[1.0]], "vector", "none")
+
+
+def test_vectors_are_restored_and_moved():
+    batch = table(KINDS[1], unit_rows(5, 8), nulls=(2,))
+    new = embosk.Stack(ROTATION, keys={"EMBOSK_TEST_KEY": embosk.Key.generate()})
+    protected = arrow.protect(batch, "vector", ROTATION)
+    restored = arrow.unprotect(protected, "vector", ROTATION)
+    assert numpy.abs(numbers(restored.column("vector")) - numbers(batch.column("vector"))).max() < 1e-6
+    moved = arrow.rekey(protected, "vector", ROTATION, new)
+    expected = arrow.protect(batch, "vector", new)
+    assert numpy.abs(numbers(moved.column("vector")) - numbers(expected.column("vector"))).max() < 1e-6
+
+
+def test_polars_and_duckdb_hand_over_their_tables():
+    batch = table(KINDS[4], unit_rows(6, 8), nulls=(1,))
+    expected = arrow.protect(batch, "vector", NOISE, ids="id").column("vector").to_pylist()
+    polars = pytest.importorskip("polars")
+    frame = polars.from_arrow(pyarrow.Table.from_batches([batch]))
+    back = polars.from_arrow(arrow.protect(frame, "vector", NOISE, ids="id"))
+    assert back["vector"].to_list() == expected
+    duckdb = pytest.importorskip("duckdb")
+    relation = duckdb.sql("select * from batch").arrow()
+    protected = arrow.protect(relation, "vector", NOISE, ids="id")
+    assert duckdb.sql("select vector from protected order by n").to_arrow_table().column(0).to_pylist() == expected

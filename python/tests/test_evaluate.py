@@ -1,0 +1,217 @@
+"""Evaluations on embedders of Rust and of Python, budgets, and attacks."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+import threading
+import time
+
+import pytest
+
+import embosk
+from test_goldens import embosk_command
+from toys import DIM, toy
+
+DEFENSES = ["none", "rotation(key=env:EMBOSK_TEST_KEY)"]
+SMALL = {
+    "corpus": "records:300",
+    "attacker_corpus": "records:400",
+    "samples": 4,
+    "adversaries": ["naive", "leaked(100)"],
+    "seed": 3,
+}
+
+
+@pytest.fixture(scope="module")
+def reference():
+    return embosk.Embedder("reference")
+
+
+@pytest.fixture(scope="module")
+def small_report():
+    return embosk.evaluate(toy, defenses=["none", "gaussian(sigma=0.5)"], attack="none", normalizer="none", name="toy", **SMALL)
+
+
+def test_a_callable_gives_the_report_of_the_command(reference, tmp_path):
+    arguments = ["--quiet", "evaluate", "--format", "json", "--attack", "reference", "--corpus", "records:300"]
+    arguments += ["--samples", "4", "--seed", "3", "--adversary", "naive", "--adversary", "leaked(100)"]
+    arguments += ["--attacker-corpus", "records:400"]
+    arguments += [word for spec in DEFENSES for word in ("--defense", spec)]
+    command = json.loads(embosk_command(*arguments, folder=tmp_path).stdout)
+    calls = []
+
+    def wrapped(texts):
+        calls.append(threading.current_thread())
+        return reference.embed(texts)
+
+    normalizer = (reference.normalizer_name, reference.normalize)
+    report = embosk.evaluate(
+        wrapped, defenses=DEFENSES, attack="reference", name="wrapped", normalizer=normalizer, unit_norm=True, **SMALL
+    ).to_dict()
+    assert calls
+    native = embosk.evaluate(reference, defenses=DEFENSES, attack="reference", **SMALL).to_dict()
+    assert native == command
+    for name in ("embedder", "embedder_sha256"):
+        assert report["signature"].pop(name) != command["signature"].pop(name)
+    assert report == command
+
+
+def test_texts_of_ones_own_are_a_corpus():
+    texts = [f"person {number} pays {number * 7} coins to nobody" for number in range(40)]
+    theirs = [f"somebody {number} gets {number * 3} coins from anna" for number in range(30)]
+    toys = {"samples": 4, "attack": "none", "name": "toy", "normalizer": "none"}
+    report = embosk.evaluate(toy, texts, "none", "naive", **toys)
+    assert report.signature["documents"] == 40 and report.rows[0]["ndcg_at_10"] is None
+    own = embosk.evaluate(toy, texts, "none", "informed(20)", attacker_corpus=theirs, **toys)
+    assert own.signature["attacker_texts"] == "texts:20"
+
+
+def test_a_report_is_read_and_shown(small_report):
+    assert small_report.signature["embedder"] == "toy" and not any("assumed" in one for one in small_report.warnings)
+    assert [row["defense"] for row in small_report.rows][::2] == ["none", "gaussian(sigma=0.5)"]
+    again = embosk.Report.from_json(small_report.to_json(full=True))
+    assert again.to_dict() == small_report.to_dict() and str(again) == str(small_report)
+    assert "gaussian" in str(small_report) and repr(small_report) == "<Report of 4 rows on 2 defenses>"
+    html = small_report._repr_html_()
+    assert html.startswith("<table>") and "gaussian(sigma=0.5)" in html and "ndcg_at_10" in html
+
+
+def test_a_report_becomes_a_frame(small_report):
+    pytest.importorskip("pandas")
+    frame = small_report.to_pandas()
+    assert len(frame) == 4 and {"defense", "adversary", "ndcg_at_10", "ndcg_at_10_low"} <= set(frame.columns)
+
+
+def test_a_budget_is_kept_or_broken(small_report, tmp_path):
+    text = "[limits]\nndcg_drop = {limit}\n"
+    assert small_report.check(text.format(limit=0.99)).outcome == "pass"
+    with pytest.raises(embosk.BudgetError) as broken:
+        small_report.check(text.format(limit=0.0))
+    assert broken.value.verdict.outcome in ("fail", "inconclusive")
+    path = tmp_path / "privacy-budget.toml"
+    path.write_text(text.format(limit=0.0))
+    for named in (path, str(path)):
+        verdict = small_report.check(named, raises=False)
+        assert not verdict and verdict.to_dict()["findings"][0]["metric"] == "ndcg_drop"
+    with pytest.raises(embosk.SettingError, match="line 2"):
+        small_report.check("[limits]\nprivacy = 1\n")
+
+
+BUDGET = """
+attack = "none"
+corpus = "records:300"
+[limits]
+ndcg_drop = {limit}
+[[stack]]
+defense = "gaussian(sigma=0.01)"
+"""
+
+
+def test_a_budget_is_measured_on_ones_own_embedder():
+    report, verdict = embosk.gate(BUDGET.format(limit=0.9), toy, name="toy")
+    assert verdict and report.signature["embedder"] == "toy" and report.signature["dimension"] == DIM
+
+
+def test_the_fixture_fails_the_test_of_a_broken_budget(tmp_path):
+    test = """
+        import sys
+        sys.path.insert(0, {tests!r})
+        from toys import toy
+
+        def test_kept(privacy_budget):
+            assert privacy_budget({kept!r}, toy, name="toy").rows
+
+        def test_broken(privacy_budget):
+            privacy_budget({broken!r}, toy, name="toy")
+    """
+    broken = BUDGET.format(limit=0.0).replace("0.01", "5")
+    text = textwrap.dedent(test).format(tests=os.path.dirname(__file__), kept=BUDGET.format(limit=0.9), broken=broken)
+    (tmp_path / "test_budget.py").write_text(text)
+    run = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "test_budget.py"]
+    ran = subprocess.run(run, cwd=tmp_path, capture_output=True, text=True)
+    assert ran.returncode == 1 and "1 failed, 1 passed" in ran.stdout, ran.stdout
+    assert "ndcg_drop" in ran.stdout
+
+
+@pytest.mark.parametrize(
+    ("settings", "kind", "message"),
+    [
+        ({"sample": 4}, embosk.SettingError, "unknown field `sample`"),
+        ({"samples": "four"}, embosk.SettingError, "`samples`"),
+        ({"corpus": "no-such-file.txt"}, embosk.SettingError, "no-such-file.txt"),
+        ({"adversaries": "nobody"}, embosk.SettingError, "no such adversary"),
+        ({"attack": "no-such-attack"}, embosk.SettingError, "no-such-attack"),
+        ({"defenses": "gaussian(sigma=x)"}, embosk.SpecError, "sigma"),
+        ({"normalizer": "upside down"}, embosk.SettingError, "normalizer"),
+    ],
+)
+def test_settings_are_refused_by_name(settings, kind, message):
+    with pytest.raises(kind, match=message):
+        embosk.evaluate(toy, **{"corpus": "records:300", **settings})
+
+
+def test_an_exception_of_the_embedder_is_the_cause():
+    def failing(texts):
+        if len(texts) > 1:
+            raise ConnectionError("the service is down")
+        return toy(texts)
+
+    with pytest.raises(embosk.EmbedderError) as failed:
+        embosk.evaluate(failing, "records:300", attack="none")
+    assert isinstance(failed.value.__cause__, ConnectionError)
+    with pytest.raises(embosk.EmbedderError):
+        embosk.evaluate(lambda texts: toy(texts)[:1], "records:300", attack="none")
+
+
+def test_progress_is_told():
+    told = []
+    embosk.evaluate(toy, "records:300", "none", attack="none", progress=told.append)
+    assert any("none" in message for message in told)
+
+
+def test_ctrl_c_ends_an_evaluation(tmp_path):
+    script = f"""
+        import sys, time
+        sys.path.insert(0, {os.path.dirname(__file__)!r})
+        import embosk
+        from toys import toy
+
+        def slow(texts):
+            print("called", flush=True)
+            time.sleep(0.2)
+            return toy(texts)
+
+        try:
+            embosk.evaluate(slow, "records:2000", attack="guided", samples=50, name="slow")
+        except KeyboardInterrupt:
+            print("interrupted", flush=True)
+    """
+    process = subprocess.Popen(
+        [sys.executable, "-c", textwrap.dedent(script)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    assert process.stdout.readline() == "called\n"
+    time.sleep(0.5)
+    began = time.monotonic()
+    process.send_signal(signal.SIGINT)
+    out, err = process.communicate(timeout=20)
+    assert out.splitlines()[-1] == "interrupted" and process.returncode == 0, (out[-300:], err)
+    assert time.monotonic() - began < 5
+
+
+def test_vectors_become_texts_again(reference):
+    texts = ["the appointment is on monday", "a letter for anna"]
+    found = embosk.attacks.invert(reference.embed(texts), attack={"model": "reference", "steps": 5})
+    assert len(found) == 2 and found[0]["cosine"] > 0.8 and found[0]["queries"] > 0
+    assert set(found[0]["output"].split()) & set(texts[0].split())
+    of_callable = embosk.attacks.invert(
+        reference.embed(texts),
+        reference.embed,
+        attack={"model": "reference", "steps": 5},
+        unit_norm=True,
+    )
+    assert [one["output"] for one in of_callable] == [one["output"] for one in found]
+    with pytest.raises(embosk.SettingError, match="row 1 is zero"):
+        embosk.attacks.invert(reference.embed(texts) * [[1], [0]], attack="reference")

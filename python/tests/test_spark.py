@@ -1,0 +1,150 @@
+"""Spark: the same bytes as on one machine, on real workers; keys stay out of plans; retrieval as on one machine."""
+
+import os
+import sys
+
+import numpy
+import pytest
+
+import embosk
+from conftest import KEY_HEX, unit_rows
+
+pyspark = pytest.importorskip("pyspark")
+pytest.importorskip("pyarrow")
+
+from embosk import spark as on_spark  # noqa: E402
+
+ROTATION = "rotation(key=env:EMBOSK_TEST_KEY)"
+NOISE = f"{ROTATION} | gaussian(sigma=0.05, key=env:EMBOSK_TEST_KEY)"
+ROWS, DIM = 500, 24
+
+
+@pytest.fixture(scope="module")
+def session():
+    from pyspark.sql import SparkSession
+
+    text = embosk.Key.from_hex(KEY_HEX).to_text()
+    os.environ["PYSPARK_PYTHON"] = sys.executable
+    os.environ["EMBOSK_TEST_KEY"] = text
+    session = (
+        SparkSession.builder.master(os.environ.get("EMBOSK_SPARK_MASTER", "local[2]"))
+        .config("spark.executorEnv.EMBOSK_TEST_KEY", text)
+        .config("spark.ui.enabled", "false")
+        .config("spark.sql.shuffle.partitions", "4")
+        .config("spark.sql.execution.arrow.maxRecordsPerBatch", "64")
+        .config("spark.driver.bindAddress", "127.0.0.1")
+        .config("spark.driver.host", "127.0.0.1")
+        .getOrCreate()
+    )
+    session.sparkContext.setLogLevel("ERROR")
+    yield session
+    session.stop()
+
+
+@pytest.fixture(scope="module")
+def vectors():
+    return unit_rows(ROWS, DIM)
+
+
+@pytest.fixture(scope="module")
+def frame(session, vectors):
+    rows = [(f"id {at}", at, None if at % 50 == 7 else row.tolist()) for at, row in enumerate(vectors)]
+    return session.createDataFrame(rows, "id string, n int, vector array<float>").repartition(4)
+
+
+def collected(frame):
+    rows = sorted(frame.collect(), key=lambda row: row.n)
+    return [None if row.vector is None else numpy.array(row.vector, "float32") for row in rows]
+
+
+def test_the_bytes_are_those_of_one_machine(frame, vectors):
+    protected = on_spark.protect(frame, "vector", NOISE, "id")
+    assert protected.schema == frame.schema
+    expected = embosk.Stack(NOISE).protect(vectors, ids=[f"id {at}" for at in range(ROWS)])
+    for at, row in enumerate(collected(protected)):
+        assert row is None if at % 50 == 7 else row.tobytes() == expected[at].tobytes()
+
+
+def test_doubles_and_a_changed_dimension(session, vectors):
+    rows = [(at, row.tolist()) for at, row in enumerate(vectors[:50])]
+    frame = session.createDataFrame(rows, "n long, vector array<double>")
+    spec = "projection(key=env:EMBOSK_TEST_KEY, dims=5) | gaussian(sigma=0.05, key=env:EMBOSK_TEST_KEY)"
+    protected = on_spark.protect(frame, "vector", spec, "n")
+    expected = embosk.Stack(spec).protect(vectors[:50], ids=range(50))
+    assert (numpy.array([row.vector for row in sorted(protected.collect(), key=lambda row: row.n)]) == expected).all()
+
+
+def test_vectors_are_restored_and_moved_to_another_spec(frame, vectors):
+    other = f"{ROTATION} | permutation(key=env:EMBOSK_TEST_KEY)"
+    protected = on_spark.protect(frame, "vector", ROTATION)
+    restored = collected(on_spark.unprotect(protected, "vector", ROTATION))
+    moved = collected(on_spark.rekey(protected, "vector", ROTATION, other))
+    expected = embosk.Stack(other).protect(vectors)
+    for at in range(ROWS):
+        if at % 50 != 7:
+            assert numpy.abs(restored[at] - vectors[at]).max() < 1e-6
+            assert numpy.abs(moved[at] - expected[at]).max() < 1e-6
+
+
+def test_a_key_is_in_no_plan(frame):
+    import io
+    from contextlib import redirect_stdout
+
+    protected = on_spark.protect(frame, "vector", NOISE, "id")
+    shown = io.StringIO()
+    with redirect_stdout(shown):
+        protected.explain(True)
+    text = embosk.Key.from_env("EMBOSK_TEST_KEY").to_text()
+    assert text not in shown.getvalue() and KEY_HEX not in shown.getvalue()
+    given = embosk.Stack(ROTATION, keys={"EMBOSK_TEST_KEY": embosk.Key.generate()})
+    with pytest.raises(embosk.NotPicklableError, match="do not travel"):
+        on_spark.protect(frame, "vector", given)
+
+
+@pytest.mark.parametrize(
+    ("column", "spec", "ids", "kind", "message"),
+    [
+        ("vector", "gaussian(sigma=0.05)", "id", embosk.SettingError, "would write other bytes"),
+        ("vector", "dcpe(key=env:EMBOSK_TEST_KEY, beta=0.5)", "id", embosk.SettingError, "would write other bytes"),
+        ("vector", NOISE, None, embosk.SettingError, "name the column with id_column"),
+        ("vectors", ROTATION, None, embosk.SettingError, "no column 'vectors'"),
+        ("n", ROTATION, None, embosk.ArrayError, "of type int"),
+        ("vector", NOISE, "vector", embosk.IdsError, "ids are string, binary"),
+        ("vector", "rotate(key=env:A)", None, embosk.SpecError, "unknown defense"),
+        ("vector", f"rotation(key={KEY_HEX})", None, embosk.SpecError, ""),
+    ],
+)
+def test_what_a_cluster_cannot_do_is_refused_at_once(frame, column, spec, ids, kind, message):
+    with pytest.raises(kind, match=message) as refused:
+        on_spark.protect(frame, column, spec, ids)
+    assert KEY_HEX not in str(refused.value)
+
+
+def test_retrieval_is_that_of_one_machine(session):
+    from embosk.retrieval import ndcg, search
+
+    documents, queries = unit_rows(400, DIM, 1), unit_rows(20, DIM, 2)
+    ids = [f"d{at}" for at in range(400)]
+    generator = numpy.random.default_rng(3)
+    qrels = {f"q{at}": {ids[one]: int(generator.integers(0, 3)) for one in generator.integers(0, 400, 60)} for at in range(20)}
+    qrels["q3"] = {}
+    on_cluster = on_spark.evaluate_retrieval(
+        session.createDataFrame([(f"q{at}", row.tolist()) for at, row in enumerate(queries)], "id string, vector array<float>"),
+        session.createDataFrame(list(zip(ids, documents.tolist())), "id string, vector array<float>").repartition(5),
+        qrels,
+        NOISE,
+    )
+    stack = embosk.Stack(NOISE)
+    sides = {
+        "clean": (documents, queries),
+        "protected": (
+            stack.protect(documents, ids=ids),
+            stack.protect(queries, role="query", ids=[f"q{at}" for at in range(20)]),
+        ),
+    }
+    for side, (stored, asked) in sides.items():
+        found = search(stored, asked, 10, ids)
+        scores = [ndcg([ids[at] for at, _ in hits], qrels[f"q{query}"]) for query, hits in enumerate(found)]
+        scores = [score for score in scores if score is not None]
+        assert on_cluster[side] == pytest.approx(numpy.mean(scores), abs=1e-12), side
+    assert on_cluster["queries"] == 19
