@@ -24,7 +24,6 @@ use crate::{Codes, Defense, Error, Guarantee, Packing, Registry, Rerank, Rng, Ro
 /// |---|---|
 /// | `dcpe` | `key`, as below; `beta`: see [`Dcpe`](crate::Dcpe) |
 /// | `gaussian` | `sigma`; `key` (without it, the noise is fresh); `on`: `documents`, `queries` or, by default, `both`; `renormalize`: `true` or, by default, `false`: see [`GaussianNoise`](crate::GaussianNoise) |
-/// | `cells` | `key`, `fit`: `file:PATH`, `max`: see [`CellRotation`](crate::CellRotation) |
 /// | `microaggregation` | `groups`: `file:PATH`: see [`Microaggregation`](crate::Microaggregation) |
 /// | `permutation` | `key`; `dim`, by default that of the first vectors: see [`Permutation`](crate::Permutation) |
 /// | `projection` | `fit`: `file:PATH`, or `key`, as below; `dims`, which may be left out with a fit: see [`Projection`](crate::Projection) |
