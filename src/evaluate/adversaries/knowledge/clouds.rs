@@ -21,8 +21,8 @@ pub struct CloudVectors {
 impl CloudVectors {
     pub(super) fn of(knowledge: &Knowledge<'_>, vectors: usize) -> Result<Self, Error> {
         let material = knowledge.material();
-        let seen = knowledge.stored_and_attacked(vectors)?;
         let (vectors, attacked) = (material.cloud(vectors), material.attacked.len());
+        let seen = knowledge.stored_and_attacked(vectors)?;
         let first = if material.clean.own_is_spare { vectors.saturating_sub(attacked) } else { 0 };
         let clean = match material.own_in_cell() {
             Some(texts) => material.clean.own.stored.select(Axis(0), texts.get(first..).unwrap_or_default()),
