@@ -40,9 +40,9 @@ pub use embedder::Embedder;
 pub use embosk_attacks as attacks;
 pub use embosk_defenses as defenses;
 pub use embosk_defenses::{
-    CellRotation, Cells, Codes, Dcpe, Defense, GaussianNoise, Guarantee, Key, Microaggregation, Permutation,
-    Precision, ProductQuantization, Projection, ProjectionFit, Quantization, Registry, Rerank, Rng, Role,
-    Rotation, Scaling, Sealer, Spec, Stack,
+    Codes, Dcpe, Defense, GaussianNoise, Guarantee, Key, Microaggregation, Permutation, Precision,
+    ProductQuantization, Projection, ProjectionFit, Quantization, Registry, Rerank, Rng, Role, Rotation,
+    Scaling, Sealer, Spec, Stack,
 };
 #[cfg(feature = "vec2text")]
 pub use embosk_models as models;

@@ -9,7 +9,6 @@
 //! | [`Quantization`] | `quantization(bits=8)` | rounds every coordinate to a few levels |
 //! | [`ProductQuantization`] | `product_quantization(codebook=file:PATH)` | replaces each piece of a vector by the nearest of a few learned ones |
 //! | [`Rotation`] | `rotation(key=env:EMBOSK_KEY)` | rotates the space in secret |
-//! | [`CellRotation`] | `cells(key=env:EMBOSK_KEY, fit=file:PATH)` | rotates each cell of the space differently, in secret |
 //! | [`Projection`] | `projection(fit=file:PATH, dims=16)` | keeps a few principal components, or a few random directions under a key |
 //! | [`Microaggregation`] | `microaggregation(groups=file:PATH)` | replaces each group of documents by one vector |
 //! | [`Permutation`] | `permutation(key=env:EMBOSK_KEY)` | reorders the coordinates in secret |
@@ -44,7 +43,6 @@
 
 mod bound;
 mod calibration;
-mod cell_rotation;
 mod cells;
 mod check;
 mod codes;
@@ -84,9 +82,8 @@ mod wide;
 use std::fmt::{Debug, Display};
 use std::sync::Arc;
 
-use ndarray::{Array2, ArrayView2, ArrayViewMut2};
+use ndarray::{Array2, ArrayViewMut2};
 
-pub use cell_rotation::{CellRotation, Cells};
 pub use check::{check_finite, check_ids};
 pub use codes::Codes;
 pub use dcpe::Dcpe;
@@ -313,23 +310,6 @@ pub trait Defense: Debug + Display + Send + Sync + 'static {
         Ok(false)
     }
 
-    /// Returns the cell that each of clean `vectors`, `[batch, dim]`, is in, if the key does something else to each cell
-    /// of the space. Adversaries then attack cell by cell. Default: `None`.
-    ///
-    /// # Errors
-    /// As [`protect`](Self::protect).
-    fn cells(&self, vectors: ArrayView2<'_, f32>) -> Result<Option<Vec<usize>>, Error> {
-        let _ = vectors;
-        Ok(None)
-    }
-
-    /// Returns this defense as it treats the vectors of one [cell](Self::cells), without looking for the cell again.
-    /// Default: `None`, as there are no cells.
-    fn in_cell(&self, cell: usize) -> Option<Arc<dyn Defense>> {
-        let _ = cell;
-        None
-    }
-
     /// Undoes [`protect`](Self::protect) on `vectors`, `[batch, dim]`, in place, up to `f32` rounding, as far as
     /// the output determines the input: for rotations, permutations, scalings and stacks of them.
     ///
@@ -424,14 +404,6 @@ macro_rules! defense_behind {
 
             fn undo_key(&self, vectors: ArrayViewMut2<'_, f32>) -> Result<bool, Error> {
                 (**self).undo_key(vectors)
-            }
-
-            fn cells(&self, vectors: ArrayView2<'_, f32>) -> Result<Option<Vec<usize>>, Error> {
-                (**self).cells(vectors)
-            }
-
-            fn in_cell(&self, cell: usize) -> Option<Arc<dyn Defense>> {
-                (**self).in_cell(cell)
             }
 
             fn unprotect(&self, vectors: ArrayViewMut2<'_, f32>) -> Result<(), Error> {

@@ -1,4 +1,4 @@
-pub(crate) mod eigen;
+mod eigen;
 mod fit;
 mod linear;
 

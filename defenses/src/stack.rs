@@ -131,11 +131,6 @@ impl Stack {
         fingerprint::check(stored.trim(), self)
     }
 
-    /// Whether a part has cells, of which the first always exists.
-    fn has_cells(&self) -> bool {
-        self.0.iter().any(|part| part.in_cell(0).is_some())
-    }
-
     /// Returns what packs the vectors: the last part, if it is a quantization.
     pub fn last_packing(&self) -> Option<Packing<'_>> {
         self.0.last().and_then(Defense::packing)
@@ -279,28 +274,6 @@ impl Defense for Stack {
         let keyed = own.iter().any(Option::is_some);
         let parts = own.into_iter().zip(&self.0).map(|(own, part)| own.unwrap_or_else(|| Arc::clone(part)));
         keyed.then(|| Arc::new(Self(parts.collect())) as Arc<dyn Defense>)
-    }
-
-    /// Those of the first part that has cells. What comes before it protects the vectors with a fixed seed.
-    fn cells(&self, vectors: ArrayView2<'_, f32>) -> Result<Option<Vec<usize>>, Error> {
-        if !self.has_cells() {
-            return Ok(None);
-        }
-        let mut vectors = vectors.to_owned();
-        for part in &self.0 {
-            if let Some(cells) = part.cells(vectors.view())? {
-                return Ok(Some(cells));
-            }
-            vectors = part.protect_owned(Role::Document, vectors, &mut Rng::seeded(0))?;
-        }
-        Ok(None)
-    }
-
-    fn in_cell(&self, cell: usize) -> Option<Arc<dyn Defense>> {
-        let mut parts = self.0.clone();
-        let (at, part) = parts.iter().enumerate().find_map(|(at, part)| Some((at, part.in_cell(cell)?)))?;
-        parts[at] = part;
-        Some(Arc::new(Self(parts)))
     }
 
     fn reranking(&self) -> Option<Rerank> {

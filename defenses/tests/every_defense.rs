@@ -5,9 +5,9 @@
 use std::sync::Arc;
 
 use embosk_defenses::{
-    CellRotation, Cells, Dcpe, Defense, Error, GaussianNoise, Guarantee, Key, Microaggregation, Permutation,
-    Precision, ProductQuantization, Projection, ProjectionFit, Quantization, Rerank, Rng, Role, Rotation,
-    Scaling, Stack, contract,
+    Dcpe, Defense, Error, GaussianNoise, Guarantee, Key, Microaggregation, Permutation, Precision,
+    ProductQuantization, Projection, ProjectionFit, Quantization, Rerank, Rng, Role, Rotation, Scaling,
+    Stack, contract,
 };
 use ndarray::{Array2, ArrayView2};
 
@@ -17,7 +17,6 @@ fn every_defense() -> Vec<Arc<dyn Defense>> {
     let key = || Key::from_bytes([7; 32]);
     let rotation = || Rotation::new(&key(), DIM).unwrap();
     let projection = || Projection::fit(batch(30, DIM).view(), 5).unwrap();
-    let cells = || CellRotation::new(&key(), Cells::fit(batch(30, DIM).view(), 3, 8).unwrap()).unwrap();
     let noise = || GaussianNoise::new(0.1).unwrap();
     let rounding = |bits| Quantization::new(bits).unwrap();
     vec![
@@ -35,8 +34,6 @@ fn every_defense() -> Vec<Arc<dyn Defense>> {
         Arc::new(Quantization::fit(4, batch(9, DIM).view(), 0.9).unwrap()),
         Arc::new(ProductQuantization::fit(batch(9, DIM).view(), 3, 4, 1).unwrap()),
         Arc::new(Microaggregation::fit(batch(30, DIM).view(), 3).unwrap()),
-        Arc::new(cells()),
-        Arc::new(Stack::new().with(cells()).with(noise())),
         Arc::new(projection()),
         Arc::new(Projection::fit(batch(30, DIM).view(), DIM).unwrap()),
         Arc::new(ProjectionFit::new(5).whiten(true).fit(batch(30, DIM).view()).unwrap()),

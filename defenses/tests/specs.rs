@@ -40,12 +40,12 @@ fn says_what_is_wrong_and_where() {
         (
             "",
             1,
-            "expected a defense: known are cells, dcpe, gaussian, microaggregation, permutation, product_quantization",
+            "expected a defense: known are dcpe, gaussian, microaggregation, permutation, product_quantization",
         ),
         (
             "gausian(sigma=1)",
             1,
-            "unknown defense `gausian`; known are cells, dcpe, gaussian, microaggregation, permutation, product_quantization",
+            "unknown defense `gausian`; known are dcpe, gaussian, microaggregation, permutation, product_quantization",
         ),
         ("none | ", 8, "expected a defense"),
         ("gauss(1)", 1, "unknown defense `gauss`"),

@@ -15,8 +15,7 @@ use super::terminal::Terminal;
 use crate::evaluate::Corpus;
 use crate::evaluate::records::{Split, generate};
 use crate::{
-    Cells, Defense as _, Error, Microaggregation, ProductQuantization, ProjectionFit, Quantization, Rng,
-    Role, Stack,
+    Defense as _, Error, Microaggregation, ProductQuantization, ProjectionFit, Quantization, Rng, Role, Stack,
 };
 
 /// How many records are taken if their number is not given, from a seed that evaluations do not use.
@@ -34,8 +33,6 @@ pub(crate) struct Args {
 enum What {
     /// Principal components, for `projection(fit=file:FILE)`.
     Projection(Projection),
-    /// Cells of the space, for `cells(key=…, fit=file:FILE)`.
-    Cells(CellsOf),
     /// Centroids of pieces of vectors, for `product_quantization(codebook=file:FILE)`.
     Codebook(Codebook),
     /// Groups of documents that share a vector, for `microaggregation(groups=file:FILE)`.
@@ -83,19 +80,6 @@ struct Projection {
 }
 
 #[derive(Debug, clap::Args)]
-struct CellsOf {
-    #[command(flatten)]
-    sample: Sample,
-    /// How many documents a cell holds at most. --corpus should be the stored corpus, or a sample of it; cells of a
-    /// sample hold as many more as there are more documents.
-    #[arg(long, default_value_t = 1_000, value_name = "N")]
-    max: usize,
-    /// How many principal components decide the cell. They are not rotated.
-    #[arg(long, default_value_t = 16, value_name = "N")]
-    dims: usize,
-}
-
-#[derive(Debug, clap::Args)]
 struct Codebook {
     #[command(flatten)]
     sample: Sample,
@@ -134,7 +118,6 @@ struct Groups {
 pub(crate) fn run(args: &Args, session: &Session) -> Result<ExitCode, CliError> {
     match &args.what {
         What::Projection(args) => args.fit(session)?,
-        What::Cells(args) => args.fit(session)?,
         What::Codebook(args) => args.fit(session)?,
         What::Groups(args) => args.fit(session)?,
         What::Scales(args) => args.fit(session)?,
@@ -155,17 +138,6 @@ impl Projection {
         let bytes = fitted.to_bytes().ok_or_else(|| CliError::new("nothing was fitted"))?;
         let what = format!("{} components with {:.1} % of the variance", self.dims, 100.0 * share);
         self.sample.write(&bytes, &what, vectors.documents.nrows(), session.terminal)
-    }
-}
-
-impl CellsOf {
-    fn fit(&self, session: &Session) -> Result<(), CliError> {
-        let Some(Vectors { documents: vectors, .. }) = self.sample.vectors(session, false)? else {
-            return Ok(());
-        };
-        let fitted = Cells::fit(vectors.view(), self.dims, self.max).map_err(Error::from)?;
-        let what = format!("{} cells of at most {} documents", fitted.len(), self.max);
-        self.sample.write(&fitted.to_bytes(), &what, vectors.nrows(), session.terminal)
     }
 }
 

@@ -1,6 +1,5 @@
 //! The attack's side of an evaluation: what is recovered of the sampled texts.
 
-mod cells;
 mod guessing;
 mod lifting;
 
@@ -15,7 +14,7 @@ use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::SeedableRng;
 
 use super::adversaries::{
-    Adversary, CellsOf, Fits, Knowledge, KnownDefense, Mapped, Material, Naive, Restored, Retrained,
+    Adversary, Fits, Knowledge, KnownDefense, Mapped, Material, Naive, Restored, Retrained,
 };
 use super::clean::Clean;
 use super::corpus::Corpus;
@@ -43,8 +42,6 @@ pub(super) struct Trials<'a> {
     /// The noise under a defense, as an adversary knows it, by the defense and by what it was estimated from.
     noises: HashMap<(String, String), Option<Rc<Noise>>>,
     questions: Option<Questions>,
-    /// The cells of the documents under a stack, if it has any.
-    cells: HashMap<String, Option<Rc<CellsOf>>>,
     store: Store,
     unit_norm: bool,
     truths: Vec<Truth>,
@@ -107,7 +104,6 @@ impl<'a> Trials<'a> {
             fits: Fits::default(),
             noises: HashMap::new(),
             questions: None,
-            cells: HashMap::new(),
             store,
             unit_norm,
             truths,
@@ -257,20 +253,12 @@ impl<'a> Trials<'a> {
         protected: &Array2<f32>,
         others: Option<&[usize]>,
     ) -> Result<Restored, Error> {
-        let cells = self.cells(stack)?;
-        let meter = self.meter;
-        let restored = meter.of(Stage::Restoring, || match cells {
-            Some(cells) => self.restored_by_cell((stack, &cells), adversary, protected, others),
-            None => {
-                let defense = KnownDefense::new(stack, &self.material);
-                let mut knowledge = Knowledge::new(defense, protected, &adversary.needs(), &mut self.fits);
-                if let Some(documents) = others {
-                    knowledge = knowledge.of_others(documents);
-                }
-                adversary.restore(&mut knowledge)
-            }
-        })?;
         let defense = KnownDefense::new(stack, &self.material);
+        let mut knowledge = Knowledge::new(defense, protected, &adversary.needs(), &mut self.fits);
+        if let Some(documents) = others {
+            knowledge = knowledge.of_others(documents);
+        }
+        let restored = self.meter.of(Stage::Restoring, || adversary.restore(&mut knowledge))?;
         let rows = others.map_or(self.truths.len(), <[usize]>::len);
         let expected = (rows, defense.reduced_dimension()?);
         for Mapped { vectors, .. } in [&restored.estimate, &restored.observed] {

@@ -71,7 +71,7 @@ pub(super) fn run<E: Embedder>(mut evaluation: Evaluation<E>) -> Result<Report, 
     settings.extend(contamination.setting());
     settings.extend(questions.iter().flat_map(Questions::settings));
     journal.begin(&settings, evaluation.stacks.len() * adversaries.len())?;
-    let material = Material { clean: &clean, attacked, spare, seed: evaluation.seed, cell: None };
+    let material = Material { clean: &clean, attacked, spare, seed: evaluation.seed };
     let trials = trials(&evaluation, &corpus, material).guessing(questions);
     let attackers = (adversaries.as_slice(), means);
     let mut report = self::attacked(&evaluation, &corpus, trials, attackers, journal.as_mut(), settings)?;

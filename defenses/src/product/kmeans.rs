@@ -11,7 +11,7 @@ const ROUNDS: usize = 25;
 
 /// Returns `centroids` centroids, `[centroids, width]`, of `points`, `[rows, width]`, which has at least as many
 /// rows.
-pub(crate) fn fit(points: ArrayView2<'_, f32>, centroids: usize, rng: &mut Rng) -> Array2<f32> {
+pub(super) fn fit(points: ArrayView2<'_, f32>, centroids: usize, rng: &mut Rng) -> Array2<f32> {
     let mut found = spread(points, centroids, rng);
     let mut assigned = Vec::new();
     for _ in 0..ROUNDS {

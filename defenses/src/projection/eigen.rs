@@ -9,7 +9,7 @@ const MOST_STEPS: usize = 64;
 
 /// Returns the eigenvectors of the symmetric `matrix` with the `count` largest eigenvalues, as rows,
 /// `[count, dim]`, largest first. The coordinate of each that is largest in magnitude is positive.
-pub(crate) fn eigenvectors(matrix: Array2<f64>, count: usize) -> Array2<f64> {
+pub(super) fn eigenvectors(matrix: Array2<f64>, count: usize) -> Array2<f64> {
     let mut reduced = Tridiagonal::of(matrix);
     reduced.diagonalize();
     let mut order: Vec<usize> = (0..reduced.diagonal.len()).collect();

@@ -4,14 +4,13 @@ use std::sync::Arc;
 
 use super::{Built, Known, Parameters};
 use crate::{
-    CellRotation, Cells, Dcpe, Error, GaussianNoise, Microaggregation, Permutation, Precision,
-    ProductQuantization, Projection, Quantization, Rerank, Role, Rotation, Scaling,
+    Dcpe, Error, GaussianNoise, Microaggregation, Permutation, Precision, ProductQuantization, Projection,
+    Quantization, Rerank, Role, Rotation, Scaling,
 };
 
 type Line = (&'static str, &'static [&'static str], fn(&Parameters<'_>) -> Built);
 
-const OURS: [Line; 11] = [
-    ("cells", &["key", "max", "fit"], cells),
+const OURS: [Line; 10] = [
     ("dcpe", &["key", "beta"], dcpe),
     ("gaussian", &["sigma", "key", "on", "renormalize"], gaussian),
     ("microaggregation", &["k", "groups"], microaggregation),
@@ -30,19 +29,6 @@ pub(super) fn all() -> impl Iterator<Item = Known> {
         parameters: parameters.iter().map(|&name| name.to_owned()).collect(),
         build: Arc::new(build),
     })
-}
-
-fn cells(parameters: &Parameters<'_>) -> Built {
-    let fit = parameters.require("fit")?;
-    let Some(path) = parameters.fit_file("fit")? else {
-        return Err(fit.error("cells are named as `file:PATH`"));
-    };
-    let cells = Cells::load(path)?;
-    let max = cells.max();
-    if parameters.number_if_given("max", "a whole number")?.is_some_and(|given: usize| given != max) {
-        return Err(parameters.error("max", format!("the cells were fitted to hold at most {max} vectors")));
-    }
-    Ok(Arc::new(CellRotation::new(&parameters.key("key")?, cells)?))
 }
 
 fn dcpe(parameters: &Parameters<'_>) -> Built {

@@ -87,16 +87,15 @@ impl<'a> Knowledge<'a> {
         Ok(self.stored_and_attacked(vectors)?.slice(s![..self.material().cloud(vectors), ..]).to_owned())
     }
 
-    /// Returns this many real pairs of texts that are not attacked. If the key does something else to each
-    /// [cell](embosk_defenses::Defense::cells), these are the pairs of one cell: fewer, or none.
+    /// Returns this many real pairs of texts that are not attacked.
     ///
     /// # Errors
     /// When there are not enough documents, or the defense fails on a further release.
     pub fn leaked_pairs(&self, pairs: usize) -> Result<Pairs, Error> {
-        let clean = self.material().clean;
+        let Material { clean, spare, .. } = self.material();
         let documents = self.material().leaked(pairs);
-        if self.material().all_spare() < pairs {
-            return Err(missing(pairs, "leaked pairs", self.material().all_spare()));
+        if documents.len() < pairs {
+            return Err(missing(pairs, "leaked pairs", spare.len()));
         }
         let clean = self.defense.reduced(clean.documents.attackable().select(Axis(0), documents))?;
         Ok(Pairs { protected: self.released(documents)?, clean })
@@ -169,31 +168,21 @@ impl<'a> Knowledge<'a> {
     /// Returns the map that was fitted on this many leaked pairs. It is known only while vectors of
     /// [other documents](Self::of_others) are restored, so that the attacked ones never depend on what was done before.
     pub(super) fn known_alignment(&self, pairs: usize) -> Option<Rc<Alignment>> {
-        self.others.and_then(|_| self.fits.alignments.get(&(self.fit_of(pairs), self.cell())).cloned())
+        self.others.and_then(|_| self.fits.alignments.get(&self.fit_of(pairs)).cloned())
     }
 
     pub(super) fn keep_alignment(&mut self, pairs: usize, map: &Rc<Alignment>) {
-        self.fits.alignments.insert((self.fit_of(pairs), self.cell()), Rc::clone(map));
+        self.fits.alignments.insert(self.fit_of(pairs), Rc::clone(map));
     }
 
     /// Returns the map between clouds that was fitted on this many stored vectors, as
     /// [`known_alignment`](Self::known_alignment) does.
     pub(super) fn known_cloud_map(&self, vectors: usize) -> Option<Rc<CloudMap>> {
-        self.others.and_then(|_| self.fits.cloud_maps.get(&(self.fit_of(vectors), self.cell())).cloned())
+        self.others.and_then(|_| self.fits.cloud_maps.get(&self.fit_of(vectors)).cloned())
     }
 
     pub(super) fn keep_cloud_map(&mut self, vectors: usize, map: &Rc<CloudMap>) {
-        self.fits.cloud_maps.insert((self.fit_of(vectors), self.cell()), Rc::clone(map));
-    }
-
-    /// Whether all vectors are of one cell, so that there may be too few of them.
-    pub(super) fn is_of_one_cell(&self) -> bool {
-        self.cell().is_some()
-    }
-
-    /// The cell that all vectors are of, if the key does something else to each.
-    fn cell(&self) -> Option<usize> {
-        self.material().cell.as_ref().map(|cell| cell.number)
+        self.fits.cloud_maps.insert(self.fit_of(vectors), Rc::clone(map));
     }
 
     fn fit_of(&self, count: usize) -> fits::Fit {

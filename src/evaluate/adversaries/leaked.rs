@@ -6,7 +6,7 @@ use embosk_attacks::alignment::{Alignment, Evidence, LEAST_CLOUD};
 use super::vectors::mean_cosine;
 use super::{
     Adversary, Argument, CloudVectors, Knowledge, Mapped, NamedAdversary, Needs, OWN_PAIRS, Pairs, Restored,
-    Room, Unpaired,
+    Room,
 };
 use crate::Error;
 
@@ -31,9 +31,6 @@ impl Adversary for Leaked {
     fn restore(&self, knowledge: &mut Knowledge<'_>) -> Result<Restored, Error> {
         let attacked = knowledge.attacked()?;
         let Pairs { protected, clean } = knowledge.leaked_pairs(self.0)?;
-        if protected.is_empty() && knowledge.is_of_one_cell() {
-            return Unpaired(OWN_PAIRS).restore(knowledge);
-        }
         let (own_texts, between_spaces) = (knowledge.own_texts(), knowledge.is_between_spaces());
         let own = (own_texts >= LEAST_CLOUD && !between_spaces)
             .then(|| knowledge.denoiser(own_texts))

@@ -30,7 +30,7 @@ pub use registry::*;
 pub use restored::{Mapped, Restored};
 
 pub(super) use knowledge::Fits;
-pub(super) use material::{CellsOf, Material};
+pub(super) use material::Material;
 pub(super) use vectors::is_turned;
 pub(crate) use vectors::widened;
 

@@ -28,9 +28,6 @@ impl Adversary for Unpaired {
             (map, knowledge.attacked()?)
         } else {
             let clouds = knowledge.clouds(self.0)?;
-            if knowledge.is_of_one_cell() && !clouds.have_shapes() {
-                return knowledge.denoiser(knowledge.own_texts())?.restore(&clouds.attacked.into());
-            }
             let map = Rc::new(alignment::CloudMap::fit_on(&clouds.view(), None, &mut knowledge.rng())?);
             knowledge.keep_cloud_map(self.0, &map);
             (map, clouds.attacked)

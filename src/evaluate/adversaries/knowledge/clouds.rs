@@ -1,5 +1,5 @@
 use embosk_attacks::alignment::{Clouds, LEAST_CLOUD};
-use ndarray::{Array2, Axis, s};
+use ndarray::{Array2, s};
 
 use super::Knowledge;
 use crate::Error;
@@ -24,11 +24,7 @@ impl CloudVectors {
         let (vectors, attacked) = (material.cloud(vectors), material.attacked.len());
         let seen = knowledge.stored_and_attacked(vectors)?;
         let first = if material.clean.own_is_spare { vectors.saturating_sub(attacked) } else { 0 };
-        let clean = match material.own_in_cell() {
-            Some(texts) => material.clean.own.stored.select(Axis(0), texts.get(first..).unwrap_or_default()),
-            None => material.clean.own.stored.slice(s![first.., ..]).to_owned(),
-        };
-        let own = knowledge.defense.made(clean.clone(), knowledge.releases, 0)?.vectors;
+        let own = knowledge.defense.made(s![first.., ..], knowledge.releases, 0)?.vectors;
         let attacked = match knowledge.others {
             None => seen.slice(s![..attacked, ..]).to_owned(),
             Some(_) => knowledge.attacked()?,
@@ -37,7 +33,7 @@ impl CloudVectors {
             stored: seen.slice(s![..vectors, ..]).to_owned(),
             attacked,
             own,
-            clean: knowledge.defense.reduced(clean)?,
+            clean: knowledge.defense.reduced(material.clean.own.stored.slice(s![first.., ..]).to_owned())?,
         })
     }
 

@@ -1,9 +1,8 @@
-use std::collections::BTreeSet;
 use std::fmt;
 
 use embosk_attacks::alignment::{Alignment, LEAST_CLOUD};
 use embosk_defenses::{Defense, Rng, Role, Stack};
-use ndarray::{Array2, Axis, s};
+use ndarray::{Array2, Axis, Ix2, SliceInfo, SliceInfoElem, s};
 
 use crate::Error;
 use crate::evaluate::adversaries::Material;
@@ -33,6 +32,9 @@ pub(super) struct Made {
     pub(super) is_turned: bool,
 }
 
+/// A choice of rows.
+pub(super) type Rows = SliceInfo<[SliceInfoElem; 2], Ix2, Ix2>;
+
 impl<'a> KnownDefense<'a> {
     pub(in crate::evaluate) fn new(stack: &'a Stack, material: &'a Material<'a>) -> Self {
         Self { stack, material }
@@ -59,8 +61,7 @@ impl<'a> KnownDefense<'a> {
     /// When the defense fails.
     pub fn turns(&self) -> Result<bool, Error> {
         let enough = self.material.own_texts().min(TURNED);
-        let clean = self.material.clean.own.stored.slice(s![..enough, ..]).to_owned();
-        Ok(enough >= LEAST_CLOUD && self.made(clean, 1, 0)?.is_turned)
+        Ok(enough >= LEAST_CLOUD && self.made(s![..enough, ..], 1, 0)?.is_turned)
     }
 
     /// Returns whether there are enough documents and texts for [clouds](super::Knowledge::clouds) that have a shape.
@@ -131,42 +132,18 @@ impl<'a> KnownDefense<'a> {
         self.stack.to_string()
     }
 
-    /// Protects the `clean` vectors of the attacker's own texts as often as `releases` says, and takes the means. If a
-    /// key is needed, it is a fresh one, which is then undone. Each draw has different noise and a different key.
-    pub(super) fn made(&self, clean: Array2<f32>, releases: usize, draw: u64) -> Result<Made, Error> {
+    /// Protects each of the attacker's own texts as often as `releases` says, and takes the means. If a key
+    /// is needed, it is a fresh one, which is then undone. Each draw has different noise and a different key.
+    pub(super) fn made(&self, rows: Rows, releases: usize, draw: u64) -> Result<Made, Error> {
         let mut rng = Rng::seeded(!self.material.seed ^ draw.rotate_right(8));
-        let Some(imitation) = self.stack.imitation(&mut rng) else {
-            let vectors = mean_release(self.stack, &clean, releases, &mut rng)?;
-            return Ok(Made { vectors, is_keyed: false, is_turned: false });
-        };
-        if let Some(cells) = self.stack.cells(clean.view())? {
-            return self.made_by_cell(&imitation, (&clean, &cells), releases, &mut rng);
+        let imitation = self.stack.imitation(&mut rng);
+        let defense: &dyn Defense = imitation.as_deref().unwrap_or(self.stack);
+        let stored = self.material.clean.own.stored.slice(rows).to_owned();
+        let vectors = mean_release(defense, &stored, releases, &mut rng)?;
+        match imitation {
+            None => Ok(Made { vectors, is_keyed: false, is_turned: false }),
+            Some(imitation) => undone(&imitation, vectors, &self.stack.reduced(stored)?),
         }
-        let vectors = mean_release(&imitation, &clean, releases, &mut rng)?;
-        undone(&imitation, vectors, &self.stack.reduced(clean)?)
-    }
-
-    /// Makes vectors as [`made`](Self::made) does. The attacker knows the cell of each text.
-    fn made_by_cell(
-        &self,
-        imitation: &dyn Defense,
-        (clean, cells): (&Array2<f32>, &[usize]),
-        releases: usize,
-        rng: &mut Rng,
-    ) -> Result<Made, Error> {
-        let mut made = Made { vectors: self.stack.reduced(clean.clone())?, is_keyed: true, is_turned: false };
-        for cell in cells.iter().copied().collect::<BTreeSet<_>>() {
-            let rows: Vec<usize> = (0..cells.len()).filter(|&row| cells[row] == cell).collect();
-            let clean = clean.select(Axis(0), &rows);
-            let part = imitation.in_cell(cell).ok_or_else(|| no_cell(self.stack))?;
-            let vectors = mean_release(&part, &clean, releases, rng)?;
-            let undone = undone(&part, vectors, &self.stack.reduced(clean)?)?;
-            made.is_turned |= undone.is_turned;
-            for (row, vector) in rows.into_iter().zip(undone.vectors.rows()) {
-                made.vectors.row_mut(row).assign(&vector);
-            }
-        }
-        Ok(made)
     }
 
     /// Returns the means of this many releases of the documents' vectors; `first` are the stored ones.
@@ -205,10 +182,6 @@ impl fmt::Debug for KnownDefense<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_tuple("KnownDefense").field(&self.name()).finish()
     }
-}
-
-fn no_cell(stack: &Stack) -> Error {
-    Error::Setting(format!("`{stack}` has cells, but `in_cell` does not know one of them"))
 }
 
 /// Undoes the key of vectors that were protected under it. `clean` are the clean vectors, reduced.

@@ -13,7 +13,6 @@ pub(super) type Fit = (String, usize, usize);
 pub(in crate::evaluate) struct Fits {
     pub(super) denoisers: HashMap<Fit, Rc<OwnDenoiser>>,
     pub(super) lifts: HashMap<Fit, Rc<Lift>>,
-    /// Maps that undo a key, which may be those of one cell.
-    pub(super) alignments: HashMap<(Fit, Option<usize>), Rc<Alignment>>,
-    pub(super) cloud_maps: HashMap<(Fit, Option<usize>), Rc<CloudMap>>,
+    pub(super) alignments: HashMap<Fit, Rc<Alignment>>,
+    pub(super) cloud_maps: HashMap<Fit, Rc<CloudMap>>,
 }

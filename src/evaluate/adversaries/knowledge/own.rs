@@ -57,8 +57,7 @@ pub(super) fn pairs_with_whole(
     if texts > own.stored.nrows() {
         return Err(missing(texts, "texts of their own", own.stored.nrows()));
     }
-    let Made { vectors: first, is_keyed, is_turned } =
-        defense.made(own.stored.slice(s![..texts, ..]).to_owned(), releases, 0)?;
+    let Made { vectors: first, is_keyed, is_turned } = defense.made(s![..texts, ..], releases, 0)?;
     let clean = own.attackable().slice(s![..texts, ..]);
     let stored = defense.reduced(own.stored.slice(s![..texts, ..]).to_owned())?;
     let is_changed = first.dim() != stored.dim()
@@ -67,7 +66,7 @@ pub(super) fn pairs_with_whole(
     let again = s![..texts - texts % HELD_OUT_TOGETHER, ..];
     let mut draws = Vec::new();
     for draw in 1..if is_changed && texts >= HELD_OUT_TOGETHER { DRAWS } else { 1 } {
-        let another = defense.made(own.stored.slice(again).to_owned(), releases, draw)?.vectors;
+        let another = defense.made(again, releases, draw)?.vectors;
         if another == first.slice(again) {
             break;
         }
