@@ -50,7 +50,6 @@ coarse_fits() {
     local name=$1 embedder=$2
     fit "$out/projection-$name" projection --embedder "$embedder" --corpus records:10000 --dims 32
     fit "$out/groups-$name" groups --embedder "$embedder" --corpus "$out/stored.txt" --k 4
-    fit "$out/cells-$name" cells --embedder "$embedder" --corpus "$out/stored.txt" --max 1000
 }
 
 # fit FILE WHAT ARGUMENTS…: what a spec names, unless it is there
@@ -91,7 +90,6 @@ minilm() {
     part minilm keyed-noise "gaussian(sigma=0.03,$key)" "gaussian(sigma=0.07,$key)" "gaussian(sigma=0.1,$key)"
     part minilm turned-noise "rotation($key) | gaussian(sigma=0.03)" "rotation($key) | gaussian(sigma=0.07)" \
         "rotation($key) | gaussian(sigma=0.1)"
-    part minilm cells "$(cells minilm)" "$(cells minilm) | gaussian(sigma=0.03)"
     part minilm documents "gaussian(sigma=0.03,on=documents)" "gaussian(sigma=0.07,on=documents)" \
         "gaussian(sigma=0.1,on=documents)"
     part minilm coarse "$(coarse minilm 16) | gaussian(sigma=0.05) | rerank(candidates=200)" \
@@ -102,9 +100,8 @@ minilm() {
         "microaggregation(groups=file:$out/groups-minilm) | rerank(candidates=200)"
 }
 
-# coarse EMBEDDER DIMS: components alone; cells EMBEDDER: a rotation for each cell
+# coarse EMBEDDER DIMS: components alone
 coarse() { echo "projection(fit=file:$out/projection-$1, dims=$2)"; }
-cells() { echo "cells($key,fit=file:$out/cells-$1)"; }
 
 # The other embedder, under those that are the worst on the first.
 reference() {
@@ -125,8 +122,8 @@ reference() {
 facts() {
     local prefix=facts- adversaries=(naive "leaked(768)") extra=(--attack minilm)
     coarse_fits minilm "$minilm"
-    part minilm kinds none "rotation($key)" "permutation($key)" "$(cells minilm)" "quantization(bits=8)" \
-        "quantization(bits=1)" "gaussian(sigma=0.03)" "gaussian(sigma=0.1)" "gaussian(sigma=0.1,on=documents)" \
+    part minilm kinds none "rotation($key)" "permutation($key)" "quantization(bits=8)" "quantization(bits=1)" \
+        "gaussian(sigma=0.03)" "gaussian(sigma=0.1)" "gaussian(sigma=0.1,on=documents)" \
         "rotation($key) | gaussian(sigma=0.03)" "dcpe($key,beta=4)" \
         "microaggregation(groups=file:$out/groups-minilm) | rerank(candidates=200)" \
         "gaussian(sigma=0.1) | rerank(candidates=200)" \
