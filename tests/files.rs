@@ -334,7 +334,7 @@ fn what_is_wrong_is_named() {
         ("text.jsonl", "", "it is not an array of numbers"),
         ("broken.jsonl", "", "line 1: it is not a JSON object: EOF"),
         ("none.jsonl", "", "has no vectors"),
-        ("other.jsonl", "", "there is no field \"embedding\"; the fields are \"vector\""),
+        ("other.jsonl", "", "there is no field \"embedding\" among its 1"),
         ("text.parquet", "", "not a Parquet file"),
         ("cut.parquet", "", "not a Parquet file"),
         ("text.arrow", "", "not an Arrow file or stream"),

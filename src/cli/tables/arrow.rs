@@ -10,7 +10,7 @@ use std::sync::Arc;
 use arrow_array::{ArrayRef, RecordBatch};
 use arrow_ipc::reader::{FileReader, StreamReader};
 use arrow_ipc::writer::{FileWriter, IpcWriteOptions, StreamWriter};
-use arrow_schema::{ArrowError, Schema, SchemaRef};
+use arrow_schema::{ArrowError, DataType, Schema, SchemaRef};
 
 use super::super::error::CliError;
 use super::super::files::unreadable;
@@ -32,7 +32,14 @@ pub(super) fn change(
     let (batches, form) = open(settings)?;
     let form = if is_standard(output) { Form::Stream } else { form };
     let mut table = Table::new(settings, batches.schema())?;
-    output::write(output, |sink| table.change(settings, batches, form, sink, output, change))
+    let mut beside = None;
+    output::write(output, |sink| {
+        beside = table.change(settings, batches, form, sink, output, change)?;
+        beside.as_ref().map_or(Ok(()), Beside::replace)
+    })?;
+    beside.map_or(Ok(()), |beside| {
+        beside.write_table(&packed::scale_name(&table.column), change.fingerprint())
+    })
 }
 
 /// How record batches are written.
@@ -140,7 +147,7 @@ impl Table {
         Ok(Self { schema, column, ids, rows: 0 })
     }
 
-    /// Copies the table, with its vectors changed. Batches before the first vector wait until its dimension is known.
+    /// Copies the table, with its vectors changed, and returns what lies beside codes. Batches before the first vector wait until its dimension is known.
     fn change(
         &mut self,
         settings: &Settings<'_>,
@@ -149,7 +156,7 @@ impl Table {
         sink: &mut Sink<'_>,
         output: &Path,
         change: &mut dyn Change,
-    ) -> Result<(), CliError> {
+    ) -> Result<Option<Beside>, CliError> {
         let bad = |error: String| settings.bad(error);
         let (mut form, mut sink) = (Some(form), Some(sink));
         let mut waiting = Vec::new();
@@ -181,9 +188,7 @@ impl Table {
         };
         change.finish(self.rows)?;
         writer.finish()?;
-        beside.map_or(Ok(()), |beside| {
-            beside.write_table(&packed::scale_name(&self.column), change.fingerprint())
-        })
+        Ok(beside)
     }
 
     /// Reads the vectors and ids of a batch.
@@ -225,7 +230,11 @@ impl Table {
         match changed {
             Changed::Vectors(vectors) => columns[self.column.index] = self.column.write(&vectors, &before)?,
             Changed::Codes(codes) => {
-                columns[self.column.index] = packed::codes(&codes, &before)?;
+                let DataType::FixedSizeBinary(width) = schema.field(self.column.index).data_type() else {
+                    return Err("the schema has no column of codes".into());
+                };
+                let width = usize::try_from(*width).unwrap_or_default();
+                columns[self.column.index] = packed::codes(&codes, width, &before)?;
                 if columns.len() < schema.fields().len() {
                     columns.push(packed::scales(&codes, &before));
                 }

@@ -164,6 +164,17 @@ impl Beside {
         matches!(self.about.scales, Some(Scales::Vector { .. }))
     }
 
+    /// Removes the description of older codes: until the new one is written, there is none.
+    pub(super) fn replace(&self) -> Result<(), CliError> {
+        let path = beside(&self.output, ".json");
+        match std::fs::remove_file(&path) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                Err(files::bad(&path, format!("it cannot be replaced: {error}")))
+            }
+            _ => Ok(()),
+        }
+    }
+
     /// Writes what belongs beside a matrix of codes.
     pub(super) fn write_npy(mut self, codes: &Codes, fingerprint: String) -> Result<(), CliError> {
         if let Some(Scales::Vector { file, .. }) = &mut self.about.scales {

@@ -257,6 +257,9 @@ fn list<O: OffsetSizeTrait, T: ArrowPrimitiveType>(
     rows: usize,
     nulls: Option<NullBuffer>,
 ) -> Result<ArrayRef, String> {
+    if !O::IS_LARGE && i32::try_from(rows.saturating_mul(dim)).is_err() {
+        return Err("it has more numbers than a list with 32-bit offsets holds in one batch".into());
+    }
     let length = |row| if nulls.as_ref().is_none_or(|nulls| nulls.is_valid(row)) { dim } else { 0 };
     let offsets = OffsetBuffer::<O>::from_lengths((0..rows).map(length));
     let values = Arc::new(PrimitiveArray::<T>::new(values.into(), None));

@@ -73,8 +73,9 @@ pub(in super::super) fn is_standard(path: &Path) -> bool {
     path.as_os_str() == "-"
 }
 
-/// Refuses an output whose name says that it is something else than the input.
-pub(super) fn check_output(output: &Path, format: Format, codes: bool) -> Result<(), CliError> {
+/// Refuses an output whose name says that it is something else than the input. If `--format` was given, a name that says
+/// nothing is fine.
+pub(super) fn check_output(output: &Path, (format, is_given): (Format, bool), codes: bool) -> Result<(), CliError> {
     if is_standard(output) {
         return match format {
             Format::Jsonl | Format::Arrow if !codes => Ok(()),
@@ -98,7 +99,7 @@ pub(super) fn check_output(output: &Path, format: Format, codes: bool) -> Result
                 format!("its name says {named}, but what comes out is {format} as the input is; name it so"),
             ))
         }
-        Err(error) if output.extension().is_some_and(|it| it == "gz" || it == "zst") => Err(error),
+        Err(error) if !is_given || output.extension().is_some_and(|it| it == "gz" || it == "zst") => Err(error),
         _ => Ok(()),
     }
 }
@@ -139,7 +140,7 @@ mod tests {
     #[test]
     fn an_output_is_of_the_same_kind() {
         let check = |name: &str, format, codes| {
-            check_output(Path::new(name), format, codes).map_err(|error| error.to_string())
+            check_output(Path::new(name), (format, false), codes).map_err(|error| error.to_string())
         };
         assert_eq!(check("a.parquet", Format::Parquet, true), Ok(()));
         assert_eq!(check("a", Format::Parquet, true), Ok(()));
@@ -147,6 +148,7 @@ mod tests {
         for (name, format, codes, part) in [
             ("a.npy", Format::Parquet, false, "its name says npy, but what comes out is parquet"),
             ("a.jsonl.gz", Format::Jsonl, false, "uncompressed"),
+            ("a.csv", Format::Parquet, false, "does not end in"),
             ("-", Format::Parquet, false, "written to stdout"),
             ("-", Format::Arrow, true, "files beside them"),
         ] {

@@ -74,10 +74,9 @@ impl Waiting<'_, '_> {
     fn read(&mut self, line: &str) -> Result<Option<Range<usize>>, String> {
         let fields = json::fields(line)?;
         let Some(vector) = find(&fields, self.settings.column)? else {
+            let (column, count) = (self.settings.column, fields.len());
             return Err(format!(
-                "there is no field \"{}\"; the fields are {}",
-                self.settings.column,
-                names(&fields)
+                "there is no field \"{column}\" among its {count}; --column names the vectors' field"
             ));
         };
         let place = vector.value.clone();
@@ -152,11 +151,6 @@ fn find<'a, 'b>(fields: &'a [Field<'b>], name: &str) -> Result<Option<&'a Field<
     }
 }
 
-fn names(fields: &[Field<'_>]) -> String {
-    let names: Vec<_> = fields.iter().map(|field| format!("\"{}\"", field.name)).collect();
-    names.join(", ")
-}
-
 /// Reads a vector.
 fn numbers(text: &str) -> Result<Vec<f32>, String> {
     let Ok(vector) = serde_json::from_str::<Vec<f32>>(text) else { return Err(fault(text)) };
@@ -168,7 +162,13 @@ fn numbers(text: &str) -> Result<Vec<f32>, String> {
 
 /// What is wrong with a text that is not a vector.
 fn fault(text: &str) -> String {
-    let values = serde_json::from_str::<Vec<Value>>(&lines::without_nan(text)).unwrap_or_default();
+    let values = match serde_json::from_str::<Vec<Value>>(&lines::without_nan(text)) {
+        Ok(values) => values,
+        Err(error) if error.to_string().contains("out of range") => {
+            return "a coordinate is too large for float32".into();
+        }
+        Err(_) => Vec::new(),
+    };
     match values.iter().position(|value| !value.is_number()) {
         Some(place) if values[place].is_null() => {
             format!("coordinate {place} is null; give each vector all its coordinates, or none at all")
@@ -184,13 +184,13 @@ fn id_of(text: Option<&str>) -> Result<Vec<u8>, String> {
     let text = text.ok_or("there is no such field; give each line an id")?;
     if text.starts_with('"') {
         return match json::decoded(text).into_owned() {
-            id if id.is_empty() => Err("the id is empty; give each line an id".into()),
+            id if id.is_empty() => Err("the id is empty, or no text of whole characters; give each line an id".into()),
             id => Ok(id.into()),
         };
     }
     match serde_json::from_str::<Value>(text) {
         Ok(Value::Number(number)) if number.is_i64() || number.is_u64() => Ok(number.to_string().into()),
         Ok(Value::Null) => Err("the id is null; give each line an id".into()),
-        _ => Err("an id is a string or an integer".into()),
+        _ => Err("an id is a string, or an integer of at most 64 bits".into()),
     }
 }

@@ -115,7 +115,7 @@ impl Table {
     /// Refuses settings that do not fit the files, before anything is read.
     pub(super) fn check(&self, id_column: Option<&str>, codes: bool) -> Result<(), CliError> {
         let format = self.format()?;
-        format::check_output(&self.output, format, codes)?;
+        format::check_output(&self.output, (format, self.format.is_some()), codes)?;
         if format == Format::Npy {
             for (setting, is_given) in
                 [("--column", self.column.is_some()), ("--id-column", id_column.is_some())]

@@ -27,10 +27,10 @@ pub(super) fn change(
     match changed {
         Changed::Vectors(vectors) => files::write_npy(output, &vectors),
         Changed::Codes(codes) => {
-            Beside::of(output, change, dim)
-                .map_err(|error| settings.bad(error))?
-                .write_npy(&codes, change.fingerprint())?;
-            files::write_bytes_npy(output, &codes.bytes().to_owned())
+            let beside = Beside::of(output, change, dim).map_err(|error| settings.bad(error))?;
+            beside.replace()?;
+            files::write_bytes_npy(output, &codes.bytes().to_owned())?;
+            beside.write_npy(&codes, change.fingerprint())
         }
     }
 }

@@ -20,9 +20,14 @@ pub(super) fn write(
     }
     let mut failed = None;
     let written = write_atomically(path, Readers::Usual, |file| {
-        fill(file).map_err(|error| {
-            failed = Some(error);
-            io::Error::other("the file was not finished")
+        let mut watched = Watched { inner: file, broken: None };
+        fill(&mut watched).map_err(|error| {
+            // a full disk is the reason, whatever a library makes of it; it is told with the file's name
+            let broken = watched.broken.take();
+            if broken.is_none() {
+                failed = Some(error);
+            }
+            broken.unwrap_or_else(|| io::Error::other("the file was not finished"))
         })
     });
     failed.map_or(written, Err)
@@ -44,6 +49,30 @@ fn write_stdout(fill: impl FnOnce(&mut Sink<'_>) -> Result<(), CliError>) -> Res
 
 fn failure(error: &io::Error) -> CliError {
     CliError::new(format!("the output cannot be written: {error}"))
+}
+
+/// A file that remembers why it could not be written.
+struct Watched<W> {
+    inner: W,
+    broken: Option<io::Error>,
+}
+
+impl<W: Write> Watched<W> {
+    fn note<T>(&mut self, done: io::Result<T>) -> io::Result<T> {
+        done.inspect_err(|error| self.broken = Some(io::Error::new(error.kind(), error.to_string())))
+    }
+}
+
+impl<W: Write> Write for Watched<W> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let done = self.inner.write(bytes);
+        self.note(done)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        let done = self.inner.flush();
+        self.note(done)
+    }
 }
 
 /// Stdout, which remembers whether nobody reads it any longer.

@@ -37,9 +37,8 @@ pub(super) fn schema(
     Ok(Schema::new_with_metadata(fields, before.metadata().clone()))
 }
 
-/// Returns codes as an array; rows that are null in `before` stay null.
-pub(super) fn codes(codes: &Codes, before: &dyn Array) -> Result<ArrayRef, String> {
-    let width = codes.bytes().ncols();
+/// Returns codes of `width` bytes as an array; rows that are null in `before` stay null.
+pub(super) fn codes(codes: &Codes, width: usize, before: &dyn Array) -> Result<ArrayRef, String> {
     let mut bytes = vec![0; before.len() * width];
     for (row, code) in present(before).zip(codes.bytes().rows()) {
         bytes[row * width..][..width].iter_mut().zip(code).for_each(|(to, from)| *to = *from);

@@ -10,7 +10,7 @@ use std::fs::File;
 use std::path::Path;
 use std::sync::Arc;
 
-use arrow_array::ArrayRef;
+use arrow_array::{Array as _, ArrayRef};
 use parquet::arrow::ProjectionMask;
 use parquet::arrow::arrow_reader::{
     ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReader, ParquetRecordBatchReaderBuilder,
@@ -43,7 +43,13 @@ pub(super) fn change(
         Some(_) => Some(Beside::of(output, change, dim).map_err(|why| settings.bad(why))?),
         None => None,
     };
-    output::write(output, |sink| table.change(settings, dim, beside, sink, change))
+    output::write(output, |sink| {
+        table.change(settings, dim, beside.as_ref(), sink, change)?;
+        beside.as_ref().map_or(Ok(()), Beside::replace)
+    })?;
+    beside.map_or(Ok(()), |beside| {
+        beside.write_table(&packed::scale_name(&table.column), change.fingerprint())
+    })
 }
 
 type Writer<'a, 'b> = SerializedFileWriter<&'a mut Sink<'b>>;
@@ -88,11 +94,12 @@ impl Table {
         let none = || {
             settings.bad(format!("column \"{}\" has no vectors; there is nothing to change", settings.column))
         };
-        let mut probe = self.column.clone();
+        let (mut probe, mut first) = (self.column.clone(), 0);
         for group in 0..self.metadata.metadata().num_row_groups() {
             for arrays in self.read(group, 16)? {
                 let (vectors, _) = self.columns(&arrays.map_err(|error| damaged(settings, &error))?);
-                let batch = probe.read(&vectors, 0).map_err(|why| settings.bad(why))?;
+                let batch = probe.read(&vectors, first).map_err(|why| settings.bad(why))?;
+                first += vectors.len();
                 if !batch.rows.is_empty() {
                     return probe.dim().ok_or_else(none);
                 }
@@ -123,19 +130,19 @@ impl Table {
         &mut self,
         settings: &Settings<'_>,
         dim: usize,
-        beside: Option<Beside>,
+        beside: Option<&Beside>,
         sink: &mut Sink<'_>,
         change: &mut dyn Change,
     ) -> Result<(), CliError> {
         let bad = |why: String| settings.bad(why);
-        let footer = footer::of(self, change.dimension(dim).map_err(bad)?, beside.as_ref()).map_err(bad)?;
+        let footer = footer::of(self, change.dimension(dim).map_err(bad)?, beside).map_err(bad)?;
         let mut writer: Writer<'_, '_> =
             SerializedFileWriter::new(sink, footer.schema, Arc::new(footer.properties))?;
         let mut first = 0;
         for group in 0..self.metadata.metadata().num_row_groups() {
             let mut open = writer.next_row_group()?;
             let scales = self.copy_group(settings, group, first, &mut open, (dim, change))?;
-            if beside.as_ref().is_some_and(Beside::has_scales) {
+            if beside.is_some_and(Beside::has_scales) {
                 chunk::write_scales(&mut open, &scales)?;
             }
             open.close()?;
@@ -144,9 +151,7 @@ impl Table {
         }
         change.finish(first)?;
         writer.close()?;
-        beside.map_or(Ok(()), |beside| {
-            beside.write_table(&packed::scale_name(&self.column), change.fingerprint())
-        })
+        Ok(())
     }
 
     /// Copies a row group with its vectors changed, and returns the scales of its codes, if there are any.
@@ -209,7 +214,7 @@ impl Table {
             bytes_written: column.compressed_size().unsigned_abs(),
             rows_written: rows.unsigned_abs(),
             metadata: column.clone(),
-            bloom_filter: Sbbf::read_from_column_chunk(column, &self.file).ok().flatten(),
+            bloom_filter: Sbbf::read_from_column_chunk(column, &self.file)?,
             column_index: pages.and_then(|pages| pages.column_index(group, leaf)).cloned(),
             offset_index: pages.and_then(|pages| pages.offset_index(group, leaf)).cloned(),
         };

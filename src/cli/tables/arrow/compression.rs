@@ -3,7 +3,7 @@
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom};
 
-use arrow_ipc::{CompressionType, root_as_footer, root_as_message};
+use arrow_ipc::{Block, CompressionType, root_as_footer, root_as_message};
 
 /// The length of a footer in 4 bytes, and the magic.
 const TAIL: i64 = 10;
@@ -34,9 +34,13 @@ fn find(file: &mut File) -> io::Result<Option<CompressionType>> {
     let length = i64::from(i32::from_le_bytes(length));
     file.seek(SeekFrom::End(-TAIL - length.max(0)))?;
     let footer = read(file, length)?;
-    let Some(block) =
-        root_as_footer(&footer).ok().and_then(|footer| footer.recordBatches()?.iter().next().copied())
-    else {
+    let Ok(footer) = root_as_footer(&footer) else { return Ok(None) };
+    let blocks = || footer.recordBatches().into_iter().chain(footer.dictionaries()).flatten();
+    let size = file.metadata()?.len();
+    if !blocks().all(|block| is_within(block, size)) {
+        return Err(io::Error::new(io::ErrorKind::InvalidData, "its footer names places outside the file"));
+    }
+    let Some(block) = footer.recordBatches().and_then(|blocks| blocks.iter().next().copied()) else {
         return Ok(None);
     };
     file.seek(SeekFrom::Start(block.offset().max(0).cast_unsigned()))?;
@@ -46,6 +50,13 @@ fn find(file: &mut File) -> io::Result<Option<CompressionType>> {
     let message = header.get(start..).and_then(|message| root_as_message(message).ok());
     let batch = message.and_then(|message| message.header_as_record_batch());
     Ok(batch.and_then(|batch| batch.compression()).map(|compression| compression.codec()))
+}
+
+/// The reader of the file takes it for granted.
+fn is_within(block: &Block, size: u64) -> bool {
+    let parts = [block.offset(), block.metaDataLength().into(), block.bodyLength()];
+    let sum = parts.iter().try_fold(0_u64, |sum, part| sum.checked_add(u64::try_from(*part).ok()?));
+    sum.is_some_and(|end| end <= size)
 }
 
 fn read(file: &mut File, length: i64) -> io::Result<Vec<u8>> {

@@ -41,7 +41,9 @@ pub(super) fn of(table: &Table, dim: usize, beside: Option<&Beside>) -> Result<F
             *entry = KeyValue::new(entry.key.clone(), encode_arrow_schema(&arrow));
         }
     }
-    let first = table.metadata.metadata().row_groups().first();
+    let groups = table.metadata.metadata().row_groups();
+    let first = groups.first();
+    let same_order = groups.windows(2).all(|two| two[0].sorting_columns() == two[1].sorting_columns());
     let mut properties = WriterProperties::builder()
         .set_created_by(concat!("embosk version ", env!("CARGO_PKG_VERSION")).to_owned())
         // protected coordinates do not repeat, and their extremes help no query
@@ -51,7 +53,7 @@ pub(super) fn of(table: &Table, dim: usize, beside: Option<&Beside>) -> Result<F
     if let Some(group) = first {
         properties = properties
             .set_compression(group.column(table.leaf).compression())
-            .set_sorting_columns(group.sorting_columns().cloned());
+            .set_sorting_columns(group.sorting_columns().filter(|_| same_order).cloned());
     }
     Ok(Footer { schema, properties: properties.build() })
 }
@@ -63,12 +65,13 @@ fn with_codes(
     beside: &Beside,
 ) -> Result<TypePtr, parquet::errors::ParquetError> {
     let vectors = &root.get_fields()[table.column.index];
-    let is_optional = vectors.is_optional();
+    let (info, is_optional) = (vectors.get_basic_info(), vectors.is_optional());
     let repetition = if is_optional { Repetition::OPTIONAL } else { Repetition::REQUIRED };
     let mut fields = root.get_fields().to_vec();
     let codes = Type::primitive_type_builder(vectors.name(), Physical::FIXED_LEN_BYTE_ARRAY)
         .with_length(i32::try_from(beside.bytes()).unwrap_or(i32::MAX))
         .with_repetition(repetition)
+        .with_id(info.has_id().then(|| info.id()))
         .build()?;
     fields[table.column.index] = Arc::new(codes);
     if beside.has_scales() {
