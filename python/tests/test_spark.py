@@ -1,6 +1,7 @@
 """Spark: the same bytes as on one machine, on real workers; keys stay out of plans; retrieval as on one machine."""
 
 import os
+import shutil
 import sys
 
 import numpy
@@ -11,6 +12,8 @@ from conftest import KEY_HEX, unit_rows
 
 pyspark = pytest.importorskip("pyspark")
 pytest.importorskip("pyarrow")
+if not (shutil.which("java") or os.environ.get("JAVA_HOME")):
+    pytest.skip("Spark needs Java", allow_module_level=True)
 
 from embosk import spark as on_spark  # noqa: E402
 
