@@ -55,11 +55,11 @@ impl Vectors {
     }
 
     /// Returns `values` in the form in which these vectors came. The memory of `f32` numbers is handed over.
-    pub(crate) fn give_back<'py>(
-        py: Python<'py>,
+    pub(crate) fn give_back(
+        py: Python<'_>,
         values: Array2<f32>,
         (kind, is_one): (Kind, bool),
-    ) -> PyResult<Bound<'py, PyAny>> {
+    ) -> PyResult<Bound<'_, PyAny>> {
         match kind {
             Kind::F32 => Ok(given(py, values, is_one)),
             Kind::F64 => Ok(given(

@@ -61,17 +61,13 @@ impl RawReport {
 pub(crate) fn run_evaluation(py: Python<'_>, asked_for: &Bound<'_, PyDict>) -> PyResult<RawReport> {
     let item = |name: &str| Ok::<_, PyErr>(asked_for.get_item(name)?.filter(|value| !value.is_none()));
     let (raised, stop) = (Raised::default(), Arc::new(AtomicBool::new(false)));
-    let mut request = match item("budget")? {
-        Some(budget) => {
-            let (path, text): (PathBuf, String) = budget.extract()?;
-            let read = py.detach(|| Program::new().read_budget(Path::new(&path), &text));
-            read.map_err(|error| of(&error))?.0
-        }
-        None => {
-            let settings: String =
-                item("settings")?.map_or_else(|| Ok("{}".into()), |text| text.extract())?;
-            Request::new(object(&settings)?).map_err(|error| of(&error))?
-        }
+    let mut request = if let Some(budget) = item("budget")? {
+        let (path, text): (PathBuf, String) = budget.extract()?;
+        let read = py.detach(|| Program::new().read_budget(Path::new(&path), &text));
+        read.map_err(|error| of(&error))?.0
+    } else {
+        let settings: String = item("settings")?.map_or_else(|| Ok("{}".into()), |text| text.extract())?;
+        Request::new(object(&settings)?).map_err(|error| of(&error))?
     };
     if let Some(stacks) = item("defenses")? {
         let stacks: Vec<Py<Stack>> = stacks.extract()?;

@@ -36,8 +36,11 @@ pub(crate) struct Stack {
     dim: Option<usize>,
     /// The names of keys that were given, rather than read by the spec.
     given: Vec<String>,
-    stack: embosk::Stack,
+    defenses: embosk::Stack,
 }
+
+/// What makes a stack again, and its arguments.
+type Pickled<'py> = (Bound<'py, PyAny>, (String, Option<usize>));
 
 #[pymethods]
 impl Stack {
@@ -55,7 +58,7 @@ impl Stack {
         if let Some(dim) = dim {
             py.detach(|| build::bind(&stack, dim)).map_err(|error| of_defense(&error))?;
         }
-        Ok(Self { spec: spec.to_owned(), dim, given, stack })
+        Ok(Self { spec: spec.to_owned(), dim, given, defenses: stack })
     }
 
     /// Protects vectors, and returns them in a new array of the same dtype.
@@ -83,8 +86,8 @@ impl Stack {
         let protected = detached(py, values.len(), || {
             let mut rng = Rng::from_os()?;
             match &ids {
-                Some(ids) => self.stack.protect_owned_with_ids(role, &ids.slices(), values, &mut rng),
-                None => self.stack.protect_owned(role, values, &mut rng),
+                Some(ids) => self.defenses.protect_owned_with_ids(role, &ids.slices(), values, &mut rng),
+                None => self.defenses.protect_owned(role, values, &mut rng),
             }
         });
         Vectors::give_back(py, protected.map_err(|error| of_defense(&error))?, form)
@@ -101,7 +104,7 @@ impl Stack {
         let form = vectors.form();
         let mut values = vectors.values;
         let restored =
-            detached(py, values.len(), || self.stack.unprotect(values.view_mut()).map(|()| values));
+            detached(py, values.len(), || self.defenses.unprotect(values.view_mut()).map(|()| values));
         Vectors::give_back(py, restored.map_err(|error| of_defense(&error))?, form)
     }
 
@@ -138,7 +141,7 @@ impl Stack {
         let values = vectors.values;
         let codes = detached(py, values.len(), || {
             let ids = ids.as_ref().map(Ids::slices);
-            self.stack.protect_packed(role, ids.as_deref(), values, &mut Rng::from_os()?)
+            self.defenses.protect_packed(role, ids.as_deref(), values, &mut Rng::from_os()?)
         });
         codes.map(Codes).map_err(|error| of_defense(&error))
     }
@@ -161,7 +164,7 @@ impl Stack {
     /// `check_fingerprint` before a search. It names keys and does not hold them.
     #[getter]
     fn fingerprint(&self) -> String {
-        self.stack.fingerprint()
+        self.defenses.fingerprint()
     }
 
     /// Compares the fingerprint that was stored beside vectors with this stack's.
@@ -169,14 +172,14 @@ impl Stack {
     /// Raises `FingerprintError` with the difference if vectors under this stack cannot be compared with the stored
     /// ones. Warns if the stored fingerprint is of an old form.
     fn check_fingerprint(&self, py: Python<'_>, stored: &str) -> PyResult<()> {
-        let checked = self.stack.check_fingerprint(stored).map_err(|error| of_defense(&error))?;
+        let checked = self.defenses.check_fingerprint(stored).map_err(|error| of_defense(&error))?;
         checked.warning().map_or(Ok(()), |warning| warn(py, warning))
     }
 
     /// What can be proved about the stack.
     #[getter]
     fn guarantee(&self) -> Guarantee {
-        Guarantee(self.stack.guarantee())
+        Guarantee(self.defenses.guarantee())
     }
 
     /// The spec as it was written.
@@ -187,25 +190,25 @@ impl Stack {
 
     /// The dimension of protected vectors, for vectors of `dim` dimensions.
     fn dimension(&self, dim: usize) -> PyResult<usize> {
-        self.stack.dimension(dim).map_err(|error| of_defense(&error))
+        self.defenses.dimension(dim).map_err(|error| of_defense(&error))
     }
 
     /// Whether ids make a difference to vectors of `role`: whether the stack has keyed noise on them.
     #[pyo3(signature = (role = "document"))]
     fn uses_ids(&self, role: &str) -> PyResult<bool> {
-        Ok(self.stack.uses_ids(role_of(role)?))
+        Ok(self.defenses.uses_ids(role_of(role)?))
     }
 
     /// Whether the same vectors, with the same ids, are always protected to the same bytes. Fresh noise is drawn anew
     /// each time.
     #[pyo3(signature = (role = "document"))]
     fn is_repeatable(&self, role: &str) -> PyResult<bool> {
-        Ok(checks::fresh_noise(&self.stack, role_of(role)?).is_none())
+        Ok(checks::fresh_noise(&self.defenses, role_of(role)?).is_none())
     }
 
     /// The stack with each key as its fingerprint, as reports print it.
     fn __str__(&self) -> String {
-        self.stack.to_string()
+        self.defenses.to_string()
     }
 
     fn __repr__(&self) -> String {
@@ -214,10 +217,7 @@ impl Stack {
         format!("Stack({:?}{dim}{keys})", self.spec)
     }
 
-    fn __reduce_ex__<'py>(
-        slf: &Bound<'py, Self>,
-        _protocol: u8,
-    ) -> PyResult<(Bound<'py, PyAny>, (String, Option<usize>))> {
+    fn __reduce_ex__<'py>(slf: &Bound<'py, Self>, _protocol: u8) -> PyResult<Pickled<'py>> {
         let this = slf.get();
         if !this.given.is_empty() {
             return Err(raise(
@@ -245,7 +245,7 @@ impl Stack {
 impl Stack {
     /// The stack itself.
     pub(crate) fn rust(&self) -> &embosk::Stack {
-        &self.stack
+        &self.defenses
     }
 
     /// Reads vectors, and refuses those of another dimension than was given.
@@ -270,14 +270,14 @@ impl Stack {
     ) -> PyResult<(Role, Option<Ids>)> {
         let role = role_of(role)?;
         let ids = ids.map(|ids| ids_of(ids, vectors)).transpose()?;
-        for warning in checks::warnings(&self.stack, role, &vectors.values, ids.as_ref()) {
+        for warning in checks::warnings(&self.defenses, role, &vectors.values, ids.as_ref()) {
             warn(py, &warning)?;
         }
         Ok((role, ids))
     }
 
     fn packing(&self) -> PyResult<Packing<'_>> {
-        self.stack.last_packing().ok_or_else(no_codes)
+        self.defenses.last_packing().ok_or_else(no_codes)
     }
 }
 

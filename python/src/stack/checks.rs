@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 
-use embosk::defenses::spec::Part;
+use embosk::defenses::spec::{Part, Value};
 use embosk::{Defense, Registry, Role, Spec, Stack};
 use ndarray::{Array2, s};
 use pyo3::prelude::*;
@@ -46,7 +46,7 @@ fn fresh(spec: &Spec, role: Role) -> Option<String> {
 
 /// Whether noise is on vectors of `role`.
 fn covers(part: &Part, role: Role) -> bool {
-    match part.find("on").map(|value| value.text()) {
+    match part.find("on").map(Value::text) {
         Some("documents") => role == Role::Document,
         Some("queries") => role == Role::Query,
         _ => true,
