@@ -37,9 +37,8 @@ pub(super) fn change(
         beside = table.change(settings, batches, form, sink, output, change)?;
         beside.as_ref().map_or(Ok(()), Beside::replace)
     })?;
-    beside.map_or(Ok(()), |beside| {
-        beside.write_table(&packed::scale_name(&table.column), change.fingerprint())
-    })
+    beside
+        .map_or(Ok(()), |beside| beside.write_table(&packed::scale_name(&table.column), change.fingerprint()))
 }
 
 /// How record batches are written.

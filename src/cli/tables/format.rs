@@ -75,7 +75,11 @@ pub(in super::super) fn is_standard(path: &Path) -> bool {
 
 /// Refuses an output whose name says that it is something else than the input. If `--format` was given, a name that says
 /// nothing is fine.
-pub(super) fn check_output(output: &Path, (format, is_given): (Format, bool), codes: bool) -> Result<(), CliError> {
+pub(super) fn check_output(
+    output: &Path,
+    (format, is_given): (Format, bool),
+    codes: bool,
+) -> Result<(), CliError> {
     if is_standard(output) {
         return match format {
             Format::Jsonl | Format::Arrow if !codes => Ok(()),
@@ -99,7 +103,9 @@ pub(super) fn check_output(output: &Path, (format, is_given): (Format, bool), co
                 format!("its name says {named}, but what comes out is {format} as the input is; name it so"),
             ))
         }
-        Err(error) if !is_given || output.extension().is_some_and(|it| it == "gz" || it == "zst") => Err(error),
+        Err(error) if !is_given || output.extension().is_some_and(|it| it == "gz" || it == "zst") => {
+            Err(error)
+        }
         _ => Ok(()),
     }
 }

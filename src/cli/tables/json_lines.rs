@@ -184,7 +184,9 @@ fn id_of(text: Option<&str>) -> Result<Vec<u8>, String> {
     let text = text.ok_or("there is no such field; give each line an id")?;
     if text.starts_with('"') {
         return match json::decoded(text).into_owned() {
-            id if id.is_empty() => Err("the id is empty, or no text of whole characters; give each line an id".into()),
+            id if id.is_empty() => {
+                Err("the id is empty, or no text of whole characters; give each line an id".into())
+            }
             id => Ok(id.into()),
         };
     }

@@ -47,9 +47,8 @@ pub(super) fn change(
         table.change(settings, dim, beside.as_ref(), sink, change)?;
         beside.as_ref().map_or(Ok(()), Beside::replace)
     })?;
-    beside.map_or(Ok(()), |beside| {
-        beside.write_table(&packed::scale_name(&table.column), change.fingerprint())
-    })
+    beside
+        .map_or(Ok(()), |beside| beside.write_table(&packed::scale_name(&table.column), change.fingerprint()))
 }
 
 type Writer<'a, 'b> = SerializedFileWriter<&'a mut Sink<'b>>;
