@@ -16,7 +16,6 @@ use proptest::prelude::*;
 use serde_json::{Value, json};
 
 use super::super::files::{read_npy, write_npy};
-use super::super::names::Names;
 use super::super::terminal::Terminal;
 use super::*;
 use crate::{Defense, Key, Rng, Role, Rotation, Stack};
@@ -49,7 +48,7 @@ impl Change for Turn {
 
 /// Turns the vectors of `input`.
 fn turn(folder: &Path, input: &str, output: &str) {
-    let session = Session { names: Names::default(), terminal: Terminal::Quiet, words: Vec::new() };
+    let session = Session { terminal: Terminal::Quiet, ..Session::default() };
     let table = Table { column: None, format: None, input: folder.join(input), output: folder.join(output) };
     let mut turn = Turn(Stack::new().with(Rotation::deferred(&Key::from_bytes([3; 32]))));
     table.change(None, &mut turn, &session).unwrap();
