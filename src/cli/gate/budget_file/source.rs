@@ -27,8 +27,21 @@ pub(super) struct Source<'a> {
 }
 
 impl Source<'_> {
-    /// Separates limits from settings, so that each has a type that knows nothing of the other.
+    /// Reads a budget, which may name no stack.
     pub(super) fn read(&self) -> Result<BudgetFile, CliError> {
+        self.read_checked(|_| Ok(()))
+    }
+
+    /// Reads a budget whose stacks are to be measured.
+    pub(super) fn read_to_measure(&self) -> Result<BudgetFile, CliError> {
+        self.read_checked(|limits| match limits.stack.as_slice() {
+            [] => Err(self.error(0..0, "it names no stack; add [[stack]] with defense = \"…\"")),
+            _ => Ok(()),
+        })
+    }
+
+    /// Separates limits from settings, so that each has a type that knows nothing of the other.
+    fn read_checked(&self, check: impl FnOnce(&Rest) -> Result<(), CliError>) -> Result<BudgetFile, CliError> {
         let document = DeTable::parse(self.text).map_err(|error| self.toml_error(&error))?;
         let span = document.span();
         let is_of_limits =
@@ -38,19 +51,11 @@ impl Source<'_> {
         let places = Places::of(&settings);
         let settings = deserialized(span.clone(), settings).map_err(|error| self.unknown(&places, &error))?;
         let limits: Rest = deserialized(span, limits).map_err(|error| self.toml_error(&error))?;
+        check(&limits)?;
         let settings = self.found(settings);
         let (budget, stacks, lines) = self.budget(&limits, settings.attack.is_none())?;
         let resolved = self.resolved(&settings, stacks, &places)?;
         Ok(BudgetFile { settings, resolved, budget, lines })
-    }
-
-    /// Reads a budget whose stacks are to be measured.
-    pub(super) fn read_to_measure(&self) -> Result<BudgetFile, CliError> {
-        let file = self.read()?;
-        if file.resolved.stacks.is_empty() {
-            return Err(self.error(0..0, "it names no stack; add [[stack]] with defense = \"…\""));
-        }
-        Ok(file)
     }
 
     fn budget(&self, written: &Rest, without_attack: bool) -> Result<Limited, CliError> {
