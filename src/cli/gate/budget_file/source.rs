@@ -41,7 +41,10 @@ impl Source<'_> {
     }
 
     /// Separates limits from settings, so that each has a type that knows nothing of the other.
-    fn read_checked(&self, check: impl FnOnce(&Rest) -> Result<(), CliError>) -> Result<BudgetFile, CliError> {
+    fn read_checked(
+        &self,
+        check: impl FnOnce(&Rest) -> Result<(), CliError>,
+    ) -> Result<BudgetFile, CliError> {
         let document = DeTable::parse(self.text).map_err(|error| self.toml_error(&error))?;
         let span = document.span();
         let is_of_limits =
