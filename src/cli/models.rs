@@ -9,7 +9,8 @@ use super::files;
 use super::loaded::Loaded;
 use super::service::ServiceOptions;
 use super::terminal::{Terminal, warn};
-use crate::attacks::guided::QUERIES;
+use crate::attacks::Attack;
+use crate::attacks::guided::{Guided, QUERIES};
 use crate::attacks::vec2text::{LOCAL_QUERIES, Vec2Text, shipped, shipped_for};
 use crate::cache_folder;
 use crate::embedder::{EmbeddingCache, SentenceTransformer, Service, reference_on};
@@ -201,6 +202,16 @@ pub(crate) fn trained<'a>(
     let attack = attack(name, terminal)?;
     fit(&attack, embedder)?;
     Ok(Some((name, attack)))
+}
+
+/// The attack that searches with what is there: the trained models, guided search if `guides`, or one after the other.
+/// Without trained models, it is guided search.
+pub(crate) fn searching(trained: Option<Vec2Text>, guides: bool, queries: usize) -> Box<dyn Attack> {
+    match trained {
+        Some(attack) if guides => Box::new(Guided::after(attack).queries(queries)),
+        Some(attack) => Box::new(attack),
+        None => Box::new(Guided::new().queries(queries)),
+    }
 }
 
 /// The models of `INVERTER+CORRECTOR`; `None` if the whole is a folder's name.

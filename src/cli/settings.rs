@@ -22,7 +22,6 @@ use super::service::ServiceOptions;
 use super::session::Session;
 use super::terminal::{Terminal, warn};
 use super::{rehearsal, retrained};
-use crate::attacks::guided::Guided;
 use crate::embedder::{NoEmbedder, Volume};
 use crate::evaluate::adversaries::Retrained;
 use crate::evaluate::records::{Split, generate};
@@ -348,7 +347,7 @@ impl EvaluationSettings {
         let is_usual = model.is_none() && self.is_of_records()?;
         let guides = matches!(name, models::AUTO | models::GUIDED) && !is_usual;
         let Some((trained_name, trained)) = trained else {
-            let attack = Guided::new().queries(search.queries);
+            let attack = models::searching(None, guides, search.queries);
             return Ok(evaluation.note("attack_name", models::GUIDED).attack(attack));
         };
         let trained = search.apply(trained);
@@ -357,11 +356,7 @@ impl EvaluationSettings {
             .note("attack_sha256", trained.hash())
             .note("steps", search.steps)
             .note("beam_width", search.beam_width);
-        Ok(if guides {
-            evaluation.attack(Guided::after(trained).queries(search.queries))
-        } else {
-            evaluation.attack(trained)
-        })
+        Ok(evaluation.attack(models::searching(Some(trained), guides, search.queries)))
     }
 
     /// Refuses settings that contradict each other, or would have no effect.

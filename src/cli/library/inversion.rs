@@ -4,7 +4,7 @@ use ndarray::Array2;
 use serde_json::{Map, Value};
 
 use super::{Program, Request};
-use crate::attacks::guided::{Guided, OWN_TEXTS};
+use crate::attacks::guided::OWN_TEXTS;
 use crate::attacks::{Attack, Inversion, OwnTexts, Resources};
 use crate::cli::error::CliError;
 use crate::cli::loaded::Loaded;
@@ -53,11 +53,8 @@ fn attack_of(named: &NamedAttack, embedder: &Loaded) -> Result<(Box<dyn Attack>,
     let guides = matches!(name, models::AUTO | models::GUIDED);
     let search = named.search;
     let trained = models::trained(name, embedder, Terminal::Quiet)?.map(|(_, attack)| search.apply(attack));
-    Ok(match trained {
-        Some(attack) if guides => (Box::new(Guided::after(attack).queries(search.queries)), true),
-        Some(attack) => (Box::new(attack), false),
-        None => (Box::new(Guided::new().queries(search.queries)), true),
-    })
+    let is_guided = guides || trained.is_none();
+    Ok((models::searching(trained, guides, search.queries), is_guided))
 }
 
 fn own(embedder: &Loaded, texts: Option<Vec<String>>) -> Result<(Vec<String>, Array2<f32>), Error> {

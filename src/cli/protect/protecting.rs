@@ -66,28 +66,12 @@ impl<'a> Protecting<'a> {
         })
     }
 
-    /// Warns once of two vectors with one id.
-    fn warn_of_repeats(&mut self, rows: &[usize], column: Option<&[Vec<u8>]>) -> Result<(), CliError> {
-        let Some(mut seen) = self.seen.take() else { return Ok(()) };
-        let ids = ids_of(self.ids.as_ref(), self.input, rows, column)?.unwrap_or_default();
-        let repeated = ids.iter().zip(rows).find(|(id, _)| {
-            let mut hasher = DefaultHasher::new();
-            id.hash(&mut hasher);
-            !seen.insert(hasher.finish())
-        });
-        let Some((_, row)) = repeated else {
-            self.seen = Some(seen);
-            return Ok(());
-        };
-        let place = match (&self.ids, self.id_column) {
-            (Some(ids), _) => ids.place(*row),
+    /// Says where a row is, by the file or the column that its id is from.
+    fn place(&self, row: usize) -> String {
+        match (&self.ids, self.id_column) {
+            (Some(ids), _) => ids.place(row),
             (None, name) => format!("row {row} (counted from 0), column \"{}\"", name.unwrap_or_default()),
-        };
-        warn(&format!(
-            "warning: {place} repeats an id; vectors with one id get the same noise, so their difference is that of \
-             the clean vectors"
-        ));
-        Ok(())
+        }
     }
 
     fn add_norms(&mut self, vectors: &Array2<f32>) {
@@ -123,20 +107,28 @@ impl Change for Protecting<'_> {
         {
             return Err(ids.miscount(self.input, rows.len()));
         }
-        self.warn_of_repeats(&rows, column.as_deref())?;
         self.add_norms(&vectors);
-        let Self { input, stack, role, rng, ids: file, sealing, .. } = self;
-        let file = file.as_ref();
-        let ids = ids_of(file, input, &rows, column.as_deref())?;
-        if let (Some(sealing), Some(file), Some(lines)) = (sealing, file, &ids) {
+        let ids = ids_of(self.ids.as_ref(), self.input, &rows, column.as_deref())?;
+        if let (Some(seen), Some(ids)) = (&mut self.seen, &ids)
+            && let Some(row) = first_repeat(seen, &rows, ids)
+        {
+            let place = self.place(row);
+            self.seen = None;
+            warn(&format!(
+                "warning: {place} repeats an id; vectors with one id get the same noise, so their difference is that \
+                 of the clean vectors"
+            ));
+        }
+        if let (Some(sealing), Some(file), Some(lines)) = (&mut self.sealing, &self.ids, &ids) {
             sealing.write(file, lines, vectors.view())?;
         }
+        let (stack, role, rng) = (self.stack, self.role, &mut self.rng);
         let done = match &ids {
-            _ if self.codes => stack.protect_packed(*role, ids.as_deref(), vectors, rng).map(Changed::Codes),
-            Some(ids) => stack.protect_owned_with_ids(*role, ids, vectors, rng).map(Changed::Vectors),
-            None => stack.protect_owned(*role, vectors, rng).map(Changed::Vectors),
+            _ if self.codes => stack.protect_packed(role, ids.as_deref(), vectors, rng).map(Changed::Codes),
+            Some(ids) => stack.protect_owned_with_ids(role, ids, vectors, rng).map(Changed::Vectors),
+            None => stack.protect_owned(role, vectors, rng).map(Changed::Vectors),
         };
-        done.map_err(|error| bad(input, at_row(error, &rows)))
+        done.map_err(|error| bad(self.input, at_row(error, &rows)))
     }
 
     fn finish(&mut self, rows: usize) -> Result<(), CliError> {
@@ -173,6 +165,16 @@ fn ids_of<'a>(
     let ids: Option<Vec<_>> = rows.iter().map(|row| file.of(*row)).collect();
     let last = rows.last().map_or(0, |last| last + 1);
     ids.map(Some).ok_or_else(|| file.miscount(input, last))
+}
+
+/// The first row whose id was seen before, here or in an earlier batch.
+fn first_repeat(seen: &mut HashSet<u64>, rows: &[usize], ids: &[&[u8]]) -> Option<usize> {
+    let repeated = ids.iter().zip(rows).find(|(id, _)| {
+        let mut hasher = DefaultHasher::new();
+        id.hash(&mut hasher);
+        !seen.insert(hasher.finish())
+    });
+    repeated.map(|(_, row)| *row)
 }
 
 /// What a defense says of a row of the batch, said of the row of the file.

@@ -34,13 +34,13 @@ pub(super) fn write(
 }
 
 fn write_stdout(fill: impl FnOnce(&mut Sink<'_>) -> Result<(), CliError>) -> Result<(), CliError> {
-    let mut stdout = Stdout { is_closed: false };
+    let mut stdout = Watched { inner: io::stdout(), broken: None };
     let mut buffer = BufWriter::with_capacity(1 << 16, &mut stdout);
     let filled = fill(&mut buffer);
     let flushed = buffer.flush();
     drop(buffer);
     // `embosk protect … - | head` is not an error
-    if stdout.is_closed {
+    if stdout.broken.is_some_and(|error| error.kind() == io::ErrorKind::BrokenPipe) {
         return Ok(());
     }
     filled?;
@@ -72,28 +72,5 @@ impl<W: Write> Write for Watched<W> {
     fn flush(&mut self) -> io::Result<()> {
         let done = self.inner.flush();
         self.note(done)
-    }
-}
-
-/// Stdout, which remembers whether nobody reads it any longer.
-struct Stdout {
-    is_closed: bool,
-}
-
-impl Write for Stdout {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let done = io::stdout().lock().write(bytes);
-        self.note(done)
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        let done = io::stdout().lock().flush();
-        self.note(done)
-    }
-}
-
-impl Stdout {
-    fn note<T>(&mut self, done: io::Result<T>) -> io::Result<T> {
-        done.inspect_err(|error| self.is_closed |= error.kind() == io::ErrorKind::BrokenPipe)
     }
 }
