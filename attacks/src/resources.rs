@@ -27,17 +27,24 @@ pub struct Resources<'a> {
     /// Texts of the same kind as the attacked ones, with their clean vectors. `None` if the attacker has
     /// none.
     pub own: Option<OwnTexts<'a>>,
+    /// More texts of the same kind, which the attacker does not embed. They teach an attack language.
+    pub language: &'a [String],
 }
 
 impl<'a> Resources<'a> {
     /// Creates resources with an oracle and nothing else.
     pub fn new(oracle: &'a dyn Oracle) -> Self {
-        Self { oracle, own: None }
+        Self { oracle, own: None, language: &[] }
     }
 
     /// Adds the attacker's own texts.
     pub fn own_texts(self, own: OwnTexts<'a>) -> Self {
         Self { own: Some(own), ..self }
+    }
+
+    /// Adds texts that the attacker does not embed.
+    pub fn language(self, texts: &'a [String]) -> Self {
+        Self { language: texts, ..self }
     }
 
     /// Replaces the oracle, for an attack that wraps another one.
@@ -46,13 +53,16 @@ impl<'a> Resources<'a> {
         'a: 'b,
     {
         let own = self.own.map(|own| OwnTexts { texts: own.texts, vectors: own.vectors.reborrow() });
-        Resources { oracle, own }
+        Resources { oracle, own, language: self.language }
     }
 }
 
 impl fmt::Debug for Resources<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Resources").field("own", &self.own).finish_non_exhaustive()
+        f.debug_struct("Resources")
+            .field("own", &self.own)
+            .field("language", &self.language.len())
+            .finish_non_exhaustive()
     }
 }
 

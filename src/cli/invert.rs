@@ -14,9 +14,9 @@ use super::settings::{NamedAttack, own_texts};
 use super::terminal::{Terminal, print, warn};
 use super::{embed, files, rehearsal};
 use crate::Role;
-use crate::attacks::guided::{Guided, OWN_TEXTS};
+use crate::attacks::guided::OWN_TEXTS;
 use crate::attacks::vec2text::Vec2Text;
-use crate::attacks::{Attack, Inversion, OwnTexts, Resources};
+use crate::attacks::{self, Attack, Inversion, OwnTexts, Resources};
 use crate::embedder::{OracleOf, Volume};
 use crate::evaluate::corpus::read_texts;
 use crate::evaluate::english;
@@ -156,16 +156,9 @@ pub(crate) fn run(args: &Args, session: &Session) -> Result<ExitCode, CliError> 
         rehearsal::tell_attack(&embedder, known, most)?;
         return Ok(ExitCode::SUCCESS);
     }
-    let attack: Box<dyn Attack> = match vec2text {
-        Some(attack) if guides => Box::new(Guided::after(attack).queries(args.search.queries)),
-        Some(attack) => Box::new(attack),
-        None => Box::new(Guided::new().queries(args.search.queries)),
-    };
+    let attack = models::searching(vec2text, guides, args.search.queries);
     let oracle = OracleOf(&embedder);
-    let mut resources = Resources::new(&oracle);
-    if let Some((texts, vectors)) = &own {
-        resources = resources.own_texts(OwnTexts::new(texts, vectors.view())?);
-    }
+    let resources = own.iter().try_fold(Resources::new(&oracle), |resources, own| own.added_to(resources))?;
     let batch = if guides { GUIDED_BATCH } else { BATCH };
     invert(args.format, attack.as_ref(), &resources, texts.as_deref(), (&vectors, batch), terminal)
 }
@@ -207,13 +200,29 @@ impl Args {
     }
 }
 
-/// The attacker's own texts and their vectors.
-fn own(args: &Args, embedder: &Loaded, terminal: Terminal) -> Result<(Vec<String>, Array2<f32>), CliError> {
+/// What the attacker learns from.
+pub(crate) struct Own {
+    pub(crate) texts: Vec<String>,
+    /// Those of `texts`, row by row.
+    pub(crate) vectors: Array2<f32>,
+    /// Texts that are not embedded.
+    pub(crate) language: Vec<String>,
+}
+
+impl Own {
+    pub(crate) fn added_to<'a>(&'a self, resources: Resources<'a>) -> Result<Resources<'a>, attacks::Error> {
+        let own = OwnTexts::new(&self.texts, self.vectors.view())?;
+        Ok(resources.own_texts(own).language(&self.language))
+    }
+}
+
+/// Reads the attacker's own texts, and embeds as many as guided search asks for.
+fn own(args: &Args, embedder: &Loaded, terminal: Terminal) -> Result<Own, CliError> {
     let mut texts = match &args.attacker_corpus {
         Some(name) => own_texts(name, 0)?.1,
         None => english(),
     };
-    texts.truncate(OWN_TEXTS);
+    let language = texts.split_off(OWN_TEXTS.min(texts.len()));
     let bar = terminal.bar("embedding the attacker's texts", texts.len());
     let all: Vec<&str> = texts.iter().map(String::as_str).collect();
     let vectors = args
@@ -221,7 +230,7 @@ fn own(args: &Args, embedder: &Loaded, terminal: Terminal) -> Result<(Vec<String
         .embeddings()?
         .embed(embedder, Role::Document, &all, |done| bar.set_position(done as u64))?;
     bar.finish_and_clear();
-    Ok((texts, vectors))
+    Ok(Own { texts, vectors, language })
 }
 
 /// Refuses vectors that no text can have.

@@ -25,6 +25,8 @@ pub(super) struct Clean {
     pub(super) own: TextVectors,
     /// What an attack learns from: these texts, row by row, or more of them, with vectors of their own.
     taught: Taught,
+    /// Texts without vectors that an attack learns language from.
+    language: Vec<String>,
     /// Whether these are documents too, but not attacked ones.
     pub(super) own_is_spare: bool,
     /// What an undefended search finds first for each query, once it has been computed.
@@ -122,6 +124,7 @@ impl Clean {
             queries,
             own,
             taught: Taught::default(),
+            language: Vec::new(),
             own_is_spare: false,
             found: OnceLock::new(),
         })
@@ -137,6 +140,10 @@ impl Clean {
         let own_is_spare = own.is_spare();
         let spare_texts = || spare.iter().map(|&document| corpus.texts()[document].clone());
         let teaches_spare = own.teaches_spare();
+        let language = match own {
+            OwnTextSource::Texts { language, .. } => language.clone(),
+            OwnTextSource::Spare => Vec::new(),
+        };
         let (own, texts) = match own {
             OwnTextSource::Texts { texts, .. } if texts.is_empty() => return Ok(self),
             OwnTextSource::Texts { texts, .. } => {
@@ -151,7 +158,7 @@ impl Clean {
         } else {
             Taught { texts, vectors: None }
         };
-        Ok(Self { own, taught, own_is_spare, ..self })
+        Ok(Self { own, taught, language, own_is_spare, ..self })
     }
 
     /// The texts that an attack learns from, with the vectors of its embedder; `None` if there are none.
@@ -162,6 +169,11 @@ impl Clean {
         }
         let vectors = vectors.as_ref().unwrap_or_else(|| self.own.attackable());
         Ok(Some(embosk_attacks::OwnTexts::new(texts, vectors.view())?))
+    }
+
+    /// Texts without vectors that an attack learns language from.
+    pub(super) fn language(&self) -> &[String] {
+        &self.language
     }
 }
 
@@ -176,7 +188,12 @@ impl<E> Evaluation<E> {
 /// Where the attacker's own texts are from.
 pub(super) enum OwnTextSource {
     /// Texts from outside the corpus: a stored one would be half a pair.
-    Texts { name: String, texts: Vec<String> },
+    Texts {
+        name: String,
+        texts: Vec<String>,
+        /// More of them, which nobody embeds.
+        language: Vec<String>,
+    },
     /// The documents that are not attacked.
     Spare,
 }
@@ -208,13 +225,19 @@ impl OwnTextSource {
             };
         let comparison = evaluation.comparison();
         let mut seen: HashSet<String> = corpus.texts().iter().map(|text| comparison.apply(text)).collect();
-        let texts = texts.by_ref().filter(|text| seen.insert(comparison.apply(text)));
-        let texts: Vec<String> = texts.take(wanted.max(by_attacks)).collect();
-        let more = match spare {
-            1.. if name == english::NAME => format!("; the attack learns from {spare} spare documents too"),
+        let mut rest = texts.by_ref().filter(|text| seen.insert(comparison.apply(text)));
+        let texts: Vec<String> = rest.by_ref().take(wanted.max(by_attacks)).collect();
+        // records never end
+        let are_given = by_attacks > 0 && evaluation.attacker_texts.is_some();
+        let language: Vec<String> = if are_given { rest.collect() } else { Vec::new() };
+        let more = match (spare, language.len()) {
+            (1.., _) if name == english::NAME => {
+                format!("; the attack learns from {spare} spare documents too")
+            }
+            (_, 1..) => format!("; the attack learns language from {} more", language.len()),
             _ => String::new(),
         };
-        Self::Texts { name: format!("{name}:{}{more}", texts.len()), texts }
+        Self::Texts { name: format!("{name}:{}{more}", texts.len()), texts, language }
     }
 
     /// How many there are, if `spare` documents are not attacked.
@@ -250,8 +273,9 @@ impl OwnTextSource {
     /// The SHA-256 of the texts, in hexadecimal; `None` for spare documents, which the corpus's hash covers.
     pub(super) fn hash(&self) -> Option<String> {
         match self {
-            Self::Texts { texts, .. } if !texts.is_empty() => {
-                Some(Corpus::passages("own", texts.clone()).hash())
+            Self::Texts { texts, language, .. } if !texts.is_empty() => {
+                let all = texts.iter().chain(language).cloned().collect();
+                Some(Corpus::passages("own", all).hash())
             }
             _ => None,
         }

@@ -295,6 +295,7 @@ impl<'a> Trials<'a> {
     ) -> Result<Rc<[Output]>, Error> {
         let mut resources = Resources::new(&self.oracle);
         resources.own = self.material.clean.taught()?;
+        resources.language = self.material.clean.language();
         // it draws nothing, so that any seed will do
         let image = |clean: ArrayView2<'_, f32>| {
             Ok(known.stack.protect_owned(Role::Document, clean.to_owned(), &mut Rng::seeded(0))?)

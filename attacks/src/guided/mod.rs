@@ -45,6 +45,9 @@ const OWN_TEXTS_AFTER: usize = 10_000;
 /// Vectors that are searched for together.
 const ROWS: usize = 64;
 
+/// What tells the texts that a search learned from: the vectors' hash, and how many texts have no vector.
+type Learned = (u64, usize);
+
 /// Searches for the text of a vector, guided by word scores, language and, where there is one, the gradient.
 ///
 /// By itself it needs no trained model. After another attack ([`Guided::after`]) it starts from that attack's
@@ -53,9 +56,8 @@ pub struct Guided {
     queries: usize,
     beam_width: usize,
     own_texts: usize,
-    language: Vec<String>,
     start: Option<Arc<dyn Attack>>,
-    prepared: Mutex<Option<(u64, Arc<Prepared>)>>,
+    prepared: Mutex<Option<(Learned, Arc<Prepared>)>>,
 }
 
 impl Default for Guided {
@@ -64,7 +66,6 @@ impl Default for Guided {
             queries: QUERIES,
             beam_width: 8,
             own_texts: OWN_TEXTS,
-            language: Vec::new(),
             start: None,
             prepared: Mutex::new(None),
         }
@@ -99,21 +100,16 @@ impl Guided {
         Self { own_texts: count, ..self }
     }
 
-    /// Adds texts that teach it language but that it does not embed.
-    pub fn language(self, texts: Vec<String>) -> Self {
-        Self { language: texts, ..self }
-    }
-
     fn prepared(&self, resources: &Resources<'_>) -> Result<Arc<Prepared>, Error> {
         let own = resources.own.ok_or_else(|| {
             Error::Setting("guided search needs texts of the attacker's own, and was given none".into())
         })?;
-        let key = hash_of(own.vectors.iter());
+        let key = (hash_of(own.vectors.iter()), resources.language.len());
         let mut kept = self.prepared.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some((_, prepared)) = kept.as_ref().filter(|(of, _)| *of == key) {
             return Ok(Arc::clone(prepared));
         }
-        let prepared = Arc::new(Prepared::new(&own, &self.language, resources.oracle)?);
+        let prepared = Arc::new(Prepared::new(&own, resources.language, resources.oracle)?);
         *kept = Some((key, Arc::clone(&prepared)));
         Ok(prepared)
     }

@@ -16,6 +16,9 @@ pub(super) const LEAST_TEXTS: usize = 50;
 /// A unit of own texts is proposed if it occurs this often.
 const LEAST_COUNT: u32 = 2;
 
+/// Texts without vectors teach language up to this many.
+const LANGUAGE_TEXTS: usize = 250_000;
+
 /// Words, language and word scores of the attacker's own texts.
 #[derive(Debug)]
 pub(super) struct Prepared {
@@ -70,7 +73,8 @@ impl Prepared {
         let texts: Vec<Vec<u32>> = own_texts.iter().map(|text| vocabulary.numbers(text)).collect();
         let directions = directions(own.vectors);
         let scores = WordScores::fit(&texts, directions.view(), scored)?;
-        let more: Vec<Vec<u32>> = more.iter().map(|text| vocabulary.numbers(&case.apply(text))).collect();
+        let more: Vec<Vec<u32>> =
+            more.iter().take(LANGUAGE_TEXTS).map(|text| vocabulary.numbers(&case.apply(text))).collect();
         let language = Language::fit(texts.iter().chain(&more).map(Vec::as_slice));
         let pieces = oracle.white_box().map(|white_box| Pieces::new(white_box, &vocabulary, scored));
         let pieces = pieces.transpose().map_err(Error::Oracle)?;

@@ -89,6 +89,22 @@ fn the_words_of_unseen_texts_come_back_from_queries_alone() {
 }
 
 #[test]
+fn texts_that_are_not_embedded_teach_language() {
+    let (own, more) = (sentences(100, 1), sentences(1000, 2));
+    let vectors = targets(&own);
+    let attack = Guided::new();
+    let fluency = |language| {
+        let resources = Resources::new(&oracle).own_texts(OwnTexts::new(&own, vectors.view()).unwrap());
+        let prepared = attack.prepared(&resources.language(language)).unwrap();
+        let mut vocabulary = prepared.vocabulary.clone();
+        let texts = more.iter().map(|text| prepared.language.fluency(&vocabulary.numbers(text)));
+        texts.sum::<f32>() / more.len() as f32
+    };
+    let (without, with) = (fluency(&[]), fluency(&more));
+    assert!(with > without + 0.2, "{with} after {without}");
+}
+
+#[test]
 fn a_vector_gives_the_same_text_whatever_is_attacked_beside_it() {
     let (own, held_out) = (sentences(300, 1), sentences(3, 98));
     let together = inverted(&Guided::new().queries(150), &targets(&held_out), &own);

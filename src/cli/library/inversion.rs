@@ -5,8 +5,9 @@ use serde_json::{Map, Value};
 
 use super::{Program, Request};
 use crate::attacks::guided::OWN_TEXTS;
-use crate::attacks::{Attack, Inversion, OwnTexts, Resources};
+use crate::attacks::{Attack, Inversion, Resources};
 use crate::cli::error::CliError;
+use crate::cli::invert::Own;
 use crate::cli::loaded::Loaded;
 use crate::cli::settings::NamedAttack;
 use crate::cli::terminal::Terminal;
@@ -39,10 +40,8 @@ impl Program {
             .map_err(|error| Error::Setting(error.to_string()))?;
         let own = guides.then(|| own(&embedder, own_texts)).transpose()?;
         let oracle = OracleOf(&embedder);
-        let mut resources = Resources::new(&oracle);
-        if let Some((texts, vectors)) = &own {
-            resources = resources.own_texts(OwnTexts::new(texts, vectors.view())?);
-        }
+        let resources =
+            own.iter().try_fold(Resources::new(&oracle), |resources, own| own.added_to(resources))?;
         Ok(attack.invert(vectors.view(), &resources)?)
     }
 }
@@ -57,10 +56,10 @@ fn attack_of(named: &NamedAttack, embedder: &Loaded) -> Result<(Box<dyn Attack>,
     Ok((models::searching(trained, guides, search.queries), is_guided))
 }
 
-fn own(embedder: &Loaded, texts: Option<Vec<String>>) -> Result<(Vec<String>, Array2<f32>), Error> {
+fn own(embedder: &Loaded, texts: Option<Vec<String>>) -> Result<Own, Error> {
     let mut texts = texts.unwrap_or_else(english);
-    texts.truncate(OWN_TEXTS);
+    let language = texts.split_off(OWN_TEXTS.min(texts.len()));
     let all: Vec<&str> = texts.iter().map(String::as_str).collect();
     let vectors = embed_checked(embedder, Role::Document, &all)?;
-    Ok((texts, vectors))
+    Ok(Own { texts, vectors, language })
 }
