@@ -31,8 +31,9 @@ def main():
         pairs["10,000"] |= minilm.get("rotation(key)", {})
     if minilm:
         tables |= {"leaks": leaks(minilm), "worst": worst(minilm, reference)}
-    if "facts-minilm-kinds" in reports:
-        tables["facts"] = facts(rows(reports["facts-minilm-kinds"]))
+    for name in ["minilm", "reference"]:
+        if f"facts-{name}-kinds" in reports:
+            tables[f"facts-{name}"] = facts(rows(reports[f"facts-{name}-kinds"]))
     if any(name.startswith("clouds") for name in reports):
         tables["clouds"] = clouds(reports)
     if "surrogate" in reports:

@@ -118,18 +118,24 @@ reference() {
         "product_quantization(codebook=file:$out/fit-reference-24)"
 }
 
-# Facts and words, for each kind of defense: vec2text alone, and two adversaries, who undo keys and noise.
+# Facts and words on both embedders, for each kind of defense: vec2text alone, and two adversaries, who undo keys and
+# noise.
 facts() {
-    local prefix=facts- adversaries=(naive "leaked(768)") extra=(--attack minilm)
-    coarse_fits minilm "$minilm"
-    part minilm kinds none "rotation($key)" "permutation($key)" "quantization(bits=8)" "quantization(bits=1)" \
+    facts_of minilm "$minilm"
+    facts_of reference attacks/models/reference/embedder
+}
+
+facts_of() {
+    local name=$1 prefix=facts- adversaries=(naive "leaked(768)") extra=(--attack "$1")
+    coarse_fits "$name" "$2"
+    part "$name" kinds none "rotation($key)" "permutation($key)" "quantization(bits=8)" "quantization(bits=1)" \
         "gaussian(sigma=0.03)" "gaussian(sigma=0.1)" "gaussian(sigma=0.1,on=documents)" \
         "rotation($key) | gaussian(sigma=0.03)" "dcpe($key,beta=4)" \
-        "microaggregation(groups=file:$out/groups-minilm) | rerank(candidates=200)" \
+        "microaggregation(groups=file:$out/groups-$name) | rerank(candidates=200)" \
         "gaussian(sigma=0.1) | rerank(candidates=200)" \
-        "$(coarse minilm 16) | gaussian(sigma=0.05) | rerank(candidates=200)" \
-        "$(coarse minilm 16) | gaussian(sigma=0.1) | rerank(candidates=200)" \
-        "$(coarse minilm 16) | gaussian(sigma=0.1,on=documents) | rerank(candidates=200)"
+        "$(coarse "$name" 16) | gaussian(sigma=0.05) | rerank(candidates=200)" \
+        "$(coarse "$name" 16) | gaussian(sigma=0.1) | rerank(candidates=200)" \
+        "$(coarse "$name" 16) | gaussian(sigma=0.1,on=documents) | rerank(candidates=200)"
 }
 
 noise=("gaussian(sigma=0.03)" "gaussian(sigma=0.07)" "gaussian(sigma=0.1)")
