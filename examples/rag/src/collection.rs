@@ -5,17 +5,19 @@ use embosk::ndarray::{Array2, s};
 use embosk::{Embedder, Role};
 use zeroize::Zeroizing;
 
-use crate::form::Form;
-use crate::store::{Header, Row, Source, Store};
-use crate::{Access, Document, Error};
+use crate::form::{DIGEST, Form, NAME, Ranked, text_of};
+use crate::store::{Header, Row, Source, Space, Store};
+use crate::{Access, Coarse, Document, Error, Settings};
 
 /// A question is answered with this many hits by default.
 pub const HITS: usize = 5;
 
 /// Chunks of texts in a store, found by what they mean.
 pub struct Collection<S> {
-    store: S,
-    form: Form,
+    pub(crate) store: S,
+    pub(crate) embedder: Arc<dyn Embedder>,
+    /// One, or two while rows move from the first to the second.
+    pub(crate) spaces: Vec<(Space, Form)>,
 }
 
 /// What an ingestion did, in files.
@@ -49,39 +51,53 @@ impl<S: Store> Collection<S> {
     /// [`Error::OtherKey`], [`Error::OtherStack`] or [`Error::OtherEmbedder`] if it was made in another way; and
     /// what the store returns.
     pub fn open(store: S, embedder: Arc<dyn Embedder>, access: &Access) -> Result<Self, Error> {
-        let header = store.header()?.ok_or(Error::NoCollection)?;
-        Self::with(store, &header, embedder, access)
+        let spaces = match &store.spaces()?[..] {
+            [] => return Err(Error::NoCollection),
+            [space] => vec![opened(&store, space, &embedder, access)?],
+            _ => return Err(Error::Moving),
+        };
+        Ok(Self { store, embedder, spaces })
     }
 
     /// Stores documents, and makes the collection if there is none. The first documents determine the projection.
     ///
-    /// A document with the name of a stored one replaces it. What is stored with the same text is left as it is.
-    /// Each document is stored whole or not at all, so an ingestion that was interrupted can be repeated.
-    ///
     /// # Errors
-    /// As [`open`](Self::open); [`Error::NoTexts`] or [`Error::TooFewChunks`] if there is no collection and too
-    /// little to make one of; and [`Error::Embosk`] if the embedder fails.
+    /// As [`open`](Self::open) and [`add`](Self::add); [`Error::NoTexts`] or [`Error::TooFewChunks`] if there is no
+    /// collection and too little to make one of.
     pub fn ingest(
         store: S,
         embedder: Arc<dyn Embedder>,
         access: &Access,
         documents: &[Document],
     ) -> Result<(Self, Ingested), Error> {
-        if let Some(header) = store.header()? {
-            let mut collection = Self::with(store, &header, Arc::clone(&embedder), access)?;
-            let (mut new, unchanged) = collection.changed(documents)?;
-            let exact = embed(&*embedder, &new)?;
-            let ingested = Ingested { unchanged, ..collection.add(&mut new, exact)? };
+        if !store.spaces()?.is_empty() {
+            let mut collection = Self::open(store, embedder, access)?;
+            let ingested = collection.add(documents)?;
             return Ok((collection, ingested));
         }
-        let mut new: Vec<_> = documents.iter().map(|document| Changed { document, old: None }).collect();
+        let new: Vec<_> = documents.iter().map(|document| Changed { document, old: None }).collect();
         let exact = embed(&*embedder, &new)?;
         if exact.is_empty() {
             return Err(Error::NoTexts);
         }
-        let mut collection = Self::create(store, embedder, access, &exact)?;
-        let ingested = collection.add(&mut new, exact)?;
+        let mut collection = Self { store, embedder, spaces: Vec::new() };
+        collection.begin(access, &exact)?;
+        let ingested = collection.put(&new, exact)?;
         Ok((collection, ingested))
+    }
+
+    /// Stores documents.
+    ///
+    /// A document with the name of a stored one replaces it. What is stored with the same text is left as it is.
+    /// Each document is stored whole or not at all, so an ingestion that was interrupted can be repeated.
+    ///
+    /// # Errors
+    /// [`Error::Embosk`] if the embedder fails, [`Error::Meanwhile`] if another process stored a document of the same
+    /// name, and what the store returns.
+    pub fn add(&mut self, documents: &[Document]) -> Result<Ingested, Error> {
+        let (new, unchanged) = self.changed(documents)?;
+        let exact = embed(&*self.embedder, &new)?;
+        Ok(Ingested { unchanged, ..self.put(&new, exact)? })
     }
 
     /// Returns the `k` chunks that answer the question best, best first.
@@ -90,55 +106,72 @@ impl<S: Store> Collection<S> {
     /// [`Error::Row`] or [`Error::Incomplete`] if a row that was found was changed or is not whole: nothing is
     /// returned then, because the store cannot be trusted. [`Error::Embosk`] if the embedder fails.
     pub fn ask(&self, question: &str, k: usize) -> Result<Vec<Hit>, Error> {
-        let best = self.form.search(question, k, |vector, k| self.store.nearest(vector, k))?;
-        let hit = |id: &str, score| {
-            let stored = self.store.text(id)?;
-            let text = self.form.open_text(id, &text_of(&stored.source), &stored.text)?;
-            let name = self.form.open_text(&stored.source, "name", &stored.name)?;
-            Ok(Hit { score, name, text })
-        };
-        best.iter().map(|best| hit(&best.id, best.score)).collect()
-    }
-
-    fn with(store: S, header: &Header, embedder: Arc<dyn Embedder>, access: &Access) -> Result<Self, Error> {
-        // the key first: whoever has another one is told so
-        let form = Form::open(access, Arc::clone(&embedder), header.protection.as_ref())?;
-        let (stored, given) = (header.embedder.clone(), name_of(&*embedder));
-        if stored != given {
-            return Err(Error::OtherEmbedder { stored, given });
+        let mut best: Vec<(usize, Ranked)> = Vec::new();
+        // the older space first: a row that moves meanwhile is found in both rather than in none
+        for at in self.live()? {
+            let (space, form) = &self.spaces[at];
+            let nearest = |vector: &[f32], k| self.store.nearest(space, vector, k);
+            let found = form.search(question, k, space.index.metric, nearest)?;
+            best.retain(|(_, old)| !found.iter().any(|new| new.id == old.id));
+            best.extend(found.into_iter().map(|row| (at, row)));
         }
-        Ok(Self { store, form })
+        best.sort_by(|(_, a), (_, b)| b.score.total_cmp(&a.score).then_with(|| b.id.cmp(&a.id)));
+        best.truncate(k);
+        best.iter().map(|(at, row)| self.hit(*at, row)).collect()
     }
 
-    fn create(
-        mut store: S,
-        embedder: Arc<dyn Embedder>,
-        access: &Access,
-        exact: &Array2<f32>,
-    ) -> Result<Self, Error> {
-        let name = name_of(&*embedder);
-        let (form, protection) = Form::create(access, embedder, exact)?;
-        let dim = match access {
-            Access::Plain => exact.ncols(),
-            Access::Protected { settings, .. } => settings.dims,
+    /// What the row says. If it moved since it was found, the next space has it.
+    fn hit(&self, at: usize, row: &Ranked) -> Result<Hit, Error> {
+        let (space, form) = &self.spaces[at];
+        let stored = match self.store.text(space, &row.id) {
+            Err(Error::Incomplete { .. }) if at + 1 < self.spaces.len() => return self.hit(at + 1, row),
+            stored => stored?,
         };
-        store.create(&Header { embedder: name, protection }, dim)?;
-        Ok(Self { store, form })
+        let text = form.open_text(&row.id, &text_of(&stored.source), &stored.text)?;
+        let name = form.open_text(&stored.source, NAME, &stored.name)?;
+        Ok(Hit { score: row.score, name, text })
+    }
+
+    /// Which of the spaces there still are.
+    fn live(&self) -> Result<Vec<usize>, Error> {
+        let place = |space: &Space| self.spaces.iter().position(|(known, _)| known.id == space.id);
+        self.store.spaces()?.iter().map(|space| place(space).ok_or(Error::Moving)).collect()
+    }
+
+    /// Makes the next space, for the exact vectors, `[chunks, dim]`, of its first chunks.
+    pub(crate) fn begin(&mut self, access: &Access, exact: &Array2<f32>) -> Result<(), Error> {
+        let former = self.spaces.last();
+        let (form, protection) =
+            Form::create(access, Arc::clone(&self.embedder), exact, former.map(|(_, form)| form))?;
+        let dim = match access {
+            Access::Protected {
+                settings: Settings { coarse: Coarse::Components { dims, .. }, .. }, ..
+            } => *dims,
+            _ => exact.ncols(),
+        };
+        check_candidates(&self.store, access)?;
+        let header = Header { embedder: name_of(&*self.embedder), protection };
+        let space = self.store.create(self.spaces.last().map(|(space, _)| space), &header, dim)?;
+        self.spaces.push((space, form));
+        Ok(())
     }
 
     /// The documents that are not stored with the same text, and how many are.
     fn changed<'a>(&self, documents: &'a [Document]) -> Result<(Vec<Changed<'a>>, usize), Error> {
         let mut stored = HashMap::new();
-        for source in self.store.sources()? {
-            let name = self.form.open_text(&source.id, "name", &source.name)?;
-            let digest = self.form.open_text(&source.id, "digest", &source.digest)?;
-            stored.insert(name.to_string(), (source.id, digest));
+        for at in self.live()? {
+            let (space, form) = &self.spaces[at];
+            for source in self.store.sources(space)? {
+                let name = form.open_text(&source.id, NAME, &source.name)?;
+                let digest = form.open_text(&source.id, DIGEST, &source.digest)?;
+                stored.insert(name.to_string(), ((at, source.id), digest));
+            }
         }
         let mut new = Vec::new();
         for document in documents {
             match stored.get(&document.name) {
                 Some((_, digest)) if **digest == document.digest() => {}
-                old => new.push(Changed { document, old: old.map(|(id, _)| id.clone()) }),
+                old => new.push(Changed { document, old: old.map(|(place, _)| place.clone()) }),
             }
         }
         let unchanged = documents.len() - new.len();
@@ -146,12 +179,16 @@ impl<S: Store> Collection<S> {
     }
 
     /// Stores documents whose exact vectors, `[chunks, dim]`, are in their order.
-    fn add(&mut self, new: &mut [Changed<'_>], exact: Array2<f32>) -> Result<Ingested, Error> {
+    fn put(&mut self, new: &[Changed<'_>], exact: Array2<f32>) -> Result<Ingested, Error> {
         let (mut ingested, mut at) = (Ingested::default(), 0);
         for Changed { document, old } in new {
             let chunks = document.chunks.len();
             let (source, rows) = self.rows(document, exact.slice(s![at..at + chunks, ..]).to_owned())?;
-            self.store.replace(old.as_deref(), &source, &rows)?;
+            let replaced = old.as_ref().map(|(at, id)| (&self.spaces[*at].0, id.as_str()));
+            let Some((space, _)) = self.spaces.last() else { return Err(Error::NoCollection) };
+            if !self.store.replace(replaced, space, &source, &rows)? {
+                return Err(Error::Meanwhile);
+            }
             at += chunks;
             ingested.chunks += chunks;
             *(if old.is_some() { &mut ingested.replaced } else { &mut ingested.added }) += 1;
@@ -160,14 +197,15 @@ impl<S: Store> Collection<S> {
     }
 
     fn rows(&self, document: &Document, exact: Array2<f32>) -> Result<(Source, Vec<Row>), Error> {
+        let Some((_, form)) = self.spaces.last() else { return Err(Error::NoCollection) };
         let id = new_id()?;
-        let name = self.form.seal(&id, "name", &document.name)?;
-        let digest = self.form.seal(&id, "digest", &document.digest())?;
+        let name = form.seal(&id, NAME, &document.name)?;
+        let digest = form.seal(&id, DIGEST, &document.digest())?;
         let ids = document.chunks.iter().map(|_| new_id()).collect::<Result<Vec<_>, _>>()?;
-        let (vectors, sealed) = self.form.documents(&ids, exact)?;
+        let (vectors, sealed) = form.documents(&ids, exact)?;
         let rows = ids.into_iter().zip(vectors.rows()).zip(sealed).zip(&document.chunks);
         let rows = rows.map(|(((row, vector), exact), text)| {
-            let text = self.form.seal(&row, &text_of(&id), text)?;
+            let text = form.seal(&row, &text_of(&id), text)?;
             Ok(Row { id: row, vector: vector.to_vec(), exact, text })
         });
         let rows = rows.collect::<Result<_, Error>>()?;
@@ -175,15 +213,38 @@ impl<S: Store> Collection<S> {
     }
 }
 
-/// A document that is to be stored, and the id of what it replaces.
-struct Changed<'a> {
-    document: &'a Document,
-    old: Option<String>,
+/// A space as `access` reads it, if it is what the collection was made with.
+pub(crate) fn opened(
+    store: &impl Store,
+    space: &Space,
+    embedder: &Arc<dyn Embedder>,
+    access: &Access,
+) -> Result<(Space, Form), Error> {
+    check_candidates(store, access)?;
+    // the key first: whoever has another one is told so
+    let form = Form::open(access, Arc::clone(embedder), space.header.protection.as_ref())?;
+    let (stored, given) = (space.header.embedder.clone(), name_of(&**embedder));
+    if stored != given {
+        return Err(Error::OtherEmbedder { stored, given });
+    }
+    Ok((space.clone(), form))
 }
 
-/// The field of a chunk's text. It names the chunk's source, so that the store cannot give it to another file.
-fn text_of(source: &str) -> String {
-    format!("text of {source}")
+fn check_candidates(store: &impl Store, access: &Access) -> Result<(), Error> {
+    let most = store.most_candidates();
+    match access {
+        Access::Protected { settings, .. } if settings.candidates > most => {
+            let message = format!("the store returns at most {most} candidates; ask for fewer");
+            Err(embosk::Error::Setting(message).into())
+        }
+        _ => Ok(()),
+    }
+}
+
+/// A document that is to be stored, and which source of which space it replaces.
+struct Changed<'a> {
+    document: &'a Document,
+    old: Option<(usize, String)>,
 }
 
 /// 32 random digits: no two rows of any collection have the same id, so none can be passed off as another.

@@ -1,7 +1,10 @@
 use std::path::PathBuf;
 use std::{fmt, io};
 
+use embosk::BoxError;
 use embosk::defenses::{self, Refusal};
+
+use crate::store::Index;
 
 /// Why the application refused. No message holds a text, a vector's values or a key.
 ///
@@ -70,6 +73,21 @@ pub enum Error {
     Embosk(embosk::Error),
     /// SQLite failed.
     Sqlite(rusqlite::Error),
+    /// Another store failed.
+    Store(BoxError),
+    /// The store cannot keep vectors like this.
+    Unsupported {
+        /// The store's name.
+        store: &'static str,
+        /// How they should be kept.
+        index: Index,
+        /// How it can keep them.
+        supported: &'static str,
+    },
+    /// The rows of the collection move to another key.
+    Moving,
+    /// Another process changed what was to be replaced.
+    Meanwhile,
     /// The operating system gave no randomness.
     Randomness,
 }
@@ -89,26 +107,30 @@ impl fmt::Display for Error {
                 "it is not a database of this application, and is left as it is; name another file",
             ),
             Self::Format { found } => {
-                write!(f, "the collection has format {found}, which is not known here; use a newer release")
+                write!(
+                    f,
+                    "the collection has format {found}, which this release does not read; use the release that made \
+                     it, or ingest the texts into a new database"
+                )
             }
             Self::Protected => f.write_str("the collection is protected; give its key"),
             Self::NotProtected => f.write_str(
-                "the collection is not protected, so a key is of no use; ingest the texts under the key into a \
-                 new file",
+                "the collection is not protected; move it to the key first (`embosk-rag rekey --plain --new-key \
+                 FILE`), or leave the key out",
             ),
             Self::OtherKey { stored, given } => write!(
                 f,
                 "the collection was made under the key {stored}, and this is the key {given}; give the collection's \
-                 key, or ingest the texts under this one into a new file"
+                 key, or move the collection to this one (`embosk-rag rekey`)"
             ),
             Self::OtherStack(error) => write!(
                 f,
-                "{error}; give the settings that the collection was made with, or ingest the texts into a new file"
+                "{error}; give the settings that the collection was made with, or ingest the texts into a new database"
             ),
             Self::OtherEmbedder { stored, given } => write!(
                 f,
                 "the collection was made with the embedder {stored}, and this is {given}; use that embedder, or \
-                 ingest the texts into a new file"
+                 ingest the texts into a new database"
             ),
             Self::Row { id, refusal } => {
                 write!(f, "row {id}: {refusal}; restore the row, or ingest its file into a new database")
@@ -119,6 +141,16 @@ impl fmt::Display for Error {
             ),
             Self::Embosk(error) => error.fmt(f),
             Self::Sqlite(error) => error.fmt(f),
+            Self::Store(error) => error.fmt(f),
+            Self::Unsupported { store, index, supported } => {
+                let Index { numbers, metric } = index;
+                write!(f, "{store} does not compare {numbers:?} by {metric:?}; it supports {supported}")
+            }
+            Self::Moving => f.write_str(
+                "the rows of the collection move to another key; give both keys (`--key` and `--new-key`), or finish \
+                 the move (`embosk-rag rekey`)",
+            ),
+            Self::Meanwhile => f.write_str("another process replaced the same file meanwhile; ingest it again"),
             Self::Randomness => f.write_str("the operating system gave no randomness"),
         }
     }

@@ -3,20 +3,28 @@
 use std::sync::Arc;
 
 use embosk::defenses::{self, Difference, Refusal};
-use embosk::ndarray::Array2;
+use embosk::ndarray::{Array2, ArrayView1};
 use embosk::{Embedder, Key, Projection, Protected, Role, Sealed, Sealer};
 use zeroize::Zeroizing;
 
-use crate::store::{Candidate, Protection};
+use crate::settings::Coarse;
+use crate::store::{Candidate, Metric, Protection, Row, Source};
 use crate::{Access, Error, Settings};
 
 /// The row that the fit is sealed for.
 const FIT: &str = "fit";
 
-/// What is between the application and its store.
+/// What is between the application and a space of its store.
 pub(crate) enum Form {
     Plain(Arc<dyn Embedder>),
-    Protected(Box<Sealed<Arc<dyn Embedder>>>),
+    Protected(Box<UnderKey>),
+}
+
+pub(crate) struct UnderKey {
+    sealed: Sealed<Arc<dyn Embedder>>,
+    coarse: Coarse,
+    /// The projection, if there is one.
+    fit: Option<Projection>,
 }
 
 /// A row that was found, with its score: the higher, the better.
@@ -26,27 +34,37 @@ pub(crate) struct Ranked {
 }
 
 impl Form {
-    /// The form of a new collection, fitted on the exact vectors of its first chunks, `[chunks, dim]`.
+    /// The form of a new space. A projection is fitted on the exact vectors of its first chunks, `[chunks, dim]`,
+    /// unless rows move from `former`, which has one of as many dimensions.
     pub(crate) fn create(
         access: &Access,
         embedder: Arc<dyn Embedder>,
         exact: &Array2<f32>,
+        former: Option<&Self>,
     ) -> Result<(Self, Option<Protection>), Error> {
         let Access::Protected { key, settings } = access else { return Ok((Self::Plain(embedder), None)) };
-        if exact.nrows() <= settings.dims {
-            return Err(Error::TooFewChunks { chunks: exact.nrows(), dims: settings.dims });
-        }
-        let fit = Projection::fit(exact.view(), settings.dims)?;
-        let sealed = sealed(embedder, &fit, key, settings)?;
-        let text = to_text(&fit.to_bytes().unwrap_or_default());
+        let fit = match (settings.coarse, former) {
+            (Coarse::Rotated, _) => None,
+            (Coarse::Components { dims, .. }, Some(Self::Protected(former)))
+                if former.fit.as_ref().is_some_and(|fit| fit.dims() == dims) =>
+            {
+                former.fit.clone()
+            }
+            (Coarse::Components { dims, .. }, _) if exact.nrows() <= dims => {
+                return Err(Error::TooFewChunks { chunks: exact.nrows(), dims });
+            }
+            (Coarse::Components { dims, .. }, _) => Some(Projection::fit(exact.view(), dims)?),
+        };
+        let text = to_text(&fit.as_ref().and_then(Projection::to_bytes).unwrap_or_default());
+        let form = UnderKey::new(embedder, fit, key, settings)?;
         let protection = Protection {
-            fingerprint: sealed.fingerprint(),
+            fingerprint: form.sealed.fingerprint(),
             fit: Sealer::new(key).seal_text(FIT, FIT, &text)?,
         };
-        Ok((Self::Protected(Box::new(sealed)), Some(protection)))
+        Ok((Self::Protected(Box::new(form)), Some(protection)))
     }
 
-    /// The form of a collection that exists.
+    /// The form of a space that exists.
     pub(crate) fn open(
         access: &Access,
         embedder: Arc<dyn Embedder>,
@@ -58,13 +76,11 @@ impl Form {
             (Access::Protected { .. }, None) => Err(Error::NotProtected),
             (Access::Protected { key, settings }, Some(protection)) => {
                 let fit = open_fit(key, &protection.fit)?;
-                if settings.dims > fit.dims() {
-                    return Err(other_dims(&fit, settings));
-                }
-                let sealed = sealed(embedder, &fit, key, settings)?;
-                let checked = sealed.check_fingerprint(&protection.fingerprint);
+                check_dims(fit.as_ref(), settings)?;
+                let form = UnderKey::new(embedder, fit, key, settings)?;
+                let checked = form.sealed.check_fingerprint(&protection.fingerprint);
                 let _ = checked.map_err(Error::OtherStack)?;
-                Ok(Self::Protected(Box::new(sealed)))
+                Ok(Self::Protected(Box::new(form)))
             }
         }
     }
@@ -77,11 +93,71 @@ impl Form {
     ) -> Result<(Array2<f32>, Vec<Vec<u8>>), Error> {
         match self {
             Self::Plain(_) => Ok((exact, vec![Vec::new(); ids.len()])),
-            Self::Protected(sealed) => {
-                let documents = sealed.protect_documents(ids, exact)?;
+            Self::Protected(form) => {
+                let documents = form.sealed.protect_documents(ids, exact)?;
                 Ok((documents.vectors, documents.sealed))
             }
         }
+    }
+
+    /// The exact vectors of rows, `[rows, dim]`.
+    pub(crate) fn exact(&self, rows: &[Row]) -> Result<Array2<f32>, Error> {
+        match self {
+            Self::Plain(_) => {
+                let mut exact = Array2::zeros((rows.len(), rows.first().map_or(0, |row| row.vector.len())));
+                for (mut to, row) in exact.rows_mut().into_iter().zip(rows) {
+                    to.assign(&ArrayView1::from(&row.vector));
+                }
+                Ok(exact)
+            }
+            Self::Protected(form) => {
+                let (ids, sealed): (Vec<_>, Vec<_>) = rows.iter().map(|row| (&row.id, &row.exact)).unzip();
+                let opened = form.sealed.sealer().open_vectors(&ids, &sealed);
+                opened.map_err(|error| at(|row| &rows[row].id, error.into()))
+            }
+        }
+    }
+
+    /// A source and its rows as `new` stores them, under the same ids.
+    ///
+    /// Sealed vectors are not rounded again. Coarse vectors stay as they are if both forms make the same of them, so
+    /// that nobody gets to see the same vector with other noise.
+    pub(crate) fn moved(
+        &self,
+        new: &Self,
+        source: Source,
+        rows: Vec<Row>,
+    ) -> Result<(Source, Vec<Row>), Error> {
+        let ids: Vec<String> = rows.iter().map(|row| row.id.clone()).collect();
+        let (vectors, sealed) = match (self, new) {
+            _ if rows.is_empty() => Default::default(),
+            (Self::Protected(old), Self::Protected(new)) => {
+                let pairs: Vec<_> = rows.iter().map(|row| (&row.id, &row.exact)).collect();
+                let sealed =
+                    old.sealed.rekey(&new.sealed, &pairs).map_err(|error| at(|row| &ids[row], error))?;
+                let vectors = if old.makes_the_same_as(new) {
+                    rows.iter().map(|row| row.vector.clone()).collect()
+                } else {
+                    to_rows(&new.sealed.protect_documents(&ids, self.exact(&rows)?)?.vectors)
+                };
+                (vectors, sealed)
+            }
+            _ => {
+                let (vectors, sealed) = new.documents(&ids, self.exact(&rows)?)?;
+                (to_rows(&vectors), sealed)
+            }
+        };
+        let text =
+            |id: &str, field: &str, stored: &[u8]| new.seal(id, field, &self.open_text(id, field, stored)?);
+        let field = text_of(&source.id);
+        let rows = rows.into_iter().zip(vectors).zip(sealed).map(|((row, vector), exact)| {
+            let text = text(&row.id, &field, &row.text)?;
+            Ok(Row { id: row.id, vector, exact, text })
+        });
+        let rows = rows.collect::<Result<_, Error>>()?;
+        let name = text(&source.id, NAME, &source.name)?;
+        let digest = text(&source.id, DIGEST, &source.digest)?;
+        Ok((Source { id: source.id, name, digest }, rows))
     }
 
     /// Finds the best `k` rows for a question. `nearest` asks the store for the rows nearest to a vector.
@@ -89,19 +165,25 @@ impl Form {
         &self,
         question: &str,
         k: usize,
+        metric: Metric,
         nearest: impl FnOnce(&[f32], usize) -> Result<Vec<Candidate>, Error>,
     ) -> Result<Vec<Ranked>, Error> {
         match self {
             Self::Plain(embedder) => {
                 let exact = embedder.embed(Role::Query, &[question]).map_err(embosk::Error::Embedder)?;
                 let found = nearest(&exact.row(0).to_vec(), k)?;
-                Ok(found.into_iter().map(|row| Ranked { id: row.id, score: 1.0 - row.distance }).collect())
+                Ok(found
+                    .into_iter()
+                    .map(|row| Ranked { score: metric.similarity(row.distance), id: row.id })
+                    .collect())
             }
-            Self::Protected(sealed) => {
+            Self::Protected(form) => {
+                let sealed = &form.sealed;
                 let query = sealed.embed_query(question)?;
                 let found = nearest(query.vector(), sealed.candidates().max(k))?;
                 let rows: Vec<_> = found.iter().map(|row| (&row.id, &row.exact)).collect();
-                let best = sealed.rerank(&query, &rows, k).map_err(|error| at(&found, error))?;
+                let best =
+                    sealed.rerank(&query, &rows, k).map_err(|error| at(|row| &found[row].id, error))?;
                 Ok(best
                     .iter()
                     .map(|best| Ranked { id: found[best.hit].id.clone(), score: best.score })
@@ -114,7 +196,7 @@ impl Form {
     pub(crate) fn seal(&self, id: &str, field: &str, text: &str) -> Result<Vec<u8>, Error> {
         match self {
             Self::Plain(_) => Ok(text.as_bytes().to_vec()),
-            Self::Protected(sealed) => Ok(sealed.seal_text(id, field, text)?),
+            Self::Protected(form) => Ok(form.sealed.seal_text(id, field, text)?),
         }
     }
 
@@ -122,48 +204,81 @@ impl Form {
     pub(crate) fn open_text(&self, id: &str, field: &str, stored: &[u8]) -> Result<Zeroizing<String>, Error> {
         match self {
             Self::Plain(_) => Ok(Zeroizing::new(String::from_utf8_lossy(stored).into_owned())),
-            Self::Protected(sealed) => {
-                sealed.open_text(id, field, stored).map_err(|error| Error::row(id, error))
+            Self::Protected(form) => {
+                form.sealed.open_text(id, field, stored).map_err(|error| Error::row(id, error))
             }
         }
     }
 }
 
-fn sealed(
-    embedder: Arc<dyn Embedder>,
-    fit: &Projection,
-    key: &Key,
-    settings: &Settings,
-) -> Result<Sealed<Arc<dyn Embedder>>, Error> {
-    Ok(Protected::new(embedder).with(settings.stack(fit, key)?).reranked()?)
+impl UnderKey {
+    fn new(
+        embedder: Arc<dyn Embedder>,
+        fit: Option<Projection>,
+        key: &Key,
+        settings: &Settings,
+    ) -> Result<Self, Error> {
+        let stack = settings.stack(fit.as_ref(), key)?;
+        Ok(Self { sealed: Protected::new(embedder).with(stack).reranked()?, coarse: settings.coarse, fit })
+    }
+
+    /// Whether coarse vectors of one are coarse vectors of the other: a projection without a key does not depend on
+    /// which key seals.
+    fn makes_the_same_as(&self, other: &Self) -> bool {
+        let fit = |form: &Self| form.fit.as_ref().and_then(Projection::to_bytes);
+        self.coarse == other.coarse && self.fit.is_some() && fit(self) == fit(other)
+    }
+}
+
+/// The field of a source's name.
+pub(crate) const NAME: &str = "name";
+
+/// The field of the digest of a source's text.
+pub(crate) const DIGEST: &str = "digest";
+
+/// The field of a chunk's text. It names the chunk's source, so that the store cannot give it to another file.
+pub(crate) fn text_of(source: &str) -> String {
+    format!("text of {source}")
+}
+
+fn to_rows(vectors: &Array2<f32>) -> Vec<Vec<f32>> {
+    vectors.rows().into_iter().map(|row| row.to_vec()).collect()
 }
 
 /// Names the row that did not open.
-fn at(found: &[Candidate], error: embosk::Error) -> Error {
+fn at<'a>(id: impl Fn(usize) -> &'a String, error: embosk::Error) -> Error {
     match &error {
-        embosk::Error::Defense(defenses::Error::Sealed { row, .. }) => Error::row(&found[*row].id, error),
+        embosk::Error::Defense(defenses::Error::Sealed { row, .. }) => Error::row(id(*row), error),
         _ => error.into(),
     }
 }
 
-/// Refuses settings that ask for more coordinates than were fitted.
-fn other_dims(fit: &Projection, settings: &Settings) -> Error {
-    Error::OtherStack(embosk::Error::Defense(defenses::Error::OtherSpace(Difference::Setting {
-        defense: "projection".into(),
-        name: "dims".into(),
-        stored: Some(fit.dims().to_string()),
-        found: Some(settings.dims.to_string()),
-    })))
+/// Refuses settings that ask for more coordinates than were fitted, or for a projection where there is none.
+fn check_dims(fit: Option<&Projection>, settings: &Settings) -> Result<(), Error> {
+    let difference = match (settings.coarse, fit) {
+        (Coarse::Components { .. }, None) => {
+            Difference::Defenses { stored: "rotation | rerank".into(), found: "projection | rerank".into() }
+        }
+        (Coarse::Components { dims, .. }, Some(fit)) if dims > fit.dims() => Difference::Setting {
+            defense: "projection".into(),
+            name: "dims".into(),
+            stored: Some(fit.dims().to_string()),
+            found: Some(dims.to_string()),
+        },
+        _ => return Ok(()),
+    };
+    Err(Error::OtherStack(embosk::Error::Defense(defenses::Error::OtherSpace(difference))))
 }
 
-fn open_fit(key: &Key, stored: &[u8]) -> Result<Projection, Error> {
+/// The projection, if there is one.
+fn open_fit(key: &Key, stored: &[u8]) -> Result<Option<Projection>, Error> {
     let text = Sealer::new(key).open_text(FIT, FIT, stored).map_err(|error| match error {
         defenses::Error::Sealed { refusal: Refusal::OtherKey { sealed, found }, .. } => {
             Error::OtherKey { stored: sealed, given: found }
         }
         other => Error::row(FIT, other.into()),
     })?;
-    Ok(Projection::from_bytes(&from_text(&text))?)
+    Ok(if text.is_empty() { None } else { Some(Projection::from_bytes(&from_text(&text))?) })
 }
 
 /// Bytes as a text, which is what a sealer seals: each byte is the character of its number.

@@ -1,4 +1,4 @@
-//! Stores texts from files in one SQLite file, and finds them again by questions.
+//! Stores texts from files in SQLite or PostgreSQL, and finds them again by questions.
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -6,9 +6,13 @@ use std::sync::Arc;
 
 use clap::{Args, Parser, Subcommand};
 use embosk::{Embedder, Key, embedder};
-use embosk_rag::{Access, Collection, Document, Error, HITS, Settings, SqliteStore};
+use embosk_rag::store::{Index, Numbers, Store};
+use embosk_rag::{Access, Coarse, Collection, Document, Error, HITS, PostgresStore, Settings, SqliteStore};
 
-/// Store texts in one SQLite file that holds neither text nor exact vector, and find them by questions.
+/// How many files a step of a move takes.
+const FILES_AT_ONCE: usize = 100;
+
+/// Store texts in a database that holds neither text nor exact vector, and find them by questions.
 #[derive(Debug, Parser)]
 #[command(name = "embosk-rag", version)]
 struct Arguments {
@@ -35,70 +39,148 @@ enum Verb {
         #[arg(short, value_name = "HITS", default_value_t = HITS)]
         k: usize,
     },
+    /// Move a collection to another key, or from --plain to a key. What was interrupted continues.
+    Rekey {
+        #[command(flatten)]
+        database: Database,
+    },
 }
 
 #[derive(Debug, Args)]
 struct Database {
-    /// The file of SQLite.
-    #[arg(long = "database", value_name = "FILE")]
-    file: PathBuf,
+    /// The file of SQLite, or the address of a PostgreSQL database: postgres://user@localhost/name.
+    #[arg(long, value_name = "FILE|URL")]
+    database: String,
     /// The file of the key; `embosk keygen --output FILE` makes one.
     #[arg(long, value_name = "FILE", required_unless_present = "plain", conflicts_with = "plain")]
     key: Option<PathBuf>,
     /// Protect nothing, to compare with.
     #[arg(long)]
     plain: bool,
+    /// The file of the key that the collection moves to, until the move is finished.
+    #[arg(long, value_name = "FILE")]
+    new_key: Option<PathBuf>,
+    /// Rotate all coordinates under the key, instead of searching a few with noise.
+    #[arg(long, conflicts_with_all = ["dims", "sigma"])]
+    rotate: bool,
     /// How many coordinates the store searches; fixed at the first ingestion.
-    #[arg(long, value_name = "N", default_value_t = Settings::default().dims)]
+    #[arg(long, value_name = "N", default_value_t = 16)]
     dims: usize,
     /// The standard deviation of the noise on each of them.
-    #[arg(long, value_name = "SIGMA", default_value_t = Settings::default().sigma)]
+    #[arg(long, value_name = "SIGMA", default_value_t = 0.1)]
     sigma: f64,
     /// How many rows are opened for each question.
     #[arg(long, value_name = "N", default_value_t = Settings::default().candidates)]
     candidates: usize,
+    /// How a new collection keeps the vectors that are searched: float, half, int8 or bit.
+    #[arg(long, value_name = "NUMBERS", default_value = Numbers::Float.name(), value_parser = numbers)]
+    numbers: Numbers,
 }
 
 impl Database {
-    fn access(&self) -> Result<Access, Error> {
-        let settings = Settings { dims: self.dims, sigma: self.sigma, candidates: self.candidates };
-        match &self.key {
+    fn access(&self, key: Option<&PathBuf>) -> Result<Access, Error> {
+        let components = Coarse::Components { dims: self.dims, sigma: self.sigma };
+        let coarse = if self.rotate { Coarse::Rotated } else { components };
+        let settings = Settings { coarse, candidates: self.candidates };
+        match key {
             Some(file) => Ok(Access::Protected { key: Key::from_file(file)?, settings }),
             None => Ok(Access::Plain),
         }
     }
+
+    fn is_server(&self) -> bool {
+        self.database.starts_with("postgres://") || self.database.starts_with("postgresql://")
+    }
+
+    /// How messages call it: an address may hold a password.
+    fn name(&self) -> &str {
+        if self.is_server() { "the database" } else { &self.database }
+    }
+
+    fn index(&self) -> Index {
+        Index { numbers: self.numbers, ..Index::default() }
+    }
+}
+
+fn numbers(name: &str) -> Result<Numbers, String> {
+    Index::from_names(name, Index::default().metric.name())
+        .map(|index| index.numbers)
+        .map_err(|_| "choose float, half, int8 or bit".into())
 }
 
 fn main() -> ExitCode {
     let verb = Arguments::parse().verb;
-    let (Verb::Ingest { database, .. } | Verb::Ask { database, .. }) = &verb;
-    match run(&verb) {
+    let (Verb::Ingest { database, .. } | Verb::Ask { database, .. } | Verb::Rekey { database }) = &verb;
+    match run(&verb, database) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("embosk-rag: {}: {error}", database.file.display());
+            eprintln!("embosk-rag: {}: {error}", database.name());
             ExitCode::FAILURE
         }
     }
 }
 
-fn run(verb: &Verb) -> Result<(), Error> {
-    match verb {
-        Verb::Ingest { database, path } => {
-            let (access, documents) = (database.access()?, Document::read(path)?);
-            let store = SqliteStore::open_or_create(&database.file)?;
-            let (_, done) = Collection::ingest(store, reference()?, &access, &documents)?;
+/// Reads keys and texts before it opens a database, or makes one.
+fn run(verb: &Verb, database: &Database) -> Result<(), Error> {
+    let access = database.access(database.key.as_ref())?;
+    let new = database.new_key.as_ref().map(|key| database.access(Some(key))).transpose()?;
+    let documents = match verb {
+        Verb::Ingest { path, .. } => Document::read(path)?,
+        _ => Vec::new(),
+    };
+    if database.is_server() {
+        let store = PostgresStore::connect(&database.database)?.index(database.index());
+        return run_on(store, verb, &access, new.as_ref(), &documents);
+    }
+    let store = match verb {
+        Verb::Ingest { .. } => SqliteStore::open_or_create(&database.database)?,
+        _ => SqliteStore::open(&database.database)?,
+    };
+    run_on(store.index(database.index()), verb, &access, new.as_ref(), &documents)
+}
+
+fn run_on(
+    store: impl Store,
+    verb: &Verb,
+    access: &Access,
+    new: Option<&Access>,
+    documents: &[Document],
+) -> Result<(), Error> {
+    match (verb, new) {
+        (Verb::Ingest { .. }, new) => {
+            let done = match new {
+                None => Collection::ingest(store, reference()?, access, documents)?.1,
+                Some(new) => Collection::open_both(store, reference()?, access, new)?.add(documents)?,
+            };
             println!(
                 "{} files added, {} replaced, {} unchanged; {} chunks stored",
                 done.added, done.replaced, done.unchanged, done.chunks
             );
         }
-        Verb::Ask { database, question, k } => {
-            let access = database.access()?;
-            let collection = Collection::open(SqliteStore::open(&database.file)?, reference()?, &access)?;
+        (Verb::Ask { question, k, .. }, new) => {
+            let collection = match new {
+                None => Collection::open(store, reference()?, access)?,
+                Some(new) => Collection::open_both(store, reference()?, access, new)?,
+            };
             for (rank, hit) in collection.ask(question, *k)?.iter().enumerate() {
                 println!("{}. {:.3}  {}", rank + 1, hit.score, *hit.name);
                 println!("{}\n", *hit.text);
             }
+        }
+        (Verb::Rekey { .. }, Some(new)) => {
+            let mut collection = Collection::migrate(store, reference()?, access, new)?;
+            loop {
+                match collection.advance(FILES_AT_ONCE)? {
+                    0 => break,
+                    left => eprintln!("{left} files are left"),
+                }
+            }
+            println!("the collection is under the new key");
+        }
+        (Verb::Rekey { .. }, None) => {
+            return Err(
+                embosk::Error::Setting("--new-key is missing; name the file of the new key".into()).into()
+            );
         }
     }
     Ok(())

@@ -6,33 +6,36 @@ use std::ptr;
 
 use rusqlite::{Connection, OpenFlags, OptionalExtension, Transaction, TransactionBehavior, ffi, params};
 
+use embosk::ndarray::{Array2, ArrayView2};
+use embosk::{Codes, Quantization};
+
 use crate::Error;
-use crate::store::{Candidate, Header, Protection, Row, Source, Store, Text};
+use crate::store::{Candidate, Header, Index, Metric, Numbers, Protection, Row, Source, Space, Store, Text};
 
 /// Marks a file as ours: `embR` in ASCII.
 const APPLICATION: i32 = 0x656d_6252;
 
 /// The version of the tables; SQLite keeps it as `user_version`.
-const FORMAT: i32 = 1;
+const FORMAT: i32 = 2;
 
 /// sqlite-vec returns no more rows than this for one query.
-pub(crate) const MOST_CANDIDATES: usize = 4096;
+const MOST_CANDIDATES: usize = 4096;
 
-const TABLES: &str = "
-    CREATE TABLE collection (name TEXT PRIMARY KEY, value BLOB NOT NULL) WITHOUT ROWID;
-    CREATE TABLE sources (id TEXT PRIMARY KEY, name BLOB NOT NULL, digest BLOB NOT NULL) WITHOUT ROWID;
-    CREATE TABLE chunks (
-        id TEXT PRIMARY KEY, source TEXT NOT NULL REFERENCES sources, exact BLOB NOT NULL, text BLOB NOT NULL
-    ) WITHOUT ROWID;
-    CREATE INDEX chunks_of_source ON chunks (source);
+const SPACES: &str = "
+    CREATE TABLE spaces (
+        id INTEGER PRIMARY KEY, embedder TEXT NOT NULL, fingerprint TEXT, fit BLOB,
+        dim INTEGER NOT NULL, numbers TEXT NOT NULL, metric TEXT NOT NULL
+    );
 ";
 
 /// A collection in one file of SQLite.
 ///
-/// The table `vectors` is a virtual table of sqlite-vec, which searches all of its vectors by the cosine.
+/// Each space has tables of its own. One is a virtual table of sqlite-vec, which searches all of its vectors: as
+/// floats by the cosine or Euclid's distance, in 8 bits by the cosine, or by their signs.
 #[derive(Debug)]
 pub struct SqliteStore {
     connection: Connection,
+    index: Index,
 }
 
 impl SqliteStore {
@@ -57,10 +60,15 @@ impl SqliteStore {
         Self::with(path.as_ref(), OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE)
     }
 
+    /// Sets how a new space keeps its vectors. Default: floats, compared by the cosine.
+    pub fn index(self, index: Index) -> Self {
+        Self { index, ..self }
+    }
+
     fn with(path: &Path, flags: OpenFlags) -> Result<Self, Error> {
         let connection = Connection::open_with_flags(path, flags | OpenFlags::SQLITE_OPEN_NO_MUTEX)?;
         add_vectors(&connection)?;
-        let store = Self { connection };
+        let store = Self { connection, index: Index::default() };
         store.check()?;
         // what is removed is overwritten, so that rows that were replaced do not stay in the file
         store.connection.pragma_update(None, "secure_delete", true)?;
@@ -85,89 +93,164 @@ impl SqliteStore {
         Ok(self.connection.query_row("SELECT count(*) = 0 FROM sqlite_schema", [], |row| row.get(0))?)
     }
 
-    fn value<T: rusqlite::types::FromSql>(&self, name: &str) -> Result<Option<T>, Error> {
-        let sql = "SELECT value FROM collection WHERE name = ?1";
-        Ok(self.connection.query_row(sql, [name], |row| row.get(0)).optional()?)
-    }
-
     fn begin(&mut self) -> Result<Transaction<'_>, Error> {
         Ok(self.connection.transaction_with_behavior(TransactionBehavior::Immediate)?)
     }
 }
 
 impl Store for SqliteStore {
-    fn header(&self) -> Result<Option<Header>, Error> {
+    fn spaces(&self) -> Result<Vec<Space>, Error> {
         if self.is_empty()? {
-            return Ok(None);
+            return Ok(Vec::new());
         }
-        let missing = || Error::Incomplete { id: "collection".into() };
-        let embedder = self.value("embedder")?.ok_or_else(missing)?;
-        let protection = match (self.value("fingerprint")?, self.value("fit")?) {
-            (Some(fingerprint), Some(fit)) => Some(Protection { fingerprint, fit }),
-            (None, None) => None,
-            _ => return Err(missing()),
-        };
-        Ok(Some(Header { embedder, protection }))
+        let sql = "SELECT id, embedder, fingerprint, fit, dim, numbers, metric FROM spaces ORDER BY id";
+        let mut statement = self.connection.prepare(sql)?;
+        let mut rows = statement.query([])?;
+        let mut spaces = Vec::new();
+        while let Some(row) = rows.next()? {
+            let index = Index::from_names(&row.get::<_, String>(5)?, &row.get::<_, String>(6)?);
+            let protection = Protection::from_parts(row.get(2)?, row.get(3)?)?;
+            let header = Header { embedder: row.get(1)?, protection };
+            spaces.push(Space {
+                id: row.get(0)?,
+                header,
+                dim: row.get::<_, u32>(4)? as usize,
+                index: index?,
+            });
+        }
+        Ok(spaces)
     }
 
-    fn create(&mut self, header: &Header, dim: usize) -> Result<(), Error> {
+    fn create(&mut self, last: Option<&Space>, header: &Header, dim: usize) -> Result<Space, Error> {
+        let space = Space::after(last, header, dim, self.index)?;
+        let column = column(&space)?;
+        let is_empty = self.is_empty()?;
         let transaction = self.begin()?;
-        transaction.execute_batch(TABLES)?;
-        transaction.execute_batch(&format!(
-            "CREATE VIRTUAL TABLE vectors USING vec0(id TEXT PRIMARY KEY, vector float[{dim}] distance_metric=cosine)"
-        ))?;
-        let insert = "INSERT INTO collection VALUES (?1, ?2)";
-        transaction.execute(insert, params!["embedder", header.embedder])?;
-        if let Some(protection) = &header.protection {
-            transaction.execute(insert, params!["fingerprint", protection.fingerprint])?;
-            transaction.execute(insert, params!["fit", protection.fit])?;
+        if is_empty {
+            transaction.execute_batch(SPACES)?;
+            transaction.pragma_update(None, "application_id", APPLICATION)?;
+            transaction.pragma_update(None, "user_version", FORMAT)?;
         }
-        transaction.pragma_update(None, "application_id", APPLICATION)?;
-        transaction.pragma_update(None, "user_version", FORMAT)?;
-        Ok(transaction.commit()?)
+        let id = space.id;
+        transaction.execute_batch(&format!(
+            "CREATE TABLE sources_{id} (id TEXT PRIMARY KEY, name BLOB NOT NULL, digest BLOB NOT NULL) WITHOUT ROWID;
+             CREATE TABLE chunks_{id} (
+                 id TEXT PRIMARY KEY, source TEXT NOT NULL REFERENCES sources_{id}, exact BLOB NOT NULL,
+                 text BLOB NOT NULL
+             ) WITHOUT ROWID;
+             CREATE INDEX chunks_of_source_{id} ON chunks_{id} (source);
+             CREATE VIRTUAL TABLE vectors_{id} USING vec0(id TEXT PRIMARY KEY, vector {column})"
+        ))?;
+        let protection = header.protection.as_ref();
+        transaction.execute(
+            "INSERT INTO spaces VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
+            params![
+                id,
+                header.embedder,
+                protection.map(|protection| &protection.fingerprint),
+                protection.map(|protection| &protection.fit),
+                dim as u32,
+                space.index.numbers.name(),
+                space.index.metric.name(),
+            ],
+        )?;
+        transaction.commit()?;
+        Ok(space)
     }
 
-    fn sources(&self) -> Result<Vec<Source>, Error> {
-        let mut statement = self.connection.prepare("SELECT id, name, digest FROM sources")?;
+    fn remove(&mut self, space: &Space) -> Result<bool, Error> {
+        let id = space.id;
+        let transaction = self.begin()?;
+        let sql = format!("SELECT count(*) = 0 FROM sources_{id}");
+        let is_empty = transaction.query_row(&sql, [], |row| row.get(0))?;
+        if is_empty {
+            transaction.execute_batch(&format!(
+                "DROP TABLE vectors_{id}; DROP TABLE chunks_{id}; DROP TABLE sources_{id}"
+            ))?;
+            transaction.execute("DELETE FROM spaces WHERE id = ?1", [id])?;
+            transaction.commit()?;
+        }
+        Ok(is_empty)
+    }
+
+    fn sources(&self, space: &Space) -> Result<Vec<Source>, Error> {
+        let sql = format!("SELECT id, name, digest FROM sources_{}", space.id);
+        let mut statement = self.connection.prepare(&sql)?;
         let sources = statement
             .query_map([], |row| Ok(Source { id: row.get(0)?, name: row.get(1)?, digest: row.get(2)? }))?;
         Ok(sources.collect::<Result<_, _>>()?)
     }
 
-    fn replace(&mut self, old: Option<&str>, source: &Source, rows: &[Row]) -> Result<(), Error> {
+    fn rows(&self, space: &Space, source: &str) -> Result<Vec<Row>, Error> {
+        let sql = format!(
+            "SELECT id, exact, text, (SELECT vector FROM vectors_{0} WHERE vectors_{0}.id = chunks_{0}.id)
+             FROM chunks_{0} WHERE source = ?1 ORDER BY id",
+            space.id
+        );
+        let mut statement = self.connection.prepare(&sql)?;
+        let mut found = statement.query([source])?;
+        let mut rows = Vec::new();
+        while let Some(row) = found.next()? {
+            let id: String = row.get(0)?;
+            let Some(vector) = row.get::<_, Option<Vec<u8>>>(3)? else {
+                return Err(Error::Incomplete { id });
+            };
+            let vector = decoded(space, vector)?;
+            rows.push(Row { id, vector, exact: row.get(1)?, text: row.get(2)? });
+        }
+        Ok(rows)
+    }
+
+    fn replace(
+        &mut self,
+        old: Option<(&Space, &str)>,
+        space: &Space,
+        source: &Source,
+        rows: &[Row],
+    ) -> Result<bool, Error> {
         let transaction = self.begin()?;
-        if let Some(old) = old {
+        if let Some((Space { id, .. }, old)) = old {
             transaction.execute(
-                "DELETE FROM vectors WHERE id IN (SELECT id FROM chunks WHERE source = ?1)",
+                &format!(
+                    "DELETE FROM vectors_{id} WHERE id IN (SELECT id FROM chunks_{id} WHERE source = ?1)"
+                ),
                 [old],
             )?;
-            transaction.execute("DELETE FROM chunks WHERE source = ?1", [old])?;
-            transaction.execute("DELETE FROM sources WHERE id = ?1", [old])?;
+            transaction.execute(&format!("DELETE FROM chunks_{id} WHERE source = ?1"), [old])?;
+            if transaction.execute(&format!("DELETE FROM sources_{id} WHERE id = ?1"), [old])? == 0 {
+                return Ok(false);
+            }
         }
+        let Space { id, index, .. } = space;
         transaction.execute(
-            "INSERT INTO sources VALUES (?1, ?2, ?3)",
+            &format!("INSERT INTO sources_{id} VALUES (?1, ?2, ?3)"),
             params![source.id, source.name, source.digest],
         )?;
         {
-            let mut chunks = transaction.prepare("INSERT INTO chunks VALUES (?1, ?2, ?3, ?4)")?;
-            let mut vectors = transaction.prepare("INSERT INTO vectors (id, vector) VALUES (?1, ?2)")?;
+            let chunk = format!("INSERT INTO chunks_{id} VALUES (?1, ?2, ?3, ?4)");
+            let vector = format!("INSERT INTO vectors_{id} (id, vector) VALUES (?1, {})", value(*index));
+            let (mut chunks, mut vectors) = (transaction.prepare(&chunk)?, transaction.prepare(&vector)?);
             for row in rows {
                 chunks.execute(params![row.id, source.id, row.exact, row.text])?;
-                vectors.execute(params![row.id, bytes(&row.vector)])?;
+                vectors.execute(params![row.id, encoded(*index, &row.vector)?])?;
             }
         }
-        Ok(transaction.commit()?)
+        transaction.commit()?;
+        Ok(true)
     }
 
-    fn nearest(&self, vector: &[f32], k: usize) -> Result<Vec<Candidate>, Error> {
-        let mut statement = self.connection.prepare(
-            "WITH found AS MATERIALIZED (SELECT id, distance FROM vectors WHERE vector MATCH ?1 AND k = ?2)
-             SELECT found.id, found.distance, chunks.exact FROM found LEFT JOIN chunks ON chunks.id = found.id
-             ORDER BY found.distance, found.id DESC",
-        )?;
+    fn nearest(&self, space: &Space, vector: &[f32], k: usize) -> Result<Vec<Candidate>, Error> {
+        let mut statement = self.connection.prepare(&format!(
+            "WITH found AS MATERIALIZED (SELECT id, distance FROM vectors_{0} WHERE vector MATCH {1} AND k = ?1)
+             SELECT found.id, found.distance, chunks_{0}.exact
+             FROM found LEFT JOIN chunks_{0} ON chunks_{0}.id = found.id ORDER BY found.distance, found.id DESC",
+            space.id,
+            value(space.index),
+        ))?;
+        let share = if space.index.numbers == Numbers::Bit { space.dim as f64 } else { 1.0 };
         let k = k.min(MOST_CANDIDATES) as u32;
-        let found = statement.query_map(params![bytes(vector), k], |row| {
-            Ok((row.get::<_, String>(0)?, row.get(1)?, row.get::<_, Option<Vec<u8>>>(2)?))
+        let found = statement.query_map(params![k, encoded(space.index, vector)?], |row| {
+            Ok((row.get::<_, String>(0)?, row.get::<_, f64>(1)? / share, row.get::<_, Option<Vec<u8>>>(2)?))
         })?;
         found
             .map(|row| match row? {
@@ -177,19 +260,74 @@ impl Store for SqliteStore {
             .collect()
     }
 
-    fn text(&self, id: &str) -> Result<Text, Error> {
-        let sql = "SELECT chunks.text, sources.id, sources.name
-                   FROM chunks JOIN sources ON sources.id = chunks.source WHERE chunks.id = ?1";
+    fn text(&self, space: &Space, id: &str) -> Result<Text, Error> {
+        let sql = format!(
+            "SELECT chunks.text, sources.id, sources.name FROM chunks_{0} AS chunks
+             JOIN sources_{0} AS sources ON sources.id = chunks.source WHERE chunks.id = ?1",
+            space.id
+        );
         let read =
             |row: &rusqlite::Row<'_>| Ok(Text { text: row.get(0)?, source: row.get(1)?, name: row.get(2)? });
-        let text = self.connection.query_row(sql, [id], read).optional()?;
+        let text = self.connection.query_row(&sql, [id], read).optional()?;
         text.ok_or_else(|| Error::Incomplete { id: id.to_owned() })
+    }
+
+    fn most_candidates(&self) -> usize {
+        MOST_CANDIDATES
     }
 }
 
-/// A vector as sqlite-vec reads it: little-endian numbers, one after the other.
-fn bytes(vector: &[f32]) -> Vec<u8> {
-    vector.iter().flat_map(|number| number.to_le_bytes()).collect()
+/// The type of a space's column.
+fn column(space: &Space) -> Result<String, Error> {
+    let dim = space.dim;
+    match (space.index.numbers, space.index.metric) {
+        (Numbers::Float, Metric::Cosine) => Ok(format!("float[{dim}] distance_metric=cosine")),
+        (Numbers::Float, Metric::Euclid) => Ok(format!("float[{dim}] distance_metric=L2")),
+        // each vector has its own scale, which a cosine does not see
+        (Numbers::Int8, Metric::Cosine) => Ok(format!("int8[{dim}] distance_metric=cosine")),
+        (Numbers::Bit, _) => Ok(format!("bit[{}]", dim.next_multiple_of(8))),
+        _ => Err(Error::Unsupported {
+            store: "SQLite",
+            index: space.index,
+            supported: "floats by the cosine or Euclid's distance, 8 bits by the cosine, and signs",
+        }),
+    }
+}
+
+/// The second parameter of a statement as a vector.
+fn value(index: Index) -> &'static str {
+    match index.numbers {
+        Numbers::Int8 => "vec_int8(?2)",
+        Numbers::Bit => "vec_bit(?2)",
+        _ => "?2",
+    }
+}
+
+/// A vector as sqlite-vec reads it: little-endian numbers one after the other, or codes.
+fn encoded(index: Index, vector: &[f32]) -> Result<Vec<u8>, Error> {
+    let bits = match index.numbers {
+        Numbers::Int8 => 8,
+        Numbers::Bit => 1,
+        _ => return Ok(vector.iter().flat_map(|number| number.to_le_bytes()).collect()),
+    };
+    let row =
+        ArrayView2::from_shape((1, vector.len()), vector).map_err(|error| Error::Store(error.into()))?;
+    Ok(Quantization::new(bits)?.encode(row)?.bytes().iter().copied().collect())
+}
+
+/// A vector as it is kept; of codes, up to its scale.
+fn decoded(space: &Space, bytes: Vec<u8>) -> Result<Vec<f32>, Error> {
+    let bits = match space.index.numbers {
+        Numbers::Int8 => 8,
+        Numbers::Bit => 1,
+        _ => {
+            let (numbers, _) = bytes.as_chunks::<4>();
+            return Ok(numbers.iter().map(|number| f32::from_le_bytes(*number)).collect());
+        }
+    };
+    let codes =
+        Array2::from_shape_vec((1, bytes.len()), bytes).map_err(|error| Error::Store(error.into()))?;
+    Ok(Quantization::new(bits)?.decode(&Codes::new(space.dim, codes, vec![1.0]))?.into_iter().collect())
 }
 
 /// What SQLite calls to add an extension to a connection.

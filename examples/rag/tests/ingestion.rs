@@ -17,7 +17,7 @@ fn count(path: &Path, table: &str) -> usize {
 }
 
 /// sqlite-vec's own table of ids.
-const TABLES: [(&str, usize); 3] = [("sources", 4), ("chunks", 12), ("vectors_rowids", 12)];
+const TABLES: [(&str, usize); 3] = [("sources_1", 4), ("chunks_1", 12), ("vectors_1_rowids", 12)];
 
 #[test]
 fn the_same_files_are_stored_once() {
@@ -46,7 +46,7 @@ fn a_changed_file_replaces_its_chunks_and_a_new_one_is_added() {
     ];
     let done = ingest(&path, &access, &new).unwrap();
     assert_eq!((done.added, done.replaced, done.unchanged, done.chunks), (1, 1, 0, 1));
-    assert_eq!((count(&path, "chunks"), count(&path, "vectors_rowids")), (10, 10));
+    assert_eq!((count(&path, "chunks_1"), count(&path, "vectors_1_rowids")), (10, 10));
     let hits = open(&path, &access).unwrap().ask("When does the train to Zagreb leave?", 10).unwrap();
     assert!(hits[0].text.contains("take the bus at noon") && *hits[0].name == "trips.md");
     assert!(!hits.iter().any(|hit| hit.text.contains("main station")));
@@ -59,7 +59,7 @@ fn an_interrupted_ingestion_keeps_whole_files_and_can_be_repeated() {
     let access = under(1, FEW);
     // the store fails in the middle of the third file, as a full disk would
     ingest(&path, &access, &documents()[..2]).unwrap();
-    let fail = "CREATE TRIGGER full BEFORE INSERT ON chunks WHEN (SELECT count(*) FROM chunks) >= 8
+    let fail = "CREATE TRIGGER full BEFORE INSERT ON chunks_1 WHEN (SELECT count(*) FROM chunks_1) >= 8
                 BEGIN SELECT RAISE(ABORT, 'the disk is full'); END";
     Connection::open(&path).unwrap().execute_batch(fail).unwrap();
     let failed = ingest(&path, &access, &documents());
@@ -84,7 +84,7 @@ fn a_process_that_dies_while_it_writes_leaves_what_was_there() {
     let connection = Connection::open(&path).unwrap();
     // pages go to the file before the transaction ends, and the process is gone before it does
     connection
-        .execute_batch("PRAGMA cache_size = 1; BEGIN IMMEDIATE; DELETE FROM chunks; DELETE FROM sources;")
+        .execute_batch("PRAGMA cache_size = 1; BEGIN IMMEDIATE; DELETE FROM chunks_1; DELETE FROM sources_1;")
         .unwrap();
     for file in ["rag.db", "rag.db-journal"] {
         std::fs::copy(folder.path().join(file), folder.path().join(format!("dead-{file}"))).unwrap();

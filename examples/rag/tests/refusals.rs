@@ -6,7 +6,7 @@ mod common;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use common::{FEW, best, documents, ingest, key, named, open, under};
+use common::{FEW, best, documents, few, ingest, key, named, open, under};
 use embosk::defenses::Refusal;
 use embosk_rag::{Access, Collection, Document, Error, Settings, SqliteStore};
 use rusqlite::Connection;
@@ -46,7 +46,7 @@ fn another_key_stack_or_embedder_is_refused_with_what_to_do() {
     assert!(told.contains(&key(1).fingerprint()) && told.contains(&key(2).fingerprint()), "{told}");
 
     for dims in [3, 5] {
-        let (error, told) = refused(&under(1, Settings { dims, ..FEW }));
+        let (error, told) = refused(&under(1, few(dims, 0.05)));
         assert!(matches!(error, Error::OtherStack(_)), "{error:?}");
         assert!(told.contains("dims=4") && told.contains(&format!("dims={dims}")), "{told}");
         assert!(told.contains("give the settings that the collection was made with"), "{told}");
@@ -59,7 +59,7 @@ fn another_key_stack_or_embedder_is_refused_with_what_to_do() {
 
     assert_eq!(fs::read(&path).unwrap(), before);
     // noise and candidates may differ: the space is the same
-    let quieter = Settings { sigma: 0.01, candidates: 12, ..FEW };
+    let quieter = Settings { candidates: 12, ..few(4, 0.01) };
     assert_eq!(best(&path, &under(1, quieter), QUESTION).unwrap(), ANSWER);
 }
 
@@ -77,37 +77,37 @@ fn a_key_for_a_plain_collection_is_refused() {
 fn changed_rows_are_refused_by_name_and_work_again_once_restored() {
     let swapped = |column: &str| {
         format!(
-            "UPDATE chunks SET {column} = (SELECT other.{column} FROM chunks AS other
-             WHERE other.id = CASE chunks.id WHEN (SELECT min(id) FROM chunks) THEN (SELECT max(id) FROM chunks)
-             ELSE (SELECT min(id) FROM chunks) END)
-             WHERE id IN ((SELECT min(id) FROM chunks), (SELECT max(id) FROM chunks))"
+            "UPDATE chunks_1 SET {column} = (SELECT other.{column} FROM chunks_1 AS other
+             WHERE other.id = CASE chunks_1.id WHEN (SELECT min(id) FROM chunks_1) THEN (SELECT max(id) FROM chunks_1)
+             ELSE (SELECT min(id) FROM chunks_1) END)
+             WHERE id IN ((SELECT min(id) FROM chunks_1), (SELECT max(id) FROM chunks_1))"
         )
     };
     let damages = [
         (
             "a bit of a sealed vector",
-            "UPDATE chunks SET exact = CAST(substr(exact, 1, 60) || x'00' || substr(exact, 62) AS BLOB)"
+            "UPDATE chunks_1 SET exact = CAST(substr(exact, 1, 60) || x'00' || substr(exact, 62) AS BLOB)"
                 .to_owned(),
             Refusal::Altered,
         ),
         (
             "a vector that is cut off",
-            "UPDATE chunks SET exact = substr(exact, 1, length(exact) - 1)".into(),
+            "UPDATE chunks_1 SET exact = substr(exact, 1, length(exact) - 1)".into(),
             Refusal::NotSealed,
         ),
         ("swapped vectors", swapped("exact"), Refusal::Altered),
         ("swapped texts", swapped("text"), Refusal::Altered),
         (
             "a text of another file",
-            "UPDATE chunks SET source = (SELECT max(id) FROM sources)".into(),
+            "UPDATE chunks_1 SET source = (SELECT max(id) FROM sources_1)".into(),
             Refusal::Altered,
         ),
         (
             "swapped names",
-            "UPDATE sources SET name = (SELECT name FROM sources ORDER BY id LIMIT 1)".into(),
+            "UPDATE sources_1 SET name = (SELECT name FROM sources_1 ORDER BY id LIMIT 1)".into(),
             Refusal::Altered,
         ),
-        ("a vector for a text", "UPDATE chunks SET text = exact".into(), Refusal::NotSealed),
+        ("a vector for a text", "UPDATE chunks_1 SET text = exact".into(), Refusal::NotSealed),
     ];
     for (what, sql, expected) in damages {
         let (_folder, path) = stored();
@@ -130,13 +130,10 @@ fn changed_rows_are_refused_by_name_and_work_again_once_restored() {
 #[test]
 fn missing_rows_and_a_damaged_header_are_refused() {
     for (sql, expected) in [
-        ("DELETE FROM chunks", "a part of it is missing"),
-        ("DELETE FROM collection WHERE name = 'fit'", "a part of it is missing"),
-        ("UPDATE collection SET value = x'00' WHERE name = 'fit'", "not a sealed row"),
-        (
-            "UPDATE collection SET value = 'embosk2 quantization(bits=8)' WHERE name = 'fingerprint'",
-            "by other defenses",
-        ),
+        ("DELETE FROM chunks_1", "a part of it is missing"),
+        ("UPDATE spaces SET fit = NULL", "a part of it is missing"),
+        ("UPDATE spaces SET fit = x'00'", "not a sealed row"),
+        ("UPDATE spaces SET fingerprint = 'embosk2 quantization(bits=8)'", "by other defenses"),
     ] {
         let (_folder, path) = stored();
         assert!(change(&path, sql) > 0);
@@ -164,8 +161,8 @@ fn other_files_are_left_as_they_are() {
     assert!(matches!(refused, Err(Error::NotOurs)), "{refused:?}");
 
     let (_folder, path) = stored();
-    Connection::open(&path).unwrap().pragma_update(None, "user_version", 2).unwrap();
-    assert!(matches!(open(&path, &under(1, FEW)), Err(Error::Format { found: 2 })));
+    Connection::open(&path).unwrap().pragma_update(None, "user_version", 1).unwrap();
+    assert!(matches!(open(&path, &under(1, FEW)), Err(Error::Format { found: 1 })));
 }
 
 #[test]

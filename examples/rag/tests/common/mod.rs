@@ -1,13 +1,15 @@
 //! A small collection, under a key and without.
 #![allow(dead_code, reason = "each test file uses a part of it")]
 
+pub(crate) mod laws;
+
 use std::path::Path;
 use std::sync::Arc;
 
 use embosk::embedder::{Described, Identity};
 use embosk::ndarray::Array2;
 use embosk::{BoxError, Embedder, Key};
-use embosk_rag::{Access, Collection, Document, Error, Ingested, Settings, SqliteStore};
+use embosk_rag::{Access, Coarse, Collection, Document, Error, Ingested, Settings, SqliteStore};
 
 pub(crate) fn key(byte: u8) -> Key {
     Key::from_bytes([byte; 32])
@@ -18,7 +20,11 @@ pub(crate) fn under(byte: u8, settings: Settings) -> Access {
 }
 
 /// Fewer coordinates than a collection of a few chunks has chunks.
-pub(crate) const FEW: Settings = Settings { dims: 4, sigma: 0.05, candidates: 50 };
+pub(crate) const FEW: Settings = few(4, 0.05);
+
+pub(crate) const fn few(dims: usize, sigma: f64) -> Settings {
+    Settings { coarse: Coarse::Components { dims, sigma }, candidates: 50 }
+}
 
 /// Counts pairs of letters in 64 bins: quick, and alike for texts that are alike.
 pub(crate) fn letters() -> Arc<dyn Embedder> {
@@ -71,6 +77,11 @@ pub(crate) fn documents() -> Vec<Document> {
              Next year we will plant beans where the potatoes were before.",
         ),
     ]
+}
+
+/// One more file.
+pub(crate) fn few_words() -> Document {
+    Document::new("new.txt", "Wilhelmina hid the key under the third flower pot.")
 }
 
 pub(crate) fn ingest(path: &Path, access: &Access, documents: &[Document]) -> Result<Ingested, Error> {
