@@ -89,7 +89,7 @@ impl Store for PostgresStore {
                 &header.embedder,
                 &protection.map(|protection| &protection.fingerprint),
                 &protection.map(|protection| &protection.fit),
-                &(dim as i32),
+                &i32::try_from(dim).unwrap_or(i32::MAX),
                 &space.index.numbers.name(),
                 &space.index.metric.name(),
             ],

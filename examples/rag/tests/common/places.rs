@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use embosk_rag::store::Index;
 use embosk_rag::{PostgresStore, SqliteStore};
-use postgres::{Client, NoTls};
+use postgres::{Client, NoTls, SimpleQueryMessage};
 use rusqlite::Connection;
 
 use crate::common::laws::Place;
@@ -54,6 +54,21 @@ pub(crate) struct Postgres {
 impl Postgres {
     pub(crate) fn url(&self) -> String {
         server().replace("/postgres?", &format!("/{}?", self.database))
+    }
+
+    /// How the server finds the nearest rows by an operator, if it must not read all of them.
+    pub(crate) fn plan(&self, operator: &str) -> String {
+        let sql = format!(
+            "SET enable_seqscan = off;
+             EXPLAIN SELECT id FROM embosk_chunks_1
+             ORDER BY vector {operator} (SELECT vector FROM embosk_chunks_1 LIMIT 1) LIMIT 10"
+        );
+        let messages = Client::connect(&self.url(), NoTls).unwrap().simple_query(&sql).unwrap();
+        let lines = messages.iter().filter_map(|message| match message {
+            SimpleQueryMessage::Row(row) => row.get(0),
+            _ => None,
+        });
+        lines.collect::<Vec<_>>().join("\n")
     }
 
     pub(crate) fn execute(&self, sql: &str) {
