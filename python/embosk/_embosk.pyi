@@ -1,18 +1,31 @@
 """The Rust side of `embosk`; import `embosk` instead."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from os import PathLike
-from typing import Any, Literal, TypeAlias, final
+from typing import Any, final
 
 import numpy
 from numpy.typing import NDArray
 
-__version__: str
+from embosk._types import Id, Role, Vectors
 
-Role: TypeAlias = Literal["document", "query"]
-Id: TypeAlias = str | bytes | int
-# of float32, float16 or float64, [rows, dim] or [dim]
-Vectors: TypeAlias = NDArray[Any]
+__all__ = [
+    "Codes",
+    "Embedder",
+    "Guarantee",
+    "Key",
+    "RawReport",
+    "Stack",
+    "__version__",
+    "check_spec",
+    "ndcg_of",
+    "run_command",
+    "run_evaluation",
+    "run_inversion",
+    "search_exactly",
+]
+
+__version__: str
 
 @final
 class Key:
@@ -53,12 +66,12 @@ class Codes:
 @final
 class Stack:
     def __new__(cls, spec: str, *, dim: int | None = None, keys: Mapping[str, Key] | None = None) -> Stack: ...
-    def protect(self, array: Vectors, role: Role = "document", ids: Sequence[Id] | Id | None = None) -> Vectors: ...
+    def protect(self, array: Vectors, role: Role = "document", ids: Iterable[Id] | Id | None = None) -> Vectors: ...
     def unprotect(self, array: Vectors) -> Vectors: ...
     def rekey(
-        self, array: Vectors, new: Stack, role: Role = "document", ids: Sequence[Id] | Id | None = None
+        self, array: Vectors, new: Stack, role: Role = "document", ids: Iterable[Id] | Id | None = None
     ) -> Vectors: ...
-    def encode(self, array: Vectors, role: Role = "document", ids: Sequence[Id] | Id | None = None) -> Codes: ...
+    def encode(self, array: Vectors, role: Role = "document", ids: Iterable[Id] | Id | None = None) -> Codes: ...
     def decode(self, codes: Codes) -> NDArray[numpy.float32]: ...
     @property
     def fingerprint(self) -> str: ...
@@ -70,6 +83,8 @@ class Stack:
     def dimension(self, dim: int) -> int: ...
     def uses_ids(self, role: Role = "document") -> bool: ...
     def is_repeatable(self, role: Role = "document") -> bool: ...
+    def __copy__(self) -> Stack: ...
+    def __deepcopy__(self, _memo: Any) -> Stack: ...
 
 @final
 class Embedder:
@@ -83,6 +98,7 @@ class Embedder:
     @property
     def normalizer_name(self) -> str | None: ...
     def normalize(self, text: str) -> str: ...
+    def __getnewargs__(self) -> tuple[str]: ...
 
 @final
 class RawReport:
@@ -99,7 +115,7 @@ def run_evaluation(asked_for: dict[str, Any]) -> RawReport: ...
 def run_inversion(
     vectors: Vectors, embedder: Embedder | dict[str, Any], attack: str, own_texts: Sequence[str] | None
 ) -> list[str]: ...
-def check_spec(spec: str, role: Role) -> tuple[str | None, bool]: ...
+def check_spec(spec: str, role: Role) -> tuple[str | None, bool, set[str]]: ...
 def search_exactly(
     documents: Vectors, queries: Vectors, k: int, ids: Sequence[str]
 ) -> list[list[tuple[int, float]]]: ...

@@ -60,7 +60,7 @@ def evaluate(
     `EmbedderError` if the embedder fails, with its exception as the cause. Ctrl-C ends an evaluation.
     """
     settings |= {"samples": samples, "seed": seed}
-    asked = {"cache": cache, "progress": progress}
+    asked: dict[str, Any] = {"cache": cache, "progress": progress}
     if isinstance(embedder, str) and model is None:
         settings["embedder"] = embedder
     else:

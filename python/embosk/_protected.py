@@ -1,13 +1,15 @@
 """`embosk.Protected`."""
 
 import asyncio
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from typing import Any
 
 from numpy.typing import NDArray
 
+from embosk import _pickled
 from embosk._adapt import adapt
 from embosk._embosk import Stack
+from embosk._types import Id
 
 
 class Protected:
@@ -23,11 +25,14 @@ class Protected:
         stack: a `Stack`, or its spec.
         model: the model, for a client.
 
+    It is pickled as its embedder and its stack, if both can be.
+
     Errors are those of `Stack.protect`, and `EmbedderError` unless the embedder returns a row for each text. An exception
     of the embedder is passed on.
     """
 
     def __init__(self, embedder: Any, stack: Stack | str, *, model: str | None = None) -> None:
+        self._given = (embedder, model)
         self._embedder = adapt(embedder, model)
         self.stack = Stack(stack) if isinstance(stack, str) else stack
 
@@ -36,11 +41,11 @@ class Protected:
         """The stack's fingerprint, to store beside the vectors."""
         return self.stack.fingerprint
 
-    def embed_documents(self, texts: Iterable[str], ids: Sequence[str | bytes | int] | None = None) -> NDArray[Any]:
+    def embed_documents(self, texts: Iterable[str], ids: Iterable[Id] | None = None) -> NDArray[Any]:
         """Embeds and protects documents: `[texts, dim]`. `ids` has an id for each, for keyed noise."""
         return self._embed(list(texts), "document", ids)
 
-    def embed_queries(self, texts: Iterable[str], ids: Sequence[str | bytes | int] | None = None) -> NDArray[Any]:
+    def embed_queries(self, texts: Iterable[str], ids: Iterable[Id] | None = None) -> NDArray[Any]:
         """Embeds and protects queries: `[texts, dim]`."""
         return self._embed(list(texts), "query", ids)
 
@@ -49,13 +54,13 @@ class Protected:
         return self.embed_queries([text])[0]
 
     async def aembed_documents(
-        self, texts: Iterable[str], ids: Sequence[str | bytes | int] | None = None
+        self, texts: Iterable[str], ids: Iterable[Id] | None = None
     ) -> NDArray[Any]:
         """As `embed_documents`. An embedder that is not async runs in a thread."""
         return await self._aembed(list(texts), "document", ids)
 
     async def aembed_queries(
-        self, texts: Iterable[str], ids: Sequence[str | bytes | int] | None = None
+        self, texts: Iterable[str], ids: Iterable[Id] | None = None
     ) -> NDArray[Any]:
         """As `embed_queries`. An embedder that is not async runs in a thread."""
         return await self._aembed(list(texts), "query", ids)
@@ -70,6 +75,10 @@ class Protected:
     async def _aembed(self, texts, role, ids):
         vectors = await self._embedder.aembed(texts, role)
         return await asyncio.to_thread(self.stack.protect, vectors, role=role, ids=ids)
+
+    def __reduce__(self):
+        embedder, model = self._given
+        return _pickled.protected, (embedder, self.stack, model)
 
     def __repr__(self):
         return f"Protected({self.stack!r})"

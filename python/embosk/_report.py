@@ -22,6 +22,7 @@ class Verdict:
 
     @property
     def outcome(self) -> str:
+        """One of "pass", "fail" and "inconclusive"."""
         return self._data["outcome"]
 
     @property
@@ -109,6 +110,9 @@ class Report:
         if raises and not verdict:
             raise BudgetError(str(verdict), verdict)
         return verdict
+
+    def __reduce__(self):
+        return Report.from_json, (self.to_json(full=True),)
 
     def __str__(self):
         return self._raw.table()

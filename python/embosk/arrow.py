@@ -5,17 +5,25 @@ taken as they are, without a copy of the numbers. What comes back is a table of 
 Needs pyarrow: `pip install embosk[arrow]`.
 """
 
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
 import numpy
 import pyarrow
 import pyarrow.compute
 
 from embosk._embosk import Stack
+from embosk._types import Id, Role
 from embosk.errors import ArrayError, DimensionError, IdsError, NotFiniteError, SettingError
 
 __all__ = ["protect", "rekey", "unprotect"]
 
 
-def protect(batch, column, stack, ids=None, role="document"):
+def protect(
+    batch: Any, column: str, stack: Stack | str, ids: str | Iterable[Id] | None = None, role: Role = "document"
+) -> Any:
     """Protects the vectors of a column, and returns the table with them in their place.
 
     Arguments:
@@ -30,23 +38,30 @@ def protect(batch, column, stack, ids=None, role="document"):
     null within a vector, `DimensionError` for vectors of several lengths, `IdsError` for a null id, and otherwise as
     `Stack.protect`; rows are counted from 0 in the whole table.
     """
-    stack = _stack(stack)
-    return _changed(batch, column, lambda vectors, ids: stack.protect(vectors, role=role, ids=ids), stack, ids)
+    defenses = _stack(stack)
+    return _changed(batch, column, lambda vectors, ids: defenses.protect(vectors, role=role, ids=ids), defenses, ids)
 
 
-def unprotect(batch, column, stack):
+def unprotect(batch: Any, column: str, stack: Stack | str) -> Any:
     """Undoes `protect` as `Stack.unprotect` does, and returns the table. Arguments are those of `protect`."""
-    stack = _stack(stack)
-    return _changed(batch, column, lambda vectors, ids: stack.unprotect(vectors))
+    defenses = _stack(stack)
+    return _changed(batch, column, lambda vectors, ids: defenses.unprotect(vectors))
 
 
-def rekey(batch, column, old, new, ids=None, role="document"):
+def rekey(
+    batch: Any,
+    column: str,
+    old: Stack | str,
+    new: Stack | str,
+    ids: str | Iterable[Id] | None = None,
+    role: Role = "document",
+) -> Any:
     """Moves the vectors of a column from the stack `old` to `new` as `Stack.rekey` does, and returns the table."""
-    old, new = _stack(old), _stack(new)
-    return _changed(batch, column, lambda vectors, ids: old.rekey(vectors, new, role=role, ids=ids), new, ids)
+    before, after = _stack(old), _stack(new)
+    return _changed(batch, column, lambda vectors, ids: before.rekey(vectors, after, role=role, ids=ids), after, ids)
 
 
-def _stack(stack):
+def _stack(stack: Stack | str) -> Stack:
     return Stack(stack) if isinstance(stack, str) else stack
 
 

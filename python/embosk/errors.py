@@ -4,6 +4,11 @@ No message holds a text, a vector's values or a key. Each kind is also the built
 would raise in its place, so `except ValueError` catches what it should.
 """
 
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from embosk._report import Verdict
+
 
 class EmboskError(Exception):
     """Whatever embosk refuses or fails at."""
@@ -16,7 +21,7 @@ class ArrayError(EmboskError, TypeError):
 class BudgetError(EmboskError, AssertionError):
     """A privacy budget is broken, or the report cannot say that it is kept. `verdict` has the findings."""
 
-    def __init__(self, message, verdict=None):
+    def __init__(self, message: str, verdict: "Verdict | None" = None) -> None:
         super().__init__(message)
         self.verdict = verdict
 

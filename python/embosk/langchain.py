@@ -1,7 +1,10 @@
 """LangChain: `ProtectedEmbeddings`, for any vector store. Needs langchain-core: `pip install embosk[langchain]`."""
 
+from typing import Any
+
 from langchain_core.embeddings import Embeddings
 
+from embosk._embosk import Stack
 from embosk._protected import Protected
 
 __all__ = ["ProtectedEmbeddings"]
@@ -16,17 +19,17 @@ class ProtectedEmbeddings(Embeddings):
         model: the model, for a client.
     """
 
-    def __init__(self, embedder, stack, *, model=None):
+    def __init__(self, embedder: Any, stack: Stack | str, *, model: str | None = None) -> None:
         self.protected = Protected(embedder, stack, model=model)
 
-    def embed_documents(self, texts):
+    def embed_documents(self, texts: list[str]) -> list[list[float]]:
         return self.protected.embed_documents(texts).tolist() if texts else []
 
-    def embed_query(self, text):
+    def embed_query(self, text: str) -> list[float]:
         return self.protected.embed_query(text).tolist()
 
-    async def aembed_documents(self, texts):
+    async def aembed_documents(self, texts: list[str]) -> list[list[float]]:
         return (await self.protected.aembed_documents(texts)).tolist() if texts else []
 
-    async def aembed_query(self, text):
+    async def aembed_query(self, text: str) -> list[float]:
         return (await self.protected.aembed_query(text)).tolist()

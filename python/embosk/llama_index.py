@@ -1,8 +1,11 @@
 """LlamaIndex: `ProtectedEmbedding`, for any index. Needs llama-index-core: `pip install embosk[llama-index]`."""
 
+from typing import Any
+
 from llama_index.core.base.embeddings.base import BaseEmbedding
 from llama_index.core.bridge.pydantic import PrivateAttr
 
+from embosk._embosk import Stack
 from embosk._protected import Protected
 
 __all__ = ["ProtectedEmbedding"]
@@ -20,22 +23,22 @@ class ProtectedEmbedding(BaseEmbedding):
 
     _protected: Protected = PrivateAttr()
 
-    def __init__(self, embedder, stack, *, model=None, **settings):
+    def __init__(self, embedder: Any, stack: Stack | str, *, model: str | None = None, **settings: Any) -> None:
         settings.setdefault("model_name", "embosk")
         super().__init__(**settings)
         self._protected = Protected(embedder, stack, model=model)
 
     @classmethod
-    def class_name(cls):
+    def class_name(cls) -> str:
         return "ProtectedEmbedding"
 
-    def _get_text_embedding(self, text):
+    def _get_text_embedding(self, text: str) -> list[float]:
         return self._get_text_embeddings([text])[0]
 
-    def _get_text_embeddings(self, texts):
+    def _get_text_embeddings(self, texts: list[str]) -> list[list[float]]:
         return self._protected.embed_documents(texts).tolist()
 
-    def _get_query_embedding(self, query):
+    def _get_query_embedding(self, query: str) -> list[float]:
         return self._protected.embed_query(query).tolist()
 
     async def _aget_text_embedding(self, text):

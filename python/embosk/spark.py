@@ -1,7 +1,8 @@
 """Protects a column of a Spark DataFrame on its executors, with the same bytes as on one machine.
 
-- **Keys do not travel.** A spec names keys as `env:NAME` or `file:PATH`, which each executor reads for itself: set
-  variables with `spark.executorEnv.NAME`, or mount files. Plans and logs hold the spec alone.
+- **Keys do not travel.** A spec names keys as `env:NAME` or `file:PATH`, which each executor reads for itself. Mount
+  files, name a function that asks a store of secrets (`keys`), or set variables with `spark.executorEnv.NAME`; take a
+  NAME with `SECRET` in it, or Spark shows its value on its web page. Plans hold the spec and names alone.
 - **A retried task writes the same bytes.** Noise is therefore keyed and drawn by the id of each row; fresh noise is
   refused.
 - **Vectors are arrays of float or double**, which the column keeps.
@@ -9,18 +10,37 @@
 The package must be installed on the executors. Needs pyspark: `pip install embosk[spark]`.
 """
 
-from functools import lru_cache, partial
+from __future__ import annotations
+
+import re
+import warnings
+from collections.abc import Mapping
+from functools import partial
+from typing import TYPE_CHECKING, Any
 
 import numpy
 
-from embosk import arrow
+from embosk import _cluster, arrow
 from embosk._embosk import Stack, check_spec
-from embosk.errors import ArrayError, IdsError, NotPicklableError, SettingError
+from embosk._types import KeyProvider, Role
+from embosk.errors import ArrayError, IdsError, SettingError
+
+if TYPE_CHECKING:
+    from pyspark.sql import DataFrame
 
 __all__ = ["evaluate_retrieval", "protect", "rekey", "unprotect"]
 
 
-def protect(df, column, spec, id_column=None, *, role="document", dim=None):
+def protect(
+    df: DataFrame,
+    column: str,
+    spec: str | Stack,
+    id_column: str | None = None,
+    *,
+    role: Role = "document",
+    dim: int | None = None,
+    keys: KeyProvider | None = None,
+) -> DataFrame:
     """Protects a column of vectors, and returns the DataFrame with them in its place.
 
     Arguments:
@@ -31,41 +51,68 @@ def protect(df, column, spec, id_column=None, *, role="document", dim=None):
             must belong to one text and version.
         role: "document" or "query".
         dim: the dimension of the vectors. With it, rows of another one are refused on every executor.
+        keys: where keys come from, if not from variables: a function from the NAME of `env:NAME` to its `Key` or the
+            key's text, or the function's name as `"module:function"`. Each Python worker imports and calls it. Only its
+            name travels, so a lambda or a function of the main script is refused.
 
-    Raises `SpecError` for a spec outside the grammar, `SettingError` for fresh noise, or keyed noise without ids. What is
-    wrong with a row or a key is raised on the executor, when the DataFrame is computed.
+    Raises `SpecError` for a spec outside the grammar, `SettingError` for fresh noise, keyed noise without ids, or a
+    provider of keys that has no name. What is wrong with a row or a key is raised on the executor, when the DataFrame is
+    computed. Warns of a key that Spark would show.
     """
-    spec = _spec(spec)
-    uses_ids = _check(spec, role, id_column)
+    spec = _cluster.spec_of(spec)
+    uses_ids = _cluster.check(spec, role, id_column)
     schema = _schema(df, column, id_column)
-    work = partial(_protect, spec=spec, column=column, ids=id_column if uses_ids else None, role=role, dim=dim)
-    return df.mapInArrow(work, schema)
+    _warn_of_shown_keys(df, spec, keys)
+    stack = partial(_cluster.stack, spec, _cluster.provider(keys), dim)
+    return df.mapInArrow(partial(_protect, stack=stack, column=column, ids=id_column if uses_ids else None, role=role), schema)
 
 
-def unprotect(df, column, spec):
+def unprotect(df: DataFrame, column: str, spec: str | Stack, *, keys: KeyProvider | None = None) -> DataFrame:
     """Undoes `protect` for specs of rotations, permutations and scalings, and returns the DataFrame.
 
-    Raises `NotInvertibleError` on the executors for other specs.
+    Arguments are those of `protect`. Raises `NotInvertibleError` on the executors for other specs.
     """
-    spec = _spec(spec)
-    check_spec(spec, "document")
-    return df.mapInArrow(partial(_unprotect, spec=spec, column=column), _schema(df, column, None))
+    spec = _cluster.spec_of(spec)
+    _warn_of_shown_keys(df, spec, keys)
+    stack = partial(_cluster.stack, spec, _cluster.provider(keys))
+    return df.mapInArrow(partial(_unprotect, stack=stack, column=column), _schema(df, column, None))
 
 
-def rekey(df, column, old, new, id_column=None, *, role="document"):
+def rekey(
+    df: DataFrame,
+    column: str,
+    old: str | Stack,
+    new: str | Stack,
+    id_column: str | None = None,
+    *,
+    role: Role = "document",
+    keys: KeyProvider | None = None,
+) -> DataFrame:
     """Moves a column of protected vectors from the spec `old` to `new`, and returns the DataFrame.
 
-    Raises as `unprotect` for `old`, and as `protect` for `new`.
+    Arguments are those of `protect`; `keys` gives the keys of both specs. Raises as `unprotect` for `old`, and as
+    `protect` for `new`.
     """
-    old, new = _spec(old), _spec(new)
-    check_spec(old, role)
-    uses_ids = _check(new, role, id_column)
-    ids = id_column if uses_ids else None
-    work = partial(_rekey, old=old, new=new, column=column, ids=ids, role=role)
-    return df.mapInArrow(work, _schema(df, column, id_column))
+    old, new = _cluster.spec_of(old), _cluster.spec_of(new)
+    for spec in (old, new):
+        _warn_of_shown_keys(df, spec, keys)
+    ids = id_column if _cluster.check(new, role, id_column) else None
+    keys = _cluster.provider(keys)
+    stacks = partial(_cluster.stack, old, keys), partial(_cluster.stack, new, keys)
+    return df.mapInArrow(partial(_rekey, stacks=stacks, column=column, ids=ids, role=role), _schema(df, column, id_column))
 
 
-def evaluate_retrieval(queries, documents, qrels, spec, *, id_column="id", column="vector", k=10):
+def evaluate_retrieval(
+    queries: DataFrame,
+    documents: DataFrame,
+    qrels: DataFrame | Mapping[Any, Mapping[Any, int]],
+    spec: str | Stack,
+    *,
+    id_column: str = "id",
+    column: str = "vector",
+    k: int = 10,
+    keys: KeyProvider | None = None,
+) -> dict[str, Any]:
     """Computes nDCG@k of exact search on clean and on protected vectors, for collections that do not fit one machine.
 
     Each partition of the documents finds its own best documents for all queries, and the driver merges them. Scores are
@@ -76,50 +123,43 @@ def evaluate_retrieval(queries, documents, qrels, spec, *, id_column="id", colum
         documents: a DataFrame with an id and a vector for each document.
         qrels: a DataFrame with the columns `query_id`, `document_id` and `grade`, or a dict from the id of a query to a
             dict from ids of documents to grades.
-        spec: the defenses, as for `protect`.
+        spec, keys: as for `protect`.
         id_column, column: the names of the id's and the vector's column, in both DataFrames.
         k: how many documents count.
 
     Returns a dict: `clean` and `protected` are mean nDCG@k, `queries` is how many have judgements.
     """
-    spec = _spec(spec)
+    spec = _cluster.spec_of(spec)
     grades = _grades(qrels)
-    hidden = protect(queries, column, spec, id_column, role="query")
+    hidden = protect(queries, column, spec, id_column, role="query", keys=keys)
     ids, clean = _collected(queries, id_column, column)
     hidden_ids, hidden = _collected(hidden, id_column, column)
     places = {one: at for at, one in enumerate(hidden_ids)}
     hidden = hidden[[places[one] for one in ids]]
-    uses_ids = _check(spec, "document", id_column)
+    uses_ids = _cluster.check(spec, "document", id_column)
     sides = {"clean": clean, "protected": hidden}
-    work = partial(_best, sides=sides, spec=spec, ids=id_column, column=column, k=k, uses_ids=uses_ids)
+    stack = partial(_cluster.stack, spec, _cluster.provider(keys))
+    work = partial(_best, sides=sides, stack=stack, ids=id_column, column=column, k=k, uses_ids=uses_ids)
     found = documents.select(id_column, column).mapInArrow(work, "side string, query int, id string, score float")
-    rankings = {side: [[] for _ in ids] for side in sides}
+    rankings: dict[str, list[list[Any]]] = {side: [[] for _ in ids] for side in sides}
     for row in found.collect():
         rankings[row.side][row.query].append((row.score, row.id))
     return _scores(rankings, ids, grades, k)
 
 
-def _spec(spec):
-    if isinstance(spec, Stack):
-        if "keys={" in repr(spec):
-            raise NotPicklableError(
-                "this stack was given its keys, and keys do not travel in plans; name them as `env:NAME` or `file:PATH`"
+def _warn_of_shown_keys(df, spec, keys):
+    """Warns of keys in Spark's configuration, which Spark shows unless its pattern for secrets fits their names."""
+    _, _, names = check_spec(spec, "document")
+    conf = df.sparkSession.conf
+    pattern = conf.get("spark.redaction.regex", "(?i)secret|password|token|access[.]?key")
+    for name in [] if keys else names:
+        setting = f"spark.executorEnv.{name}"
+        if conf.get(setting, None) and not re.search(pattern, setting):
+            warnings.warn(
+                f"Spark shows the key in {setting} on its web page and in event logs; give the variable a name with SECRET in "
+                f"it, which `spark.redaction.regex` hides, or take a mounted file or `keys`",
+                stacklevel=3,
             )
-        return spec.spec
-    return spec
-
-
-def _check(spec, role, id_column):
-    """Whether the spec needs ids; refuses what is not repeatable."""
-    fresh, uses_ids = check_spec(spec, role)
-    if fresh is not None:
-        raise SettingError(
-            f"`{fresh}` draws fresh noise, and a task that Spark runs again would write other bytes; take keyed noise, as in "
-            f"gaussian(sigma=0.01, key=env:NAME), and name the column of ids"
-        )
-    if uses_ids and id_column is None:
-        raise SettingError("the spec has keyed noise, which is drawn by the id of each row; name the column with id_column")
-    return uses_ids
 
 
 def _schema(df, column, id_column):
@@ -144,32 +184,26 @@ def _schema(df, column, id_column):
     return df.schema
 
 
-@lru_cache(maxsize=16)
-def _stack(spec, dim=None):
-    """The stack of a spec, once for each Python worker of an executor."""
-    return Stack(spec, dim=dim)
-
-
-def _protect(batches, *, spec, column, ids, role, dim):
-    stack = _stack(spec, dim)
+def _protect(batches, *, stack, column, ids, role):
+    stack = stack()
     ids = ids if stack.uses_ids(role) else None
     for batch in batches:
         yield arrow.protect(batch, column, stack, ids=ids, role=role)
 
 
-def _unprotect(batches, *, spec, column):
+def _unprotect(batches, *, stack, column):
     for batch in batches:
-        yield arrow.unprotect(batch, column, _stack(spec))
+        yield arrow.unprotect(batch, column, stack())
 
 
-def _rekey(batches, *, old, new, column, ids, role):
-    new = _stack(new)
+def _rekey(batches, *, stacks, column, ids, role):
+    old, new = (stack() for stack in stacks)
     ids = ids if new.uses_ids(role) else None
     for batch in batches:
-        yield arrow.rekey(batch, column, _stack(old), new, ids=ids, role=role)
+        yield arrow.rekey(batch, column, old, new, ids=ids, role=role)
 
 
-def _best(batches, *, sides, spec, ids, column, k, uses_ids):
+def _best(batches, *, sides, stack, ids, column, k, uses_ids):
     """The best documents of a partition for each query, on both sides."""
     import pyarrow
 
@@ -179,7 +213,7 @@ def _best(batches, *, sides, spec, ids, column, k, uses_ids):
     for batch in batches:
         names = [_text(one) for one in batch.column(batch.schema.get_field_index(ids)).to_pylist()]
         both = {"clean": batch}
-        both["protected"] = arrow.protect(batch, column, _stack(spec), ids=ids if uses_ids else None)
+        both["protected"] = arrow.protect(batch, column, stack(), ids=ids if uses_ids else None)
         for side, table in both.items():
             rows, documents = _rows(table, column)
             named = [names[row] for row in rows]

@@ -72,6 +72,11 @@ impl Embedder {
         self.embedder.normalizer().map_or_else(|| text.to_owned(), |normalizer| normalizer.apply(text))
     }
 
+    /// It is pickled as its name.
+    fn __getnewargs__(&self) -> (&str,) {
+        (&self.name,)
+    }
+
     fn __repr__(&self) -> String {
         format!("Embedder({:?})", self.name)
     }

@@ -115,14 +115,34 @@ def test_vectors_are_restored_and_moved():
     assert numpy.abs(numbers(moved.column("vector")) - numbers(expected.column("vector"))).max() < 1e-6
 
 
-def test_polars_and_duckdb_hand_over_their_tables():
-    batch = table(KINDS[4], unit_rows(6, 8), nulls=(1,))
-    expected = arrow.protect(batch, "vector", NOISE, ids="id").column("vector").to_pylist()
+@pytest.fixture
+def batch():
+    return table(KINDS[4], unit_rows(6, 8), nulls=(1,))
+
+
+@pytest.fixture
+def expected(batch):
+    return arrow.protect(batch, "vector", NOISE, ids="id").column("vector").to_pylist()
+
+
+def test_polars_hands_over_its_tables(batch, expected):
     polars = pytest.importorskip("polars")
     frame = polars.from_arrow(pyarrow.Table.from_batches([batch]))
     back = polars.from_arrow(arrow.protect(frame, "vector", NOISE, ids="id"))
     assert back["vector"].to_list() == expected
+
+
+def test_duckdb_hands_over_its_tables(batch, expected):
     duckdb = pytest.importorskip("duckdb")
     relation = duckdb.sql("select * from batch").arrow()
     protected = arrow.protect(relation, "vector", NOISE, ids="id")
     assert duckdb.sql("select vector from protected order by n").to_arrow_table().column(0).to_pylist() == expected
+
+
+def test_datafusion_hands_over_its_tables(batch, expected):
+    datafusion = pytest.importorskip("datafusion")
+    context = datafusion.SessionContext()
+    frame = context.from_arrow(batch, name="texts")
+    context.from_arrow(arrow.protect(frame, "vector", NOISE, ids="id"), name="protected")
+    found = context.sql("select vector from protected order by n").to_arrow_table()
+    assert found.column(0).to_pylist() == expected

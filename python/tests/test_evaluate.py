@@ -2,6 +2,7 @@
 
 import json
 import os
+import pickle
 import signal
 import subprocess
 import sys
@@ -74,6 +75,7 @@ def test_a_report_is_read_and_shown(small_report):
     assert [row["defense"] for row in small_report.rows][::2] == ["none", "gaussian(sigma=0.5)"]
     again = embosk.Report.from_json(small_report.to_json(full=True))
     assert again.to_dict() == small_report.to_dict() and str(again) == str(small_report)
+    assert pickle.loads(pickle.dumps(small_report)).to_json(full=True) == small_report.to_json(full=True)
     assert "gaussian" in str(small_report) and repr(small_report) == "<Report of 4 rows on 2 defenses>"
     html = small_report._repr_html_()
     assert html.startswith("<table>") and "gaussian(sigma=0.5)" in html and "ndcg_at_10" in html

@@ -1,6 +1,7 @@
 """Protected embedders of every kind, sync and async."""
 
 import asyncio
+import pickle
 
 import numpy
 import pytest
@@ -62,6 +63,18 @@ def test_the_reference_comes_with_the_package():
     assert embedder.dimension == 384 and embedder.has_unit_norm
     assert (protected.embed_documents(TEXTS) == embedder.embed(TEXTS)).all()
     assert numpy.argmax(protected.embed_documents(TEXTS) @ protected.embed_query("when do we eat?")) == 1
+
+
+@pytest.mark.parametrize(
+    ("embedder", "model"), [("reference", None), (embosk.Embedder(), None), (toy, None), (Client(), "m")], ids=str
+)
+def test_it_is_pickled_as_its_embedder_and_stack(embedder, model, key):
+    protected = embosk.Protected(embedder, SPEC, model=model)
+    again = pickle.loads(pickle.dumps(protected))
+    assert (again.embed_documents(TEXTS) == protected.embed_documents(TEXTS)).all()
+    given = embosk.Stack("rotation(key=env:GIVEN)", keys={"GIVEN": key})
+    with pytest.raises(embosk.NotPicklableError, match="GIVEN"):
+        pickle.dumps(embosk.Protected(embedder, given, model=model))
 
 
 def test_what_is_not_an_embedder_is_refused():

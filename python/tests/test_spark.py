@@ -1,13 +1,16 @@
 """Spark: the same bytes as on one machine, on real workers; keys stay out of plans; retrieval as on one machine."""
 
+import functools
 import os
 import shutil
 import sys
+import warnings
 
 import numpy
 import pytest
 
 import embosk
+import vault
 from conftest import KEY_HEX, unit_rows
 
 pyspark = pytest.importorskip("pyspark")
@@ -23,7 +26,12 @@ ROWS, DIM = 500, 24
 
 
 @pytest.fixture(scope="module")
-def session():
+def folder(tmp_path_factory):
+    return tmp_path_factory.mktemp("events")
+
+
+@pytest.fixture(scope="module")
+def session(folder):
     from pyspark.sql import SparkSession
 
     text = embosk.Key.from_hex(KEY_HEX).to_text()
@@ -32,6 +40,11 @@ def session():
     session = (
         SparkSession.builder.master(os.environ.get("EMBOSK_SPARK_MASTER", "local[2]"))
         .config("spark.executorEnv.EMBOSK_TEST_KEY", text)
+        .config("spark.executorEnv.EMBOSK_SHOWN", text)
+        .config("spark.redaction.regex", "(?i)secret|_KEY")
+        .config("spark.eventLog.enabled", "true")
+        .config("spark.eventLog.compress", "false")
+        .config("spark.eventLog.dir", folder.as_uri())
         .config("spark.ui.enabled", "false")
         .config("spark.sql.shuffle.partitions", "4")
         .config("spark.sql.execution.arrow.maxRecordsPerBatch", "64")
@@ -89,6 +102,18 @@ def test_vectors_are_restored_and_moved_to_another_spec(frame, vectors):
             assert numpy.abs(moved[at] - expected[at]).max() < 1e-6
 
 
+def test_a_key_that_spark_shows_is_warned_of(frame, folder):
+    with pytest.warns(UserWarning, match="Spark shows the key in spark.executorEnv.EMBOSK_SHOWN"):
+        on_spark.protect(frame, "vector", ROTATION.replace("EMBOSK_TEST_KEY", "EMBOSK_SHOWN"))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        on_spark.protect(frame, "vector", NOISE, "id").count()
+    text = embosk.Key.from_hex(KEY_HEX).to_text()
+    events = "".join(path.read_text() for path in folder.rglob("events_*"))
+    shown = f'"spark.executorEnv.EMBOSK_SHOWN":"{text}"'
+    assert shown in events and text not in events.replace(shown, "")
+
+
 def test_a_key_is_in_no_plan(frame):
     import io
     from contextlib import redirect_stdout
@@ -104,6 +129,39 @@ def test_a_key_is_in_no_plan(frame):
         on_spark.protect(frame, "vector", given)
 
 
+@pytest.mark.parametrize("keys", [vault.key_of, vault.text_of, "vault:key_of", "vault:opened.key_of"], ids=str)
+def test_keys_come_from_a_provider_on_the_workers(session, frame, keys, monkeypatch):
+    session.sparkContext.addPyFile(vault.__file__)
+    spec = NOISE.replace("EMBOSK_TEST_KEY", vault.NAME)
+    expected = collected(on_spark.protect(frame, "vector", NOISE, "id"))
+    found = collected(on_spark.protect(frame, "vector", spec, "id", keys=keys))
+    assert [repr(row) for row in found] == [repr(row) for row in expected]
+    rotation = ROTATION.replace("EMBOSK_TEST_KEY", vault.NAME)
+    moved = on_spark.rekey(frame, "vector", rotation, rotation, keys=keys)
+    restored = collected(on_spark.unprotect(moved, "vector", rotation, keys=keys))
+    assert len(restored) == ROWS
+
+
+def test_what_a_provider_lacks_is_said_by_the_worker(session, frame):
+    session.sparkContext.addPyFile(vault.__file__)
+    with pytest.raises(Exception, match="KeyError: 'EMBOSK_TEST_KEY'"):
+        on_spark.protect(frame, "vector", ROTATION, keys=vault.key_of).collect()
+    with pytest.raises(Exception, match="vault:nothing_of returned NoneType for VAULT_KEY"):
+        on_spark.protect(frame, "vector", "rotation(key=env:VAULT_KEY)", keys=vault.nothing_of).collect()
+
+
+def test_a_provider_that_could_carry_a_key_is_refused(frame, key):
+    def local(name):
+        return key
+
+    refused = [local, lambda name: key, vault.opened.key_of, functools.partial(vault.key_of), key, 7]
+    for keys in refused:
+        with pytest.raises(embosk.SettingError, match="only its name travels"):
+            on_spark.protect(frame, "vector", ROTATION, keys=keys)
+    with pytest.raises(embosk.SettingError, match="module:function"):
+        on_spark.protect(frame, "vector", ROTATION, keys="vault.key_of")
+
+
 @pytest.mark.parametrize(
     ("column", "spec", "ids", "kind", "message"),
     [
@@ -114,7 +172,7 @@ def test_a_key_is_in_no_plan(frame):
         ("n", ROTATION, None, embosk.ArrayError, "of type int"),
         ("vector", NOISE, "vector", embosk.IdsError, "ids are string, binary"),
         ("vector", "rotate(key=env:A)", None, embosk.SpecError, "unknown defense"),
-        ("vector", f"rotation(key={KEY_HEX})", None, embosk.SpecError, ""),
+        ("vector", f"rotation(key={KEY_HEX})", None, embosk.SpecError, "env:NAME"),
     ],
 )
 def test_what_a_cluster_cannot_do_is_refused_at_once(frame, column, spec, ids, kind, message):

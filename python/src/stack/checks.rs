@@ -1,8 +1,8 @@
 //! What a caller should be warned of before vectors are protected.
 
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 
-use embosk::defenses::spec::{Part, Value};
+use embosk::defenses::spec::{Kind, Part, Value};
 use embosk::{Defense, Registry, Role, Spec, Stack};
 use ndarray::{Array2, s};
 use pyo3::prelude::*;
@@ -18,14 +18,18 @@ const FAR: f32 = 0.1;
 const ROWS: usize = 1000;
 
 /// Reads a spec without its keys, for a machine that does not have them. Returns the noise that it draws anew for each
-/// release of a vector of `role`, if it does, and whether it has keyed noise on these.
+/// release of a vector of `role`, if it does, whether it has keyed noise on these, and the names of its keys.
 #[pyfunction]
-pub(crate) fn check_spec(spec: &str, role: &str) -> PyResult<(Option<String>, bool)> {
+pub(crate) fn check_spec(spec: &str, role: &str) -> PyResult<(Option<String>, bool, BTreeSet<String>)> {
     let role = role_of(role)?;
     let spec = Registry::default().spec(spec).map_err(|error| of_defense(&error))?;
     let is_keyed =
         |part: &Part| part.name() == "gaussian" && part.find("key").is_some() && covers(part, role);
-    Ok((fresh(&spec, role), spec.parts().iter().any(is_keyed)))
+    let keys = spec.values().filter_map(|value| match value.kind() {
+        Kind::Env(name) => Some(name.to_owned()),
+        _ => None,
+    });
+    Ok((fresh(&spec, role), spec.parts().iter().any(is_keyed), keys.collect()))
 }
 
 /// The noise that is drawn anew for each release of a vector of `role`, as it is printed.
