@@ -106,7 +106,7 @@ def test_a_key_that_spark_shows_is_warned_of(frame, folder):
     with pytest.warns(UserWarning, match="Spark shows the key in spark.executorEnv.EMBOSK_SHOWN"):
         on_spark.protect(frame, "vector", ROTATION.replace("EMBOSK_TEST_KEY", "EMBOSK_SHOWN"))
     with warnings.catch_warnings():
-        warnings.simplefilter("error")
+        warnings.filterwarnings("error", message="Spark shows")
         on_spark.protect(frame, "vector", NOISE, "id").count()
     text = embosk.Key.from_hex(KEY_HEX).to_text()
     events = "".join(path.read_text() for path in folder.rglob("events_*"))
