@@ -69,6 +69,8 @@ pub enum Error {
         /// The row's id.
         id: String,
     },
+    /// What is stored of a space cannot be read.
+    Spaces,
     /// A setting is outside its range, or a vector or the embedder was refused.
     Embosk(embosk::Error),
     /// SQLite failed.
@@ -99,12 +101,12 @@ impl fmt::Display for Error {
             Self::NoTexts => f.write_str("there is no text to store; name a folder with .txt or .md files"),
             Self::TooFewChunks { chunks, dims } => write!(
                 f,
-                "the first ingestion fits {dims} coordinates, which takes more than {dims} chunks, and there are \
-                 {chunks}; ingest more texts at first, or set fewer dimensions"
+                "fitting {dims} coordinates takes more than {dims} chunks, but there are only {chunks}; add texts, or \
+                 set a smaller --dims, or use --rotate"
             ),
             Self::NoCollection => f.write_str("there is no collection; ingest texts first"),
             Self::NotOurs => f.write_str(
-                "it is not a database of this application, and is left as it is; name another file",
+                "this is not an embosk-rag database, and it was not changed; name another file",
             ),
             Self::Format { found } => {
                 write!(
@@ -120,7 +122,7 @@ impl fmt::Display for Error {
             ),
             Self::OtherKey { stored, given } => write!(
                 f,
-                "the collection was made under the key {stored}, and this is the key {given}; give the collection's \
+                "the collection was made under the key {stored}, but the key given is {given}; give the collection's \
                  key, or move the collection to this one (`embosk-rag rekey`)"
             ),
             Self::OtherStack(error) => write!(
@@ -139,15 +141,19 @@ impl fmt::Display for Error {
                 f,
                 "row {id}: a part of it is missing; restore the row, or ingest its file into a new database"
             ),
+            Self::Spaces => f.write_str(
+                "the table of spaces is damaged or from another release; restore the database, or ingest the texts \
+                 into a new one",
+            ),
             Self::Embosk(error) => error.fmt(f),
             Self::Sqlite(error) => error.fmt(f),
             Self::Store(error) => error.fmt(f),
             Self::Unsupported { store, index, supported } => {
                 let Index { numbers, metric } = index;
-                write!(f, "{store} does not compare {numbers:?} by {metric:?}; it supports {supported}")
+                write!(f, "{store} cannot store `{}` vectors compared by {}; it supports {supported}", numbers.name(), metric.name())
             }
             Self::Moving => f.write_str(
-                "the rows of the collection move to another key; give both keys (`--key` and `--new-key`), or finish \
+                "the collection is being moved to another key; give both keys (`--key` and `--new-key`), or finish \
                  the move (`embosk-rag rekey`)",
             ),
             Self::Meanwhile => f.write_str("another process replaced the same file meanwhile; ingest it again"),

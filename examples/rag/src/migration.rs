@@ -9,18 +9,19 @@ use crate::collection::opened;
 use crate::store::{Space, Store};
 use crate::{Access, Collection, Error};
 
-/// A projection is fitted on the files that hold the first so many rows.
+/// The projection is fitted on the first files, up to about this many rows.
 const SAMPLE: usize = 10_000;
 
 impl<S: Store> Collection<S> {
     /// Begins to move a collection from one access to another: from none to a key, to another key, or to other
-    /// settings. Continues, if that was begun before.
+    /// settings. Continues a move that was begun before.
     ///
-    /// Call [`advance`](Self::advance) until nothing is left. The collection answers questions and takes documents
-    /// all the time. Its rows keep their ids.
+    /// Call [`advance`](Self::advance) until nothing is left. The collection answers questions and accepts
+    /// documents throughout. Its rows keep their ids.
     ///
     /// # Errors
-    /// As [`open`](Self::open), from either access.
+    /// As [`open`](Self::open), from either access; [`Error::TooFewChunks`] or [`Error::NoTexts`] if a projection cannot
+    /// be fitted.
     pub fn migrate(store: S, embedder: Arc<dyn Embedder>, from: &Access, to: &Access) -> Result<Self, Error> {
         let mut collection = Self::open_both(store, embedder, from, to)?;
         if let [(space, _)] = &collection.spaces[..]
@@ -32,7 +33,7 @@ impl<S: Store> Collection<S> {
         Ok(collection)
     }
 
-    /// Opens a collection whose rows move from one access to another, or moved already, or do not move yet.
+    /// Opens a collection before, during or after its move from one access to another.
     ///
     /// # Errors
     /// As [`open`](Self::open), from either access.

@@ -74,7 +74,7 @@ impl Index {
         let metric = Metric::ALL.into_iter().find(|one| one.name() == metric);
         match (numbers, metric) {
             (Some(numbers), Some(metric)) => Ok(Self { numbers, metric }),
-            _ => Err(Error::Incomplete { id: "spaces".into() }),
+            _ => Err(Error::Spaces),
         }
     }
 }
@@ -140,7 +140,7 @@ impl Protection {
         match (fingerprint, fit) {
             (Some(fingerprint), Some(fit)) => Ok(Some(Self { fingerprint, fit })),
             (None, None) => Ok(None),
-            _ => Err(Error::Incomplete { id: "spaces".into() }),
+            _ => Err(Error::Spaces),
         }
     }
 }

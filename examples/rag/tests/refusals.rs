@@ -131,7 +131,7 @@ fn changed_rows_are_refused_by_name_and_work_again_once_restored() {
 fn missing_rows_and_a_damaged_header_are_refused() {
     for (sql, expected) in [
         ("DELETE FROM chunks_1", "a part of it is missing"),
-        ("UPDATE spaces SET fit = NULL", "a part of it is missing"),
+        ("UPDATE spaces SET fit = NULL", "the table of spaces is damaged"),
         ("UPDATE spaces SET fit = x'00'", "not a sealed row"),
         ("UPDATE spaces SET fingerprint = 'embosk2 quantization(bits=8)'", "by other defenses"),
     ] {
