@@ -1052,8 +1052,8 @@ fn every_text_is_embedded_in_its_role() {
     assert!(set(&knowing(&corpus).0).is_subset(documents), "the oracle's");
 }
 
-/// Texts and their vectors.
-type OwnTexts = (Vec<String>, Array2<f32>);
+/// Texts, their vectors, and more texts without.
+type OwnTexts = (Vec<String>, Array2<f32>, Vec<String>);
 
 /// Keeps what it is given.
 #[derive(Debug)]
@@ -1075,6 +1075,7 @@ impl Attack for Curious {
         resources: &Resources<'_>,
     ) -> Result<Vec<Inversion>, attacks::Error> {
         let own = resources.own.map(|own| (own.texts.to_vec(), own.vectors.to_owned()));
+        let own = own.map(|(texts, vectors)| (texts, vectors, resources.language.to_vec()));
         *self.given.lock().unwrap() = own;
         Ok(vectors.rows().into_iter().map(|_| best(&["nothing"], |_| 0.0)).collect())
     }
@@ -1094,7 +1095,7 @@ fn an_attack_is_given_the_attackers_own_texts_with_their_vectors() {
         evaluation.attack(attack).adversary(Naive).run().unwrap();
         given.lock().unwrap().take()
     };
-    let check = |(texts, vectors): OwnTexts| {
+    let check = |(texts, vectors, _): OwnTexts| {
         let views: Vec<&str> = texts.iter().map(String::as_str).collect();
         assert_eq!(Words::default().embed(Role::Document, &views).unwrap(), vectors);
         texts
@@ -1103,6 +1104,9 @@ fn an_attack_is_given_the_attackers_own_texts_with_their_vectors() {
     assert_eq!(check(given(evaluation(&corpus), 30).unwrap()).len(), 30);
     let named = evaluation(&corpus).attacker_texts("own", own(7));
     assert_eq!(check(given(named, 30).unwrap()), own(7));
+    // what is not embedded teaches language
+    let (texts, _, language) = given(evaluation(&corpus).attacker_texts("own", own(50)), 30).unwrap();
+    assert_eq!((texts, language), (own(50)[..30].to_vec(), own(50)[30..].to_vec()));
     // documents that are not attacked
     assert_eq!(check(given(evaluation(&passages), 1).unwrap()).len(), 60);
 }

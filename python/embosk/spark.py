@@ -154,12 +154,20 @@ def _warn_of_shown_keys(df, spec, keys):
     pattern = conf.get("spark.redaction.regex", "(?i)secret|password|token|access[.]?key")
     for name in [] if keys else names:
         setting = f"spark.executorEnv.{name}"
-        if conf.get(setting, None) and not re.search(pattern, setting):
+        if conf.get(setting, None) and not _is_hidden(pattern, setting):
             warnings.warn(
                 f"Spark shows the key in {setting} on its web page and in event logs; give the variable a name with SECRET in "
                 f"it, which `spark.redaction.regex` hides, or take a mounted file or `keys`",
                 stacklevel=3,
             )
+
+
+def _is_hidden(pattern, setting):
+    """Whether Spark's pattern fits a name. One that only Java can read is taken not to."""
+    try:
+        return re.search(pattern, setting) is not None
+    except re.error:
+        return False
 
 
 def _schema(df, column, id_column):
@@ -251,7 +259,7 @@ def _collected(df, id_column, column):
 
 
 def _grades(qrels):
-    if isinstance(qrels, dict):
+    if isinstance(qrels, Mapping):
         return {_text(query): {_text(one): grade for one, grade in of.items()} for query, of in qrels.items()}
     grades = {}
     for row in qrels.select("query_id", "document_id", "grade").collect():

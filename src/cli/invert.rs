@@ -14,7 +14,7 @@ use super::settings::{NamedAttack, own_texts};
 use super::terminal::{Terminal, print, warn};
 use super::{embed, files, rehearsal};
 use crate::Role;
-use crate::attacks::guided::OWN_TEXTS;
+use crate::attacks::guided::{LANGUAGE_TEXTS, OWN_TEXTS};
 use crate::attacks::vec2text::Vec2Text;
 use crate::attacks::{self, Attack, Inversion, OwnTexts, Resources};
 use crate::embedder::{OracleOf, Volume};
@@ -222,7 +222,8 @@ fn own(args: &Args, embedder: &Loaded, terminal: Terminal) -> Result<Own, CliErr
         Some(name) => own_texts(name, 0)?.1,
         None => english(),
     };
-    let language = texts.split_off(OWN_TEXTS.min(texts.len()));
+    let mut language = texts.split_off(OWN_TEXTS.min(texts.len()));
+    language.truncate(LANGUAGE_TEXTS);
     let bar = terminal.bar("embedding the attacker's texts", texts.len());
     let all: Vec<&str> = texts.iter().map(String::as_str).collect();
     let vectors = args

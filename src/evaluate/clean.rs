@@ -5,6 +5,8 @@ use std::sync::OnceLock;
 
 use ndarray::{Array2, Axis};
 
+use embosk_attacks::guided::LANGUAGE_TEXTS;
+
 use super::english::{self, english};
 use super::given;
 use super::oracle::embed_all;
@@ -229,7 +231,7 @@ impl OwnTextSource {
         let texts: Vec<String> = rest.by_ref().take(wanted.max(by_attacks)).collect();
         // records never end
         let are_given = by_attacks > 0 && evaluation.attacker_texts.is_some();
-        let language: Vec<String> = if are_given { rest.collect() } else { Vec::new() };
+        let language: Vec<String> = if are_given { rest.take(LANGUAGE_TEXTS).collect() } else { Vec::new() };
         let more = match (spare, language.len()) {
             (1.., _) if name == english::NAME => {
                 format!("; the attack learns from {spare} spare documents too")

@@ -24,6 +24,7 @@ mod tests;
 mod words;
 
 use std::fmt;
+use std::hash::{BuildHasher as _, BuildHasherDefault, DefaultHasher};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use ndarray::{ArrayView2, Axis};
@@ -39,14 +40,17 @@ pub const QUERIES: usize = 1500;
 /// Own texts that the search asks for by default.
 pub const OWN_TEXTS: usize = 24_000;
 
+/// Further own texts that it learns language from, at most. They are not embedded.
+pub const LANGUAGE_TEXTS: usize = 250_000;
+
 /// Own texts that the search asks for by default where another attack precedes it.
 const OWN_TEXTS_AFTER: usize = 10_000;
 
 /// Vectors that are searched for together.
 const ROWS: usize = 64;
 
-/// What tells the texts that a search learned from: the vectors' hash, and how many texts have no vector.
-type Learned = (u64, usize);
+/// What tells the texts that a search learned from: hashes of the vectors, and of the texts that have none.
+type Learned = [u64; 2];
 
 /// Searches for the text of a vector, guided by word scores, language and, where there is one, the gradient.
 ///
@@ -104,7 +108,10 @@ impl Guided {
         let own = resources.own.ok_or_else(|| {
             Error::Setting("guided search needs texts of the attacker's own, and was given none".into())
         })?;
-        let key = (hash_of(own.vectors.iter()), resources.language.len());
+        let key = [
+            hash_of(own.vectors.iter()),
+            BuildHasherDefault::<DefaultHasher>::default().hash_one(resources.language),
+        ];
         let mut kept = self.prepared.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some((_, prepared)) = kept.as_ref().filter(|(of, _)| *of == key) {
             return Ok(Arc::clone(prepared));

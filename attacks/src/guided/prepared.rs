@@ -16,8 +16,8 @@ pub(super) const LEAST_TEXTS: usize = 50;
 /// A unit of own texts is proposed if it occurs this often.
 const LEAST_COUNT: u32 = 2;
 
-/// Texts without vectors teach language up to this many.
-const LANGUAGE_TEXTS: usize = 250_000;
+/// Texts without vectors teach language until they have this many units.
+const LANGUAGE_UNITS: usize = 10_000_000;
 
 /// Words, language and word scores of the attacker's own texts.
 #[derive(Debug)]
@@ -73,8 +73,14 @@ impl Prepared {
         let texts: Vec<Vec<u32>> = own_texts.iter().map(|text| vocabulary.numbers(text)).collect();
         let directions = directions(own.vectors);
         let scores = WordScores::fit(&texts, directions.view(), scored)?;
-        let more: Vec<Vec<u32>> =
-            more.iter().take(LANGUAGE_TEXTS).map(|text| vocabulary.numbers(&case.apply(text))).collect();
+        let mut left = LANGUAGE_UNITS;
+        let more = more.iter().map(|text| vocabulary.numbers(&case.apply(text)));
+        let more: Vec<Vec<u32>> = more
+            .take_while(|text| {
+                left = left.saturating_sub(text.len());
+                left > 0
+            })
+            .collect();
         let language = Language::fit(texts.iter().chain(&more).map(Vec::as_slice));
         let pieces = oracle.white_box().map(|white_box| Pieces::new(white_box, &vocabulary, scored));
         let pieces = pieces.transpose().map_err(Error::Oracle)?;

@@ -92,8 +92,8 @@ impl<S: Store> Collection<S> {
     /// Each document is stored whole or not at all, so an ingestion that was interrupted can be repeated.
     ///
     /// # Errors
-    /// [`Error::Embosk`] if the embedder fails, [`Error::Meanwhile`] if another process stored a document of the same
-    /// name, and what the store returns.
+    /// [`Error::Embosk`] if the embedder fails, [`Error::Meanwhile`] if another process replaced the same document
+    /// meanwhile, and what the store returns. Two processes that add a new name at the same time both store it.
     pub fn add(&mut self, documents: &[Document]) -> Result<Ingested, Error> {
         let (new, unchanged) = self.changed(documents)?;
         let exact = embed(&*self.embedder, &new)?;

@@ -25,14 +25,14 @@ enum Verb {
     /// Store a file, or the .txt and .md files of a folder. Files that are stored already are left as they are.
     Ingest {
         #[command(flatten)]
-        database: Database,
+        database: Opening,
         /// The file or folder.
         path: PathBuf,
     },
     /// Find the chunks that answer a question best.
     Ask {
         #[command(flatten)]
-        database: Database,
+        database: Opening,
         /// The question.
         question: String,
         /// How many chunks to show.
@@ -42,12 +42,12 @@ enum Verb {
     /// Move a collection to another key, or from --plain to a key. What was interrupted continues.
     Rekey {
         #[command(flatten)]
-        database: Database,
+        database: Opening,
     },
 }
 
 #[derive(Debug, Args)]
-struct Database {
+struct Opening {
     /// The file of SQLite, or the address of a PostgreSQL database: postgres://user@localhost/name.
     #[arg(long, value_name = "FILE|URL")]
     database: String,
@@ -77,7 +77,7 @@ struct Database {
     numbers: Numbers,
 }
 
-impl Database {
+impl Opening {
     fn access(&self, key: Option<&PathBuf>) -> Result<Access, Error> {
         let components = Coarse::Components { dims: self.dims, sigma: self.sigma };
         let coarse = if self.rotate { Coarse::Rotated } else { components };
@@ -121,7 +121,7 @@ fn main() -> ExitCode {
 }
 
 /// Reads keys and texts before it opens a database, or makes one.
-fn run(verb: &Verb, database: &Database) -> Result<(), Error> {
+fn run(verb: &Verb, database: &Opening) -> Result<(), Error> {
     let access = database.access(database.key.as_ref())?;
     let new = database.new_key.as_ref().map(|key| database.access(Some(key))).transpose()?;
     let documents = match verb {

@@ -70,7 +70,7 @@ impl Store for PostgresStore {
 
     fn create(&mut self, last: Option<&Space>, header: &Header, dim: usize) -> Result<Space, Error> {
         let space = Space::after(last, header, dim, self.index)?;
-        let (id, column, class) = (space.id, column(self.index)?, class(self.index));
+        let (id, column, class) = (space.id, column(space.index)?, class(space.index));
         let mut transaction = self.client.get_mut().transaction()?;
         transaction.batch_execute(
             "CREATE EXTENSION IF NOT EXISTS vector;

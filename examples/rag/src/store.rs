@@ -27,7 +27,17 @@ impl Space {
                            `--numbers` out, or give a key";
             return Err(embosk::Error::Setting(message.into()).into());
         }
-        Ok(Self { id: last.map_or(1, |last| last.id + 1), header: header.clone(), dim, index })
+        // what was rounded once cannot be kept in another form
+        let former = last.filter(|last| last.header.protection.is_some()).map(|last| last.index);
+        if let Some(former) = former.filter(|&former| index != Index::default() && index != former) {
+            let name = former.numbers.name();
+            let message = format!(
+                "the collection keeps `{name}` vectors, and a move keeps them so; leave `--numbers` out"
+            );
+            return Err(embosk::Error::Setting(message).into());
+        }
+        let id = last.map_or(1, |last| last.id + 1);
+        Ok(Self { id, header: header.clone(), dim, index: former.unwrap_or(index) })
     }
 }
 

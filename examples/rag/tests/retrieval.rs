@@ -234,6 +234,6 @@ fn noise_costs_retrieval() {
     });
     for at in 0..2 {
         assert!(plain[at] > 0.5 && (plain[at] - rotated[at]).abs() < 0.01, "{plain:?} {rotated:?}");
-        assert!(noisy[0][at] > rotated[at] - 0.05 && noisy[3][at] < plain[at] - 0.2, "{plain:?} {noisy:?}");
+        assert!(noisy[0][at] > rotated[at] - 0.05 && noisy[3][at] < plain[at] - 0.1, "{plain:?} {noisy:?}");
     }
 }
