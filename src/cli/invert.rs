@@ -216,14 +216,20 @@ impl Own {
     }
 }
 
+/// Leaves as many texts as guided search embeds, and returns those that teach it language alone.
+pub(crate) fn split_language(texts: &mut Vec<String>) -> Vec<String> {
+    let mut language = texts.split_off(OWN_TEXTS.min(texts.len()));
+    language.truncate(LANGUAGE_TEXTS);
+    language
+}
+
 /// Reads the attacker's own texts, and embeds as many as guided search asks for.
 fn own(args: &Args, embedder: &Loaded, terminal: Terminal) -> Result<Own, CliError> {
     let mut texts = match &args.attacker_corpus {
         Some(name) => own_texts(name, 0)?.1,
         None => english(),
     };
-    let mut language = texts.split_off(OWN_TEXTS.min(texts.len()));
-    language.truncate(LANGUAGE_TEXTS);
+    let language = split_language(&mut texts);
     let bar = terminal.bar("embedding the attacker's texts", texts.len());
     let all: Vec<&str> = texts.iter().map(String::as_str).collect();
     let vectors = args

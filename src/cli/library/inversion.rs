@@ -4,7 +4,6 @@ use ndarray::Array2;
 use serde_json::{Map, Value};
 
 use super::{Program, Request};
-use crate::attacks::guided::{LANGUAGE_TEXTS, OWN_TEXTS};
 use crate::attacks::{Attack, Inversion, Resources};
 use crate::cli::error::CliError;
 use crate::cli::invert::Own;
@@ -58,8 +57,7 @@ fn attack_of(named: &NamedAttack, embedder: &Loaded) -> Result<(Box<dyn Attack>,
 
 fn own(embedder: &Loaded, texts: Option<Vec<String>>) -> Result<Own, Error> {
     let mut texts = texts.unwrap_or_else(english);
-    let mut language = texts.split_off(OWN_TEXTS.min(texts.len()));
-    language.truncate(LANGUAGE_TEXTS);
+    let language = invert::split_language(&mut texts);
     let all: Vec<&str> = texts.iter().map(String::as_str).collect();
     let vectors = embed_checked(embedder, Role::Document, &all)?;
     Ok(Own { texts, vectors, language })
