@@ -43,11 +43,16 @@ fn holds_only(folder: &Path, is_ours: impl Fn(&str) -> bool) -> io::Result<bool>
     for entry in fs::read_dir(folder)? {
         let name = entry?.file_name();
         let name = name.to_string_lossy();
-        if !(name == TAG || name == IGNORE || partial::is_ours(&name) || is_ours(&name)) {
+        if !(is_upkeep(&name) || is_ours(&name)) {
             return Ok(false);
         }
     }
     Ok(true)
+}
+
+/// Whether a name is that of a file which marks the folder, or which is being written.
+pub(crate) fn is_upkeep(name: &str) -> bool {
+    name == TAG || name == IGNORE || partial::is_ours(name)
 }
 
 /// Closes a folder of ours to others, and marks it.

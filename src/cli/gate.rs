@@ -70,6 +70,11 @@ pub(crate) struct Args {
     output: Option<PathBuf>,
 }
 
+/// Checks the text of a budget that is to be written to `path`.
+pub(super) fn check_budget(path: &Path, text: &str, names: &Names) -> Result<(), CliError> {
+    BudgetFile::parse(path, text, names).map(drop)
+}
+
 #[derive(Debug, Clone, Copy, ValueEnum)]
 enum Format {
     Table,

@@ -7,21 +7,26 @@
 //! A [`Program`] with your own defenses, adversaries and metrics makes your own command; all its verbs know
 //! their names.
 
+mod cache;
 mod chart;
+mod completions;
 mod course;
 mod curve;
 mod device;
+mod doctor;
 mod embed;
 mod error;
 mod evaluate;
 mod files;
 mod fit;
 mod gate;
+mod init;
 mod invert;
 mod keygen;
 mod library;
 mod limit;
 mod loaded;
+mod man;
 mod models;
 mod names;
 mod next;
@@ -118,7 +123,7 @@ impl Program {
     /// and gives exit code 2.
     pub fn run(self, arguments: impl IntoIterator<Item = impl Into<OsString>>) -> ExitCode {
         let arguments: Vec<OsString> = arguments.into_iter().map(Into::into).collect();
-        let matches = self.command().try_get_matches_from(&arguments);
+        let matches = command(&self.names).try_get_matches_from(&arguments);
         let cli = match matches.and_then(|matches| Cli::from_arg_matches(&matches)) {
             Ok(cli) => cli,
             Err(error) => {
@@ -135,14 +140,14 @@ impl Program {
             },
         )
     }
+}
 
-    /// Returns the arguments; their help lists the adversaries of the registry.
-    fn command(&self) -> Command {
-        let with_adversaries = |verb| settings::with_adversaries(verb, &self.names);
-        let command = Cli::command();
-        let verbs = ["evaluate", "curve", "recommend"];
-        verbs.into_iter().fold(command, |command, verb| command.mut_subcommand(verb, with_adversaries))
-    }
+/// Returns the arguments; their help lists the adversaries of the registry.
+fn command(names: &Names) -> Command {
+    let with_adversaries = |verb| settings::with_adversaries(verb, names);
+    let command = Cli::command();
+    let verbs = ["evaluate", "curve", "recommend"];
+    verbs.into_iter().fold(command, |command, verb| command.mut_subcommand(verb, with_adversaries))
 }
 
 /// Wrap text embeddings with privacy defenses, and measure with the full vec2text attack what the
@@ -175,6 +180,11 @@ enum Verb {
     Recommend(Box<recommend::Args>),
     Serve(serve::Args),
     Keygen(keygen::Args),
+    Init(init::Args),
+    Doctor(doctor::Args),
+    Cache(cache::Args),
+    Completions(completions::Args),
+    Man(man::Args),
 }
 
 impl Verb {
@@ -193,6 +203,11 @@ impl Verb {
             Self::Recommend(args) => recommend::run(args, session),
             Self::Serve(args) => serve::run(args, session),
             Self::Keygen(args) => keygen::run(args, session),
+            Self::Init(args) => init::run(args, session),
+            Self::Doctor(args) => doctor::run(args, session),
+            Self::Cache(args) => cache::run(args, session),
+            Self::Completions(args) => completions::run(args, session),
+            Self::Man(args) => man::run(args, session),
         }
     }
 }
@@ -203,7 +218,7 @@ mod tests {
 
     #[test]
     fn the_arguments_are_consistent_and_list_the_adversaries() {
-        let mut command = Program::new().command();
+        let mut command = command(&Names::default());
         command.build();
         command.clone().debug_assert();
         let help = command.find_subcommand_mut("curve").expect("the verb").render_long_help().to_string();

@@ -96,10 +96,48 @@ pub(crate) struct Cache {
     cache: PathBuf,
 }
 
-/// The folders in the cache.
-const EMBEDDINGS: &str = "embeddings";
-const ROWS: &str = "rows";
-const HYPOTHESES: &str = "hypotheses";
+/// A part of the cache, which has a folder of its own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum Part {
+    /// Vectors of texts.
+    Embeddings,
+    /// Finished rows of interrupted evaluations.
+    Rows,
+    /// What inverters guessed, for the training of correctors.
+    Hypotheses,
+}
+
+impl Part {
+    pub(crate) const ALL: [Self; 3] = [Self::Embeddings, Self::Rows, Self::Hypotheses];
+
+    /// The name of its folder.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Embeddings => "embeddings",
+            Self::Rows => "rows",
+            Self::Hypotheses => "hypotheses",
+        }
+    }
+
+    /// What its files hold.
+    pub(crate) fn content(self) -> &'static str {
+        match self {
+            Self::Embeddings => "clean vectors",
+            Self::Rows => "finished rows of interrupted evaluations",
+            Self::Hypotheses => "guessed texts, for training",
+        }
+    }
+
+    /// Whether a file in its folder is of our making.
+    pub(crate) fn is_ours(self, name: &str) -> bool {
+        let ends_with = |wanted: &str| Path::new(name).extension().is_some_and(|end| end == wanted);
+        match self {
+            Self::Embeddings => EmbeddingCache::is_file_of(name),
+            Self::Rows => ends_with("json"),
+            Self::Hypotheses => ends_with("txt"),
+        }
+    }
+}
 
 impl Cache {
     /// The cache in this folder.
@@ -107,32 +145,42 @@ impl Cache {
         Self { cache: folder }
     }
 
+    /// The folder of the cache.
+    pub(crate) fn root(&self) -> &Path {
+        &self.cache
+    }
+
+    /// The folder of a part, whether it exists or not.
+    pub(crate) fn folder(&self, part: Part) -> PathBuf {
+        self.cache.join(part.name())
+    }
+
     /// The folder of embeddings.
     pub(crate) fn embeddings(&self) -> Result<EmbeddingCache, CliError> {
         self.open()?;
-        let cache = EmbeddingCache::new(self.cache.join(EMBEDDINGS))?;
+        let cache = EmbeddingCache::new(self.folder(Part::Embeddings))?;
         Ok(cache.on_damage(|damage| warn(&format!("warning: {damage}"))))
     }
 
     /// The folder of finished rows.
     pub(crate) fn rows(&self) -> Result<PathBuf, CliError> {
-        self.opened(ROWS, |name| Path::new(name).extension().is_some_and(|end| end == "json"))
+        self.opened(Part::Rows)
     }
 
     /// The folder of hypotheses.
     pub(crate) fn hypotheses(&self) -> Result<PathBuf, CliError> {
-        self.opened(HYPOTHESES, |name| Path::new(name).extension().is_some_and(|end| end == "txt"))
+        self.opened(Part::Hypotheses)
     }
 
     fn open(&self) -> Result<(), CliError> {
-        let is_ours = |name: &str| [EMBEDDINGS, ROWS, HYPOTHESES].contains(&name);
+        let is_ours = |name: &str| Part::ALL.iter().any(|part| part.name() == name);
         cache_folder::open(&self.cache, is_ours).map_err(|error| files::bad(&self.cache, error))
     }
 
-    fn opened(&self, name: &str, is_ours: impl Fn(&str) -> bool) -> Result<PathBuf, CliError> {
+    fn opened(&self, part: Part) -> Result<PathBuf, CliError> {
         self.open()?;
-        let folder = self.cache.join(name);
-        cache_folder::open(&folder, is_ours).map_err(|error| files::bad(&folder, error))?;
+        let folder = self.folder(part);
+        cache_folder::open(&folder, |name| part.is_ours(name)).map_err(|error| files::bad(&folder, error))?;
         Ok(folder)
     }
 }

@@ -48,11 +48,16 @@ impl EmbeddingCache {
     /// [`Error::File`] when the folder cannot be created.
     pub fn new(dir: impl Into<PathBuf>) -> Result<Self, Error> {
         let dir = dir.into();
-        cache_folder::open(&dir, |name| is_of_version_1(name) || name.ends_with(EXTENSION))
+        cache_folder::open(&dir, Self::is_file_of)
             .map_err(|error| Error::file(&dir, error))?;
         partial::remove_stale(&dir);
         remove_version_1(&dir);
         Ok(Self { dir, stores: Arc::default(), on_damage: Arc::new(|_| ()) })
+    }
+
+    /// Whether a name is that of a file in such a folder.
+    pub(crate) fn is_file_of(name: &str) -> bool {
+        is_of_version_1(name) || name.ends_with(EXTENSION)
     }
 
     /// Calls `warn` with a sentence if a file is found damaged. Its vectors are recomputed in any case.

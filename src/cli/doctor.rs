@@ -1,0 +1,163 @@
+use std::fmt::Write;
+use std::path::Path;
+use std::process::ExitCode;
+use std::thread;
+use std::time::Instant;
+
+use super::cache;
+use super::error::CliError;
+use super::models::{Cache, REFERENCE, local_embedder, records};
+use super::session::Session;
+use super::terminal::print;
+use super::words::command;
+use crate::Embedder;
+use crate::attacks::vec2text::shipped_for;
+use crate::embedder::{SentenceTransformer, Service};
+use crate::evaluate::Corpus;
+use crate::{BoxError, Role};
+
+/// How many texts are embedded to see how fast that is.
+const TIMED: usize = 32;
+
+/// An evaluation needs this many documents besides those that it attacks, for the attacker to learn from.
+const OWN: usize = 1_000;
+
+/// Say what is here, and which command comes next.
+///
+/// Shows what this program can do, how fast the embedder is, which attack there is for it, what the corpus allows to
+/// be measured, and what the cache holds. Nothing is sent to an embedder behind an address.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    /// A sentence-transformers folder, its name on the hub, the shipped embedder, or an address:
+    /// http(s)://host[:port]/v1#model.
+    #[arg(long, default_value = REFERENCE, value_name = "E")]
+    embedder: String,
+    /// The corpus: `records` or `records:N` (built in), a BEIR folder, or a text file with one passage per line.
+    #[arg(long, default_value = "records", value_name = "C")]
+    corpus: String,
+    #[command(flatten)]
+    cache: Cache,
+}
+
+pub(crate) fn run(args: &Args, session: &Session) -> Result<ExitCode, CliError> {
+    let corpus = Corpus::load(&args.corpus, 0)?;
+    let (embedder, attack) = match Service::is_address(&args.embedder) {
+        true => (Found::Address, None),
+        false => {
+            let embedder = local_embedder(&args.embedder, &candle_core::Device::Cpu, session.terminal)?;
+            let attack = shipped_for(embedder.hash());
+            (Found::Here(Box::new(embedder)), attack)
+        }
+    };
+    let mut text = String::new();
+    let mut line = |what: &str, is: &str| writeln!(text, "{what:<9} {is}").unwrap_or_default();
+    line("program", &program());
+    line("embedder", &embedder.described(&args.embedder, &corpus)?);
+    line("attack", &described_attack(attack));
+    line("corpus", &described_corpus(&corpus, &args.corpus)?);
+    for (index, part) in cache::list(&args.cache)?.lines().enumerate() {
+        line(if index == 0 { "cache" } else { "" }, part);
+    }
+    for (index, next) in next(args, attack.is_some()).iter().enumerate() {
+        line(if index == 0 { "next" } else { "" }, next);
+    }
+    print(&text)?;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn program() -> String {
+    let hub = if cfg!(feature = "hub") { "fetches models from the hub" } else { "reads models from folders alone" };
+    let threads = thread::available_parallelism().map_or(1, usize::from);
+    format!("embosk {}, {threads} threads, {hub}", env!("CARGO_PKG_VERSION"))
+}
+
+/// The embedder that was named.
+enum Found {
+    Here(Box<SentenceTransformer>),
+    Address,
+}
+
+impl Found {
+    fn described(&self, name: &str, corpus: &Corpus) -> Result<String, CliError> {
+        let Self::Here(embedder) = self else {
+            return Ok(format!("{name}: behind an address; `--dry-run` says what an evaluation would send"));
+        };
+        let dimension = embedder.dimension().map_or("?".into(), |dimension| dimension.to_string());
+        let norm = if embedder.has_unit_norm() == Some(true) { "norm 1" } else { "any norm" };
+        let speed = texts_per_second(embedder, corpus).map_err(|error| CliError::new(error.to_string()))?;
+        Ok(format!("{name}: {dimension} dimensions, {norm}; {speed:.0} texts of the corpus a second"))
+    }
+}
+
+/// How fast texts like those of the corpus are embedded.
+fn texts_per_second(embedder: &impl Embedder, corpus: &Corpus) -> Result<f64, BoxError> {
+    let texts: Vec<&str> = corpus.texts().iter().take(TIMED).map(String::as_str).collect();
+    let start = Instant::now();
+    embedder.embed(Role::Document, &texts)?;
+    Ok(texts.len() as f64 / start.elapsed().as_secs_f64().max(1e-9))
+}
+
+fn described_attack(attack: Option<&str>) -> String {
+    match attack {
+        Some(name) => format!("{name}, trained on this embedder, then guided search"),
+        None => "guided search; no attack that ships was trained on this embedder".into(),
+    }
+}
+
+fn described_corpus(corpus: &Corpus, name: &str) -> Result<String, CliError> {
+    let documents = corpus.texts().len();
+    let words: usize = corpus.texts().iter().map(|text| text.split_whitespace().count()).sum();
+    let mean = words as f64 / documents.max(1) as f64;
+    let questions = match corpus.queries().len() {
+        0 => "no queries, so retrieval is not measured".into(),
+        queries => format!("{queries} queries"),
+    };
+    let few = documents < OWN && records(name)?.is_none();
+    let hint = if few { "; name more texts of its kind with --attacker-corpus" } else { "" };
+    Ok(format!("{name}: {documents} texts of {mean:.0} words on average, {questions}{hint}"))
+}
+
+/// What to run next, the first thing first.
+fn next(args: &Args, has_attack: bool) -> Vec<String> {
+    let mut named = Vec::new();
+    if args.embedder != REFERENCE {
+        named.extend(["--embedder", &args.embedder]);
+    }
+    if args.corpus != "records" {
+        named.extend(["--corpus", &args.corpus]);
+    }
+    let with = |verb: &[&str], named: &[&str]| command(verb.iter().chain(named).copied());
+    let mut lines = vec![with(&["evaluate"], &named) + "   # what defenses are worth here"];
+    if !has_attack && args.corpus != "records" && !Service::is_address(&args.embedder) {
+        let training = ["train", "attack", "--init", "auto", "--minutes", "30"];
+        lines.push(with(&training, &[&named[..], &["--out", "my-attack"]].concat()) + "   # a stronger attack");
+    }
+    if Path::new("privacy-budget.toml").exists() {
+        lines.push(with(&["gate"], &[]) + "   # check privacy-budget.toml");
+    } else {
+        lines.push(with(&["init"], &named) + "   # a budget and a workflow for CI");
+    }
+    lines
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_next_commands_name_what_was_named() {
+        let args = |embedder: &str, corpus: &str| Args {
+            embedder: embedder.into(),
+            corpus: corpus.into(),
+            cache: Cache::at("cache".into()),
+        };
+        let usual = next(&args("reference", "records"), true);
+        assert!(usual[0].starts_with("embosk evaluate  ") && usual[1].starts_with("embosk init  "), "{usual:?}");
+        let own = next(&args("my model", "notes.txt"), false);
+        let named = "--embedder 'my model' --corpus notes.txt";
+        assert!(own[0].starts_with(&format!("embosk evaluate {named}")), "{own:?}");
+        assert!(own[1].contains(&format!("--minutes 30 {named} --out my-attack")), "{own:?}");
+        let remote = next(&args("https://example.org/v1#model", "notes.txt"), false);
+        assert_eq!(remote.len(), 2, "training would send every text: {remote:?}");
+    }
+}

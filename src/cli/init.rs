@@ -1,0 +1,84 @@
+mod files;
+mod questions;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::ValueEnum;
+
+use self::files::Plan;
+use self::questions::Questions;
+use super::error::CliError;
+use super::files::bad;
+use super::session::Session;
+use super::terminal::print;
+use crate::evaluate::Corpus;
+
+/// Write a privacy budget, and a workflow that checks it in CI.
+///
+/// Three questions are asked for what no option says: the embedder, the texts, and the defense. The limits in the
+/// budget are a start; measure first, and then set them.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    /// A sentence-transformers folder, its name on the hub, the shipped embedder, or an address:
+    /// http(s)://host[:port]/v1#model.
+    #[arg(long, value_name = "E")]
+    embedder: Option<String>,
+    /// The corpus: `records` or `records:N` (built in), a BEIR folder, or a text file with one passage per line.
+    #[arg(long, value_name = "C")]
+    corpus: Option<String>,
+    /// The defense, such as "gaussian(sigma=0.1) | quantization(bits=8)".
+    #[arg(long, value_name = "SPEC")]
+    defense: Option<String>,
+    /// Where the workflow runs.
+    #[arg(long, value_enum, default_value_t = Ci::Github)]
+    ci: Ci,
+    /// The folder that the files go to.
+    #[arg(long, default_value = ".", value_name = "DIR")]
+    output: PathBuf,
+    /// Replace files that exist.
+    #[arg(long)]
+    force: bool,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Ci {
+    /// GitHub Actions: `.github/workflows/privacy.yml`.
+    Github,
+    /// No workflow.
+    None,
+}
+
+pub(crate) fn run(args: &Args, session: &Session) -> Result<ExitCode, CliError> {
+    let mut questions = Questions::at_the_terminal();
+    let embedder = questions.answer(
+        args.embedder.as_deref(),
+        ("--embedder", "Embedder (a folder, an address, or reference)", "reference"),
+    )?;
+    let corpus = questions.answer(
+        args.corpus.as_deref(),
+        ("--corpus", "Texts (a BEIR folder, a file with one text per line, or records)", "records"),
+    )?;
+    let defense = questions.answer(
+        args.defense.as_deref(),
+        ("--defense", "Defense", "gaussian(sigma=0.1) | quantization(bits=8)"),
+    )?;
+    // whether it can be built; what is written names its keys, and does not hold them
+    session.names.stack(&defense)?;
+    let spec = session.names.defenses.spec(&defense)?;
+    let has_queries = !Corpus::load(&corpus, 0)?.queries().is_empty();
+    let plan = Plan { embedder, corpus, spec, has_queries, folder: args.output.clone() };
+    let mut files = vec![(args.output.join("privacy-budget.toml"), plan.budget(&session.names)?)];
+    if args.ci == Ci::Github {
+        files.push((args.output.join(".github/workflows/privacy.yml"), plan.workflow()));
+    }
+    if let Some((path, _)) = files.iter().find(|(path, _)| !args.force && path.exists()) {
+        return Err(bad(path, "it exists; --force replaces it, and --output names another folder"));
+    }
+    for (path, text) in &files {
+        files::write(path, text)?;
+        session.terminal.remark(&format!("wrote {}", path.display()));
+    }
+    print(&plan.next())?;
+    Ok(ExitCode::SUCCESS)
+}
