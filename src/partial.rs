@@ -16,7 +16,7 @@ const PREFIX: &str = ".embosk-";
 const SUFFIX: &str = ".part";
 
 /// A younger file may belong to a process that has not locked it yet.
-const STALE: Duration = Duration::from_secs(60);
+const STALE: Duration = Duration::from_mins(1);
 
 /// Who may read a written file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

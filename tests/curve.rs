@@ -509,7 +509,7 @@ fn a_sweep_without_an_attack_is_drawn_and_resumed() {
     let names: Vec<&String> = points.keys().collect();
     fs::remove_file(whole.join("points").join(names[1])).unwrap();
     fs::write(whole.join("points").join(names[4]), "{\"settings\": {").unwrap();
-    let old = SystemTime::now() - Duration::from_secs(120);
+    let old = SystemTime::now() - Duration::from_mins(2);
     File::create(whole.join("points/.embosk-abcdefABCDEF.part")).unwrap().set_modified(old).unwrap();
     exits(folder, &format!("{SEARCHED} --output new/whole --seed 3"), 0);
     assert_eq!((files(&whole), files(&whole.join("points"))), (before.clone(), points.clone()));
@@ -575,7 +575,7 @@ fn an_interrupted_run_leaves_finished_points_and_no_half_files() {
     let is_there = || points.is_dir() && files(&points).keys().any(|name| name.ends_with(".json"));
     while !is_there() {
         assert!(
-            began.elapsed() < Duration::from_secs(120) && child.try_wait().unwrap().is_none(),
+            began.elapsed() < Duration::from_mins(2) && child.try_wait().unwrap().is_none(),
             "no point was kept"
         );
         sleep(Duration::from_millis(1));

@@ -6,13 +6,14 @@ use std::time::Instant;
 
 use super::cache;
 use super::error::CliError;
+use super::loaded::Loaded;
 use super::models::{Cache, REFERENCE, local_embedder, records};
 use super::session::Session;
 use super::terminal::print;
 use super::words::command;
 use crate::Embedder;
 use crate::attacks::vec2text::shipped_for;
-use crate::embedder::{SentenceTransformer, Service};
+use crate::embedder::Service;
 use crate::evaluate::Corpus;
 use crate::{BoxError, Role};
 
@@ -41,18 +42,18 @@ pub(crate) struct Args {
 
 pub(crate) fn run(args: &Args, session: &Session) -> Result<ExitCode, CliError> {
     let corpus = Corpus::load(&args.corpus, 0)?;
-    let (embedder, attack) = match Service::is_address(&args.embedder) {
-        true => (Found::Address, None),
-        false => {
-            let embedder = local_embedder(&args.embedder, &candle_core::Device::Cpu, session.terminal)?;
-            let attack = shipped_for(embedder.hash());
-            (Found::Here(Box::new(embedder)), attack)
-        }
+    // one behind an address is not asked
+    let embedder = if Service::is_address(&args.embedder) {
+        None
+    } else {
+        let local = local_embedder(&args.embedder, &candle_core::Device::Cpu, session.terminal)?;
+        Some(Loaded::local(local))
     };
+    let attack = embedder.as_ref().and_then(|embedder| shipped_for(embedder.hash()));
     let mut text = String::new();
     let mut line = |what: &str, is: &str| writeln!(text, "{what:<9} {is}").unwrap_or_default();
     line("program", &program());
-    line("embedder", &embedder.described(&args.embedder, &corpus)?);
+    line("embedder", &described_embedder(embedder.as_ref(), &args.embedder, &corpus)?);
     line("attack", &described_attack(attack));
     line("corpus", &described_corpus(&corpus, &args.corpus)?);
     for (index, part) in cache::list(&args.cache)?.lines().enumerate() {
@@ -66,31 +67,24 @@ pub(crate) fn run(args: &Args, session: &Session) -> Result<ExitCode, CliError> 
 }
 
 fn program() -> String {
-    let hub = if cfg!(feature = "hub") { "fetches models from the hub" } else { "reads models from folders alone" };
+    let hub =
+        if cfg!(feature = "hub") { "fetches models from the hub" } else { "reads models from folders alone" };
     let threads = thread::available_parallelism().map_or(1, usize::from);
     format!("embosk {}, {threads} threads, {hub}", env!("CARGO_PKG_VERSION"))
 }
 
-/// The embedder that was named.
-enum Found {
-    Here(Box<SentenceTransformer>),
-    Address,
-}
-
-impl Found {
-    fn described(&self, name: &str, corpus: &Corpus) -> Result<String, CliError> {
-        let Self::Here(embedder) = self else {
-            return Ok(format!("{name}: behind an address; `--dry-run` says what an evaluation would send"));
-        };
-        let dimension = embedder.dimension().map_or("?".into(), |dimension| dimension.to_string());
-        let norm = if embedder.has_unit_norm() == Some(true) { "norm 1" } else { "any norm" };
-        let speed = texts_per_second(embedder, corpus).map_err(|error| CliError::new(error.to_string()))?;
-        Ok(format!("{name}: {dimension} dimensions, {norm}; {speed:.0} texts of the corpus a second"))
-    }
+fn described_embedder(embedder: Option<&Loaded>, name: &str, corpus: &Corpus) -> Result<String, CliError> {
+    let Some(embedder) = embedder else {
+        return Ok(format!("{name}: behind an address; `--dry-run` says what an evaluation would send"));
+    };
+    let dimension = embedder.dimension();
+    let norm = if embedder.is_normalized() { "norm 1" } else { "any norm" };
+    let speed = texts_per_second(embedder, corpus).map_err(|error| CliError::new(error.to_string()))?;
+    Ok(format!("{name}: {dimension} dimensions, {norm}; {speed:.0} texts of the corpus a second"))
 }
 
 /// How fast texts like those of the corpus are embedded.
-fn texts_per_second(embedder: &impl Embedder, corpus: &Corpus) -> Result<f64, BoxError> {
+fn texts_per_second(embedder: &Loaded, corpus: &Corpus) -> Result<f64, BoxError> {
     let texts: Vec<&str> = corpus.texts().iter().take(TIMED).map(String::as_str).collect();
     let start = Instant::now();
     embedder.embed(Role::Document, &texts)?;
@@ -130,7 +124,9 @@ fn next(args: &Args, has_attack: bool) -> Vec<String> {
     let mut lines = vec![with(&["evaluate"], &named) + "   # what defenses are worth here"];
     if !has_attack && args.corpus != "records" && !Service::is_address(&args.embedder) {
         let training = ["train", "attack", "--init", "auto", "--minutes", "30"];
-        lines.push(with(&training, &[&named[..], &["--out", "my-attack"]].concat()) + "   # a stronger attack");
+        lines.push(
+            with(&training, &[&named[..], &["--out", "my-attack"]].concat()) + "   # a stronger attack",
+        );
     }
     if Path::new("privacy-budget.toml").exists() {
         lines.push(with(&["gate"], &[]) + "   # check privacy-budget.toml");
@@ -152,7 +148,10 @@ mod tests {
             cache: Cache::at("cache".into()),
         };
         let usual = next(&args("reference", "records"), true);
-        assert!(usual[0].starts_with("embosk evaluate  ") && usual[1].starts_with("embosk init  "), "{usual:?}");
+        assert!(
+            usual[0].starts_with("embosk evaluate  ") && usual[1].starts_with("embosk init  "),
+            "{usual:?}"
+        );
         let own = next(&args("my model", "notes.txt"), false);
         let named = "--embedder 'my model' --corpus notes.txt";
         assert!(own[0].starts_with(&format!("embosk evaluate {named}")), "{own:?}");

@@ -22,7 +22,7 @@ use crate::partial;
 const UNDEFENDED: &str = "undefended";
 
 /// Nobody resumes a run after this long, so its rows are removed from the cache folder.
-const FORGOTTEN: Duration = Duration::from_secs(30 * 24 * 3600);
+const FORGOTTEN: Duration = Duration::from_hours(30 * 24);
 
 /// A folder of finished rows. A file's name is the hash of everything that its scores depend on, so that runs with
 /// different settings do not mix: each finds its own rows and leaves the others alone. The program counts as a

@@ -48,8 +48,7 @@ impl EmbeddingCache {
     /// [`Error::File`] when the folder cannot be created.
     pub fn new(dir: impl Into<PathBuf>) -> Result<Self, Error> {
         let dir = dir.into();
-        cache_folder::open(&dir, Self::is_file_of)
-            .map_err(|error| Error::file(&dir, error))?;
+        cache_folder::open(&dir, Self::is_file_of).map_err(|error| Error::file(&dir, error))?;
         partial::remove_stale(&dir);
         remove_version_1(&dir);
         Ok(Self { dir, stores: Arc::default(), on_damage: Arc::new(|_| ()) })

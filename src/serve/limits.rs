@@ -33,7 +33,7 @@ impl Default for Limits {
             concurrency: 64,
             queue: 256,
             connections: 1024,
-            timeout: Duration::from_secs(60),
+            timeout: Duration::from_mins(1),
             grace: Duration::from_secs(65),
         }
     }

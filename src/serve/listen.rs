@@ -20,10 +20,10 @@ use super::state::Shared;
 use super::stream::Impatient;
 
 /// How long the head of a request may take, and a connection be idle.
-const HEAD: Duration = Duration::from_secs(60);
+const HEAD: Duration = Duration::from_mins(1);
 
 /// How long a client may take no byte of an answer that waits for it.
-const UNREAD: Duration = Duration::from_secs(60);
+const UNREAD: Duration = Duration::from_mins(1);
 
 /// The most bytes of a head; ids of 2048 rows have room.
 const HEAD_BYTES: usize = 512 << 10;

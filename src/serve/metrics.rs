@@ -128,7 +128,7 @@ mod tests {
     fn counts_and_times_are_printed() {
         let metrics = Metrics::default();
         metrics.answered(200, "ok", Duration::from_millis(2));
-        metrics.answered(429, "queue_full", Duration::from_secs(60));
+        metrics.answered(429, "queue_full", Duration::from_mins(1));
         let text = metrics.text();
         for line in [
             "embosk_requests_total{status=\"200\",code=\"ok\"} 1",

@@ -315,6 +315,6 @@ mod tests {
                 .collect();
             sender.send(sums).unwrap();
         });
-        assert_eq!(receiver.recv_timeout(Duration::from_secs(60)).unwrap(), vec![64.0; 16]);
+        assert_eq!(receiver.recv_timeout(Duration::from_mins(1)).unwrap(), vec![64.0; 16]);
     }
 }

@@ -8,12 +8,12 @@ use crate::cli::error::CliError;
 use crate::cli::files::bad;
 use crate::cli::gate;
 
+use crate::Spec;
 use crate::cli::names::Names;
 use crate::cli::words::command;
+use crate::defenses::spec::{Kind, Value};
 use crate::embedder::Service;
 use crate::partial::{self, Readers};
-use crate::defenses::spec::{Kind, Value};
-use crate::Spec;
 
 /// How many texts the budget attacks.
 const SAMPLES: usize = 300;
@@ -89,15 +89,21 @@ impl Plan {
 
     fn evaluate(&self) -> String {
         let (embedder, corpus, defense) = (&self.embedder, &self.corpus, self.spec.to_string());
-        command(["evaluate", "--embedder", embedder, "--corpus", corpus, "--defense", "none", "--defense", &defense])
+        command([
+            "evaluate",
+            "--embedder",
+            embedder,
+            "--corpus",
+            corpus,
+            "--defense",
+            "none",
+            "--defense",
+            &defense,
+        ])
     }
 
     /// The variables that the stack's keys are in.
     fn variables(&self) -> Vec<&str> {
-        let variable = |value: &'_ Value| match value.kind() {
-            Kind::Env(name) => Some(name),
-            _ => None,
-        };
         let names: BTreeSet<&str> = self.spec.values().filter_map(variable).collect();
         names.into_iter().collect()
     }
@@ -105,16 +111,26 @@ impl Plan {
     /// A name, or a path as it is read from the budget's folder.
     fn path(&self, name: &str) -> Result<String, CliError> {
         let path = Path::new(name);
-        if Service::is_address(name) || !path.exists() || path.is_absolute() || self.folder == Path::new(".") {
+        if Service::is_address(name) || !path.exists() || path.is_absolute() || self.folder == Path::new(".")
+        {
             return Ok(name.to_owned());
         }
-        let folder = match fs::canonicalize(&self.folder) {
-            Ok(folder) => folder,
+        let Ok(folder) = fs::canonicalize(&self.folder) else {
             // it is made later, and then holds nothing that was named
-            Err(_) => return whole(path),
+            return whole(path);
         };
         let whole = whole(path)?;
-        Ok(Path::new(&whole).strip_prefix(&folder).map_or(whole.clone(), |inside| inside.display().to_string()))
+        Ok(Path::new(&whole)
+            .strip_prefix(&folder)
+            .map_or(whole.clone(), |inside| inside.display().to_string()))
+    }
+}
+
+/// The variable that a value names.
+fn variable(value: &Value) -> Option<&str> {
+    match value.kind() {
+        Kind::Env(name) => Some(name),
+        _ => None,
     }
 }
 
@@ -123,9 +139,9 @@ fn whole(path: &Path) -> Result<String, CliError> {
     Ok(fs::canonicalize(path).map_err(|error| bad(path, error))?.display().to_string())
 }
 
-/// A string of TOML.
+/// A string of TOML, which one of JSON is as well.
 fn quoted(text: &str) -> String {
-    toml::Value::String(text.to_owned()).to_string()
+    serde_json::Value::from(text).to_string()
 }
 
 /// Writes a file, and makes its folder.

@@ -9,7 +9,7 @@ use rand_chacha::rand_core::Rng as _;
 const FIRST: Duration = Duration::from_millis(500);
 
 /// A server that names no time is not waited for longer than this at once.
-const LONGEST: Duration = Duration::from_secs(60);
+const LONGEST: Duration = Duration::from_mins(1);
 
 /// The wait before the attempt with this number, from 1: what the server asks for, or twice as long each time. A random
 /// part of it keeps clients apart that were refused together.

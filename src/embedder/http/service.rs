@@ -45,7 +45,7 @@ impl Service {
             roles: Roles::default(),
             dimensions: None,
             in_base64: false,
-            timeout: Duration::from_secs(120),
+            timeout: Duration::from_mins(2),
             cache: None,
             notice: Arc::new(|_| ()),
             is_rehearsal: false,
@@ -53,7 +53,7 @@ impl Service {
             batch_bytes: 100_000,
             concurrency: 4,
             retries: 6,
-            longest_wait: Duration::from_secs(600),
+            longest_wait: Duration::from_mins(10),
             most: None,
         })
     }

@@ -73,7 +73,7 @@ fn settings(steps: usize) -> Settings {
         micro_batch: 4,
         warm_up: 2,
         held_out_every: 1000,
-        checkpoint_every: Duration::from_secs(3600),
+        checkpoint_every: Duration::from_hours(1),
         ..Settings::default()
     }
 }

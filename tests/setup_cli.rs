@@ -1,0 +1,146 @@
+//! The verbs around the measuring ones, from outside: `doctor`, `init`, `cache`, `completions`, `man`.
+#![cfg(feature = "cli")]
+#![allow(clippy::unwrap_used)]
+
+use std::fs;
+use std::path::Path;
+use std::process::{Command, Output, Stdio};
+
+use embosk::Key;
+use tempfile::TempDir;
+
+fn embosk(folder: &Path, arguments: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_embosk"))
+        .current_dir(folder)
+        .args(arguments)
+        .stdin(Stdio::null())
+        .env("SETUP_KEY", Key::from_bytes([7; 32]).to_text().as_str())
+        .env_remove("EMBOSK_CACHE")
+        .output()
+        .unwrap()
+}
+
+#[track_caller]
+fn succeeds(folder: &Path, arguments: &[&str]) -> (String, String) {
+    let output = embosk(folder, arguments);
+    let stderr = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(0), "{arguments:?}: {stderr}");
+    (String::from_utf8(output.stdout).unwrap(), stderr)
+}
+
+#[track_caller]
+fn refused(folder: &Path, arguments: &[&str], part: &str) {
+    let output = embosk(folder, arguments);
+    let message = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(2), "{arguments:?}: {message}");
+    assert!(message.starts_with("error: ") && message.contains(part), "{message} has no {part}");
+}
+
+fn workplace() -> TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    let notes: String = (0..40).map(|n| format!("the patient in bed {n} has a cough\n")).collect();
+    fs::write(folder.path().join("notes.txt"), notes).unwrap();
+    folder
+}
+
+#[test]
+fn doctor_says_what_is_here_and_what_comes_next() {
+    let folder = workplace();
+    let (said, _) = succeeds(folder.path(), &["doctor"]);
+    for part in ["embosk 0.", "384 dimensions, norm 1", "reference, trained on", "queries", "embosk init"] {
+        assert!(said.contains(part), "{said} has no {part}");
+    }
+    fs::write(folder.path().join("privacy-budget.toml"), "").unwrap();
+    let address = "http://127.0.0.1:1/v1#model";
+    let (said, _) = succeeds(folder.path(), &["doctor", "--embedder", address, "--corpus", "notes.txt"]);
+    for part in ["behind an address", "guided search", "40 texts of 8 words", "no queries", "embosk gate"] {
+        assert!(said.contains(part), "{said} has no {part}");
+    }
+    assert!(!said.contains("cough") && !folder.path().join(".cache").exists());
+    refused(folder.path(), &["doctor", "--corpus", "nothing.txt"], "nothing.txt");
+}
+
+#[test]
+fn init_writes_a_budget_that_the_gate_reads_and_a_workflow_with_the_keys() {
+    let folder = workplace();
+    let place = folder.path();
+    let defense = "rotation(key=env:SETUP_KEY) | gaussian(sigma=0.1)";
+    let given = ["init", "--embedder", "reference", "--corpus", "records:200", "--defense", defense];
+    let (next, wrote) = succeeds(place, &given);
+    assert!(next.contains("embosk evaluate") && next.contains("--update-baseline"), "{next}");
+    assert_eq!(wrote.lines().count(), 2, "{wrote}");
+    let workflow = fs::read_to_string(place.join(".github/workflows/privacy.yml")).unwrap();
+    assert!(workflow.contains("      SETUP_KEY: ${{ secrets.SETUP_KEY }}\n    steps:\n"), "{workflow}");
+    let budget = place.join("privacy-budget.toml");
+    let text = fs::read_to_string(&budget).unwrap();
+    assert!(text.contains(defense) && text.contains("ndcg_drop") && !text.contains("embosk1-"), "{text}");
+    // few texts and one adversary are enough to see that the gate takes it
+    let small = text.replace("samples = 300", "samples = 4").replace(
+        "[\"naive\", \"informed(10000)\", \"leaked(768)\"]",
+        "[\"naive\", \"leaked(8)\"]\nguess_candidates = 0\nattack = { steps = 1, beam_width = 1, local_queries = 0 }",
+    );
+    fs::write(&budget, small).unwrap();
+    let gate = embosk(place, &["gate"]);
+    assert!([Some(1), Some(3)].contains(&gate.status.code()), "{}", String::from_utf8_lossy(&gate.stderr));
+    refused(place, &given, "--force");
+    succeeds(place, &[&given[..], &["--force"]].concat());
+    assert_eq!(fs::read_to_string(&budget).unwrap(), text);
+}
+
+#[test]
+fn init_in_another_folder_writes_paths_that_lead_back() {
+    let folder = workplace();
+    let place = folder.path();
+    let given = ["--corpus", "notes.txt", "--defense", "gaussian(sigma=0.1)", "--ci", "none"];
+    let start = ["init", "--embedder", "reference", "--output", "ci/budgets"];
+    succeeds(place, &[&start[..], &given].concat());
+    let text = fs::read_to_string(place.join("ci/budgets/privacy-budget.toml")).unwrap();
+    let notes = fs::canonicalize(place.join("notes.txt")).unwrap();
+    assert!(text.contains(&format!("corpus = \"{}\"", notes.display())), "{text}");
+    assert!(!text.contains("ndcg_drop") && !place.join("ci/budgets/.github").exists(), "{text}");
+}
+
+#[test]
+fn init_without_a_terminal_names_what_is_missing() {
+    let folder = workplace();
+    refused(folder.path(), &["init"], "--embedder is missing");
+    let bad = ["init", "--embedder", "reference", "--corpus", "notes.txt", "--defense", "gaussian(sigma=-1)"];
+    refused(folder.path(), &bad, "sigma");
+    assert!(!folder.path().join("privacy-budget.toml").exists());
+}
+
+#[test]
+fn the_cache_is_listed_and_cleared() {
+    let folder = workplace();
+    let place = folder.path();
+    let (empty, _) = succeeds(place, &["cache", "list"]);
+    assert!(empty.contains(".cache/embosk: 0 B"), "{empty}");
+    let embed = ["evaluate", "--attack", "none", "--corpus", "notes.txt", "--defense", "none"];
+    succeeds(place, &embed);
+    fs::write(place.join(".cache/embosk/embeddings/mine"), "").unwrap();
+    let (full, _) = succeeds(place, &["cache", "list"]);
+    assert!(full.contains("embeddings") && full.contains("kB"), "{full}");
+    let (_, said) = succeeds(place, &["cache", "clear", "embeddings"]);
+    assert!(said.contains("removed 1 file (") && said.contains("left 1 file, which"), "{said}");
+    assert!(place.join(".cache/embosk/embeddings/mine").exists());
+    refused_by_clap(place, &["cache", "clear", "everything"]);
+}
+
+/// What clap refuses has its own words, and exit code 2.
+fn refused_by_clap(folder: &Path, arguments: &[&str]) {
+    assert_eq!(embosk(folder, arguments).status.code(), Some(2));
+}
+
+#[test]
+fn completions_and_pages_name_every_verb() {
+    let folder = workplace();
+    for shell in ["bash", "zsh", "fish", "powershell", "elvish"] {
+        let (script, _) = succeeds(folder.path(), &["completions", shell]);
+        assert!(script.contains("evaluate") && script.contains("keygen"), "{shell}");
+    }
+    let (page, _) = succeeds(folder.path(), &["man"]);
+    assert!(page.contains(".TH embosk 1") && page.contains("evaluate"), "{page}");
+    succeeds(folder.path(), &["man", "--output", "pages"]);
+    let pages = folder.path().join("pages");
+    assert!(fs::read_to_string(pages.join("embosk-evaluate.1")).unwrap().contains("sigma=0.01"));
+}
