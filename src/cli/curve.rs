@@ -117,7 +117,7 @@ fn write(
     let command = command::shown(session.words.iter().cloned(), &args.settings.defenses);
     for (name, text) in [
         ("curve.json", json::json(&curve, &command)?),
-        ("curve.csv", json::csv(&curve)),
+        ("curve.csv", json::csv(&curve)?),
         ("curve.svg", svg::file(&curve)),
         ("index.html", page::page(&curve, &command)),
     ] {

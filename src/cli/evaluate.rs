@@ -80,7 +80,7 @@ fn render(report: &Report, format: Format) -> Result<String, CliError> {
     Ok(match format {
         Format::Table => table::terminal(report),
         Format::Json => report.to_json()? + "\n",
-        Format::Csv => table::csv(report),
+        Format::Csv => table::csv(report)?,
         Format::Markdown => table::markdown(report),
     })
 }

@@ -205,7 +205,7 @@ fn tell(
     verdict: &Verdict,
 ) -> Result<(), CliError> {
     if let Some(path) = &args.junit {
-        files::write_text(Some(path), &junit::xml(verdict))?;
+        files::write_text(Some(path), &junit::xml(verdict)?)?;
     }
     if std::env::var_os("GITHUB_ACTIONS").is_some_and(|value| value == "true") {
         warn(annotations::lines(verdict, file, &args.budget).trim_end());

@@ -53,15 +53,15 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::{Command, CommandFactory, FromArgMatches, Parser, Subcommand};
+use clap::{ArgMatches, Command, CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use self::error::CliError;
 pub use self::library::Request;
 use self::names::Names;
 use self::session::Session;
 use self::terminal::{Terminal, warn};
-use crate::Registry;
 use crate::evaluate::{Metric, adversaries};
+use crate::{Error, Registry};
 
 /// The `embosk` command, with the defenses, adversaries and metrics that it knows by name.
 ///
@@ -123,22 +123,38 @@ impl Program {
     /// and gives exit code 2.
     pub fn run(self, arguments: impl IntoIterator<Item = impl Into<OsString>>) -> ExitCode {
         let arguments: Vec<OsString> = arguments.into_iter().map(Into::into).collect();
-        let matches = command(&self.names).try_get_matches_from(&arguments);
-        let cli = match matches.and_then(|matches| Cli::from_arg_matches(&matches)) {
-            Ok(cli) => cli,
+        let matches = match command(&self.names).try_get_matches_from(&arguments) {
+            Ok(matches) => matches,
             Err(error) => {
                 let _ = error.print();
                 return ExitCode::from(error.exit_code() as u8);
             }
         };
+        self.run_with(&matches, &arguments).unwrap_or_else(|error| {
+            warn(&format!("error: {error}"));
+            ExitCode::from(2)
+        })
+    }
+
+    /// Runs the command as [`run`](Self::run) does, but returns an error instead of printing it.
+    ///
+    /// # Errors
+    /// [`Error::Setting`] with what `run` prints.
+    pub fn try_run(
+        self,
+        arguments: impl IntoIterator<Item = impl Into<OsString>>,
+    ) -> Result<ExitCode, Error> {
+        let arguments: Vec<OsString> = arguments.into_iter().map(Into::into).collect();
+        let matches = command(&self.names).try_get_matches_from(&arguments);
+        let matches = matches.map_err(|error| Error::Setting(error.to_string()))?;
+        self.run_with(&matches, &arguments).map_err(|error| Error::Setting(error.to_string()))
+    }
+
+    fn run_with(self, matches: &ArgMatches, arguments: &[OsString]) -> Result<ExitCode, CliError> {
+        let cli = Cli::from_arg_matches(matches)?;
         let words = arguments.iter().skip(1).map(|word| word.to_string_lossy().into_owned()).collect();
         let terminal = Terminal::new(cli.quiet, cli.verbose);
-        cli.verb.run(&Session { names: self.names, terminal, words, code: self.code }).unwrap_or_else(
-            |error| {
-                warn(&format!("error: {error}"));
-                ExitCode::from(2)
-            },
-        )
+        cli.verb.run(&Session { names: self.names, terminal, words, code: self.code })
     }
 }
 

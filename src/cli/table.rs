@@ -5,6 +5,7 @@ use std::fmt::Write;
 use comfy_table::presets::{ASCII_MARKDOWN, UTF8_HORIZONTAL_ONLY};
 use comfy_table::{Cell, CellAlignment, Table};
 
+use super::error::CliError;
 use crate::evaluate::metrics::{Metric, Scores, Shown, Unit, in_column_order};
 use crate::evaluate::statistics::Score;
 use crate::evaluate::{DistinctRow, KindScore, Report, Reranked, Row, Threat};
@@ -62,11 +63,18 @@ pub(crate) fn markdown(report: &Report) -> String {
 }
 
 /// All scores, each with its interval's ends in separate columns, and the signature. What was not measured is empty.
-pub(crate) fn csv(report: &Report) -> String {
-    let (columns, signature) = (columns(&report.metrics, Shown::Files), signature(report));
+pub(crate) fn csv(report: &Report) -> Result<String, CliError> {
     let rows = report.rows.iter().chain(&report.key_stolen);
-    let lines = rows.map(|row| csv_line(&columns, row, &signature));
-    std::iter::once(csv_head(&columns)).chain(lines).collect()
+    csv_of(std::iter::once(csv_head(report)).chain(rows.map(|row| csv_record(report, row))))
+}
+
+/// The records as CSV by RFC 4180, but with `\n` at the end of a line.
+pub(crate) fn csv_of(records: impl IntoIterator<Item = Vec<String>>) -> Result<String, CliError> {
+    let mut writer = csv::Writer::from_writer(Vec::new());
+    for record in records {
+        writer.write_record(&record)?;
+    }
+    Ok(String::from_utf8(writer.into_inner()?)?)
 }
 
 /// The metrics that a place shows, in the order of their columns.
@@ -74,23 +82,26 @@ pub(crate) fn columns(metrics: &[Metric], place: Shown) -> Vec<&Metric> {
     in_column_order(metrics).into_iter().filter(|metric| metric.is_shown(place)).collect()
 }
 
-fn csv_head(columns: &[&Metric]) -> String {
-    let scores = columns.iter().map(|Metric { name, .. }| format!("{name},{name}_low,{name}_high"));
-    format!("defense,adversary,n,recovered,{},map,signature\n", scores.collect::<Vec<_>>().join(","))
+/// The names of the fields of [`csv_record`].
+pub(crate) fn csv_head(report: &Report) -> Vec<String> {
+    let columns = columns(&report.metrics, Shown::Files);
+    let scores = columns
+        .iter()
+        .flat_map(|Metric { name, .. }| ["", "_low", "_high"].map(|end| format!("{name}{end}")));
+    let first = ["defense", "adversary", "n", "recovered"].map(str::to_owned);
+    first.into_iter().chain(scores).chain(["map", "signature"].map(str::to_owned)).collect()
 }
 
-fn csv_line(columns: &[&Metric], row: &Row, signature: &str) -> String {
-    let scores = columns.iter().map(|column| match row.score(&column.name) {
-        Some(Score { value, low, high }) => format!(",{value},{low},{high}"),
-        None => ",,,".into(),
+/// A row of the report.
+pub(crate) fn csv_record(report: &Report, row: &Row) -> Vec<String> {
+    let columns = columns(&report.metrics, Shown::Files);
+    let scores = columns.iter().flat_map(|column| match row.score(&column.name) {
+        Some(Score { value, low, high }) => [value, low, high].map(|number| number.to_string()),
+        None => [const { String::new() }; 3],
     });
-    // a spec and `averaging(16, 768)` hold commas
-    let quoted = |text: &str| text.replace('"', "\"\"");
-    let map = row.map.as_deref().unwrap_or_default();
-    let [defense, adversary, map, signature] =
-        [row.defense.as_str(), &row.adversary, map, signature].map(quoted);
-    let scores: String = scores.collect();
-    format!("\"{defense}\",\"{adversary}\",{},{}{scores},\"{map}\",\"{signature}\"\n", row.n, row.recovered)
+    let first = [row.defense.clone(), row.adversary.clone(), row.n.to_string(), row.recovered.to_string()];
+    let map = row.map.clone().unwrap_or_default();
+    first.into_iter().chain(scores).chain([map, signature(report)]).collect()
 }
 
 /// The map without its numbers: `  clouds, then ridge`.
@@ -323,16 +334,22 @@ mod tests {
     }
 
     #[test]
-    fn a_line_of_csv_has_as_many_fields_as_its_head() {
-        let columns = columns(built_in(), Shown::Files);
+    fn a_field_of_csv_may_hold_commas_and_quotation_marks() {
         let row = serde_json::json!({
             "defense": "gaussian(sigma=1, on=queries)", "adversary": "averaging(16, 768)", "n": 2,
-            "map": "clouds, then ridge(identity, lambda=0.1)"
+            "map": "clouds, then \"ridge\""
         });
-        let line = csv_line(&columns, &serde_json::from_value(row).expect("a row"), "seed:0|metrics:\"a,b\"");
-        let fields =
-            |line: &str| line.split('"').step_by(2).map(|part| part.matches(',').count()).sum::<usize>();
-        assert_eq!(fields(&line), fields(&csv_head(&columns)), "{line}");
+        let report = serde_json::json!({
+            "signature": {}, "rows": [row], "ceiling": null, "floor": null, "conclusive": [], "reason": null
+        });
+        let report = Report::from_json(&report.to_string()).expect("a report");
+        let text = csv(&report).expect("text");
+        let mut reader = csv::Reader::from_reader(text.as_bytes());
+        let head = reader.headers().expect("a head").clone();
+        let record = reader.records().next().expect("a row").expect("as many fields as the head");
+        let field = |name: &str| &record[head.iter().position(|it| it == name).expect("a column")];
+        assert_eq!(field("defense"), "gaussian(sigma=1, on=queries)");
+        assert_eq!((field("map"), field("bleu")), ("clouds, then \"ridge\"", ""));
     }
 
     #[test]
@@ -354,7 +371,7 @@ mod tests {
             "{terminal}"
         );
         assert!(markdown.contains("| informed(9) = leaked(8) "), "{markdown}");
-        assert_eq!(csv(&report).lines().count(), 4, "files keep all");
+        assert_eq!(csv(&report).expect("text").lines().count(), 4, "files keep all");
     }
 
     #[test]

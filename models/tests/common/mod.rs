@@ -114,11 +114,7 @@ pub(crate) fn write_kind(folder: &Path, model: &str, layer: &str) {
 
 /// A tensor of that shape as training begins with it, so that no norm and no attention is saturated.
 fn trained(name: &str, tensor: &Tensor) -> Tensor {
-    use std::hash::{BuildHasher, BuildHasherDefault, DefaultHasher};
-    let uniform = |at: usize| {
-        let bits = BuildHasherDefault::<DefaultHasher>::default().hash_one((name, at));
-        (bits >> 40) as f32 / (1 << 23) as f32 - 1.0
-    };
+    let uniform = |at: usize| (hash(name, at) >> 40) as f32 / (1 << 23) as f32 - 1.0;
     let is_norm = name.ends_with("gamma") || name.ends_with("norm.weight");
     let (shift, scale) = match *tensor.dims() {
         [_, width] if !name.contains("embeddings") => (0.0, (3.0 / width as f32).sqrt()),
@@ -127,6 +123,17 @@ fn trained(name: &str, tensor: &Tensor) -> Tensor {
     };
     let values: Vec<f32> = (0..tensor.elem_count()).map(|at| shift + scale * uniform(at)).collect();
     Tensor::from_vec(values, tensor.shape(), &Device::Cpu).unwrap()
+}
+
+/// FNV-1a, and then the last step of SplitMix64: the standard library's hashes may change.
+fn hash(name: &str, at: usize) -> u64 {
+    let bytes = name.bytes().chain(at.to_le_bytes());
+    let mut bits = bytes.fold(0xcbf2_9ce4_8422_2325, |bits: u64, byte| {
+        (bits ^ u64::from(byte)).wrapping_mul(0x100_0000_01b3)
+    });
+    bits = (bits ^ (bits >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    bits = (bits ^ (bits >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    bits ^ (bits >> 31)
 }
 
 /// Writes a sentence-transformers folder with the small BERT and the reference's tokenizer.

@@ -1,11 +1,10 @@
 //! The curve for scripts and spreadsheets.
 
-use std::fmt::Write;
-
 use serde::Serialize;
 use serde_json::{Value, json};
 
 use super::points::{Curve, MeasuredStack};
+use crate::cli::error::CliError;
 use crate::cli::table;
 use crate::evaluate::Row;
 
@@ -38,21 +37,22 @@ fn found(limit: String, answer: &impl Serialize) -> Result<Value, serde_json::Er
 }
 
 /// The report's columns as `evaluate` writes them, followed by the place on the curve.
-pub(super) fn csv(curve: &Curve<'_>) -> String {
-    let report = table::csv(curve.report);
-    let mut lines = report.lines();
-    let mut text = format!("{},sweep,strength,ndcg_kept,worst,front\n", lines.next().unwrap_or_default());
-    for (line, row) in lines.zip(&curve.report.rows) {
-        let Some(stack) = curve.stacks.iter().find(|stack| stack.defense == row.defense) else { continue };
-        let sweep = stack.of.as_ref().map_or("", |(line, _)| &curve.lines[*line].title);
-        let values = stack.of.as_ref().map_or(&[][..], |(_, values)| values);
-        let strength = values.iter().map(ToString::to_string).collect::<Vec<_>>().join(" ");
-        let kept = curve.kept(row).map_or_else(String::new, |kept| kept.value.to_string());
-        let sweep = sweep.replace('"', "\"\"");
-        let (worst, front) = (is_worst(stack, row), stack.front);
-        let _ = writeln!(text, "{line},\"{sweep}\",{strength},{kept},{worst},{front}");
-    }
-    text
+pub(super) fn csv(curve: &Curve<'_>) -> Result<String, CliError> {
+    let own = ["sweep", "strength", "ndcg_kept", "worst", "front"].map(str::to_owned);
+    let head = [table::csv_head(curve.report), own.into()].concat();
+    let rows = curve.report.rows.iter().filter_map(|row| csv_record(curve, row));
+    table::csv_of(std::iter::once(head).chain(rows))
+}
+
+/// A row of the report, and what the curve adds to it.
+fn csv_record(curve: &Curve<'_>, row: &Row) -> Option<Vec<String>> {
+    let stack = curve.stacks.iter().find(|stack| stack.defense == row.defense)?;
+    let sweep = stack.of.as_ref().map_or("", |(line, _)| &curve.lines[*line].title);
+    let values = stack.of.as_ref().map_or(&[][..], |(_, values)| values);
+    let strength = values.iter().map(ToString::to_string).collect::<Vec<_>>().join(" ");
+    let kept = curve.kept(row).map_or_else(String::new, |kept| kept.value.to_string());
+    let own = [sweep.into(), strength, kept, is_worst(stack, row).to_string(), stack.front.to_string()];
+    Some([table::csv_record(curve.report, row), own.into()].concat())
 }
 
 fn each<'c>(curve: &'c Curve<'_>) -> impl Iterator<Item = (&'c MeasuredStack<'c>, &'c Row)> {
