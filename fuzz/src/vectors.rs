@@ -5,7 +5,7 @@ use std::fs;
 use embosk::cli::Program;
 use embosk::defenses::{Codes, Microaggregation, ProductQuantization, Projection};
 use embosk::models::digest::Digest;
-use embosk::{Key, Quantization, Sealer, Stack};
+use embosk::{Key, Quantization, Sealer};
 use ndarray::Array2;
 
 use crate::choice;
@@ -44,7 +44,7 @@ pub(crate) fn codes(data: &[u8]) {
 
 /// Nothing but what was sealed opens.
 pub(crate) fn sealed(data: &[u8]) {
-    let sealer = Sealer::new(&Key::from_bytes([7; 32]), &Stack::new());
+    let sealer = Sealer::new(&Key::from_bytes([7; 32]));
     let genuine = sealer.seal_text("7", "text", "a text").expect("it can be sealed");
     assert!(data == genuine || sealer.open_text("7", "text", data).is_err());
     assert!(sealer.open_vector("7", data).is_err());
