@@ -1,6 +1,6 @@
 //! What a key determines in one dimension. It is drawn at once, or when the first vectors show the dimension.
 
-use std::sync::OnceLock;
+use std::sync::{Mutex, OnceLock, PoisonError};
 
 use ndarray::ArrayRef2;
 
@@ -14,7 +14,13 @@ type Draw<T> = Box<dyn Fn(&Key, usize) -> T + Send + Sync>;
 
 pub(crate) enum Bound<T> {
     Now(Drawn<T>),
-    Deferred { key: Key, draw: Draw<T>, first: OnceLock<Drawn<T>> },
+    Deferred {
+        key: Key,
+        draw: Draw<T>,
+        first: OnceLock<Drawn<T>>,
+        /// Held while the first is drawn.
+        drawing: Mutex<()>,
+    },
 }
 
 pub(crate) struct Drawn<T> {
@@ -30,7 +36,12 @@ impl<T> Bound<T> {
 
     /// The transform under `key` in the dimension of the first vectors.
     pub(crate) fn deferred(key: &Key, draw: impl Fn(&Key, usize) -> T + Send + Sync + 'static) -> Self {
-        Self::Deferred { key: key.clone(), draw: Box::new(draw), first: OnceLock::new() }
+        Self::Deferred {
+            key: key.clone(),
+            draw: Box::new(draw),
+            first: OnceLock::new(),
+            drawing: Mutex::new(()),
+        }
     }
 
     /// The dimension, once there is one.
@@ -63,15 +74,21 @@ impl<T> Bound<T> {
         }
     }
 
-    /// Returns what is bound, and binds it if nothing is. If two first batches come at once, both draw and one result
-    /// is kept.
+    /// Returns what is bound, and binds it if nothing is. If several first batches come at once, one draws, and the
+    /// others wait.
     fn drawn(&self, dim: usize) -> Result<&Drawn<T>, Error> {
         match self {
             Self::Now(drawn) => Ok(drawn),
-            Self::Deferred { key, draw, first } => match first.get() {
-                Some(drawn) => Ok(drawn),
-                None => drawn(key, dim, draw).map(|drawn| first.get_or_init(|| drawn)),
-            },
+            Self::Deferred { key, draw, first, drawing } => {
+                if let Some(drawn) = first.get() {
+                    return Ok(drawn);
+                }
+                let _one = drawing.lock().unwrap_or_else(PoisonError::into_inner);
+                match first.get() {
+                    Some(drawn) => Ok(drawn),
+                    None => drawn(key, dim, draw).map(|drawn| first.get_or_init(|| drawn)),
+                }
+            }
         }
     }
 }
@@ -81,5 +98,35 @@ fn drawn<T>(key: &Key, dim: usize, draw: &dyn Fn(&Key, usize) -> T) -> Result<Dr
         Ok(Drawn { dim, transform: draw(key, dim) })
     } else {
         Err(Error::Setting { name: "dim", expected: "a whole number from 1 to 8192" })
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::thread;
+
+    use ndarray::Array2;
+
+    use super::*;
+
+    #[test]
+    fn first_batches_that_come_at_once_draw_once() {
+        let drawn = Arc::new(AtomicUsize::new(0));
+        let count = Arc::clone(&drawn);
+        let bound = Bound::deferred(&Key::from_bytes([1; 32]), move |_, dim| {
+            count.fetch_add(1, Ordering::Relaxed);
+            thread::sleep(std::time::Duration::from_millis(50));
+            dim
+        });
+        let vectors = Array2::<f32>::zeros((1, 3));
+        thread::scope(|scope| {
+            for _ in 0..8 {
+                scope.spawn(|| assert_eq!(bound.of(&vectors).unwrap(), Some(&3)));
+            }
+        });
+        assert_eq!(drawn.load(Ordering::Relaxed), 1);
     }
 }

@@ -7,6 +7,7 @@ use zeroize::Zeroizing;
 
 use crate::Rng;
 use crate::matrix::Matrix;
+use crate::parallel::{Rows, for_pieces_apart};
 use crate::rng::StandardNormals;
 use crate::wide::{Work, widest};
 
@@ -45,10 +46,12 @@ impl Haar {
 /// and `D` the signs.
 ///
 /// This is a storage format: plain `f64` operations in a fixed order, rounded to `f32` at the end.
-/// Each column is computed by itself, so the panels change nothing but the speed.
+/// Each column is computed by itself, so panels and threads change nothing but the speed.
 fn haar(dim: usize, rng: &mut Rng) -> Matrix {
     let mut matrix = Matrix::zeros(dim, dim);
-    columns(dim, dim, rng, |row, column, value| matrix.set(row, column, value as f32));
+    for (column, values) in columns(dim, dim, 1.0, rng).chunks_exact(dim).enumerate() {
+        values.iter().enumerate().for_each(|(row, value)| matrix.set(row, column, *value));
+    }
     matrix
 }
 
@@ -58,20 +61,41 @@ fn haar(dim: usize, rng: &mut Rng) -> Matrix {
 /// This is a storage format too: the product with `scale` is `f64`, rounded to `f32` at the end.
 pub(crate) fn directions(dim: usize, count: usize, scale: f64, rng: &mut Rng) -> Matrix {
     let mut matrix = Matrix::zeros(count, dim);
-    columns(dim, count, rng, |row, column, value| matrix.set(column, row, (value * scale) as f32));
+    for (row, values) in columns(dim, count, scale, rng).chunks_exact(dim).enumerate() {
+        values.iter().enumerate().for_each(|(column, value)| matrix.set(row, column, *value));
+    }
     matrix
 }
 
-/// Calls `found` with each row, column and value of the first `count` columns. Later reflections do not change these,
-/// so they are not drawn.
-fn columns(dim: usize, count: usize, rng: &mut Rng, mut found: impl FnMut(usize, usize, f64)) {
+/// The first `count` columns, one after the other, times `scale`. Later reflections do not change these, so they are not
+/// drawn. The reflections are drawn one after the other, and then applied to the columns by all threads.
+fn columns(dim: usize, count: usize, scale: f64, rng: &mut Rng) -> Zeroizing<Vec<f32>> {
     let mut normals = rng.standard_normals();
     let reflections: Vec<_> = (0..count).map(|k| Reflection::draw(dim - k, &mut normals)).collect();
-    for first in (0..count).step_by(PANEL) {
-        let columns = first..count.min(first + PANEL);
+    let mut columns = Zeroizing::new(vec![0.0; count * dim]);
+    for_pieces_apart(Columns { values: &mut columns, dim }, PANEL, |first, piece| {
         for (row, values) in panel(dim, &reflections, first).iter().enumerate() {
-            columns.clone().zip(values).for_each(|(column, value)| found(row, column, *value));
+            let places = piece.values.iter_mut().skip(row).step_by(dim);
+            places.zip(values).for_each(|(place, value)| *place = (value * scale) as f32);
         }
+    });
+    columns
+}
+
+/// Columns of `dim` numbers each.
+struct Columns<'a> {
+    values: &'a mut [f32],
+    dim: usize,
+}
+
+impl Rows for Columns<'_> {
+    fn count(&self) -> usize {
+        self.values.len() / self.dim
+    }
+
+    fn split(self, column: usize) -> (Self, Self) {
+        let (before, after) = self.values.split_at_mut(column * self.dim);
+        (Columns { values: before, dim: self.dim }, Columns { values: after, dim: self.dim })
     }
 }
 

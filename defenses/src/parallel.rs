@@ -4,6 +4,8 @@
 //! rows, and its result depends on nothing but that place.
 
 use std::convert::Infallible;
+use std::sync::{Mutex, PoisonError};
+use std::thread;
 
 use ndarray::{ArrayView2, ArrayViewMut2, Axis};
 
@@ -11,7 +13,6 @@ use ndarray::{ArrayView2, ArrayViewMut2, Axis};
 const PIECE: usize = 1 << 15;
 
 /// What can be cut between two rows.
-#[cfg_attr(not(feature = "rayon"), allow(dead_code, reason = "one thread cuts nothing"))]
 pub(crate) trait Rows: Send + Sized {
     fn count(&self) -> usize;
     /// The rows before `row`, and the others.
@@ -36,6 +37,42 @@ pub(crate) fn for_pieces<R: Rows>(rows: R, dim: usize, multiple: usize, work: im
         work(first, rows);
         Ok::<_, Infallible>(())
     });
+}
+
+/// Calls `work` as [`for_pieces`] does, with pieces of `multiple` rows, on threads of its own. A caller may hold a lock:
+/// a thread of rayon that waits takes up other work, which may want the same lock.
+pub(crate) fn for_pieces_apart<R: Rows>(rows: R, multiple: usize, work: impl Fn(usize, R) + Sync) {
+    let mut pieces = Vec::new();
+    let (mut first, mut rest) = (0, rows);
+    while rest.count() > multiple {
+        let (piece, after) = rest.split(multiple);
+        pieces.push((first, piece));
+        (first, rest) = (first + multiple, after);
+    }
+    pieces.push((first, rest));
+    let threads = threads().min(pieces.len());
+    // the last pieces take the longest, and come first
+    let queue = Mutex::new(pieces);
+    let next = || queue.lock().unwrap_or_else(PoisonError::into_inner).pop();
+    let work_off = || {
+        while let Some((first, piece)) = next() {
+            work(first, piece);
+        }
+    };
+    thread::scope(|scope| {
+        (1..threads).for_each(|_| drop(scope.spawn(work_off)));
+        work_off();
+    });
+}
+
+#[cfg(feature = "rayon")]
+fn threads() -> usize {
+    rayon::current_num_threads()
+}
+
+#[cfg(not(feature = "rayon"))]
+fn threads() -> usize {
+    1
 }
 
 #[cfg(feature = "rayon")]

@@ -315,7 +315,6 @@ pub(crate) fn signature(report: &Report) -> String {
 
 #[cfg(test)]
 mod tests {
-    use crate::evaluate::metrics::built_in;
 
     use super::*;
 
