@@ -142,7 +142,7 @@ fn every_form_of_input_and_output_is_protected() {
     assert_eq!(again.status, 200);
     let other = [("x-embosk-fingerprint", "embosk2 none")];
     let refused = sidecar.post("/v1/embeddings", &other, &json!({"model": "m", "input": "a"}));
-    assert_eq!(refused.code(409), "other_space");
+    assert_eq!((refused.code(409), refused.header("x-should-retry")), ("other_space", "false"));
     sidecar.stop();
 }
 
