@@ -142,7 +142,7 @@ fn every_form_of_input_and_output_is_protected() {
     assert_eq!(again.status, 200);
     let other = [("x-embosk-fingerprint", "embosk2 none")];
     let refused = sidecar.post("/v1/embeddings", &other, &json!({"model": "m", "input": "a"}));
-    assert_eq!(refused.code(409), "other_space");
+    assert_eq!((refused.code(409), refused.header("x-should-retry")), ("other_space", "false"));
     sidecar.stop();
 }
 
@@ -219,6 +219,57 @@ fn a_role_is_named_where_it_matters() {
     assert_eq!(conflict.code(400), "conflicting_roles");
     let unknown = sidecar.post("/v1/embeddings", &[("x-embosk-role", "planted")], &request("m"));
     assert_eq!(unknown.code(400), "invalid_role");
+    sidecar.stop();
+}
+
+#[test]
+fn the_upstream_is_told_the_role_as_the_model_wants_it() {
+    let upstream = upstream();
+    let sidecar = behind(&upstream, &format!("{ROTATION} --api-roles auto"));
+    let ask = |model: &str, input: Value| sidecar.ask(json!({"model": model, "input": input}));
+    let (texts, begun) = (json!(["a", "b"]), json!(["search_query: a", "search_query: b"]));
+    for (model, input, sent) in [
+        ("nomic-embed-text:document", json!("a"), json!({"input": "search_document: a"})),
+        ("nomic-embed-text:query", texts.clone(), json!({"input": begun})),
+        ("voyage-3.5:document", texts.clone(), json!({"input": texts, "input_type": "document"})),
+        ("voyage-3.5:query", json!([5, 6]), json!({"input": [5, 6], "input_type": "query"})),
+        ("jina-embeddings-v3:query", json!("a"), json!({"input": "a", "task": "retrieval.query"})),
+        ("bge-small-en-v1.5:document", json!([5, 6]), json!({"input": [5, 6]})),
+        // nothing is known of it, so nothing is sent, and the role does not matter
+        ("m", json!("a"), json!({"input": "a"})),
+    ] {
+        let answer = ask(model, input);
+        assert_eq!(answer.status, 200, "{model}: {}", answer.text);
+        let mut expected = sent;
+        let name = model.split(':').next().unwrap();
+        expected["model"] = name.into();
+        assert_eq!(upstream.requests().last().unwrap().body, expected);
+        assert_eq!(answer.body["model"], name);
+    }
+    assert_eq!(ask("nomic-embed-text", json!("a")).code(400), "role_required");
+    assert_eq!(ask("nomic-embed-text:query", json!([5, 6])).code(400), "invalid_value");
+    let typed =
+        |kind: &str| sidecar.ask(json!({"model": "voyage-3.5:query", "input": "a", "input_type": kind}));
+    assert_eq!(typed("query").status, 200);
+    assert_eq!(typed("planted").code(400), "conflicting_roles");
+    sidecar.stop();
+}
+
+#[test]
+fn keyed_noise_differs_where_the_upstream_is_told_another_role() {
+    let upstream = upstream();
+    let line = "--defense gaussian(sigma=0.1,key=file:embosk.key) --api-roles e5";
+    let sidecar = behind(&upstream, line);
+    let noise = |role: &str, begun: &str| {
+        let answer = sidecar.ask(json!({"model": format!("m:{role}"), "input": "a"}));
+        let found = vectors(&answer).remove(0);
+        found.iter().zip(vector(begun)).map(|(found, clean)| found - clean).collect::<Vec<f32>>()
+    };
+    let (document, query) = (noise("document", "passage: a"), noise("query", "query: a"));
+    assert_eq!(noise("query", "query: a"), query);
+    let apart = document.iter().zip(&query).map(|(a, b)| (a - b).powi(2)).sum::<f32>().sqrt();
+    // as for any two texts: 0.1 for each coordinate of both
+    assert!(apart > 0.1, "{apart}");
     sidecar.stop();
 }
 
@@ -361,6 +412,8 @@ fn what_cannot_be_served_safely_is_refused_at_the_start() {
         ("--defense none --upstream http://embosk.example/v1", "in the clear"),
         ("--defense none --upstream http://user:planted@localhost/v1", "before the @"),
         ("--defense none --upstream https://localhost/v1 --api-key-env planted", "variable's name"),
+        ("--defense none --upstream https://localhost/v1 --api-roles bert", "no such preset"),
+        ("--defense none --api-roles auto", "--upstream"),
         ("--defense none --tenants missing.toml", "no such file"),
         ("--defense none --tenants .", "not a regular file"),
         ("--defense none --timeout 0", "above 0"),

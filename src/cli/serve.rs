@@ -16,7 +16,7 @@ use super::error::CliError;
 use super::models::{self, local_embedder};
 use super::session::Session;
 use super::terminal::{Terminal, print};
-use crate::embedder::{ApiKey, Service};
+use crate::embedder::{ApiKey, Roles, Service};
 use crate::serve::{Limits, Reloader, Server, Source, Tenants, Upstream};
 
 /// The default variable of the upstream's key.
@@ -49,6 +49,20 @@ pub(crate) struct Args {
     /// Ask the upstream for vectors in Base64, which are shorter. Both forms are read in any case.
     #[arg(long, requires = "upstream")]
     api_base64: bool,
+    /// How the upstream is told whether a text is a document or a query: none (the clients do it, if it matters), auto (by
+    /// the model's name), or the preset of e5, e5-instruct, bge, mxbai, arctic, nomic, qwen, cohere, voyage, nvidia or
+    /// jina.
+    #[arg(long, default_value = "none", value_name = "PRESET", requires = "upstream")]
+    api_roles: String,
+    /// The certificates of the authorities that the upstream is trusted by, in place of the public ones.
+    #[arg(long, value_name = "FILE.pem", requires = "upstream", value_hint = ValueHint::FilePath)]
+    upstream_ca: Option<PathBuf>,
+    /// The server's certificate, and those that lead to its authority, for TLS. SIGHUP reads it and its key anew.
+    #[arg(long, value_name = "FILE.pem", requires = "tls_key", value_hint = ValueHint::FilePath)]
+    tls_cert: Option<PathBuf>,
+    /// The private key of the server's certificate.
+    #[arg(long, value_name = "FILE.pem", requires = "tls_cert", value_hint = ValueHint::FilePath)]
+    tls_key: Option<PathBuf>,
     #[command(flatten)]
     limits: LimitOptions,
     /// How much is logged. Default: info, with --verbose debug, with --quiet warn.
@@ -110,6 +124,10 @@ pub(crate) fn run(args: &Args, session: &Session) -> Result<ExitCode, CliError> 
     let tenants = tenants(args, session)?;
     let source = source(args, session.terminal)?;
     let server = Server::new(source, tenants.clone())?.limits(args.limits.limits(args.upstream.is_some()));
+    let server = match (&args.tls_cert, &args.tls_key) {
+        (Some(certificates), Some(key)) => server.tls(certificates, key)?,
+        _ => server,
+    };
     let fingerprints = tenants.fingerprints();
     drop(tenants);
     log(args, session.terminal);
@@ -136,7 +154,8 @@ async fn serve(
         tracing::info!(tenant, fingerprint, "protects");
     }
     tracing::info!(%address, "listening");
-    print(&format!("http://{address}/v1\n"))?;
+    let scheme = if args.tls_cert.is_some() { "https" } else { "http" };
+    print(&format!("{scheme}://{address}/v1\n"))?;
     // a task of its own, because a reload takes this thread for seconds
     let running = tokio::spawn(running);
     tokio::select! {
@@ -179,7 +198,14 @@ fn source(args: &Args, terminal: Terminal) -> Result<Source, CliError> {
             )
         })?),
     };
-    let upstream = Upstream::new(address)?.base64(args.api_base64);
+    let mut upstream = Upstream::new(address)?.base64(args.api_base64);
+    upstream = match args.api_roles.as_str() {
+        "auto" => upstream.roles_by_model(),
+        name => upstream.roles(Roles::preset(name)?)?,
+    };
+    if let Some(file) = &args.upstream_ca {
+        upstream = upstream.authorities(file)?;
+    }
     Ok(Source::upstream(match key {
         Some(key) => upstream.key(key)?,
         None => upstream,
@@ -284,10 +310,16 @@ fn signals() -> Result<Signals<impl Future<Output = ()>>, CliError> {
     Ok(Signals { stop, reload: () })
 }
 
-/// Reads the tenants anew at each signal. A file that cannot be read changes nothing.
+/// Reads the tenants and the certificate anew at each signal. A file that cannot be read changes nothing.
 #[cfg(unix)]
 async fn reload_on(mut signal: Reload, args: &Args, session: &Session, reloader: Reloader) {
     while signal.recv().await.is_some() {
+        if args.tls_cert.is_some() {
+            match reloader.reread_tls() {
+                Ok(()) => tracing::info!("the certificate is read anew"),
+                Err(error) => tracing::error!(%error, "the certificate stays as it was"),
+            }
+        }
         if args.tenants.is_none() {
             tracing::info!("there is no tenants file to read anew");
             continue;

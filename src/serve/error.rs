@@ -83,6 +83,10 @@ impl IntoResponse for Refusal {
         }});
         let mut response = json_response(self.status, body.to_string().into_bytes());
         let headers = response.headers_mut();
+        if self.status == StatusCode::CONFLICT {
+            // OpenAI's clients take this status for a lock that will be free soon
+            headers.insert("x-should-retry", HeaderValue::from_static("false"));
+        }
         if let Some(seconds) = self.retry_after {
             headers.insert(RETRY_AFTER, HeaderValue::from(seconds));
         }

@@ -86,9 +86,9 @@ async fn answer(
         }
     };
     record.bytes = body.len();
-    let asked = parse(body, shared.limits.inputs).await?;
+    let mut asked = parse(body, shared.limits.inputs).await?;
     record.inputs = asked.input.len();
-    let plan = plan(shared, &tenant, route, &head.headers, &asked)?;
+    let plan = plan(shared, &tenant, route, &head.headers, &mut asked)?;
     record.role = Some(plan.role);
 
     let turn = shared.admission.turn(ticket, deadline).await?;
@@ -222,15 +222,15 @@ fn plan(
     tenant: &Tenant,
     route: Option<Role>,
     headers: &HeaderMap,
-    asked: &Asked,
+    asked: &mut Asked,
 ) -> Result<Plan, Refusal> {
     let (name, of_model) = match asked.model.as_deref().map(role::of_model) {
         Some((name, role)) => (Some(name), role),
         None => (None, None),
     };
-    let matters = tenant.has_roles || shared.source.has_roles();
-    let role = role::decide([of_model, role::of_headers(headers)?, route], matters)?;
     let (model, identity) = shared.source.model(name)?;
+    let matters = tenant.has_roles || shared.source.has_roles(model);
+    let role = role::decide([of_model, role::of_headers(headers)?, route], matters)?;
     shared.source.check(asked)?;
     let given = ids::of_headers(headers, &asked.input)?;
     let ids = match given {
@@ -242,7 +242,9 @@ fn plan(
     if asked.dimensions.is_none() {
         check_fingerprint(tenant.stacks.whole(), stored.as_ref())?;
     }
-    Ok(Plan { role, stored, model: model.to_owned(), ids })
+    let model = model.to_owned();
+    shared.source.mark(&model, role, asked)?;
+    Ok(Plan { role, stored, model, ids })
 }
 
 /// Compares the fingerprint that a client stored, if it sends one.

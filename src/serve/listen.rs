@@ -9,18 +9,24 @@ use std::time::Duration;
 use axum::Router;
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
-use hyper_util::server::graceful::GracefulShutdown;
+use hyper_util::server::graceful::{GracefulShutdown, Watcher};
 use hyper_util::service::TowerToHyperService;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{sleep, timeout};
+use tokio_rustls::TlsAcceptor;
 
 use super::admission::Counted;
 use super::state::Shared;
 use super::stream::Impatient;
+use super::tls::Tls;
 
 /// How long the head of a request may take, and a connection be idle.
 const HEAD: Duration = Duration::from_mins(1);
+
+/// How long a client may take until both sides have agreed on keys.
+const HANDSHAKE: Duration = Duration::from_secs(10);
 
 /// How long a client may take no byte of an answer that waits for it.
 const UNREAD: Duration = Duration::from_mins(1);
@@ -108,20 +114,32 @@ impl Connections {
         let open = Counted::new(&self.shared.metrics, |metrics| &metrics.connections);
         let _ = stream.set_nodelay(true);
         let stream = Impatient::new(stream, UNREAD);
-        let connection = http1::Builder::new()
-            .timer(TokioTimer::new())
-            .header_read_timeout(HEAD)
-            .max_buf_size(HEAD_BYTES)
-            .serve_connection(TokioIo::new(stream), TowerToHyperService::new(self.router.clone()));
-        let connection = self.graceful.watch(connection);
+        let (router, watcher) = (self.router.clone(), self.graceful.watcher());
+        let tls = self.shared.tls.as_ref().map(Tls::config);
         tokio::spawn(async move {
-            if let Err(error) = connection.await {
-                // hyper's words, which hold nothing of the request, are left out all the same
-                let (malformed, timed_out) = (error.is_parse(), error.is_timeout());
-                tracing::debug!(malformed, timed_out, "a connection ended early");
+            match tls {
+                None => answer(stream, router, watcher).await,
+                Some(config) => match timeout(HANDSHAKE, TlsAcceptor::from(config).accept(stream)).await {
+                    Ok(Ok(stream)) => answer(stream, router, watcher).await,
+                    _ => tracing::debug!("a client did not agree on TLS"),
+                },
             }
             drop((open, place));
         });
+    }
+}
+
+/// Answers the requests of a connection.
+async fn answer(stream: impl AsyncRead + AsyncWrite + Unpin + 'static, router: Router, watcher: Watcher) {
+    let connection = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(HEAD)
+        .max_buf_size(HEAD_BYTES)
+        .serve_connection(TokioIo::new(stream), TowerToHyperService::new(router));
+    if let Err(error) = watcher.watch(connection).await {
+        // hyper's words, which hold nothing of the request, are left out all the same
+        let (malformed, timed_out) = (error.is_parse(), error.is_timeout());
+        tracing::debug!(malformed, timed_out, "a connection ended early");
     }
 }
 

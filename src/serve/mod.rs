@@ -37,9 +37,11 @@ mod stacks;
 mod state;
 mod stream;
 mod tenants;
+mod tls;
 mod upstream;
 
 use std::future::Future;
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
@@ -47,6 +49,7 @@ use tokio::net::TcpListener;
 
 use self::source::Kind;
 use self::state::Shared;
+use self::tls::Tls;
 use crate::Error;
 
 pub use self::limits::Limits;
@@ -60,9 +63,10 @@ pub struct Server {
     source: Source,
     tenants: Tenants,
     limits: Limits,
+    tls: Option<Tls>,
 }
 
-/// Exchanges the tenants of a running server.
+/// Exchanges the tenants and the certificate of a running server.
 #[derive(Debug, Clone)]
 pub struct Reloader(Arc<Shared>);
 
@@ -77,12 +81,21 @@ impl Server {
     pub fn new(source: Source, tenants: Tenants) -> Result<Self, Error> {
         check(&source, &tenants)?;
         bind(&source, &tenants);
-        Ok(Self { source, tenants, limits: Limits::default() })
+        Ok(Self { source, tenants, limits: Limits::default(), tls: None })
     }
 
     /// Sets the limits.
     pub fn limits(self, limits: Limits) -> Self {
         Self { limits, ..self }
+    }
+
+    /// Speaks TLS. One PEM file has the server's certificate, followed by those that lead to its authority, and the other
+    /// its private key. Default: plain HTTP.
+    ///
+    /// # Errors
+    /// [`Error::File`] if the files do not hold a certificate and its key.
+    pub fn tls(self, certificates: impl AsRef<Path>, key: impl AsRef<Path>) -> Result<Self, Error> {
+        Ok(Self { tls: Some(Tls::read(certificates.as_ref(), key.as_ref())?), ..self })
     }
 
     /// Serves until `shutdown` is ready, and then finishes the requests that are under way.
@@ -112,7 +125,7 @@ impl Server {
                     .into(),
             ));
         }
-        let shared = Arc::new(Shared::new(self.source, self.tenants, self.limits));
+        let shared = Arc::new(Shared::new(self.source, self.tenants, self.limits, self.tls));
         let router = routes::router(Arc::clone(&shared));
         let running = listen::run(listener, router, Arc::clone(&shared), shutdown);
         Ok((Reloader(shared), running))
@@ -120,6 +133,15 @@ impl Server {
 }
 
 impl Reloader {
+    /// Reads the server's certificate and key anew, if it has some. If they cannot be used, it keeps those that it has.
+    /// Open connections keep theirs.
+    ///
+    /// # Errors
+    /// As [`Server::tls`].
+    pub fn reread_tls(&self) -> Result<(), Error> {
+        self.0.tls.as_ref().map_or(Ok(()), Tls::reread)
+    }
+
     /// Exchanges the tenants, if they could be read; otherwise they stay as they are. Requests under way keep theirs.
     /// It may take seconds, because rotations are made before the exchange.
     ///

@@ -14,7 +14,7 @@ use serde_json::{Map, Value};
 use super::error::Refusal;
 
 /// Fields that are read here.
-const READ: [&str; 4] = ["model", "input", "encoding_format", "dimensions"];
+pub(super) const READ: [&str; 4] = ["model", "input", "encoding_format", "dimensions"];
 
 /// Fields that are passed on to the upstream as they are: texts, numbers, true or false. A local embedder refuses all but
 /// the first, which changes no vector.
@@ -66,6 +66,22 @@ impl Input {
             Self::Text(text) => Some(vec![text]),
             Self::Texts(texts) => Some(texts.iter().map(String::as_str).collect()),
             Self::Tokens(_) | Self::TokenLists(_) => None,
+        }
+    }
+
+    /// Puts a prompt before each text. Returns false if the inputs are tokens and there is a prompt.
+    pub(super) fn begin_with(&mut self, prompt: &str) -> bool {
+        match self {
+            _ if prompt.is_empty() => true,
+            Self::Text(text) => {
+                text.insert_str(0, prompt);
+                true
+            }
+            Self::Texts(texts) => {
+                texts.iter_mut().for_each(|text| text.insert_str(0, prompt));
+                true
+            }
+            Self::Tokens(_) | Self::TokenLists(_) => false,
         }
     }
 

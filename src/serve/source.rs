@@ -42,11 +42,19 @@ impl Source {
         Self(Kind::Local { embedder: Arc::new(embedder), name: name.into(), hash })
     }
 
-    /// Whether documents and queries are embedded differently.
-    pub(super) fn has_roles(&self) -> bool {
+    /// Whether documents and queries are embedded differently, as far as is known here.
+    pub(super) fn has_roles(&self, model: &str) -> bool {
         match &self.0 {
-            Kind::Upstream(_) => false,
+            Kind::Upstream(upstream) => upstream.has_roles(model),
             Kind::Local { embedder, .. } => embedder.has_roles(),
+        }
+    }
+
+    /// Adds to a request what tells an upstream the role.
+    pub(super) fn mark(&self, model: &str, role: Role, asked: &mut Asked) -> Result<(), Refusal> {
+        match &self.0 {
+            Kind::Upstream(upstream) => upstream.mark(model, role, asked),
+            Kind::Local { .. } => Ok(()),
         }
     }
 
@@ -66,12 +74,17 @@ impl Source {
         }
     }
 
-    /// What tells the vectors of a model in a role from all others.
+    /// What tells the vectors of a model in a role from all others, beside the request.
     pub(super) fn vectors_of(&self, identity: &str, role: Role) -> String {
-        match role {
-            _ if !self.has_roles() => identity.to_owned(),
-            Role::Document => format!("{identity}:document"),
-            Role::Query => format!("{identity}:query"),
+        match (&self.0, role) {
+            (Kind::Local { embedder, .. }, Role::Document) if embedder.has_roles() => {
+                format!("{identity}:document")
+            }
+            (Kind::Local { embedder, .. }, Role::Query) if embedder.has_roles() => {
+                format!("{identity}:query")
+            }
+            // what an upstream is told of the role is part of the request
+            _ => identity.to_owned(),
         }
     }
 

@@ -12,6 +12,7 @@ use super::limits::Limits;
 use super::metrics::Metrics;
 use super::source::{Kind, Source};
 use super::tenants::Tenants;
+use super::tls::Tls;
 
 /// How long it is remembered whether the upstream can be reached.
 const REMEMBERED: Duration = Duration::from_secs(2);
@@ -23,13 +24,14 @@ pub(super) struct Shared {
     pub(super) limits: Limits,
     pub(super) admission: Admission,
     pub(super) metrics: Arc<Metrics>,
+    pub(super) tls: Option<Tls>,
     is_draining: AtomicBool,
     number: AtomicU64,
     reachable: Mutex<Option<(Instant, bool)>>,
 }
 
 impl Shared {
-    pub(super) fn new(source: Source, tenants: Tenants, limits: Limits) -> Self {
+    pub(super) fn new(source: Source, tenants: Tenants, limits: Limits, tls: Option<Tls>) -> Self {
         let metrics = Arc::<Metrics>::default();
         // numbers go on after a restart, so that logs stay unambiguous
         let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
@@ -40,6 +42,7 @@ impl Shared {
             admission: Admission::new(&limits, Arc::clone(&metrics)),
             limits,
             metrics,
+            tls,
             is_draining: AtomicBool::new(false),
             number: AtomicU64::new(first),
             reachable: Mutex::new(None),

@@ -2,22 +2,24 @@
 //!
 //! Neither the address of an error nor what the upstream answers beside vectors is repeated.
 
+use std::borrow::Cow;
 use std::fmt;
-use std::sync::Arc;
+use std::path::Path;
 use std::time::{Duration, SystemTime};
 
 use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, HeaderValue, RETRY_AFTER};
 use reqwest::{Client, StatusCode, redirect};
-use rustls::{ClientConfig, RootCertStore};
+use rustls::RootCertStore;
 use serde::Serialize;
 use serde_json::{Map, Value};
 use tokio::time::{Instant, timeout, timeout_at};
 
 use super::error::Refusal;
-use super::request::{Asked, Input};
-use crate::Error;
-use crate::embedder::ApiKey;
+use super::request::{self, Asked, Input};
+use super::tls;
 use crate::embedder::wire::{Address, known_code, retry_after};
+use crate::embedder::{ApiKey, RoleSettings, Roles};
+use crate::{Error, Role};
 
 /// How long a connection may take to be made.
 const CONNECTING: Duration = Duration::from_secs(10);
@@ -40,7 +42,15 @@ pub struct Upstream {
     address: Address,
     key: Option<ApiKey>,
     in_base64: bool,
+    marking: Marking,
     client: Client,
+}
+
+/// How the upstream is told what a text is.
+enum Marking {
+    Alike(Roles),
+    /// By the preset of the model that a request names.
+    ByModel,
 }
 
 impl Upstream {
@@ -50,16 +60,47 @@ impl Upstream {
     /// [`Error::Setting`] if the address cannot be read or has a place that may hold a key.
     pub fn new(address: &str) -> Result<Self, Error> {
         let address = Address::parse_any(address)?;
-        let client = Client::builder()
-            .tls_backend_preconfigured(tls()?)
-            // a key must not follow a redirect to somebody else
-            .redirect(redirect::Policy::none())
-            .connect_timeout(CONNECTING)
-            .user_agent(concat!("embosk/", env!("CARGO_PKG_VERSION")));
-        // what stays on this machine does not go through a proxy
-        let client = if address.is_local() { client.no_proxy() } else { client };
-        let client = client.build().map_err(|_| Error::Setting("no HTTP client could be made".into()))?;
-        Ok(Self { address, key: None, in_base64: false, client })
+        let client = client(&address, tls::public_authorities())?;
+        let marking = Marking::Alike(Roles::default());
+        Ok(Self { address, key: None, in_base64: false, marking, client })
+    }
+
+    /// Trusts the authorities in a PEM file, and no others.
+    ///
+    /// # Errors
+    /// [`Error::File`] if the file holds no certificates that can be read, and [`Error::Setting`] if the upstream's
+    /// address does not begin with `https`.
+    pub fn authorities(self, path: impl AsRef<Path>) -> Result<Self, Error> {
+        if !self.address.endpoint.starts_with("https://") {
+            return Err(Error::Setting(
+                "the upstream's address begins with http, so it shows no certificate; write https, or name no authorities"
+                    .into(),
+            ));
+        }
+        let client = client(&self.address, tls::authorities(path.as_ref())?)?;
+        Ok(Self { client, ..self })
+    }
+
+    /// Sets how the upstream is told whether a text is a document or a query. Default: not at all.
+    ///
+    /// # Errors
+    /// [`Error::Setting`] if the roles set the model or another field that requests set.
+    pub fn roles(self, roles: Roles) -> Result<Self, Error> {
+        let sets_ours = |role: &RoleSettings| {
+            let is_ours = |field: &(String, String)| request::READ.contains(&field.0.as_str());
+            role.model.is_some() || role.field.as_ref().is_some_and(is_ours)
+        };
+        if [&roles.document, &roles.query].into_iter().any(sets_ours) {
+            return Err(Error::Setting(
+                "the upstream's roles set the model, or a field that requests set; use a prompt or another field".into(),
+            ));
+        }
+        Ok(Self { marking: Marking::Alike(roles), ..self })
+    }
+
+    /// Tells the upstream what a text is as the [preset](Roles::preset_of) of the model wants it that a request names.
+    pub fn roles_by_model(self) -> Self {
+        Self { marking: Marking::ByModel, ..self }
     }
 
     /// Sets the key that is sent. What clients send as theirs is never passed on.
@@ -101,6 +142,44 @@ impl Upstream {
                 "the server serves one model, and the request names another; name the one of the server",
             )
             .param("model")),
+        }
+    }
+
+    /// Whether the upstream is told what a text is.
+    pub(super) fn has_roles(&self, model: &str) -> bool {
+        let roles = self.roles_of(model);
+        roles.document != roles.query
+    }
+
+    /// Adds to a request what tells the upstream the role.
+    pub(super) fn mark(&self, model: &str, role: Role, asked: &mut Asked) -> Result<(), Refusal> {
+        let roles = self.roles_of(model);
+        let settings = match role {
+            Role::Document => &roles.document,
+            Role::Query => &roles.query,
+        };
+        if !asked.input.begin_with(&settings.prompt) {
+            let why = "`input` is tokens, and the upstream is told the role by what stands before a text; send the texts";
+            return Err(Refusal::bad("invalid_value", why).param("input"));
+        }
+        let Some((name, value)) = &settings.field else { return Ok(()) };
+        let value = Value::from(value.as_str());
+        match asked.forwarded.insert(name.clone(), value.clone()) {
+            Some(given) if given != value => Err(Refusal::bad(
+                "conflicting_roles",
+                format!(
+                    "the field `{name}` of the request says another role than its model, header or route; leave the field out"
+                ),
+            )),
+            _ => Ok(()),
+        }
+    }
+
+    fn roles_of(&self, model: &str) -> Cow<'_, Roles> {
+        match &self.marking {
+            Marking::Alike(roles) => Cow::Borrowed(roles),
+            // every name that it returns is a preset's
+            Marking::ByModel => Cow::Owned(Roles::preset(Roles::preset_of(model)).unwrap_or_default()),
         }
     }
 
@@ -184,14 +263,16 @@ struct Request<'a> {
     forwarded: &'a Map<String, Value>,
 }
 
-/// The certificates that ureq takes too.
-fn tls() -> Result<ClientConfig, Error> {
-    let roots = RootCertStore { roots: webpki_roots::TLS_SERVER_ROOTS.to_vec() };
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let config = ClientConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .map_err(|_| Error::Setting("TLS could not be set up".into()))?;
-    Ok(config.with_root_certificates(roots).with_no_client_auth())
+fn client(address: &Address, roots: RootCertStore) -> Result<Client, Error> {
+    let client = Client::builder()
+        .tls_backend_preconfigured(tls::client(roots)?)
+        // a key must not follow a redirect to somebody else
+        .redirect(redirect::Policy::none())
+        .connect_timeout(CONNECTING)
+        .user_agent(concat!("embosk/", env!("CARGO_PKG_VERSION")));
+    // what stays on this machine does not go through a proxy
+    let client = if address.is_local() { client.no_proxy() } else { client };
+    client.build().map_err(|_| Error::Setting("no HTTP client could be made".into()))
 }
 
 /// A header that no `Debug` shows. [`ApiKey`] holds only what a header can.

@@ -9,6 +9,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use std::thread;
 use std::time::Duration;
 
+use rustls::{ServerConfig, ServerConnection, StreamOwned};
 use serde_json::{Value, json};
 
 /// What was asked.
@@ -43,6 +44,7 @@ type Answer = dyn Fn(usize, &Request) -> Reply + Send + Sync;
 
 /// Runs until the test ends.
 pub(crate) struct Server {
+    scheme: &'static str,
     address: SocketAddr,
     requests: Arc<Mutex<Vec<Request>>>,
 }
@@ -50,28 +52,46 @@ pub(crate) struct Server {
 impl Server {
     /// Answers each request with what `answer` says of it and of its number, from 0.
     pub(crate) fn start(answer: impl Fn(usize, &Request) -> Reply + Send + Sync + 'static) -> Self {
+        Self::over("http", |stream| stream, answer)
+    }
+
+    /// The same, over TLS.
+    pub(crate) fn start_tls(
+        config: Arc<ServerConfig>,
+        answer: impl Fn(usize, &Request) -> Reply + Send + Sync + 'static,
+    ) -> Self {
+        let connect =
+            move |stream| StreamOwned::new(ServerConnection::new(Arc::clone(&config)).unwrap(), stream);
+        Self::over("https", connect, answer)
+    }
+
+    fn over<S: Read + Write>(
+        scheme: &'static str,
+        connect: impl Fn(TcpStream) -> S + Clone + Send + 'static,
+        answer: impl Fn(usize, &Request) -> Reply + Send + Sync + 'static,
+    ) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
         let requests: Arc<Mutex<Vec<Request>>> = Arc::default();
         let (seen, answer): (_, Arc<Answer>) = (Arc::clone(&requests), Arc::new(answer));
         thread::spawn(move || {
             for stream in listener.incoming() {
-                let (seen, answer) = (Arc::clone(&seen), Arc::clone(&answer));
+                let (seen, answer, connect) = (Arc::clone(&seen), Arc::clone(&answer), connect.clone());
                 // a client that gives up is none of the server's business
-                thread::spawn(move || serve(&stream.unwrap(), &seen, answer.as_ref()));
+                thread::spawn(move || serve(connect(stream.unwrap()), &seen, answer.as_ref()));
             }
         });
-        Self { address, requests }
+        Self { scheme, address, requests }
     }
 
     /// A name for `--embedder`.
     pub(crate) fn name(&self, model: &str) -> String {
-        format!("http://{}/v1#{model}", self.address)
+        format!("{}#{model}", self.base())
     }
 
     /// The address without a model.
     pub(crate) fn base(&self) -> String {
-        format!("http://{}/v1", self.address)
+        format!("{}://{}/v1", self.scheme, self.address)
     }
 
     pub(crate) fn requests(&self) -> MutexGuard<'_, Vec<Request>> {
@@ -90,8 +110,8 @@ impl Server {
     }
 }
 
-fn serve(stream: &TcpStream, seen: &Mutex<Vec<Request>>, answer: &Answer) -> Option<()> {
-    let request = read(stream)?;
+fn serve(mut stream: impl Read + Write, seen: &Mutex<Vec<Request>>, answer: &Answer) -> Option<()> {
+    let request = read(&mut stream)?;
     let number = {
         let mut seen = seen.lock().unwrap();
         seen.push(request.clone());
@@ -111,7 +131,6 @@ fn serve(stream: &TcpStream, seen: &Mutex<Vec<Request>>, answer: &Answer) -> Opt
     for (name, value) in headers {
         write!(head, "{name}: {value}\r\n").unwrap();
     }
-    let mut stream = stream;
     stream.write_all(format!("{head}\r\n{body}").as_bytes()).ok()
 }
 
@@ -133,7 +152,7 @@ pub(crate) fn body(vectors: &[Vec<f32>]) -> String {
         .to_string()
 }
 
-fn read(stream: &TcpStream) -> Option<Request> {
+fn read(stream: impl Read) -> Option<Request> {
     let mut reader = BufReader::new(stream);
     let mut line = String::new();
     reader.read_line(&mut line).ok()?;

@@ -62,13 +62,8 @@ impl Sidecar {
     }
 
     pub(crate) fn post(&self, path: &str, headers: &[(&str, &str)], body: &Value) -> Answer {
-        let body = body.to_string();
-        let mut head =
-            format!("POST {} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n", path.replace(' ', "+"));
-        head.extend(headers.iter().map(|(name, value)| format!("{name}: {value}\r\n")));
-        let request = format!("{head}content-length: {}\r\n\r\n{body}", body.len());
         let mut stream = self.connect();
-        stream.write_all(request.as_bytes()).unwrap();
+        stream.write_all(request(path, headers, body).as_bytes()).unwrap();
         read(stream)
     }
 
@@ -143,9 +138,21 @@ impl Drop for Sidecar {
     }
 }
 
+/// A request whose connection is closed after the answer.
+pub(crate) fn request(path: &str, headers: &[(&str, &str)], body: &Value) -> String {
+    let body = body.to_string();
+    let mut head =
+        format!("POST {} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n", path.replace(' ', "+"));
+    head.extend(headers.iter().map(|(name, value)| format!("{name}: {value}\r\n")));
+    format!("{head}content-length: {}\r\n\r\n{body}", body.len())
+}
+
 /// The exit code and stderr of a sidecar that does not start.
 pub(crate) fn fails(line: &str) -> (i32, String) {
-    let folder = TempDir::new().unwrap();
+    fails_in(TempDir::new().unwrap(), line)
+}
+
+pub(crate) fn fails_in(folder: TempDir, line: &str) -> (i32, String) {
     let output = command(folder.path(), line).stderr(Stdio::piped()).output().unwrap();
     let stderr = String::from_utf8(output.stderr).unwrap();
     assert!(!stderr.contains("planted"), "{stderr}");
@@ -218,17 +225,22 @@ fn decode(text: &str) -> Vec<f32> {
 
 /// Everything up to the end of a connection, which the server may reset.
 #[track_caller]
-pub(crate) fn read_any(mut stream: TcpStream) -> String {
+pub(crate) fn read_any(stream: TcpStream) -> String {
+    String::from_utf8(read_bytes(stream)).unwrap()
+}
+
+#[track_caller]
+pub(crate) fn read_bytes(mut stream: TcpStream) -> Vec<u8> {
     let mut bytes = Vec::new();
     match stream.read_to_end(&mut bytes) {
         Err(error) if error.kind() != ErrorKind::ConnectionReset => panic!("no end is read: {error}"),
-        _ => String::from_utf8(bytes).unwrap(),
+        _ => bytes,
     }
 }
 
 /// An answer on a connection that is closed after it.
 #[track_caller]
-pub(crate) fn read(mut stream: TcpStream) -> Answer {
+pub(crate) fn read(mut stream: impl Read) -> Answer {
     let mut all = String::new();
     stream.read_to_string(&mut all).unwrap_or_else(|error| panic!("no answer: {error}"));
     let (head, text) = all.split_once("\r\n\r\n").unwrap_or_else(|| panic!("no answer: {all:?}"));

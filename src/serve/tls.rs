@@ -1,0 +1,110 @@
+//! Certificates: those that an upstream must show, and the server's own.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, PoisonError, RwLock};
+
+use rustls::crypto::{CryptoProvider, ring};
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::{ClientConfig, RootCertStore, ServerConfig};
+use zeroize::Zeroizing;
+
+use crate::Error;
+
+/// The certificate and the key that the server shows who it is with.
+#[derive(Debug)]
+pub(super) struct Tls {
+    certificates: PathBuf,
+    key: PathBuf,
+    config: RwLock<Arc<ServerConfig>>,
+}
+
+impl Tls {
+    pub(super) fn read(certificates: &Path, key: &Path) -> Result<Self, Error> {
+        let config = RwLock::new(server(certificates, key)?);
+        Ok(Self { certificates: certificates.to_owned(), key: key.to_owned(), config })
+    }
+
+    /// Reads the files anew. If they cannot be used, everything stays as it is.
+    pub(super) fn reread(&self) -> Result<(), Error> {
+        let config = server(&self.certificates, &self.key)?;
+        *self.config.write().unwrap_or_else(PoisonError::into_inner) = config;
+        Ok(())
+    }
+
+    /// As it is now; a connection keeps what it began with.
+    pub(super) fn config(&self) -> Arc<ServerConfig> {
+        Arc::clone(&self.config.read().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+/// The authorities of the public web, which ureq takes too.
+pub(super) fn public_authorities() -> RootCertStore {
+    RootCertStore { roots: webpki_roots::TLS_SERVER_ROOTS.to_vec() }
+}
+
+/// The authorities of a file.
+pub(super) fn authorities(path: &Path) -> Result<RootCertStore, Error> {
+    let mut roots = RootCertStore::empty();
+    for certificate in certificates(path)? {
+        roots.add(certificate).map_err(|_| {
+            Error::file(path, "a certificate in it is no certificate of an authority that can be read")
+        })?;
+    }
+    Ok(roots)
+}
+
+/// How an upstream is asked whose certificate one of these authorities has signed.
+pub(super) fn client(roots: RootCertStore) -> Result<ClientConfig, Error> {
+    let config = ClientConfig::builder_with_provider(provider())
+        .with_safe_default_protocol_versions()
+        .map_err(|_| unusable())?;
+    Ok(config.with_root_certificates(roots).with_no_client_auth())
+}
+
+fn server(chain: &Path, key: &Path) -> Result<Arc<ServerConfig>, Error> {
+    let certificates = certificates(chain)?;
+    let secret = PrivateKeyDer::from_pem_slice(&read(key)?)
+        .map_err(|_| Error::file(key, "it holds no private key in PEM that needs no passphrase"))?;
+    let config = ServerConfig::builder_with_provider(provider())
+        .with_safe_default_protocol_versions()
+        .map_err(|_| unusable())?;
+    let mut config = config.with_no_client_auth().with_single_cert(certificates, secret).map_err(|_| {
+        Error::file(
+            key,
+            format!(
+                "its key is not that of the first certificate in {}, or is of a kind that is not known",
+                chain.display()
+            ),
+        )
+    })?;
+    config.alpn_protocols = vec![b"http/1.1".to_vec()];
+    Ok(Arc::new(config))
+}
+
+fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, Error> {
+    let text = read(path)?;
+    let all: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&text).collect();
+    match all {
+        Ok(all) if !all.is_empty() => Ok(all),
+        // what the reader says may repeat a line, and the file may hold a key too
+        _ => Err(Error::file(path, "it holds no certificates in PEM (-----BEGIN CERTIFICATE-----)")),
+    }
+}
+
+fn read(path: &Path) -> Result<Zeroizing<Vec<u8>>, Error> {
+    // a pipe would be waited for, and has nothing to be read again
+    if fs::metadata(path).is_ok_and(|metadata| !metadata.is_file()) {
+        return Err(Error::file(path, "it is not a regular file"));
+    }
+    fs::read(path).map(Zeroizing::new).map_err(|error| Error::unreadable(path, &error, ""))
+}
+
+fn provider() -> Arc<CryptoProvider> {
+    Arc::new(ring::default_provider())
+}
+
+fn unusable() -> Error {
+    Error::Setting("TLS could not be set up".into())
+}
