@@ -260,12 +260,7 @@ fn a_spec_says_what_noise_it_draws() {
         ("gaussian(sigma=0.1, key=env:A, on=queries)", document, None, false),
         ("gaussian(sigma=0.1, key=env:A, on=queries)", query, None, true),
         ("gaussian(sigma=0.1, on=documents)", query, None, false),
-        (
-            "gaussian(sigma=0.1, key=env:A) | gaussian(sigma=0.2)",
-            document,
-            Some("gaussian(sigma=0.2)"),
-            true,
-        ),
+        ("gaussian(sigma=0.1, key=env:A) | gaussian(sigma=0.2)", document, Some("gaussian(sigma=0.2)"), true),
         (ball, query, Some(ball), false),
         ("dcpe(key=env:A)", document, Some("dcpe(key=env:A)"), false),
         ("dcpe(key=env:A, beta=0.0)", document, None, false),
