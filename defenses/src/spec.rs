@@ -1,5 +1,6 @@
 //! Specs as values: which defenses a stack has, with which parameters.
 
+mod noise;
 mod read;
 mod value;
 

@@ -249,6 +249,30 @@ fn a_value_is_replaced_and_keeps_its_place() {
 }
 
 #[test]
+fn a_spec_says_what_noise_it_draws() {
+    let ball = "dcpe(key=env:A, beta=0.5)";
+    let [document, query] = [Role::Document, Role::Query];
+    let table = [
+        ("none", document, None, false),
+        ("rotation(key=env:A) | quantization(bits=8)", document, None, false),
+        ("rotation(key=env:A) | gaussian(sigma=0.1)", document, Some("gaussian(sigma=0.1)"), false),
+        ("gaussian(sigma=0.1, key=env:A)", document, None, true),
+        ("gaussian(sigma=0.1, key=env:A, on=queries)", document, None, false),
+        ("gaussian(sigma=0.1, key=env:A, on=queries)", query, None, true),
+        ("gaussian(sigma=0.1, on=documents)", query, None, false),
+        ("gaussian(sigma=0.1, key=env:A) | gaussian(sigma=0.2)", document, Some("gaussian(sigma=0.2)"), true),
+        (ball, query, Some(ball), false),
+        ("dcpe(key=env:A)", document, Some("dcpe(key=env:A)"), false),
+        ("dcpe(key=env:A, beta=0.0)", document, None, false),
+    ];
+    for (text, role, fresh, keyed) in table {
+        let spec: Spec = text.parse().unwrap();
+        assert_eq!(spec.fresh_noise(role).map(ToString::to_string).as_deref(), fresh, "{text}");
+        assert_eq!(spec.has_keyed_noise(role), keyed, "{text}");
+    }
+}
+
+#[test]
 fn names_that_a_spec_cannot_hold_are_not_registered() {
     let mut registry = Registry::default();
     let noise = |_: &embosk_defenses::Parameters<'_>| GaussianNoise::new(0.1);

@@ -11,9 +11,10 @@ import pytest
 MANUAL = Path(os.environ.get("EMBOSK_MANUAL", Path(__file__).parents[2] / "docs"))
 
 
-@pytest.mark.parametrize(("page", "needs"), [("start/python.md", "pyarrow"), ("do/spark.md", "pyspark")])
+@pytest.mark.parametrize(("page", "needs"), [("start/python.md", ["pyarrow"]), ("do/spark.md", ["pyspark", "ray"])])
 def test_the_snippets_of_a_page_run(page, needs, tmp_path):
-    pytest.importorskip(needs)
+    for package in needs:
+        pytest.importorskip(package)
     snippets = re.findall(r"^```python\n(.*?)^```", (MANUAL / page).read_text(), re.MULTILINE | re.DOTALL)
     assert len(snippets) >= 4
     program = tmp_path / "page.py"

@@ -3,8 +3,10 @@
 import functools
 import os
 import shutil
+import subprocess
 import sys
 import warnings
+from pathlib import Path
 
 import numpy
 import pytest
@@ -209,3 +211,13 @@ def test_retrieval_is_that_of_one_machine(session):
         scores = [score for score in scores if score is not None]
         assert on_cluster[side] == pytest.approx(numpy.mean(scores), abs=1e-12), side
     assert on_cluster["queries"] == 19
+
+
+def test_a_worker_that_is_killed_loses_nothing(tmp_path):
+    bench = Path(__file__).parents[1] / "benches" / "spark.py"
+    ran = subprocess.run(
+        [sys.executable, bench, tmp_path, "20000", "--workers", "2", "--kill"], capture_output=True, text=True
+    )
+    assert ran.returncode == 0, ran.stdout + ran.stderr
+    assert "one of 2 workers killed" in ran.stdout
+    assert ran.stdout.count("all 20000 rows are those of one machine") == 2

@@ -9,11 +9,11 @@ import sys
 import pytest
 
 import embosk
-from embosk import arrow, attacks, retrieval
+from embosk import arrow, attacks, ray, retrieval, spark
 from test_manual import MANUAL
 
 PUBLIC = [getattr(embosk, name) for name in embosk.__all__ if name not in ("__version__", "attacks")]
-PUBLIC += [getattr(module, name) for module in (arrow, retrieval) for name in module.__all__] + [attacks.invert]
+PUBLIC += [getattr(module, name) for module in (arrow, ray, retrieval, spark) for name in module.__all__] + [attacks.invert]
 
 
 def test_stubs_agree_with_the_module():

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeSet, HashSet};
 
-use embosk::defenses::spec::{Kind, Part, Value};
+use embosk::defenses::spec::Kind;
 use embosk::{Defense, Registry, Role, Spec, Stack};
 use ndarray::{Array2, s};
 use pyo3::prelude::*;
@@ -23,13 +23,11 @@ const ROWS: usize = 1000;
 pub(crate) fn check_spec(spec: &str, role: &str) -> PyResult<(Option<String>, bool, BTreeSet<String>)> {
     let role = role_of(role)?;
     let spec = Registry::default().spec(spec).map_err(|error| of_defense(&error))?;
-    let is_keyed =
-        |part: &Part| part.name() == "gaussian" && part.find("key").is_some() && covers(part, role);
     let keys = spec.values().filter_map(|value| match value.kind() {
         Kind::Env(name) => Some(name.to_owned()),
         _ => None,
     });
-    Ok((fresh(&spec, role), spec.parts().iter().any(is_keyed), keys.collect()))
+    Ok((fresh(&spec, role), spec.has_keyed_noise(role), keys.collect()))
 }
 
 /// The noise that is drawn anew for each release of a vector of `role`, as it is printed.
@@ -38,23 +36,7 @@ pub(super) fn fresh_noise(stack: &Stack, role: Role) -> Option<String> {
 }
 
 fn fresh(spec: &Spec, role: Role) -> Option<String> {
-    // DCPE draws where in its ball a vector moves to
-    let is_ball = |part: &Part| {
-        part.name() == "dcpe" && part.find("beta").is_none_or(|beta| beta.text().parse::<f64>() != Ok(0.0))
-    };
-    let is_fresh = |part: &&Part| {
-        is_ball(part) || (part.name() == "gaussian" && part.find("key").is_none() && covers(part, role))
-    };
-    spec.parts().iter().find(is_fresh).map(ToString::to_string)
-}
-
-/// Whether noise is on vectors of `role`.
-fn covers(part: &Part, role: Role) -> bool {
-    match part.find("on").map(Value::text) {
-        Some("documents") => role == Role::Document,
-        Some("queries") => role == Role::Query,
-        _ => true,
-    }
+    spec.fresh_noise(role).map(ToString::to_string)
 }
 
 /// What is probably not meant: ids without effect, ids that repeat, and noise in another unit than the vectors.

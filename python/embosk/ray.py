@@ -1,0 +1,173 @@
+"""Protects a column of a Ray Dataset on its workers, with the same bytes as on one machine.
+
+- **Keys do not travel.** A spec names keys as `env:NAME` or `file:PATH`, which each worker reads for itself. Mount files,
+  name a function that asks a store of secrets (`keys`), or set variables before `ray start`; Ray shows those of a
+  `runtime_env` on its dashboard and in its logs. Plans hold the spec and names alone.
+- **A retried task writes the same bytes.** Noise is therefore keyed and drawn by the id of each row; fresh noise is
+  refused.
+- **Vectors are lists or tensors of float16, float32 or float64**, which the column keeps.
+
+The package must be installed on the workers. Needs Ray: `pip install embosk[ray]`.
+"""
+
+from __future__ import annotations
+
+import warnings
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import pyarrow
+
+from embosk import _cluster, arrow
+from embosk._embosk import Stack, check_spec
+from embosk._types import KeyProvider, Role
+from embosk.errors import ArrayError, SettingError
+
+if TYPE_CHECKING:
+    from ray.data import Dataset
+
+__all__ = ["protect", "rekey", "unprotect"]
+
+
+def protect(
+    dataset: Dataset,
+    column: str,
+    spec: str | Stack,
+    id_column: str | None = None,
+    *,
+    role: Role = "document",
+    dim: int | None = None,
+    keys: KeyProvider | None = None,
+    **options: Any,
+) -> Dataset:
+    """Protects a column of vectors, and returns the Dataset with them in its place.
+
+    Arguments:
+        dataset: the Dataset.
+        column: its column of vectors: lists of floats, or tensors of one dimension. A null stays null.
+        spec: the defenses, or a `Stack` whose keys are named as `env:NAME` or `file:PATH`.
+        id_column: the column with the id of each row: string, binary, or a whole number. Keyed noise needs it. Each id
+            must belong to one text and version.
+        role: "document" or "query".
+        dim: the dimension of the vectors. With it, rows of another one are refused on every worker.
+        keys: where keys come from, if not from variables: a function from the NAME of `env:NAME` to its `Key` or the
+            key's text, or the function's name as `"module:function"`. Each worker imports and calls it. Only its name
+            travels, so a lambda or a function of the main script is refused.
+        options: more arguments of Ray's `map_batches`, such as `batch_size`, `concurrency` or `num_cpus`.
+
+    Raises `SpecError` for a spec outside the grammar, and `SettingError` for fresh noise, keyed noise without ids, a
+    column that is known not to be there, or a provider of keys that has no name. What is wrong with a row or a key is
+    raised on the worker, when the Dataset is computed. Warns of a key that Ray would show.
+    """
+    spec = _cluster.spec_of(spec)
+    ids = id_column if _cluster.check(spec, role, id_column) else None
+    _check_columns(dataset, column, ids)
+    _warn_of_shown_keys(spec, keys)
+    stack = partial(_cluster.stack, spec, _cluster.provider(keys), dim)
+    return _mapped(dataset, _protect, options, stack=stack, column=column, ids=ids, role=role)
+
+
+def unprotect(dataset: Dataset, column: str, spec: str | Stack, *, keys: KeyProvider | None = None, **options: Any) -> Dataset:
+    """Undoes `protect` for specs of rotations, permutations and scalings, and returns the Dataset.
+
+    Arguments are those of `protect`. Raises `NotInvertibleError` on the workers for other specs.
+    """
+    spec = _cluster.spec_of(spec)
+    _check_columns(dataset, column)
+    _warn_of_shown_keys(spec, keys)
+    return _mapped(dataset, _unprotect, options, stack=partial(_cluster.stack, spec, _cluster.provider(keys)), column=column)
+
+
+def rekey(
+    dataset: Dataset,
+    column: str,
+    old: str | Stack,
+    new: str | Stack,
+    id_column: str | None = None,
+    *,
+    role: Role = "document",
+    keys: KeyProvider | None = None,
+    **options: Any,
+) -> Dataset:
+    """Moves a column of protected vectors from the spec `old` to `new`, and returns the Dataset.
+
+    Arguments are those of `protect`; `keys` gives the keys of both specs. Raises as `unprotect` for `old`, and as
+    `protect` for `new`.
+    """
+    old, new = _cluster.spec_of(old), _cluster.spec_of(new)
+    ids = id_column if _cluster.check(new, role, id_column) else None
+    _check_columns(dataset, column, ids)
+    for spec in (old, new):
+        _warn_of_shown_keys(spec, keys)
+    keys = _cluster.provider(keys)
+    stacks = partial(_cluster.stack, old, keys), partial(_cluster.stack, new, keys)
+    return _mapped(dataset, _rekey, options, stacks=stacks, column=column, ids=ids, role=role)
+
+
+def _mapped(dataset, work, options, **arguments):
+    return dataset.map_batches(work, batch_format="pyarrow", zero_copy_batch=True, fn_kwargs=arguments, **options)
+
+
+def _check_columns(dataset, *columns):
+    """Refuses columns that are not there, if the schema is known before the dataset is computed."""
+    schema = dataset.schema(fetch_if_missing=False)
+    for name in filter(None, columns):
+        if schema is not None and name not in schema.names:
+            raise SettingError(f"the dataset has no column {name!r}; its columns are {schema.names}")
+
+
+def _warn_of_shown_keys(spec, keys):
+    """Warns of keys in the variables of the job's `runtime_env`, which Ray shows."""
+    import ray
+
+    _, _, names = check_spec(spec, "document")
+    if keys or not ray.is_initialized():
+        return
+    variables = ray.get_runtime_context().runtime_env.get("env_vars") or {}
+    for name in names & set(variables):
+        warnings.warn(
+            f"Ray shows the key in the variable {name} of `runtime_env` on its dashboard and in its logs; set the variable "
+            f"before `ray start`, or take a mounted file or `keys`",
+            stacklevel=3,
+        )
+
+
+def _protect(table, *, stack, column, ids, role):
+    stack = stack()
+    ids = ids if stack.uses_ids(role) else None
+    return _changed(table, column, lambda lists: arrow.protect(lists, column, stack, ids=ids, role=role), stack)
+
+
+def _unprotect(table, *, stack, column):
+    return _changed(table, column, lambda lists: arrow.unprotect(lists, column, stack()))
+
+
+def _rekey(table, *, stacks, column, ids, role):
+    old, new = (stack() for stack in stacks)
+    ids = ids if new.uses_ids(role) else None
+    return _changed(table, column, lambda lists: arrow.rekey(lists, column, old, new, ids=ids, role=role), new)
+
+
+def _changed(table, column, change, stack=None):
+    """The table as `change` makes it. Tensors are changed as the lists that they are stored as."""
+    place = table.schema.get_field_index(column)
+    kind = table.schema.field(place).type if place >= 0 else None
+    if not isinstance(kind, pyarrow.BaseExtensionType):
+        return change(table)
+    shape = getattr(kind, "shape", None)
+    if shape is None or len(shape) != 1:
+        raise ArrayError(f"the column {column!r} is of type {kind}; vectors are lists of floats, or tensors of one dimension")
+    stored = [chunk.storage for chunk in table.column(place).chunks]
+    lists = change(table.set_column(place, column, pyarrow.chunked_array(stored, kind.storage_type))).column(place)
+    kind = _tensors(kind, shape[0] if stack is None else stack.dimension(shape[0]))
+    chunks = [pyarrow.ExtensionArray.from_storage(kind, chunk) for chunk in lists.chunks]
+    return table.set_column(place, column, pyarrow.chunked_array(chunks, kind))
+
+
+def _tensors(kind, dim):
+    """The same type of tensors for vectors of `dim` dimensions."""
+    if kind.shape[0] == dim:
+        return kind
+    if isinstance(kind, pyarrow.FixedShapeTensorType):
+        return pyarrow.fixed_shape_tensor(kind.value_type, [dim])
+    return type(kind)((dim,), kind.storage_type.value_type)
