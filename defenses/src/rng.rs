@@ -5,7 +5,7 @@ use std::{fmt, io};
 
 use chacha20::ChaCha20Rng;
 use chacha20::rand_core::{Rng as _, SeedableRng, TryCryptoRng, TryRng};
-use zeroize::Zeroizing;
+use zeroize::{Zeroizing, zeroize_stack};
 
 use crate::Error;
 
@@ -14,6 +14,16 @@ use crate::Error;
 /// It implements `rand_core`'s traits, so `rand` and `rand_distr` work on it. It cannot be cloned:
 /// two copies would give two batches the same noise, which cancels when they are subtracted.
 pub struct Rng(ChaCha20Rng);
+
+/// More of the stack than [`keystream`] uses.
+const COPIES: usize = 2048;
+
+/// The generator takes its seed by value, so copies of it stay on the stack. They are wiped by whoever calls this; it
+/// must not be inlined there.
+#[inline(never)]
+fn keystream(seed: &[u8; 32]) -> ChaCha20Rng {
+    ChaCha20Rng::from_seed(*seed)
+}
 
 impl Rng {
     /// Creates a generator seeded by the operating system, for data that matters.
@@ -37,7 +47,9 @@ impl Rng {
 
     /// Creates a generator from a derived seed, for what a key determines.
     pub(crate) fn from_seed(seed: &[u8; 32]) -> Self {
-        Self(ChaCha20Rng::from_seed(*seed))
+        let rng = keystream(seed);
+        zeroize_stack::<COPIES>();
+        Self(rng)
     }
 
     /// Returns a generator that begins `words` words of 32 bits further on in the keystream.

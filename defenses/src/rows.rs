@@ -4,10 +4,10 @@
 //! Scratch holds vectors that are not protected yet, so it is wiped after each call.
 
 use std::cell::Cell;
-use std::hint::black_box;
 use std::thread::LocalKey;
 
 use ndarray::{ArrayViewMut2, Axis};
+use zeroize::optimization_barrier;
 
 use crate::parallel::for_pieces;
 
@@ -70,30 +70,42 @@ pub(crate) fn each_as_slice(mut vectors: ArrayViewMut2<'_, f32>, mut work: impl 
 
 /// Calls `work` with `len` numbers of this thread's scratch, which may hold anything.
 pub(crate) fn with_scratch<T: Number, R>(len: usize, work: impl FnOnce(&mut [T]) -> R) -> R {
-    if len > KEPT {
-        let mut scratch = vec![T::default(); len];
-        let done = work(&mut scratch);
-        wipe(&mut scratch);
-        return done;
-    }
-    // Taken out for the call, so that a call within it finds another one.
-    let spare = T::spare();
-    let mut scratch = spare.try_with(|spare| borrow(spare, Vec::pop)).ok().flatten().unwrap_or_default();
-    if scratch.len() < len {
-        scratch = vec![T::default(); len];
-    }
-    let done = work(&mut scratch[..len]);
-    wipe(&mut scratch[..len]);
-    // It fails on a thread that ends, which needs no scratch again.
-    let _ = spare.try_with(|spare| borrow(spare, |spare| spare.push(scratch)));
-    done
+    let mut lent = Lent::of(len);
+    work(&mut lent.scratch[..len])
 }
 
-/// Overwrites with zeros. `zeroize` does so one number at a time, which took a tenth of a rotation's time. It is
-/// enough that the compiler assumes that the numbers are read afterwards.
-fn wipe<T: Number>(scratch: &mut [T]) {
-    scratch.fill(T::default());
-    black_box(scratch);
+/// Scratch for one call. It is wiped when the call ends, be it by a panic.
+struct Lent<T: Number> {
+    scratch: Vec<T>,
+    used: usize,
+}
+
+impl<T: Number> Lent<T> {
+    fn of(len: usize) -> Self {
+        if len > KEPT {
+            return Self { scratch: vec![T::default(); len], used: len };
+        }
+        // Taken out for the call, so that a call within it finds another one.
+        let spare = T::spare().try_with(|spare| borrow(spare, Vec::pop));
+        let mut scratch = spare.ok().flatten().unwrap_or_default();
+        if scratch.len() < len {
+            scratch = vec![T::default(); len];
+        }
+        Self { scratch, used: len }
+    }
+}
+
+impl<T: Number> Drop for Lent<T> {
+    /// Overwrites with zeros. `Zeroize` does so one number at a time, which took a tenth of a rotation's time.
+    fn drop(&mut self) {
+        self.scratch[..self.used].fill(T::default());
+        optimization_barrier(&self.scratch[..self.used]);
+        if self.used <= KEPT {
+            let scratch = std::mem::take(&mut self.scratch);
+            // It fails on a thread that ends, which needs no scratch again.
+            let _ = T::spare().try_with(|spare| borrow(spare, |spare| spare.push(scratch)));
+        }
+    }
 }
 
 fn borrow<T, R>(spare: &Spare<T>, change: impl FnOnce(&mut Vec<Vec<T>>) -> R) -> R {
@@ -113,6 +125,18 @@ mod tests {
             with_scratch(len, |scratch: &mut [f32]| scratch.fill(1.0));
             with_scratch(len, |scratch: &mut [f32]| assert!(scratch.iter().all(|x| *x == 0.0), "{len}"));
         }
+    }
+
+    #[test]
+    fn a_panic_leaves_nothing_either() {
+        let panicked = std::panic::catch_unwind(|| {
+            with_scratch(9, |scratch: &mut [f32]| {
+                scratch.fill(1.0);
+                panic!("on purpose");
+            })
+        });
+        assert!(panicked.is_err());
+        with_scratch(9, |scratch: &mut [f32]| assert!(scratch.iter().all(|x| *x == 0.0)));
     }
 
     #[test]
