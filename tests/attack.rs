@@ -95,35 +95,34 @@ fn a_rotation_is_worth_nothing_once_pairs_are_known(embedder: &[&str], least: &L
     assert!((value(0, "ndcg_at_10") - value(2, "ndcg_at_10")).abs() < 1e-3, "{report:#}");
 }
 
-/// Who adapts, on few texts of the same small store: noise is denoised by pairs of his own and worn off by
-/// releases, and 900 vectors on each side are too few to find a rotation by (`src/manual/worth.md` has the larger
-/// stores in which it is found), which his own score tells.
+/// Those who adapt, on a small store: noise is removed by a denoiser, and by averaging releases.
 #[test]
 fn adversaries_who_adapt_do_better_than_the_naive() {
     let line = "evaluate --corpus records:900 --attacker-corpus records:900 --samples 16 --beam-width 1 --local-queries 0 \
                 --format json --defense gaussian(sigma=0.1) --adversary naive --adversary informed(900) \
-                --adversary averaging(16) --adversary unpaired(900) --defense rotation(key=env:EMBOSK_TEST_KEY)";
+                --adversary averaging(16)";
+    let rows = rows_of(line);
+    let [naive, informed, averaging] =
+        [0, 1, 2].map(|row: usize| rows[row]["leak"]["value"].as_f64().unwrap());
+    assert!(naive < 0.4 && informed > naive && averaging > 0.7, "{naive} {informed} {averaging}");
+}
+
+/// A rotation is undone without a single pair, from 2,000 vectors on each side.
+#[test]
+fn a_rotation_is_found_from_clouds_alone() {
+    let line = "evaluate --attack none --corpus records:2000 --attacker-corpus records:2000 --samples 40 --seed 3 \
+                --guess-candidates 0 --format json --defense rotation(key=env:EMBOSK_TEST_KEY) --adversary naive \
+                --adversary unpaired(2000)";
+    let rows = rows_of(line);
+    let [naive, unpaired] = [0, 1].map(|row: usize| rows[row]["restored_cosine"]["value"].as_f64().unwrap());
+    assert!(naive.abs() < 0.1 && unpaired > 0.5, "{naive} {unpaired}");
+}
+
+fn rows_of(line: &str) -> Vec<Value> {
     let output = embosk(&line.split_whitespace().collect::<Vec<_>>());
     assert_eq!(output.status.code(), Some(0), "{}", String::from_utf8_lossy(&output.stderr));
     let report: Value = serde_json::from_slice(&output.stdout).unwrap();
-    let row = |defense: &str, adversary: &str| {
-        let is_it = |row: &&Value| {
-            row["defense"].as_str().unwrap().starts_with(defense)
-                && row["adversary"].as_str().unwrap().starts_with(adversary)
-        };
-        report["rows"].as_array().unwrap().iter().find(is_it).unwrap().clone()
-    };
-    let value =
-        |defense: &str, adversary: &str, name: &str| row(defense, adversary)[name]["value"].as_f64().unwrap();
-    let [naive, informed, averaging] =
-        ["naive", "informed", "averaging"].map(|adversary| value("gaussian", adversary, "leak"));
-    assert!(naive < 0.4 && informed > naive && averaging > 0.7, "{naive} {informed} {averaging}");
-    let [blind, unpaired] =
-        ["naive", "unpaired"].map(|adversary| value("rotation", adversary, "restored_cosine"));
-    assert!(blind.abs() < 0.2 && unpaired < 0.5, "{blind} {unpaired}");
-    let map = row("rotation", "unpaired")["map"].as_str().unwrap().to_owned();
-    let numbers: Vec<f64> = map.split(['=', ' ', ')']).filter_map(|part| part.parse().ok()).collect();
-    assert!(map.starts_with("unpaired(score=") && numbers[0] < numbers[1] - 0.05, "{map}");
+    report["rows"].as_array().unwrap().clone()
 }
 
 #[test]
