@@ -114,8 +114,10 @@ impl Program {
         Self { code: Some(file.into()), ..self }
     }
 
-    /// Runs the command with the arguments of the process.
+    /// Runs the command with the arguments of the process. Some libraries panic on damaged files; the panics become
+    /// errors, and the process says nothing about them.
     pub fn main(self) -> ExitCode {
+        tables::keep_silent();
         self.run(std::env::args_os())
     }
 

@@ -16,6 +16,7 @@ use super::super::error::CliError;
 use super::super::files::unreadable;
 use super::codes::Beside;
 use super::column::VectorColumn;
+use super::damage::{Surviving, survive};
 use super::format::is_standard;
 use super::output::{self, Sink};
 use super::{Change, Changed, Settings, ids, packed};
@@ -70,7 +71,7 @@ fn open(settings: &Settings<'_>) -> Result<(Box<dyn Batches>, Form), CliError> {
         settings.bad(format!("it is not an Arrow file or stream that can be read: {error}"))
     };
     let stream = |reader: Box<dyn Read>| {
-        let batches = StreamReader::try_new(reader, None).map_err(bad)?;
+        let batches = survive(|| StreamReader::try_new(reader, None)).map_err(bad)?;
         Ok((Box::new(batches) as Box<dyn Batches>, Form::Stream))
     };
     if is_standard(settings.input) {
@@ -89,7 +90,7 @@ fn open(settings: &Settings<'_>) -> Result<(Box<dyn Batches>, Form), CliError> {
     }
     let compression = compression::of(&mut file).map_err(broken)?;
     let options = IpcWriteOptions::default().try_with_compression(compression).map_err(bad)?;
-    let batches = FileReader::try_new(BufReader::new(file), None).map_err(bad)?;
+    let batches = survive(|| FileReader::try_new(BufReader::new(file), None)).map_err(bad)?;
     let metadata = batches.custom_metadata();
     let metadata = metadata.iter().map(|(key, value)| (key.clone(), value.clone())).collect();
     Ok((Box::new(batches), Form::File { options, metadata }))
@@ -160,7 +161,7 @@ impl Table {
         let (mut form, mut sink) = (Some(form), Some(sink));
         let mut waiting = Vec::new();
         let mut open: Option<(Writer<'_, '_>, SchemaRef, Option<Beside>)> = None;
-        for batch in batches {
+        for batch in Surviving::new(batches) {
             let batch = batch.map_err(|error| bad(format!("it is damaged: {error}")))?;
             let read = self.read(settings, &batch).map_err(bad)?;
             waiting.push((batch, read));

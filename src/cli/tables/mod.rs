@@ -7,6 +7,7 @@
 mod arrow;
 mod codes;
 mod column;
+mod damage;
 mod format;
 mod ids;
 mod json;
@@ -23,6 +24,7 @@ use std::path::{Path, PathBuf};
 use ndarray::Array2;
 
 pub(super) use self::codes::{CodesKind, paths_beside};
+pub(super) use self::damage::keep_silent;
 use self::format::Format;
 pub(super) use self::format::is_standard;
 use self::progress::Progress;

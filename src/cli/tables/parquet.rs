@@ -25,6 +25,7 @@ use super::super::error::CliError;
 use super::super::files::unreadable;
 use super::codes::Beside;
 use super::column::VectorColumn;
+use super::damage::{Surviving, survive};
 use super::output::{self, Sink};
 use super::{Batch, Change, Changed, Settings, ids, packed};
 use chunk::Chunk;
@@ -72,7 +73,7 @@ impl Table {
                 .bad("it is not a regular file, and Parquet is not read from its beginning to its end"));
         }
         let options = ArrowReaderOptions::new().with_page_index_policy(PageIndexPolicy::Optional);
-        let metadata = ArrowReaderMetadata::load(&file, options)
+        let metadata = survive(|| Ok(ArrowReaderMetadata::load(&file, options)?))
             .map_err(|error| settings.bad(format!("it is not a Parquet file that can be read: {error}")))?;
         let column =
             VectorColumn::find(metadata.schema(), settings.column).map_err(|why| settings.bad(why))?;
@@ -108,12 +109,13 @@ impl Table {
     }
 
     /// Reads vectors and ids of a row group, this many rows at a time.
-    fn read(&self, group: usize, rows: usize) -> Result<ParquetRecordBatchReader, CliError> {
+    fn read(&self, group: usize, rows: usize) -> Result<Surviving<ParquetRecordBatchReader>, CliError> {
         let roots = std::iter::once(self.column.index).chain(self.ids);
         let mask = ProjectionMask::roots(self.metadata.parquet_schema(), roots);
         let builder =
             ParquetRecordBatchReaderBuilder::new_with_metadata(self.file.try_clone()?, self.metadata.clone());
-        Ok(builder.with_projection(mask).with_row_groups(vec![group]).with_batch_size(rows).build()?)
+        let builder = builder.with_projection(mask).with_row_groups(vec![group]).with_batch_size(rows);
+        Ok(Surviving::new(survive(|| Ok(builder.build()?))?))
     }
 
     /// Returns the vectors and the ids of what was read.
@@ -165,7 +167,7 @@ impl Table {
         let mut scales = Vec::new();
         for leaf in 0..self.metadata.parquet_schema().num_columns() {
             if leaf != self.leaf {
-                self.copy(group, leaf, open)?;
+                survive(|| Ok(self.copy(group, leaf, open)?))?;
                 continue;
             }
             let column =
