@@ -43,16 +43,16 @@ fn holds_only(folder: &Path, is_ours: impl Fn(&str) -> bool) -> io::Result<bool>
     for entry in fs::read_dir(folder)? {
         let name = entry?.file_name();
         let name = name.to_string_lossy();
-        if !(is_upkeep(&name) || is_ours(&name)) {
+        if !(is_mark(&name) || partial::is_ours(&name) || is_ours(&name)) {
             return Ok(false);
         }
     }
     Ok(true)
 }
 
-/// Whether a name is that of a file which marks the folder, or which is being written.
-pub(crate) fn is_upkeep(name: &str) -> bool {
-    name == TAG || name == IGNORE || partial::is_ours(name)
+/// Whether a name is that of a file which marks the folder.
+pub(crate) fn is_mark(name: &str) -> bool {
+    name == TAG || name == IGNORE
 }
 
 /// Closes a folder of ours to others, and marks it.
@@ -109,7 +109,7 @@ mod tests {
     #[test]
     fn a_folder_of_an_earlier_version_is_closed_and_that_of_a_person_is_not() {
         let place = tempfile::tempdir().unwrap();
-        for (name, is_closed) in [("0a.f32", true), ("thesis.txt", false)] {
+        for (name, is_closed) in [("0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a.f32", true), ("thesis.txt", false)] {
             let folder = place.path().join(name);
             fs::create_dir(&folder).unwrap();
             fs::set_permissions(&folder, fs::Permissions::from_mode(0o755)).unwrap();

@@ -6,6 +6,9 @@ use std::fmt::Write;
 
 use sha2::{Digest as _, Sha256};
 
+/// How many digits tell files apart.
+const SHORT: usize = 32;
+
 /// The SHA-256 of several parts, each after its length, so that different lists of parts have different hashes.
 ///
 /// A length is eight bytes, the lowest first.
@@ -44,8 +47,13 @@ impl Digest {
     /// Returns the first half of the digest, which is enough to tell files apart.
     pub(crate) fn short(self) -> String {
         let mut digits = self.hex();
-        digits.truncate(32);
+        digits.truncate(SHORT);
         digits
+    }
+
+    /// Whether a text is what [`short`](Self::short) returns.
+    pub(crate) fn is_short(text: &str) -> bool {
+        text.len() == SHORT && text.bytes().all(|c| c.is_ascii_digit() || (b'a'..=b'f').contains(&c))
     }
 }
 

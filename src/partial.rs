@@ -63,7 +63,7 @@ pub(crate) fn remove_stale(folder: &Path) {
     let Ok(entries) = fs::read_dir(folder) else { return };
     for entry in entries.flatten() {
         let is_file = entry.file_type().is_ok_and(|kind| kind.is_file());
-        if is_file && is_ours(&entry.file_name().to_string_lossy()) && is_abandoned(&entry.path()) {
+        if is_file && is_abandoned(&entry.path()) {
             let _ = fs::remove_file(entry.path());
         }
     }
@@ -76,7 +76,11 @@ pub(crate) fn is_ours(name: &str) -> bool {
         .is_some_and(|letters| letters.len() == LETTERS && letters.bytes().all(|c| c.is_ascii_alphanumeric()))
 }
 
-fn is_abandoned(path: &Path) -> bool {
+/// Whether a file is one that [`write`] began, and no process goes on with.
+pub(crate) fn is_abandoned(path: &Path) -> bool {
+    if !path.file_name().is_some_and(|name| is_ours(&name.to_string_lossy())) {
+        return false;
+    }
     let Ok(file) = File::options().read(true).write(true).open(path) else { return false };
     let written = file.metadata().and_then(|it| it.modified());
     let is_old = written.is_ok_and(|at| SystemTime::now().duration_since(at).is_ok_and(|age| age > STALE));

@@ -18,7 +18,7 @@ pub(crate) enum Bound<T> {
         key: Key,
         draw: Draw<T>,
         first: OnceLock<Drawn<T>>,
-        /// Held while the first is drawn.
+        /// Held while `first` is drawn, so that only one caller draws.
         drawing: Mutex<()>,
     },
 }

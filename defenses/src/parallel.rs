@@ -39,8 +39,8 @@ pub(crate) fn for_pieces<R: Rows>(rows: R, dim: usize, multiple: usize, work: im
     });
 }
 
-/// Calls `work` as [`for_pieces`] does, with pieces of `multiple` rows, on threads of its own. A caller may hold a lock:
-/// a thread of rayon that waits takes up other work, which may want the same lock.
+/// Calls `work` as [`for_pieces`] does, with pieces of `multiple` rows, on threads of its own instead of rayon's. The
+/// caller may hold a lock, and a waiting thread of rayon would take other work that may need the same lock.
 pub(crate) fn for_pieces_apart<R: Rows>(rows: R, multiple: usize, work: impl Fn(usize, R) + Sync) {
     let mut pieces = Vec::new();
     let (mut first, mut rest) = (0, rows);
@@ -60,7 +60,8 @@ pub(crate) fn for_pieces_apart<R: Rows>(rows: R, multiple: usize, work: impl Fn(
         }
     };
     thread::scope(|scope| {
-        (1..threads).for_each(|_| drop(scope.spawn(work_off)));
+        // where the system grants no thread, this one does all the work
+        (1..threads).for_each(|_| drop(thread::Builder::new().spawn_scoped(scope, work_off)));
         work_off();
     });
 }

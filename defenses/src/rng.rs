@@ -18,8 +18,8 @@ pub struct Rng(ChaCha20Rng);
 /// More of the stack than [`keystream`] uses.
 const COPIES: usize = 2048;
 
-/// The generator takes its seed by value, so copies of it stay on the stack. They are wiped by whoever calls this; it
-/// must not be inlined there.
+/// The generator takes its seed by value, which leaves copies on the stack. The caller wipes them, so this function must
+/// not be inlined.
 #[inline(never)]
 fn keystream(seed: &[u8; 32]) -> ChaCha20Rng {
     ChaCha20Rng::from_seed(*seed)

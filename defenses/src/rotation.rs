@@ -39,9 +39,10 @@ use crate::{Defense, Error, Guarantee, Key, Rng, Role, Spec};
 /// For the same reason, equal texts stay equal and clusters stay visible to everyone. This is not a cipher.
 ///
 /// # What it costs in retrieval
-/// Nothing beyond `f32` rounding, about 1e-6 of a score. `haar` takes `dim²` multiplications per vector. Its matrix
-/// is drawn once, by all threads with the feature `rayon` (0.13 s of processor time for 768 dimensions, 8.5 s for 3,072),
-/// and takes `4 · dim²` bytes, and twice that once vectors are restored. `hadamard` takes about six times `dim · log₂ dim` additions per vector, and almost nothing to draw.
+/// Nothing beyond `f32` rounding, about 1e-6 of a score. `haar` takes `dim²` multiplications per vector. Its matrix is
+/// drawn once, by all threads with the feature `rayon` (0.13 s of processor time for 768 dimensions, 8.5 s for 3,072). It
+/// takes `4 · dim²` bytes, and twice that once vectors are restored. `hadamard` takes about six times `dim · log₂ dim`
+/// additions per vector, and almost nothing to draw.
 ///
 /// # Order in a stack
 /// First: before [`GaussianNoise`](crate::GaussianNoise), which a rotation does not change, and before

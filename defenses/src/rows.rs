@@ -74,7 +74,7 @@ pub(crate) fn with_scratch<T: Number, R>(len: usize, work: impl FnOnce(&mut [T])
     work(&mut lent.scratch[..len])
 }
 
-/// Scratch for one call. It is wiped when the call ends, be it by a panic.
+/// Scratch for one call. It is wiped when the call ends, even by a panic.
 struct Lent<T: Number> {
     scratch: Vec<T>,
     used: usize,

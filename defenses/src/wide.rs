@@ -18,8 +18,8 @@ pub(crate) trait Work {
     fn run<const WIDE: bool>(self) -> Self::Output;
 }
 
-/// Does `work` with the widest registers that the processor has; with `--cfg embosk_narrow` as on a processor that has
-/// none, so that tests run this way too.
+/// Does `work` with the widest registers that the processor has. With `--cfg embosk_narrow`, uses none of them, so that
+/// tests cover that path.
 #[cfg_attr(
     all(target_arch = "x86_64", not(embosk_narrow)),
     allow(unsafe_code, reason = "only the running program can see what the processor has")

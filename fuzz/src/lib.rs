@@ -1,6 +1,5 @@
-//! Every reader of what a user, a service or a store hands over, as a function of bytes. None of them may panic, hang
-//! or take memory without bounds, whatever the bytes are. Most end in an error; what they read is checked where there
-//! is a law.
+//! Readers of what a user, a service or a store hands over, as functions of bytes. None of them may panic, hang or take
+//! memory without bounds, whatever the bytes are. Most end in an error; what they read is checked where there is a law.
 //!
 //! `tests/replay.rs` runs them on `corpus/` and on inputs made from it, with every `cargo test`. `fuzz/run` searches
 //! for longer, guided by coverage.

@@ -1,8 +1,8 @@
 //! Collections, lists of texts, settings in TOML, and what services answer.
 
 use std::fs;
-use std::io::{Read, Write};
-use std::net::TcpListener;
+use std::io::{self, BufRead, BufReader, Read, Write};
+use std::net::{TcpListener, TcpStream};
 use std::path::Path;
 use std::sync::{LazyLock, Mutex, PoisonError};
 use std::thread;
@@ -70,14 +70,27 @@ static ADDRESS: LazyLock<String> = LazyLock::new(|| {
         for stream in listener.incoming() {
             let Ok(mut stream) = stream else { continue };
             let _ = stream.set_read_timeout(Some(Duration::from_secs(1)));
-            // a request of one short text comes in one piece or two; what is left of it does not matter
-            let _ = stream.read(&mut [0; 4096]);
+            // where part of a request is unread, the system may reset the connection before the answer is there
+            read_request(&stream);
             let answer = ANSWER.lock().unwrap_or_else(PoisonError::into_inner).clone();
             let _ = stream.write_all(&answer);
         }
     });
     format!("http://127.0.0.1:{port}/v1#model")
 });
+
+/// Reads the head of a request, and as much of a body as the head says.
+fn read_request(stream: &TcpStream) {
+    let mut reader = BufReader::new(stream);
+    let (mut line, mut length) = (String::new(), 0);
+    while reader.read_line(&mut line).is_ok_and(|count| count > 2) {
+        if let Some(value) = line.to_ascii_lowercase().strip_prefix("content-length:") {
+            length = value.trim().parse().unwrap_or(0);
+        }
+        line.clear();
+    }
+    let _ = io::copy(&mut reader.take(length), &mut io::sink());
+}
 
 /// The answer of a service: its body, or the whole with its head.
 pub(crate) fn answers(data: &[u8]) {

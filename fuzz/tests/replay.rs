@@ -3,13 +3,15 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::thread;
 use std::time::{Duration, Instant};
 
 use embosk_fuzz::{READERS, Reader};
 use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::sample::Index;
-use proptest::test_runner::{Config, TestRunner};
+use proptest::test_runner::{Config, RngSeed, TestRunner};
 
 /// How long each reader is fed with made inputs; `EMBOSK_FUZZ_SECONDS` names another number.
 const SECONDS: f64 = 1.0;
@@ -95,10 +97,32 @@ fn edited(mut input: Vec<u8>, edits: &[Edit]) -> Vec<u8> {
     input
 }
 
+/// When the current input was handed over, and what it is; the watchdog of [`no_reader_panics_or_hangs`] reads it.
+static CURRENT: Mutex<Option<(Instant, Vec<u8>)>> = Mutex::new(None);
+
+fn current() -> MutexGuard<'static, Option<(Instant, Vec<u8>)>> {
+    CURRENT.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
 fn feed(reader: Reader, input: &[u8]) {
-    let start = Instant::now();
+    *current() = Some((Instant::now(), input.to_vec()));
     reader(input);
-    assert!(start.elapsed() < LONGEST, "it took {:?}", start.elapsed());
+    *current() = None;
+}
+
+/// Ends the process if an input takes too long.
+fn watch() {
+    thread::spawn(|| {
+        loop {
+            thread::sleep(Duration::from_secs(1));
+            if let Some((since, input)) = &*current()
+                && since.elapsed() > LONGEST
+            {
+                eprintln!("a reader hangs at {input:?}");
+                std::process::abort();
+            }
+        }
+    });
 }
 
 /// Feeds a reader for some time, and returns with how many inputs.
@@ -107,8 +131,12 @@ fn search(name: &str, reader: Reader, seconds: f64) -> usize {
     assert!(!corpus.is_empty(), "{name} has no corpus");
     corpus.iter().for_each(|input| feed(reader, input));
     let (mut fed, end) = (corpus.len(), Instant::now() + Duration::from_secs_f64(seconds));
+    let mut round = 0;
     while Instant::now() < end {
-        let config = Config { cases: 64, failure_persistence: None, ..Config::default() };
+        // the same inputs with every `cargo test`, and others in a search
+        let rng_seed = if seconds > SECONDS { RngSeed::Random } else { RngSeed::Fixed(round) };
+        round += 1;
+        let config = Config { cases: 64, failure_persistence: None, rng_seed, ..Config::default() };
         let inputs = (any::<Index>(), vec(edit(), 1..8))
             .prop_map(|(at, edits)| edited(at.get(&corpus).clone(), &edits));
         TestRunner::new(config)
@@ -125,6 +153,7 @@ fn search(name: &str, reader: Reader, seconds: f64) -> usize {
 #[test]
 fn no_reader_panics_or_hangs() {
     let seconds = std::env::var("EMBOSK_FUZZ_SECONDS").map_or(SECONDS, |seconds| seconds.parse().unwrap());
+    watch();
     let only = std::env::var("EMBOSK_FUZZ_READER").ok();
     for (name, reader) in READERS {
         if only.as_deref().is_none_or(|only| only == name) {

@@ -14,6 +14,7 @@ use super::models::{Cache, Part};
 use super::session::Session;
 use super::terminal::{duration, print};
 use crate::cache_folder;
+use crate::partial;
 
 /// List what the cache folder keeps, or remove it.
 ///
@@ -52,8 +53,8 @@ pub(crate) fn run(args: &Args, session: &Session) -> Result<ExitCode, CliError> 
 /// The files of a part that are ours, and how many are not.
 #[derive(Debug, Default)]
 struct Content {
-    ours: Vec<PathBuf>,
-    bytes: u64,
+    /// With their sizes.
+    ours: Vec<(PathBuf, u64)>,
     latest: Option<SystemTime>,
     foreign: usize,
 }
@@ -81,12 +82,12 @@ impl Content {
         };
         let name = entry.file_name();
         let name = name.to_string_lossy();
-        if cache_folder::is_upkeep(&name) {
+        if cache_folder::is_mark(&name) {
             return Ok(());
         }
-        if metadata.is_file() && is_ours(&name) {
-            self.ours.push(entry.path());
-            self.bytes += metadata.len();
+        // what a killed process left half-written holds the same
+        if metadata.is_file() && (is_ours(&name) || partial::is_abandoned(&entry.path())) {
+            self.ours.push((entry.path(), metadata.len()));
             self.latest = self.latest.max(metadata.modified().ok());
         } else {
             self.foreign += 1;
@@ -102,12 +103,13 @@ pub(super) fn list(cache: &Cache) -> Result<String, CliError> {
     let mut total = 0;
     for part in Part::ALL {
         let content = Content::of(&cache.folder(part), |name| part.is_ours(name))?;
-        total += content.bytes;
+        let bytes = content.ours.iter().map(|(_, size)| size).sum();
+        total += bytes;
         let right = |text: String| Cell::new(text).set_alignment(CellAlignment::Right);
         let cells = [
             Cell::new(part.name()),
             right(content.ours.len().to_string()),
-            right(size(content.bytes)),
+            right(size(bytes)),
             right(content.latest.map_or("–".into(), |at| age(at, SystemTime::now()))),
             Cell::new(part.content()),
         ];
@@ -122,19 +124,23 @@ fn clear(cache: &Cache, parts: &[Part], session: &Session) -> Result<(), CliErro
     let (mut removed, mut bytes, mut foreign) = (0, 0, 0);
     for part in parts {
         let content = Content::of(&cache.folder(*part), |name| part.is_ours(name))?;
-        for file in &content.ours {
+        for (file, size) in &content.ours {
             match fs::remove_file(file) {
-                Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(files::bad(file, error)),
-                _ => removed += 1,
+                Ok(()) => {
+                    removed += 1;
+                    bytes += size;
+                }
+                // another process was faster
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                Err(error) => return Err(files::bad(file, error)),
             }
         }
-        bytes += content.bytes;
         foreign += content.foreign;
     }
     let files = |count: usize| if count == 1 { "1 file".to_owned() } else { format!("{count} files") };
     session.terminal.remark(&format!("removed {} ({})", files(removed), size(bytes)));
     if foreign > 0 {
-        session.terminal.remark(&format!("left {}, which embosk did not make", files(foreign)));
+        session.terminal.remark(&format!("left what embosk did not make: {foreign}"));
     }
     Ok(())
 }
@@ -165,6 +171,7 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
+    use crate::digest::Digest;
 
     #[test]
     fn sizes_and_ages_are_short() {
@@ -186,13 +193,14 @@ mod tests {
         let cache = Cache::at(place.path().join("cache"));
         let other = place.path().join("other");
         let rows = cache.folder(Part::Rows);
+        let digest = Digest::of(["a"]).short();
         fs::create_dir_all(&rows).unwrap();
         fs::create_dir_all(cache.folder(Part::Embeddings)).unwrap();
         fs::create_dir(&other).unwrap();
         let paths = [
-            (rows.join("0a.json"), false),
-            (rows.join("thesis.txt"), true),
-            (cache.folder(Part::Embeddings).join("0a-v2.f32"), true),
+            (rows.join(format!("{digest}.json")), false),
+            (rows.join("data.json"), true),
+            (cache.folder(Part::Embeddings).join(format!("{digest}-v2.f32")), true),
             (other.join("mine.txt"), true),
         ];
         for (path, _) in &paths {

@@ -6,7 +6,7 @@ use super::error::CliError;
 use super::session::Session;
 use super::terminal::print;
 
-/// Print the completions of a shell.
+/// Print a completion script for a shell.
 ///
 /// For example: embosk completions bash > ~/.local/share/bash-completion/completions/embosk
 #[derive(Debug, clap::Args)]

@@ -23,10 +23,13 @@ const TIMED: usize = 32;
 /// An evaluation needs this many documents besides those that it attacks, for the attacker to learn from.
 const OWN: usize = 1_000;
 
-/// Say what is here, and which command comes next.
+/// Stands for a file that only the user can name.
+const SIMILAR: &str = "SIMILAR-TEXTS.txt";
+
+/// Report the setup, and suggest the next command.
 ///
-/// Shows what this program can do, how fast the embedder is, which attack there is for it, what the corpus allows to
-/// be measured, and what the cache holds. Nothing is sent to an embedder behind an address.
+/// Shows the features of this program, the speed of the embedder, the attack for it, what can be measured on the
+/// corpus, and the content of the cache. Sends nothing to an embedder behind an address.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     /// A sentence-transformers folder, its name on the hub, the shipped embedder, or an address:
@@ -68,7 +71,7 @@ pub(crate) fn run(args: &Args, session: &Session) -> Result<ExitCode, CliError> 
 
 fn program() -> String {
     let hub =
-        if cfg!(feature = "hub") { "fetches models from the hub" } else { "reads models from folders alone" };
+        if cfg!(feature = "hub") { "fetches models from the hub" } else { "reads models from folders only" };
     let threads = thread::available_parallelism().map_or(1, usize::from);
     format!("embosk {}, {threads} threads, {hub}", env!("CARGO_PKG_VERSION"))
 }
@@ -94,7 +97,7 @@ fn texts_per_second(embedder: &Loaded, corpus: &Corpus) -> Result<f64, BoxError>
 fn described_attack(attack: Option<&str>) -> String {
     match attack {
         Some(name) => format!("{name}, trained on this embedder, then guided search"),
-        None => "guided search; no attack that ships was trained on this embedder".into(),
+        None => "guided search; no shipped attack was trained on this embedder".into(),
     }
 }
 
@@ -121,17 +124,17 @@ fn next(args: &Args, has_attack: bool) -> Vec<String> {
         named.extend(["--corpus", &args.corpus]);
     }
     let with = |verb: &[&str], named: &[&str]| command(verb.iter().chain(named).copied());
-    let mut lines = vec![with(&["evaluate"], &named) + "   # what defenses are worth here"];
-    if !has_attack && args.corpus != "records" && !Service::is_address(&args.embedder) {
+    let mut lines = vec![with(&["evaluate"], &named) + "   # measure the defenses"];
+    if !has_attack && !Service::is_address(&args.embedder) {
         let training = ["train", "attack", "--init", "auto", "--minutes", "30"];
-        lines.push(
-            with(&training, &[&named[..], &["--out", "my-attack"]].concat()) + "   # a stronger attack",
-        );
+        // texts that the attack was trained on are not attacked
+        let others = ["--embedder", &args.embedder, "--corpus", SIMILAR, "--out", "my-attack"];
+        lines.push(with(&training, &others) + "   # train a stronger attack");
     }
     if Path::new("privacy-budget.toml").exists() {
         lines.push(with(&["gate"], &[]) + "   # check privacy-budget.toml");
     } else {
-        lines.push(with(&["init"], &named) + "   # a budget and a workflow for CI");
+        lines.push(with(&["init"], &named) + "   # write a budget and a workflow for CI");
     }
     lines
 }
@@ -155,7 +158,10 @@ mod tests {
         let own = next(&args("my model", "notes.txt"), false);
         let named = "--embedder 'my model' --corpus notes.txt";
         assert!(own[0].starts_with(&format!("embosk evaluate {named}")), "{own:?}");
-        assert!(own[1].contains(&format!("--minutes 30 {named} --out my-attack")), "{own:?}");
+        assert!(
+            own[1].contains("--embedder 'my model' --corpus SIMILAR-TEXTS.txt --out my-attack"),
+            "{own:?}"
+        );
         let remote = next(&args("https://example.org/v1#model", "notes.txt"), false);
         assert_eq!(remote.len(), 2, "training would send every text: {remote:?}");
     }

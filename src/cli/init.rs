@@ -11,13 +11,13 @@ use self::questions::Questions;
 use super::error::CliError;
 use super::files::bad;
 use super::session::Session;
-use super::terminal::print;
+use super::terminal::{print, warn};
 use crate::evaluate::Corpus;
 
 /// Write a privacy budget, and a workflow that checks it in CI.
 ///
-/// Three questions are asked for what no option says: the embedder, the texts, and the defense. The limits in the
-/// budget are a start; measure first, and then set them.
+/// Asks for the embedder, the texts and the defense unless options name them. The limits in the budget are
+/// placeholders: measure first, then set them.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     /// A sentence-transformers folder, its name on the hub, the shipped embedder, or an address:
@@ -30,10 +30,10 @@ pub(crate) struct Args {
     /// The defense, such as "gaussian(sigma=0.1) | quantization(bits=8)".
     #[arg(long, value_name = "SPEC")]
     defense: Option<String>,
-    /// Where the workflow runs.
+    /// The service that a workflow is written for.
     #[arg(long, value_enum, default_value_t = Ci::Github)]
     ci: Ci,
-    /// The folder that the files go to.
+    /// The folder that the budget goes to.
     #[arg(long, default_value = ".", value_name = "DIR")]
     output: PathBuf,
     /// Replace files that exist.
@@ -43,7 +43,7 @@ pub(crate) struct Args {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum Ci {
-    /// GitHub Actions: `.github/workflows/privacy.yml`.
+    /// GitHub Actions: `.github/workflows/privacy.yml` in the current folder, the root of a repository.
     Github,
     /// No workflow.
     None,
@@ -68,16 +68,21 @@ pub(crate) fn run(args: &Args, session: &Session) -> Result<ExitCode, CliError> 
     let spec = session.names.defenses.spec(&defense)?;
     let has_queries = !Corpus::load(&corpus, 0)?.queries().is_empty();
     let plan = Plan { embedder, corpus, spec, has_queries, folder: args.output.clone() };
-    let mut files = vec![(args.output.join("privacy-budget.toml"), plan.budget(&session.names)?)];
+    let mut files = vec![(args.output.join(files::BUDGET), plan.budget(&session.names)?)];
     if args.ci == Ci::Github {
-        files.push((args.output.join(".github/workflows/privacy.yml"), plan.workflow()));
+        files.push((files::WORKFLOW.into(), plan.workflow()));
     }
     if let Some((path, _)) = files.iter().find(|(path, _)| !args.force && path.exists()) {
-        return Err(bad(path, "it exists; --force replaces it, and --output names another folder"));
+        return Err(bad(path, "it exists; --force replaces it"));
     }
     for (path, text) in &files {
         files::write(path, text)?;
         session.terminal.remark(&format!("wrote {}", path.display()));
+    }
+    for key in plan.key_files() {
+        warn(&format!(
+            "warning: {key} is not in the repository, so CI lacks the key; name it as env:NAME there"
+        ));
     }
     print(&plan.next())?;
     Ok(ExitCode::SUCCESS)

@@ -9,7 +9,7 @@ use super::files;
 use super::session::Session;
 use super::terminal::print;
 
-/// Print the manual page, or write those of all verbs.
+/// Print the manual page, or write one page per verb to a folder.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     /// A folder for the pages of the command and of each verb. Default: the page of the command goes to stdout.

@@ -13,6 +13,7 @@ use crate::attacks::Attack;
 use crate::attacks::guided::{Guided, QUERIES};
 use crate::attacks::vec2text::{LOCAL_QUERIES, Vec2Text, shipped, shipped_for};
 use crate::cache_folder;
+use crate::digest::Digest;
 use crate::embedder::{EmbeddingCache, SentenceTransformer, Service, reference_on};
 use crate::models::Location;
 use crate::models::hub::Hub;
@@ -130,11 +131,11 @@ impl Part {
 
     /// Whether a file in its folder is of our making.
     pub(crate) fn is_ours(self, name: &str) -> bool {
-        let ends_with = |wanted: &str| Path::new(name).extension().is_some_and(|end| end == wanted);
+        let is_digest_before = |end: &str| name.strip_suffix(end).is_some_and(Digest::is_short);
         match self {
             Self::Embeddings => EmbeddingCache::is_file_of(name),
-            Self::Rows => ends_with("json"),
-            Self::Hypotheses => ends_with("txt"),
+            Self::Rows => is_digest_before(".json"),
+            Self::Hypotheses => is_digest_before(".txt"),
         }
     }
 }

@@ -210,8 +210,7 @@ fn program(code: Option<&Path>) -> io::Result<String> {
 
 /// Whether a file is one of ours, by its name.
 fn is_name(name: &str) -> bool {
-    let is_digit = |c: u8| c.is_ascii_digit() || (b'a'..=b'f').contains(&c);
-    name.strip_suffix(".json").is_some_and(|hash| hash.len() == 32 && hash.bytes().all(is_digit))
+    name.strip_suffix(".json").is_some_and(Digest::is_short)
 }
 
 fn settings_of(path: &Path) -> Option<Map<String, Value>> {

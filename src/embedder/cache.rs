@@ -56,7 +56,7 @@ impl EmbeddingCache {
 
     /// Whether a name is that of a file in such a folder.
     pub(crate) fn is_file_of(name: &str) -> bool {
-        is_of_version_1(name) || name.ends_with(EXTENSION)
+        is_of_version_1(name) || name.strip_suffix(EXTENSION).is_some_and(Digest::is_short)
     }
 
     /// Calls `warn` with a sentence if a file is found damaged. Its vectors are recomputed in any case.
@@ -286,8 +286,7 @@ fn file_name(key: &str) -> String {
 
 /// Whether the name is that of a file of the first version, which had no checksums.
 fn is_of_version_1(name: &str) -> bool {
-    let is_digit = |c: u8| c.is_ascii_digit() || (b'a'..=b'f').contains(&c);
-    name.strip_suffix(".f32").is_some_and(|hash| hash.len() == 32 && hash.bytes().all(is_digit))
+    name.strip_suffix(".f32").is_some_and(Digest::is_short)
 }
 
 /// Removes what no version will read again.

@@ -1,6 +1,7 @@
 /* Lets one call of the file system fail, or kills the process at it. Loaded before the C library (LD_PRELOAD), it counts
  * the calls that change or read files, and treats the one that FAULT_AT names (from 1) as FAULT says: full, broken, short
- * or kill. With FAULT_COUNT, it writes the number of calls to that file when the process ends. */
+ * or kill. Renaming is not disturbed: tempfile calls the kernel directly. With FAULT_COUNT, it writes the number of calls
+ * to that file when the process ends. */
 #define _GNU_SOURCE
 #include <dlfcn.h>
 #include <errno.h>
@@ -95,11 +96,6 @@ int fdatasync(int fd) {
 int ftruncate64(int fd, off64_t length) {
     REAL(int, ftruncate64, int, off64_t);
     return fails(due()) ? -1 : real(fd, length);
-}
-
-int rename(const char *from, const char *to) {
-    REAL(int, rename, const char *, const char *);
-    return fails(due()) ? -1 : real(from, to);
 }
 
 __attribute__((destructor)) static void tell(void) {

@@ -2,21 +2,31 @@
 
 use std::collections::BTreeSet;
 use std::fs;
-use std::path::{Path, PathBuf};
-
-use crate::cli::error::CliError;
-use crate::cli::files::bad;
-use crate::cli::gate;
+use std::path::{Component, Path, PathBuf, absolute};
 
 use crate::Spec;
+use crate::cli::error::CliError;
+use crate::cli::files::{self, bad};
+use crate::cli::gate;
+use crate::cli::models::records;
 use crate::cli::names::Names;
 use crate::cli::words::command;
 use crate::defenses::spec::{Kind, Value};
 use crate::embedder::Service;
-use crate::partial::{self, Readers};
+use crate::models::hub::Hub;
+use crate::partial;
 
 /// How many texts the budget attacks.
 const SAMPLES: usize = 300;
+
+/// The name that `gate` looks for.
+pub(super) const BUDGET: &str = "privacy-budget.toml";
+
+/// Where GitHub looks for workflows, from the root of a repository.
+pub(super) const WORKFLOW: &str = ".github/workflows/privacy.yml";
+
+/// Its placeholders are in capitals; `docs/start/gate.md` explains those that stay.
+const TEMPLATE: &str = include_str!("workflow.yml");
 
 /// What the files are made from.
 pub(super) struct Plan {
@@ -24,67 +34,80 @@ pub(super) struct Plan {
     pub(super) corpus: String,
     pub(super) spec: Spec,
     pub(super) has_queries: bool,
-    /// The folder that they go to.
+    /// The folder that the budget goes to.
     pub(super) folder: PathBuf,
 }
 
 impl Plan {
-    /// The text of `privacy-budget.toml`.
+    /// The text of the budget.
     pub(super) fn budget(&self, names: &Names) -> Result<String, CliError> {
         let retrieval = if self.has_queries {
-            "ndcg_drop = 0.1                          # how far nDCG@10 may fall below the undefended one\n"
+            "ndcg_drop = 0.1                          # how much lower nDCG@10 may be than without a defense\n"
         } else {
             "# the texts have no queries, so retrieval is not measured\n"
         };
         let text = format!(
-            "# What `embosk gate` measures, and what it holds it to. Paths are relative to this file's folder.\n\
-             # The limits are a start: measure first, and then set them.\n\
+            "# What `embosk gate` measures, and the limits that it enforces. Paths are relative to this file's folder.\n\
+             # The limits are placeholders: measure first, then set them.\n\
              #   {evaluate}\n\
              embedder = {embedder}\n\
              corpus = {corpus}\n\
-             # Of each stack, the worst counts.\n\
+             # The worst adversary counts for each stack.\n\
              adversaries = [\"naive\", \"informed(10000)\", \"leaked(768)\"]\n\
              samples = {SAMPLES}\n\
              seed = 0\n\n\
              [limits]\n\
-             exact_match = 0.05                       # texts that come back word for word\n\
-             word_leak = 0.6                          # words that come back, of those that can\n\
+             exact_match = 0.05                       # share of texts that are recovered word for word\n\
+             word_leak = 0.6                          # share of the recoverable words that are recovered\n\
              {retrieval}\n\
              [[stack]]\n\
              defense = {defense}\n",
             evaluate = self.evaluate(),
-            embedder = quoted(&self.path(&self.embedder)?),
-            corpus = quoted(&self.path(&self.corpus)?),
-            defense = quoted(&self.spec.to_string()),
+            embedder = quoted(&self.embedder_beside()?),
+            corpus = quoted(&self.corpus_beside()?),
+            defense = quoted(&self.spec_beside()?.to_string()),
         );
         // what is written can be read
-        gate::check_budget(&self.folder.join("privacy-budget.toml"), &text, names)?;
+        gate::check_budget(&self.folder.join(BUDGET), &text, names)?;
         Ok(text)
     }
 
     /// The text of the workflow of GitHub Actions.
     pub(super) fn workflow(&self) -> String {
-        let keys: Vec<&str> = self.variables();
-        let secrets: String =
-            keys.iter().map(|name| format!("      {name}: ${{{{ secrets.{name} }}}}\n")).collect();
-        let note = if keys.is_empty() { "" } else { "    # pull requests from forks have no secrets\n" };
-        WORKFLOW.replace("SECRETS", &format!("{note}    env:\n      CANDLE_NUM_THREADS: 1\n{secrets}"))
+        let secrets: String = self
+            .variables()
+            .iter()
+            .map(|name| {
+                format!(
+                    "      {name}: ${{{{ secrets.{name} }}}}   # pull requests from forks have no secrets\n"
+                )
+            })
+            .collect();
+        let is_on_hub = Hub::is_name(&self.embedder) && !Path::new(&self.embedder).is_dir();
+        TEMPLATE
+            .replace("FEATURES", if is_on_hub { "cli,hub" } else { "cli" })
+            .replace("GATE", &self.gate(&["--junit", "gate.xml"]))
+            .replace("SECRETS", &secrets)
     }
 
     /// What to do after the files are written.
     pub(super) fn next(&self) -> String {
-        let budget = self.folder.join("privacy-budget.toml");
-        let gate = |more: &[&str]| {
-            let named = budget.display().to_string();
-            let words = if self.folder == Path::new(".") { vec![] } else { vec!["--budget", &named] };
-            command(["gate"].iter().chain(&words).chain(more).copied())
-        };
         format!(
             "next:\n  {}   # measure, and set the limits\n  {}   # check them\n  {}   # keep the scores to compare with\n",
             self.evaluate(),
-            gate(&[]),
-            gate(&["--baseline", "privacy-baseline.json", "--update-baseline"]),
+            self.gate(&[]),
+            self.gate(&["--baseline", "privacy-baseline.json", "--update-baseline"]),
         )
+    }
+
+    /// The files with keys, which are not in a repository.
+    pub(super) fn key_files(&self) -> Vec<&str> {
+        let keys = self.spec.parts().iter().filter_map(|part| part.find("key"));
+        keys.filter_map(|key| match key.kind() {
+            Kind::File(path) => Some(path),
+            _ => None,
+        })
+        .collect()
     }
 
     fn evaluate(&self) -> String {
@@ -102,28 +125,60 @@ impl Plan {
         ])
     }
 
-    /// The variables that the stack's keys are in.
-    fn variables(&self) -> Vec<&str> {
-        let names: BTreeSet<&str> = self.spec.values().filter_map(variable).collect();
-        names.into_iter().collect()
+    fn gate(&self, more: &[&str]) -> String {
+        let named = self.folder.join(BUDGET).display().to_string();
+        let words = if self.folder == Path::new(".") { vec![] } else { vec!["--budget", named.as_str()] };
+        command(["gate"].iter().chain(&words).chain(more).copied())
     }
 
-    /// A name, or a path as it is read from the budget's folder.
-    fn path(&self, name: &str) -> Result<String, CliError> {
-        let path = Path::new(name);
-        if Service::is_address(name) || !path.exists() || path.is_absolute() || self.folder == Path::new(".")
-        {
-            return Ok(name.to_owned());
-        }
-        let Ok(folder) = fs::canonicalize(&self.folder) else {
-            // it is made later, and then holds nothing that was named
-            return whole(path);
-        };
-        let whole = whole(path)?;
-        Ok(Path::new(&whole)
-            .strip_prefix(&folder)
-            .map_or(whole.clone(), |inside| inside.display().to_string()))
+    /// The variables that the workflow needs: those of keys, and of the embedder's address.
+    fn variables(&self) -> BTreeSet<&str> {
+        let of_address = Service::is_address(&self.embedder).then_some("EMBOSK_API_KEY");
+        self.spec.values().filter_map(variable).chain(of_address).collect()
     }
+
+    /// The embedder as the budget names it.
+    fn embedder_beside(&self) -> Result<String, CliError> {
+        let is_folder = Path::new(&self.embedder).is_dir();
+        if is_folder { self.beside(&self.embedder) } else { Ok(self.embedder.clone()) }
+    }
+
+    fn corpus_beside(&self) -> Result<String, CliError> {
+        if records(&self.corpus)?.is_some() { Ok(self.corpus.clone()) } else { self.beside(&self.corpus) }
+    }
+
+    /// The spec, with the files that it names.
+    fn spec_beside(&self) -> Result<Spec, CliError> {
+        let mut spec = self.spec.clone();
+        for value in spec.values_mut() {
+            if let Kind::File(path) = value.kind() {
+                let path = self.beside(path)?;
+                value.replace(Value::file(&path));
+            }
+        }
+        Ok(spec)
+    }
+
+    /// A path as it is read from the budget's folder.
+    fn beside(&self, path: &str) -> Result<String, CliError> {
+        if Path::new(path).is_absolute() || self.folder == Path::new(".") {
+            return Ok(path.to_owned());
+        }
+        let whole = |path: &Path| absolute(path).map_err(|error| bad(path, error));
+        let path = relative(&whole(Path::new(path))?, &whole(&self.folder)?);
+        Ok(path.display().to_string())
+    }
+}
+
+/// An absolute path as seen from an absolute folder; the path itself if one of them leads upwards.
+fn relative(path: &Path, folder: &Path) -> PathBuf {
+    let leads_up = |path: &Path| path.components().any(|part| part == Component::ParentDir);
+    if leads_up(path) || leads_up(folder) {
+        return path.to_owned();
+    }
+    let shared = path.components().zip(folder.components()).take_while(|(a, b)| a == b).count();
+    let up = folder.components().skip(shared).map(|_| Component::ParentDir);
+    up.chain(path.components().skip(shared)).collect()
 }
 
 /// The variable that a value names.
@@ -132,11 +187,6 @@ fn variable(value: &Value) -> Option<&str> {
         Kind::Env(name) => Some(name),
         _ => None,
     }
-}
-
-/// The absolute path of a file or folder.
-fn whole(path: &Path) -> Result<String, CliError> {
-    Ok(fs::canonicalize(path).map_err(|error| bad(path, error))?.display().to_string())
 }
 
 /// A string of TOML, which one of JSON is as well.
@@ -148,9 +198,22 @@ fn quoted(text: &str) -> String {
 pub(super) fn write(path: &Path, text: &str) -> Result<(), CliError> {
     let folder = partial::folder_of(path);
     fs::create_dir_all(folder).map_err(|error| bad(folder, error))?;
-    partial::write(path, Readers::Usual, |file| std::io::Write::write_all(file, text.as_bytes()))
-        .map_err(|error| bad(path, error))
+    files::write_text(Some(path), text)
 }
 
-/// Its placeholders are in capitals; `docs/start/gate.md` explains them.
-const WORKFLOW: &str = include_str!("workflow.yml");
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_path_leads_from_the_folder_to_the_file() {
+        for (path, folder, expected) in [
+            ("/a/b/notes.txt", "/a/b/ci", "../notes.txt"),
+            ("/a/b/notes.txt", "/a/b", "notes.txt"),
+            ("/a/notes.txt", "/b/c", "../../a/notes.txt"),
+            ("/a/../notes.txt", "/b", "/a/../notes.txt"),
+        ] {
+            assert_eq!(relative(Path::new(path), Path::new(folder)), Path::new(expected), "{path}, {folder}");
+        }
+    }
+}

@@ -7,7 +7,7 @@ use crate::cli::error::CliError;
 /// The longest answer that is read.
 const LONGEST: u64 = 64 << 10;
 
-/// Who is asked, if there is anybody.
+/// Asks questions at the terminal, if there is one.
 pub(super) struct Questions {
     person: Option<(Box<dyn BufRead>, Box<dyn Write>)>,
 }
@@ -20,7 +20,7 @@ impl Questions {
         Self { person: is_there.then(person) }
     }
 
-    /// Returns what was given, or asks. An empty answer stands for the usual one.
+    /// Returns the given answer, or asks. An empty answer means the default.
     ///
     /// # Errors
     /// If nothing was given and nobody can be asked.
