@@ -10,6 +10,7 @@ mod sidecar;
 use std::fs;
 use std::io::{self, Write};
 use std::net::TcpStream;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -39,9 +40,15 @@ fn certificate(name: &str) -> CertificateDer<'static> {
 fn folder(names: &[&str]) -> TempDir {
     let folder = TempDir::new().unwrap();
     for name in names {
-        fs::copy(file(name), folder.path().join(name)).unwrap();
+        put(name, &folder.path().join(name));
     }
     folder
+}
+
+/// Copies a file, so that only its owner can read it.
+fn put(name: &str, to: &Path) {
+    fs::copy(file(name), to).unwrap();
+    fs::set_permissions(to, fs::Permissions::from_mode(0o600)).unwrap();
 }
 
 /// A connection of a client that trusts one authority.
@@ -99,13 +106,13 @@ fn a_renewed_certificate_is_read_on_a_signal() {
     };
     assert_eq!(shown(), certificate("server.pem"));
     // not with the key of another
-    fs::copy(file("renewed.pem"), sidecar.folder().join("server.pem")).unwrap();
+    put("renewed.pem", &sidecar.folder().join("server.pem"));
     sidecar.signal("HUP");
     sidecar.until_logged("the certificate stays as it was");
     assert_eq!(shown(), certificate("server.pem"));
-    fs::copy(file("renewed.key"), sidecar.folder().join("server.key")).unwrap();
+    put("renewed.key", &sidecar.folder().join("server.key"));
     sidecar.signal("HUP");
-    sidecar.until_logged("the certificate is read anew");
+    sidecar.until_logged("the certificate is reread");
     assert_eq!(shown(), certificate("renewed.pem"));
     assert_eq!(vectors(&ask(&sidecar)), [VECTOR]);
     sidecar.stop();
@@ -150,15 +157,19 @@ fn files_that_cannot_be_used_are_refused() {
         ("--tls-cert server.pem --tls-key locked.key", "needs no passphrase"),
         (
             "--tls-cert server.pem --tls-key renewed.key",
-            "renewed.key: its key is not that of the first certificate",
+            "renewed.key: it does not match the first certificate",
         ),
         ("--tls-cert . --tls-key server.key", "not a regular file"),
+        ("--tls-cert server.pem --tls-key open.key", "open.key: others can read the key"),
         ("--upstream https://localhost/v1 --upstream-ca bad.pem", "bad.pem: it holds no certificates in PEM"),
         ("--upstream https://localhost/v1 --upstream-ca server.key", "server.key: it holds no certificates"),
         ("--upstream http://localhost/v1 --upstream-ca authority.pem", "begins with http"),
         ("--upstream-ca authority.pem", "--upstream"),
     ] {
         let folder = folder(&["server.pem", "server.key", "renewed.key", "locked.key", "authority.pem"]);
+        let open = folder.path().join("open.key");
+        fs::copy(folder.path().join("server.key"), &open).unwrap();
+        fs::set_permissions(&open, fs::Permissions::from_mode(0o644)).unwrap();
         fs::write(
             folder.path().join("bad.pem"),
             "-----BEGIN CERTIFICATE-----\nplanted\n-----END planted-----\n",

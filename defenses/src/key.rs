@@ -1,7 +1,7 @@
 //! The secret behind a keyed defense.
 
 use std::fmt;
-use std::fs::File;
+use std::fs::{File, Metadata};
 use std::io::{self, Read};
 use std::path::Path;
 use std::str::FromStr;
@@ -84,7 +84,7 @@ impl Key {
     ///
     /// # Errors
     /// [`Error::KeyFile`] if the file cannot be read, is not a regular file, or does not hold a key. On Unix
-    /// also [`Error::KeyFileMode`] if its group or others have any access to it.
+    /// also [`Error::KeyFileMode`] if it is [open to others](is_open_to_others).
     pub fn from_file(path: impl AsRef<Path>) -> Result<Self, Error> {
         let path = path.as_ref();
         let failed = |source| Error::KeyFile { path: path.to_owned(), source };
@@ -225,22 +225,51 @@ fn read_short_text(file: File) -> io::Result<Zeroizing<String>> {
 
 #[cfg(unix)]
 fn refuse_open_mode(file: &File, path: &Path) -> Result<(), Error> {
-    use std::os::unix::fs::PermissionsExt;
-
-    let metadata = file.metadata().map_err(|source| Error::KeyFile { path: path.to_owned(), source })?;
-    match metadata.permissions().mode() & 0o777 {
-        mode if mode & 0o077 != 0 && !metadata.is_file() => {
-            let source = io::Error::new(io::ErrorKind::InvalidInput, "it is not a regular file");
-            Err(Error::KeyFile { path: path.to_owned(), source })
+    let failed = |source| Error::KeyFile { path: path.to_owned(), source };
+    let metadata = file.metadata().map_err(failed)?;
+    match is_open_to_others(&metadata) {
+        true if !metadata.is_file() => {
+            Err(failed(io::Error::new(io::ErrorKind::InvalidInput, "it is not a regular file")))
         }
-        mode if mode & 0o077 != 0 => Err(Error::KeyFileMode { path: path.to_owned(), mode }),
-        _ => Ok(()),
+        true => {
+            let mode = std::os::unix::fs::PermissionsExt::mode(&metadata.permissions()) & 0o777;
+            Err(Error::KeyFileMode { path: path.to_owned(), mode })
+        }
+        false => Ok(()),
     }
 }
 
 #[cfg(not(unix))]
 fn refuse_open_mode(_: &File, _: &Path) -> Result<(), Error> {
     Ok(())
+}
+
+/// Returns whether a file with secrets is open to others by its mode: if anyone but its owner may read or change it.
+///
+/// One exception: its group may read a regular file that belongs to root or to this process's user. Mounted secrets are
+/// such files, and nobody can change their mode.
+///
+/// On systems other than Unix, it returns `false`.
+pub fn is_open_to_others(metadata: &Metadata) -> bool {
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::MetadataExt;
+
+        let others = metadata.mode() & 0o077;
+        let is_known = || metadata.uid() == 0 || own_user() == Some(metadata.uid());
+        others != 0 && !(others == 0o040 && metadata.is_file() && is_known())
+    }
+    #[cfg(not(unix))]
+    {
+        let _ = metadata;
+        false
+    }
+}
+
+/// The user that this process runs as, where the system shows it in a file.
+#[cfg(unix)]
+fn own_user() -> Option<u32> {
+    std::fs::metadata("/proc/self").ok().map(|metadata| std::os::unix::fs::MetadataExt::uid(&metadata))
 }
 
 #[cfg(test)]

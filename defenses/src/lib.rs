@@ -92,7 +92,7 @@ pub use error::Error;
 pub use fingerprint::Checked;
 pub use gaussian::GaussianNoise;
 pub use guarantee::Guarantee;
-pub use key::Key;
+pub use key::{Key, is_open_to_others};
 pub use microaggregation::{Maintained, Microaggregation};
 pub use packing::Packing;
 pub use permutation::Permutation;

@@ -114,15 +114,18 @@ fn a_key_file_that_others_can_read_is_refused() {
 
     let mut file = tempfile::NamedTempFile::new().unwrap();
     writeln!(file, "{TEXT}").unwrap();
-    for open in [0o640, 0o604, 0o620, 0o777] {
+    for open in [0o660, 0o604, 0o620, 0o650, 0o777] {
         file.as_file().set_permissions(std::fs::Permissions::from_mode(open)).unwrap();
         let refusal = Key::from_file(file.path());
         assert!(matches!(refusal, Err(Error::KeyFileMode { mode, .. }) if mode == open), "{refusal:?}");
         // a mounted secret's mode cannot be changed
         assert!(refusal.unwrap_err().to_string().contains("env:NAME"));
     }
-    file.as_file().set_permissions(std::fs::Permissions::from_mode(0o400)).unwrap();
-    assert!(Key::from_file(file.path()).is_ok());
+    // a mounted secret is its group's to read
+    for closed in [0o400, 0o600, 0o440, 0o640] {
+        file.as_file().set_permissions(std::fs::Permissions::from_mode(closed)).unwrap();
+        assert!(Key::from_file(file.path()).is_ok(), "{closed:o}");
+    }
     for no_file in ["/dev/zero", "/"] {
         let message = Key::from_file(no_file).unwrap_err().to_string();
         assert!(message.contains("not a regular file") && !message.contains("chmod"), "{message}");

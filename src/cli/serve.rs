@@ -54,10 +54,10 @@ pub(crate) struct Args {
     /// jina.
     #[arg(long, default_value = "none", value_name = "PRESET", requires = "upstream")]
     api_roles: String,
-    /// The certificates of the authorities that the upstream is trusted by, in place of the public ones.
+    /// The certificate authorities to trust for the upstream, in place of the public ones.
     #[arg(long, value_name = "FILE.pem", requires = "upstream", value_hint = ValueHint::FilePath)]
     upstream_ca: Option<PathBuf>,
-    /// The server's certificate, and those that lead to its authority, for TLS. SIGHUP reads it and its key anew.
+    /// The server's certificate, followed by its intermediates. Turns TLS on. SIGHUP rereads it and its key.
     #[arg(long, value_name = "FILE.pem", requires = "tls_key", value_hint = ValueHint::FilePath)]
     tls_cert: Option<PathBuf>,
     /// The private key of the server's certificate.
@@ -316,7 +316,7 @@ async fn reload_on(mut signal: Reload, args: &Args, session: &Session, reloader:
     while signal.recv().await.is_some() {
         if args.tls_cert.is_some() {
             match reloader.reread_tls() {
-                Ok(()) => tracing::info!("the certificate is read anew"),
+                Ok(()) => tracing::info!("the certificate is reread"),
                 Err(error) => tracing::error!(%error, "the certificate stays as it was"),
             }
         }

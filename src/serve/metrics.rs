@@ -19,6 +19,7 @@ pub(super) struct Metrics {
     pub(super) inputs: AtomicU64,
     pub(super) reloads: AtomicU64,
     pub(super) failed_reloads: AtomicU64,
+    pub(super) failed_certificates: AtomicU64,
     pub(super) connections: AtomicI64,
     pub(super) waiting: AtomicI64,
     pub(super) working: AtomicI64,
@@ -56,6 +57,11 @@ impl Metrics {
                 "tenant_reload_failures_total",
                 "Times that the tenants could not be read, and stayed as they were.",
                 &self.failed_reloads,
+            ),
+            (
+                "certificate_reload_failures_total",
+                "Times that the certificate could not be reread, and stayed as it was.",
+                &self.failed_certificates,
             ),
         ];
         for (name, help, value) in counters {

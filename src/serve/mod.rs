@@ -125,6 +125,12 @@ impl Server {
                     .into(),
             ));
         }
+        if !is_local && self.tls.is_none() {
+            tracing::warn!(
+                "clients on other machines send tokens and texts in the clear, unless a proxy before this speaks TLS; \
+                 --tls-cert does it here"
+            );
+        }
         let shared = Arc::new(Shared::new(self.source, self.tenants, self.limits, self.tls));
         let router = routes::router(Arc::clone(&shared));
         let running = listen::run(listener, router, Arc::clone(&shared), shutdown);
@@ -133,13 +139,15 @@ impl Server {
 }
 
 impl Reloader {
-    /// Reads the server's certificate and key anew, if it has some. If they cannot be used, it keeps those that it has.
+    /// Rereads the server's certificate and key, if it has some. If they cannot be used, it keeps those that it has.
     /// Open connections keep theirs.
     ///
     /// # Errors
     /// As [`Server::tls`].
     pub fn reread_tls(&self) -> Result<(), Error> {
-        self.0.tls.as_ref().map_or(Ok(()), Tls::reread)
+        self.0.tls.as_ref().map_or(Ok(()), Tls::reread).inspect_err(|_| {
+            self.0.metrics.failed_certificates.fetch_add(1, Ordering::Relaxed);
+        })
     }
 
     /// Exchanges the tenants, if they could be read; otherwise they stay as they are. Requests under way keep theirs.

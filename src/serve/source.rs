@@ -74,7 +74,7 @@ impl Source {
         }
     }
 
-    /// What tells the vectors of a model in a role from all others, beside the request.
+    /// Identifies the vectors of a model in a role, together with the request.
     pub(super) fn vectors_of(&self, identity: &str, role: Role) -> String {
         match (&self.0, role) {
             (Kind::Local { embedder, .. }, Role::Document) if embedder.has_roles() => {

@@ -16,6 +16,7 @@ use zeroize::Zeroizing;
 
 use super::role;
 use super::stacks::Stacks;
+use crate::defenses::is_open_to_others;
 use crate::embedder::ApiKey;
 use crate::{Defense, Error, Registry, Stack};
 
@@ -333,16 +334,7 @@ fn read_file(path: &Path) -> Result<(Zeroizing<String>, bool), Error> {
 
 /// Whether others than the owner have access to a file.
 fn is_open(file: &File) -> bool {
-    #[cfg(unix)]
-    {
-        use std::os::unix::fs::PermissionsExt;
-        file.metadata().map_or(true, |metadata| metadata.permissions().mode() & 0o077 != 0)
-    }
-    #[cfg(not(unix))]
-    {
-        let _ = file;
-        false
-    }
+    file.metadata().map_or(true, |metadata| is_open_to_others(&metadata))
 }
 
 #[cfg(test)]

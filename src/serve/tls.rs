@@ -11,8 +11,9 @@ use rustls::{ClientConfig, RootCertStore, ServerConfig};
 use zeroize::Zeroizing;
 
 use crate::Error;
+use crate::defenses::is_open_to_others;
 
-/// The certificate and the key that the server shows who it is with.
+/// The server's certificate and private key, and the settings made from them.
 #[derive(Debug)]
 pub(super) struct Tls {
     certificates: PathBuf,
@@ -49,13 +50,13 @@ pub(super) fn authorities(path: &Path) -> Result<RootCertStore, Error> {
     let mut roots = RootCertStore::empty();
     for certificate in certificates(path)? {
         roots.add(certificate).map_err(|_| {
-            Error::file(path, "a certificate in it is no certificate of an authority that can be read")
+            Error::file(path, "it holds a certificate that cannot be used as an authority; leave it out")
         })?;
     }
     Ok(roots)
 }
 
-/// How an upstream is asked whose certificate one of these authorities has signed.
+/// Returns the TLS settings for an upstream whose certificate one of these authorities signed.
 pub(super) fn client(roots: RootCertStore) -> Result<ClientConfig, Error> {
     let config = ClientConfig::builder_with_provider(provider())
         .with_safe_default_protocol_versions()
@@ -65,8 +66,15 @@ pub(super) fn client(roots: RootCertStore) -> Result<ClientConfig, Error> {
 
 fn server(chain: &Path, key: &Path) -> Result<Arc<ServerConfig>, Error> {
     let certificates = certificates(chain)?;
-    let secret = PrivateKeyDer::from_pem_slice(&read(key)?)
-        .map_err(|_| Error::file(key, "it holds no private key in PEM that needs no passphrase"))?;
+    if fs::metadata(key).is_ok_and(|metadata| metadata.is_file() && is_open_to_others(&metadata)) {
+        return Err(Error::file(key, "others can read the key in it; close it with `chmod 600`"));
+    }
+    let secret = PrivateKeyDer::from_pem_slice(&read(key)?).map_err(|_| {
+        Error::file(
+            key,
+            "it holds no private key in PEM that needs no passphrase; remove one with `openssl pkey`",
+        )
+    })?;
     let config = ServerConfig::builder_with_provider(provider())
         .with_safe_default_protocol_versions()
         .map_err(|_| unusable())?;
@@ -74,7 +82,7 @@ fn server(chain: &Path, key: &Path) -> Result<Arc<ServerConfig>, Error> {
         Error::file(
             key,
             format!(
-                "its key is not that of the first certificate in {}, or is of a kind that is not known",
+                "it does not match the first certificate in {}, or its type is not supported",
                 chain.display()
             ),
         )

@@ -73,7 +73,7 @@ impl Upstream {
     pub fn authorities(self, path: impl AsRef<Path>) -> Result<Self, Error> {
         if !self.address.endpoint.starts_with("https://") {
             return Err(Error::Setting(
-                "the upstream's address begins with http, so it shows no certificate; write https, or name no authorities"
+                "the upstream's address begins with http, so there is no certificate to check; write https, or leave the authorities out"
                     .into(),
             ));
         }
@@ -98,7 +98,7 @@ impl Upstream {
         Ok(Self { marking: Marking::Alike(roles), ..self })
     }
 
-    /// Tells the upstream what a text is as the [preset](Roles::preset_of) of the model wants it that a request names.
+    /// Tells the upstream the role of each text by the [preset](Roles::preset_of) for the model that the request names.
     pub fn roles_by_model(self) -> Self {
         Self { marking: Marking::ByModel, ..self }
     }
@@ -159,7 +159,7 @@ impl Upstream {
             Role::Query => &roles.query,
         };
         if !asked.input.begin_with(&settings.prompt) {
-            let why = "`input` is tokens, and the upstream is told the role by what stands before a text; send the texts";
+            let why = "`input` holds tokens, but the role is a prompt before each text; send texts";
             return Err(Refusal::bad("invalid_value", why).param("input"));
         }
         let Some((name, value)) = &settings.field else { return Ok(()) };
@@ -168,7 +168,7 @@ impl Upstream {
             Some(given) if given != value => Err(Refusal::bad(
                 "conflicting_roles",
                 format!(
-                    "the field `{name}` of the request says another role than its model, header or route; leave the field out"
+                    "the field `{name}` differs from what the role of the request sets; leave the field out"
                 ),
             )),
             _ => Ok(()),

@@ -1,5 +1,6 @@
 //! What a defense is built from.
 
+use std::borrow::Cow;
 use std::path::Path;
 use std::str::FromStr;
 
@@ -91,7 +92,7 @@ impl<'a> Parameters<'a> {
                 Some((_, key)) => Ok(key.clone()),
                 None => Key::from_env(variable),
             },
-            Kind::File(path) => Key::from_file(path),
+            Kind::File(path) => Key::from_file(located(value, path)?),
             Kind::Fingerprint(_) => Err(value.error(
                 "a fingerprint names a key but does not hold it: give the key as `env:NAME` or `file:PATH`",
             )),
@@ -104,10 +105,10 @@ impl<'a> Parameters<'a> {
     ///
     /// # Errors
     /// [`Error::Spec`] for `fit:` and digits, which is what a fit prints as.
-    pub fn fit_file(&self, name: &str) -> Result<Option<&'a Path>, Error> {
+    pub fn fit_file(&self, name: &str) -> Result<Option<Cow<'a, Path>>, Error> {
         let Some(value) = self.find(name) else { return Ok(None) };
         match value.kind() {
-            Kind::File(path) => Ok(Some(Path::new(path))),
+            Kind::File(path) => located(value, path).map(Some),
             Kind::Fit(_) => {
                 Err(value.error("this names a fit but does not hold it: give its file as `file:PATH`"))
             }
@@ -122,6 +123,22 @@ impl<'a> Parameters<'a> {
             None => self.part.error(message),
         }
     }
+}
+
+/// The path that a value names. `~/` is the user's home, as in a shell; a variable is the shell's to put in.
+fn located<'a>(value: &Value, path: &'a str) -> Result<Cow<'a, Path>, Error> {
+    if let Some(rest) = path.strip_prefix("~/")
+        && let Some(home) = std::env::home_dir().filter(|home| !home.as_os_str().is_empty())
+    {
+        return Ok(Cow::Owned(home.join(rest)));
+    }
+    if path.starts_with('$') && !Path::new(path).exists() {
+        return Err(value.error(
+            "a variable in a path is not looked up here: write the spec in double quotes, so that the shell puts it in, or \
+             name the path",
+        ));
+    }
+    Ok(Cow::Borrowed(Path::new(path)))
 }
 
 /// "a, b or c".

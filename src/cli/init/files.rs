@@ -151,7 +151,9 @@ impl Plan {
     fn spec_beside(&self) -> Result<Spec, CliError> {
         let mut spec = self.spec.clone();
         for value in spec.values_mut() {
-            if let Kind::File(path) = value.kind() {
+            if let Kind::File(path) = value.kind()
+                && !path.starts_with("~/")
+            {
                 let path = self.beside(path)?;
                 value.replace(Value::file(&path));
             }

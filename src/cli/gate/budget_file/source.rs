@@ -134,7 +134,9 @@ impl Source<'_> {
         let here = |error: CliError| self.error(text.span(), error);
         let mut spec = self.names.defenses.spec(text.get_ref()).map_err(|error| here(error.into()))?;
         for value in spec.values_mut() {
-            if let Kind::File(path) = value.kind() {
+            if let Kind::File(path) = value.kind()
+                && !path.starts_with("~/")
+            {
                 let path = self.beside(path).display().to_string();
                 value.replace(Value::file(&path));
             }
