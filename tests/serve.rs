@@ -312,6 +312,8 @@ fn an_embedder_of_our_own_needs_no_upstream() {
         assert!(row.iter().zip(found).all(|(a, b)| (a - b).abs() < 1e-5));
     }
     assert_eq!(answer.body["model"], "reference");
+    // as Python's tokenizers counts them
+    assert_eq!(answer.body["usage"], json!({"prompt_tokens": 17, "total_tokens": 17}));
     assert_eq!(answer.header("x-embosk-fingerprint"), stack.fingerprint());
     assert_eq!(sidecar.ask(json!({"model": "m", "input": [1, 2]})).code(400), "invalid_value");
     let typed = sidecar.ask(json!({"model": "m", "input": "a", "input_type": "query"}));

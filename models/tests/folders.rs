@@ -58,6 +58,12 @@ fn only_what_lies_in_the_window_is_read() {
                 continue;
             }
             is_cut |= part.len() < text.len();
+            // what is cut off is not counted
+            assert_eq!(model.document_tokens(&[text]).unwrap(), model.document_tokens(&[part]).unwrap());
+            assert_eq!(
+                model.document_tokens(&[text, part]).unwrap(),
+                2 * model.document_tokens(&[part]).unwrap()
+            );
             let [of_text, of_part] =
                 [text, part].map(|text| model.encode_documents(&[text]).unwrap().row(0).to_vec());
             agree(&Array2::from_shape_vec((1, of_text.len()), of_text).unwrap(), &[of_part], &name);

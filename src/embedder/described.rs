@@ -116,6 +116,10 @@ impl<E: Embedder> Embedder for Described<E> {
         self.embedder.window(document)
     }
 
+    fn token_count(&self, role: Role, texts: &[&str]) -> Option<usize> {
+        self.embedder.token_count(role, texts)
+    }
+
     fn caveats(&self) -> Vec<String> {
         self.embedder.caveats()
     }

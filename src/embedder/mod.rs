@@ -197,6 +197,12 @@ pub trait Embedder: Send + Sync {
         None
     }
 
+    /// Returns how many tokens the model reads when it embeds `texts` in a role, in all. Default: unknown.
+    fn token_count(&self, role: Role, texts: &[&str]) -> Option<usize> {
+        let _ = (role, texts);
+        None
+    }
+
     /// Returns what a reader of figures about this embedder should know, such as a setting that an evaluation
     /// does not follow. Each caveat becomes one of the report's warnings. Default: none.
     fn caveats(&self) -> Vec<String> {
@@ -260,6 +266,10 @@ macro_rules! forward {
 
         fn window(&self, document: &str) -> Option<Range<usize>> {
             (**self).window(document)
+        }
+
+        fn token_count(&self, role: Role, texts: &[&str]) -> Option<usize> {
+            (**self).token_count(role, texts)
         }
 
         fn caveats(&self) -> Vec<String> {

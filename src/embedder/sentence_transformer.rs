@@ -46,6 +46,14 @@ impl Embedder for SentenceTransformer {
         self.window(document).ok()
     }
 
+    fn token_count(&self, role: Role, texts: &[&str]) -> Option<usize> {
+        let count = match role {
+            Role::Document => self.document_tokens(texts),
+            Role::Query => self.query_tokens(texts),
+        };
+        count.ok()
+    }
+
     fn similarity(&self) -> Option<super::Similarity> {
         Some(match self.similarity() {
             Similarity::Dot => super::Similarity::Dot,

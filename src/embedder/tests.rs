@@ -37,6 +37,10 @@ impl Embedder for Full {
         Some(0..document.len().min(5))
     }
 
+    fn token_count(&self, role: Role, texts: &[&str]) -> Option<usize> {
+        Some(texts.len() + usize::from(role == Role::Query))
+    }
+
     fn caveats(&self) -> Vec<String> {
         vec!["it shouts".into()]
     }
@@ -80,6 +84,8 @@ fn check(embedder: &dyn Embedder) {
     );
     assert_eq!(embedder.identity(), Some(Identity::new("full", "0a1b")));
     assert_eq!((embedder.window("long text"), embedder.window("abc")), (Some(0..5), Some(0..3)));
+    let counts = [Role::Document, Role::Query].map(|role| embedder.token_count(role, &["a", "b"]));
+    assert_eq!(counts, [Some(2), Some(3)]);
     assert_eq!(embedder.caveats(), ["it shouts"]);
     let normalizer = embedder.normalizer().unwrap();
     assert_eq!((normalizer.name(), normalizer.apply("a").as_str()), ("shouting", "A"));

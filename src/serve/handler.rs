@@ -274,9 +274,9 @@ fn finish(
     let (vectors, tokens) = match (&shared.source.0, said) {
         (_, Some(said)) => source::read(&said, asked.input.len())?,
         (Kind::Local { embedder, .. }, None) => {
-            let vectors = source::embed(embedder, plan.role, asked)?;
+            let embedded = source::embed(embedder, plan.role, asked)?;
             shared.metrics.upstream.observe(began.elapsed());
-            (vectors, 0)
+            embedded
         }
         (Kind::Upstream(_), None) => return Err(Refusal::internal("the upstream was not asked")),
     };

@@ -1,5 +1,7 @@
 //! The answer, as OpenAI gives it.
 
+use std::borrow::Cow;
+
 use axum::body::Body;
 use axum::http::header::CONTENT_TYPE;
 use axum::http::{HeaderValue, StatusCode};
@@ -29,7 +31,8 @@ pub(super) fn body(
     if vectors.iter().any(|value| !value.is_finite()) {
         return Err(Refusal::internal("a protected vector holds a value that is not finite"));
     }
-    let mut text = Vec::with_capacity(256 + vectors.nrows() * 64 + vectors.len() * 12);
+    let bytes = if is_base64 { 6 } else { 14 };
+    let mut text = Vec::with_capacity(256 + vectors.nrows() * 64 + vectors.len() * bytes);
     text.extend_from_slice(b"{\"object\":\"list\",\"data\":[");
     for (index, row) in vectors.rows().into_iter().enumerate() {
         if index > 0 {
@@ -51,16 +54,8 @@ pub(super) fn body(
 }
 
 fn write_floats(text: &mut Vec<u8>, row: ArrayView1<'_, f32>) -> Result<(), Refusal> {
-    text.push(b'[');
-    for (at, value) in row.iter().enumerate() {
-        if at > 0 {
-            text.push(b',');
-        }
-        serde_json::to_writer(&mut *text, value)
-            .map_err(|_| Refusal::internal("a vector could not be written"))?;
-    }
-    text.push(b']');
-    Ok(())
+    let row = row.as_slice().map_or_else(|| Cow::Owned(row.to_vec()), Cow::Borrowed);
+    serde_json::to_writer(text, &*row).map_err(|_| Refusal::internal("a vector could not be written"))
 }
 
 fn write_base64(text: &mut Vec<u8>, row: ArrayView1<'_, f32>) {

@@ -121,14 +121,19 @@ pub(super) fn read(body: &[u8], inputs: usize) -> Result<(Array2<f32>, u64), Ref
     }
 }
 
-/// Embeds texts here.
-pub(super) fn embed(embedder: &dyn Embedder, role: Role, asked: &Asked) -> Result<Array2<f32>, Refusal> {
+/// Embeds texts here, and counts their tokens if the embedder can.
+pub(super) fn embed(
+    embedder: &dyn Embedder,
+    role: Role,
+    asked: &Asked,
+) -> Result<(Array2<f32>, u64), Refusal> {
     let texts = asked.input.texts().unwrap_or_default();
-    embed_checked(embedder, role, &texts).map_err(|error| match error {
+    let vectors = embed_checked(embedder, role, &texts).map_err(|error| match error {
         Error::Rows { .. } => Refusal::internal("the embedder returned another number of vectors than texts"),
         // what an embedder says may hold the text
         _ => Refusal::internal("the embedder failed"),
-    })
+    })?;
+    Ok((vectors, embedder.token_count(role, &texts).unwrap_or_default() as u64))
 }
 
 /// Cuts vectors to the dimensions that were asked for, if the source did not. Cut vectors keep their length.

@@ -207,15 +207,41 @@ impl SentenceTransformer {
         Ok(start.saturating_sub(prompt.len())..end.saturating_sub(prompt.len()))
     }
 
+    /// Returns how many tokens the model reads when it embeds `texts` as documents: in all, with the prompt and the
+    /// tokens that stand around each text, without those that are cut off.
+    ///
+    /// # Errors
+    /// [`Error::Model`] if the tokenizer fails.
+    pub fn document_tokens(&self, texts: &[&str]) -> Result<usize, Error> {
+        self.count(&self.settings.prompts.document, texts)
+    }
+
+    /// Returns how many tokens the model reads when it embeds `texts` as queries.
+    ///
+    /// # Errors
+    /// As [`document_tokens`](Self::document_tokens).
+    pub fn query_tokens(&self, texts: &[&str]) -> Result<usize, Error> {
+        self.count(&self.settings.prompts.query, texts)
+    }
+
     /// Returns the similarity by which the folder says its vectors should be compared.
     pub fn similarity(&self) -> Similarity {
         self.settings.similarity
     }
 
+    fn count(&self, prompt: &str, texts: &[&str]) -> Result<usize, Error> {
+        Ok(self.behind(prompt, texts)?.iter().map(Vec::len).sum())
+    }
+
+    /// The tokens of each text behind a prompt.
+    fn behind(&self, prompt: &str, texts: &[&str]) -> Result<Vec<Vec<u32>>, Error> {
+        let texts: Vec<String> = texts.iter().map(|text| format!("{prompt}{text}")).collect();
+        self.tokens.of(&texts)
+    }
+
     fn encode_behind(&self, prompt: &str, texts: &[&str]) -> Result<Array2<f32>, Error> {
         let skip = if self.modules.pooling.include_prompt { 0 } else { self.tokens.in_prompt(prompt)? };
-        let texts: Vec<String> = texts.iter().map(|text| format!("{prompt}{text}")).collect();
-        let pieces = self.tokens.of(&texts)?;
+        let pieces = self.behind(prompt, texts)?;
         let mut order: Vec<usize> = (0..texts.len()).collect();
         order.sort_by_key(|&row| pieces[row].len());
         let embed = |rows: &&[usize]| {

@@ -50,6 +50,10 @@ impl Embedder for Stoppable {
         self.embedder.window(document)
     }
 
+    fn token_count(&self, role: Role, texts: &[&str]) -> Option<usize> {
+        self.embedder.token_count(role, texts)
+    }
+
     fn caveats(&self) -> Vec<String> {
         self.embedder.caveats()
     }

@@ -114,8 +114,9 @@ impl<'de> Visitor<'de> for Numbers {
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Values, A::Error> {
         let mut values = Vec::with_capacity(list.size_hint().unwrap_or(1024));
-        while let Some(value) = list.next_element()? {
-            values.push(value);
+        // read as `f64`, which is faster for the digits that services write
+        while let Some(value) = list.next_element::<f64>()? {
+            values.push(value as f32);
         }
         Ok(Values(values))
     }
