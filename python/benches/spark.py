@@ -1,8 +1,8 @@
 """Protects a Parquet table on Spark and compares it with one machine, byte for byte: python benches/spark.py FOLDER ROWS
 
 For each number of workers, in local-cluster mode with one core each: rows per second from Parquet to Parquet, and the
-processor time that Spark's processes took for a million rows. With `--kill`, one more run with the most workers: the
-process of one is killed in the middle (SIGKILL), and Spark runs its tasks again. Needs 6 KB of disk for each row.
+processor time that Spark's processes took for a million rows. With `--kill WORKERS`, one more run, in which the process
+of one worker is killed in the middle (SIGKILL), and Spark runs its tasks again. Needs 6 KB of disk for each row.
 """
 
 import argparse
@@ -30,15 +30,15 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("folder", type=Path)
     parser.add_argument("rows", type=int)
-    parser.add_argument("--workers", type=int, nargs="+", default=[1, 2])
-    parser.add_argument("--kill", action="store_true")
+    parser.add_argument("--workers", type=int, nargs="*", default=[1, 2])
+    parser.add_argument("--kill", type=int, metavar="WORKERS")
     arguments = parser.parse_args()
     os.environ.setdefault("EMBOSK_SECRET", embosk.Key.generate().to_text())
     os.environ["RAYON_NUM_THREADS"] = "1"
     table = Table(arguments.folder / f"clean-{arguments.rows}", arguments.rows)
     table.write()
     runs = [(workers, False) for workers in arguments.workers]
-    runs += [(max(arguments.workers), True)] if arguments.kill else []
+    runs += [(arguments.kill, True)] if arguments.kill else []
     for workers, kills in runs:
         out = arguments.folder / "protected"
         print(f"{workers} workers: {on_spark(table, out, workers, kills)}", flush=True)
@@ -89,6 +89,7 @@ def on_spark(table, out, workers, kills):
         # a task for each file
         .config("spark.sql.files.openCostInBytes", "128m")
         .config("spark.ui.enabled", "false")
+        .config("spark.ui.showConsoleProgress", "false")
         .config("spark.driver.bindAddress", "127.0.0.1")
         .config("spark.driver.host", "127.0.0.1")
         .getOrCreate()

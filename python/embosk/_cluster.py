@@ -56,8 +56,9 @@ def provider(keys):
 
 
 @lru_cache(maxsize=16)
-def stack(spec, keys=None, dim=None):
-    """The stack of a spec, once in each worker process. `keys` names the provider of its keys."""
+def stack(spec, keys, dim, found):
+    """The stack of a spec, once in each worker process for each dimension that it has found. `keys` names the provider
+    of its keys; `dim` is the dimension that vectors must have, or None."""
     # engines say how many threads a task has; their other cores have tasks of their own
     os.environ.setdefault("RAYON_NUM_THREADS", os.environ.get("OMP_NUM_THREADS", "1"))
     if keys is None:

@@ -61,6 +61,20 @@ def rekey(
     return _changed(batch, column, lambda vectors, ids: before.rekey(vectors, after, role=role, ids=ids), after, ids)
 
 
+def dimension(table: pyarrow.Table | pyarrow.RecordBatch, column: str) -> int | None:
+    """The dimension of the first vector of a column; None if there is none, or no such column."""
+    place = table.schema.get_field_index(column)
+    if place < 0:
+        return None
+    kind = table.schema.field(place).type
+    if pyarrow.types.is_fixed_size_list(kind):
+        return kind.list_size
+    if not (pyarrow.types.is_list(kind) or pyarrow.types.is_large_list(kind)):
+        return None
+    lengths = pyarrow.compute.list_value_length(table.column(place)).drop_null()
+    return lengths[0].as_py() if len(lengths) else None
+
+
 def _stack(stack: Stack | str) -> Stack:
     return Stack(stack) if isinstance(stack, str) else stack
 

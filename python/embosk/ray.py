@@ -75,7 +75,8 @@ def unprotect(dataset: Dataset, column: str, spec: str | Stack, *, keys: KeyProv
     spec = _cluster.spec_of(spec)
     _check_columns(dataset, column)
     _warn_of_shown_keys(spec, keys)
-    return _mapped(dataset, _unprotect, options, stack=partial(_cluster.stack, spec, _cluster.provider(keys)), column=column)
+    stack = partial(_cluster.stack, spec, _cluster.provider(keys), None)
+    return _mapped(dataset, _unprotect, options, stack=stack, column=column)
 
 
 def rekey(
@@ -100,7 +101,7 @@ def rekey(
     for spec in (old, new):
         _warn_of_shown_keys(spec, keys)
     keys = _cluster.provider(keys)
-    stacks = partial(_cluster.stack, old, keys), partial(_cluster.stack, new, keys)
+    stacks = partial(_cluster.stack, old, keys, None), partial(_cluster.stack, new, keys, None)
     return _mapped(dataset, _rekey, options, stacks=stacks, column=column, ids=ids, role=role)
 
 
@@ -133,41 +134,47 @@ def _warn_of_shown_keys(spec, keys):
 
 
 def _protect(table, *, stack, column, ids, role):
-    stack = stack()
-    ids = ids if stack.uses_ids(role) else None
-    return _changed(table, column, lambda lists: arrow.protect(lists, column, stack, ids=ids, role=role), stack)
+    lists, kind = _lists(table, column)
+    defenses = stack(arrow.dimension(lists, column))
+    ids = ids if defenses.uses_ids(role) else None
+    return _tensors(arrow.protect(lists, column, defenses, ids=ids, role=role), column, kind, defenses)
 
 
 def _unprotect(table, *, stack, column):
-    return _changed(table, column, lambda lists: arrow.unprotect(lists, column, stack()))
+    lists, kind = _lists(table, column)
+    defenses = stack(arrow.dimension(lists, column))
+    return _tensors(arrow.unprotect(lists, column, defenses), column, kind, defenses)
 
 
 def _rekey(table, *, stacks, column, ids, role):
-    old, new = (stack() for stack in stacks)
+    lists, kind = _lists(table, column)
+    old, new = (stack(arrow.dimension(lists, column)) for stack in stacks)
     ids = ids if new.uses_ids(role) else None
-    return _changed(table, column, lambda lists: arrow.rekey(lists, column, old, new, ids=ids, role=role), new)
+    return _tensors(arrow.rekey(lists, column, old, new, ids=ids, role=role), column, kind, new)
 
 
-def _changed(table, column, change, stack=None):
-    """The table as `change` makes it. Tensors are changed as the lists that they are stored as."""
+def _lists(table, column):
+    """The table with tensors as the lists that they are stored as, and the type of these tensors; None for lists."""
     place = table.schema.get_field_index(column)
     kind = table.schema.field(place).type if place >= 0 else None
     if not isinstance(kind, pyarrow.BaseExtensionType):
-        return change(table)
+        return table, None
     shape = getattr(kind, "shape", None)
     if shape is None or len(shape) != 1:
         raise ArrayError(f"the column {column!r} is of type {kind}; vectors are lists of floats, or tensors of one dimension")
     stored = [chunk.storage for chunk in table.column(place).chunks]
-    lists = change(table.set_column(place, column, pyarrow.chunked_array(stored, kind.storage_type))).column(place)
-    kind = _tensors(kind, shape[0] if stack is None else stack.dimension(shape[0]))
-    chunks = [pyarrow.ExtensionArray.from_storage(kind, chunk) for chunk in lists.chunks]
+    return table.set_column(place, column, pyarrow.chunked_array(stored, kind.storage_type)), kind
+
+
+def _tensors(table, column, kind, stack):
+    """The table with lists as tensors again, of the dimension that the stack makes of theirs."""
+    if kind is None:
+        return table
+    dim = stack.dimension(kind.shape[0])
+    if dim != kind.shape[0]:
+        of_numbers = kind.storage_type.value_type
+        is_native = isinstance(kind, pyarrow.FixedShapeTensorType)
+        kind = pyarrow.fixed_shape_tensor(of_numbers, [dim]) if is_native else type(kind)((dim,), of_numbers)
+    place = table.schema.get_field_index(column)
+    chunks = [pyarrow.ExtensionArray.from_storage(kind, chunk) for chunk in table.column(place).chunks]
     return table.set_column(place, column, pyarrow.chunked_array(chunks, kind))
-
-
-def _tensors(kind, dim):
-    """The same type of tensors for vectors of `dim` dimensions."""
-    if kind.shape[0] == dim:
-        return kind
-    if isinstance(kind, pyarrow.FixedShapeTensorType):
-        return pyarrow.fixed_shape_tensor(kind.value_type, [dim])
-    return type(kind)((dim,), kind.storage_type.value_type)

@@ -74,7 +74,7 @@ def unprotect(df: DataFrame, column: str, spec: str | Stack, *, keys: KeyProvide
     """
     spec = _cluster.spec_of(spec)
     _warn_of_shown_keys(df, spec, keys)
-    stack = partial(_cluster.stack, spec, _cluster.provider(keys))
+    stack = partial(_cluster.stack, spec, _cluster.provider(keys), None)
     return df.mapInArrow(partial(_unprotect, stack=stack, column=column), _schema(df, column, None))
 
 
@@ -98,7 +98,7 @@ def rekey(
         _warn_of_shown_keys(df, spec, keys)
     ids = id_column if _cluster.check(new, role, id_column) else None
     keys = _cluster.provider(keys)
-    stacks = partial(_cluster.stack, old, keys), partial(_cluster.stack, new, keys)
+    stacks = partial(_cluster.stack, old, keys, None), partial(_cluster.stack, new, keys, None)
     return df.mapInArrow(partial(_rekey, stacks=stacks, column=column, ids=ids, role=role), _schema(df, column, id_column))
 
 
@@ -138,7 +138,7 @@ def evaluate_retrieval(
     hidden = hidden[[places[one] for one in ids]]
     uses_ids = _cluster.check(spec, "document", id_column)
     sides = {"clean": clean, "protected": hidden}
-    stack = partial(_cluster.stack, spec, _cluster.provider(keys))
+    stack = partial(_cluster.stack, spec, _cluster.provider(keys), None)
     work = partial(_best, sides=sides, stack=stack, ids=id_column, column=column, k=k, uses_ids=uses_ids)
     found = documents.select(id_column, column).mapInArrow(work, "side string, query int, id string, score float")
     rankings: dict[str, list[list[Any]]] = {side: [[] for _ in ids] for side in sides}
@@ -193,22 +193,20 @@ def _schema(df, column, id_column):
 
 
 def _protect(batches, *, stack, column, ids, role):
-    stack = stack()
-    ids = ids if stack.uses_ids(role) else None
     for batch in batches:
-        yield arrow.protect(batch, column, stack, ids=ids, role=role)
+        defenses = stack(arrow.dimension(batch, column))
+        yield arrow.protect(batch, column, defenses, ids=ids if defenses.uses_ids(role) else None, role=role)
 
 
 def _unprotect(batches, *, stack, column):
     for batch in batches:
-        yield arrow.unprotect(batch, column, stack())
+        yield arrow.unprotect(batch, column, stack(arrow.dimension(batch, column)))
 
 
 def _rekey(batches, *, stacks, column, ids, role):
-    old, new = (stack() for stack in stacks)
-    ids = ids if new.uses_ids(role) else None
     for batch in batches:
-        yield arrow.rekey(batch, column, old, new, ids=ids, role=role)
+        old, new = (stack(arrow.dimension(batch, column)) for stack in stacks)
+        yield arrow.rekey(batch, column, old, new, ids=ids if new.uses_ids(role) else None, role=role)
 
 
 def _best(batches, *, sides, stack, ids, column, k, uses_ids):
@@ -221,7 +219,8 @@ def _best(batches, *, sides, stack, ids, column, k, uses_ids):
     for batch in batches:
         names = [_text(one) for one in batch.column(batch.schema.get_field_index(ids)).to_pylist()]
         both = {"clean": batch}
-        both["protected"] = arrow.protect(batch, column, stack(), ids=ids if uses_ids else None)
+        defenses = stack(arrow.dimension(batch, column))
+        both["protected"] = arrow.protect(batch, column, defenses, ids=ids if uses_ids else None)
         for side, table in both.items():
             rows, documents = _rows(table, column)
             named = [names[row] for row in rows]

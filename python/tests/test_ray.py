@@ -115,6 +115,14 @@ def test_vectors_are_restored_and_moved_to_another_spec(vectors):
     assert numpy.abs(moved - embosk.Stack(other).protect(vectors)).max() < 1e-6
 
 
+def test_a_worker_protects_tables_of_several_dimensions():
+    for dim in (8, 12, 8):
+        clean = unit_rows(20, dim)
+        table = pyarrow.table({"n": numpy.arange(20), "vector": list(clean)})
+        found = collected(on_ray.protect(ray.data.from_arrow(table), "vector", NOISE, "n"))
+        assert same(found, embosk.Stack(NOISE).protect(clean, ids=range(20)))
+
+
 def test_a_task_whose_worker_was_killed_writes_the_same_bytes(dataset, tmp_path):
     expected = collected(on_ray.protect(dataset.drop_columns(["vector"]).map_batches(filled), "vector", NOISE, "id"))
     killed = tmp_path / "killed"
