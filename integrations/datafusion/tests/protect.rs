@@ -210,7 +210,11 @@ async fn ids_of_each_type_are_the_bytes_that_a_file_of_ids_has() {
     }
     let wide: [&[u8]; 3] = [&[0, 255], &[1, 0], b"ab"];
     let context = context();
-    register(&context, lists(&list()).slice(0, 3), Arc::new(FixedSizeBinaryArray::from(wide.to_vec())));
+    register(
+        &context,
+        lists(&list()).slice(0, 3),
+        Arc::new(FixedSizeBinaryArray::try_from_iter(wide.iter()).unwrap()),
+    );
     let found = protected(&context, NOISE).await.unwrap();
     let expected = crate::expected(NOISE, &wide, vectors);
     assert_eq!(numbers(&found), expected.iter().copied().collect::<Vec<_>>());
