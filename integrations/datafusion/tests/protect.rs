@@ -86,7 +86,7 @@ fn kinds() -> Vec<DataType> {
         [
             DataType::List(child(&number)),
             DataType::LargeList(child(&number)),
-            DataType::FixedSizeList(child(&number), DIM as i32),
+            DataType::FixedSizeList(child(&number), i32::try_from(DIM).unwrap()),
         ]
     };
     [DataType::Float16, DataType::Float32, DataType::Float64].into_iter().flat_map(of).collect()
@@ -102,7 +102,7 @@ fn ids() -> ArrayRef {
 
 /// A table of two partitions with a batch each, which are pieces of larger arrays.
 fn register(context: &SessionContext, vectors: ArrayRef, ids: ArrayRef) {
-    let numbers: ArrayRef = Arc::new(Int32Array::from_iter_values(0..vectors.len() as i32));
+    let numbers: ArrayRef = Arc::new(Int32Array::from_iter_values(0..i32::try_from(vectors.len()).unwrap()));
     let table = RecordBatch::try_from_iter([("n", numbers), ("id", ids), ("vector", vectors)]).unwrap();
     let middle = table.num_rows() / 3;
     let parts = vec![vec![table.slice(0, middle)], vec![table.slice(middle, table.num_rows() - middle)]];
@@ -210,7 +210,11 @@ async fn ids_of_each_type_are_the_bytes_that_a_file_of_ids_has() {
     }
     let wide: [&[u8]; 3] = [&[0, 255], &[1, 0], b"ab"];
     let context = context();
-    register(&context, lists(&list()).slice(0, 3), Arc::new(FixedSizeBinaryArray::from(wide.to_vec())));
+    register(
+        &context,
+        lists(&list()).slice(0, 3),
+        Arc::new(FixedSizeBinaryArray::try_from_iter(wide.iter()).unwrap()),
+    );
     let found = protected(&context, NOISE).await.unwrap();
     let expected = crate::expected(NOISE, &wide, vectors);
     assert_eq!(numbers(&found), expected.iter().copied().collect::<Vec<_>>());
