@@ -38,7 +38,8 @@ fn embed(texts: &[&str]) -> Result<Array2<f32>, BoxError> {
     let mut vectors = Array2::<f32>::zeros((texts.len(), DIM));
     for (text, mut row) in texts.iter().zip(vectors.rows_mut()) {
         for (place, word) in text.split_whitespace().enumerate() {
-            let hash = word.bytes().fold(7usize, |hash, byte| hash * 31 + usize::from(byte));
+            let hash =
+                word.bytes().fold(7usize, |hash, byte| hash.wrapping_mul(31).wrapping_add(usize::from(byte)));
             row[hash % DIM] += 1.0;
             row[(hash / DIM + place) % DIM] -= 0.5;
         }
