@@ -111,7 +111,7 @@ fn adversaries_who_adapt_do_better_than_the_naive() {
 #[test]
 fn a_rotation_is_found_from_clouds_alone() {
     let line = "evaluate --attack none --corpus records:2000 --attacker-corpus records:2000 --samples 40 --seed 3 \
-                --guess-candidates 0 --format json --defense rotation(key=env:EMBOSK_TEST_KEY) --adversary naive \
+                --format json --defense rotation(key=env:EMBOSK_TEST_KEY) --adversary naive \
                 --adversary unpaired(2000)";
     let rows = rows_of(line);
     let [naive, unpaired] = [0, 1].map(|row: usize| rows[row]["restored_cosine"]["value"].as_f64().unwrap());

@@ -152,7 +152,7 @@ fn a_rotation_behind_a_projection_is_undone_there() {
     // rows: clear (informed, leaked, unpaired), turned (the same)
     assert!(guess[3] < 0.2 && cosine[3] < cosine[0] - 0.2, "{guess:?} {cosine:?}");
     assert!(guess[4] > guess[0] - 0.1 && cosine[4] > cosine[0] - 0.05, "{guess:?} {cosine:?}");
-    assert!(report.rows[4].map.as_ref().unwrap().contains("procrustes"), "{:?}", report.rows[4].map);
+    assert!(report.rows[4].map.is_some(), "pairs of coarse vectors show the rotation");
     assert!(report.rows[5].map.is_some(), "clouds of coarse vectors are laid on each other");
 }
 
