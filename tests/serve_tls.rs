@@ -170,11 +170,9 @@ fn files_that_cannot_be_used_are_refused() {
         let open = folder.path().join("open.key");
         fs::copy(folder.path().join("server.key"), &open).unwrap();
         fs::set_permissions(&open, fs::Permissions::from_mode(0o644)).unwrap();
-        fs::write(
-            folder.path().join("bad.pem"),
-            "-----BEGIN CERTIFICATE-----\nplanted\n-----END planted-----\n",
-        )
-        .unwrap();
+        let bad = folder.path().join("bad.pem");
+        fs::write(&bad, "-----BEGIN CERTIFICATE-----\nplanted\n-----END planted-----\n").unwrap();
+        fs::set_permissions(&bad, fs::Permissions::from_mode(0o600)).unwrap();
         let (code, stderr) = fails_in(folder, &format!("--defense none {line}"));
         assert_eq!(code, 2, "{line}: {stderr}");
         assert!(stderr.contains(expected), "{line}: {stderr}");

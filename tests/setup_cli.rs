@@ -127,7 +127,7 @@ fn the_cache_is_listed_and_cleared() {
     let place = folder.path();
     let (empty, _) = succeeds(place, &["cache", "list"]);
     assert!(empty.contains(".cache/embosk: 0 B"), "{empty}");
-    let embed = ["evaluate", "--attack", "none", "--corpus", "notes.txt", "--defense", "none"];
+    let embed = ["evaluate", "--attack", "none", "--corpus", "records:40", "--defense", "none"];
     succeeds(place, &embed);
     fs::write(place.join(".cache/embosk/embeddings/mine"), "").unwrap();
     let (full, _) = succeeds(place, &["cache", "list"]);
