@@ -23,6 +23,9 @@ static LIBRARY: LazyLock<(TempDir, PathBuf)> = LazyLock::new(|| {
     (folder, library)
 });
 
+/// The content of the files that a command writes, if they are there.
+type Files = BTreeMap<&'static str, Option<Vec<u8>>>;
+
 /// A command, what it starts from, and what it leaves.
 struct Case {
     /// Makes the folder that it runs in.
@@ -54,7 +57,7 @@ impl Case {
             .unwrap()
     }
 
-    fn outputs(&self, folder: &Path) -> BTreeMap<&'static str, Option<Vec<u8>>> {
+    fn outputs(&self, folder: &Path) -> Files {
         self.outputs.iter().map(|name| (*name, fs::read(folder.join(name)).ok())).collect()
     }
 
@@ -77,12 +80,7 @@ impl Case {
         }
     }
 
-    fn disturb(
-        &self,
-        kind: &str,
-        at: usize,
-        (before, whole): (&BTreeMap<&str, Option<Vec<u8>>>, &BTreeMap<&str, Option<Vec<u8>>>),
-    ) {
+    fn disturb(&self, kind: &str, at: usize, (before, whole): (&Files, &Files)) {
         let place = format!("{} ({kind} at call {at})", self.line);
         let folder = self.folder();
         let output = self.run(folder.path(), &[("FAULT", kind), ("FAULT_AT", &at.to_string())]);

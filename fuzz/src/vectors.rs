@@ -1,6 +1,7 @@
 //! Fits, codes, sealed rows and tables of vectors.
 
 use std::fs;
+use std::path::PathBuf;
 
 use embosk::cli::Program;
 use embosk::defenses::{Codes, Microaggregation, ProductQuantization, Projection};
@@ -58,6 +59,6 @@ pub(crate) fn tables(data: &[u8]) {
         |stem: &str| folder.path().join(format!("{stem}.{}", ["npy", "jsonl", "arrow", "parquet"][kind]));
     fs::write(name("in"), bytes).expect("a file");
     let line = ["embosk", "--quiet", "protect", "--defense", "none", "--role", "document"].map(Into::into);
-    let files = [name("in"), name("out")].map(|path| path.into_os_string());
+    let files = [name("in"), name("out")].map(PathBuf::into_os_string);
     let _ = Program::new().try_run(line.into_iter().chain(files));
 }

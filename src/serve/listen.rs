@@ -119,10 +119,14 @@ impl Connections {
         tokio::spawn(async move {
             match tls {
                 None => answer(stream, router, watcher).await,
-                Some(config) => match timeout(HANDSHAKE, TlsAcceptor::from(config).accept(stream)).await {
-                    Ok(Ok(stream)) => answer(stream, router, watcher).await,
-                    _ => tracing::debug!("a client did not agree on TLS"),
-                },
+                Some(config) => {
+                    let accepted = timeout(HANDSHAKE, TlsAcceptor::from(config).accept(stream)).await;
+                    if let Ok(Ok(stream)) = accepted {
+                        answer(stream, router, watcher).await;
+                    } else {
+                        tracing::debug!("a client did not agree on TLS");
+                    }
+                }
             }
             drop((open, place));
         });

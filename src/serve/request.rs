@@ -78,7 +78,9 @@ impl Input {
                 true
             }
             Self::Texts(texts) => {
-                texts.iter_mut().for_each(|text| text.insert_str(0, prompt));
+                for text in texts {
+                    text.insert_str(0, prompt);
+                }
                 true
             }
             Self::Tokens(_) | Self::TokenLists(_) => false,

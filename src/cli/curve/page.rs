@@ -1,5 +1,6 @@
 //! The curve as one page that needs no network and no script.
 
+use std::cmp::Ordering;
 use std::fmt::Write;
 
 use serde_json::Value;
@@ -28,10 +29,15 @@ pub(super) fn page(curve: &Curve<'_>, command: &str) -> String {
 
 const STYLE: &str = include_str!("page.css");
 
+/// The share of retrieval that [`conclusion`] asks for.
+const KEPT: f64 = 0.9;
+
 fn head(curve: &Curve<'_>) -> String {
     let setting = |name: &str| escape(&shown(curve.report.signature.get(name)));
-    let attacked = match curve.stacks.first().map(|stack| stack.worst.n) {
-        Some(n) if n > 0 => format!("{n} of them attacked by {}, ", setting("attack_name")),
+    let attack = curve.report.signature.get("attack_name");
+    let attacked = match (curve.stacks.first().map(|stack| stack.worst.n), attack) {
+        (Some(n), Some(name)) if n > 0 => format!("{n} of them attacked by {}, ", escape(&shown(Some(name)))),
+        (Some(n), None) if n > 0 => format!("the facts of {n} of them guessed, "),
         _ => String::new(),
     };
     format!(
@@ -55,6 +61,9 @@ fn verdict(curve: &Curve<'_>) -> String {
     if let Some(reason) = &curve.report.reason {
         let _ = writeln!(text, "<p class=\"warning\"><b>Inconclusive:</b> {}.</p>", escape(reason));
     }
+    if let Some(conclusion) = conclusion(curve) {
+        let _ = writeln!(text, "<p class=\"answer\">{}</p>", escape(&conclusion));
+    }
     let sentences = points::sentences(curve);
     if !sentences.is_empty() {
         let _ = writeln!(text, "<p class=\"answer\">{}</p>", escape(&sentences.join(" ")));
@@ -68,6 +77,28 @@ fn verdict(curve: &Curve<'_>) -> String {
                  tried did not succeed, not that nobody can.</p>\n";
     }
     text + "<p class=\"muted\">Bars are 95 % intervals over texts and queries.</p>\n"
+}
+
+/// The least leak among the stacks that keep most of retrieval, in one sentence.
+fn conclusion(curve: &Curve<'_>) -> Option<String> {
+    let leak = curve.leak()?;
+    let recovered = |stack: &&MeasuredStack<'_>| curve.recovered(stack.worst).map(|score| score.value);
+    let keeps = |stack: &&MeasuredStack<'_>| {
+        curve.kept(stack.worst).is_some_and(|kept| kept.value >= KEPT) && stack.defense != "none"
+    };
+    let of_most = format!("at least {:.0} % of nDCG@10", 100.0 * KEPT);
+    let kept = curve.stacks.iter().filter(keeps).filter(|stack| recovered(stack).is_some());
+    let Some(best) = kept.min_by(|a, b| recovered(a).partial_cmp(&recovered(b)).unwrap_or(Ordering::Equal))
+    else {
+        curve.undefended_ndcg()?;
+        return Some(format!("No defense here keeps {of_most}."));
+    };
+    let score = table::long(curve.recovered(best.worst), leak.digits);
+    Some(format!(
+        "Of the defenses that keep {of_most}, {} has the lowest {}: {score} of what the undefended vectors leak, to the \
+         worst adversary.",
+        best.defense, leak.heading
+    ))
 }
 
 /// What the undefended attack recovers, and what each leak lies between.
@@ -90,10 +121,12 @@ fn undefended(curve: &Curve<'_>) -> String {
         })
     };
     let leaks: Vec<String> = report.strengths.iter().filter_map(leak).collect();
+    let whole = ceiling.score("exact_match").map_or_else(String::new, |score| {
+        format!("Without a defense the attack recovers {} of the texts whole. ", percent(Some(score)))
+    });
     format!(
-        "<p>Without a defense the attack recovers {} of the texts whole. A leak is where a defense lies between what the \
-         attack scores without one, which is 1, and chance, which is 0. {}</p>\n",
-        percent(ceiling.score("exact_match")),
+        "<p>{whole}A leak is where a defense lies between what the attack scores without one, which is 1, and chance, \
+         which is 0. {}</p>\n",
         leaks.join(" ")
     )
 }
@@ -143,7 +176,7 @@ fn columns<'a>(curve: &Curve<'a>) -> Vec<Column<'a>> {
     let mut metrics = table::columns(&curve.report.metrics, Shown::Page);
     metrics.retain(|metric| match metric.unit() {
         Unit::Queries => curve.undefended_ndcg().is_some(),
-        _ => curve.is_attacked(),
+        _ => curve.is_attacked() && curve.report.rows.iter().any(|row| row.score(&metric.name).is_some()),
     });
     metrics.sort_by_key(|metric| (metric.is_retrieval(), metric.leaking().is_none()));
     let recovered = curve.is_attacked().then_some(Column::Recovered);
