@@ -129,7 +129,9 @@ fn watch() {
 fn search(name: &str, reader: Reader, seconds: f64) -> usize {
     let corpus = corpus(name);
     assert!(!corpus.is_empty(), "{name} has no corpus");
-    corpus.iter().for_each(|input| feed(reader, input));
+    for input in &corpus {
+        feed(reader, input);
+    }
     let (mut fed, end) = (corpus.len(), Instant::now() + Duration::from_secs_f64(seconds));
     let mut round = 0;
     while Instant::now() < end {
