@@ -648,7 +648,7 @@ fn the_shipped_attack_is_swept_searched_and_shown() {
     check_page(&page, 2, marks, 2 * stacks - alike);
     check_in_browser(&out.join("index.html"), marks, 2 * stacks - alike);
     let drawn = elements(&page);
-    assert!(count(&drawn, "circle", "ring") > 2 && count(&drawn, "p", "answer") == 1);
+    assert!(count(&drawn, "circle", "ring") > 2 && count(&drawn, "p", "answer") == 2);
     assert_eq!((count(&drawn, "section", "example"), count(&drawn, "blockquote", "")), (2, 2));
     assert!(
         page.contains("--find &#39;bleu&lt;=15&#39;") || page.contains("&#39;bleu&lt;=15&#39;"),

@@ -86,6 +86,7 @@ fn open(settings: &Settings<'_>) -> Result<(Box<dyn Batches>, Form), CliError> {
     file.by_ref().take(MAGIC.len() as u64).read_to_end(&mut head).map_err(broken)?;
     io::Seek::rewind(&mut file).map_err(broken)?;
     if head != MAGIC {
+        compression::check_stream(&mut file).map_err(broken)?;
         return stream(Box::new(BufReader::new(file)));
     }
     let compression = compression::of(&mut file).map_err(broken)?;
