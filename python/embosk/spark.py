@@ -116,7 +116,9 @@ def evaluate_retrieval(
     """Computes nDCG@k of exact search on clean and on protected vectors, for collections that do not fit one machine.
 
     Each partition of the documents finds its own best documents for all queries, and the driver merges them. Scores are
-    cosines, and ties are broken by descending id, as on one machine.
+    cosines, and ties are broken by descending id, as on one machine. `embosk.evaluate` gives the same figures where the
+    defense draws no noise. Noise is keyed by ids here, and fresh there, so that figures under noise differ by chance. What
+    a stack that ends in `rerank` keeps is what its coarse vectors keep: nothing is re-ranked here.
 
     Arguments:
         queries: a DataFrame with an id and a vector for each query. They are held on every executor.
@@ -131,11 +133,11 @@ def evaluate_retrieval(
     """
     spec = _cluster.spec_of(spec)
     grades = _grades(qrels)
-    hidden = protect(queries, column, spec, id_column, role="query", keys=keys)
-    ids, clean = _collected(queries, id_column, column)
-    hidden_ids, hidden = _collected(hidden, id_column, column)
-    places = {one: at for at, one in enumerate(hidden_ids)}
-    hidden = hidden[[places[one] for one in ids]]
+    # both sides in one plan: a limit or a sample may choose other rows when it is computed again
+    copy = f"{column} protected"
+    queries = queries.select(id_column, column).withColumn(copy, queries[column])
+    queries = protect(queries, copy, spec, id_column, role="query", keys=keys)
+    ids, clean, hidden = _collected(queries, id_column, (column, copy))
     uses_ids = _cluster.check(spec, "document", id_column)
     sides = {"clean": clean, "protected": hidden}
     stack = partial(_cluster.stack, spec, _cluster.provider(keys), None)
@@ -239,6 +241,8 @@ def _rows(table, column):
     vectors = table.column(table.schema.get_field_index(column))
     valid = vectors.is_valid().to_numpy(zero_copy_only=False)
     present = vectors.filter(vectors.is_valid())
+    if len(present) == 0:
+        return numpy.empty(0, int), numpy.empty((0, 0), "float32")
     return numpy.flatnonzero(valid), numpy.asarray(present.flatten()).reshape(len(present), -1)
 
 
@@ -247,14 +251,15 @@ def _first(hits, k):
     return sorted(hits, key=lambda hit: (hit[0], hit[1].encode()), reverse=True)[:k]
 
 
-def _collected(df, id_column, column):
-    """The ids and the vectors of a small DataFrame."""
-    table = df.select(id_column, column).toArrow().combine_chunks()
-    if table.num_rows == 0:
-        raise SettingError("there are no queries")
-    rows, vectors = _rows(table.to_batches()[0], column)
+def _collected(df, id_column, columns):
+    """The ids of a small DataFrame, and the vectors of each column, which are null in the same rows."""
+    table = df.toArrow().combine_chunks()
+    batch = table.to_batches()[0] if table.num_rows else None
+    sides = [_rows(batch, column) for column in columns] if batch else []
+    if not sides or len(sides[0][0]) == 0:
+        raise SettingError("there are no queries with a vector")
     names = table.column(id_column).to_pylist()
-    return [_text(names[row]) for row in rows], vectors
+    return [_text(names[row]) for row in sides[0][0]], *(vectors for _, vectors in sides)
 
 
 def _grades(qrels):

@@ -78,7 +78,7 @@ def test_a_report_is_read_and_shown(small_report):
     assert pickle.loads(pickle.dumps(small_report)).to_json(full=True) == small_report.to_json(full=True)
     assert "gaussian" in str(small_report) and repr(small_report) == "<Report of 4 rows on 2 defenses>"
     html = small_report._repr_html_()
-    assert html.startswith("<table>") and "gaussian(sigma=0.5)" in html and "ndcg_at_10" in html
+    assert html.startswith("<table>") and "gaussian(sigma=0.5)" in html and "ndcg_at_10" in html and "<svg" in html
 
 
 def test_a_report_becomes_a_frame(small_report):

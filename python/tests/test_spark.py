@@ -192,6 +192,18 @@ def test_what_a_cluster_cannot_do_is_refused_at_once(frame, column, spec, ids, k
     assert KEY_HEX not in str(refused.value)
 
 
+def test_retrieval_takes_rows_without_a_vector(session):
+    rows = [(f"d{at}", row.tolist()) for at, row in enumerate(unit_rows(8, DIM, 1))]
+    schema = "id string, vector array<float>"
+    documents = session.createDataFrame(rows, schema).union(session.createDataFrame([("none", None)], schema))
+    # the last partition has nothing but a null
+    queries = documents.filter("id in ('d1', 'd2', 'none')")
+    found = on_spark.evaluate_retrieval(queries, documents, {"d1": {"d1": 1}, "d2": {"d2": 1}}, NOISE)
+    assert found["clean"] == 1.0 and found["queries"] == 2
+    with pytest.raises(embosk.SettingError, match="no queries with a vector"):
+        on_spark.evaluate_retrieval(documents.filter("id = 'none'"), documents, {"d1": {"d1": 1}}, NOISE)
+
+
 def test_retrieval_is_that_of_one_machine(session):
     from embosk.retrieval import ndcg, search
 
