@@ -118,6 +118,11 @@ fn init_without_a_terminal_names_what_is_missing() {
     refused(folder.path(), &["init"], "--embedder is missing");
     let bad = ["init", "--embedder", "reference", "--corpus", "notes.txt", "--defense", "gaussian(sigma=-1)"];
     refused(folder.path(), &bad, "sigma");
+    let address = "http://user:planted@127.0.0.1:1/v1#m";
+    let secret = ["init", "--embedder", address, "--corpus", "notes.txt", "--defense", "gaussian(sigma=0.1)"];
+    refused(folder.path(), &secret, "password");
+    let said = embosk(folder.path(), &secret);
+    assert!(!String::from_utf8_lossy(&[said.stdout, said.stderr].concat()).contains("planted"));
     assert!(!folder.path().join("privacy-budget.toml").exists());
 }
 

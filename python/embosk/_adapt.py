@@ -78,7 +78,14 @@ def vectors(made, texts):
     """Returns what an embedder returned as an array, `[texts, dim]`. Lists become float32."""
     if hasattr(made, "detach"):
         made = made.detach().cpu()
-    array = numpy.asarray(made, dtype=None if hasattr(made, "dtype") else numpy.float32)
+    try:
+        array = numpy.asarray(made, dtype=None if hasattr(made, "dtype") else numpy.float32)
+    except (TypeError, ValueError):
+        # numpy's words may repeat a text
+        raise EmbedderError(
+            f"the embedder returned {type(made).__name__}, of which no array of numbers can be made; it should return one row "
+            f"of numbers for each text"
+        ) from None
     if array.ndim != 2 or array.shape[0] != texts:
         raise EmbedderError(
             f"the embedder was given {texts} texts and returned an array of shape {list(array.shape)}; it should "

@@ -92,3 +92,22 @@ def test_what_is_not_an_embedder_is_refused():
 
     with pytest.raises(ConnectionError):
         embosk.Protected(failing, "none").embed_documents(["a"])
+
+
+def test_what_is_no_list_of_texts_is_refused_and_never_repeated():
+    protected = embosk.Protected(lambda texts: numpy.ones((len(texts), 4), "float32"), "none")
+    for texts in ("a secret text", b"a secret text", ["one", None], [1]):
+        with pytest.raises(embosk.SettingError) as refused:
+            protected.embed_documents(texts)
+        assert "secret" not in str(refused.value)
+    with pytest.raises(embosk.SettingError, match="NoneType"):
+        protected.embed_query(None)
+    with pytest.raises(embosk.SettingError, match="Stack or its spec"):
+        embosk.Protected(protected.stack, lambda texts: texts)
+    for returned in (["a secret text"], [[1.0], [1.0, 2.0]], {"a secret": 1}):
+        with pytest.raises(embosk.EmbedderError) as refused:
+            embosk.Protected(lambda texts: returned, "none").embed_documents(["one", "two"])
+        assert "secret" not in str(refused.value) and refused.value.__suppress_context__
+    with pytest.raises(embosk.SettingError) as refused:
+        embosk.Protected("http://user:planted@localhost/v1#m", "none")
+    assert "address" in str(refused.value) and "planted" not in str(refused.value)

@@ -12,6 +12,7 @@ use super::error::CliError;
 use super::files::bad;
 use super::session::Session;
 use super::terminal::{print, warn};
+use crate::embedder::Service;
 use crate::evaluate::Corpus;
 
 /// Write a privacy budget, and a workflow that checks it in CI.
@@ -63,6 +64,10 @@ pub(crate) fn run(args: &Args, session: &Session) -> Result<ExitCode, CliError> 
         args.defense.as_deref(),
         ("--defense", "Defense", "gaussian(sigma=0.1) | quantization(bits=8)"),
     )?;
+    if Service::is_address(&embedder) {
+        // whether it can be read, and holds no password
+        Service::new(&embedder)?;
+    }
     // whether it can be built; what is written names its keys, and does not hold them
     session.names.stack(&defense)?;
     let spec = session.names.defenses.spec(&defense)?;

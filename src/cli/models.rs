@@ -57,6 +57,12 @@ pub(crate) fn local_embedder(
     device: &Device,
     terminal: Terminal,
 ) -> Result<SentenceTransformer, CliError> {
+    if Service::is_address(name) {
+        // it may hold a password
+        return Err(CliError::new(
+            "an embedder behind an address cannot be opened here; hand over a client, or a function that asks it",
+        ));
+    }
     let folder = local(name, Hub::embedder, terminal)?;
     if name == REFERENCE && folder.is_none() {
         return Ok(reference_on(device)?);
