@@ -3,7 +3,7 @@
 import importlib
 import operator
 import os
-from functools import lru_cache
+from functools import lru_cache, partial
 
 from embosk._embosk import Key, Stack, check_spec
 from embosk.errors import NotPicklableError, SettingError
@@ -53,6 +53,11 @@ def provider(keys):
             "lambdas, local functions, methods and functions of the main script are refused"
         )
     return name
+
+
+def builder(spec, keys, dim=None):
+    """What builds the stack of a spec on a worker, for the dimension that is found there; it can be pickled."""
+    return partial(stack, spec, provider(keys), dim)
 
 
 @lru_cache(maxsize=16)

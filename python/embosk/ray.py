@@ -13,7 +13,6 @@ The package must be installed on the workers. Needs Ray: `pip install embosk[ray
 from __future__ import annotations
 
 import warnings
-from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import pyarrow
@@ -63,7 +62,7 @@ def protect(
     ids = id_column if _cluster.check(spec, role, id_column) else None
     _check_columns(dataset, column, ids)
     _warn_of_shown_keys(spec, keys)
-    stack = partial(_cluster.stack, spec, _cluster.provider(keys), dim)
+    stack = _cluster.builder(spec, keys, dim)
     return _mapped(dataset, _protect, options, stack=stack, column=column, ids=ids, role=role)
 
 
@@ -75,7 +74,7 @@ def unprotect(dataset: Dataset, column: str, spec: str | Stack, *, keys: KeyProv
     spec = _cluster.spec_of(spec)
     _check_columns(dataset, column)
     _warn_of_shown_keys(spec, keys)
-    stack = partial(_cluster.stack, spec, _cluster.provider(keys), None)
+    stack = _cluster.builder(spec, keys)
     return _mapped(dataset, _unprotect, options, stack=stack, column=column)
 
 
@@ -100,8 +99,7 @@ def rekey(
     _check_columns(dataset, column, ids)
     for spec in (old, new):
         _warn_of_shown_keys(spec, keys)
-    keys = _cluster.provider(keys)
-    stacks = partial(_cluster.stack, old, keys, None), partial(_cluster.stack, new, keys, None)
+    stacks = _cluster.builder(old, keys), _cluster.builder(new, keys)
     return _mapped(dataset, _rekey, options, stacks=stacks, column=column, ids=ids, role=role)
 
 

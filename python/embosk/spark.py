@@ -63,7 +63,7 @@ def protect(
     uses_ids = _cluster.check(spec, role, id_column)
     schema = _schema(df, column, id_column)
     _warn_of_shown_keys(df, spec, keys)
-    stack = partial(_cluster.stack, spec, _cluster.provider(keys), dim)
+    stack = _cluster.builder(spec, keys, dim)
     return df.mapInArrow(partial(_protect, stack=stack, column=column, ids=id_column if uses_ids else None, role=role), schema)
 
 
@@ -74,7 +74,7 @@ def unprotect(df: DataFrame, column: str, spec: str | Stack, *, keys: KeyProvide
     """
     spec = _cluster.spec_of(spec)
     _warn_of_shown_keys(df, spec, keys)
-    stack = partial(_cluster.stack, spec, _cluster.provider(keys), None)
+    stack = _cluster.builder(spec, keys)
     return df.mapInArrow(partial(_unprotect, stack=stack, column=column), _schema(df, column, None))
 
 
@@ -97,8 +97,7 @@ def rekey(
     for spec in (old, new):
         _warn_of_shown_keys(df, spec, keys)
     ids = id_column if _cluster.check(new, role, id_column) else None
-    keys = _cluster.provider(keys)
-    stacks = partial(_cluster.stack, old, keys, None), partial(_cluster.stack, new, keys, None)
+    stacks = _cluster.builder(old, keys), _cluster.builder(new, keys)
     return df.mapInArrow(partial(_rekey, stacks=stacks, column=column, ids=ids, role=role), _schema(df, column, id_column))
 
 
@@ -140,7 +139,7 @@ def evaluate_retrieval(
     ids, clean, hidden = _collected(queries, id_column, (column, copy))
     uses_ids = _cluster.check(spec, "document", id_column)
     sides = {"clean": clean, "protected": hidden}
-    stack = partial(_cluster.stack, spec, _cluster.provider(keys), None)
+    stack = _cluster.builder(spec, keys)
     work = partial(_best, sides=sides, stack=stack, ids=id_column, column=column, k=k, uses_ids=uses_ids)
     found = documents.select(id_column, column).mapInArrow(work, "side string, query int, id string, score float")
     rankings: dict[str, list[list[Any]]] = {side: [[] for _ in ids] for side in sides}
