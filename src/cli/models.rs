@@ -230,7 +230,7 @@ impl Search {
     }
 }
 
-/// What `--attack` names: a folder with `inverter` and perhaps `corrector`, a shipped pair, or
+/// What `--attack` names: a folder with `inverter` and perhaps `corrector`, a shipped attack, or
 /// `INVERTER+CORRECTOR`, each as [`pair`] takes it.
 pub(crate) fn attack(name: &str, terminal: Terminal) -> Result<Vec2Text, CliError> {
     match (Path::new(name), two(name)) {
@@ -324,7 +324,7 @@ pub(crate) fn fit(attack: &Vec2Text, embedder: &Loaded) -> Result<(), CliError> 
     match (attack.dimension(), embedder.dimension()) {
         (takes, gives) if takes == gives => {
             if attack.embedder_hash().is_some_and(|hash| hash != embedder.hash()) {
-                warn("warning: the attack was trained on another embedder than this one");
+                warn("warning: the attack was trained on a different embedder");
             }
             Ok(())
         }

@@ -30,7 +30,7 @@ pub(crate) struct Next {
 
 /// One thing to do.
 struct Step {
-    /// Why, or what else: `about 140 texts decide`.
+    /// Why, or what else: `attack about 140 texts, which should decide`.
     what: String,
     commands: Vec<String>,
     seconds: Option<f64>,
@@ -57,13 +57,13 @@ impl Next {
         let times = |factor: f64| whole.map(|whole| whole * factor);
         let (what, commands, seconds) = match advice {
             Advice::MoreSamples(needed) => (
-                format!("about {needed} texts decide"),
+                format!("attack about {needed} texts, which should decide"),
                 self.changed("samples", &needed.to_string()),
                 times(*needed as f64 / self.settings.samples.max(1) as f64),
             ),
             Advice::AttackerTexts { there, wanted } => (
                 format!(
-                    "{FILE} has up to {wanted} texts of the kind that is stored, one a line, and there are {there} now"
+                    "put up to {wanted} texts of the stored kind into {FILE}, one per line; there are {there} now"
                 ),
                 self.changed("attacker-corpus", FILE),
                 times(1.0),
@@ -74,15 +74,13 @@ impl Next {
                 times(1.0),
             ),
             Advice::GuidedSearch if self.is_guided() => return None,
-            Advice::GuidedSearch => {
-                ("a search that the vectors guide".into(), self.changed("attack", "auto"), times(GUIDED))
-            }
+            Advice::GuidedSearch => ("guided search".into(), self.changed("attack", "auto"), times(GUIDED)),
             Advice::FineTune => {
                 let minutes = MINUTES.to_string();
                 let training = ["train", "attack", "--init", "auto", "--minutes", &minutes];
                 (
                     format!(
-                        "an attack for texts of this kind, of which {} has some thousands",
+                        "train an attack for texts of this kind; {} should hold some thousands of them",
                         self.own_texts()
                     ),
                     [vec![self.training(&training, "my-attack")], self.changed("attack", "my-attack")]
@@ -187,14 +185,14 @@ mod tests {
         let given = "evaluate --corpus mine.txt --samples 20 --attack minilm";
         let lines = next(given, Some("minilm")).lines(&advice, Some(60.0));
         for part in [
-            "next: about 140 texts decide, in about 7 min\n  embosk evaluate --corpus mine.txt --samples 140 --attack minilm\n",
+            "next: attack about 140 texts, which should decide, in about 7 min\n  embosk evaluate --corpus mine.txt --samples 140 --attack minilm\n",
             "in about 60 s\n  embosk evaluate --corpus mine.txt --samples 20 --attack minilm --attacker-corpus FILE\n",
             "in about 3 min\n  embosk evaluate --corpus mine.txt --samples 20 --attack auto\n",
         ] {
             assert!(lines.contains(part), "{lines}");
         }
         let lines = next("evaluate --embedder e5", Some("auto")).lines(&advice[2..], None);
-        let expected = "next: an attack for texts of this kind, of which FILE has some thousands\n  embosk train attack --init auto \
+        let expected = "next: train an attack for texts of this kind; FILE should hold some thousands of them\n  embosk train attack --init auto \
                         --minutes 30 --embedder e5 --corpus FILE --out my-attack\n  embosk evaluate --embedder e5 --attack \
                         my-attack\n";
         assert_eq!(lines, expected);
@@ -204,8 +202,8 @@ mod tests {
     fn a_budget_is_changed_in_its_file() {
         let next = Next { budget: Some("privacy-budget.toml".into()), ..next("gate", Some("minilm")) };
         let lines = next.lines(&[Advice::MoreSamples(300), Advice::GuidedSearch], None);
-        let expected = "next: about 300 texts decide\n  # in privacy-budget.toml: samples = 300\n  embosk gate\nnext: a search \
-                        that the vectors guide\n  # in privacy-budget.toml: attack.model = \"auto\"\n  embosk gate\n";
+        let expected = "next: attack about 300 texts, which should decide\n  # in privacy-budget.toml: samples = 300\n  embosk gate\nnext: guided \
+                        search\n  # in privacy-budget.toml: attack.model = \"auto\"\n  embosk gate\n";
         assert_eq!(lines, expected);
     }
 }

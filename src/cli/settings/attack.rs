@@ -10,12 +10,11 @@ use crate::cli::models::{self, Search, beam_width};
 /// The attack, and how it searches.
 #[derive(Debug, Clone, Default, clap::Args)]
 pub(crate) struct NamedAttack {
-    /// The attack. `auto`: the shipped models that were trained on the embedder (with --surrogate, on that one), if
-    /// there are any, and guided search after them. `guided`: guided search alone, without a trained model. A folder
-    /// with an inverter and a corrector, the name of a shipped pair (reference or minilm), or INVERTER+CORRECTOR,
-    /// each a folder or the name of a model on the hub (owner/model). `none`: no text is recovered; retrieval is
-    /// measured alone, or with named adversaries, who guess facts. Default: auto; on records, only the trained
-    /// models.
+    /// The attack. `auto`: the shipped attack for the embedder (or for the --surrogate), if there is one, and then
+    /// guided search. `guided`: guided search alone, without a trained model. A folder with an inverter and a
+    /// corrector, the name of a shipped attack (reference or minilm), or INVERTER+CORRECTOR, each a folder or the name
+    /// of a model on the hub (owner/model). `none`: no text is recovered; retrieval is measured alone, or with named
+    /// adversaries, who guess facts. Default: auto, but on records without guided search.
     #[arg(id = "attack", long = "attack", value_name = "A")]
     pub(crate) model: Option<String>,
     #[command(flatten)]
