@@ -189,11 +189,8 @@ fn update_baseline(
     verdict: &Verdict,
 ) -> Result<(), CliError> {
     let Some(path) = args.baseline.as_deref().filter(|_| args.update_baseline) else { return Ok(()) };
-    if verdict.reason.is_some() {
-        terminal.remark(&format!(
-            "{}: the baseline was not updated, because the attack does not work",
-            path.display()
-        ));
+    if let Some(reason) = &verdict.reason {
+        terminal.remark(&format!("{}: the baseline was not updated: {reason}", path.display()));
         return Ok(());
     }
     files::write_text(Some(path), &Baseline::of(report).to_json())

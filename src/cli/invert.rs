@@ -156,7 +156,7 @@ pub(crate) fn run(args: &Args, session: &Session) -> Result<ExitCode, CliError> 
         rehearsal::tell_attack(&embedder, known, most)?;
         return Ok(ExitCode::SUCCESS);
     }
-    let attack = models::searching(vec2text, guides, args.search.queries);
+    let attack = models::searching(vec2text, guides, &args.search);
     let oracle = OracleOf(&embedder);
     let resources = own.iter().try_fold(Resources::new(&oracle), |resources, own| own.added_to(resources))?;
     let batch = if guides { GUIDED_BATCH } else { BATCH };

@@ -347,7 +347,7 @@ impl EvaluationSettings {
         let is_usual = model.is_none() && self.is_of_records()?;
         let guides = matches!(name, models::AUTO | models::GUIDED) && !is_usual;
         let Some((trained_name, trained)) = trained else {
-            let attack = models::searching(None, guides, search.queries);
+            let attack = models::searching(None, guides, search);
             return Ok(evaluation.note("attack_name", models::GUIDED).attack(attack));
         };
         let trained = search.apply(trained);
@@ -356,7 +356,7 @@ impl EvaluationSettings {
             .note("attack_sha256", trained.hash())
             .note("steps", search.steps)
             .note("beam_width", search.beam_width);
-        Ok(evaluation.attack(models::searching(Some(trained), guides, search.queries)))
+        Ok(evaluation.attack(models::searching(Some(trained), guides, search)))
     }
 
     /// Refuses settings that contradict each other, or would have no effect.

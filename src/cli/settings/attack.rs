@@ -25,11 +25,11 @@ impl NamedAttack {
     /// Returns the most hypotheses of a text that may be embedded: for each hypothesis, a step of correction decodes
     /// as many as it keeps.
     pub(crate) fn most_queries(&self) -> usize {
-        let Search { steps, beam_width, local_queries, queries } = self.search;
+        let Search { steps, beam_width, local_queries, queries, .. } = self.search;
         let trained = 1 + steps * beam_width * beam_width + local_queries;
         match self.model.as_deref() {
             Some(models::GUIDED) => queries,
-            None | Some(models::AUTO) => trained + queries,
+            None | Some(models::AUTO) => trained.max(queries),
             Some(_) => trained,
         }
     }
@@ -76,19 +76,20 @@ struct Table {
     beam_width: usize,
     local_queries: usize,
     queries: usize,
+    black_box: bool,
 }
 
 /// A budget has the defaults of `evaluate`, so that its verdict agrees with a report.
 impl Default for Table {
     fn default() -> Self {
-        let Search { steps, beam_width, local_queries, queries } = Search::default();
-        Self { model: None, steps, beam_width, local_queries, queries }
+        let Search { steps, beam_width, local_queries, queries, black_box } = Search::default();
+        Self { model: None, steps, beam_width, local_queries, queries, black_box }
     }
 }
 
 impl From<Table> for NamedAttack {
-    fn from(Table { model, steps, beam_width, local_queries, queries }: Table) -> Self {
-        Self { model, search: Search { steps, beam_width, local_queries, queries } }
+    fn from(Table { model, steps, beam_width, local_queries, queries, black_box }: Table) -> Self {
+        Self { model, search: Search { steps, beam_width, local_queries, queries, black_box } }
     }
 }
 
