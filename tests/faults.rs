@@ -6,8 +6,10 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
+use std::process::{Command, Output, Stdio};
 use std::sync::LazyLock;
+use std::thread::sleep;
+use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
 
@@ -25,6 +27,16 @@ static LIBRARY: LazyLock<(TempDir, PathBuf)> = LazyLock::new(|| {
 
 /// The content of the files that a command writes, if they are there.
 type Files = BTreeMap<&'static str, Option<Vec<u8>>>;
+
+fn embosk(folder: &Path, line: &str) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_embosk"));
+    command
+        .current_dir(folder)
+        .args(line.split_whitespace())
+        .env_remove("EMBOSK_CACHE")
+        .env("CANDLE_NUM_THREADS", "1");
+    command
+}
 
 /// A command, what it starts from, and what it leaves.
 struct Case {
@@ -45,16 +57,10 @@ impl Case {
     }
 
     fn run(&self, folder: &Path, environment: &[(&str, &str)]) -> Output {
-        Command::new(env!("CARGO_BIN_EXE_embosk"))
-            .current_dir(folder)
-            .args(self.line.split_whitespace())
-            .env("LD_PRELOAD", &LIBRARY.1)
-            // one thread, so that calls come in the same order
-            .env("RAYON_NUM_THREADS", "1")
-            .env_remove("EMBOSK_CACHE")
-            .envs(environment.iter().copied())
-            .output()
-            .unwrap()
+        // one thread, so that calls come in the same order
+        let command = &mut embosk(folder, self.line);
+        command.env("LD_PRELOAD", &LIBRARY.1).env("RAYON_NUM_THREADS", "1");
+        command.envs(environment.iter().copied()).output().unwrap()
     }
 
     fn outputs(&self, folder: &Path) -> Files {
@@ -137,4 +143,113 @@ fn a_curve_goes_on_after_any_fault() {
     let line = "curve --attack none --corpus records:40 --defense gaussian(sigma=0.1) --output curve";
     let outputs = &["curve/curve.json", "curve/curve.csv"];
     Case { start: &|_| (), line, outputs, stride: 61 }.check();
+}
+
+/// A budget that a search without a defense keeps.
+const BUDGET: &str = "corpus = \"records:200\"\nattack = \"none\"\nadversaries = [\"naive\"]\nsamples = 20\n\
+    [limits]\nndcg_drop = 0.5\n[tolerance]\nndcg_drop = 0.5\n[[stack]]\ndefense = \"none\"\n[[stack]]\n\
+    defense = \"quantization(bits=8)\"\n";
+
+fn budget(folder: &Path) {
+    fs::write(folder.join("privacy-budget.toml"), BUDGET).unwrap();
+    for name in ["baseline.json", "verdict.json"] {
+        fs::write(folder.join(name), "an older file").unwrap();
+    }
+}
+
+const MAKE_BASELINE: &str =
+    "gate --baseline baseline.json --update-baseline --resume --format json --output verdict.json";
+
+/// What [`MAKE_BASELINE`] makes.
+static BASELINE: LazyLock<Vec<u8>> = LazyLock::new(|| {
+    let folder = tempfile::tempdir().unwrap();
+    budget(folder.path());
+    let made = embosk(folder.path(), MAKE_BASELINE).output().unwrap();
+    assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
+    fs::read(folder.path().join("baseline.json")).unwrap()
+});
+
+fn budget_and_baseline(folder: &Path) {
+    budget(folder);
+    fs::write(folder.join("baseline.json"), &*BASELINE).unwrap();
+}
+
+#[test]
+fn a_baseline_is_old_or_whole() {
+    let outputs = &["baseline.json", "verdict.json"];
+    Case { start: &budget, line: MAKE_BASELINE, outputs, stride: 61 }.check();
+}
+
+/// How often a run is killed; `EMBOSK_KILLS` names another number.
+const KILLS: usize = 12;
+
+/// Kills a command at moments that are spread over its run, goes on with `again` where it stopped, and compares what it
+/// leaves in the end with what an undisturbed run does.
+fn survives_kills(start: impl Fn(&Path), line: &str, again: impl Fn(&Path) -> bool, outputs: &[&str]) {
+    let kills = std::env::var("EMBOSK_KILLS").map_or(KILLS, |kills| kills.parse().unwrap());
+    let folder = || {
+        let folder = tempfile::tempdir().unwrap();
+        start(folder.path());
+        folder
+    };
+    let left = |folder: &Path| -> Vec<Vec<u8>> {
+        outputs.iter().map(|name| fs::read(folder.join(name)).unwrap()).collect()
+    };
+    let resumed = |folder: &Path| if again(folder) { format!("{line} --resume") } else { line.to_owned() };
+    let undisturbed = folder();
+    let began = Instant::now();
+    let done = embosk(undisturbed.path(), line).output().unwrap();
+    assert!(done.status.success(), "{line}: {}", String::from_utf8_lossy(&done.stderr));
+    let (whole, span) = (left(undisturbed.path()), began.elapsed());
+    let (mut killed, mut moment) = (0, 0.0_f64);
+    while killed < kills {
+        let folder = folder();
+        loop {
+            let line = resumed(folder.path());
+            let mut run =
+                embosk(folder.path(), &line).stderr(Stdio::piped()).stdout(Stdio::null()).spawn().unwrap();
+            // steps of the golden ratio fill the run evenly
+            moment = (moment + 0.618_034).fract();
+            if killed < kills {
+                sleep(span.mul_f64(moment));
+            }
+            if killed < kills && run.try_wait().unwrap().is_none() {
+                run.kill().unwrap();
+                run.wait().unwrap();
+                killed += 1;
+                continue;
+            }
+            let done = run.wait_with_output().unwrap();
+            let said = String::from_utf8_lossy(&done.stderr);
+            assert!(done.status.success(), "{line}, after {killed} kills: {said}");
+            break;
+        }
+        for ((name, now), then) in outputs.iter().zip(left(folder.path())).zip(&whole) {
+            assert!(now == *then, "{line}, after {killed} kills: {name} differs");
+        }
+    }
+    println!("{line}: killed {killed} times within {span:?}");
+}
+
+/// The weights are those of an undisturbed training, bit for bit.
+#[test]
+fn a_training_goes_on_after_a_kill_at_any_moment() {
+    let line = "train inverter --corpus records:300 --out model --steps 12 --batch-size 32 --checkpoint-every 0 \
+                --held-out-every 1000";
+    let is_begun = |folder: &Path| folder.join("model/training.safetensors").exists();
+    survives_kills(
+        |_| (),
+        line,
+        is_begun,
+        &["model/model.safetensors", "model/config.json", "model/tokenizer.json"],
+    );
+}
+
+#[test]
+fn a_gate_goes_on_after_a_kill_at_any_moment() {
+    // --resume is in the line already
+    let never = |_: &Path| false;
+    survives_kills(budget, MAKE_BASELINE, never, &["baseline.json", "verdict.json"]);
+    let compared = "gate --baseline baseline.json --resume --format json --output verdict.json";
+    survives_kills(budget_and_baseline, compared, never, &["baseline.json", "verdict.json"]);
 }
