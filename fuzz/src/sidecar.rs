@@ -41,32 +41,36 @@ static SIDECAR: LazyLock<SocketAddr> = LazyLock::new(|| {
 
 /// A request: its body, its ids, its other headers, or the whole.
 pub(crate) fn requests(data: &[u8]) {
-    let Some((kind, bytes)) = choice(data, 4) else { return };
-    let with = |headers: &[u8], body: &[u8]| {
-        let head = "POST /v1/embeddings HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n";
-        let length = format!("content-length: {}\r\n", body.len());
-        [head.as_bytes(), length.as_bytes(), headers, b"\r\n", body].concat()
-    };
-    let body = br#"{"model": "letters", "input": ["Planted Secret", "two"]}"#;
-    let request = match kind {
-        0 => with(b"", bytes),
-        1 => with(&[b"x-embosk-ids: ", bytes, b"\r\n"].concat(), body),
-        2 => with(bytes, body),
-        _ => bytes.to_vec(),
-    };
-    let answer = exchanged(&request);
+    let Some(request) = request(data) else { return };
+    let answer = exchanged(&request, PATIENCE);
     let answer = String::from_utf8_lossy(&answer);
     // a panic is caught there, and answered with 500
     assert!(!answer.starts_with("HTTP/1.1 500"), "the server failed: {answer}");
     assert!(!answer.contains(PLANTED), "an answer repeats what was sent: {answer}");
 }
 
+fn request(data: &[u8]) -> Option<Vec<u8>> {
+    let (kind, bytes) = choice(data, 4)?;
+    let with = |headers: &[u8], body: &[u8]| {
+        let head = "POST /v1/embeddings HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n";
+        let length = format!("content-length: {}\r\n", body.len());
+        [head.as_bytes(), length.as_bytes(), headers, b"\r\n", body].concat()
+    };
+    let body = br#"{"model": "letters", "input": ["Planted Secret", "two"]}"#;
+    Some(match kind {
+        0 => with(b"", bytes),
+        1 => with(&[b"x-embosk-ids: ", bytes, b"\r\n"].concat(), body),
+        2 => with(bytes, body),
+        _ => bytes.to_vec(),
+    })
+}
+
 /// What the sidecar answers, as far as it comes in time.
-fn exchanged(request: &[u8]) -> Vec<u8> {
+fn exchanged(request: &[u8], patience: Duration) -> Vec<u8> {
     let mut answer = Vec::new();
     let Ok(mut stream) = TcpStream::connect(*SIDECAR) else { return answer };
     let _ = stream.set_nodelay(true);
-    let _ = stream.set_read_timeout(Some(PATIENCE));
+    let _ = stream.set_read_timeout(Some(patience));
     let _ = stream.write_all(request);
     let _ = stream.read_to_end(&mut answer);
     let _ = stream.shutdown(Shutdown::Both);
@@ -99,4 +103,32 @@ pub(crate) fn pem(data: &[u8]) {
     let repeated =
         text.lines().find(|line| line.len() > 24 && !line.starts_with("--") && said.contains(*line));
     assert_eq!(repeated, None, "a line of the file is repeated: {said}");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A reader that refuses everything at once would be tested in vain.
+    #[test]
+    fn requests_of_the_corpus_are_answered() {
+        for (name, status) in [
+            ("texts", 200),
+            ("text-in-base64", 200),
+            ("tokens", 400),
+            ("unknown-field", 400),
+            ("ids", 200),
+            ("headers", 200),
+            ("chunked", 200),
+            ("metrics", 200),
+            ("ready", 200),
+        ] {
+            let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("corpus/requests").join(name);
+            let request = request(&fs::read(file).expect("an input")).expect("a request");
+            let answer = exchanged(&request, Duration::from_secs(20));
+            let answer = String::from_utf8_lossy(&answer);
+            let line = answer.lines().next().unwrap_or_default();
+            assert_eq!(line.split(' ').nth(1), Some(status.to_string().as_str()), "{name}: {line}");
+        }
+    }
 }
