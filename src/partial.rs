@@ -101,7 +101,10 @@ fn begin(folder: &Path, readers: Readers) -> io::Result<NamedTempFile> {
     }
     #[cfg(not(unix))]
     let _ = readers;
-    builder.tempfile_in(folder)
+    // without the random name, which tells nobody anything
+    builder.tempfile_in(folder).map_err(|error| {
+        io::Error::new(error.kind(), format!("no file can be made in its folder: {}", error.kind()))
+    })
 }
 
 /// Makes sure that the new name is on the disk as well. Other systems than Unix cannot open a folder.
@@ -191,6 +194,10 @@ mod tests {
         drop(parts);
         check_folder(folder.path()).unwrap();
         assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0);
-        assert!(check_folder(&folder.path().join("missing")).is_err());
+        let missing = check_folder(&folder.path().join("missing")).unwrap_err().to_string();
+        assert!(
+            missing.starts_with("no file can be made in its folder: ") && !missing.contains(PREFIX),
+            "{missing}"
+        );
     }
 }

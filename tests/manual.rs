@@ -28,7 +28,7 @@ fn pages() -> BTreeMap<PathBuf, String> {
             }
         }
     }
-    for name in ["README.md", "ARCHITECTURE.md", "CONTRIBUTING.md", "SPEC.md"] {
+    for name in ["README.md", "ARCHITECTURE.md", "CONTRIBUTING.md", "SECURITY.md", "SPEC.md"] {
         found.insert(root().join(name), fs::read_to_string(root().join(name)).unwrap());
     }
     assert!(found.len() > 20, "{} pages", found.len());
@@ -136,4 +136,25 @@ fn every_command_names_what_there_is() {
         }
     }
     assert!(checked >= 12, "{checked} commands");
+}
+
+/// What a promise is tested by is there.
+#[test]
+fn files_that_are_named_exist() {
+    for page in ["SECURITY.md", "CONTRIBUTING.md"] {
+        let text = fs::read_to_string(root().join(page)).unwrap();
+        let spans = text.split("```").step_by(2).flat_map(|part| part.split('`').skip(1).step_by(2));
+        let is_path = |span: &&str| {
+            let first = span.split('/').next().unwrap_or_default();
+            let is_ours = [
+                "scripts", "tests", "fuzz", ".ci", "src", "defenses", "models", "attacks", "examples", "docs",
+            ];
+            span.contains('/') && !span.contains(['<', ' ', '*', '{']) && is_ours.contains(&first)
+        };
+        // the folder of a model that is fetched
+        let is_fetched = |path: &&str| path.starts_with("models/all-MiniLM-L6-v2");
+        let is_missing = |path: &&str| !is_fetched(path) && !root().join(path).exists();
+        let missing: Vec<&str> = spans.filter(is_path).filter(is_missing).collect();
+        assert!(missing.is_empty(), "{page} names {missing:?}");
+    }
 }

@@ -161,6 +161,7 @@ fn files_that_cannot_be_used_are_refused() {
         ),
         ("--tls-cert . --tls-key server.key", "not a regular file"),
         ("--tls-cert server.pem --tls-key open.key", "open.key: others can read the key"),
+        ("--tls-cert server.pem --tls-key large.key", "large.key: it is longer than 1 MiB"),
         ("--upstream https://localhost/v1 --upstream-ca bad.pem", "bad.pem: it holds no certificates in PEM"),
         ("--upstream https://localhost/v1 --upstream-ca server.key", "server.key: it holds no certificates"),
         ("--upstream http://localhost/v1 --upstream-ca authority.pem", "begins with http"),
@@ -170,6 +171,9 @@ fn files_that_cannot_be_used_are_refused() {
         let open = folder.path().join("open.key");
         fs::copy(folder.path().join("server.key"), &open).unwrap();
         fs::set_permissions(&open, fs::Permissions::from_mode(0o644)).unwrap();
+        let large = fs::File::create(folder.path().join("large.key")).unwrap();
+        large.set_len((1 << 20) + 1).unwrap();
+        large.set_permissions(fs::Permissions::from_mode(0o600)).unwrap();
         let bad = folder.path().join("bad.pem");
         fs::write(&bad, "-----BEGIN CERTIFICATE-----\nplanted\n-----END planted-----\n").unwrap();
         fs::set_permissions(&bad, fs::Permissions::from_mode(0o600)).unwrap();

@@ -79,10 +79,12 @@ pub enum Error {
     },
     /// A text is not a key.
     KeyText(&'static str),
-    /// The environment variable that should hold a key is not set, or is not text.
+    /// The environment variable that should hold a key is not set, or does not hold one.
     KeyVariable {
         /// The variable's name.
         name: String,
+        /// What is wrong.
+        problem: &'static str,
     },
     /// The file that should hold a key could not be read, or does not hold one.
     KeyFile {
@@ -162,8 +164,8 @@ impl fmt::Display for Error {
                 write!(f, "defense spec, character {position}: {message}")
             }
             Self::KeyText(problem) => write!(f, "not a key: {problem}"),
-            Self::KeyVariable { name } => {
-                write!(f, "the environment variable {name} should hold a key, but is not set or is not text")
+            Self::KeyVariable { name, problem } => {
+                write!(f, "the environment variable {name} should hold a key: {problem}")
             }
             Self::KeyFile { path, source } => {
                 write!(f, "the key file {} cannot be used: {source}", path.display())

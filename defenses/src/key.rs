@@ -72,10 +72,11 @@ impl Key {
     /// Reads a key from the text in the environment variable `name`.
     ///
     /// # Errors
-    /// [`Error::KeyVariable`] if it is not set, and [`Error::KeyText`] if it does not hold a key.
+    /// [`Error::KeyVariable`] if it is not set, or does not hold a key.
     pub fn from_env(name: &str) -> Result<Self, Error> {
-        let text = std::env::var(name).map_err(|_| Error::KeyVariable { name: name.to_owned() })?;
-        Zeroizing::new(text).parse()
+        let failed = |problem| Error::KeyVariable { name: name.to_owned(), problem };
+        let text = std::env::var(name).map_err(|_| failed("it is not set, or is not text"))?;
+        read(&Zeroizing::new(text)).map_err(failed)
     }
 
     /// Reads a key from the text in the file at `path`.
@@ -88,9 +89,9 @@ impl Key {
     pub fn from_file(path: impl AsRef<Path>) -> Result<Self, Error> {
         let path = path.as_ref();
         let failed = |source| Error::KeyFile { path: path.to_owned(), source };
-        let file = File::open(path).map_err(failed)?;
+        let file = File::open(path).map_err(|error| failed(clearer(error, path)))?;
         refuse_open_mode(&file, path)?;
-        let text = read_short_text(file).map_err(failed)?;
+        let text = read_short_text(file).map_err(|error| failed(clearer(error, path)))?;
         text.parse().map_err(|error: Error| failed(io::Error::new(io::ErrorKind::InvalidData, error)))
     }
 
@@ -153,22 +154,44 @@ impl FromStr for Key {
 
     /// Reads a key's text. White space around it and a byte order mark before it are ignored.
     fn from_str(text: &str) -> Result<Self, Error> {
-        // some editors begin a file with a byte order mark
-        let rest = text
-            .trim_start_matches('\u{feff}')
-            .trim()
-            .strip_prefix(PREFIX)
-            .ok_or(Error::KeyText("a key begins with `embosk1-`; `embosk keygen` makes one"))?;
-        let (key, sum) = rest.split_once('-').ok_or(Error::KeyText("its checksum is missing"))?;
-        let key = Self(from_hex(key).ok_or(Error::KeyText("it should have 64 hexadecimal digits"))?);
-        let sum: Arc<Zeroizing<[u8; CHECKSUM_BYTES]>> =
-            from_hex(sum).ok_or(Error::KeyText("its checksum should have 8 hexadecimal digits"))?;
-        if bool::from(checksum(&key.0).ct_eq(sum.as_slice())) {
-            Ok(key)
-        } else {
-            Err(Error::KeyText("its checksum does not match; it may be mistyped"))
-        }
+        read(text).map_err(Error::KeyText)
     }
+}
+
+/// Reads a key's text, or says what is wrong with it.
+fn read(text: &str) -> Result<Key, &'static str> {
+    // some editors begin a file with a byte order mark
+    let text = text.trim_start_matches('\u{feff}').trim();
+    let rest = text.strip_prefix(PREFIX).ok_or(if text.contains(PREFIX) {
+        "something is before the key, such as quotes or the name of a variable; it should be the key alone"
+    } else {
+        "a key begins with `embosk1-`; `embosk keygen` makes one"
+    })?;
+    let (key, sum) = rest.split_once('-').ok_or("its checksum is missing; is it cut off?")?;
+    let key = Key(from_hex(key).ok_or("it should have 64 hexadecimal digits")?);
+    let sum: Arc<Zeroizing<[u8; CHECKSUM_BYTES]>> = from_hex(sum).ok_or(
+        "its checksum should have 8 hexadecimal digits, and nothing after them; it is cut off, or something follows it",
+    )?;
+    if bool::from(checksum(&key.0).ct_eq(sum.as_slice())) {
+        Ok(key)
+    } else {
+        Err("its checksum does not match; it may be mistyped")
+    }
+}
+
+/// The error of a key file in words that say what to do.
+fn clearer(error: io::Error, path: &Path) -> io::Error {
+    let message = match error.kind() {
+        io::ErrorKind::NotFound if path.to_string_lossy().starts_with('~') => {
+            "there is no such file; only `~/` at the beginning of `file:` stands for a home"
+        }
+        io::ErrorKind::NotFound => "there is no such file; `embosk keygen --output FILE` makes one",
+        io::ErrorKind::InvalidData => {
+            "it is not UTF-8; where PowerShell wrote it, it may be UTF-16: write it with `embosk keygen --output FILE`"
+        }
+        _ => return error,
+    };
+    io::Error::new(error.kind(), message)
 }
 
 impl PartialEq for Key {

@@ -48,7 +48,10 @@ fn what_is_not_a_key_is_refused_without_repeating_it() {
     let table = [
         ("", "begins with"),
         ("000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f", "begins with"),
-        ("embosk1-0001", "checksum is missing"),
+        ("embosk1-0001", "checksum is missing; is it cut off"),
+        (&format!("\"{TEXT}\""), "something is before the key"),
+        (&format!("EMBOSK_KEY={TEXT}"), "something is before the key"),
+        (&format!("{TEXT}\n{TEXT}"), "or something follows it"),
         ("embosk1-0001-00000000", "64 hexadecimal digits"),
         (&TEXT[..TEXT.len() - 1], "8 hexadecimal digits"),
         (&TEXT.replace("1f-", "1g-"), "64 hexadecimal digits"),
@@ -76,7 +79,9 @@ fn a_key_is_read_from_the_environment() {
         assert_eq!(Key::from_env(VARIABLE).unwrap(), counting_key());
         return;
     }
-    assert!(matches!(Key::from_env(VARIABLE), Err(Error::KeyVariable { name }) if name == VARIABLE));
+    assert!(matches!(Key::from_env(VARIABLE), Err(Error::KeyVariable { name, .. }) if name == VARIABLE));
+    let other = Key::from_env("PATH").unwrap_err().to_string();
+    assert!(other.contains("variable PATH should hold a key: a key begins with"), "{other}");
     // A process' own environment cannot be set safely, so the test runs itself with another.
     let again = Command::new(std::env::current_exe().unwrap())
         .args(["--exact", "a_key_is_read_from_the_environment"])
@@ -91,7 +96,12 @@ fn a_key_is_read_from_a_file() {
     writeln!(file, "{TEXT}").unwrap();
     assert_eq!(Key::from_file(file.path()).unwrap(), counting_key());
     let missing = Key::from_file(file.path().with_extension("missing"));
-    assert!(matches!(missing, Err(Error::KeyFile { .. })), "{missing:?}");
+    assert!(matches!(&missing, Err(Error::KeyFile { .. })), "{missing:?}");
+    assert!(missing.unwrap_err().to_string().ends_with("`embosk keygen --output FILE` makes one"));
+    let wide = tempfile::NamedTempFile::new().unwrap();
+    let utf_16: Vec<u8> = TEXT.encode_utf16().flat_map(u16::to_le_bytes).collect();
+    std::fs::write(wide.path(), [b"\xff\xfe", &utf_16[..]].concat()).unwrap();
+    assert!(Key::from_file(wide.path()).unwrap_err().to_string().contains("it may be UTF-16"));
 
     let mut short = tempfile::NamedTempFile::new().unwrap();
     write!(short, "{}", &TEXT[..40]).unwrap();

@@ -182,8 +182,14 @@ fn keyed_defenses_find_their_key_and_print_the_fingerprint() {
     for spec in [format!("scaling(key=file:\"{quoted}\")"), format!("scaling( key = \"file:{quoted}\" )")] {
         assert_eq!(spec.parse::<Stack>().unwrap().to_string(), format!("scaling(key={key})"));
     }
+    for (nameless, part) in
+        [("env:", "no name of a variable"), ("file:", "no path"), ("file:\"\"", "no path")]
+    {
+        let refused = format!("scaling(key={nameless})").parse::<Stack>().unwrap_err().to_string();
+        assert!(refused.contains("character 13: ") && refused.contains(part), "{refused}");
+    }
     let unset = "rotation(key=env:EMBOSK_TEST_UNSET)".parse::<Stack>();
-    assert!(matches!(unset, Err(Error::KeyVariable { name }) if name == "EMBOSK_TEST_UNSET"));
+    assert!(matches!(unset, Err(Error::KeyVariable { name, .. }) if name == "EMBOSK_TEST_UNSET"));
 }
 
 #[test]

@@ -15,7 +15,7 @@ use embosk::evaluate::corpus::read_texts;
 use embosk::serve::Tenants;
 use embosk::{Embedder, Registry, Role};
 
-use crate::choice;
+use crate::{choice, written};
 
 /// One file of a collection, beside two that are right.
 pub(crate) fn beir(data: &[u8]) {
@@ -49,13 +49,7 @@ pub(crate) fn budgets(data: &[u8]) {
 
 pub(crate) fn tenants(data: &[u8]) {
     let folder = tempfile::tempdir().expect("a folder");
-    let path = folder.path().join("tenants.toml");
-    fs::write(&path, data).expect("a file");
-    #[cfg(unix)]
-    {
-        use std::os::unix::fs::PermissionsExt;
-        fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).expect("a mode");
-    }
+    let path = written(folder.path(), "tenants.toml", data);
     let _ = Tenants::read(&path, &Registry::default(), None);
 }
 

@@ -41,6 +41,7 @@ pub mod digest;
 pub mod eight_bits;
 mod error;
 pub mod hub;
+mod json;
 pub mod kernels;
 pub mod linear;
 mod location;

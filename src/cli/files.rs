@@ -72,13 +72,15 @@ fn check_shape(path: &Path, head: &[u8], file: u64) -> Result<(), CliError> {
         [0x93, b'N', b'U', b'M', b'P', b'Y', 2 | 3, _, a, b, c, d, ..] => {
             12_usize.saturating_add(u32::from_le_bytes([*a, *b, *c, *d]) as usize)
         }
-        _ => return Err(bad(path, "it is not a .npy file")),
+        _ => return Err(bad(path, format!("it is not a .npy file{}", told(head)))),
     };
     let mut header = head.get(..length).ok_or_else(|| bad(path, "its header is truncated or too long"))?;
     let is_f32 = is_f32(header);
     let shape = Header::from_reader(&mut header).map_err(|_| bad(path, "its header cannot be read"))?.shape;
     if shape.len() != 2 {
-        return Err(bad(path, format!("it has {} dimensions; vectors are a matrix, one a row", shape.len())));
+        let count = shape.len();
+        let dimensions = if count == 1 { "dimension" } else { "dimensions" };
+        return Err(bad(path, format!("it has {count} {dimensions}; vectors are a matrix, one a row")));
     }
     if shape[1] == 0 {
         return Err(bad(path, "its vectors have no coordinates"));
@@ -89,6 +91,23 @@ fn check_shape(path: &Path, head: &[u8], file: u64) -> Result<(), CliError> {
         // a narrower type is told by its name, not as a file that is too short
         _ if !is_f32 => Ok(()),
         _ => Err(bad(path, "it is truncated: it holds fewer values than its header says")),
+    }
+}
+
+/// What a file is instead, by its first bytes.
+fn told(head: &[u8]) -> &'static str {
+    match head {
+        [] => ", but empty",
+        [b'P', b'K', 3, 4, ..] => ", but an archive, such as .npz; save one array of it with numpy.save",
+        [0x1f, 0x8b, ..] => ", but compressed with gzip; unpack it first with `gunzip`",
+        [0x80, 2..=5, ..] => ", but a pickle; save the array with numpy.save",
+        [0x93, b'N', b'U', b'M', b'P', b'Y', _, _, ..] => " of a version that is known (1 to 3)",
+        _ if head.starts_with(b"PAR1") => ", but Parquet; its name should end in .parquet",
+        _ if head.starts_with(b"ARROW1") => ", but Arrow; its name should end in .arrow",
+        _ if head.starts_with(b"version https://git-lfs") => {
+            ", but a Git LFS pointer; fetch the file with `git lfs pull`"
+        }
+        _ => "",
     }
 }
 
@@ -224,7 +243,7 @@ mod tests {
             (dict("<f4", &huge), 64, "it is truncated"),
             (dict("<f4", "(2, 3)"), 25, "1 bytes more"),
             (dict("<f4", "(2, 0)"), 0, "no coordinates"),
-            (dict("<f4", "(6,)"), 24, "it has 1 dimensions"),
+            (dict("<f4", "(6,)"), 24, "it has 1 dimension;"),
             (dict("<f8", "(2, 3)"), 48, "astype"),
             (dict("<f2", "(2, 3)"), 12, "astype"),
             ("(".repeat(2000), 0, "too long"),
@@ -233,7 +252,20 @@ mod tests {
             let message = message(&dict, data).unwrap_err();
             assert!(message.contains(part), "{message} has no {part}");
         }
-        fs::write(&path, "text").unwrap();
-        assert!(read_npy(&path).unwrap_err().to_string().contains("not a .npy file"));
+        for (bytes, part) in [
+            (&b"text"[..], "not a .npy file"),
+            (b"", "but empty"),
+            (b"PK\x03\x04", "numpy.save"),
+            (b"\x1f\x8b\x08", "gunzip"),
+            (b"\x80\x04\x95", "a pickle"),
+            (b"\x93NUMPY\x09\x00\x76\x00", "of a version that is known"),
+            (b"PAR1", "Parquet"),
+            (b"ARROW1", "Arrow"),
+            (b"version https://git-lfs.github.com/spec/v1\n", "git lfs pull"),
+        ] {
+            fs::write(&path, bytes).unwrap();
+            let message = read_npy(&path).unwrap_err().to_string();
+            assert!(message.contains(part), "{message} has no {part}");
+        }
     }
 }

@@ -3,7 +3,7 @@
 //! SPEC.md describes the file. A row that was damaged or half written counts as missing, and its place is reused.
 
 use std::collections::{HashMap, HashSet};
-use std::fs::{File, OpenOptions};
+use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -64,7 +64,7 @@ impl Store {
     }
 
     fn read_existing(&mut self) -> io::Result<Damage> {
-        let file = match options().open(&self.path) {
+        let file = match opened(&options(), &self.path) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Damage::default()),
             file => file?,
         };
@@ -272,7 +272,7 @@ impl Drop for Open {
 
 /// Opens the file for new rows. If it is missing or has no header of ours, it is started afresh.
 fn create(path: &Path, identity: &str, dimension: usize) -> io::Result<Open> {
-    let file = options().create(true).truncate(false).open(path)?;
+    let file = opened(options().create(true).truncate(false), path)?;
     let copy = file.try_clone()?;
     let _lock = Locked::exclusive(&copy);
     // another process may have been faster
@@ -294,6 +294,26 @@ fn options() -> OpenOptions {
     #[cfg(unix)]
     std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
     options
+}
+
+/// Opens the file itself. A link could lead to someone's document, which would be overwritten as a damaged file.
+fn opened(options: &OpenOptions, path: &Path) -> io::Result<File> {
+    let refused = || io::Error::other("it is not a regular file; remove it, and run again");
+    match fs::symlink_metadata(path) {
+        Ok(metadata) if !metadata.is_file() => return Err(refused()),
+        _ => {}
+    }
+    let file = options.open(path)?;
+    // it may have been exchanged meanwhile
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::MetadataExt;
+        let [named, found] = [fs::symlink_metadata(path)?, file.metadata()?].map(|it| (it.dev(), it.ino()));
+        if named != found {
+            return Err(refused());
+        }
+    }
+    Ok(file)
 }
 
 fn header(identity: &str, dimension: usize) -> Vec<u8> {
@@ -383,8 +403,6 @@ impl Drop for Locked<'_> {
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
-    use std::fs;
-
     use ndarray::array;
 
     use super::*;
@@ -429,6 +447,24 @@ mod tests {
         let (again, damage) = opened(&path);
         assert_eq!((known(&again, &TEXTS), damage), (vec![true, true, true, false], Damage::default()));
         assert_eq!(again.dimension(), Some(2));
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn no_link_is_followed() {
+        let place = tempfile::tempdir().unwrap();
+        let [path, other] = ["store", "other"].map(|name| place.path().join(name));
+        fs::write(&other, "someone's document").unwrap();
+        std::os::unix::fs::symlink(&other, &path).unwrap();
+        let refused = Store::open(path.clone(), "0a1b").unwrap_err().to_string();
+        assert!(refused.contains("not a regular file"), "{refused}");
+        // it was linked after it was opened
+        fs::remove_file(&path).unwrap();
+        let (mut store, _) = opened(&path);
+        std::os::unix::fs::symlink(&other, &path).unwrap();
+        let vector = array![1.0, -1.0];
+        assert!(store.append([(text_hash("a"), vector.view())].into_iter(), 2).is_err());
+        assert_eq!(fs::read_to_string(&other).unwrap(), "someone's document");
     }
 
     /// Whatever happens to a file, a vector is either right or missing, and missing ones can be stored again.

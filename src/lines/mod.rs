@@ -127,6 +127,10 @@ impl Lines {
         }
         if line.pop_if(|byte| *byte == b'\n').is_some() {
             line.pop_if(|byte| *byte == b'\r');
+        } else if self.number == 1 && line.contains(&b'\r') {
+            let message =
+                "its lines end with carriage returns alone, as on old Macs; convert it with `tr '\\r' '\\n'`";
+            return Err(bad_line(&self.path, self.number, message));
         }
         if line.len() > LONGEST {
             let message = format!("it has more than {}; a line holds one text", size(LONGEST));

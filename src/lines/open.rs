@@ -85,6 +85,9 @@ fn refusal(head: &[u8]) -> Option<String> {
     let convert =
         |kind: &str| Some(format!("it is a {kind} file; export its texts as JSON lines or as text first"));
     match head {
+        [0xff, 0xfe, 0, 0, ..] | [0, 0, 0xfe, 0xff, ..] => {
+            Some("it is UTF-32, not UTF-8; convert it with `iconv -f UTF-32 -t UTF-8`".into())
+        }
         [0xff, 0xfe, ..] | [0xfe, 0xff, ..] => Some(utf_16("UTF-16")),
         [0, second, ..] if *second != 0 => Some(utf_16("UTF-16BE")),
         [first, 0, ..] if *first != 0 => Some(utf_16("UTF-16LE")),
@@ -102,6 +105,18 @@ fn refusal(head: &[u8]) -> Option<String> {
         _ if head.get(257..262) == Some(b"ustar") => {
             Some("it is a tar archive; unpack it with `tar -xf`, and name a file of it".into())
         }
+        _ if head.starts_with(b"%PDF-") => convert("PDF"),
+        _ if head.starts_with(b"\x89PNG")
+            || head.starts_with(b"\xff\xd8\xff")
+            || head.starts_with(b"GIF8") =>
+        {
+            Some("it is a picture; is it the right file?".into())
+        }
+        _ if head.starts_with(b"SQLite format 3\0") => convert("SQLite"),
+        _ if head.starts_with(b"\x89HDF\r\n") => convert("HDF5"),
+        // Word and Excel before 2007
+        _ if head.starts_with(b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1") => convert("Microsoft Office"),
+        _ if matches!(head, [0x80, 2..=5, ..]) => convert("pickle"),
         _ if head.starts_with(b"PAR1") => convert("Parquet"),
         _ if head.starts_with(b"ARROW1") => convert("Arrow"),
         _ if head.starts_with(b"\x93NUMPY") => {

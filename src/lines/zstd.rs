@@ -29,7 +29,7 @@ impl<R: BufRead> Frames<R> {
                 })) => {
                     io::copy(&mut self.source.by_ref().take(length.into()), &mut io::sink())?;
                 }
-                Err(error) => return Err(io::Error::other(error)),
+                Err(_) => return Err(damaged()),
             }
         }
         Ok(false)
@@ -46,6 +46,11 @@ impl<R: BufRead> Frames<R> {
     }
 }
 
+/// The decoder's own errors show its types.
+fn damaged() -> io::Error {
+    io::Error::other("a block of it cannot be decoded")
+}
+
 impl<R: BufRead> Read for Frames<R> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         loop {
@@ -55,7 +60,7 @@ impl<R: BufRead> Read for Frames<R> {
             }
             while self.decoder.can_collect() == 0 && !self.decoder.is_finished() {
                 let one = BlockDecodingStrategy::UptoBlocks(1);
-                self.decoder.decode_blocks(&mut self.source, one).map_err(io::Error::other)?;
+                self.decoder.decode_blocks(&mut self.source, one).map_err(|_| damaged())?;
             }
             match self.decoder.read(buffer)? {
                 0 => self.end()?,

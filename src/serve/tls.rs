@@ -1,6 +1,7 @@
 //! Certificates: those that an upstream must show, and the server's own.
 
-use std::fs;
+use std::fs::{self, File};
+use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, PoisonError, RwLock};
 
@@ -12,6 +13,9 @@ use zeroize::Zeroizing;
 
 use crate::Error;
 use crate::defenses::is_open_to_others;
+
+/// The most bytes of a PEM file; the authorities of the public web take a quarter of it.
+const LONGEST: u64 = 1 << 20;
 
 /// The server's certificate and private key, and the settings made from them.
 #[derive(Debug)]
@@ -66,10 +70,7 @@ pub(super) fn client(roots: RootCertStore) -> Result<ClientConfig, Error> {
 
 fn server(chain: &Path, key: &Path) -> Result<Arc<ServerConfig>, Error> {
     let certificates = certificates(chain)?;
-    if fs::metadata(key).is_ok_and(|metadata| metadata.is_file() && is_open_to_others(&metadata)) {
-        return Err(Error::file(key, "others can read the key in it; close it with `chmod 600`"));
-    }
-    let secret = PrivateKeyDer::from_pem_slice(&read(key)?).map_err(|_| {
+    let secret = PrivateKeyDer::from_pem_slice(&read_key(key)?).map_err(|_| {
         Error::file(
             key,
             "it holds no private key in PEM that needs no passphrase; remove one with `openssl pkey`",
@@ -102,11 +103,34 @@ fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, Error> {
 }
 
 fn read(path: &Path) -> Result<Zeroizing<Vec<u8>>, Error> {
+    read_from(open(path)?, path)
+}
+
+/// Reads a file that others cannot. It is the opened file that is asked, because another one may get its name meanwhile.
+fn read_key(path: &Path) -> Result<Zeroizing<Vec<u8>>, Error> {
+    let file = open(path)?;
+    if file.metadata().map_or(true, |metadata| is_open_to_others(&metadata)) {
+        return Err(Error::file(path, "others can read the key in it; close it with `chmod 600`"));
+    }
+    read_from(file, path)
+}
+
+fn open(path: &Path) -> Result<File, Error> {
     // a pipe would be waited for, and has nothing to be read again
     if fs::metadata(path).is_ok_and(|metadata| !metadata.is_file()) {
         return Err(Error::file(path, "it is not a regular file"));
     }
-    fs::read(path).map(Zeroizing::new).map_err(|error| Error::unreadable(path, &error, ""))
+    File::open(path).map_err(|error| Error::unreadable(path, &error, ""))
+}
+
+/// Makes room for the whole beforehand: a buffer that grows would leave copies of the key behind.
+fn read_from(file: File, path: &Path) -> Result<Zeroizing<Vec<u8>>, Error> {
+    let mut bytes = Zeroizing::new(Vec::with_capacity(LONGEST as usize + 1));
+    file.take(LONGEST + 1).read_to_end(&mut bytes).map_err(|error| Error::unreadable(path, &error, ""))?;
+    if bytes.len() as u64 > LONGEST {
+        return Err(Error::file(path, "it is longer than 1 MiB, and no such PEM file is"));
+    }
+    Ok(bytes)
 }
 
 fn provider() -> Arc<CryptoProvider> {

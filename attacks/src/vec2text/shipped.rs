@@ -1,5 +1,8 @@
 //! The models that ship with the crate: in the program with the feature `reference`, otherwise in the crate's folder.
 
+#[cfg(feature = "reference")]
+use std::sync::LazyLock;
+
 use embosk_models::Location;
 
 use crate::Error;
@@ -51,47 +54,24 @@ fn models() -> Location {
 
 #[cfg(feature = "reference")]
 fn models() -> Location {
-    Location::embedded(FILES)
+    Location::embedded(&FILES)
 }
 
+/// What is read from the folders in `models/`. The files of a folder are a crate, because a package registry takes no
+/// large ones. Both attacks share the lists of training texts.
 #[cfg(feature = "reference")]
-macro_rules! files {
-    ($($path:literal $(is $file:literal)?),* $(,)?) => {
-        &[$(($path, files!(@ $path $($file)?))),*]
-    };
-    (@ $path:literal) => { include_bytes!(concat!(env!("CARGO_MANIFEST_DIR"), "/models/", $path)) };
-    (@ $path:literal $file:literal) => { files!(@ $file) };
-}
-
-/// What is read from the folders in `models/`. Both attacks share one list of training texts.
-#[cfg(feature = "reference")]
-static FILES: embosk_models::Embedded = files![
-    "reference/embedder/modules.json",
-    "reference/embedder/config.json",
-    "reference/embedder/sentence_bert_config.json",
-    "reference/embedder/tokenizer.json",
-    "reference/embedder/model.safetensors",
-    "reference/embedder/1_Pooling/config.json",
-    "reference/embedder/2_Dense/config.json",
-    "reference/embedder/2_Dense/model.safetensors",
-    "reference/inverter/config.json",
-    "reference/inverter/manifest.json",
-    "reference/inverter/tokenizer.json",
-    "reference/inverter/model.safetensors",
-    "reference/inverter/training_texts.bin" is "minilm/inverter/training_texts.bin",
-    "reference/corrector/config.json",
-    "reference/corrector/manifest.json",
-    "reference/corrector/tokenizer.json",
-    "reference/corrector/model.safetensors",
-    "reference/corrector/training_texts.bin" is "minilm/corrector/training_texts.bin",
-    "minilm/inverter/config.json",
-    "minilm/inverter/manifest.json",
-    "minilm/inverter/tokenizer.json",
-    "minilm/inverter/model.safetensors",
-    "minilm/inverter/training_texts.bin",
-    "minilm/corrector/config.json",
-    "minilm/corrector/manifest.json",
-    "minilm/corrector/tokenizer.json",
-    "minilm/corrector/model.safetensors",
-    "minilm/corrector/training_texts.bin",
-];
+static FILES: LazyLock<Vec<(&'static str, &'static [u8])>> = LazyLock::new(|| {
+    let minilm = [&embosk_minilm_inverter::FILES[..], &embosk_minilm_corrector::FILES];
+    let reference = [
+        &embosk_reference_embedder::FILES[..],
+        &embosk_reference_inverter::FILES,
+        &embosk_reference_corrector::FILES,
+    ];
+    let of_minilm = |name| minilm.iter().copied().flatten().find(|(path, _)| *path == name);
+    let shared = [
+        ("reference/inverter/training_texts.bin", of_minilm("minilm/inverter/training_texts.bin")),
+        ("reference/corrector/training_texts.bin", of_minilm("minilm/corrector/training_texts.bin")),
+    ];
+    let shared = shared.into_iter().filter_map(|(path, found)| Some((path, found?.1)));
+    reference.iter().chain(&minilm).copied().flatten().copied().chain(shared).collect()
+});

@@ -88,6 +88,7 @@ impl<'a> Parameters<'a> {
     pub fn key(&self, name: &str) -> Result<Key, Error> {
         let value = self.require(name)?;
         match value.kind() {
+            Kind::Env("") => Err(value.error("`env:` is followed by no name of a variable")),
             Kind::Env(variable) => match self.keys.iter().find(|(name, _)| name == variable) {
                 Some((_, key)) => Ok(key.clone()),
                 None => Key::from_env(variable),
@@ -131,6 +132,9 @@ fn located<'a>(value: &Value, path: &'a str) -> Result<Cow<'a, Path>, Error> {
         && let Some(home) = std::env::home_dir().filter(|home| !home.as_os_str().is_empty())
     {
         return Ok(Cow::Owned(home.join(rest)));
+    }
+    if path.is_empty() {
+        return Err(value.error("`file:` is followed by no path"));
     }
     if path.starts_with('$') && !Path::new(path).exists() {
         return Err(value.error(

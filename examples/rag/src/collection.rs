@@ -65,6 +65,19 @@ impl<S: Store> Collection<S> {
     /// As [`open`](Self::open) and [`add`](Self::add); [`Error::NoTexts`] or [`Error::TooFewChunks`] if there is no
     /// collection and too little to make one of.
     pub fn ingest(
+        mut store: S,
+        embedder: Arc<dyn Embedder>,
+        access: &Access,
+        documents: &[Document],
+    ) -> Result<(Self, Ingested), Error> {
+        store.hold()?;
+        // on an error the store is dropped, and is held no longer
+        let (mut collection, ingested) = Self::ingest_held(store, embedder, access, documents)?;
+        collection.store.release()?;
+        Ok((collection, ingested))
+    }
+
+    fn ingest_held(
         store: S,
         embedder: Arc<dyn Embedder>,
         access: &Access,
@@ -72,7 +85,7 @@ impl<S: Store> Collection<S> {
     ) -> Result<(Self, Ingested), Error> {
         if !store.spaces()?.is_empty() {
             let mut collection = Self::open(store, embedder, access)?;
-            let ingested = collection.add(documents)?;
+            let ingested = collection.add_held(documents)?;
             return Ok((collection, ingested));
         }
         let new: Vec<_> = documents.iter().map(|document| Changed { document, old: None }).collect();
@@ -92,9 +105,16 @@ impl<S: Store> Collection<S> {
     /// Each document is stored whole or not at all, so an ingestion that was interrupted can be repeated.
     ///
     /// # Errors
-    /// [`Error::Embosk`] if the embedder fails, [`Error::Meanwhile`] if another process replaced the same document
-    /// meanwhile, and what the store returns. Two processes that add a new name at the same time both store it.
+    /// [`Error::Embosk`] if the embedder fails, [`Error::Meanwhile`] if another process moved the same document
+    /// meanwhile, and what the store returns. Processes that add documents wait for each other.
     pub fn add(&mut self, documents: &[Document]) -> Result<Ingested, Error> {
+        self.store.hold()?;
+        let done = self.add_held(documents);
+        self.store.release()?;
+        done
+    }
+
+    fn add_held(&mut self, documents: &[Document]) -> Result<Ingested, Error> {
         let (new, unchanged) = self.changed(documents)?;
         let exact = embed(&*self.embedder, &new)?;
         Ok(Ingested { unchanged, ..self.put(&new, exact)? })

@@ -1,5 +1,6 @@
 //! Stores texts from files in SQLite or PostgreSQL, and finds them again by questions.
 
+use std::env;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -46,10 +47,11 @@ enum Verb {
     },
 }
 
-#[derive(Debug, Args)]
+#[derive(Debug, Clone, Args)]
 struct Opening {
-    /// The file of SQLite, or the address of a PostgreSQL database: postgres://user@localhost/name.
-    #[arg(long, value_name = "FILE|URL")]
+    /// The file of SQLite, or the address of a PostgreSQL database: postgres://user@localhost/name. env:NAME stands for
+    /// the content of a variable: an address with a password is taken from there alone.
+    #[arg(long, value_name = "FILE|URL|env:NAME")]
     database: String,
     /// The file of the key; `embosk keygen --output FILE` makes one.
     #[arg(long, value_name = "FILE", required_unless_present = "plain", conflicts_with = "plain")]
@@ -89,7 +91,7 @@ impl Opening {
     }
 
     fn is_server(&self) -> bool {
-        self.database.starts_with("postgres://") || self.database.starts_with("postgresql://")
+        is_address(&self.database)
     }
 
     /// How messages call it: an address may hold a password.
@@ -102,6 +104,32 @@ impl Opening {
     }
 }
 
+/// The database's file or address. Every user of this machine can read its command lines.
+fn database(given: &str) -> Result<String, &'static str> {
+    if let Some(name) = given.strip_prefix("env:") {
+        return env::var(name).map_err(|_| "there is no such variable, or it holds no text");
+    }
+    if is_address(given) && has_password(given) {
+        return Err(
+            "the address holds a password, which others can read in the list of processes; put the address into \
+                    a variable, and give its name: --database env:NAME",
+        );
+    }
+    Ok(given.to_owned())
+}
+
+fn is_address(database: &str) -> bool {
+    database.starts_with("postgres://") || database.starts_with("postgresql://")
+}
+
+/// Whether an address has a password: before the host (`user:password@`), or among the settings.
+fn has_password(address: &str) -> bool {
+    let (_, rest) = address.split_once("://").unwrap_or_default();
+    let (place, settings) = rest.split_once('?').unwrap_or((rest, ""));
+    let user = place.rsplit_once('@').map_or("", |(user, _)| user);
+    user.contains(':') || settings.split('&').any(|setting| setting.starts_with("password="))
+}
+
 fn numbers(name: &str) -> Result<Numbers, String> {
     Index::from_names(name, Index::default().metric.name())
         .map(|index| index.numbers)
@@ -109,12 +137,22 @@ fn numbers(name: &str) -> Result<Numbers, String> {
 }
 
 fn main() -> ExitCode {
-    let verb = Arguments::parse().verb;
-    let (Verb::Ingest { database, .. } | Verb::Ask { database, .. } | Verb::Rekey { database }) = &verb;
-    match run(&verb, database) {
+    let mut verb = Arguments::parse().verb;
+    let (Verb::Ingest { database: opening, .. }
+    | Verb::Ask { database: opening, .. }
+    | Verb::Rekey { database: opening }) = &mut verb;
+    match database(&opening.database) {
+        Ok(found) => opening.database = found,
+        Err(message) => {
+            eprintln!("embosk-rag: --database: {message}");
+            return ExitCode::FAILURE;
+        }
+    }
+    let opening = opening.clone();
+    match run(&verb, &opening) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("embosk-rag: {}: {error}", database.name());
+            eprintln!("embosk-rag: {}: {error}", opening.name());
             ExitCode::FAILURE
         }
     }

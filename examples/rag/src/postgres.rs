@@ -15,6 +15,9 @@ const FORMAT: i32 = 1;
 /// pgvector looks at no more rows than this in the first pass over an index; it goes on if they do not suffice.
 const MOST_AT_ONCE: usize = 1000;
 
+/// The number of the lock that whoever adds documents holds. The server releases it when a connection ends.
+const LOCK: &str = "hashtextextended('embosk_sources of ' || current_schema(), 0)";
+
 /// A collection in a database of PostgreSQL with the extension `vector`.
 ///
 /// Its tables are in the current schema, and their names begin with `embosk_`. Each space has tables of its own, and
@@ -47,6 +50,16 @@ impl PostgresStore {
 }
 
 impl Store for PostgresStore {
+    fn hold(&mut self) -> Result<(), Error> {
+        self.client.get_mut().execute(&format!("SELECT pg_advisory_lock({LOCK})"), &[])?;
+        Ok(())
+    }
+
+    fn release(&mut self) -> Result<(), Error> {
+        self.client.get_mut().execute(&format!("SELECT pg_advisory_unlock({LOCK})"), &[])?;
+        Ok(())
+    }
+
     fn spaces(&self) -> Result<Vec<Space>, Error> {
         if !self.exists()? {
             return Ok(Vec::new());

@@ -1,7 +1,8 @@
 //! The store as one file of SQLite, searched by sqlite-vec.
 
-use std::ffi::{c_char, c_int};
-use std::path::Path;
+use std::ffi::{OsStr, OsString, c_char, c_int};
+use std::fs::File;
+use std::path::{Path, PathBuf};
 use std::ptr;
 
 use rusqlite::{Connection, OpenFlags, OptionalExtension, Transaction, TransactionBehavior, ffi, params};
@@ -36,6 +37,10 @@ const SPACES: &str = "
 pub struct SqliteStore {
     connection: Connection,
     index: Index,
+    /// The file that is locked while documents are added. Another handle on the database's own file would end SQLite's
+    /// locks.
+    lock: PathBuf,
+    held: Option<File>,
 }
 
 impl SqliteStore {
@@ -68,7 +73,8 @@ impl SqliteStore {
     fn with(path: &Path, flags: OpenFlags) -> Result<Self, Error> {
         let connection = Connection::open_with_flags(path, flags | OpenFlags::SQLITE_OPEN_NO_MUTEX)?;
         add_vectors(&connection)?;
-        let store = Self { connection, index: Index::default() };
+        let lock = PathBuf::from([path.as_os_str(), OsStr::new(".lock")].into_iter().collect::<OsString>());
+        let store = Self { connection, index: Index::default(), lock, held: None };
         store.check()?;
         // what is removed is overwritten, so that rows that were replaced do not stay in the file
         store.connection.pragma_update(None, "secure_delete", true)?;
@@ -99,6 +105,19 @@ impl SqliteStore {
 }
 
 impl Store for SqliteStore {
+    fn hold(&mut self) -> Result<(), Error> {
+        let named = |source| Error::File { path: self.lock.clone(), source };
+        let file = File::options().create(true).append(true).open(&self.lock).map_err(named)?;
+        file.lock().map_err(named)?;
+        self.held = Some(file);
+        Ok(())
+    }
+
+    fn release(&mut self) -> Result<(), Error> {
+        self.held = None;
+        Ok(())
+    }
+
     fn spaces(&self) -> Result<Vec<Space>, Error> {
         if self.is_empty()? {
             return Ok(Vec::new());

@@ -205,6 +205,13 @@ pub struct Text {
 ///
 /// A source never changes: an ingestion that finds another text puts a new source in its place.
 pub trait Store {
+    /// Waits until no other process adds documents, and keeps others waiting until [`release`](Self::release), or until
+    /// the store is dropped. Names are sealed, so the store itself cannot tell that two processes add the same one.
+    fn hold(&mut self) -> Result<(), Error>;
+
+    /// Lets other processes add documents.
+    fn release(&mut self) -> Result<(), Error>;
+
     /// Lists the spaces, oldest first; none before the first ingestion.
     fn spaces(&self) -> Result<Vec<Space>, Error>;
 

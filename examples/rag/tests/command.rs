@@ -69,4 +69,38 @@ fn texts_are_found_under_their_key_alone() {
     assert!(!refused.status.success() && hits.is_empty(), "{hits}");
     assert!(error.starts_with("embosk-rag: rag.db: the collection was made under the key "), "{error}");
     assert!(!run(&["ask", "When?", "--database", "rag.db"], &[]).status.success());
+    let asked = Command::new(env!("CARGO_BIN_EXE_embosk-rag"))
+        .current_dir(at)
+        .args([
+            "ask",
+            "When does the train leave?",
+            "--database",
+            "env:RAG",
+            "--key",
+            "ours.key",
+            "--dims",
+            "2",
+        ])
+        .env("RAG", "rag.db")
+        .output()
+        .unwrap();
+    assert!(told(&asked).0.contains(TEXTS[1].1), "{asked:?}");
+}
+
+/// Command lines are for everyone to read.
+#[test]
+fn no_password_is_taken_from_a_command_line() {
+    let folder = tempfile::tempdir().unwrap();
+    for address in
+        ["postgres://ann:planted@localhost/texts", "postgresql://localhost/texts?user=ann&password=planted"]
+    {
+        let refused = rag(folder.path(), &["ask", "When?", "--plain", "--database", address]);
+        let error = String::from_utf8(refused.stderr).unwrap();
+        assert!(
+            !refused.status.success() && error.contains("env:NAME") && !error.contains("planted"),
+            "{error}"
+        );
+    }
+    let refused = rag(folder.path(), &["ask", "When?", "--plain", "--database", "env:EMBOSK_NONE"]);
+    assert!(String::from_utf8(refused.stderr).unwrap().contains("no such variable"));
 }

@@ -27,6 +27,11 @@ fn hits_are_those_without_protection() {
 }
 
 #[test]
+fn the_same_files_from_two_processes_are_stored_once() {
+    laws::the_same_files_from_two_processes_are_stored_once::<Postgres>();
+}
+
+#[test]
 fn a_changed_file_replaces_its_chunks() {
     laws::a_changed_file_replaces_its_chunks::<Postgres>();
 }

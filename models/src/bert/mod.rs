@@ -27,6 +27,7 @@ use self::embeddings::Embeddings;
 pub(crate) use self::gradient::Trace;
 use self::names::Names;
 use crate::Error;
+use crate::json;
 use crate::kernels::{add, in_pieces, layer_norm, matmul, permuted, relu, transposed};
 use crate::linear::Weight;
 use crate::location::Location;
@@ -66,8 +67,7 @@ impl BertEncoder {
     pub fn load_on(dir: &Location, device: &Device) -> std::result::Result<Self, Error> {
         let path = dir.join("config.json");
         let bytes = path.read().map_err(|error| Error::file(path.path(), error))?;
-        let config: BertConfig =
-            serde_json::from_slice(&bytes).map_err(|error| stub::damaged(&path, error))?;
+        let config: BertConfig = json::read(&bytes).map_err(|error| stub::damaged(&path, error))?;
         if let Some(message) = config.refused() {
             return Err(Error::file(path.path(), message));
         }

@@ -5,6 +5,7 @@ use serde_json::{Map, Value};
 
 use super::layer::Activation;
 use crate::Error;
+use crate::json;
 use crate::location::Location;
 use crate::stub;
 
@@ -16,7 +17,7 @@ pub(super) trait Config: DeserializeOwned {
 
 pub(super) fn read<C: Config>(path: &Location) -> Result<C, Error> {
     let bytes = path.read().map_err(|error| Error::file(path.path(), error))?;
-    let config: C = serde_json::from_slice(&bytes).map_err(|error| stub::damaged(path, error))?;
+    let config: C = json::read(&bytes).map_err(|error| stub::damaged(path, error))?;
     match config.refused() {
         Some(message) => Err(Error::file(path.path(), message)),
         None => Ok(config),

@@ -4,6 +4,7 @@ use serde::de::DeserializeOwned;
 
 use crate::Error;
 use crate::digest::Digest;
+use crate::json;
 use crate::location::Location;
 use crate::stub;
 
@@ -17,7 +18,7 @@ pub(super) fn read(path: &Location) -> Result<Vec<u8>, Error> {
 
 pub(super) fn read_json<T: DeserializeOwned>(path: &Location) -> Result<T, Error> {
     let bytes = read(path)?;
-    serde_json::from_slice(&bytes).map_err(|error| stub::damaged(path, error))
+    json::read(&bytes).map_err(|error| stub::damaged(path, error))
 }
 
 /// Returns the SHA-256 of everything that determines the vectors: each file after its length, and then what was

@@ -54,6 +54,9 @@ impl Modules {
         let entries = entries(dir, &path)?;
         let kinds: Vec<&str> = entries.iter().map(|entry| entry.kind.as_str()).collect();
         let refuse = || {
+            if kinds.is_empty() {
+                return Error::file(path.path(), "it lists no module; get it anew");
+            }
             let kinds = kinds.join(", ");
             let can = "Transformer and Pooling, or StaticEmbedding, and then Dense, LayerNorm, Normalize and Dropout can \
                        be run";

@@ -10,6 +10,7 @@ use candle_core::{DType, Result, Tensor, bail};
 use serde::Deserialize;
 
 use crate::Error;
+use crate::json;
 use crate::location::Location;
 use crate::stub;
 use crate::weights::Weights;
@@ -57,7 +58,7 @@ pub struct Claims {
 pub(super) fn encoder(dir: &Location) -> std::result::Result<(PathBuf, HashMap<String, Tensor>), Error> {
     let path = dir.join("config.json");
     let config = path.read().map_err(|error| Error::unreadable(path.path(), &error, CONFIG))?;
-    let claims: Claims = serde_json::from_slice(&config).map_err(|error| stub::damaged(&path, error))?;
+    let claims: Claims = json::read(&config).map_err(|error| stub::damaged(&path, error))?;
     // Hugging Face's default for a feed-forward layer that the file does not name
     let feed_forward_proj = claims.feed_forward_proj.or_else(|| Some("relu".into()));
     let claims = Claims { num_decoder_layers: None, tie_word_embeddings: None, feed_forward_proj, ..claims };

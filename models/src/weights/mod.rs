@@ -15,6 +15,7 @@ use self::stored::{SCALES, scales_of, widened};
 pub use self::stored::{Stored, StoredTensor};
 use crate::Error;
 use crate::digest::Digest;
+use crate::json;
 use crate::location::Location;
 use crate::stub;
 
@@ -190,7 +191,7 @@ fn shards_of(index: &Location) -> Result<BTreeMap<String, String>, Error> {
         weight_map: BTreeMap<String, String>,
     }
     let bytes = index.read().map_err(|error| Error::file(index.path(), error))?;
-    let Index { weight_map } = serde_json::from_slice(&bytes).map_err(|error| stub::damaged(index, error))?;
+    let Index { weight_map } = json::read(&bytes).map_err(|error| stub::damaged(index, error))?;
     // a shard stands beside its index; no index leads out of the folder
     let plain = |name: &String| Path::new(name).file_name().is_some_and(|file| *file == **name);
     match weight_map.values().find(|name| !plain(name)) {

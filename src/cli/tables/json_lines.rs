@@ -175,7 +175,13 @@ fn fault(text: &str) -> String {
         }
         Some(place) if values[place].is_object() => format!("coordinate {place} is NaN or an infinity"),
         Some(place) => format!("coordinate {place} is not a number"),
-        None => "it is not an array of numbers".into(),
+        None => match values
+            .iter()
+            .position(|value| value.as_f64().is_some_and(|it| it.abs() > f64::from(f32::MAX)))
+        {
+            Some(place) => format!("coordinate {place} is too large for float32"),
+            None => "it is not an array of numbers".into(),
+        },
     }
 }
 

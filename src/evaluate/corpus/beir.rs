@@ -171,7 +171,7 @@ fn read_grades(path: &Path, documents: &Entries, queries: &Entries) -> Result<Gr
     let (documents, queries) = (documents.positions(), queries.positions());
     let mut grades =
         Grades { by_query: vec![OfQuery::default(); queries.len()], dangling: Dangling::default() };
-    let mut count = 0;
+    let (mut count, mut is_quoted) = (0, false);
     for (line, text) in (1..).zip(lines(path)?) {
         let text = text?;
         if line == 1 && is_header(&text) {
@@ -181,6 +181,7 @@ fn read_grades(path: &Path, documents: &Entries, queries: &Entries) -> Result<Gr
         let [query, document, grade] = fields(&text).ok_or_else(|| bad(&no_judgement(&text)))?;
         let grade = grade.parse().map_err(|_| bad(&no_grade(line)))?;
         count += 1;
+        is_quoted |= query.len() > 1 && query.starts_with('"') && query.ends_with('"');
         let Some(&query) = queries.get(query) else {
             grades.dangling.queries += 1;
             continue;
@@ -194,6 +195,9 @@ fn read_grades(path: &Path, documents: &Entries, queries: &Entries) -> Result<Gr
     if grades.by_query.iter().all(|query| query.known.is_empty()) {
         let message = if count == 0 {
             "it holds no judgement"
+        } else if is_quoted {
+            "none of its judgements is of a query of queries.jsonl; quotes around ids are read as part of them, so remove \
+             them"
         } else {
             "none of its judgements is of a query of queries.jsonl and a document of corpus.jsonl; are the three files \
              of one collection?"
@@ -222,7 +226,14 @@ fn no_judgement(line: &str) -> String {
             "it has the four columns of TREC; `awk -v OFS='\\t' '{print $1, $3, $4}'` writes BEIR's three"
         }
         [_, "Q0", _, _, _, _] => "it is of a TREC run, which is what a search found, not what is relevant",
+        [_, _, grade] if grade.parse::<i32>().is_ok() && line.contains('\t') => {
+            "its tabs are not between the fields"
+        }
         [_, _, grade] if grade.parse::<i32>().is_ok() => "its fields are separated by spaces",
+        [query, document, score] if [query, document, score] == [&"query-id", &"corpus-id", &"score"] => {
+            "its fields are separated by spaces"
+        }
+        [first, ..] if first.starts_with('<') => "it is HTML or XML; a download may have failed",
         [one] if one.split(',').count() >= 3 => "its fields are separated by commas",
         _ => "it has other fields",
     };

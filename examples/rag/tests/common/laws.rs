@@ -68,6 +68,20 @@ pub(crate) fn hits_are_those_without_protection<P: Place>(indexes: &[Index]) {
     }
 }
 
+/// Processes that add the same files at the same time, to no collection yet, store each once.
+pub(crate) fn the_same_files_from_two_processes_are_stored_once<P: Place + Sync>() {
+    let place = P::new();
+    let add = || Collection::ingest(place.open(float()), letters(), &under(1, FEW), &documents()).unwrap().1;
+    let done = std::thread::scope(|scope| {
+        let both = [scope.spawn(add), scope.spawn(add)];
+        both.map(|one| one.join().unwrap())
+    });
+    assert_eq!((done[0].added + done[1].added, done[0].unchanged + done[1].unchanged), (4, 4));
+    let store = place.open(float());
+    let spaces = store.spaces().unwrap();
+    assert_eq!((spaces.len(), store.sources(&spaces[0]).unwrap().len()), (1, 4));
+}
+
 /// A file that changed replaces its chunks, in one step.
 pub(crate) fn a_changed_file_replaces_its_chunks<P: Place>() {
     let (place, _) = ingested::<P>(&under(1, FEW), float());

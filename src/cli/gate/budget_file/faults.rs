@@ -55,8 +55,22 @@ impl Places {
     }
 }
 
+/// What serde calls the types of Rust, in the words of TOML.
+const WORDS: [(&str, &str); 6] = [
+    (" as i128", ""),
+    ("expected usize", "expected a whole number, 0 or more"),
+    ("expected u64", "expected a whole number, 0 or more"),
+    ("expected f64", "expected a number"),
+    (
+        "invalid type: map, expected a sequence",
+        "it is one table, and a list is expected: write [[…]] for each",
+    ),
+    ("expected a sequence", "expected a list"),
+];
+
 /// Removes quoted values: serde repeats a value of the wrong type in quotation marks.
 fn without_values(message: &str) -> String {
+    let message = &WORDS.iter().fold(message.to_owned(), |text, (theirs, ours)| text.replace(theirs, ours));
     let mut pieces = message.split('"');
     let before = pieces.next().unwrap_or_default();
     match pieces.next_back() {

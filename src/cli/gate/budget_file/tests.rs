@@ -101,7 +101,7 @@ fn what_is_wrong_is_named_with_its_line_and_what_is_allowed() {
         (format!("sample = 3\n{stack}"), 1, "expected one of `embedder`, `attack`, `corpus`"),
         (format!("{stack}limit = 3\n"), 3, "expected `defense` or `limits`"),
         (format!("[limits]\nblue = 3\n{stack}"), 2, "there are exact_match, bleu, token_f1"),
-        (format!("[limits]\nbleu = \"{secret}\"\n{stack}"), 2, "invalid type: string …, expected f64"),
+        (format!("[limits]\nbleu = \"{secret}\"\n{stack}"), 2, "invalid type: string …, expected a number"),
         (format!("[limits]\nbleu = 3\n\n{stack}defense = 3"), 6, "duplicate key"),
         ("[limits]\nbleu = 3\n[[stack]]\ndefense = \"gauss(1)\"".into(), 4, "unknown defense"),
         (

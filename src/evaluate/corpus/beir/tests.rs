@@ -57,6 +57,17 @@ fn every_bad_line_is_named() {
         (with(DOCUMENTS, QUERIES, "q1 0 d2 1\n"), "separated by tabs: it has the four columns of TREC; `awk"),
         (with(DOCUMENTS, QUERIES, "q1 Q0 d2 1 0.5 tag\n"), "separated by tabs: it is of a TREC run"),
         (with(DOCUMENTS, QUERIES, "q1 d2 1\n"), "its fields are separated by spaces"),
+        (
+            with(DOCUMENTS, QUERIES, "query-id corpus-id score\nq1 d2 1\n"),
+            "line 1: it is not a query id, a document id and a grade, separated by tabs: its fields are separated by spaces",
+        ),
+        (with(DOCUMENTS, QUERIES, "q1\td2\t1\t\n"), "its tabs are not between the fields"),
+        (with(DOCUMENTS, QUERIES, "<!DOCTYPE html>\n<p>planted</p>\n"), "it is HTML or XML"),
+        (
+            with(DOCUMENTS, QUERIES, "query-id\tcorpus-id\tscore\rq1\td2\t1\r"),
+            "line 1: its lines end with carriage returns",
+        ),
+        (with(DOCUMENTS, QUERIES, "\"q1\"\t\"d2\"\t1\n"), "quotes around ids are read as part of them"),
         (with(DOCUMENTS, QUERIES, "q1,d2,1\n"), "its fields are separated by commas"),
         (with(DOCUMENTS, QUERIES, "{\"q1\": 1}\n"), "it is JSON"),
         (with(DOCUMENTS, QUERIES, &format!("{GRADES}\n")), "test.tsv, line 4: it is not a query id"),

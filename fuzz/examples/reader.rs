@@ -1,4 +1,4 @@
-//! What `cargo fuzz run reader` runs: the reader that the variable `READER` names.
+//! What `fuzz/run` runs: the reader that the variable `READER` names.
 #![no_main]
 
 use std::sync::LazyLock;
