@@ -65,7 +65,7 @@ const PAGES: [Page; 11] = [
             ("--minutes 30", "--steps 2"),
             ("--minutes 50", "--steps 1 --batch-size 8"),
             ("--minutes 35", "--steps 1 --batch-size 8"),
-            ("records:160000 --out my-attack", "records:200 --out my-attack"),
+            ("records:160000 --out records-attack", "records:200 --out records-attack"),
             ("records:80000", "records:200"),
             ("records:160000 --out my-embedder", "records:300 --out my-embedder --steps 1 --batch-size 8"),
         ],
