@@ -475,7 +475,7 @@ defense = "gaussian(sigma=0.3)"
         budget(&folder, "retrained.toml", |text| text.replace("adversaries = [\"naive\"]", retrained));
         budget(&folder, "idle.toml", |text| text.replace("samples", "retrained = \"empty\"\nsamples"));
         for (arguments, part) in [
-            ("", "privacy-budget.toml: there is no such budget; write one after"),
+            ("", "privacy-budget.toml: there is no such budget; write one with"),
             ("--budget embedder.toml", "empty/config.json: there is no such file"),
             ("--budget attack.toml", "empty: there is no folder `inverter` in it"),
             ("--budget retrained.toml", "empty: there is no folder `inverter` in it"),

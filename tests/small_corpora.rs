@@ -8,6 +8,7 @@ mod letters;
 mod lookup;
 
 use embosk::BoxError;
+use embosk::attacks::guided::Guided;
 use embosk::evaluate::adversaries::{Informed, Leaked, Naive};
 use embosk::evaluate::records::{Split, generate};
 use embosk::evaluate::{Corpus, Evaluation, Report};
@@ -58,6 +59,25 @@ fn attackers_who_lack_texts_are_said_to() {
     let given = evaluation(passages(100), 20).attacker_texts("own", Corpus::records(300, 2).texts().to_vec());
     let given = warned(&given.run().unwrap(), "texts of their own").unwrap();
     assert!(given.contains("would use 10000") && !given.contains("have 80"), "{given}");
+}
+
+/// Built-in sentences are no texts of the stored kind: an attacker tells them apart by their kind alone.
+#[test]
+fn built_in_sentences_do_not_stand_for_texts_that_are_not_stored() {
+    let embedder: Letters = letters;
+    let attacked = |evaluation: Evaluation<Letters>| {
+        let attack = Guided::new().queries(5).own_texts(300);
+        evaluation.attack(attack).adversary(Naive).samples(20).seed(3).run().unwrap()
+    };
+    let starved = attacked(Evaluation::new(embedder).corpus(passages(60)));
+    let warning = warned(&starved, "built-in English sentences").unwrap();
+    assert!(warning.contains("`membership_tpr` can be scored"), "{warning}");
+    let row = &starved.rows[0];
+    assert!(row.score("membership_tpr").is_none(), "no rate of 1 % among 20 texts");
+    assert!(row.score("candidate_recall_at_1").is_some());
+    let own = Corpus::records(400, 2).texts().to_vec();
+    let fed = attacked(Evaluation::new(embedder).corpus(passages(60)).attacker_texts("own", own));
+    assert!(fed.rows[0].score("membership_tpr").is_some(), "texts of the stored kind");
 }
 
 /// If no key turns the space, pairs say no more than texts of one's own.

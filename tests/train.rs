@@ -247,3 +247,53 @@ fn damaged_weights_are_named(folder: &Path) {
     fs::remove_file(folder.join("straight/corrector/config.json")).unwrap();
     refused(folder, evaluate, "straight/corrector/config.json");
 }
+
+/// The script that trains what ships, on little: it trains all models, goes on with what is there, and replaces nothing
+/// that is not better on every line. A small embedder stands in for all-MiniLM-L6-v2, which is not needed for that.
+#[test]
+fn the_script_for_the_shipped_attacks_runs() {
+    let place = TempDir::new().unwrap();
+    let folder = place.path();
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let texts = embosk::evaluate::Corpus::records(520, 6);
+    let line = |(at, text): (usize, &String)| format!("source-{}\t{text}\n", at % 2);
+    let lines: Vec<String> = texts.texts().iter().enumerate().map(line).collect();
+    fs::create_dir(folder.join("texts")).unwrap();
+    fs::write(folder.join("texts/train.tsv"), lines[..500].concat()).unwrap();
+    fs::write(folder.join("texts/test.tsv"), lines[500..].concat()).unwrap();
+    let stand_in = root.join("attacks/models/reference/embedder");
+    let run = |more: &[&str]| {
+        let output = Command::new(root.join("scripts/train-shipped"))
+            .args([folder.join("texts").as_os_str(), "--work".as_ref(), folder.join("work").as_os_str()])
+            .args("--steps 1 --of 0.01 --sentences 1 --records 4".split(' '))
+            .args(more)
+            .env("EMBOSK", env!("CARGO_BIN_EXE_embosk"))
+            .env("EMBOSK_MINILM", &stand_in)
+            .env("EMBOSK_CACHE", folder.join("cache"))
+            .env("CANDLE_NUM_THREADS", "1")
+            .output()
+            .unwrap();
+        let told = String::from_utf8(output.stdout).unwrap();
+        assert!(output.status.success(), "{told}{}", String::from_utf8_lossy(&output.stderr));
+        told
+    };
+    let weights = |attack: &str| {
+        fs::read(root.join("attacks/models").join(attack).join("inverter/model.safetensors")).unwrap()
+    };
+    let shipped = ["reference", "minilm"].map(weights);
+    let told = run(&[]);
+    for part in
+        ["== embedder in", "== corrector in", "\n== reference\n", "\n== minilm\n", "| – | records | 4 |"]
+    {
+        assert!(told.contains(part), "{told}");
+    }
+    for model in ["reference/embedder", "reference/inverter", "minilm/inverter", "minilm/corrector"] {
+        assert!(folder.join("work").join(model).join("manifest.json").exists(), "{model}");
+    }
+    let again = run(&["--models", "minilm"]);
+    assert!(
+        again.contains("minilm/corrector: trained already") && !again.contains("== corrector in"),
+        "{again}"
+    );
+    assert!(shipped == ["reference", "minilm"].map(weights), "what ships has changed");
+}

@@ -155,6 +155,32 @@ pub struct Ranking<'a> {
     /// Maps clean vectors to the space in which they are compared with the targets, if that is another one, such as a
     /// projection's. Images are in that space too.
     pub space: Option<&'a Image<'a>>,
+    /// How well the true texts explain their targets, if the attacker found out: far beyond that likeness, a hypothesis
+    /// fits the noise.
+    pub expected: Option<Expected>,
+}
+
+/// The likeness of true texts to their targets.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Expected {
+    /// Its mean.
+    pub mean: f32,
+    /// Its standard deviation.
+    pub deviation: f32,
+}
+
+impl Expected {
+    /// Takes mean and deviation of some likenesses. `None` if there are none.
+    pub fn of(likenesses: impl Iterator<Item = f32>) -> Option<Self> {
+        let sums = |(n, sum, squares): (f64, f64, f64), likeness: f32| {
+            let likeness = f64::from(likeness);
+            (n + 1.0, sum + likeness, squares + likeness * likeness)
+        };
+        let (n, sum, squares) = likenesses.fold((0.0, 0.0, 0.0), sums);
+        let mean = sum / n;
+        let deviation = (squares / n - mean * mean).max(0.0).sqrt();
+        (n > 0.0).then_some(Self { mean: mean as f32, deviation: deviation as f32 })
+    }
 }
 
 /// Turns clean vectors, `[any number, dim]`, into others, row by row.
@@ -163,7 +189,7 @@ pub type Image<'a> = dyn Fn(ArrayView2<'_, f32>) -> Result<Array2<f32>, BoxError
 impl<'a> Ranking<'a> {
     /// Creates the ranking by the cosine to `targets`, `[batch, dim]`.
     pub fn by(targets: ArrayView2<'a, f32>) -> Self {
-        Self { targets, image: None, space: None }
+        Self { targets, image: None, space: None, expected: None }
     }
 }
 

@@ -32,8 +32,8 @@ const SIMILAR: &str = "SIMILAR-TEXTS.txt";
 /// corpus, and the content of the cache. Sends nothing to an embedder behind an address.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// A sentence-transformers folder, its name on the hub, the shipped embedder, or an address:
-    /// http(s)://host[:port]/v1#model.
+    /// The embedder: `reference` (the shipped one), a sentence-transformers folder, a model on the Hugging Face hub
+    /// (owner/model), or an address (http(s)://host[:port]/v1#model).
     #[arg(long, default_value = REFERENCE, value_name = "E")]
     embedder: String,
     /// The corpus: `records` or `records:N` (built in), a BEIR folder, or a text file with one passage per line.

@@ -20,8 +20,8 @@ const BATCH: usize = 1024;
 /// Embed texts, one per line.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// A sentence-transformers folder, its name on the hub, the shipped embedder, or an address
-    /// (http(s)://host[:port]/v1#model).
+    /// The embedder: `reference` (the shipped one), a sentence-transformers folder, a model on the Hugging Face hub
+    /// (owner/model), or an address (http(s)://host[:port]/v1#model).
     #[arg(long, default_value = models::REFERENCE, value_name = "E")]
     embedder: String,
     /// Whether the texts are documents, which are searched, or queries.

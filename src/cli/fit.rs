@@ -44,8 +44,8 @@ enum What {
 /// Which vectors to fit on, and where the fit goes.
 #[derive(Debug, clap::Args)]
 struct Sample {
-    /// A sentence-transformers folder, its name on the hub, the shipped embedder, or an address
-    /// (http(s)://host[:port]/v1#model).
+    /// The embedder: `reference` (the shipped one), a sentence-transformers folder, a model on the Hugging Face hub
+    /// (owner/model), or an address (http(s)://host[:port]/v1#model).
     #[arg(long, default_value = models::REFERENCE, value_name = "E")]
     embedder: String,
     /// The texts: `records` or `records:N` (built in, of the training split), a BEIR folder, or a text file with one

@@ -32,15 +32,15 @@ const LARGEST_BASELINE: usize = 64 << 20;
 
 /// Check defenses against a budget: how much may leak, and how much retrieval may lose.
 ///
-/// Exits with 0 if every limit is proved to be kept, 1 if one is proved to be broken, and 3 if the sample is too
-/// small to say, or the undefended attack does not reach its stated strength.
+/// Exits with 0 if every limit is proved to be kept, 1 if one is proved to be broken, and 3 if neither is
+/// proved: there are too few texts or queries, the undefended attack is too weak, or no adversary tries to undo a key.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     /// The budget: embedder, corpus, attack, stacks, adversaries and limits. Paths in it are relative to
     /// its folder.
     #[arg(long, default_value = "privacy-budget.toml", value_name = "FILE")]
     budget: PathBuf,
-    /// Scores of an earlier run; scores that have become worse since then fail.
+    /// The scores of an earlier run. The gate fails if a score is worse by more than its tolerance.
     #[arg(long, value_name = "FILE")]
     baseline: Option<PathBuf>,
     /// Write this run's scores to --baseline instead of comparing with it.
@@ -190,8 +190,8 @@ fn update_baseline(
     verdict: &Verdict,
 ) -> Result<(), CliError> {
     let Some(path) = args.baseline.as_deref().filter(|_| args.update_baseline) else { return Ok(()) };
-    if verdict.reason.is_some() {
-        terminal.remark(&format!("{}: it was left as it is, as the attack does not work", path.display()));
+    if let Some(reason) = &verdict.reason {
+        terminal.remark(&format!("{}: the baseline was not updated: {reason}", path.display()));
         return Ok(());
     }
     files::write_text(Some(path), &Baseline::of(report).to_json())

@@ -21,8 +21,8 @@ use crate::evaluate::Corpus;
 /// placeholders: measure first, then set them.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// A sentence-transformers folder, its name on the hub, the shipped embedder, or an address:
-    /// http(s)://host[:port]/v1#model.
+    /// The embedder: `reference` (the shipped one), a sentence-transformers folder, a model on the Hugging Face hub
+    /// (owner/model), or an address (http(s)://host[:port]/v1#model).
     #[arg(long, value_name = "E")]
     embedder: Option<String>,
     /// The corpus: `records` or `records:N` (built in), a BEIR folder, or a text file with one passage per line.

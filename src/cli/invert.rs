@@ -30,19 +30,19 @@ const GUIDED_BATCH: usize = 16;
 /// The limit of `--batch-size auto`, in mebibytes.
 const BOUND: usize = 1024;
 
-/// Turn vectors back into text with vec2text.
+/// Turn vectors back into text, with vec2text or guided search.
 #[derive(Debug, clap::Args)]
 #[command(group = clap::ArgGroup::new("source").required(true))]
 pub(crate) struct Args {
-    /// An inverter's folder, its name on the hub (owner/model), or the name of a shipped pair: reference or minilm.
-    /// Default: the shipped pair that was trained on the embedder, or otherwise minilm.
+    /// An inverter's folder, its name on the hub (owner/model), or the name of a shipped attack: reference or minilm.
+    /// Default: the shipped attack that was trained on the embedder, or otherwise minilm.
     #[arg(long, value_name = "DIR")]
     inverter: Option<String>,
     /// A corrector's folder, its name on the hub, or the name of a shipped one. A shipped inverter brings its own.
     #[arg(long, requires = "inverter", value_name = "DIR")]
     corrector: Option<String>,
-    /// The attack, in place of an inverter and a corrector: guided (no trained model), auto (the shipped pair for the
-    /// embedder if there is one, and guided search after it), a folder, or the name of a shipped pair.
+    /// The attack, in place of an inverter and a corrector: guided (no trained model), auto (the shipped attack for the
+    /// embedder if there is one, and guided search after it), a folder, or the name of a shipped attack.
     #[arg(long, conflicts_with_all = ["inverter", "corrector", "paper"], value_name = "A")]
     attack: Option<String>,
     /// The attacker's own texts, from which guided search learns words and language: a text file with one per line, a
@@ -68,8 +68,8 @@ pub(crate) struct Args {
     /// as many tokens of a text as the inverter's `max_seq_length` says.
     #[arg(long)]
     paper: bool,
-    /// How many hypotheses each thread decodes together; or auto:MIB, as many as fit into this much memory besides
-    /// the weights; auto is auto:1024.
+    /// How many hypotheses each thread decodes together. auto:MIB takes as many as fit into this much memory beside
+    /// the weights; auto is short for auto:1024.
     #[arg(long, value_name = "N|auto[:MIB]", default_value = "16", value_parser = batch_size)]
     batch_size: BatchSize,
     /// How the models' weights are held: f32, bf16 (half the memory) or q8 (a quarter; 8 bits, with a scale for every
@@ -156,7 +156,7 @@ pub(crate) fn run(args: &Args, session: &Session) -> Result<ExitCode, CliError> 
         rehearsal::tell_attack(&embedder, known, most)?;
         return Ok(ExitCode::SUCCESS);
     }
-    let attack = models::searching(vec2text, guides, args.search.queries);
+    let attack = models::searching(vec2text, guides, &args.search);
     let oracle = OracleOf(&embedder);
     let resources = own.iter().try_fold(Resources::new(&oracle), |resources, own| own.added_to(resources))?;
     let batch = if guides { GUIDED_BATCH } else { BATCH };

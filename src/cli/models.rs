@@ -204,14 +204,19 @@ pub(crate) struct Search {
     /// How many oracle queries per text the local search after the correction may use; 0 for none.
     #[arg(long, default_value_t = Search::default().local_queries, value_name = "N")]
     pub(crate) local_queries: usize,
-    /// How many oracle queries per text guided search may use, besides those of a trained attack before it.
+    /// How many oracle queries per text an attack with guided search may use, including those of a trained attack
+    /// before it.
     #[arg(long, default_value_t = Search::default().queries, value_name = "N")]
     pub(crate) queries: usize,
+    /// Guided search asks the embedder for vectors alone, as an attacker without its weights must. An embedder behind an
+    /// address is always attacked like this.
+    #[arg(long)]
+    pub(crate) black_box: bool,
 }
 
 impl Default for Search {
     fn default() -> Self {
-        Self { steps: 20, beam_width: 4, local_queries: LOCAL_QUERIES, queries: QUERIES }
+        Self { steps: 20, beam_width: 4, local_queries: LOCAL_QUERIES, queries: QUERIES, black_box: false }
     }
 }
 
@@ -230,7 +235,7 @@ impl Search {
     }
 }
 
-/// What `--attack` names: a folder with `inverter` and perhaps `corrector`, a shipped pair, or
+/// What `--attack` names: a folder with `inverter` and perhaps `corrector`, a shipped attack, or
 /// `INVERTER+CORRECTOR`, each as [`pair`] takes it.
 pub(crate) fn attack(name: &str, terminal: Terminal) -> Result<Vec2Text, CliError> {
     match (Path::new(name), two(name)) {
@@ -261,12 +266,13 @@ pub(crate) fn trained<'a>(
 
 /// The attack that searches with what is there: the trained models, guided search if `guides`, or one after the other.
 /// Without trained models, it is guided search.
-pub(crate) fn searching(trained: Option<Vec2Text>, guides: bool, queries: usize) -> Box<dyn Attack> {
-    match trained {
-        Some(attack) if guides => Box::new(Guided::after(attack).queries(queries)),
-        Some(attack) => Box::new(attack),
-        None => Box::new(Guided::new().queries(queries)),
-    }
+pub(crate) fn searching(trained: Option<Vec2Text>, guides: bool, search: &Search) -> Box<dyn Attack> {
+    let guided = match trained {
+        Some(attack) if guides => Guided::after(attack),
+        Some(attack) => return Box::new(attack),
+        None => Guided::new(),
+    };
+    Box::new(guided.queries(search.queries).black_box(search.black_box))
 }
 
 /// The models of `INVERTER+CORRECTOR`; `None` if the whole is a folder's name.
@@ -324,7 +330,7 @@ pub(crate) fn fit(attack: &Vec2Text, embedder: &Loaded) -> Result<(), CliError> 
     match (attack.dimension(), embedder.dimension()) {
         (takes, gives) if takes == gives => {
             if attack.embedder_hash().is_some_and(|hash| hash != embedder.hash()) {
-                warn("warning: the attack was trained on another embedder than this one");
+                warn("warning: the attack was trained on a different embedder");
             }
             Ok(())
         }

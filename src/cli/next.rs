@@ -19,6 +19,9 @@ const GUIDED: f64 = 3.0;
 /// Stands for a file that only the user can name.
 const FILE: &str = "FILE";
 
+/// Stands for a folder in BEIR's format that only the user can name.
+const FOLDER: &str = "BEIR-FOLDER";
+
 /// The command that was given, from which the next ones are made.
 #[derive(Debug, Clone)]
 pub(crate) struct Next {
@@ -30,7 +33,7 @@ pub(crate) struct Next {
 
 /// One thing to do.
 struct Step {
-    /// Why, or what else: `about 140 texts decide`.
+    /// Why, or what else: `attack about 140 texts, which should decide`.
     what: String,
     commands: Vec<String>,
     seconds: Option<f64>,
@@ -57,15 +60,27 @@ impl Next {
         let times = |factor: f64| whole.map(|whole| whole * factor);
         let (what, commands, seconds) = match advice {
             Advice::MoreSamples(needed) => (
-                format!("about {needed} texts decide"),
-                self.changed("samples", &needed.to_string()),
+                format!("attack about {needed} texts, which should decide"),
+                self.changed(&[("samples", &needed.to_string())]),
                 times(*needed as f64 / self.settings.samples.max(1) as f64),
+            ),
+            Advice::MoreDocuments(needed) => (
+                format!(
+                    "take a corpus with at least {needed} different texts: about so many attacked texts should decide"
+                ),
+                self.changed(&[("corpus", FILE), ("samples", &needed.to_string())]),
+                times(*needed as f64 / self.settings.samples.max(1) as f64),
+            ),
+            Advice::MoreQueries(needed) => (
+                format!("take a corpus with about {needed} judged queries, which should decide"),
+                self.changed(&[("corpus", FOLDER)]),
+                times(1.0),
             ),
             Advice::AttackerTexts { there, wanted } => (
                 format!(
-                    "{FILE} has up to {wanted} texts of the kind that is stored, one a line, and there are {there} now"
+                    "put up to {wanted} texts of the stored kind into {FILE}, one per line; there are {there} now"
                 ),
-                self.changed("attacker-corpus", FILE),
+                self.changed(&[("attacker-corpus", FILE)]),
                 times(1.0),
             ),
             Advice::AttackKey { pairs } => (
@@ -75,25 +90,25 @@ impl Next {
             ),
             Advice::GuidedSearch if self.is_guided() => return None,
             Advice::GuidedSearch => {
-                ("a search that the vectors guide".into(), self.changed("attack", "auto"), times(GUIDED))
+                ("guided search".into(), self.changed(&[("attack", "auto")]), times(GUIDED))
             }
             Advice::FineTune => {
                 let minutes = MINUTES.to_string();
                 let training = ["train", "attack", "--init", "auto", "--minutes", &minutes];
                 (
                     format!(
-                        "an attack for texts of this kind, of which {} has some thousands",
+                        "train an attack for texts of this kind; {} should hold some thousands of them",
                         self.own_texts()
                     ),
-                    [vec![self.training(&training, "my-attack")], self.changed("attack", "my-attack")]
+                    [vec![self.training(&training, "my-attack")], self.changed(&[("attack", "my-attack")])]
                         .concat(),
                     times(1.0).map(|whole| whole + 60.0 * MINUTES as f64),
                 )
             }
             Advice::Retrain { .. } => (
                 "an attack that is retrained for these defenses".into(),
-                [vec![self.retraining()], self.changed("retrained", "retrained")].concat(),
-                None,
+                [vec![self.retraining()], self.changed(&[("retrained", "retrained")])].concat(),
+                times(1.0).map(|whole| whole + 60.0 * MINUTES as f64),
             ),
         };
         Some(Step { what, commands, seconds })
@@ -108,14 +123,22 @@ impl Next {
         }
     }
 
-    /// The command with one setting changed, or the changed setting for the budget and the unchanged command.
-    fn changed(&self, setting: &str, value: &str) -> Vec<String> {
+    /// The command with settings changed, or the changed settings for the budget and the unchanged command.
+    fn changed(&self, settings: &[(&str, &str)]) -> Vec<String> {
         let Some(budget) = &self.budget else {
-            return vec![command(with_option(&self.words, &format!("--{setting}"), value))];
+            let words = settings.iter().fold(self.words.clone(), |words, (setting, value)| {
+                with_option(&words, &format!("--{setting}"), value)
+            });
+            return vec![command(words)];
         };
-        let value = if value.parse::<usize>().is_ok() { value.to_owned() } else { format!("\"{value}\"") };
-        let setting = if setting == "attack" { "attack.model".to_owned() } else { setting.replace('-', "_") };
-        vec![format!("# in {budget}: {setting} = {value}"), command(&self.words)]
+        let line = |&(setting, value): &(&str, &str)| {
+            let value =
+                if value.parse::<usize>().is_ok() { value.to_owned() } else { format!("\"{value}\"") };
+            let setting =
+                if setting == "attack" { "attack.model".to_owned() } else { setting.replace('-', "_") };
+            format!("# in {budget}: {setting} = {value}")
+        };
+        settings.iter().map(line).chain([command(&self.words)]).collect()
     }
 
     /// The command with one adversary more.
@@ -141,8 +164,10 @@ impl Next {
     }
 
     fn retraining(&self) -> String {
+        let minutes = MINUTES.to_string();
         let defenses = self.settings.defenses.iter().flat_map(|defense| ["--defense", defense]);
-        let words: Vec<&str> = ["train", "attack"].into_iter().chain(defenses).collect();
+        let words: Vec<&str> =
+            ["train", "attack", "--minutes", &minutes].into_iter().chain(defenses).collect();
         self.training(&words, "retrained")
     }
 }
@@ -187,25 +212,42 @@ mod tests {
         let given = "evaluate --corpus mine.txt --samples 20 --attack minilm";
         let lines = next(given, Some("minilm")).lines(&advice, Some(60.0));
         for part in [
-            "next: about 140 texts decide, in about 7 min\n  embosk evaluate --corpus mine.txt --samples 140 --attack minilm\n",
+            "next: attack about 140 texts, which should decide, in about 7 min\n  embosk evaluate --corpus mine.txt --samples 140 --attack minilm\n",
             "in about 60 s\n  embosk evaluate --corpus mine.txt --samples 20 --attack minilm --attacker-corpus FILE\n",
             "in about 3 min\n  embosk evaluate --corpus mine.txt --samples 20 --attack auto\n",
         ] {
             assert!(lines.contains(part), "{lines}");
         }
         let lines = next("evaluate --embedder e5", Some("auto")).lines(&advice[2..], None);
-        let expected = "next: an attack for texts of this kind, of which FILE has some thousands\n  embosk train attack --init auto \
+        let expected = "next: train an attack for texts of this kind; FILE should hold some thousands of them\n  embosk train attack --init auto \
                         --minutes 30 --embedder e5 --corpus FILE --out my-attack\n  embosk evaluate --embedder e5 --attack \
                         my-attack\n";
         assert_eq!(lines, expected);
     }
 
     #[test]
+    fn a_corpus_that_is_too_small_is_to_be_exchanged() {
+        let next = next("gate", Some("minilm"));
+        let given = Next { words: vec!["evaluate".into(), "--corpus=mine.txt".into()], ..next.clone() };
+        let lines = given.lines(&[Advice::MoreDocuments(900), Advice::MoreQueries(286)], Some(60.0));
+        assert!(lines.contains("judged queries, which should decide, in about 60 s\n"), "{lines}");
+        assert!(lines.contains("  embosk evaluate --corpus=FILE --samples 900\n"), "{lines}");
+        assert!(lines.contains("  embosk evaluate --corpus=BEIR-FOLDER\n"), "{lines}");
+        let of_budget = Next { budget: Some("b.toml".into()), ..next };
+        let lines = of_budget.lines(&[Advice::MoreDocuments(900)], None);
+        assert!(
+            lines
+                .ends_with("  # in b.toml: corpus = \"FILE\"\n  # in b.toml: samples = 900\n  embosk gate\n"),
+            "{lines}"
+        );
+    }
+
+    #[test]
     fn a_budget_is_changed_in_its_file() {
         let next = Next { budget: Some("privacy-budget.toml".into()), ..next("gate", Some("minilm")) };
         let lines = next.lines(&[Advice::MoreSamples(300), Advice::GuidedSearch], None);
-        let expected = "next: about 300 texts decide\n  # in privacy-budget.toml: samples = 300\n  embosk gate\nnext: a search \
-                        that the vectors guide\n  # in privacy-budget.toml: attack.model = \"auto\"\n  embosk gate\n";
+        let expected = "next: attack about 300 texts, which should decide\n  # in privacy-budget.toml: samples = 300\n  embosk gate\nnext: guided \
+                        search\n  # in privacy-budget.toml: attack.model = \"auto\"\n  embosk gate\n";
         assert_eq!(lines, expected);
     }
 }

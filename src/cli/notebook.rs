@@ -99,7 +99,7 @@ impl Notebook {
             Left::Rows(rows) => format!("resuming: {} kept", counted(rows)),
             Left::Nothing => "nothing to resume: no rows are kept, so all are measured".into(),
             Left::Others(names) => format!(
-                "nothing to resume: the rows that are kept are of a run with other settings ({}), so all are measured",
+                "nothing to resume: the kept rows are from a run with other settings ({}), so all are measured again",
                 names.join(", ")
             ),
         });

@@ -26,14 +26,15 @@ use super::terminal::{print, warn, warn_of};
 use crate::evaluate::{Corpus, Report, Row};
 use crate::{Error, GaussianNoise, Key, Projection, Rerank, Rng, Role, Rotation, Stack};
 
-/// Find the cheapest coarse vectors with sealed re-ranking that keep a limit and the search.
+/// Find the cheapest setting of sealed re-ranking that stays within a limit and keeps the search.
 ///
-/// Searches dimensions, noise, a rotation and the number of candidates: for each number of dimensions the weakest
-/// noise under which the worst adversary stays within --limit, and of these the one that needs the fewest candidates
-/// for --keep of the undefended nDCG@10. Prints the defense, what it costs, what it leaks, and the next commands.
-/// Without --attack, adversaries guess facts and recover no text.
+/// Tries dimensions, noise, a rotation and numbers of candidates. For each number of dimensions, it looks for the weakest
+/// noise under which the worst adversary stays within --limit. Of these settings, it recommends the one that keeps the
+/// share --keep of the undefended nDCG@10 with the fewest candidates. Prints the defense, what it costs, what it leaks,
+/// and the next commands. Without --attack, adversaries guess facts and recover no text.
 ///
-/// Exits with 1 where no setting does it, and with 3 where the undefended attack is too weak to conclude anything.
+/// Exits with 1 if no setting meets both conditions, and with 3 if the undefended attack is too weak to conclude
+/// anything.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     #[command(flatten)]
@@ -51,13 +52,13 @@ pub(crate) struct Args {
     /// The most candidates that a query may open.
     #[arg(long, default_value_t = 1_000, value_name = "K")]
     candidates: usize,
-    /// The numbers of dimensions to try; 0 stands for all that the embedder has.
+    /// The numbers of dimensions to try; 0 means all of the embedder's dimensions.
     #[arg(long, value_delimiter = ',', default_values_t = [16, 32, 8, 64, 0], value_name = "N,…")]
     dims: Vec<usize>,
-    /// Whose eyes the vectors are hidden from.
+    /// The attacker to protect against.
     #[arg(long, value_enum, default_value_t = Threat::Operator)]
     threat: Threat,
-    /// Where the fitted components go. A file that is there stays as it is, and is then used.
+    /// The file for the fitted components. If it exists already, it is used and not changed.
     #[arg(long, default_value = "projection.fit", value_name = "FILE")]
     output: PathBuf,
     /// How to print the result.
@@ -95,8 +96,7 @@ pub(crate) fn run(args: &Args, session: &Session) -> Result<ExitCode, CliError> 
     let corpus = settings.corpus()?;
     if corpus.queries().is_empty() {
         return Err(CliError::new(
-            "what a search keeps is measured by queries with judgements, and the corpus has none; name a BEIR folder or \
-             records",
+            "the corpus has no judged queries, so what the search keeps cannot be measured; name a BEIR folder or records",
         ));
     }
     let name = settings.embedder_name().unwrap_or(REFERENCE);
@@ -166,10 +166,12 @@ impl Args {
             ));
         }
         if !(self.keep > 0.0 && self.keep <= 1.0) {
-            return Err(CliError::new("--keep is a share above 0, at most 1"));
+            return Err(CliError::new("--keep must be above 0 and at most 1"));
         }
         if self.candidates == 0 || self.dims.is_empty() {
-            return Err(CliError::new("--candidates and --dims must leave something to search"));
+            return Err(CliError::new(
+                "--candidates must be above 0, and --dims must name at least one number",
+            ));
         }
         files::check_output(&self.output)
     }
@@ -192,7 +194,11 @@ impl Args {
             if projection.dims() < most {
                 return Err(files::bad(
                     &self.output,
-                    format!("it has {} components, and --dims asks for {most}", projection.dims()),
+                    format!(
+                        "it has {} components, and --dims asks for {most}; lower --dims, or name another file with \
+                         --output",
+                        projection.dims()
+                    ),
                 ));
             }
             return Ok(Some(projection));

@@ -52,7 +52,7 @@ pub(crate) fn once_a_setting(settings: &EvaluationSettings) -> Result<(), CliErr
     if settings.attack.is_none() {
         return Ok(());
     }
-    print("the hypotheses are for one setting; the search attacks some ten of them\n")?;
+    print("the hypotheses are for one setting; the search attacks about ten settings\n")?;
     Ok(())
 }
 

@@ -207,7 +207,7 @@ impl ServiceOptions {
                 let preset = Roles::preset_of(model);
                 if preset != "none" {
                     terminal.remark(&format!(
-                        "{address}: documents and queries are marked as {preset} models want it (--api-roles none for not)"
+                        "{address}: documents and queries are marked as {preset} models want it (--api-roles none turns this off)"
                     ));
                 }
                 preset

@@ -37,14 +37,14 @@ const SAMPLES: usize = 50;
 #[derive(Debug, Clone, clap::Args, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct EvaluationSettings {
-    /// A sentence-transformers folder, its name on the hub, the shipped embedder, or an address:
-    /// http(s)://host[:port]/v1#model. Default: the shipped embedder, or none with --vectors.
+    /// The embedder: `reference` (the shipped one), a sentence-transformers folder, a model on the Hugging Face hub
+    /// (owner/model), or an address (http(s)://host[:port]/v1#model). Default: the shipped embedder, or none with --vectors.
     #[arg(long, value_name = "E")]
     pub(crate) embedder: Option<String>,
     #[command(flatten)]
     pub(crate) attack: NamedAttack,
     /// The corpus: `records` or `records:N` (built in), a BEIR folder, or a text file with one passage per line
-    /// (attack only).
+    /// (without retrieval, unless --query-texts and --qrels are given).
     #[arg(long, default_value = "records", value_name = "C")]
     pub(crate) corpus: String,
     /// Which judgements of a BEIR folder count: those of qrels/NAME.tsv, such as dev or train. Default: test.
@@ -176,7 +176,7 @@ impl EvaluationSettings {
             Some(split) if Path::new(name).is_dir() => Corpus::beir_split(name, split)?,
             Some(_) => {
                 return Err(CliError::new(
-                    "a split is named, but the corpus is not a BEIR folder; leave it out",
+                    "a split is named, but the corpus is not a BEIR folder; name one, or leave the split out",
                 ));
             }
         };
@@ -347,7 +347,7 @@ impl EvaluationSettings {
         let is_usual = model.is_none() && self.is_of_records()?;
         let guides = matches!(name, models::AUTO | models::GUIDED) && !is_usual;
         let Some((trained_name, trained)) = trained else {
-            let attack = models::searching(None, guides, search.queries);
+            let attack = models::searching(None, guides, search);
             return Ok(evaluation.note("attack_name", models::GUIDED).attack(attack));
         };
         let trained = search.apply(trained);
@@ -356,14 +356,14 @@ impl EvaluationSettings {
             .note("attack_sha256", trained.hash())
             .note("steps", search.steps)
             .note("beam_width", search.beam_width);
-        Ok(evaluation.attack(models::searching(Some(trained), guides, search.queries)))
+        Ok(evaluation.attack(models::searching(Some(trained), guides, search)))
     }
 
     /// Refuses settings that contradict each other, or would have no effect.
     pub(crate) fn check(&self, adversaries: &[AdversaryName]) -> Result<(), CliError> {
         let all = adversaries.iter().any(|name| matches!(name, AdversaryName::All));
         if all && adversaries.len() > 1 {
-            return Err(CliError::new("`all` has all adversaries; name no other beside it"));
+            return Err(CliError::new("`all` already includes every adversary; name no other with it"));
         }
         if self.retrained.is_some() && !all && retrained_of(adversaries).is_empty() {
             return Err(CliError::new(
@@ -379,9 +379,9 @@ impl EvaluationSettings {
             ("a file of facts", self.entities.is_some() && nobody),
         ];
         match idle.iter().find(|(_, named)| *named && self.attack.is_none()) {
-            Some((what, _)) => {
-                Err(CliError::new(format!("{what} is named, but no attack; name one, or leave it out")))
-            }
+            Some((what, _)) => Err(CliError::new(format!(
+                "{what} is named, but no attack would use it; name an attack, or leave that option out"
+            ))),
             None => Ok(()),
         }
     }

@@ -36,11 +36,11 @@ pub(crate) struct Args {
 enum Model {
     /// Train an attack for texts of one kind: an inverter and then a corrector, from the nearest shipped weights.
     Attack(Recipe),
-    /// Train the model that guesses a text from its vector.
+    /// Train the inverter, which writes a first hypothesis of a text from its vector.
     Inverter(Attacking),
-    /// Train the model that corrects a guess.
+    /// Train the corrector, which improves a hypothesis.
     Corrector {
-        /// The inverter whose guesses are corrected: a folder, its name on the hub, or the name of a shipped one
+        /// The inverter whose hypotheses are corrected: a folder, its name on the hub, or the name of a shipped one
         /// (reference or minilm).
         #[arg(long)]
         inverter: String,

@@ -31,6 +31,8 @@ pub(super) struct Clean {
     language: Vec<String>,
     /// Whether these are documents too, but not attacked ones.
     pub(super) own_is_spare: bool,
+    /// Whether these are sentences that come with the program, and so of another kind than the stored ones.
+    pub(super) own_is_built_in: bool,
     /// What an undefended search finds first for each query, once it has been computed.
     pub(super) found: OnceLock<Vec<Hits>>,
 }
@@ -128,6 +130,7 @@ impl Clean {
             taught: Taught::default(),
             language: Vec::new(),
             own_is_spare: false,
+            own_is_built_in: false,
             found: OnceLock::new(),
         })
     }
@@ -139,7 +142,7 @@ impl Clean {
         own: &OwnTextSource,
         (corpus, spare): (&Corpus, &[usize]),
     ) -> Result<Self, Error> {
-        let own_is_spare = own.is_spare();
+        let (own_is_spare, own_is_built_in) = (own.is_spare(), own.is_built_in());
         let spare_texts = || spare.iter().map(|&document| corpus.texts()[document].clone());
         let teaches_spare = own.teaches_spare();
         let language = match own {
@@ -160,7 +163,7 @@ impl Clean {
         } else {
             Taught { texts, vectors: None }
         };
-        Ok(Self { own, taught, language, own_is_spare, ..self })
+        Ok(Self { own, taught, language, own_is_spare, own_is_built_in, ..self })
     }
 
     /// The texts that an attack learns from, with the vectors of its embedder; `None` if there are none.
@@ -195,6 +198,8 @@ pub(super) enum OwnTextSource {
         texts: Vec<String>,
         /// More of them, which nobody embeds.
         language: Vec<String>,
+        /// Whether they are sentences that come with the program.
+        are_built_in: bool,
     },
     /// The documents that are not attacked.
     Spare,
@@ -213,6 +218,7 @@ impl OwnTextSource {
             return Self::Spare;
         }
         let by_attacks = evaluation.own_texts_wanted();
+        let are_built_in = evaluation.attacker_texts.is_none() && !corpus.is_records();
         let (name, mut texts): (&str, Box<dyn Iterator<Item = String> + '_>) =
             match (&evaluation.attacker_texts, corpus.is_records()) {
                 (Some((name, texts)), _) => (name, Box::new(texts.iter().cloned())),
@@ -233,13 +239,13 @@ impl OwnTextSource {
         let are_given = by_attacks > 0 && evaluation.attacker_texts.is_some();
         let language: Vec<String> = if are_given { rest.take(LANGUAGE_TEXTS).collect() } else { Vec::new() };
         let more = match (spare, language.len()) {
-            (1.., _) if name == english::NAME => {
+            (1.., _) if are_built_in => {
                 format!("; the attack learns from {spare} spare documents too")
             }
             (_, 1..) => format!("; the attack learns language from {} more", language.len()),
             _ => String::new(),
         };
-        Self::Texts { name: format!("{name}:{}{more}", texts.len()), texts, language }
+        Self::Texts { name: format!("{name}:{}{more}", texts.len()), texts, language, are_built_in }
     }
 
     /// How many there are, if `spare` documents are not attacked.
@@ -261,7 +267,7 @@ impl OwnTextSource {
 
     /// Whether they are sentences that come with the program.
     pub(super) fn is_built_in(&self) -> bool {
-        self.name().starts_with(english::NAME)
+        matches!(self, Self::Texts { are_built_in: true, .. })
     }
 
     /// What a signature calls them.

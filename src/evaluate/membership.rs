@@ -12,7 +12,7 @@ use super::statistics::{Score, area_under_curve, proportion, true_positive_rate}
 use crate::Error;
 
 /// How many texts that are not stored are compared with the attacked ones: the least for a rate of false positives,
-/// and the most.
+/// and the most. They are of the stored kind, because others are told apart by their kind.
 const FEWEST: usize = 100;
 const MOST: usize = 1000;
 /// The most stored vectors besides the attacked ones: restoring and comparing takes time.
@@ -40,11 +40,12 @@ enum Absent {
 }
 
 impl Store {
-    /// Divides the documents. If too few are spare, the attacker's own texts serve as texts that are not stored.
+    /// Divides the documents. If too few are spare, the attacker's own texts serve as texts that are not stored, unless
+    /// these are built-in sentences.
     pub(super) fn of(material: &Material<'_>) -> Self {
         let Material { clean, attacked, spare, .. } = material;
         let absent = (spare.len() / 2).min(MOST);
-        let (others, absent) = if absent < FEWEST && !clean.own_is_spare {
+        let (others, absent) = if absent < FEWEST && !clean.own_is_spare && !clean.own_is_built_in {
             (spare.len(), Absent::Own(clean.own.attackable().nrows().min(MOST)))
         } else {
             let first = spare.len() - absent;

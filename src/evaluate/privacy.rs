@@ -14,7 +14,7 @@ use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::SeedableRng;
 
 use super::adversaries::{
-    Adversary, Fits, Knowledge, KnownDefense, Mapped, Material, Naive, Restored, Retrained,
+    Adversary, Agreement, Fits, Knowledge, KnownDefense, Mapped, Material, Naive, Restored, Retrained,
 };
 use super::clean::Clean;
 use super::corpus::Corpus;
@@ -67,6 +67,8 @@ struct Known<'a> {
     through: bool,
     /// Whether hypotheses are compared in fewer dimensions.
     reduces: bool,
+    /// How alike observed vectors are to clean ones.
+    agreement: Option<Agreement>,
 }
 
 /// What an adversary did with one defense.
@@ -174,7 +176,7 @@ impl<'a> Trials<'a> {
         let reduces = self.compares_reduced(stack, adversary)?;
         let meter = self.meter;
         let lifted = meter.of(Stage::Restoring, || self.lifted(stack, adversary, protected, restored));
-        let Restored { estimate, observed } = lifted?;
+        let Restored { estimate, observed, agreement } = lifted?;
         let Mapped { vectors: mut estimate, map } = estimate;
         let through = self.ranked_through(stack, adversary)?;
         let seen = match through {
@@ -193,7 +195,7 @@ impl<'a> Trials<'a> {
             estimate *= self.material.lengthening(&estimate);
         }
         let vectors = [estimate, observed];
-        let known = Known { stack, through: through.is_some(), reduces };
+        let known = Known { stack, through: through.is_some(), reduces, agreement };
         let retrained = adversary.needs().attack.is_retrained();
         let outputs = match self.attack {
             Some(attack) => {
@@ -303,7 +305,9 @@ impl<'a> Trials<'a> {
         let space = |clean: ArrayView2<'_, f32>| Ok(known.stack.reduced(clean.to_owned())?);
         let image = known.through.then_some(&image as &Image<'_>);
         let space = known.reduces.then_some(&space as &Image<'_>);
-        let ranking = Ranking { targets: observed.view(), image, space };
+        let expected = known.agreement.filter(|_| image.is_none());
+        let expected = expected.map(|known| if space.is_some() { known.nearness } else { known.cosine });
+        let ranking = Ranking { targets: observed.view(), image, space, expected };
         let inversions = attack.invert_ranked_by(estimates.view(), &ranking, &resources)?;
         if inversions.len() != estimates.nrows() {
             return Err(Error::Setting("the attack returned another number of texts than vectors".into()));

@@ -67,6 +67,7 @@ pub(super) fn run<E: Embedder>(mut evaluation: Evaluation<E>) -> Result<Report, 
     let clean = meter.of(Stage::Embedding, || clean.embed_own(&evaluation, &own, (&corpus, &spare)))?;
     let questions =
         meter.of(Stage::Embedding, || Questions::ask(&evaluation, (&corpus, &clean), &attacked))?;
+    warnings.extend(questions.iter().filter_map(Questions::warning));
     let mut settings = attack_settings(settings, &evaluation, &own);
     settings.extend(contamination.setting());
     settings.extend(questions.iter().flat_map(Questions::settings));

@@ -4,7 +4,7 @@ use super::adversaries::{Adversary, Needs};
 use super::chosen::Chosen;
 
 /// What to give attackers.
-const GIVE: &str =
+pub(super) const GIVE: &str =
     "give them texts of the kind that is stored, with Evaluation::attacker_texts or --attacker-corpus FILE";
 
 impl Chosen {
@@ -21,7 +21,7 @@ impl Chosen {
             format!(
                 "the corpus has too few documents to spare, so attackers have built-in English sentences for texts of their \
                  own, and the attack learns from the spare documents too; with more texts of the kind that is stored they \
-                 may do better: {GIVE}"
+                 may do better, and `membership_tpr` can be scored: {GIVE}"
             )
         })
     }

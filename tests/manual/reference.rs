@@ -209,6 +209,9 @@ fn every_name_of_a_budget_is_listed() {
     for name in known.iter().filter(|name| !["existing", "address"].contains(&name.as_str())) {
         assert!(names.iter().any(|written| written.trim_matches(['[', ']']) == name), "{name} is missing");
     }
+    for name in &of_attack {
+        assert!(names.contains(name), "attack: {name} is missing");
+    }
     for name in &names {
         let name = name.trim_matches(['[', ']']);
         assert!(known.contains(name) || of_attack.contains(name), "there is no {name}");

@@ -6,8 +6,8 @@
 //! HotFlip (Ebrahimi et al., ACL 2018, arXiv 1712.06751). Each round edits the best hypotheses (units are
 //! exchanged, inserted, taken out, moved), embeds the results and keeps the best by cosine and fluency.
 //!
-//! A hypothesis has at most 48 words. If a vector tells of a longer text, the output goes on with the words that score
-//! highest, so that it reports what the text is about.
+//! A hypothesis has at most 48 words. If a vector seems to be of a longer text, the output goes on with the 200 words
+//! that score highest, so that it reports what the text is about.
 
 mod edits;
 mod estimates;
@@ -49,7 +49,8 @@ const OWN_TEXTS_AFTER: usize = 10_000;
 /// Vectors that are searched for together.
 const ROWS: usize = 64;
 
-/// What tells the texts that a search learned from: hashes of the vectors, and of the texts that have none.
+/// What tells what a search learned from: hashes of the vectors, and of the texts that have none and whether there were
+/// weights.
 type Learned = [u64; 2];
 
 /// Searches for the text of a vector, guided by word scores, language and, where there is one, the gradient.
@@ -60,6 +61,7 @@ pub struct Guided {
     queries: usize,
     beam_width: usize,
     own_texts: usize,
+    black_box: bool,
     start: Option<Arc<dyn Attack>>,
     prepared: Mutex<Option<(Learned, Arc<Prepared>)>>,
 }
@@ -70,6 +72,7 @@ impl Default for Guided {
             queries: QUERIES,
             beam_width: 8,
             own_texts: OWN_TEXTS,
+            black_box: false,
             start: None,
             prepared: Mutex::new(None),
         }
@@ -87,8 +90,8 @@ impl Guided {
         Self { start: Some(Arc::new(attack)), own_texts: OWN_TEXTS_AFTER, ..Self::default() }
     }
 
-    /// Sets how many oracle queries a text may take. Default: [`QUERIES`]. Those of an attack before it come on
-    /// top.
+    /// Sets how many oracle queries a text may take, including those of an attack before it. Default: [`QUERIES`]. A
+    /// text that is longer than any hypothesis gets a tenth of them, besides those of the attack before it.
     pub fn queries(self, queries: usize) -> Self {
         Self { queries, ..self }
     }
@@ -104,19 +107,26 @@ impl Guided {
         Self { own_texts: count, ..self }
     }
 
+    /// Sets whether it leaves the embedder's weights alone, even if the oracle offers them. Default: no.
+    pub fn black_box(self, alone: bool) -> Self {
+        Self { black_box: alone, ..self }
+    }
+
     fn prepared(&self, resources: &Resources<'_>) -> Result<Arc<Prepared>, Error> {
         let own = resources.own.ok_or_else(|| {
             Error::Setting("guided search needs texts of the attacker's own, and was given none".into())
         })?;
+        let white_box = resources.oracle.white_box().filter(|_| !self.black_box);
         let key = [
             hash_of(own.vectors.iter()),
-            BuildHasherDefault::<DefaultHasher>::default().hash_one(resources.language),
+            BuildHasherDefault::<DefaultHasher>::default()
+                .hash_one((resources.language, white_box.is_some())),
         ];
         let mut kept = self.prepared.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some((_, prepared)) = kept.as_ref().filter(|(of, _)| *of == key) {
             return Ok(Arc::clone(prepared));
         }
-        let prepared = Arc::new(Prepared::new(&own, resources.language, resources.oracle)?);
+        let prepared = Arc::new(Prepared::new(&own, resources.language, (resources.oracle, white_box))?);
         *kept = Some((key, Arc::clone(&prepared)));
         Ok(prepared)
     }
@@ -161,7 +171,7 @@ impl Attack for Guided {
             chunks.zip(ranking.targets.axis_chunks_iter(Axis(0), ROWS)).enumerate()
         {
             let starts = before.iter().skip(chunk * ROWS).take(estimates.nrows());
-            let starts: Vec<Vec<String>> = starts.map(texts_of).collect();
+            let starts: Vec<Start> = starts.map(Start::of).collect();
             let ranking = Ranking { targets, ..*ranking };
             let ranking = (&ranking, estimates.ncols());
             let search = Search::new(self, &prepared, resources.oracle, ranking);
@@ -186,16 +196,25 @@ impl Attack for Guided {
     }
 }
 
-/// The different texts that an attack went through, its output first.
-fn texts_of(inversion: &Inversion) -> Vec<String> {
-    let mut texts = vec![inversion.output.clone()];
-    for text in inversion.steps.iter().rev() {
-        if !texts.contains(text) {
-            texts.push(text.clone());
+/// What the attack before the search leaves to it.
+#[derive(Debug, Clone, Default)]
+struct Start {
+    /// The different texts that it went through, its output first.
+    texts: Vec<String>,
+    queries: usize,
+}
+
+impl Start {
+    fn of(inversion: &Inversion) -> Self {
+        let mut texts = vec![inversion.output.clone()];
+        for text in inversion.steps.iter().rev() {
+            if !texts.contains(text) {
+                texts.push(text.clone());
+            }
         }
+        texts.truncate(8);
+        Self { texts, queries: inversion.queries }
     }
-    texts.truncate(8);
-    texts
 }
 
 /// Hashes values by FNV-1a: to know the own texts again, and for a seed that depends on one vector alone.
@@ -211,6 +230,7 @@ impl fmt::Debug for Guided {
             .field("queries", &self.queries)
             .field("beam_width", &self.beam_width)
             .field("own_texts", &self.own_texts)
+            .field("black_box", &self.black_box)
             .field("start", &self.start)
             .finish_non_exhaustive()
     }
@@ -221,6 +241,7 @@ impl fmt::Display for Guided {
         if let Some(start) = &self.start {
             write!(f, "{start} + ")?;
         }
-        write!(f, "guided(queries={}, beam={})", self.queries, self.beam_width)
+        let black_box = if self.black_box { ", black box" } else { "" };
+        write!(f, "guided(queries={}, beam={}{black_box})", self.queries, self.beam_width)
     }
 }

@@ -8,7 +8,7 @@ use super::gradient::Pieces;
 use super::language::Language;
 use super::scores::WordScores;
 use super::words::{Vocabulary, units};
-use crate::{Error, Oracle, OwnTexts};
+use crate::{Error, Oracle, OwnTexts, WhiteBox};
 
 /// Fewer own texts than this teach too little.
 pub(super) const LEAST_TEXTS: usize = 50;
@@ -59,7 +59,11 @@ impl Case {
 
 impl Prepared {
     /// Learns from `own` texts, and the language from `more` texts too.
-    pub(super) fn new(own: &OwnTexts<'_>, more: &[String], oracle: &dyn Oracle) -> Result<Self, Error> {
+    pub(super) fn new(
+        own: &OwnTexts<'_>,
+        more: &[String],
+        (oracle, white_box): (&dyn Oracle, Option<&dyn WhiteBox>),
+    ) -> Result<Self, Error> {
         if own.texts.len() < LEAST_TEXTS {
             return Err(Error::Setting(format!(
                 "guided search learns words from the attacker's own texts; there are {} of them, and at least \
@@ -82,7 +86,7 @@ impl Prepared {
             })
             .collect();
         let language = Language::fit(texts.iter().chain(&more).map(Vec::as_slice));
-        let pieces = oracle.white_box().map(|white_box| Pieces::new(white_box, &vocabulary, scored));
+        let pieces = white_box.map(|white_box| Pieces::new(white_box, &vocabulary, scored));
         let pieces = pieces.transpose().map_err(Error::Oracle)?;
         Ok(Self { vocabulary, language, scores, texts, directions, pieces, case })
     }

@@ -14,7 +14,7 @@ use super::prepared::Prepared;
 use super::proposals::{Material, Parent, Proposal, below};
 use super::search::LONGEST;
 use super::words::Vocabulary;
-use crate::Inversion;
+use crate::{Expected, Inversion};
 
 /// Hypotheses that are expanded in a round.
 const EXPANDED: usize = 4;
@@ -36,9 +36,11 @@ const A_KICK: usize = 3;
 const FLUENCY: f32 = 0.015;
 /// How much more it counts with noise, by the noise's variance and the number of units.
 const NOISE_FLUENCY: f32 = 0.5;
-/// The part of the queries that a text gets that is longer than any hypothesis: most of its words are told by their
-/// scores, and more queries add little.
+/// The part of the queries that a text gets if it is longer than any hypothesis: word scores find most of its words, and
+/// more queries add little.
 const OF_LONG: usize = 10;
+/// A likeness so many standard deviations above that of true texts is a fit of noise.
+const DEVIATIONS: f32 = 1.0;
 /// Hypotheses of the same words that a beam holds.
 const SAME_WORDS: usize = 2;
 
@@ -60,7 +62,7 @@ pub(super) struct Row<'a> {
     pub(super) words: Vec<u32>,
     /// Whether the text is longer than any hypothesis.
     pub(super) is_long: bool,
-    /// The words that are told of such a text, the likeliest first.
+    /// The words that the output lists for such a text, the likeliest first.
     pub(super) listed: Vec<u32>,
     pub(super) seen: HashSet<Vec<u32>>,
     steps: Vec<String>,
@@ -94,12 +96,13 @@ pub(super) struct Candidate {
 }
 
 impl<'a> Row<'a> {
-    /// Begins a search of at most `queries`. `estimate` is `given` at norm 1, and `length` the estimated number of units.
+    /// Begins a search. `estimate` is `given` at norm 1, and `length` the estimated number of units. Of `queries`, so many
+    /// are `used` already; one is left for the text that they found.
     pub(super) fn new(
         given: ArrayView1<'a, f32>,
         (estimate, target): (ArrayView1<'a, f32>, ArrayView1<'a, f32>),
         length: f32,
-        queries: usize,
+        (queries, used): (usize, usize),
         noise: &Noise,
     ) -> Self {
         let is_long = length > LONGEST as f32;
@@ -118,7 +121,7 @@ impl<'a> Row<'a> {
             seen: HashSet::new(),
             steps: Vec::new(),
             queries: 0,
-            budget: if is_long { queries / OF_LONG } else { queries },
+            budget: if is_long { queries / OF_LONG } else { queries.saturating_sub(used) }.max(1),
             stalled: 0,
             estimator: Estimator::default(),
             rng: ChaCha8Rng::seed_from_u64(hash_of(target.iter())),
@@ -330,23 +333,39 @@ impl Noise {
         Self { limit: SOLVED, variance: 0.0 }
     }
 
-    /// Takes the estimate, of norm 1, for the clean vector.
+    /// Takes the estimate, of norm 1, for the clean vector. It is computed from the target, and so has a part of its noise:
+    /// this is for attackers who know nothing better.
     pub(super) fn by_angle(estimate: ArrayView1<'_, f32>, target: ArrayView1<'_, f32>) -> Self {
         let cosine = estimate.dot(&target) / target.dot(&target).sqrt().max(f32::MIN_POSITIVE);
+        Self::of_cosine(cosine, estimate.len())
+    }
+
+    /// That of targets which have this mean cosine with the clean vectors, of `dim` coordinates.
+    pub(super) fn of_cosine(cosine: f32, dim: usize) -> Self {
         if cosine > SOLVED {
             return Self::none();
         }
-        let variance = (1.0 / (cosine * cosine).max(0.01) - 1.0) / estimate.len() as f32;
+        let variance = (1.0 / (cosine * cosine).max(0.01) - 1.0) / dim as f32;
         Self { limit: cosine, variance }
+    }
+
+    /// The same, if the likeness of true texts varies.
+    pub(super) fn up_to(self, expected: Expected) -> Self {
+        let limit = expected.mean + DEVIATIONS * expected.deviation;
+        Self { limit: limit.min(SOLVED).max(self.limit), ..self }
     }
 
     /// Takes what the estimate becomes in the target's space for what the clean vector becomes there.
     pub(super) fn by_distance(estimate: ArrayView1<'_, f32>, target: ArrayView1<'_, f32>) -> Self {
         let square = estimate.iter().zip(target).map(|(a, b)| (a - b) * (a - b)).sum::<f32>();
-        let limit = 1.0 - square / 2.0;
-        if limit > SOLVED {
+        Self::of_likeness(1.0 - square / 2.0, target.len())
+    }
+
+    /// That of targets for which clean vectors have this mean likeness by distance, in `dim` coordinates.
+    pub(super) fn of_likeness(likeness: f32, dim: usize) -> Self {
+        if likeness > SOLVED {
             return Self::none();
         }
-        Self { limit, variance: square / target.len() as f32 }
+        Self { limit: likeness, variance: 2.0 * (1.0 - likeness) / dim as f32 }
     }
 }

@@ -3,13 +3,13 @@
 use ndarray::{Array2, ArrayView1, ArrayView2, Axis};
 use rayon::prelude::*;
 
-use super::Guided;
 use super::edits::Edit;
 use super::gradient::Split;
 use super::prepared::{Prepared, directions};
 use super::proposals::largest;
 use super::row::{Candidate, Noise, Row};
 use super::words::Vocabulary;
+use super::{Guided, Start};
 use crate::check::{ask, taken};
 use crate::matmul::nearest;
 use crate::{Error, Inversion, Oracle, Ranking};
@@ -20,7 +20,7 @@ const A_ROUND: usize = 64;
 const NEAREST: usize = 8;
 /// High-scoring words that are kept in mind for a vector.
 const WORDS: usize = 40;
-/// High-scoring words that are told of a text too long to be searched.
+/// High-scoring words that the output lists for a text too long to be searched.
 const LISTED: usize = 200;
 /// Numbers of high-scoring words that a search starts from.
 const TOP_WORDS: [usize; 6] = [4, 6, 8, 12, 24, 40];
@@ -52,10 +52,10 @@ impl<'a> Search<'a> {
     pub(super) fn run(
         mut self,
         estimates: ArrayView2<'_, f32>,
-        starts: &[Vec<String>],
+        starts: &[Start],
     ) -> Result<Vec<Inversion>, Error> {
         let scaled = directions(estimates);
-        let mut rows = self.rows(&estimates, &scaled)?;
+        let mut rows = self.rows(&estimates, &scaled, starts)?;
         let given = self.given(starts);
         let first = self.first(&scaled, &mut rows, given);
         self.consider(&mut rows, first)?;
@@ -64,33 +64,41 @@ impl<'a> Search<'a> {
         Ok(rows.into_iter().map(|row| row.into_inversion(&self.vocabulary)).collect())
     }
 
-    fn rows<'r>(&self, given: &'r ArrayView2<'_, f32>, scaled: &'r Array2<f32>) -> Result<Vec<Row<'r>>, Error>
+    fn rows<'r>(
+        &self,
+        given: &'r ArrayView2<'_, f32>,
+        scaled: &'r Array2<f32>,
+        starts: &[Start],
+    ) -> Result<Vec<Row<'r>>, Error>
     where
         'a: 'r,
     {
-        let &Ranking { targets, image, space } = self.ranking;
+        let &Ranking { targets, image, space, expected } = self.ranking;
         // estimates are as long as clean vectors only if those have norm 1; so in a space of its own, as they are
         let seen = space.map(|space| taken(space, given.view(), targets.ncols())).transpose()?;
         let row = |at: usize| {
             let (estimate, target) = (scaled.row(at), self.ranking.targets.row(at));
-            let noise = match &seen {
+            let noise = match (&seen, expected) {
                 _ if image.is_some() => Noise::none(),
-                None => Noise::by_angle(estimate, target),
-                Some(seen) => Noise::by_distance(seen.row(at), target),
+                (None, Some(cosine)) => Noise::of_cosine(cosine.mean, estimate.len()).up_to(cosine),
+                (None, None) => Noise::by_angle(estimate, target),
+                (Some(_), Some(likeness)) => Noise::of_likeness(likeness.mean, target.len()).up_to(likeness),
+                (Some(seen), None) => Noise::by_distance(seen.row(at), target),
             };
             let length = self.prepared.scores.length_of(estimate);
-            Row::new(given.row(at), (estimate, target), length, self.settings.queries, &noise)
+            let used = starts.get(at).map_or(0, |start| start.queries);
+            Row::new(given.row(at), (estimate, target), length, (self.settings.queries, used), &noise)
         };
         let rows: Vec<_> = (0..scaled.nrows()).map(row).collect();
         Ok(rows)
     }
 
     /// The texts that were given to start from, as units.
-    fn given(&mut self, starts: &[Vec<String>]) -> Vec<Vec<Vec<u32>>> {
+    fn given(&mut self, starts: &[Start]) -> Vec<Vec<Vec<u32>>> {
         let case = self.prepared.case;
         let vocabulary = &mut self.vocabulary;
         let mut units = |text: &String| vocabulary.numbers(&case.apply(text));
-        starts.iter().map(|texts| texts.iter().map(&mut units).collect()).collect()
+        starts.iter().map(|start| start.texts.iter().map(&mut units).collect()).collect()
     }
 
     /// Adds to the given texts the nearest own texts, and the words that score highest.
@@ -240,7 +248,9 @@ impl<'a> Search<'a> {
     fn consider(&mut self, rows: &mut [Row<'_>], candidates: Vec<Vec<Candidate>>) -> Result<(), Error> {
         let mut fresh: Vec<Vec<(Candidate, String)>> = Vec::with_capacity(rows.len());
         for (row, candidates) in rows.iter_mut().zip(candidates) {
+            let left = row.left();
             let new = candidates.into_iter().filter(|candidate| row.seen.insert(candidate.units.clone()));
+            let new = new.take(left);
             let new: Vec<_> =
                 new.map(|candidate| (self.vocabulary.text(&candidate.units), candidate)).collect();
             row.queries += new.len();

@@ -72,7 +72,7 @@ impl BudgetFile {
     /// An error has the file and the line, and says what is allowed there. It repeats no value, because it may be a
     /// key in the wrong place.
     pub(super) fn read(path: &Path, names: &Names) -> Result<Self, CliError> {
-        let missing = "there is no such budget; write one after examples/privacy-budget.toml, or name yours with --budget";
+        let missing = "there is no such budget; write one with `embosk init`, or name yours with --budget";
         let text = files::read_text(path, LARGEST, missing)?;
         Source { path, text: &text, names, metrics: names.metrics() }.read_to_measure()
     }

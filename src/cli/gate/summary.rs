@@ -119,7 +119,7 @@ fn notes(verdict: &Verdict, report: &Report, signature: Signature) -> String {
     let attacked = report.rows.first().map_or(0, |row| row.n);
     let queries = report.undefended.queries.len();
     let mut text = format!(
-        "{attacked} texts attacked, {queries} queries. In brackets: one-sided bounds, together right in {percent} of 100 cases.\n"
+        "{attacked} texts attacked, {queries} queries. In brackets: one-sided bounds, which hold together with {percent} % confidence.\n"
     );
     text += &table::recovered(report);
     text += &table::signed(report, signature);

@@ -52,7 +52,7 @@ fn attack_of(named: &NamedAttack, embedder: &Loaded) -> Result<(Box<dyn Attack>,
     let search = named.search;
     let trained = models::trained(name, embedder, Terminal::Quiet)?.map(|(_, attack)| search.apply(attack));
     let is_guided = guides || trained.is_none();
-    Ok((models::searching(trained, guides, search.queries), is_guided))
+    Ok((models::searching(trained, guides, &search), is_guided))
 }
 
 fn own(embedder: &Loaded, texts: Option<Vec<String>>) -> Result<Own, Error> {

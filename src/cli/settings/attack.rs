@@ -10,12 +10,11 @@ use crate::cli::models::{self, Search, beam_width};
 /// The attack, and how it searches.
 #[derive(Debug, Clone, Default, clap::Args)]
 pub(crate) struct NamedAttack {
-    /// The attack. `auto`: the shipped models that were trained on the embedder (with --surrogate, on that one), if
-    /// there are any, and guided search after them. `guided`: guided search alone, without a trained model. A folder
-    /// with an inverter and a corrector, the name of a shipped pair (reference or minilm), or INVERTER+CORRECTOR,
-    /// each a folder or the name of a model on the hub (owner/model). `none`: no text is recovered; retrieval is
-    /// measured alone, or with named adversaries, who guess facts. Default: auto; on records, only the trained
-    /// models.
+    /// The attack. `auto`: the shipped attack for the embedder (or for the --surrogate), if there is one, and then
+    /// guided search. `guided`: guided search alone, without a trained model. A folder with an inverter and a
+    /// corrector, the name of a shipped attack (reference or minilm), or INVERTER+CORRECTOR, each a folder or the name
+    /// of a model on the hub (owner/model). `none`: no text is recovered; retrieval is measured alone, or with named
+    /// adversaries, who guess facts. Default: auto, but on records without guided search.
     #[arg(id = "attack", long = "attack", value_name = "A")]
     pub(crate) model: Option<String>,
     #[command(flatten)]
@@ -26,11 +25,11 @@ impl NamedAttack {
     /// Returns the most hypotheses of a text that may be embedded: for each hypothesis, a step of correction decodes
     /// as many as it keeps.
     pub(crate) fn most_queries(&self) -> usize {
-        let Search { steps, beam_width, local_queries, queries } = self.search;
+        let Search { steps, beam_width, local_queries, queries, .. } = self.search;
         let trained = 1 + steps * beam_width * beam_width + local_queries;
         match self.model.as_deref() {
             Some(models::GUIDED) => queries,
-            None | Some(models::AUTO) => trained + queries,
+            None | Some(models::AUTO) => trained.max(queries),
             Some(_) => trained,
         }
     }
@@ -77,19 +76,20 @@ struct Table {
     beam_width: usize,
     local_queries: usize,
     queries: usize,
+    black_box: bool,
 }
 
 /// A budget has the defaults of `evaluate`, so that its verdict agrees with a report.
 impl Default for Table {
     fn default() -> Self {
-        let Search { steps, beam_width, local_queries, queries } = Search::default();
-        Self { model: None, steps, beam_width, local_queries, queries }
+        let Search { steps, beam_width, local_queries, queries, black_box } = Search::default();
+        Self { model: None, steps, beam_width, local_queries, queries, black_box }
     }
 }
 
 impl From<Table> for NamedAttack {
-    fn from(Table { model, steps, beam_width, local_queries, queries }: Table) -> Self {
-        Self { model, search: Search { steps, beam_width, local_queries, queries } }
+    fn from(Table { model, steps, beam_width, local_queries, queries, black_box }: Table) -> Self {
+        Self { model, search: Search { steps, beam_width, local_queries, queries, black_box } }
     }
 }
 

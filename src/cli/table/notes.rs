@@ -53,7 +53,7 @@ pub(super) fn notes(report: &Report, shown: Signature) -> String {
 /// The threat that noise only on documents is meant for, if there is any.
 fn threats(report: &Report) -> &'static str {
     if report.rows.iter().any(|row| row.threat == Some(Threat::StolenStore)) {
-        "Rows with noise on documents alone are about a stolen store; whoever runs the store sees clean queries too.\n"
+        "Noise on documents alone is meant for a stolen store; the store's operator also sees clean queries.\n"
     } else {
         ""
     }
@@ -67,7 +67,7 @@ pub(crate) fn recovered(report: &Report) -> String {
     let most = worst_rows(&report.rows, |row| row.recovered as f64);
     let by = |row: &Row| if row.recovered > 0 { format!(" ({})", row.adversary) } else { String::new() };
     let counts = most.iter().map(|row| format!("{} {}{}", row.defense, row.recovered, by(row)));
-    format!("Word for word came back, of {n} texts: {}.\n", counts.collect::<Vec<_>>().join("; "))
+    format!("Recovered word for word, of {n} texts: {}.\n", counts.collect::<Vec<_>>().join("; "))
 }
 
 /// Which kinds of fact are guessed, by the adversary that guesses the most under each defense: a line for each
@@ -117,7 +117,7 @@ fn reranked(report: &Report) -> String {
     };
     let mut text: String = report.rows.iter().filter(first_of_stack).filter_map(line).collect();
     if !report.key_stolen.is_empty() {
-        text += "Who has the key opens every exact vector: `key stolen` is the undefended leak.\n";
+        text += "Whoever has the key can open every exact vector: the row `key stolen` shows the undefended leak.\n";
     }
     text
 }

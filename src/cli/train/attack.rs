@@ -23,8 +23,8 @@ use crate::models::Location;
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Attacking {
-    /// The embedder to attack: a sentence-transformers folder, its name on the hub, the shipped embedder, or an
-    /// address (http(s)://host[:port]/v1#model).
+    /// The embedder to attack: `reference` (the shipped one), a sentence-transformers folder, a model on the Hugging Face
+    /// hub (owner/model), or an address (http(s)://host[:port]/v1#model).
     #[arg(long, default_value = models::REFERENCE)]
     embedder: String,
     /// The size of the model; a corrector has its inverter's.
@@ -34,8 +34,8 @@ pub(super) struct Attacking {
     /// Face T5, its name on the hub, or the name of a shipped attack (reference or minilm).
     #[arg(long, value_name = "DIR")]
     init: Option<String>,
-    /// Train on protected vectors, as an attacker who knows the defense does; may be repeated, and then the texts
-    /// take the defenses by turns. If a defense needs a key, one is drawn, the same in every training.
+    /// Train on protected vectors, as an attacker who knows the defense does; may be repeated; the texts
+    /// then take the defenses in turn. If a defense needs a key, every training uses the same generated key.
     #[arg(long, value_name = "SPEC")]
     defense: Vec<String>,
     #[command(flatten)]

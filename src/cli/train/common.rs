@@ -155,8 +155,8 @@ impl Common {
         let mut held_out = apart(known);
         if held_out.is_empty() && !known.is_empty() {
             terminal.remark(
-                "all texts that could be held out were trained on by the models that this training begins with; scores \
-                 of held-out texts flatter",
+                "the initial models were trained on every text that could be held out; scores on held-out texts will be \
+                 too high",
             );
             held_out = apart(&[]);
         }

@@ -26,10 +26,11 @@ pub(super) struct Optimization {
     /// Gradients of a larger norm are scaled down to this one.
     #[arg(long, default_value_t = 1.0, value_name = "NORM")]
     clip: f64,
-    /// Steps between looks at the held-out texts.
+    /// Steps between checks on the held-out texts.
     #[arg(long, default_value_t = 200, value_name = "N")]
     held_out_every: usize,
-    /// Stop after this many looks at the held-out texts without a lower loss, and keep the model with the lowest.
+    /// Stop after this many checks in which the loss on held-out texts did not fall, and keep the model with the
+    /// lowest loss.
     #[arg(long, value_name = "N")]
     patience: Option<usize>,
 }
@@ -60,11 +61,11 @@ enum StoredAs {
 /// Options of correctors only.
 #[derive(Debug, clap::Args)]
 pub(super) struct Correcting {
-    /// From how many depths it learns: with 1, from the inverter's guesses; with 2 or more, also from its own
-    /// corrections of them.
+    /// How many rounds of hypotheses the corrector learns from: 1 takes the inverter's, 2 or more also its own
+    /// corrections.
     #[arg(long, default_value_t = 1, value_name = "N")]
     depths: usize,
-    /// Steps between new guesses of the corrector's own.
+    /// Steps after which the corrector's own hypotheses are made anew.
     #[arg(long, default_value_t = 500, value_name = "N")]
     refresh_every: usize,
 }

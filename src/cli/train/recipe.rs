@@ -64,8 +64,8 @@ const SAMPLES: usize = 50;
 /// to run next.
 #[derive(Debug, clap::Args)]
 pub(super) struct Recipe {
-    /// The embedder to attack: a sentence-transformers folder, its name on the hub, the shipped embedder, or an
-    /// address (http(s)://host[:port]/v1#model).
+    /// The embedder to attack: `reference` (the shipped one), a sentence-transformers folder, a model on the Hugging Face
+    /// hub (owner/model), or an address (http(s)://host[:port]/v1#model).
     #[arg(long, default_value = models::REFERENCE)]
     embedder: String,
     /// Text files with one text per line, of the kind to be attacked; or `records[:N]` for N built-in records of the
@@ -75,12 +75,12 @@ pub(super) struct Recipe {
     /// The folder for the attack: `inverter` and `corrector`.
     #[arg(long, value_name = "DIR")]
     out: PathBuf,
-    /// What to begin with: the name of a shipped attack (reference or minilm), an attack's folder, `none`, or `auto`,
-    /// which is the shipped attack for the embedder, or for other embedders the one with the lowest loss on held-out
-    /// texts. The reference is read through a map between the embedders, fitted on the texts.
+    /// The initial weights: a shipped attack (reference or minilm), an attack's folder, `none`, or `auto`. `auto` takes
+    /// the shipped attack for the embedder; if there is none, the shipped attack with the lowest loss on held-out texts.
+    /// The reference is read through a map between the embedders, fitted on the texts.
     #[arg(long, default_value = base::AUTO, value_name = "INIT")]
     init: String,
-    /// How many minutes it takes in all.
+    /// The total time in minutes, including embedding.
     #[arg(long, default_value_t = 30.0, value_name = "MINUTES")]
     minutes: f64,
     /// Train each model for this many steps instead, on all texts.

@@ -5,8 +5,8 @@ use embosk_attacks::alignment::{Alignment, Evidence, LEAST_CLOUD};
 
 use super::vectors::mean_cosine;
 use super::{
-    Adversary, Argument, CloudVectors, Knowledge, Mapped, NamedAdversary, Needs, OWN_PAIRS, Pairs, Restored,
-    Room,
+    Adversary, Agreement, Argument, CloudVectors, Knowledge, Mapped, NamedAdversary, Needs, OWN_PAIRS, Pairs,
+    Restored, Room,
 };
 use crate::Error;
 
@@ -55,10 +55,12 @@ impl Adversary for Leaked {
             knowledge.keep_alignment(self.0, &map);
             map
         };
+        let agreement = Agreement::of(map.observed(protected.view())?.view(), clean.view());
         Ok(Restored::new(
             Mapped::by(map.to_string(), map.apply(attacked.view())?),
             Mapped::by(map.turn_name(), map.observed(attacked.view())?),
-        ))
+        )
+        .agreement(agreement))
     }
 }
 

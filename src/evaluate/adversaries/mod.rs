@@ -27,7 +27,7 @@ pub use argument::Argument;
 pub use knowledge::{CloudVectors, Knowledge, KnownDefense, OwnDenoiser, OwnPairs, Pairs};
 pub use needs::{Needs, TrainedOn};
 pub use registry::*;
-pub use restored::{Mapped, Restored};
+pub use restored::{Agreement, Mapped, Restored};
 
 pub(super) use knowledge::Fits;
 pub(super) use material::Material;

@@ -5,8 +5,8 @@ use super::super::metrics::Unit;
 use super::super::report::Report;
 use super::{Finding, FindingKind, Outcome};
 
-/// Returns the advice, the best first: keys that no adversary attacks, more texts if these decide, and a stronger
-/// attack if a canary needs one. More texts do not decide limits that are doubted.
+/// Returns the advice, the best first: keys that no adversary attacks, more texts and queries if these decide, and a
+/// stronger attack if a canary needs one. More texts do not decide limits that are doubted.
 pub(super) fn advice(
     report: &Report,
     findings: &[Finding],
@@ -23,7 +23,12 @@ pub(super) fn advice(
         _ => finding.unit == Unit::Texts && !is_doubted(finding),
     };
     let needed = open().filter(is_promising).filter_map(|finding| finding.needed).max();
-    advice.extend(needed.filter(|&needed| needed <= setting(report, "documents")).map(Advice::MoreSamples));
+    advice.extend(needed.map(|needed| match needed <= setting(report, "documents") {
+        true => Advice::MoreSamples(needed),
+        false => Advice::MoreDocuments(needed),
+    }));
+    let of_queries = open().filter(|finding| finding.unit == Unit::Queries);
+    advice.extend(of_queries.filter_map(|finding| finding.needed).max().map(Advice::MoreQueries));
     if open().any(|finding| finding.kind == FindingKind::Canary && finding.value <= finding.limit) {
         advice.extend(stronger(report));
     }
@@ -32,7 +37,10 @@ pub(super) fn advice(
 
 /// What makes the attack stronger.
 fn stronger(report: &Report) -> Vec<Advice> {
-    let others = report.advice.iter().filter(|other| !matches!(other, Advice::MoreSamples(_)));
+    let is_of_size = |advice: &&Advice| {
+        matches!(advice, Advice::MoreSamples(_) | Advice::MoreDocuments(_) | Advice::MoreQueries(_))
+    };
+    let others = report.advice.iter().filter(|other| !is_of_size(other));
     let others: Vec<Advice> = others.cloned().collect();
     if others.is_empty() { vec![Advice::GuidedSearch, Advice::FineTune] } else { others }
 }

@@ -11,6 +11,10 @@ use super::{AttackStrength, Shortfall};
 pub enum Advice {
     /// Attack more documents: about this many, which the corpus has, would decide.
     MoreSamples(usize),
+    /// Take a corpus with more documents, and attack about this many of them.
+    MoreDocuments(usize),
+    /// Take a corpus with more judged queries: about this many would decide.
+    MoreQueries(usize),
     /// Give the attacker more texts of their own, of the stored kind:
     /// [`Evaluation::attacker_texts`](crate::Evaluation::attacker_texts).
     AttackerTexts {

@@ -36,6 +36,7 @@ use super::clean::{Clean, embed};
 use super::corpus::Corpus;
 use super::draws::index_below;
 use super::facts::Fact;
+use super::shortfalls::GIVE;
 use crate::{Embedder, Error, Role};
 
 /// How many candidates there are for a fact by default, the true one among them.
@@ -43,6 +44,9 @@ pub const CANDIDATES: usize = 64;
 
 /// The kind of a fact that is a text's rarest word, as nothing else was found in it.
 pub(super) const WORD: &str = "word";
+
+/// If fewer of the candidates are of the facts' kind and shape, a report warns.
+const LEAST_OF_KIND: f64 = 0.5;
 
 /// Vectors that differ by less than this are those of one text.
 const SAME: f32 = 1e-6;
@@ -66,6 +70,8 @@ pub(super) struct Question {
     pub(super) candidates: Vec<String>,
     /// The position of the truth among the candidates.
     pub(super) answer: usize,
+    /// How many of the others are of its kind and shape.
+    of_kind: usize,
 }
 
 impl Questions {
@@ -153,6 +159,20 @@ impl Questions {
         settings.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
     }
 
+    /// Says that most candidates are of another kind or shape than the facts, if they are.
+    pub(super) fn warning(&self) -> Option<String> {
+        let (of_kind, asked) =
+            self.asked().fold((0, 0), |(sum, n), question| (sum + question.of_kind, n + 1));
+        let others = asked * (self.candidates - 1);
+        let share = of_kind as f64 / others as f64;
+        (asked > 0 && share < LEAST_OF_KIND).then(|| {
+            format!(
+                "only {share:.2} of the candidates for guesses are of their facts' kind and form; others are easier to rule \
+                 out, so `guess` may be too high: {GIVE}"
+            )
+        })
+    }
+
     /// The questions, in the order of their vectors.
     fn asked(&self) -> impl Iterator<Item = &Question> {
         self.of_texts.iter().flatten()
@@ -210,13 +230,13 @@ impl Question {
         rng: &mut ChaCha8Rng,
     ) -> Option<Self> {
         let truth = &text[fact.span.clone()];
-        let mut drawn = pool.draw((text, truth, &fact.kind), candidates - 1, rng);
+        let (mut drawn, of_kind) = pool.draw((text, truth, &fact.kind), candidates - 1, rng);
         if drawn.len() + 1 < candidates {
             return None;
         }
         let answer = index_below(candidates, rng);
         drawn.insert(answer, truth.to_owned());
-        Some(Self { document, fact, candidates: drawn, answer })
+        Some(Self { document, fact, candidates: drawn, answer, of_kind })
     }
 
     /// The text before the fact, and the text behind it.

@@ -53,22 +53,24 @@ impl<'a> Pool<'a> {
 
     /// Draws up to `count` candidates besides `truth`, a fact of `text`: different ones, none of which stands in the
     /// text. The attacker's own of the same shape come first, then those of the corpus and invented ones, then those
-    /// of other shapes, then words.
+    /// of other shapes, then words. Returns also how many are of the fact's kind and shape.
     pub(super) fn draw(
         &self,
         (text, truth, kind): (&str, &str, &str),
         count: usize,
         rng: &mut ChaCha8Rng,
-    ) -> Vec<String> {
+    ) -> (Vec<String>, usize) {
         let mut drawn = Drawn::new(self.normalizer, text, truth, count);
         let nothing = [Values::new(), Values::new()];
         let values = self.by_kind.get(kind).unwrap_or(&nothing);
         let alike = shape(truth);
+        let mut of_kind = 0;
         if kind != super::WORD {
             for values in values {
                 drawn.some_of(values.get(&alike).into_iter().flatten(), rng);
             }
             drawn.invented(truth, kind, rng);
+            of_kind = drawn.candidates.len();
             for values in values {
                 let others = values.iter().filter(|(shape, _)| **shape != alike);
                 drawn.some_of(others.flat_map(|(_, values)| values), rng);
@@ -77,7 +79,9 @@ impl<'a> Pool<'a> {
         if !drawn.is_full() {
             drawn.words(self.vocabulary.alike(truth, WORDS * count), truth, rng);
         }
-        drawn.candidates
+        // where no fact was found, a word is asked for, and words are of its kind
+        let of_kind = if kind == super::WORD { drawn.candidates.len() } else { of_kind };
+        (drawn.candidates, of_kind)
     }
 }
 
@@ -154,7 +158,7 @@ mod tests {
         for (is_own, texts) in [(true, own), (false, corpus)] {
             pool.add(is_own, texts.iter().map(|text| (*text, by_rule(text))));
         }
-        pool.draw(question, count, &mut ChaCha8Rng::seed_from_u64(1))
+        pool.draw(question, count, &mut ChaCha8Rng::seed_from_u64(1)).0
     }
 
     #[test]

@@ -24,8 +24,13 @@ fn questions(texts: &Value) -> Questions {
     let texts: Vec<Array2<f32>> = texts.as_array().unwrap().iter().map(matrix).collect();
     let views: Vec<ArrayView2<'_, f32>> = texts.iter().map(|rows| rows.view()).collect();
     let candidates = vec![String::new(); texts[0].nrows()];
-    let question =
-        || Question { document: 0, fact: Fact::new("name", 0..1), candidates: candidates.clone(), answer: 3 };
+    let question = || Question {
+        document: 0,
+        fact: Fact::new("name", 0..1),
+        candidates: candidates.clone(),
+        answer: 3,
+        of_kind: 0,
+    };
     Questions {
         of_texts: texts.iter().map(|_| Some(question())).collect(),
         vectors: ndarray::concatenate(ndarray::Axis(0), &views).unwrap(),

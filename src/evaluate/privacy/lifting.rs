@@ -43,7 +43,7 @@ impl Trials<'_> {
         let observed = self.compared(stack, adversary, restored.observed.clone())?;
         let needs = adversary.needs();
         if !adversary.knows_the_defense() || needs.attack.is_retrained() {
-            return Ok(Restored::new(self.padded(restored.estimate), observed));
+            return Ok(Restored { estimate: self.padded(restored.estimate), observed, ..restored });
         }
         let documents = self.material.leaked(needs.leaked_pairs).to_vec();
         let defense = KnownDefense::new(stack, &self.material);
@@ -57,7 +57,7 @@ impl Trials<'_> {
             Some(lift) => lift.estimate(&restored.observed)?,
             None => self.padded(restored.observed),
         };
-        Ok(Restored::new(estimate, observed))
+        Ok(Restored { estimate, observed, agreement: restored.agreement })
     }
 
     fn padded(&self, mapped: Mapped) -> Mapped {

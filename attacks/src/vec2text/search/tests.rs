@@ -143,7 +143,7 @@ fn hypotheses_are_ranked_by_their_images() {
     let targets = round(embed_all(&TEXTS).view()).unwrap();
     let ranked = |image| {
         let attack = attack().local_queries(60);
-        let ranking = Ranking { targets: targets.view(), image, space: None };
+        let ranking = Ranking { image, ..Ranking::by(targets.view()) };
         attack.invert_ranked_by(targets.view(), &ranking, &resources).unwrap()
     };
     let likeness = |row: usize, text: &str| {
@@ -159,7 +159,7 @@ fn hypotheses_are_ranked_by_their_images() {
     }
     assert_ne!(through, directly);
     let narrow = |vectors: ArrayView2<'_, f32>| Ok(vectors.slice(ndarray::s![.., 1..]).to_owned());
-    let ranking = Ranking { targets: targets.view(), image: Some(&narrow), space: None };
+    let ranking = Ranking { image: Some(&narrow), ..Ranking::by(targets.view()) };
     let refused = attack().invert_ranked_by(targets.view(), &ranking, &resources);
     assert!(matches!(refused, Err(Error::Oracle(_))));
 }

@@ -56,12 +56,14 @@ impl Source<'_> {
         let limits: Rest = deserialized(span, limits).map_err(|error| self.toml_error(&error))?;
         check(&limits)?;
         let settings = self.found(settings);
-        let (budget, stacks, lines) = self.budget(&limits, settings.attack.is_none())?;
+        let guesses = !settings.adversaries.is_empty();
+        let (budget, stacks, lines) = self.budget(&limits, settings.attack.is_none().then_some(guesses))?;
         let resolved = self.resolved(&settings, stacks, &places)?;
         Ok(BudgetFile { settings, resolved, budget, lines })
     }
 
-    fn budget(&self, written: &Rest, without_attack: bool) -> Result<Limited, CliError> {
+    /// Reads the limits. Without an attack, `only_guesses` says whether adversaries guess facts all the same.
+    fn budget(&self, written: &Rest, only_guesses: Option<bool>) -> Result<Limited, CliError> {
         let mut lines = Vec::new();
         let mut budget = Budget::new();
         let mut table = |table: &Table, numbers: &Numbers| -> Result<Vec<(String, f64)>, CliError> {
@@ -97,9 +99,15 @@ impl Source<'_> {
         let budget = written.confidence.into_iter().fold(budget, Budget::confidence);
         let budget = budget.accept_unmeasured_key(written.accept_unmeasured_key);
         budget.validate_for(&self.metrics).map_err(|error| files::bad(self.path, error))?;
-        let of_an_attack =
-            |(table, metric, _): &&(Table, Metric, usize)| *table != Table::Canary && !metric.is_retrieval();
-        match lines.iter().find(of_an_attack).filter(|_| without_attack) {
+        let of_an_attack = |(table, metric, _): &&(Table, Metric, usize)| {
+            *table != Table::Canary
+                && match only_guesses {
+                    None => false,
+                    Some(true) => self.needs_outputs(metric),
+                    Some(false) => !metric.is_retrieval(),
+                }
+        };
+        match lines.iter().find(of_an_attack) {
             Some((_, metric, line)) => {
                 Err(self
                     .error_in(*line, format!("{} is limited, but attack is \"none\"", metric.limit_name())))
@@ -122,6 +130,12 @@ impl Source<'_> {
             settings.adversaries.iter().enumerate().map(adversary).collect::<Result<_, _>>()?;
         settings.check(&adversaries)?;
         Ok(Resolved { stacks, adversaries })
+    }
+
+    /// Whether the metric, or what it is the leak of, is computed from recovered texts.
+    fn needs_outputs(&self, metric: &Metric) -> bool {
+        let base = metric.leaking().and_then(|name| self.metrics.iter().find(|base| base.name == name));
+        base.unwrap_or(metric).reads_outputs()
     }
 
     /// The metric that is limited under this name.

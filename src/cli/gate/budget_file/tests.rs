@@ -83,6 +83,10 @@ fn a_budget_names_what_an_evaluation_does() {
     assert_eq!((surrogate.is_some(), search.steps), (true, Search::default().steps));
     let file = read(&format!("attack = \"none\"\n{rest}")).unwrap();
     assert_eq!((file.settings.attack.model.as_deref(), file.resolved.adversaries.len()), (Some("none"), 0));
+    let file = read(
+        "attack = \"none\"\nadversaries = [\"naive\"]\n[limits]\nguess = 0.1\n[[stack]]\ndefense = \"none\"\n",
+    );
+    assert!(file.unwrap().budget.limited().any(|metric| metric == "guess"));
     let file = read(&format!("attacker_corpus = \"records:9\"\n{rest}")).unwrap();
     assert_eq!(file.settings.attacker_corpus.as_deref(), Some("records:9"));
     let idle = read(&format!("attack = \"none\"\nattacker_corpus = \"records:9\"\n{rest}"));
@@ -114,6 +118,12 @@ fn what_is_wrong_is_named_with_its_line_and_what_is_allowed() {
         (format!("[limits]\nbleu = 3\n{stack}{stack}"), 6, "twice"),
         ("[limits]\nbleu = 3\n".into(), 1, "no stack"),
         (format!("attack = \"none\"\n[limits]\nbleu = 3\n{stack}"), 3, "bleu is limited, but attack is"),
+        (format!("attack = \"none\"\n[limits]\nguess = 0.5\n{stack}"), 3, "guess is limited, but attack is"),
+        (
+            format!("attack = \"none\"\nadversaries = [\"naive\"]\n[limits]\nword_leak = 0.5\n{stack}"),
+            4,
+            "word_leak is limited, but attack is",
+        ),
         (format!("attack = 3\n[limits]\nbleu = 3\n{stack}"), 1, "expected an attack's name or a table"),
         (format!("attack = {{ step = 3 }}\n{stack}"), 1, "unknown field `step`, expected one of `model`"),
         (

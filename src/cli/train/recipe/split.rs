@@ -67,8 +67,8 @@ impl Split {
             rest.into_iter().partition(|text| !was(text, false));
         if held_out.len() + new.len() < wanted {
             terminal.remark(
-                "the attack that this training begins with was trained on most of the texts, so texts that it knows are \
-                 held out: scores of held-out texts flatter",
+                "the initial attack was trained on most of these texts, so some that it knows are held out; scores on \
+                 held-out texts will be too high",
             );
             new.append(&mut trained);
         }

@@ -7,7 +7,7 @@ use super::defense::Made;
 use super::{KnownDefense, Pairs, missing};
 use crate::Error;
 use crate::evaluate::adversaries::vectors::{mean_norm, together};
-use crate::evaluate::adversaries::{Mapped, Restored};
+use crate::evaluate::adversaries::{Agreement, Mapped, Restored};
 
 /// How often the attacker protects each text if the results differ: more noise to learn from.
 const DRAWS: u64 = 3;
@@ -37,6 +37,8 @@ pub struct OwnDenoiser {
     pub is_keyed: bool,
     /// Whether the key turns the space.
     pub is_turned: bool,
+    /// How alike the pairs' vectors are, after the map.
+    agreement: Option<Agreement>,
 }
 
 /// Makes pairs of this many texts, each the mean of as many releases as the attacked vectors have. The clean vectors
@@ -91,7 +93,8 @@ impl OwnDenoiser {
         let OwnPairs { pairs: Pairs { protected, clean }, is_keyed, is_turned } = own;
         let evidence = Evidence { between_spaces, ..Evidence::pairs(protected.view(), clean.view()) };
         let denoising = Denoising::new(Alignment::fit_on(&evidence)?, &evidence);
-        Ok(Self { denoising, is_keyed, is_turned })
+        let agreement = Agreement::of(denoising.map.observed(protected.view())?.view(), clean.view());
+        Ok(Self { denoising, is_keyed, is_turned, agreement })
     }
 
     /// Removes the noise of vectors that are in the clean space apart from their lengths. The name of their
@@ -110,6 +113,7 @@ impl OwnDenoiser {
             None => denoiser.to_string(),
         };
         let observed = Mapped { vectors: denoiser.observed(vectors.view())?, map: turn.clone() };
-        Ok(Restored::new(Mapped::by(map, denoiser.apply(vectors.view())?), observed))
+        Ok(Restored::new(Mapped::by(map, denoiser.apply(vectors.view())?), observed)
+            .agreement(self.agreement))
     }
 }
