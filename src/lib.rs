@@ -67,3 +67,7 @@ struct Protecting;
 #[cfg(doctest)]
 #[doc = include_str!("../docs/do/rerank.md")]
 struct Reranking;
+
+#[cfg(all(doctest, feature = "reference"))]
+#[doc = include_str!("../docs/start/gate.md")]
+struct Gate;

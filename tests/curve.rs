@@ -475,7 +475,7 @@ fn a_sweep_without_an_attack_is_drawn_and_resumed() {
     let folder = place.path();
     let output = exits(folder, &format!("{SEARCHED} --output new/whole --seed 3"), 0);
     let summary = String::from_utf8(output.stdout).unwrap();
-    assert!(summary.contains("% kept") && summary.ends_with("new/whole/index.html\n"), "{summary}");
+    assert!(summary.contains(" kept\n") && summary.ends_with("new/whole/index.html\n"), "{summary}");
     let whole = folder.join("new/whole");
     assert_eq!(
         files(&whole).into_keys().collect::<Vec<_>>(),

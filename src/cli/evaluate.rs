@@ -10,6 +10,7 @@ use super::next::Next;
 use super::notebook::{Notebook, Resuming};
 use super::session::Session;
 use super::settings::EvaluationSettings;
+use super::table::{Layout, Signature};
 use super::terminal::{warn, warn_of};
 use super::{files, table};
 use crate::evaluate::Report;
@@ -32,7 +33,7 @@ pub(crate) struct Args {
     /// one JSON object per line. It holds the texts, so only its owner may read it.
     #[arg(long, value_name = "FILE", conflicts_with = "resume")]
     guesses: Option<PathBuf>,
-    /// How to print the report.
+    /// How to print the report. Tables for a terminal show the most important scores; the other formats have all.
     #[arg(long, value_enum, default_value_t = Format::Table)]
     format: Format,
     /// Where the report goes instead of stdout.
@@ -42,7 +43,10 @@ pub(crate) struct Args {
 
 #[derive(Debug, Clone, Copy, ValueEnum)]
 enum Format {
+    /// The most important scores with intervals, in 100 columns.
     Table,
+    /// The most important scores, in 80 columns.
+    Compact,
     Json,
     Csv,
     Markdown,
@@ -67,18 +71,20 @@ pub(crate) fn run(args: &Args, session: &Session) -> Result<ExitCode, CliError> 
         evaluation = evaluation.guesses(file);
     }
     let report = notebook.follow(evaluation)?;
-    if args.output.is_some() || !matches!(args.format, Format::Table) {
+    if args.output.is_some() || !matches!(args.format, Format::Table | Format::Compact) {
         warn_of(&report);
     }
-    let text = render(&report, args.format)?;
+    let signature = if session.terminal.is_verbose() { Signature::Whole } else { Signature::Hash };
+    let text = render(&report, args.format, signature)?;
     files::write_result(args.output.as_deref(), &text)?;
     notebook.close();
     Ok(verdict(&report, args, &course))
 }
 
-fn render(report: &Report, format: Format) -> Result<String, CliError> {
+fn render(report: &Report, format: Format, signature: Signature) -> Result<String, CliError> {
     Ok(match format {
-        Format::Table => table::terminal(report),
+        Format::Table => table::terminal(report, Layout::Usual, signature),
+        Format::Compact => table::terminal(report, Layout::Compact, signature),
         Format::Json => report.to_json()? + "\n",
         Format::Csv => table::csv(report)?,
         Format::Markdown => table::markdown(report),

@@ -21,6 +21,7 @@ use super::next::Next;
 use super::notebook::{Notebook, Resuming};
 use super::session::Session;
 use super::settings::{EvaluationSettings, Resolved};
+use super::table::Signature;
 use super::terminal::{Terminal, warn, warn_of};
 use crate::Stack;
 use crate::evaluate::metrics::by_limit;
@@ -212,7 +213,10 @@ fn tell(
         step_summary(terminal, verdict, report);
     }
     let text = match args.format {
-        Format::Table => summary::terminal(verdict, report),
+        Format::Table => {
+            let signature = if terminal.is_verbose() { Signature::Whole } else { Signature::Hash };
+            summary::terminal(verdict, report, signature)
+        }
         Format::Json => serde_json::to_string_pretty(&Printed { verdict, report })? + "\n",
     };
     files::write_result(args.output.as_deref(), &text)?;

@@ -178,7 +178,7 @@ struct Cli {
     /// Say nothing but results, warnings and errors.
     #[arg(long, short, global = true, conflicts_with = "verbose")]
     quiet: bool,
-    /// Say what is finished, line by line.
+    /// Say what is finished, line by line, and print signatures whole.
     #[arg(long, short, global = true)]
     verbose: bool,
 }

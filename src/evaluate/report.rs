@@ -10,6 +10,10 @@ use super::second_stage::Reranked;
 use super::statistics::Score;
 use super::threat::Threat;
 use crate::Error;
+use crate::digest::Digest;
+
+/// How many digits of a signature's hash are shown.
+const HASH_DIGITS: usize = 12;
 
 /// What an evaluation found: a row for each defense and adversary.
 ///
@@ -93,6 +97,15 @@ impl Report {
     /// Returns whether at least one leak can be read.
     pub fn is_conclusive(&self) -> bool {
         !self.conclusive.is_empty()
+    }
+
+    /// Returns the first twelve digits of the SHA-256 of the signature, written as JSON without white space. Reports of
+    /// equal settings have the same, and tables print it.
+    pub fn signature_hash(&self) -> String {
+        let settings = serde_json::to_string(&self.signature).unwrap_or_default();
+        let mut digits = Digest::default().raw(settings).hex();
+        digits.truncate(HASH_DIGITS);
+        digits
     }
 
     /// Returns the report as indented JSON; a score that was not measured is `null`.

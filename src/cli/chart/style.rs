@@ -40,14 +40,14 @@ fn theme(
         ".embosk .page{{fill:{page}}}.embosk text{{fill:{ink}}}.embosk text.muted{{fill:{muted}}}\n\
          .embosk .grid{{stroke:{grid};fill:none}}.embosk .axis,.embosk .reference{{stroke:{muted};fill:none}}\n\
          .embosk .ring,.embosk .step,.embosk .limit{{stroke:{ink}}}.embosk .halo{{stroke:{page};stroke-width:4;stroke-linejoin:round;paint-order:stroke}}\n\
-         .embosk .kept .shape,.embosk .kept.line,.embosk .kept .bar{{stroke:{muted}}}.embosk .kept .shape{{fill:{muted}}}\n"
+         .embosk .kept .shape,.embosk .kept.line,.embosk .kept .bar{{stroke:{muted}}}.embosk .kept .shape,.embosk text.kept{{fill:{muted}}}\n"
     );
     for (index, colours) in COLOURS.iter().enumerate() {
         let colour = colour(colours);
         let _ = writeln!(
             text,
             ".embosk .a{index} .shape,.embosk .a{index}.line,.embosk .a{index} .bar{{stroke:{colour}}}\
-             .embosk .a{index} .shape{{fill:{page}}}.embosk .a{index} .full{{fill:{colour}}}"
+             .embosk text.a{index}{{fill:{colour}}}.embosk .a{index} .shape{{fill:{page}}}.embosk .a{index} .full{{fill:{colour}}}"
         );
     }
     text

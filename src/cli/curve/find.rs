@@ -29,6 +29,10 @@ pub(super) enum Step {
 pub(super) struct Answer {
     /// The weakest strength from which on all measured ones keep the limit.
     pub(super) strength: Option<f64>,
+    /// The strengths between which the weakest one lies, by the intervals of the scores: the strongest measured one that
+    /// breaks the limit for certain, and the weakest from which on all keep it for certain. `None` where the range has
+    /// none.
+    pub(super) between: (Option<f64>, Option<f64>),
     /// Whether it is the weakest of the whole range, so that an even weaker one may suffice.
     pub(super) at_the_weak_end: bool,
     /// A stronger setting that let the attacker reach more than a weaker one, beyond the weaker one's
@@ -41,10 +45,10 @@ pub(super) struct Answer {
 pub(super) fn step(trials: &[Tried], most: f64, log: bool, whole: bool) -> Step {
     let ordered = weak_to_strong(trials);
     let keeps = |trial: &Tried| trial.worst.value <= most;
-    let kept = ordered.iter().rev().take_while(|trial| keeps(trial)).count();
-    let first = ordered.len() - kept;
+    let first = first_from(&ordered, keeps);
     let answer = Answer {
         strength: ordered.get(first).map(|trial| trial.strength),
+        between: between_certain(&ordered, most),
         at_the_weak_end: first == 0,
         not_monotone: not_monotone(&ordered, most),
     };
@@ -57,7 +61,19 @@ pub(super) fn step(trials: &[Tried], most: f64, log: bool, whole: bool) -> Step 
     }
 }
 
-/// The middle, unless the two are already close.
+/// The place of the weakest strength from which on all hold.
+fn first_from(ordered: &[Tried], holds: impl Fn(&Tried) -> bool) -> usize {
+    ordered.len() - ordered.iter().rev().take_while(|trial| holds(trial)).count()
+}
+
+fn between_certain(ordered: &[Tried], most: f64) -> (Option<f64>, Option<f64>) {
+    let strength = |trial: &Tried| trial.strength;
+    let broken = ordered.iter().rfind(|trial| trial.worst.low > most).map(strength);
+    let kept = ordered.get(first_from(ordered, |trial| trial.worst.high <= most)).map(strength);
+    (broken, kept)
+}
+
+/// A short number near the middle, unless the two are already close.
 fn between(a: f64, b: f64, trials: &[Tried], log: bool) -> Option<f64> {
     let scale = |value: f64| if log { value.ln() } else { value };
     let all = || trials.iter().map(|trial| scale(trial.strength));
@@ -65,9 +81,19 @@ fn between(a: f64, b: f64, trials: &[Tried], log: bool) -> Option<f64> {
     if (scale(a) - scale(b)).abs() <= NARROW * range {
         return None;
     }
-    let middle = f64::midpoint(scale(a), scale(b));
-    let middle = rounded(if log { middle.exp() } else { middle });
+    let at = |part: f64| {
+        let value = scale(a.min(b)) + part * (scale(a.max(b)) - scale(a.min(b)));
+        if log { value.exp() } else { value }
+    };
+    let (low, middle, high) = (at(0.4), at(0.5), at(0.6));
+    let short = (1..=6).map(|digits| to_digits(middle, digits)).find(|value| (low..=high).contains(value));
+    let middle = short.unwrap_or_else(|| rounded(middle));
     (middle > a.min(b) && middle < a.max(b)).then_some(middle)
+}
+
+/// The number with so many significant digits.
+fn to_digits(value: f64, digits: usize) -> f64 {
+    format!("{value:.*e}", digits - 1).parse().unwrap_or(value)
 }
 
 /// Sorts trials from weak to strong. The stronger end is the one that leaves the attacker less; if both leave the
@@ -138,6 +164,35 @@ mod tests {
         assert_eq!((answer.strength, answer.not_monotone), (Some(0.1), None));
     }
 
+    #[test]
+    fn the_answer_lies_between_what_is_certain() {
+        let wide = |strength: f64, (low, value, high): (f64, f64, f64)| Tried {
+            worst: Score { value, low, high },
+            ..trial(strength, value)
+        };
+        let scores = [(0.8, 0.9, 1.0), (0.4, 0.6, 0.8), (0.3, 0.45, 0.6), (0.2, 0.3, 0.4)];
+        let trials: Vec<Tried> =
+            [1.0, 2.0, 3.0, 4.0].into_iter().zip(scores).map(|(at, of)| wide(at, of)).collect();
+        for (most, expected) in [
+            (0.5, (Some(1.0), Some(4.0))),
+            (0.35, (Some(2.0), None)),
+            (0.1, (Some(4.0), None)),
+            (0.85, (None, Some(2.0))),
+            (1.0, (None, Some(1.0))),
+        ] {
+            let Step::Done(answer) = step(&trials, most, false, true) else { panic!("all are measured") };
+            assert_eq!(answer.between, expected, "{most}");
+        }
+    }
+
+    #[test]
+    fn a_strength_to_measure_is_a_short_number() {
+        let trials = [trial(0.003, 0.9), trial(0.1, 0.1)];
+        assert_eq!(step(&trials, 0.5, true, false), Step::Measure(0.02));
+        let trials = [trials[0], trial(0.05, 0.9), trial(0.06, 0.1), trials[1]];
+        assert_eq!(step(&trials, 0.5, true, false), Step::Measure(0.055));
+    }
+
     proptest! {
         #[test]
         fn a_threshold_is_found_closely(from in 1e-4..1e-2_f64, decades in 0.5..3.0_f64, at in 0.02..0.98_f64) {
@@ -147,7 +202,7 @@ mod tests {
             let (answer, trials) = search((from, to), 0.5, true, |strength| if strength < threshold { 0.9 } else { 0.1 });
             let found = answer.strength.unwrap();
             prop_assert!(found >= threshold && (found / threshold).ln() <= 2.0 * NARROW * (to / from).ln());
-            prop_assert!(trials <= 9 && answer.not_monotone.is_none());
+            prop_assert!(trials <= 11 && answer.not_monotone.is_none());
         }
     }
 }

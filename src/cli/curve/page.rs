@@ -40,12 +40,15 @@ fn head(curve: &Curve<'_>) -> String {
         (Some(n), None) if n > 0 => format!("the facts of {n} of them guessed, "),
         _ => String::new(),
     };
+    let queries = match curve.report.signature.get("queries").and_then(Value::as_u64) {
+        Some(0) | None => "no queries".to_owned(),
+        Some(count) => format!("{count} queries"),
+    };
     format!(
-        "<header>\n<h1>Privacy against utility</h1>\n<p class=\"lead\">{} documents of <b>{}</b>, {attacked}{} queries; \
+        "<header>\n<a class=\"skip\" href=\"#points\">All points as a table</a>\n<h1>Privacy against utility</h1>\n<p class=\"lead\">{} documents of <b>{}</b>, {attacked}{queries}; \
          vectors of {}.{}</p>\n</header>\n",
         setting("documents"),
         setting("corpus"),
-        setting("queries"),
         setting("embedder"),
         if curve.is_attacked() {
             " Attack and search read the same protected vectors."
@@ -62,41 +65,52 @@ fn verdict(curve: &Curve<'_>) -> String {
         let _ = writeln!(text, "<p class=\"warning\"><b>Inconclusive:</b> {}.</p>", escape(reason));
     }
     if let Some(conclusion) = conclusion(curve) {
-        let _ = writeln!(text, "<p class=\"answer\">{}</p>", escape(&conclusion));
+        let weak = if curve.report.strengths.iter().any(|strength| strength.warning().is_some()) {
+            " weak"
+        } else {
+            ""
+        };
+        let _ = writeln!(text, "<p class=\"answer{weak}\">{}</p>", escape(&conclusion));
+    }
+    for warning in curve.report.strengths.iter().filter_map(AttackStrength::warning) {
+        let _ = writeln!(text, "<p class=\"warning\"><b>Weak evidence:</b> {}.</p>", escape(&warning));
     }
     let sentences = points::sentences(curve);
     if !sentences.is_empty() {
         let _ = writeln!(text, "<p class=\"answer\">{}</p>", escape(&sentences.join(" ")));
     }
     text += &undefended(curve);
-    for warning in curve.report.strengths.iter().filter_map(AttackStrength::warning) {
-        let _ = writeln!(text, "<p class=\"warning\"><b>Weak evidence:</b> {}.</p>", escape(&warning));
-    }
     if curve.is_attacked() {
         text += "<p class=\"muted\">A defense is worth what its worst row says, and low numbers say that the attackers who were \
                  tried did not succeed, not that nobody can.</p>\n";
     }
-    text + "<p class=\"muted\">Bars are 95 % intervals over texts and queries.</p>\n"
+    let over = if curve.undefended_ndcg().is_some() { "texts and queries" } else { "texts" };
+    text + &format!("<p class=\"muted\">Bars are 95 % intervals over {over}.</p>\n")
 }
 
-/// The least leak among the stacks that keep most of retrieval, in one sentence.
+/// The least leak among the stacks that keep most of retrieval, or among all if there is no retrieval, in one sentence.
 fn conclusion(curve: &Curve<'_>) -> Option<String> {
     let leak = curve.leak()?;
     let recovered = |stack: &&MeasuredStack<'_>| curve.recovered(stack.worst).map(|score| score.value);
+    let is_searched = curve.undefended_ndcg().is_some();
     let keeps = |stack: &&MeasuredStack<'_>| {
-        curve.kept(stack.worst).is_some_and(|kept| kept.value >= KEPT) && stack.defense != "none"
+        let kept = curve.kept(stack.worst).is_some_and(|kept| kept.value >= KEPT);
+        stack.defense != "none" && (kept || !is_searched)
     };
     let of_most = format!("at least {:.0} % of nDCG@10", 100.0 * KEPT);
     let kept = curve.stacks.iter().filter(keeps).filter(|stack| recovered(stack).is_some());
-    let Some(best) = kept.min_by(|a, b| recovered(a).partial_cmp(&recovered(b)).unwrap_or(Ordering::Equal))
-    else {
-        curve.undefended_ndcg()?;
-        return Some(format!("No defense here keeps {of_most}."));
+    let best = kept.min_by(|a, b| recovered(a).partial_cmp(&recovered(b)).unwrap_or(Ordering::Equal));
+    let Some(best) = best else {
+        return is_searched.then(|| format!("No defense here keeps {of_most}."));
+    };
+    let of = if is_searched {
+        format!("Of the defenses that keep {of_most}")
+    } else {
+        "Of the defenses here".into()
     };
     let score = table::long(curve.recovered(best.worst), leak.digits);
     Some(format!(
-        "Of the defenses that keep {of_most}, {} has the lowest {}: {score} of what the undefended vectors leak, to the \
-         worst adversary.",
+        "{of}, {} has the lowest {}: {score} of what the undefended vectors leak, to the worst adversary.",
         best.defense, leak.heading
     ))
 }
@@ -166,22 +180,32 @@ impl Column<'_> {
         match self {
             Self::Scores(metric) => interval(row.score(&metric.name), metric.digits),
             Self::Recovered => format!("{} of {}", row.recovered, row.n),
-            Self::Kept => percent(curve.kept(row)),
+            Self::Kept => curve.kept_in_percent(row).unwrap_or_else(|| "–".into()),
         }
     }
 }
 
-/// What was measured, the leaks first and retrieval last.
+/// What was measured; leaks and retrieval first, so that a narrow window shows them.
 fn columns<'a>(curve: &Curve<'a>) -> Vec<Column<'a>> {
     let mut metrics = table::columns(&curve.report.metrics, Shown::Page);
     metrics.retain(|metric| match metric.unit() {
         Unit::Queries => curve.undefended_ndcg().is_some(),
         _ => curve.is_attacked() && curve.report.rows.iter().any(|row| row.score(&metric.name).is_some()),
     });
-    metrics.sort_by_key(|metric| (metric.is_retrieval(), metric.leaking().is_none()));
+    let is_leak = |metric: &&Metric| metric.leaking().is_some();
+    let (leaks, rest): (Vec<&Metric>, Vec<&Metric>) = metrics.into_iter().partition(is_leak);
+    let (retrieval, rest): (Vec<&Metric>, Vec<&Metric>) =
+        rest.into_iter().partition(|metric| metric.is_retrieval());
     let recovered = curve.is_attacked().then_some(Column::Recovered);
     let kept = curve.undefended_ndcg().map(|_| Column::Kept);
-    recovered.into_iter().chain(metrics.into_iter().map(Column::Scores)).chain(kept).collect()
+    let scores = |metrics: Vec<&'a Metric>| metrics.into_iter().map(Column::Scores);
+    recovered
+        .into_iter()
+        .chain(scores(leaks))
+        .chain(scores(retrieval))
+        .chain(kept)
+        .chain(scores(rest))
+        .collect()
 }
 
 fn scores(curve: &Curve<'_>) -> String {
@@ -189,14 +213,16 @@ fn scores(curve: &Curve<'_>) -> String {
     let headings: String =
         columns.iter().map(|column| format!("<th scope=\"col\">{}</th>", escape(column.heading()))).collect();
     let rows: String = curve.stacks.iter().map(|stack| rows(curve, stack, &columns)).collect();
-    let marks = if curve.is_attacked() {
-        "◆ is on the Pareto front: no other stack leaves its worst adversary less and retrieval more. The worst adversary \
-         of a stack is in bold. "
-    } else {
-        ""
-    };
+    let mut marks = String::new();
+    if curve.stacks.iter().any(|stack| stack.front) {
+        marks +=
+            "◆ is on the Pareto front: no other stack leaves its worst adversary less and retrieval more. ";
+    }
+    if curve.is_attacked() {
+        marks += "The worst adversary of a stack is in bold. ";
+    }
     format!(
-        "<h2>All points</h2>\n<div class=\"scroll\" tabindex=\"0\" role=\"region\" aria-label=\"All points\">\n<table>\n<thead><tr><th scope=\"col\">defense</th><th scope=\"col\">adversary</th>{headings}</tr></thead>\n\
+        "<h2 id=\"points\">All points</h2>\n<div class=\"scroll\" tabindex=\"0\" role=\"region\" aria-label=\"All points\">\n<table>\n<thead><tr><th scope=\"col\">defense</th><th scope=\"col\">adversary</th>{headings}</tr></thead>\n\
          {rows}</table>\n</div>\n<p class=\"muted\">{marks}In brackets: 95 % intervals.</p>\n"
     )
 }

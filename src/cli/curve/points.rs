@@ -1,10 +1,11 @@
 //! A report as a curve: what belongs together, which adversary is the worst, and what is on the front.
 
-use std::fmt::Write;
+use comfy_table::presets::UTF8_HORIZONTAL_ONLY;
+use comfy_table::{LineStyle, Table};
 
 use super::find::Answer;
 use crate::cli::limit::Limit;
-use crate::cli::table;
+use crate::cli::table::{self, Layout};
 use crate::defenses::Spec;
 use crate::defenses::spec::{Kind, Part};
 use crate::evaluate::statistics::Score;
@@ -12,6 +13,10 @@ use crate::evaluate::{Metric, Report, Row, Sweep};
 
 /// The metric of retrieval that a curve draws.
 pub(super) const RETRIEVAL: &str = "ndcg_at_10";
+
+/// The widths of a defense and of an adversary in a terminal, as long as they can be broken.
+const DEFENSE_WIDTH: usize = 22;
+const ADVERSARY_WIDTH: usize = 18;
 
 /// A report, arranged as a curve.
 pub(super) struct Curve<'a> {
@@ -124,6 +129,13 @@ impl<'a> Curve<'a> {
         Some(Score { value: value / whole, low: low / whole, high: high / whole })
     }
 
+    /// How much of retrieval is kept, in words: never more than all where all lies within the interval.
+    pub(super) fn kept_in_percent(&self, row: &Row) -> Option<String> {
+        let Score { value, low, high } = self.kept(row)?;
+        let value = if (low..=high).contains(&1.0) { value.min(1.0) } else { value };
+        Some(format!("{:.0} %", 100.0 * value))
+    }
+
     /// The stacks of a line, by rising values.
     pub(super) fn along(&self, line: usize) -> Vec<&MeasuredStack<'a>> {
         let mut stacks: Vec<_> = self.stacks.iter().filter(|stack| stack.values(line).is_some()).collect();
@@ -210,27 +222,33 @@ pub(super) fn strength(sweep: &Sweep, defense: &str) -> Option<f64> {
     spec.parts().iter().filter_map(number).find(is_this)
 }
 
-/// The curve in a terminal: one line per stack.
+/// The curve in a terminal, in 100 columns: one row per stack.
 pub(super) fn table(curve: &Curve<'_>) -> String {
-    let width = curve.stacks.iter().map(|stack| stack.defense.chars().count()).max().unwrap_or(0).min(60);
-    let mut text = String::new();
+    let mut table = Table::new();
+    let (attacked, searched) = (curve.is_attacked(), curve.undefended_ndcg().is_some());
+    let attack = [curve.measure(), "worst adversary"].into_iter().filter(|_| attacked);
+    let retrieval = ["nDCG@10", "kept"].into_iter().filter(|_| searched);
+    table
+        .load_style(UTF8_HORIZONTAL_ONLY.row_separator(LineStyle::none()))
+        .set_header(["  defense"].into_iter().chain(attack).chain(retrieval));
     for stack in &curve.stacks {
-        let mut line = format!("{} {:width$}", if stack.front { '◆' } else { ' ' }, stack.defense);
-        if curve.is_attacked() {
-            let leak = table::long(curve.recovered(stack.worst), 2);
-            let _ = write!(line, "  {} {leak} ({})", curve.measure(), stack.worst.adversary);
-        }
-        if let Some(kept) = curve.kept(stack.worst) {
-            let ndcg = table::long(stack.worst.score(RETRIEVAL), 3);
-            let _ = write!(line, "  nDCG@10 {ndcg}, {:.0} % kept", 100.0 * kept.value);
-        }
-        text += line.trim_end();
-        text.push('\n');
+        let mark = if stack.front { '◆' } else { ' ' };
+        let defense = table::broken(stack.defense, DEFENSE_WIDTH).replace('\n', "\n  ");
+        let leak = table::long(curve.recovered(stack.worst), 2);
+        let attack = [leak, table::broken(&stack.worst.adversary, ADVERSARY_WIDTH)];
+        let kept = curve.kept_in_percent(stack.worst).unwrap_or_else(|| "–".into());
+        let retrieval = [table::long(stack.worst.score(RETRIEVAL), 3), kept];
+        let attack = attack.into_iter().filter(|_| attacked);
+        let cells = attack.chain(retrieval.into_iter().filter(|_| searched)).collect();
+        table::add(&mut table, &format!("{mark} {defense}"), vec![cells], if attacked { 2.. } else { 0.. });
     }
+    table::close_up(&mut table, if attacked { 3 } else { 1 });
+    let mut notes = String::new();
     if curve.stacks.iter().any(|stack| stack.front) {
-        text += "◆ on the Pareto front: no other stack leaves the worst adversary less and retrieval more\n";
+        notes += "◆ on the Pareto front: no other stack leaves the worst adversary less and retrieval more\n";
     }
-    text + &sentences(curve).iter().map(|sentence| format!("{sentence}\n")).collect::<String>()
+    notes += &sentences(curve).iter().map(|sentence| format!("{sentence}\n")).collect::<String>();
+    format!("{}\n{}", table::lines(&table), table::wrapped(&notes, Layout::Usual.width()))
 }
 
 /// The results of a search, in words.
@@ -255,15 +273,26 @@ fn found(curve: &Curve<'_>, limit: &Limit, answer: &Answer, stack: &MeasuredStac
         None => String::new(),
     };
     let ndcg = table::long(stack.worst.score(RETRIEVAL), 3);
-    let kept = curve.kept(stack.worst).map(|kept| format!(", {:.1} % of undefended", 100.0 * kept.value));
+    let kept = curve.kept_in_percent(stack.worst).map(|kept| format!(", {kept} of undefended"));
     let weaker =
         if answer.at_the_weak_end { " It is the weakest of the range; a weaker one may do." } else { "" };
-    let upper = limit.worst(&stack.rows).is_some_and(|(_, score)| score.high > limit.most);
-    let upper =
-        if upper { " The interval reaches beyond the limit: on other texts it may not be kept." } else { "" };
     format!(
-        "The weakest strength that keeps {limit} is {}: {reached}, with nDCG@10 {ndcg}{}.{weaker}{upper}",
+        "The weakest strength that keeps {limit} on these texts is {}: {reached}, with nDCG@10 {ndcg}{}.{weaker} {}",
         stack.defense,
-        kept.unwrap_or_default()
+        kept.unwrap_or_default(),
+        possible(answer)
     )
+}
+
+/// Where the weakest strength lies on other texts of the same kind.
+fn possible(answer: &Answer) -> String {
+    let place = match answer.between {
+        (Some(broken), Some(kept)) => {
+            format!("lies between {broken} and {kept}. Choose {kept} to be on the safe side")
+        }
+        (Some(broken), None) => format!("is stronger than {broken}, and may be stronger than this range"),
+        (None, Some(kept)) => format!("is no stronger than {kept}, and may be weaker than this range"),
+        (None, None) => "may be any of this range, or outside of it: measure more texts (--samples)".into(),
+    };
+    format!("By the 95 % intervals, the weakest strength that keeps it {place}.")
 }

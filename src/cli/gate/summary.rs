@@ -2,35 +2,38 @@
 
 use std::fmt::Write;
 
+use comfy_table::Table;
 use comfy_table::presets::{ASCII_MARKDOWN, UTF8_HORIZONTAL_ONLY};
-use comfy_table::{Cell, CellAlignment, Table};
 
-use crate::cli::table;
+use crate::cli::table::{self, Layout, Signature};
 use crate::evaluate::{Finding, FindingKind, Outcome, Report, Verdict};
 
-/// For the terminal: a block for each stack, and the verdict.
-pub(super) fn terminal(verdict: &Verdict, report: &Report) -> String {
+/// For the terminal, in 100 columns: a block for each stack, and the verdict.
+pub(super) fn terminal(verdict: &Verdict, report: &Report, signature: Signature) -> String {
     let mut table = Table::new();
-    table.load_style(UTF8_HORIZONTAL_ONLY).set_header(HEADINGS);
+    table.load_style(UTF8_HORIZONTAL_ONLY).set_header(HEADINGS_OF_TERMINAL);
     for block in verdict.findings.chunk_by(|a, b| (a.kind, &a.defense) == (b.kind, &b.defense)) {
-        let column = |of: fn(&Finding) -> String| block.iter().map(of).collect::<Vec<_>>().join("\n");
-        let subject = if block[0].kind == FindingKind::Limit {
-            table::broken(&block[0].defense)
-        } else {
-            format!("{}:\n{}", kind(block[0].kind), table::broken(&block[0].defense))
+        let defense = table::broken(&block[0].defense, SUBJECT_WIDTH);
+        let subject = match block[0].kind {
+            FindingKind::Limit => defense,
+            other => format!("{}:\n{defense}", kind(other)),
         };
-        let right = |text| Cell::new(text).set_alignment(CellAlignment::Right);
-        table.add_row([
-            Cell::new(subject),
-            Cell::new(column(metric)),
-            right(column(limit)),
-            right(column(value)),
-            right(column(bounds)),
-            Cell::new(column(adversary)),
-            Cell::new(column(outcome)),
-        ]);
+        table::add(&mut table, &subject, block.iter().map(entry).collect(), 1..=2);
     }
-    format!("{}\n{}", table::lines(&table), notes(verdict, report))
+    table::close_up(&mut table, 2);
+    let notes = table::wrapped(&notes(verdict, report, signature), Layout::Usual.width());
+    format!("{}\n{notes}", table::lines(&table))
+}
+
+/// The cells of a finding behind its defense: the score is above its bounds.
+fn entry(finding: &Finding) -> Vec<String> {
+    vec![
+        metric(finding),
+        limit(finding),
+        format!("{}\n{}", value(finding), bounds(finding)),
+        table::broken(&adversary(finding), SUBJECT_WIDTH),
+        outcome(finding).replace(": ", ":\n").replace(" would decide", ""),
+    ]
 }
 
 /// For the page of a run: a row for each finding.
@@ -54,8 +57,13 @@ pub(super) fn markdown(verdict: &Verdict, report: &Report) -> String {
         ]);
     }
     let heading = format!("## embosk gate: {}", verdict.outcome);
-    format!("{heading}\n\n{}\n\n{}", table::lines(&table), notes(verdict, report))
+    format!("{heading}\n\n{}\n\n{}", table::lines(&table), notes(verdict, report, Signature::Whole))
 }
+
+/// The width of a defense and of an adversary, as long as they can be broken.
+const SUBJECT_WIDTH: usize = 18;
+
+const HEADINGS_OF_TERMINAL: [&str; 6] = ["defense", "metric", "limit", "score", "adversary", "verdict"];
 
 const HEADINGS: [&str; 7] = ["defense", "metric", "limit", "score", "bounds", "adversary", "verdict"];
 
@@ -106,7 +114,7 @@ fn outcome(finding: &Finding) -> String {
     }
 }
 
-fn notes(verdict: &Verdict, report: &Report) -> String {
+fn notes(verdict: &Verdict, report: &Report, signature: Signature) -> String {
     let percent = 100.0 * verdict.confidence;
     let attacked = report.rows.first().map_or(0, |row| row.n);
     let queries = report.undefended.queries.len();
@@ -114,7 +122,7 @@ fn notes(verdict: &Verdict, report: &Report) -> String {
         "{attacked} texts attacked, {queries} queries. In brackets: one-sided bounds, which hold together with {percent} % confidence.\n"
     );
     text += &table::recovered(report);
-    let _ = writeln!(text, "signature: {}", table::signature(report));
+    text += &table::signed(report, signature);
     for warning in &verdict.warnings {
         let _ = writeln!(text, "WEAK EVIDENCE: {warning}.");
     }

@@ -181,7 +181,7 @@ impl Program {
 
     /// Returns the report as the table that `embosk evaluate` prints.
     pub fn table(report: &Report) -> String {
-        table::terminal(report)
+        table::terminal(report, table::Layout::Usual, table::Signature::Hash)
     }
 
     /// Draws what the worst adversary recovers against what is left of retrieval, as a self-contained SVG. `None` if

@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use super::super::points::Curve;
+use super::super::points::{Curve, Line};
 use crate::cli::chart::{Size, at, escape, mark};
 
 /// A sample and its name.
@@ -23,13 +23,19 @@ pub(super) fn draw(curve: &Curve<'_>, size: Size, is_scatter: bool) -> (String, 
     if is_scatter {
         entries.push(entry(worst, None, 0, "filled: the worst for a stack"));
         entries.push(entry(ring, None, 0, "Pareto front"));
-        let lines = curve.lines.iter().enumerate().filter(|(line, _)| curve.along(*line).len() > 1);
-        let lines: Vec<_> = lines.collect();
+        let is_drawn = |line: &Line| line.axis.as_ref().is_some_and(|axis| !axis.whole);
+        let lines = curve.lines.iter().enumerate().filter(|(_, line)| is_drawn(line));
+        let lines: Vec<_> = lines.filter(|(at, _)| curve.along(*at).len() > 1).collect();
         if lines.len() > 1 {
             entries.extend(lines.iter().map(|(index, line)| entry(stroke, None, *index, &line.title)));
         }
     } else {
-        entries.push(entry(adversary, None, 0, "nDCG@10 kept"));
+        if curve.is_attacked() {
+            entries.push(entry(worst, None, 0, "filled: the worst for a stack"));
+        }
+        if curve.undefended_ndcg().is_some() {
+            entries.push(entry(adversary, None, 0, "nDCG@10 kept"));
+        }
     }
     arranged(&entries, size)
 }

@@ -13,17 +13,17 @@ pub(super) fn figure(curve: &Curve<'_>, line: usize, size: Size) -> Option<Figur
     let (legend, legend_height) = legend::draw(curve, size, false);
     let series = series(curve, &stacks);
     let frame = frame(axis, &series, size, legend_height)?;
-    let upright = if curve.is_attacked() {
-        format!("{}, and share of nDCG@10 kept", curve.measure())
-    } else {
-        "share of nDCG@10 kept".into()
+    let upright = match (curve.is_attacked(), curve.undefended_ndcg().is_some()) {
+        (true, true) => format!("{}, and share of nDCG@10 kept", curve.measure()),
+        (true, false) => curve.measure().to_owned(),
+        _ => "share of nDCG@10 kept".into(),
     };
     let mut body = legend + &frame.draw((&name(axis), &upright), size);
     body += &references(curve, &frame, &stacks);
     for one in &series {
-        body += &one.draw(&frame);
+        body += &one.draw(&frame, axis);
     }
-    if !size.is_narrow() {
+    if !size.is_narrow() && !axis.whole {
         body += &ends(&series, &frame, size);
     }
     let height = frame.bottom() + 3.8 * size.font();
@@ -51,7 +51,7 @@ struct Series {
 }
 
 impl Series {
-    fn draw(&self, frame: &Frame) -> String {
+    fn draw(&self, frame: &Frame, axis: &Axis) -> String {
         let x = |strength: f64| frame.x(strength) + self.shift;
         let places: Vec<_> =
             self.points.iter().map(|(strength, score, ..)| (x(*strength), frame.y(score.value))).collect();
@@ -65,7 +65,9 @@ impl Series {
             title: title.clone(),
         };
         let marks: String = self.points.iter().map(|point| mark(point).draw()).collect();
-        mark::line(&places, &mark::class(self.adversary)) + &marks
+        // there is nothing between whole numbers
+        let line = if axis.whole { String::new() } else { mark::line(&places, &mark::class(self.adversary)) };
+        line + &marks
     }
 }
 
@@ -134,20 +136,23 @@ fn references(curve: &Curve<'_>, frame: &Frame, stacks: &[&MeasuredStack<'_>]) -
     text + "</g>\n"
 }
 
-/// The lines' names where they end, one below the other.
+/// The lines' names where they end, in their colours, one below the other. A line that is hidden by another has none.
 fn ends(series: &[Series], frame: &Frame, size: Size) -> String {
+    let values = |series: &Series| series.points.iter().map(|(_, score, ..)| score.value).collect::<Vec<_>>();
+    let is_hidden = |at: usize| series[..at].iter().any(|other| values(other) == values(&series[at]));
+    let shown = (0..series.len()).filter(|at| !is_hidden(*at)).map(|at| &series[at]);
     let last = |series: &Series| series.points.last().map(|(_, score, ..)| frame.y(score.value));
-    let mut names: Vec<(f64, &str)> =
-        series.iter().filter_map(|series| Some((last(series)?, series.name.as_str()))).collect();
+    let mut names: Vec<(f64, &Series)> = shown.filter_map(|series| Some((last(series)?, series))).collect();
     names.sort_by(|a, b| a.0.total_cmp(&b.0));
     let least = 1.2 * size.font();
     for place in 1..names.len() {
         names[place].0 = names[place].0.max(names[place - 1].0 + least);
     }
     let beyond = names.last().map_or(0.0, |(y, _)| (y - frame.bottom()).max(0.0));
-    let name = |(y, name): &(f64, &str)| {
-        let (x, y) = (at(frame.right() + 4.0), at(y - beyond + 0.35 * size.font()));
-        format!("<text class=\"label\" x=\"{x}\" y=\"{y}\">{}</text>\n", escape(name))
+    let name = |(y, series): &(f64, &Series)| {
+        let (x, y) = (at(frame.right() + 8.0), at(y - beyond + 0.35 * size.font()));
+        let class = mark::class(series.adversary);
+        format!("<text class=\"label {class}\" x=\"{x}\" y=\"{y}\">{}</text>\n", escape(&series.name))
     };
     format!("<g class=\"labels\">\n{}</g>\n", names.iter().map(name).collect::<String>())
 }

@@ -111,20 +111,21 @@ fn one(curve: &Curve<'_>, frame: &Frame, stack: &MeasuredStack<'_>, row: &Row) -
 }
 
 pub(super) fn title(curve: &Curve<'_>, row: &Row) -> String {
-    let ndcg = table::long(row.score(RETRIEVAL), 3);
-    let kept = curve.kept(row).map_or_else(String::new, |kept| format!(", {:.0} % kept", 100.0 * kept.value));
-    if !curve.is_attacked() {
-        return format!("{}: nDCG@10 {ndcg}{kept}", row.defense);
-    }
-    let recovered = table::long(curve.recovered(row), 2);
-    format!("{}, {}: {} {recovered}, nDCG@10 {ndcg}{kept}", row.defense, row.adversary, curve.measure())
+    let kept = curve.kept_in_percent(row).map_or_else(String::new, |kept| format!(", {kept} kept"));
+    let ndcg = row.score(RETRIEVAL).map(|score| format!("nDCG@10 {}{kept}", table::long(Some(score), 3)));
+    let leak = || format!("{} {}", curve.measure(), table::long(curve.recovered(row), 2));
+    let scores: Vec<String> = curve.is_attacked().then(leak).into_iter().chain(ndcg).collect();
+    let of =
+        if curve.is_attacked() { format!("{}, {}", row.defense, row.adversary) } else { row.defense.clone() };
+    format!("{of}: {}", scores.join(", "))
 }
 
 /// A line for each sweep and adversary, by rising strength.
 fn lines(curve: &Curve<'_>, frame: &Frame) -> String {
     let mut text = String::new();
-    for (number, line) in curve.lines.iter().enumerate().filter(|(_, line)| line.axis.is_some()) {
-        let _ = line;
+    // there is nothing between whole numbers
+    let is_drawn = |line: &Line| line.axis.as_ref().is_some_and(|axis| !axis.whole);
+    for (number, _) in curve.lines.iter().enumerate().filter(|(_, line)| is_drawn(line)) {
         for (index, adversary) in curve.adversaries.iter().enumerate() {
             let rows = curve.along(number).into_iter().filter_map(|stack| {
                 let row = stack.rows.iter().find(|row| row.adversary == *adversary)?;
