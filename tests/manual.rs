@@ -103,7 +103,9 @@ fn commands(text: &str) -> Vec<String> {
     let blocks = text.split("```").skip(1).step_by(2).filter_map(|block| block.strip_prefix("sh\n"));
     let lines: Vec<String> = blocks.map(|block| block.replace("\\\n", " ")).collect();
     let lines = lines.iter().flat_map(|block| block.lines());
-    lines.filter_map(|line| line.strip_prefix("cargo embosk ")).map(str::to_owned).collect()
+    let commands =
+        lines.filter_map(|line| line.strip_prefix("cargo ").unwrap_or(line).strip_prefix("embosk "));
+    commands.map(str::to_owned).collect()
 }
 
 fn help(verb: &[&str]) -> String {
