@@ -113,11 +113,30 @@ fn init_in_another_folder_writes_paths_that_lead_back() {
 }
 
 #[test]
+fn init_names_no_defense_once() {
+    let folder = workplace();
+    let given =
+        ["init", "--embedder", "reference", "--corpus", "notes.txt", "--defense", "none", "--ci", "none"];
+    let (next, _) = succeeds(folder.path(), &given);
+    assert_eq!(next.matches("--defense").count(), 1, "{next}");
+    let text = fs::read_to_string(folder.path().join("privacy-budget.toml")).unwrap();
+    assert_eq!(text.matches("--defense").count(), 1, "{text}");
+}
+
+#[test]
 fn init_without_a_terminal_names_what_is_missing() {
     let folder = workplace();
     refused(folder.path(), &["init"], "--embedder is missing");
     let bad = ["init", "--embedder", "reference", "--corpus", "notes.txt", "--defense", "gaussian(sigma=-1)"];
     refused(folder.path(), &bad, "sigma");
+    let missing = ["init", "--embedder", "no-such-model", "--corpus", "notes.txt", "--defense", "none"];
+    refused(folder.path(), &missing, "no-such-model: there is no such folder");
+    fs::create_dir(folder.path().join("empty")).unwrap();
+    refused(
+        folder.path(),
+        &["init", "--embedder", "empty", "--corpus", "notes.txt", "--defense", "none"],
+        "empty",
+    );
     let address = "http://user:planted@127.0.0.1:1/v1#m";
     let secret = ["init", "--embedder", address, "--corpus", "notes.txt", "--defense", "gaussian(sigma=0.1)"];
     refused(folder.path(), &secret, "password");
@@ -132,6 +151,8 @@ fn the_cache_is_listed_and_cleared() {
     let place = folder.path();
     let (empty, _) = succeeds(place, &["cache", "list"]);
     assert!(empty.contains(".cache/embosk: 0 B"), "{empty}");
+    refused(place, &["cache", "clear"], ".cache/embosk: there is no such folder, so nothing was removed");
+    refused(place, &["cache", "clear", "--cache", "mistyped"], "mistyped: there is no such folder");
     let embed = ["evaluate", "--attack", "none", "--corpus", "records:40", "--defense", "none"];
     succeeds(place, &embed);
     fs::write(place.join(".cache/embosk/embeddings/mine"), "").unwrap();

@@ -144,7 +144,7 @@ impl fmt::Display for Error {
                 "`{defense}` cannot be undone: {reason}; only rotations, permutations, scalings and stacks of them can"
             ),
             Self::NotFinite { row } => {
-                write!(f, "row {row} (counted from 0) holds NaN, an infinity or values too large for f32")
+                write!(f, "row {row} (counted from 0) holds NaN, an infinity or values too large for float32")
             }
             Self::RowIds { rows, ids } => {
                 write!(f, "{rows} rows were given {ids} ids; give each row one id")

@@ -49,12 +49,12 @@ pub(crate) fn check(stored: &str, stack: &dyn Defense) -> Result<Checked, Error>
     // A text that is not a fingerprint is not repeated, because it may be a key.
     let refuse = |expected| Error::Setting { name: "the stored fingerprint", expected };
     let Some((version, space)) = stored.split_once(' ') else {
-        return Err(refuse("what `Stack::fingerprint` gave"));
+        return Err(refuse("the fingerprint that the stack gave"));
     };
     if version != VERSION {
-        return Err(refuse("what `Stack::fingerprint` gave in this version of embosk or an older one"));
+        return Err(refuse("one that this version of embosk, or an older one, gave"));
     }
-    let changed = || refuse("what `Stack::fingerprint` gave, unchanged");
+    let changed = || refuse("the fingerprint that the stack gave, unchanged");
     let (stored, found): (Spec, _) = (space.parse().map_err(|_| changed())?, stack.space());
     if names_something_else(&stored, &found) {
         return Err(changed());

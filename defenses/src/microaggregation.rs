@@ -15,7 +15,7 @@ use crate::{Defense, Error, Guarantee, Rng, Role, Spec, check_finite};
 const FORMAT: Format = Format {
     name: "embosk groups v",
     version: "1\n",
-    otherwise: "groups begin with `embosk groups`; `embosk fit groups` or `Microaggregation::to_bytes` gives them",
+    otherwise: "groups begin with `embosk groups`; `embosk fit groups` writes them",
 };
 
 /// One vector for each group of documents, in place of their own.

@@ -18,7 +18,7 @@ const MAX_CENTROIDS: usize = 256;
 const FORMAT: Format = Format {
     name: "embosk codebook v",
     version: "1\n",
-    otherwise: "a codebook begins with `embosk codebook`; `ProductQuantization::to_bytes` gives it",
+    otherwise: "a codebook begins with `embosk codebook`; `embosk fit codebook` writes one",
 };
 
 /// Replaces each piece of a vector by the nearest of a few that were learned from a sample.

@@ -27,7 +27,7 @@ const MAX_SCALE: f32 = 1e30;
 const FORMAT: Format = Format {
     name: "embosk scales v",
     version: "1\n",
-    otherwise: "fitted scales begin with `embosk scales`; `Quantization::to_bytes` gives them",
+    otherwise: "fitted scales begin with `embosk scales`; `embosk fit scales` writes them",
 };
 
 /// Rounds every coordinate to 8, 4 or 1 bits, with a scale for each vector, for each dimension, or for all.

@@ -2,11 +2,13 @@
 
 import asyncio
 import inspect
+import re
+from contextlib import contextmanager
 
 import numpy
 
 from embosk._embosk import Embedder
-from embosk.errors import EmbedderError, SettingError
+from embosk.errors import EmbedderError, EmboskError, EvaluationError, SettingError
 
 
 class Adapted:
@@ -37,9 +39,8 @@ class Adapted:
 
     def blocking(self, texts, role):
         """Embeds texts now, for an evaluation: an async embedder runs in an event loop of its own."""
-        if self.is_async:
-            return asyncio.run(self.aembed(texts, role))
-        return self.embed(texts, role)
+        with told("the embedder", texts, EmbedderError):
+            return asyncio.run(self.aembed(texts, role)) if self.is_async else self.embed(texts, role)
 
     def _of(self, role):
         return self.queries if role == "query" else self.documents
@@ -79,7 +80,8 @@ def vectors(made, texts):
     if hasattr(made, "detach"):
         made = made.detach().cpu()
     try:
-        array = numpy.asarray(made, dtype=None if hasattr(made, "dtype") else numpy.float32)
+        # a masked array stays one, and is refused later; `asarray` would forget the mask
+        array = numpy.asanyarray(made, dtype=None if hasattr(made, "dtype") else numpy.float32)
     except (TypeError, ValueError):
         # numpy's words may repeat a text
         raise EmbedderError(
@@ -92,6 +94,35 @@ def vectors(made, texts):
             f"return one row for each text"
         )
     return array
+
+
+@contextmanager
+def told(what, texts=(), kind=EvaluationError):
+    """Makes an exception of the user's own code one of embosk, which says what failed and has it as its cause."""
+    try:
+        yield
+    except EmboskError:
+        raise
+    except Exception as error:
+        raise kind(f"{what} raised {_said(error, texts)}") from error
+
+
+def _said(error, texts):
+    """The type and the message of an exception. A message that repeats a part of a text, or holds a key, is left out."""
+    name, message = type(error).__name__, " ".join(str(error).split())
+    if not message:
+        return name
+    if "embosk1-" in message or _repeats(message.lower(), " \0 ".join(" ".join(text.lower().split()) for text in texts)):
+        return f"{name}, whose message is left out because it repeats a part of a text or a key"
+    return f"{name}: {message if len(message) <= 300 else message[:300] + '…'}"
+
+
+def _repeats(message, texts):
+    """Whether a message has a quotation from texts, or any 12 characters of one in a row."""
+    quoted = [quotation for _, quotation in re.findall(r"(['\"`])(.+?)\1", message)]
+    runs = [message[at : at + 12] for at in range(max(1, len(message) - 11))]
+    whole = (text for text in texts.split(" \0 ") if 4 <= len(text) < 12)
+    return any(part in texts for part in [*quoted, *runs]) or any(text in message for text in whole)
 
 
 def _is_openai(embedder):

@@ -9,15 +9,18 @@ from embosk._embosk import Key, Stack, check_spec
 from embosk.errors import NotPicklableError, SettingError
 
 
-def spec_of(stack: Stack | str) -> str:
-    """The spec of a stack, or the spec itself. A stack that was given its keys is refused."""
+def planned(stack: Stack | str, dim: int | None = None) -> tuple[str, int | None]:
+    """What travels of a stack or a spec: the spec, and the dimension that vectors must have. A stack that was given its
+    keys is refused."""
     if not isinstance(stack, Stack):
-        return stack
-    if "keys={" in repr(stack):
+        return stack, dim
+    if stack.given_keys:
         raise NotPicklableError(
             "this stack was given its keys, and keys do not travel in plans; name them as `env:NAME` or `file:PATH`"
         )
-    return stack.spec
+    if None not in (stack.dim, dim) and stack.dim != dim:
+        raise SettingError(f"the stack is bound to dimension {stack.dim}, and dim is {dim}; leave dim out")
+    return stack.spec, stack.dim if dim is None else dim
 
 
 def check(spec, role, id_column):

@@ -5,10 +5,13 @@ import os
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
-from embosk._adapt import adapt
+import numpy
+
+from embosk._adapt import adapt, told
 from embosk._embosk import Stack, run_evaluation
 from embosk._report import Report, Verdict, read_budget
-from embosk.errors import SettingError
+from embosk._types import listed
+from embosk.errors import EvaluationError, SettingError
 
 
 def evaluate(
@@ -37,7 +40,8 @@ def evaluate(
             the attacker's oracle, and is called from a thread of its own.
         corpus: `"records"` or `"records:N"` (built in), a BEIR folder, a text file with one passage per line, or a list
             of str. Without queries, retrieval is not measured.
-        defenses: stacks or specs. Default: no defense, quantization, three levels of noise, and a rotation.
+        defenses: stacks or specs, such as `["none"]` for no defense; an empty list is refused. Default: no defense,
+            quantization, two levels of noise, and a rotation.
         adversaries: names such as `"naive"` or `"leaked(768)"`. Default: naive, informed(10000), and leaked.
         samples: how many documents are attacked; 200 or more give reliable numbers.
         attack: a name or folder, such as `"reference"`, `"guided"` or `"none"`, or a dict with `model`, `steps`,
@@ -57,10 +61,11 @@ def evaluate(
             `guess_candidates`, `entities`.
 
     Returns a `Report`. Raises `SettingError` for settings that are not known or contradict each other, and
-    `EmbedderError` if the embedder fails, with its exception as the cause. Ctrl-C ends an evaluation.
+    `EmbedderError` if the embedder fails: it says what the embedder raised, unless that repeats a text, and has it as its
+    cause. Ctrl-C ends an evaluation.
     """
     settings |= {"samples": samples, "seed": seed}
-    asked: dict[str, Any] = {"cache": cache, "progress": progress}
+    asked = around(cache, progress)
     if isinstance(embedder, str) and model is None:
         settings["embedder"] = embedder
     else:
@@ -68,18 +73,19 @@ def evaluate(
     if attack is not None:
         settings["attack"] = attack
     if adversaries is not None:
-        settings["adversaries"] = [adversaries] if isinstance(adversaries, str) else list(adversaries)
+        settings["adversaries"] = several(adversaries, str, "adversaries", "names")
     if isinstance(corpus, (str, os.PathLike)):
-        settings["corpus"] = os.fspath(corpus)
+        settings["corpus"] = corpus
     else:
-        asked["corpus"] = ("texts", list(corpus))
+        asked["corpus"] = listed(corpus, "corpus")
     if isinstance(attacker_corpus, (str, os.PathLike)):
-        settings["attacker_corpus"] = os.fspath(attacker_corpus)
+        settings["attacker_corpus"] = attacker_corpus
     elif attacker_corpus is not None:
-        asked["attacker_texts"] = list(attacker_corpus)
+        asked["attacker_texts"] = listed(attacker_corpus, "attacker_corpus")
     if defenses is not None:
-        asked["defenses"] = stacks(defenses)
-    asked["settings"] = json.dumps(settings)
+        found = several(defenses, (str, Stack), "defenses", "stacks or specs")
+        asked["defenses"] = [Stack(one) if isinstance(one, str) else one for one in found]
+    asked["settings"] = as_json(settings)
     return Report(run_evaluation(asked))
 
 
@@ -88,33 +94,85 @@ def gate(
     embedder: Any = None,
     *,
     raises: bool = True,
+    model: str | None = None,
+    name: str | None = None,
+    identity: str | None = None,
+    normalizer: str | tuple[str, Callable[[str], str]] | None = None,
+    unit_norm: bool | None = None,
     cache: str | os.PathLike[str] | None = None,
     progress: Callable[[str], object] | None = None,
-    **description: Any,
 ) -> tuple[Report, Verdict]:
     """Measures what a budget file asks for, and checks it against the file's limits, as `embosk gate` does.
 
     Arguments:
         budget: the path of the file, or its text.
-        embedder: the embedder in place of the file's, with `model`, `name`, `identity`, `normalizer` and `unit_norm` as
-            for `evaluate`.
+        embedder: the embedder in place of the file's.
         raises: whether a budget that is not shown to be kept raises `BudgetError`.
+        model, name, identity, normalizer, unit_norm: of the embedder, as for `evaluate`.
+        cache, progress: as for `evaluate`.
 
     Returns the `Report` and the `Verdict`.
     """
-    budget = read_budget(budget)
-    asked = {"budget": budget, "cache": cache, "progress": progress}
+    asked = {"budget": read_budget(budget), **around(cache, progress)}
     if embedder is not None:
-        asked["embedder"] = described(embedder, **description)
+        asked["embedder"] = described(embedder, model, name, identity, normalizer, unit_norm)
     report = Report(run_evaluation(asked))
-    return report, report._check(budget, raises)
+    return report, report._check(asked["budget"], raises)
 
 
-def stacks(defenses):
-    """Stacks or specs as stacks; one may stand without a list."""
-    if isinstance(defenses, (str, Stack)):
-        defenses = [defenses]
-    return [Stack(defense) if isinstance(defense, str) else defense for defense in defenses]
+def several(given, kinds, name, what):
+    """The list of what was given; one may stand without a list. An empty one would mean the usual ones."""
+    given = [given] if isinstance(given, kinds) else given
+    if not isinstance(given, Iterable) or isinstance(given, (str, bytes)):
+        raise SettingError(f"{name} is a list of {what}, not of type {type(given).__name__}")
+    given = list(given)
+    if not given:
+        raise SettingError(f"{name} is an empty list; leave it out for the usual ones, or name some")
+    for one in given:
+        if not isinstance(one, kinds):
+            raise SettingError(f"{name} is a list of {what}, and has one of type {type(one).__name__}")
+    return given
+
+
+def around(cache, progress):
+    """What is beside the settings: the folder of the cache, and whom to tell."""
+    if cache is not None and not isinstance(cache, (str, os.PathLike)):
+        raise SettingError(f"cache is the path of a folder, not of type {type(cache).__name__}")
+    if progress is None:
+        return {"cache": cache, "progress": None}
+    if not callable(progress):
+        raise SettingError(f"progress is a function of a message, not of type {type(progress).__name__}")
+
+    def tell(message):
+        with told("the function `progress`"):
+            progress(message)
+
+    return {"cache": cache, "progress": tell}
+
+
+def as_json(settings):
+    """The settings as JSON. One that has no JSON is refused by name."""
+    lines = []
+    for name, value in settings.items():
+        try:
+            text = json.dumps(value, default=_plain, allow_nan=False, ensure_ascii=False)
+            text.encode()
+        except (TypeError, ValueError):
+            raise SettingError(
+                f"the setting `{name}` is of type {type(value).__name__}, or holds what a setting cannot be: settings are numbers, "
+                f"texts, true or false, and lists and dicts of them"
+            ) from None
+        lines.append(f"{json.dumps(name)}: {text}")
+    return "{" + ", ".join(lines) + "}"
+
+
+def _plain(value):
+    """A path, or a number of NumPy, as JSON has it."""
+    if isinstance(value, os.PathLike):
+        return os.fspath(value)
+    if isinstance(value, numpy.generic):
+        return value.item()
+    raise TypeError
 
 
 def described(embedder, model=None, name=None, identity=None, normalizer=None, unit_norm=None):
@@ -122,16 +180,34 @@ def described(embedder, model=None, name=None, identity=None, normalizer=None, u
     adapted = adapt(embedder, model)
     if adapted.ours is not None:
         return adapted.ours
-    known = {"lowercase": ("lowercase", str.lower), "none": ("none", str)}
-    if isinstance(normalizer, str):
-        if normalizer not in known:
-            raise SettingError('a normalizer is "lowercase", "none", or a pair of a name and a function of a text')
-        normalizer = known[normalizer]
+    for what, text in (("name", name), ("identity", identity)):
+        if not isinstance(text, (str, type(None))):
+            raise SettingError(f"the embedder's {what} is a str, not of type {type(text).__name__}")
+    if not isinstance(unit_norm, (bool, type(None))):
+        raise SettingError(f"unit_norm is True, False or None, not of type {type(unit_norm).__name__}")
     return {
         "call": adapted.blocking,
         "has_roles": adapted.has_roles,
         "name": name or adapted.name,
         "identity": identity,
         "unit_norm": unit_norm,
-        "normalizer": normalizer,
+        "normalizer": None if normalizer is None else _normalizer(normalizer),
     }
+
+
+def _normalizer(given):
+    """The name and the function of a normalizer. What the function raises is an error of embosk."""
+    known = {"lowercase": ("lowercase", str.lower), "none": ("none", str)}
+    pair = known.get(given) if isinstance(given, str) else given
+    if not (isinstance(pair, tuple) and len(pair) == 2 and isinstance(pair[0], str) and callable(pair[1])):
+        raise SettingError('a normalizer is "lowercase", "none", or a pair of a name and a function of a text')
+    name, function = pair
+
+    def apply(text):
+        with told(f"the normalizer {name}", [text]):
+            made = function(text)
+        if not isinstance(made, str):
+            raise EvaluationError(f"the normalizer {name} returned {type(made).__name__}; it should return a str")
+        return made
+
+    return name, apply

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from embosk import _pickled
 from embosk._adapt import adapt
 from embosk._embosk import Stack
-from embosk._types import Id
+from embosk._types import Id, listed
 from embosk.errors import SettingError
 
 
@@ -46,11 +46,11 @@ class Protected:
 
     def embed_documents(self, texts: Iterable[str], ids: Iterable[Id] | None = None) -> NDArray[Any]:
         """Embeds and protects documents: `[texts, dim]`. `ids` has an id for each, for keyed noise."""
-        return self._embed(_listed(texts), "document", ids)
+        return self._embed(listed(texts), "document", ids)
 
     def embed_queries(self, texts: Iterable[str], ids: Iterable[Id] | None = None) -> NDArray[Any]:
         """Embeds and protects queries: `[texts, dim]`."""
-        return self._embed(_listed(texts), "query", ids)
+        return self._embed(listed(texts), "query", ids)
 
     def embed_query(self, text: str) -> NDArray[Any]:
         """Embeds and protects one query: `[dim]`."""
@@ -60,13 +60,13 @@ class Protected:
         self, texts: Iterable[str], ids: Iterable[Id] | None = None
     ) -> NDArray[Any]:
         """As `embed_documents`. An embedder that is not async runs in a thread."""
-        return await self._aembed(_listed(texts), "document", ids)
+        return await self._aembed(listed(texts), "document", ids)
 
     async def aembed_queries(
         self, texts: Iterable[str], ids: Iterable[Id] | None = None
     ) -> NDArray[Any]:
         """As `embed_queries`. An embedder that is not async runs in a thread."""
-        return await self._aembed(_listed(texts), "query", ids)
+        return await self._aembed(listed(texts), "query", ids)
 
     async def aembed_query(self, text: str) -> NDArray[Any]:
         """As `embed_query`. An embedder that is not async runs in a thread."""
@@ -85,14 +85,3 @@ class Protected:
 
     def __repr__(self):
         return f"Protected({self.stack!r})"
-
-
-def _listed(texts):
-    """The texts as a list, checked: a single str would be taken letter by letter."""
-    if isinstance(texts, (str, bytes)):
-        raise SettingError("texts are a list of str; put a single text into a list")
-    texts = list(texts)
-    for row, text in enumerate(texts):
-        if not isinstance(text, str):
-            raise SettingError(f"text {row} is not a str but {type(text).__name__}")
-    return texts

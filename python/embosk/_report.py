@@ -154,7 +154,13 @@ def read_budget(budget):
     """The path and the text of a budget: a text has more than one line, and its paths are relative to the working folder."""
     if isinstance(budget, str) and "\n" in budget:
         return Path("budget"), budget
+    if not isinstance(budget, (str, PathLike)):
+        raise SettingError(f"a budget is the path of a file, or its text, not of type {type(budget).__name__}")
     path = Path(budget)
     if not path.is_file():
         raise SettingError(f"{path}: there is no such budget; name a file, or give its text, which has more than one line")
-    return path, path.read_text()
+    try:
+        return path, path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        reason = "it is not UTF-8" if isinstance(error, UnicodeDecodeError) else error.strerror
+        raise SettingError(f"{path}: it cannot be read: {reason}") from None

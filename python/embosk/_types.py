@@ -1,11 +1,13 @@
-"""The types that several signatures have in common."""
+"""The types that several signatures have in common, and lists of texts."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias, Union
 
 from numpy.typing import NDArray
+
+from embosk.errors import SettingError
 
 if TYPE_CHECKING:
     from embosk._embosk import Key
@@ -16,3 +18,16 @@ Id: TypeAlias = Union[str, bytes, int]
 Vectors: TypeAlias = NDArray[Any]
 # the name of a function from a key's name to the key or its text, or this function
 KeyProvider: TypeAlias = Union[str, Callable[[str], Union["Key", str]]]
+
+
+def listed(texts: Iterable[str], name: str = "") -> list[str]:
+    """The texts as a list, checked: a single str would be taken letter by letter."""
+    where = f"{name}: " if name else ""
+    if isinstance(texts, (str, bytes)) or not isinstance(texts, Iterable):
+        kind = type(texts).__name__
+        raise SettingError(f"{where}texts are a list of str, not of type {kind}; put a single text into a list")
+    found = list(texts)
+    for row, text in enumerate(found):
+        if not isinstance(text, str):
+            raise SettingError(f"{where}text {row} is not a str but {type(text).__name__}")
+    return found

@@ -1,7 +1,8 @@
 """Protects a column of vectors in Arrow tables: Arrow in, Arrow out.
 
 Tables come in over Arrow's C data interface (the PyCapsule protocol), so those of pyarrow, Polars, DuckDB and others are
-taken as they are, without a copy of the numbers. What comes back is a table of pyarrow, which all of them read in turn.
+taken as they are. What comes back is a table of pyarrow, which all of them read in turn. The numbers are copied once, to
+where they are protected; with nulls among the vectors, once more before and once after. Other columns are not copied.
 Needs pyarrow: `pip install embosk[arrow]`.
 """
 
@@ -34,7 +35,7 @@ def protect(
         ids: for keyed noise, the name of the column with the ids, or a sequence with one for each row.
         role: "document" or "query".
 
-    Returns a RecordBatch for a RecordBatch, and otherwise a Table. Raises `ArrayError` for another type of column or a
+    Returns a RecordBatch for a RecordBatch or a table that has `__arrow_c_array__` alone, and otherwise a Table. Raises `ArrayError` for another type of column or a
     null within a vector, `DimensionError` for vectors of several lengths, `IdsError` for a null id, and otherwise as
     `Stack.protect`; rows are counted from 0 in the whole table.
     """
@@ -76,7 +77,7 @@ def dimension(table: pyarrow.Table | pyarrow.RecordBatch, column: str) -> int | 
 
 
 def _stack(stack: Stack | str) -> Stack:
-    return Stack(stack) if isinstance(stack, str) else stack
+    return stack if isinstance(stack, Stack) else Stack(stack)
 
 
 def _changed(batch, column, change, stack=None, ids=None):
@@ -105,10 +106,13 @@ def _changed(batch, column, change, stack=None, ids=None):
 def _table(batch):
     if isinstance(batch, (pyarrow.RecordBatch, pyarrow.Table)):
         return batch
-    if hasattr(batch, "__arrow_c_stream__"):
-        return pyarrow.table(batch)
-    if hasattr(batch, "__arrow_c_array__"):
-        return pyarrow.record_batch(batch)
+    for method, read in (("__arrow_c_stream__", pyarrow.table), ("__arrow_c_array__", pyarrow.record_batch)):
+        if hasattr(batch, method):
+            try:
+                return read(batch)
+            except (TypeError, ValueError, pyarrow.ArrowException) as error:
+                kind = type(batch).__name__
+                raise ArrayError(f"no table can be read from the {kind}; give a table of Arrow, which has columns") from error
     raise ArrayError(f"a table of Arrow is needed, with `__arrow_c_stream__` or `__arrow_c_array__`, not {type(batch).__name__}")
 
 
@@ -131,7 +135,11 @@ def _ids(table, ids):
             raise SettingError(f"the table has no column {ids!r} of ids, or several; its columns are {table.schema.names}")
         ids = table.column(ids)
     elif not isinstance(ids, (pyarrow.Array, pyarrow.ChunkedArray)):
-        ids = pyarrow.array(ids)
+        try:
+            ids = pyarrow.array(ids)
+        except (TypeError, ValueError, pyarrow.ArrowException):
+            # Arrow's words repeat a value
+            raise IdsError("ids are the name of a column, or a sequence of str, bytes or int, all of one type") from None
     if isinstance(ids, pyarrow.ChunkedArray):
         ids = ids.combine_chunks()
         ids = ids if isinstance(ids, pyarrow.Array) else pyarrow.concat_arrays(ids.chunks)

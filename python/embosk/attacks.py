@@ -1,11 +1,13 @@
 """Attacks on vectors."""
 
 import json
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from embosk._embosk import run_inversion
-from embosk._evaluate import described
+from embosk._evaluate import as_json, described
+from embosk._types import listed
+from embosk.errors import SettingError
 
 
 def invert(
@@ -14,21 +16,28 @@ def invert(
     attack: str | dict[str, Any] | None = None,
     *,
     own_texts: Iterable[str] | None = None,
-    **description: Any,
+    model: str | None = None,
+    name: str | None = None,
+    identity: str | None = None,
+    normalizer: str | tuple[str, Callable[[str], str]] | None = None,
+    unit_norm: bool | None = None,
 ) -> list[dict[str, Any]]:
     """Turns vectors back into texts.
 
     Arguments:
         vectors: `[rows, dim]` of the embedder, undefended or as an attacker has restored them.
-        embedder: the embedder, which is the attacker's oracle; as for `embosk.evaluate`, with `model`, `name`,
-            `identity`, `normalizer` and `unit_norm`.
+        embedder: the embedder, which is the attacker's oracle.
         attack: a name or folder, or a dict with `model`, `steps`, `beam_width`, `local_queries` and `queries`. Default:
             the trained attack for the embedder, if there is one, and guided search after it.
         own_texts: the attacker's own texts, for guided search. Default: built-in English sentences.
+        model, name, identity, normalizer, unit_norm: of the embedder, as for `embosk.evaluate`.
 
     Returns a dict for each row, as `embosk invert` prints it: `output`, `steps`, `cosine`, `queries`, `local_gain`.
     """
     attack = {"model": attack} if isinstance(attack, str) else (attack or {})
-    texts = None if own_texts is None else list(own_texts)
-    found = run_inversion(vectors, described(embedder, **description), json.dumps(attack), texts)
+    if not isinstance(attack, dict):
+        raise SettingError(f"attack is a name or a dict, not of type {type(attack).__name__}")
+    texts = None if own_texts is None else listed(own_texts, "own_texts")
+    oracle = described(embedder, model, name, identity, normalizer, unit_norm)
+    found = run_inversion(vectors, oracle, as_json(attack), texts)
     return [json.loads(line) for line in found]

@@ -58,7 +58,7 @@ def protect(
     column that is known not to be there, or a provider of keys that has no name. What is wrong with a row or a key is
     raised on the worker, when the Dataset is computed. Warns of a key that Ray would show.
     """
-    spec = _cluster.spec_of(spec)
+    spec, dim = _cluster.planned(spec, dim)
     ids = id_column if _cluster.check(spec, role, id_column) else None
     _check_columns(dataset, column, ids)
     _warn_of_shown_keys(spec, keys)
@@ -71,10 +71,10 @@ def unprotect(dataset: Dataset, column: str, spec: str | Stack, *, keys: KeyProv
 
     Arguments are those of `protect`. Raises `NotInvertibleError` on the workers for other specs.
     """
-    spec = _cluster.spec_of(spec)
+    spec, dim = _cluster.planned(spec)
     _check_columns(dataset, column)
     _warn_of_shown_keys(spec, keys)
-    stack = _cluster.builder(spec, keys)
+    stack = _cluster.builder(spec, keys, dim)
     return _mapped(dataset, _unprotect, options, stack=stack, column=column)
 
 
@@ -94,12 +94,12 @@ def rekey(
     Arguments are those of `protect`; `keys` gives the keys of both specs. Raises as `unprotect` for `old`, and as
     `protect` for `new`.
     """
-    old, new = _cluster.spec_of(old), _cluster.spec_of(new)
-    ids = id_column if _cluster.check(new, role, id_column) else None
+    plans = _cluster.planned(old), _cluster.planned(new)
+    ids = id_column if _cluster.check(plans[1][0], role, id_column) else None
     _check_columns(dataset, column, ids)
-    for spec in (old, new):
+    for spec, _ in plans:
         _warn_of_shown_keys(spec, keys)
-    stacks = _cluster.builder(old, keys), _cluster.builder(new, keys)
+    stacks = tuple(_cluster.builder(spec, keys, dim) for spec, dim in plans)
     return _mapped(dataset, _rekey, options, stacks=stacks, column=column, ids=ids, role=role)
 
 

@@ -59,7 +59,7 @@ def protect(
     provider of keys that has no name. What is wrong with a row or a key is raised on the executor, when the DataFrame is
     computed. Warns of a key that Spark would show.
     """
-    spec = _cluster.spec_of(spec)
+    spec, dim = _cluster.planned(spec, dim)
     uses_ids = _cluster.check(spec, role, id_column)
     schema = _schema(df, column, id_column)
     _warn_of_shown_keys(df, spec, keys)
@@ -72,9 +72,9 @@ def unprotect(df: DataFrame, column: str, spec: str | Stack, *, keys: KeyProvide
 
     Arguments are those of `protect`. Raises `NotInvertibleError` on the executors for other specs.
     """
-    spec = _cluster.spec_of(spec)
+    spec, dim = _cluster.planned(spec)
     _warn_of_shown_keys(df, spec, keys)
-    stack = _cluster.builder(spec, keys)
+    stack = _cluster.builder(spec, keys, dim)
     return df.mapInArrow(partial(_unprotect, stack=stack, column=column), _schema(df, column, None))
 
 
@@ -93,11 +93,11 @@ def rekey(
     Arguments are those of `protect`; `keys` gives the keys of both specs. Raises as `unprotect` for `old`, and as
     `protect` for `new`.
     """
-    old, new = _cluster.spec_of(old), _cluster.spec_of(new)
-    for spec in (old, new):
+    plans = _cluster.planned(old), _cluster.planned(new)
+    ids = id_column if _cluster.check(plans[1][0], role, id_column) else None
+    for spec, _ in plans:
         _warn_of_shown_keys(df, spec, keys)
-    ids = id_column if _cluster.check(new, role, id_column) else None
-    stacks = _cluster.builder(old, keys), _cluster.builder(new, keys)
+    stacks = tuple(_cluster.builder(spec, keys, dim) for spec, dim in plans)
     return df.mapInArrow(partial(_rekey, stacks=stacks, column=column, ids=ids, role=role), _schema(df, column, id_column))
 
 
@@ -130,16 +130,16 @@ def evaluate_retrieval(
 
     Returns a dict: `clean` and `protected` are mean nDCG@k, `queries` is how many have judgements.
     """
-    spec = _cluster.spec_of(spec)
+    spec, dim = _cluster.planned(spec)
     grades = _grades(qrels)
     # both sides in one plan: a limit or a sample may choose other rows when it is computed again
     copy = f"{column} protected"
     queries = queries.select(id_column, column).withColumn(copy, queries[column])
-    queries = protect(queries, copy, spec, id_column, role="query", keys=keys)
+    queries = protect(queries, copy, spec, id_column, role="query", dim=dim, keys=keys)
     ids, clean, hidden = _collected(queries, id_column, (column, copy))
     uses_ids = _cluster.check(spec, "document", id_column)
     sides = {"clean": clean, "protected": hidden}
-    stack = _cluster.builder(spec, keys)
+    stack = _cluster.builder(spec, keys, dim)
     work = partial(_best, sides=sides, stack=stack, ids=id_column, column=column, k=k, uses_ids=uses_ids)
     found = documents.select(id_column, column).mapInArrow(work, "side string, query int, id string, score float")
     rankings: dict[str, list[list[Any]]] = {side: [[] for _ in ids] for side in sides}

@@ -9,6 +9,7 @@ use numpy::{
 use pyo3::prelude::*;
 use rayon::prelude::*;
 
+use crate::argument::kind_of;
 use crate::error::{array, raise};
 use crate::threads::{FEW, on_threads};
 
@@ -95,14 +96,36 @@ impl Vectors {
 
 /// The array of NumPy, or what an object with the array interface makes of itself.
 fn as_array<'py>(any: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyUntypedArray>> {
-    if let Ok(found) = any.cast::<PyUntypedArray>() {
-        return Ok(found.clone());
+    let found = match any.cast::<PyUntypedArray>() {
+        Ok(found) => found.clone(),
+        Err(_) => made_array(any)?,
+    };
+    // a plain array is told at once; of the others, masked ones have numbers that do not count
+    if found.is_exact_instance_of::<PyUntypedArray>() {
+        return Ok(found);
     }
+    let masked = any.py().import("numpy.ma")?.getattr("MaskedArray")?;
+    if found.is_instance(&masked)? {
+        return Err(array(
+            "the array is masked, and a vector has all of its numbers; leave masked rows out and give array.data, or fill \
+             them: array.filled(0)",
+        ));
+    }
+    Ok(found)
+}
+
+fn made_array<'py>(any: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyUntypedArray>> {
+    let kind = kind_of(any);
     if any.hasattr("__array__")? || any.hasattr("__array_interface__")? {
-        let made = any.py().import("numpy")?.call_method1("asarray", (any,))?;
-        return Ok(made.cast_into::<PyUntypedArray>()?);
+        let made = any.py().import("numpy")?.call_method1("asanyarray", (any,));
+        return made.and_then(|made| Ok(made.cast_into::<PyUntypedArray>()?)).map_err(|cause| {
+            let error = array(format!(
+                "no array of NumPy can be made of the {kind}; a tensor has one as tensor.detach().float().cpu().numpy()"
+            ));
+            error.set_cause(any.py(), Some(cause));
+            error
+        });
     }
-    let kind = any.get_type().name()?;
     Err(array(format!(
         "vectors are an array of NumPy, not of type {kind}: numpy.asarray(vectors, dtype='float32')"
     )))

@@ -3,6 +3,9 @@
 use numpy::{IntoPyArray, PyArray1, PyArray2, PyReadonlyArray1, PyReadonlyArray2};
 use pyo3::prelude::*;
 
+use crate::argument::dim as dim_of;
+use crate::error::raise;
+
 /// Packed vectors, as `Stack.encode` returns them: a row of bytes for each vector and, if each has one, its scale.
 ///
 /// Arguments:
@@ -16,9 +19,20 @@ pub(crate) struct Codes(pub(crate) embosk::Codes);
 impl Codes {
     #[new]
     #[pyo3(signature = (dim, bytes, scales = None))]
-    fn new(dim: usize, bytes: PyReadonlyArray2<'_, u8>, scales: Option<PyReadonlyArray1<'_, f32>>) -> Self {
+    fn new(
+        #[pyo3(from_py_with = dim_of)] dim: usize,
+        bytes: &Bound<'_, PyAny>,
+        scales: Option<&Bound<'_, PyAny>>,
+    ) -> PyResult<Self> {
+        let refused =
+            |what: &str| raise("CodesError", format!("{what}; give an array of NumPy as `Stack.encode` did"));
+        let bytes: PyReadonlyArray2<'_, u8> =
+            bytes.extract().map_err(|_| refused("bytes are [rows, bytes] of uint8"))?;
+        let scales: Option<PyReadonlyArray1<'_, f32>> = scales
+            .map(|scales| scales.extract().map_err(|_| refused("scales are [rows] of float32")))
+            .transpose()?;
         let scales = scales.map(|scales| scales.as_array().to_vec()).unwrap_or_default();
-        Self(embosk::Codes::new(dim, bytes.as_array().to_owned(), scales))
+        Ok(Self(embosk::Codes::new(dim, bytes.as_array().to_owned(), scales)))
     }
 
     /// The dimension of the vectors.

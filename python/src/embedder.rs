@@ -9,6 +9,7 @@ use numpy::PyArray;
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
 
+use crate::argument::texts;
 use crate::array::Vectors;
 use crate::error::{of, raise, setting};
 use crate::role_of;
@@ -34,7 +35,12 @@ impl Embedder {
 
     /// Embeds texts, and returns `[texts, dim]` of float32.
     #[pyo3(signature = (texts, role = "document"))]
-    fn embed<'py>(&self, py: Python<'py>, texts: Vec<String>, role: &str) -> PyResult<Bound<'py, PyAny>> {
+    fn embed<'py>(
+        &self,
+        py: Python<'py>,
+        #[pyo3(from_py_with = texts)] texts: Vec<String>,
+        role: &str,
+    ) -> PyResult<Bound<'py, PyAny>> {
         let role = role_of(role)?;
         let embedded = py.detach(|| {
             let texts: Vec<&str> = texts.iter().map(String::as_str).collect();
@@ -45,7 +51,12 @@ impl Embedder {
     }
 
     #[pyo3(signature = (texts, role = "document"))]
-    fn __call__<'py>(&self, py: Python<'py>, texts: Vec<String>, role: &str) -> PyResult<Bound<'py, PyAny>> {
+    fn __call__<'py>(
+        &self,
+        py: Python<'py>,
+        #[pyo3(from_py_with = texts)] texts: Vec<String>,
+        role: &str,
+    ) -> PyResult<Bound<'py, PyAny>> {
         self.embed(py, texts, role)
     }
 
@@ -82,7 +93,7 @@ impl Embedder {
     }
 }
 
-/// The first exception that Python's code raised, which a report of the failure then has as its cause.
+/// The first exception that Python's code raised, which is then raised in place of the failure that it led to.
 pub(crate) type Raised = Arc<Mutex<Option<PyErr>>>;
 
 /// A callable `(texts, role) -> array`.
@@ -98,7 +109,10 @@ impl embosk::Embedder for OfPython {
         // an interpreter that is shutting down lets nobody in
         let called = Python::try_attach(|py| {
             let made = self.call.bind(py).call1((texts.to_vec(), name))?;
-            Vectors::read(&made).map(|vectors| vectors.values)
+            Vectors::read(&made).map(|vectors| vectors.values).map_err(|error| {
+                let message = format!("the embedder returned what vectors cannot be: {}", error.value(py));
+                raise("EmbedderError", message)
+            })
         });
         match called {
             Some(Ok(vectors)) => Ok(vectors),
@@ -183,10 +197,9 @@ fn normalizer_of(name: &str, apply: Py<PyAny>, raised: &Raised) -> Normalizer {
     })
 }
 
-/// The failure of an embedder, with Python's own exception as the cause.
+/// The failure of an evaluation: what Python's code raised, if it did. `embosk/_adapt.py` makes it an exception of embosk
+/// that says what failed, with the original as its cause.
 pub(crate) fn failed(message: &str, raised: &Raised) -> PyErr {
-    let error = raise("EmbedderError", message);
-    let cause = raised.lock().unwrap_or_else(PoisonError::into_inner).take();
-    Python::attach(|py| error.set_cause(py, cause));
-    error
+    let first = raised.lock().unwrap_or_else(PoisonError::into_inner).take();
+    first.unwrap_or_else(|| raise("EmbedderError", message))
 }

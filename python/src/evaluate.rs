@@ -10,6 +10,7 @@ use pyo3::prelude::*;
 use pyo3::types::PyDict;
 use serde_json::{Map, Value, json};
 
+use crate::argument::{some_texts, text, texts};
 use crate::array::Vectors;
 use crate::embedder::{Raised, asked, failed};
 use crate::error::{of, raise, setting};
@@ -24,8 +25,8 @@ pub(crate) struct RawReport(Arc<Report>);
 impl RawReport {
     /// Reads what `json` or `full_json` returned.
     #[staticmethod]
-    fn from_json(text: &str) -> PyResult<Self> {
-        Report::from_json(text).map(|report| Self(Arc::new(report))).map_err(|error| of(&error))
+    fn from_json(#[pyo3(from_py_with = json_of_report)] text: String) -> PyResult<Self> {
+        Report::from_json(&text).map(|report| Self(Arc::new(report))).map_err(|error| of(&error))
     }
 
     fn json(&self) -> PyResult<String> {
@@ -56,6 +57,10 @@ impl RawReport {
     }
 }
 
+fn json_of_report(any: &Bound<'_, PyAny>) -> PyResult<String> {
+    text(any, "SettingError", "a report's JSON")
+}
+
 /// Runs an evaluation. `asked_for` is a dict, which `embosk/_evaluate.py` makes.
 #[pyfunction]
 pub(crate) fn run_evaluation(py: Python<'_>, asked_for: &Bound<'_, PyDict>) -> PyResult<RawReport> {
@@ -77,11 +82,10 @@ pub(crate) fn run_evaluation(py: Python<'_>, asked_for: &Bound<'_, PyDict>) -> P
         request = request.embedder(asked(&embedder, &raised)?);
     }
     if let Some(corpus) = item("corpus")? {
-        let (name, texts): (String, Vec<String>) = corpus.extract()?;
-        request = request.corpus(Corpus::passages(&name, texts));
+        request = request.corpus(Corpus::passages("texts", texts(&corpus)?));
     }
-    if let Some(texts) = item("attacker_texts")? {
-        request = request.attacker_texts("texts", texts.extract()?);
+    if let Some(own) = item("attacker_texts")? {
+        request = request.attacker_texts("texts", texts(&own)?);
     }
     if let Some(folder) = item("cache")? {
         request = request.cache(folder.extract::<PathBuf>()?);
@@ -101,7 +105,7 @@ pub(crate) fn run_inversion(
     vectors: &Bound<'_, PyAny>,
     embedder: &Bound<'_, PyAny>,
     attack: &str,
-    own_texts: Option<Vec<String>>,
+    #[pyo3(from_py_with = some_texts)] own_texts: Option<Vec<String>>,
 ) -> PyResult<Vec<String>> {
     let (raised, stop) = (Raised::default(), Arc::new(AtomicBool::new(false)));
     let (attack, vectors) = (object(attack)?, Vectors::read(vectors)?.values);

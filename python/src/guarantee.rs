@@ -2,6 +2,7 @@
 
 use pyo3::prelude::*;
 
+use crate::argument::positive;
 use crate::error::of_defense;
 use crate::role_of;
 
@@ -34,7 +35,7 @@ impl Guarantee {
     }
 
     /// What holds for this many releases of the same vector together, each with fresh noise.
-    fn over(&self, releases: u32) -> Self {
+    fn over(&self, #[pyo3(from_py_with = count)] releases: u32) -> Self {
         Self(self.0.over(releases))
     }
 
@@ -51,4 +52,8 @@ impl Guarantee {
     fn __repr__(&self) -> String {
         format!("<Guarantee: {}>", self.0)
     }
+}
+
+fn count(releases: &Bound<'_, PyAny>) -> PyResult<u32> {
+    positive(releases, "releases")
 }

@@ -3,6 +3,7 @@
 use pyo3::prelude::*;
 use pyo3::types::{PyBool, PyBytes, PyInt, PyString};
 
+use crate::argument::{kind_of, text};
 use crate::error::raise;
 
 /// Ids one after another. A text counts as its UTF-8, a whole number as its decimal digits: as in the lines of a file.
@@ -16,31 +17,33 @@ impl Ids {
     /// Reads a sequence of `str`, `bytes` or `int`: a list, an array of NumPy, an Arrow array or a column of a table.
     pub(crate) fn read(ids: &Bound<'_, PyAny>) -> PyResult<Self> {
         let mut read = Self::default();
-        for (row, id) in plain(ids)?.try_iter()?.enumerate() {
-            let id = id?;
-            read.push(&id).map_err(|_| {
-                let kind =
-                    id.get_type().name().map_or_else(|_| "something else".into(), |name| name.to_string());
-                raise(
-                    "IdsError",
-                    format!("the id of row {row} is of type {kind}; an id is a str, bytes or an int"),
-                )
-            })?;
+        let all = plain(ids)?;
+        let all = all.try_iter().map_err(|_| {
+            raise(
+                "IdsError",
+                format!("ids are a sequence with an id for each row, not of type {}", kind_of(ids)),
+            )
+        })?;
+        for (row, id) in all.enumerate() {
+            read.push(&id?, row)?;
         }
         Ok(read)
     }
 
-    fn push(&mut self, id: &Bound<'_, PyAny>) -> PyResult<()> {
-        if let Ok(text) = id.cast::<PyString>() {
-            self.bytes.extend_from_slice(text.to_cow()?.as_bytes());
+    fn push(&mut self, id: &Bound<'_, PyAny>, row: usize) -> PyResult<()> {
+        if id.cast::<PyString>().is_ok() {
+            let text = text(id, "IdsError", &format!("the id of row {row}"))?;
+            self.bytes.extend_from_slice(text.as_bytes());
         } else if let Ok(bytes) = id.cast::<PyBytes>() {
             self.bytes.extend_from_slice(bytes.as_bytes());
-        } else {
-            let number = id.cast::<PyInt>()?;
-            if number.is_instance_of::<PyBool>() {
-                return Err(raise("IdsError", "a bool is no id"));
-            }
+        } else if let Ok(number) = id.cast::<PyInt>()
+            && !number.is_instance_of::<PyBool>()
+        {
             self.bytes.extend_from_slice(number.str()?.to_cow()?.as_bytes());
+        } else {
+            let kind = kind_of(id);
+            let message = format!("the id of row {row} is of type {kind}; an id is a str, bytes or an int");
+            return Err(raise("IdsError", message));
         }
         self.ends.push(self.bytes.len());
         Ok(())

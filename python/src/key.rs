@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use pyo3::prelude::*;
 use zeroize::Zeroizing;
 
+use crate::argument::{key_path, of_key};
 use crate::error::{of_defense, raise};
 
 /// A secret of 32 bytes from which keyed defenses derive their transforms.
@@ -28,7 +29,7 @@ impl Key {
     ///
     /// Raises `InvalidKeyError` if the file cannot be read, does not hold a key, or can be read by others.
     #[staticmethod]
-    fn from_file(path: PathBuf) -> PyResult<Self> {
+    fn from_file(#[pyo3(from_py_with = key_path)] path: PathBuf) -> PyResult<Self> {
         embosk::Key::from_file(path).map(Self).map_err(|error| of_defense(&error))
     }
 
@@ -36,15 +37,15 @@ impl Key {
     ///
     /// Raises `InvalidKeyError` if it is not set or does not hold a key.
     #[staticmethod]
-    fn from_env(name: &str) -> PyResult<Self> {
-        embosk::Key::from_env(name).map(Self).map_err(|error| of_defense(&error))
+    fn from_env(#[pyo3(from_py_with = of_key)] name: Zeroizing<String>) -> PyResult<Self> {
+        embosk::Key::from_env(&name).map(Self).map_err(|error| of_defense(&error))
     }
 
     /// Reads a key from its text, `embosk1-…`.
     ///
     /// Raises `InvalidKeyError` if it is not the text of a key, or was mistyped.
     #[staticmethod]
-    fn from_text(text: &str) -> PyResult<Self> {
+    fn from_text(#[pyo3(from_py_with = of_key)] text: Zeroizing<String>) -> PyResult<Self> {
         text.parse().map(Self).map_err(|error| of_defense(&error))
     }
 
@@ -52,7 +53,7 @@ impl Key {
     ///
     /// Raises `InvalidKeyError` for anything else.
     #[staticmethod]
-    fn from_hex(digits: &str) -> PyResult<Self> {
+    fn from_hex(#[pyo3(from_py_with = of_key)] digits: Zeroizing<String>) -> PyResult<Self> {
         let mut bytes = Zeroizing::new([0; 32]);
         match base16ct::mixed::decode(digits.trim(), bytes.as_mut_slice()) {
             Ok(decoded) if decoded.len() == 32 => Ok(Self(embosk::Key::from_bytes(*bytes))),

@@ -5,6 +5,7 @@
 //!
 //! No thread waits here while it holds Python's interpreter lock: whatever takes long is detached from it.
 
+mod argument;
 mod array;
 mod codes;
 mod command;

@@ -3,6 +3,7 @@
 use embosk::evaluate::retrieval::{Judged, ndcg, normalize_rows, search};
 use pyo3::prelude::*;
 
+use crate::argument::positive;
 use crate::array::Vectors;
 use crate::error::of;
 
@@ -12,7 +13,7 @@ pub(crate) fn search_exactly(
     py: Python<'_>,
     documents: &Bound<'_, PyAny>,
     queries: &Bound<'_, PyAny>,
-    k: usize,
+    #[pyo3(from_py_with = count)] k: usize,
     ids: Vec<String>,
 ) -> PyResult<Vec<Vec<(usize, f32)>>> {
     let mut documents = Vectors::read(documents)?.values;
@@ -28,6 +29,14 @@ pub(crate) fn search_exactly(
 /// The nDCG of the first `k` documents of a ranking, given the judged documents and their grades. `None` if none is
 /// judged.
 #[pyfunction]
-pub(crate) fn ndcg_of(ranking: Vec<usize>, grades: Vec<(usize, i32)>, k: usize) -> Option<f64> {
+pub(crate) fn ndcg_of(
+    ranking: Vec<usize>,
+    grades: Vec<(usize, i32)>,
+    #[pyo3(from_py_with = count)] k: usize,
+) -> Option<f64> {
     ndcg(&grades.into_iter().collect::<Judged>().graded(ranking), k)
+}
+
+fn count(k: &Bound<'_, PyAny>) -> PyResult<usize> {
+    positive(k, "k").map(|k| k as usize)
 }

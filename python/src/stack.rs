@@ -9,11 +9,12 @@ use embosk::defenses::Packing;
 use embosk::{Defense, Rng, Role};
 use pyo3::exceptions::PyUserWarning;
 use pyo3::prelude::*;
-use pyo3::types::{PyBytes, PyDict, PyInt, PyString};
+use pyo3::types::{PyBytes, PyInt, PyString};
 
+use crate::argument::{self, kind_of};
 use crate::array::Vectors;
 use crate::codes::Codes;
-use crate::error::{of_defense, raise};
+use crate::error::{of_defense, raise, setting};
 use crate::guarantee::Guarantee;
 use crate::ids::Ids;
 use crate::role_of;
@@ -48,17 +49,17 @@ impl Stack {
     #[pyo3(signature = (spec, *, dim = None, keys = None))]
     fn new(
         py: Python<'_>,
-        spec: &str,
-        dim: Option<usize>,
-        keys: Option<&Bound<'_, PyDict>>,
+        #[pyo3(from_py_with = argument::spec)] spec: String,
+        #[pyo3(from_py_with = argument::some_dim)] dim: Option<usize>,
+        keys: Option<&Bound<'_, PyAny>>,
     ) -> PyResult<Self> {
         let keys = build::given_keys(keys)?;
         let given = keys.iter().map(|(name, _)| name.clone()).collect();
-        let stack = py.detach(|| build::stack(spec, &keys))?;
+        let stack = py.detach(|| build::stack(&spec, &keys))?;
         if let Some(dim) = dim {
             py.detach(|| build::bind(&stack, dim)).map_err(|error| of_defense(&error))?;
         }
-        Ok(Self { spec: spec.to_owned(), dim, given, defenses: stack })
+        Ok(Self { spec, dim, given, defenses: stack })
     }
 
     /// Protects vectors, and returns them in a new array of the same dtype.
@@ -117,10 +118,16 @@ impl Stack {
         &self,
         py: Python<'py>,
         array: &Bound<'py, PyAny>,
-        new: &Bound<'py, Self>,
+        new: &Bound<'py, PyAny>,
         role: &str,
         ids: Option<&Bound<'py, PyAny>>,
     ) -> PyResult<Bound<'py, PyAny>> {
+        let new = new.cast::<Self>().map_err(|_| {
+            setting(format!(
+                "the new stack is an embosk.Stack, not of type {}: embosk.Stack(spec)",
+                kind_of(new)
+            ))
+        })?;
         new.get().protect(py, &self.unprotect(py, array)?, role, ids)
     }
 
@@ -149,7 +156,14 @@ impl Stack {
     /// Returns the vectors that codes stand for, `[rows, dim]` of float32.
     ///
     /// Raises `CodesError` if they do not fit the stack.
-    fn decode<'py>(&self, py: Python<'py>, codes: &Bound<'py, Codes>) -> PyResult<Bound<'py, PyAny>> {
+    fn decode<'py>(&self, py: Python<'py>, codes: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
+        let codes = codes.cast::<Codes>().map_err(|_| {
+            let kind = kind_of(codes);
+            raise(
+                "CodesError",
+                format!("codes are an embosk.Codes, not of type {kind}: embosk.Codes(dim, bytes, scales)"),
+            )
+        })?;
         let (packing, codes) = (self.packing()?, &codes.get().0);
         let decoded = detached(py, codes.bytes().nrows().saturating_mul(codes.dim()), || match packing {
             Packing::Levels(quantization) => quantization.decode(codes).map(Some),
@@ -171,8 +185,12 @@ impl Stack {
     ///
     /// Raises `FingerprintError` with the difference if vectors under this stack cannot be compared with the stored
     /// ones. Warns if the stored fingerprint is of an old form.
-    fn check_fingerprint(&self, py: Python<'_>, stored: &str) -> PyResult<()> {
-        let checked = self.defenses.check_fingerprint(stored).map_err(|error| of_defense(&error))?;
+    fn check_fingerprint(
+        &self,
+        py: Python<'_>,
+        #[pyo3(from_py_with = argument::fingerprint)] stored: String,
+    ) -> PyResult<()> {
+        let checked = self.defenses.check_fingerprint(&stored).map_err(|error| of_defense(&error))?;
         checked.warning().map_or(Ok(()), |warning| warn(py, warning))
     }
 
@@ -188,8 +206,20 @@ impl Stack {
         &self.spec
     }
 
+    /// The dimension that the stack is bound to; `None` if none was given.
+    #[getter]
+    fn dim(&self) -> Option<usize> {
+        self.dim
+    }
+
+    /// The names of the keys that the stack was given. The others are those that its spec names.
+    #[getter]
+    fn given_keys(&self) -> &[String] {
+        &self.given
+    }
+
     /// The dimension of protected vectors, for vectors of `dim` dimensions.
-    fn dimension(&self, dim: usize) -> PyResult<usize> {
+    fn dimension(&self, #[pyo3(from_py_with = argument::dim)] dim: usize) -> PyResult<usize> {
         self.defenses.dimension(dim).map_err(|error| of_defense(&error))
     }
 

@@ -1,5 +1,6 @@
 """What several tests share: a key that is always the same, and vectors."""
 
+import json
 import os
 
 import numpy
@@ -29,6 +30,33 @@ def key_file(key, tmp_path):
     path.write_text(key.to_text())
     os.chmod(path, 0o600)
     return path
+
+
+class Collection:
+    """A small BEIR folder: documents of a few words each, and queries of which some words lead elsewhere."""
+
+    def __init__(self, folder):
+        generator = numpy.random.default_rng(11)
+        words = [f"{start}{end}" for start in ("ba", "de", "gi", "lo", "mu", "na") for end in ("lt", "rne", "sk", "vor", "zim")]
+        self.folder = folder
+        self.documents = {f"d{at}": " ".join(generator.choice(words, 6)) for at in range(300)}
+        self.queries, self.qrels = {}, {}
+        for at in range(40):
+            right = [f"d{one}" for one in generator.choice(300, 2, replace=False)]
+            kept = self.documents[right[0]].split()[:2] + self.documents[right[1]].split()[:1]
+            self.queries[f"q{at}"] = " ".join([*kept, *generator.choice(words, 2)])
+            self.qrels[f"q{at}"] = {right[0]: 2, right[1]: 1}
+        (folder / "qrels").mkdir(parents=True)
+        for name, texts in (("corpus", self.documents), ("queries", self.queries)):
+            lines = [json.dumps({"_id": one, "text": text}) for one, text in texts.items()]
+            (folder / f"{name}.jsonl").write_text("\n".join(lines) + "\n")
+        judged = [f"{query}\t{one}\t{grade}" for query, grades in self.qrels.items() for one, grade in grades.items()]
+        (folder / "qrels" / "test.tsv").write_text("\n".join(["query-id\tcorpus-id\tscore", *judged]) + "\n")
+
+
+@pytest.fixture(scope="session")
+def collection(tmp_path_factory):
+    return Collection(tmp_path_factory.mktemp("beir") / "words")
 
 
 def unit_rows(rows, dim, seed=0):

@@ -68,6 +68,62 @@ def test_llama_index_finds_documents():
     assert asyncio.run(embedding.aget_query_embedding(QUESTION)) == expected
 
 
+LETTERS = {
+    "acme": "the invoice of acme over 420 euros is overdue since march",
+    "lunch": "lunch on friday is at noon in the small kitchen",
+    "anna": "anna moved to oslo and her new number is 5512",
+    "boiler": "the boiler in the cellar was repaired by mister brandt",
+}
+QUESTIONS = {"what number has anna in oslo": "anna", "who repaired the boiler": "boiler", "is the invoice of acme overdue": "acme"}
+
+
+def test_llama_index_answers_from_protected_documents():
+    pytest.importorskip("llama_index.core")
+    from llama_index.core import Document, VectorStoreIndex
+    from llama_index.core.llms import MockLLM
+    from llama_index.core.node_parser import SentenceSplitter
+
+    from embosk.llama_index import ProtectedEmbedding
+
+    embedding = ProtectedEmbedding(toy, SPEC)
+    documents = [Document(text=text, id_=name) for name, text in LETTERS.items()]
+    index = VectorStoreIndex.from_documents(documents, embed_model=embedding, transformations=[SentenceSplitter()])
+    for node, vector in index.vector_store.data.embedding_dict.items():
+        clean = toy([index.docstore.get_node(node).get_content()])[0]
+        assert abs(clean @ vector) < 0.6, "what is stored is not the clean vector"
+    # this model repeats its prompt, which is what a real one would read
+    engine = index.as_query_engine(llm=MockLLM(), similarity_top_k=1)
+    for question, right in QUESTIONS.items():
+        answer = engine.query(question)
+        assert [found.node.ref_doc_id for found in answer.source_nodes] == [right]
+        assert question in str(answer) and [name for name, text in LETTERS.items() if text in str(answer)] == [right]
+
+
+def test_chroma_answers_from_protected_documents(tmp_path):
+    chromadb = pytest.importorskip("chromadb")
+    from embosk.chroma import ProtectedEmbeddingFunction
+
+    def answers(spec):
+        function = ProtectedEmbeddingFunction(toy, spec)
+        collection = chromadb.PersistentClient(path=str(tmp_path)).get_or_create_collection("rag", embedding_function=function)
+        found = collection.query(query_texts=list(QUESTIONS), n_results=1)
+        # what a model would answer from
+        return [prompt_of(question, text) for question, [text] in zip(QUESTIONS, found["documents"])]
+
+    def prompt_of(question, text):
+        return f"Answer from this letter: {text}. {question}?"
+
+    client = chromadb.PersistentClient(path=str(tmp_path))
+    collection = client.create_collection("rag", embedding_function=ProtectedEmbeddingFunction(toy, SPEC))
+    collection.add(ids=list(LETTERS), documents=list(LETTERS.values()))
+    stored = collection.get(include=["embeddings"])
+    for name, vector in zip(stored["ids"], stored["embeddings"]):
+        assert abs(toy([LETTERS[name]])[0] @ vector) < 0.6, "what is stored is not the clean vector"
+    assert answers(SPEC) == [prompt_of(question, LETTERS[right]) for question, right in QUESTIONS.items()]
+    other = embosk.Stack(SPEC.replace("EMBOSK_TEST_KEY", "OTHER"), keys={"OTHER": embosk.Key.from_hex("07" * 32)})
+    assert answers(other) != answers(SPEC), "a search under another key finds nothing that fits"
+
+
 def test_chroma_finds_documents(tmp_path):
     chromadb = pytest.importorskip("chromadb")
     from embosk.chroma import ProtectedEmbeddingFunction

@@ -102,6 +102,11 @@ def test_tables_and_ids_are_checked():
         arrow.protect(batch, "vector", NOISE, ids=[None, "b", None])
     with pytest.raises(embosk.ArrayError, match="not list"):
         arrow.protect([[1.0]], "vector", "none")
+    for ids in (7, ["a", 1, 2], [{}, {}, {}]):
+        with pytest.raises(embosk.IdsError, match="str, bytes or (an )?int"):
+            arrow.protect(batch, "vector", NOISE, ids=ids)
+    with pytest.raises(embosk.SpecError, match="a spec is a str, not of type int"):
+        arrow.protect(batch, "vector", 7)
 
 
 def test_vectors_are_restored_and_moved():
@@ -113,6 +118,56 @@ def test_vectors_are_restored_and_moved():
     moved = arrow.rekey(protected, "vector", ROTATION, new)
     expected = arrow.protect(batch, "vector", new)
     assert numpy.abs(numbers(moved.column("vector")) - numbers(expected.column("vector"))).max() < 1e-6
+
+
+class Stream:
+    """A table that has nothing but the protocol for streams."""
+
+    def __init__(self, table):
+        self.table = table
+
+    def __arrow_c_stream__(self, requested_schema=None):
+        return self.table.__arrow_c_stream__(requested_schema)
+
+
+class Array:
+    """A batch that has nothing but the protocol for arrays."""
+
+    def __init__(self, batch):
+        self.batch = batch
+
+    def __arrow_c_array__(self, requested_schema=None):
+        return self.batch.__arrow_c_array__(requested_schema)
+
+
+@pytest.mark.parametrize("kind", KINDS, ids=str)
+def test_tables_are_taken_by_the_protocol_alone(kind):
+    whole = table(kind, unit_rows(12, 8), nulls=(0, 3, 4, 11))
+    parts = [whole.slice(0, 5), whole.slice(5, 0), whole.slice(5, 7)]
+    expected = arrow.protect(whole, "vector", NOISE, ids="id")
+    streamed = arrow.protect(Stream(pyarrow.Table.from_batches(parts)), "vector", NOISE, ids="id")
+    assert isinstance(streamed, pyarrow.Table) and streamed.equals(pyarrow.Table.from_batches([expected]))
+    assert arrow.protect(Array(whole), "vector", NOISE, ids="id").equals(expected)
+    part = arrow.protect(Array(whole.slice(3, 6)), "vector", NOISE, ids="id")
+    assert isinstance(part, pyarrow.RecordBatch) and part.equals(expected.slice(3, 6))
+    rotated = arrow.protect(Stream(pyarrow.Table.from_batches(parts)), "vector", ROTATION)
+    assert arrow.unprotect(Stream(rotated), "vector", ROTATION).schema == whole.schema
+    assert arrow.rekey(Array(whole), "vector", ROTATION, ROTATION).schema == whole.schema
+
+
+def test_what_has_the_protocol_but_no_columns_is_refused():
+    numbers = pyarrow.array([1.0, 2.0])
+    for one in (Array(numbers), Stream(pyarrow.chunked_array([numbers]))):
+        with pytest.raises(embosk.ArrayError, match=f"no table can be read from the {type(one).__name__}"):
+            arrow.protect(one, "vector", "none")
+
+    class Failing:
+        def __arrow_c_stream__(self, requested_schema=None):
+            raise ValueError("the connection is closed")
+
+    with pytest.raises(embosk.ArrayError) as failed:
+        arrow.protect(Failing(), "vector", "none")
+    assert "connection" in str(failed.value.__cause__)
 
 
 @pytest.fixture

@@ -10,9 +10,11 @@ import textwrap
 import threading
 import time
 
+import numpy
 import pytest
 
 import embosk
+from embosk import _adapt
 from test_goldens import embosk_command
 from toys import DIM, toy
 
@@ -58,6 +60,37 @@ def test_a_callable_gives_the_report_of_the_command(reference, tmp_path):
     for name in ("embedder", "embedder_sha256"):
         assert report["signature"].pop(name) != command["signature"].pop(name)
     assert report == command
+
+
+def test_a_model_with_encode_gives_the_report_of_the_command_on_a_folder(reference, collection, tmp_path):
+    class Encoder:
+        """Like a model of sentence-transformers."""
+
+        def encode(self, sentences, **_):
+            assert isinstance(sentences, list)
+            return reference.embed(sentences)
+
+    settings = {"samples": 4, "seed": 3, "attacker_corpus": "records:400"}
+    arguments = ["--quiet", "evaluate", "--format", "json", "--attack", "reference", "--corpus", str(collection.folder)]
+    arguments += ["--steps", "2", "--beam-width", "2", "--local-queries", "5"]
+    arguments += [word for name in settings for word in (f"--{name.replace('_', '-')}", str(settings[name]))]
+    arguments += [word for one in ("naive", "leaked(100)") for word in ("--adversary", one)]
+    arguments += [word for spec in DEFENSES for word in ("--defense", spec)]
+    command = json.loads(embosk_command(*arguments, folder=tmp_path).stdout)
+    report = embosk.evaluate(
+        Encoder(),
+        collection.folder,
+        DEFENSES,
+        ["naive", "leaked(100)"],
+        attack={"model": "reference", "steps": 2, "beam_width": 2, "local_queries": 5},
+        name="encoder",
+        normalizer=(reference.normalizer_name, reference.normalize),
+        unit_norm=True,
+        **settings,
+    ).to_dict()
+    for name in ("embedder", "embedder_sha256"):
+        assert report["signature"].pop(name) != command["signature"].pop(name)
+    assert report == command and all(0 < row["ndcg_at_10"]["value"] < 1 for row in report["rows"])
 
 
 def test_texts_of_ones_own_are_a_corpus():
@@ -138,11 +171,50 @@ def test_the_fixture_fails_the_test_of_a_broken_budget(tmp_path):
     assert "ndcg_drop" in ran.stdout
 
 
+UNDECIDED = BUDGET.format(limit=0.0001).replace("gaussian(sigma=0.01)", "quantization(bits=8)")
+
+
+@pytest.mark.parametrize(("option", "outcome"), [([], "2 failed, 1 passed"), (["--privacy-inconclusive=skip"], "1 failed, 1 passed, 1 skipped")])
+def test_a_budget_that_cannot_be_decided_fails_unless_it_is_skipped(tmp_path, option, outcome):
+    budgets = {"kept": BUDGET.format(limit=0.9), "undecided": UNDECIDED, "broken": BUDGET.format(limit=0.0).replace("0.01", "5")}
+    lines = [f"import sys\nsys.path.insert(0, {os.path.dirname(__file__)!r})\nfrom toys import toy\n"]
+    lines += [f"def test_{name}(privacy_budget):\n    privacy_budget({text!r}, toy, name='toy')\n" for name, text in budgets.items()]
+    (tmp_path / "test_budgets.py").write_text("\n".join(lines))
+    run = [sys.executable, "-m", "pytest", "-q", "-rs", "-p", "no:cacheprovider", *option, "test_budgets.py"]
+    ran = subprocess.run(run, cwd=tmp_path, capture_output=True, text=True)
+    assert ran.returncode == 1 and outcome in ran.stdout and "inconclusive" in ran.stdout, ran.stdout
+
+
 @pytest.mark.parametrize(
     ("settings", "kind", "message"),
     [
         ({"sample": 4}, embosk.SettingError, "unknown field `sample`"),
-        ({"samples": "four"}, embosk.SettingError, "`samples`"),
+        ({"samples": "four"}, embosk.SettingError, "`samples` has a value of the wrong kind; it should be a whole number"),
+        ({"samples": 4.5}, embosk.SettingError, "`samples` has a value of the wrong kind"),
+        ({"samples": -1}, embosk.SettingError, "`samples` has a value of the wrong kind"),
+        ({"samples": 0}, embosk.SettingError, "`samples` must be at least 2"),
+        ({"samples": {1, 2}}, embosk.SettingError, "`samples` is of type set"),
+        ({"samples": float("nan")}, embosk.SettingError, "`samples` is of type float"),
+        ({"seed": None}, embosk.SettingError, "`seed`"),
+        ({"attack": 7}, embosk.SettingError, "`attack` has a value of the wrong kind; it should be an attack's name or a table"),
+        ({"attack": {"steps": "many"}}, embosk.SettingError, "`attack.steps` has a value of the wrong kind"),
+        ({"attack": {"step": 2}}, embosk.SettingError, "the setting `attack`: unknown field `step`"),
+        ({"attack": {"beam_width": 0}}, embosk.SettingError, "`attack.beam_width`: a beam width is"),
+        ({"attack": toy}, embosk.SettingError, "`attack` is of type function"),
+        ({"defenses": []}, embosk.SettingError, "defenses is an empty list; leave it out"),
+        ({"defenses": 7}, embosk.SettingError, "defenses is a list of stacks or specs, not of type int"),
+        ({"defenses": [None]}, embosk.SettingError, "defenses .* has one of type NoneType"),
+        ({"adversaries": []}, embosk.SettingError, "adversaries is an empty list; leave it out"),
+        ({"adversaries": [7]}, embosk.SettingError, "adversaries .* has one of type int"),
+        ({"corpus": 7}, embosk.SettingError, "corpus: texts are a list of str, not of type int"),
+        ({"corpus": ["a", None]}, embosk.SettingError, "corpus: text 1 is not a str but NoneType"),
+        ({"corpus": ["a", "\ud800"]}, embosk.SettingError, "text 1 holds half of a surrogate pair"),
+        ({"attacker_corpus": [b"a"]}, embosk.SettingError, "attacker_corpus: text 0 is not a str"),
+        ({"cache": 7}, embosk.SettingError, "cache is the path of a folder"),
+        ({"progress": 7}, embosk.SettingError, "progress is a function"),
+        ({"name": 7}, embosk.SettingError, "the embedder's name is a str"),
+        ({"unit_norm": "yes"}, embosk.SettingError, "unit_norm is True, False or None"),
+        ({"normalizer": ("own", 7)}, embosk.SettingError, "a normalizer is"),
         ({"corpus": "no-such-file.txt"}, embosk.SettingError, "no-such-file.txt"),
         ({"adversaries": "nobody"}, embosk.SettingError, "no such adversary"),
         ({"attack": "no-such-attack"}, embosk.SettingError, "no-such-attack"),
@@ -161,11 +233,53 @@ def test_an_exception_of_the_embedder_is_the_cause():
             raise ConnectionError("the service is down")
         return toy(texts)
 
-    with pytest.raises(embosk.EmbedderError) as failed:
+    with pytest.raises(embosk.EmbedderError, match="^the embedder raised ConnectionError: the service is down$") as failed:
         embosk.evaluate(failing, "records:300", attack="none")
     assert isinstance(failed.value.__cause__, ConnectionError)
-    with pytest.raises(embosk.EmbedderError):
-        embosk.evaluate(lambda texts: toy(texts)[:1], "records:300", attack="none")
+    with pytest.raises(embosk.EmbedderError, match="given 1 texts and returned an array of shape"):
+        embosk.evaluate(lambda texts: toy(texts)[:0], "records:300", attack="none")
+    with pytest.raises(embosk.EmbedderError, match="dtype is int32"):
+        embosk.evaluate(lambda texts: toy(texts).astype("int32"), "records:300", attack="none")
+    with pytest.raises(embosk.EmbedderError, match="is masked"):
+        embosk.evaluate(lambda texts: numpy.ma.masked_less(toy(texts), 0), "records:300", attack="none")
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        "cannot embed 'Anna'",
+        "cannot embed: a letter of Anna from Oslo",
+        "LETTER  OF ANNA, and more",
+        "tiny pieces",
+        "tiny",
+        "wrong key embosk1-abc",
+    ],
+)
+def test_an_exception_that_repeats_a_text_or_a_key_is_named_without_its_message(message):
+    def failing(texts):
+        raise ValueError(message)
+
+    with pytest.raises(embosk.EmbedderError, match="^the embedder raised ValueError, whose message is left out") as failed:
+        _adapt.adapt(failing).blocking(["a letter of Anna from Oslo", "tiny"], "document")
+    assert str(failed.value.__cause__) == message and message.lower() not in str(failed.value).lower()
+
+
+def test_exceptions_of_other_functions_say_whose_they_are():
+    def failing(_):
+        raise LookupError("no such thing")
+
+    with pytest.raises(embosk.EvaluationError, match="^the function `progress` raised LookupError: no such thing$"):
+        embosk.evaluate(toy, "records:300", "none", attack="none", progress=failing)
+    quick = {**SMALL, "defenses": "none", "adversaries": "naive", "attack": {"model": "guided", "queries": 10}, "name": "toy"}
+    with pytest.raises(embosk.EvaluationError, match="^the normalizer own raised LookupError: no such thing$"):
+        embosk.evaluate(toy, normalizer=("own", failing), **quick)
+    with pytest.raises(embosk.EvaluationError, match="the normalizer own returned NoneType"):
+        embosk.evaluate(toy, normalizer=("own", lambda text: None), **quick)
+
+
+def test_numbers_of_numpy_and_paths_are_settings(collection):
+    report = embosk.evaluate(toy, collection.folder, "none", attack="none", samples=numpy.int64(7), seed=numpy.uint32(2))
+    assert report.signature["seed"] == 2 and report.signature["documents"] == len(collection.documents)
 
 
 def test_progress_is_told():
@@ -217,3 +331,10 @@ def test_vectors_become_texts_again(reference):
     assert [one["output"] for one in of_callable] == [one["output"] for one in found]
     with pytest.raises(embosk.SettingError, match="row 1 is zero"):
         embosk.attacks.invert(reference.embed(texts) * [[1], [0]], attack="reference")
+    for wrong, message in (
+        ({"attack": 7}, "attack is a name or a dict"),
+        ({"attack": {"steps": "many"}}, "`attack.steps`"),
+        ({"own_texts": "a text"}, "own_texts: texts are a list of str"),
+    ):
+        with pytest.raises(embosk.SettingError, match=message):
+            embosk.attacks.invert(reference.embed(texts), **wrong)

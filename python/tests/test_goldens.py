@@ -69,6 +69,19 @@ def test_hadamard_permutation_scaling_and_dcpe_are_the_golden_ones():
     assert of("dcpe(key=env:EMBOSK_TEST_KEY, beta=0)", one) == golden("dcpe-v1.txt")
 
 
+def test_projections_are_the_golden_ones(tmp_path):
+    found = []
+    for dim, dims in ((1, 1), (8, 3), (384, 16)):
+        projected = embosk.Stack(f"projection(key=env:EMBOSK_TEST_KEY, dims={dims})").protect(numpy.eye(dim, dtype="float32"))
+        found += [f"dim {dim} dims {dims}", *summary(numpy.ascontiguousarray(projected.T), 2)]
+    *keyed, fit = golden("projection-v1.txt")
+    assert found == keyed
+    (tmp_path / "golden.fit").write_bytes(bytes.fromhex(fit.removeprefix("fit ")))
+    fitted = embosk.Stack(f"projection(fit=file:{tmp_path}/golden.fit)")
+    coarse = fitted.protect(numpy.array([[1.1, 0.55, 1.0], [0.5, -0.25, 2.0]], "float32"))
+    assert numpy.abs(coarse - [[0.625**0.5, 0], [0, 2.5**0.5]]).max() < 1e-6
+
+
 @pytest.mark.filterwarnings("ignore:the vectors have a mean norm")
 def test_keyed_noise_is_the_golden_one():
     noise = embosk.Stack("gaussian(sigma=0.05, key=env:EMBOSK_TEST_KEY)")

@@ -14,6 +14,8 @@ import pytest
 import embosk
 import vault
 from conftest import KEY_HEX, unit_rows
+from test_goldens import KEYED
+from toys import toy
 
 pyspark = pytest.importorskip("pyspark")
 pytest.importorskip("pyarrow")
@@ -25,6 +27,7 @@ from embosk import spark as on_spark  # noqa: E402
 ROTATION = "rotation(key=env:EMBOSK_TEST_KEY)"
 NOISE = f"{ROTATION} | gaussian(sigma=0.05, key=env:EMBOSK_TEST_KEY)"
 ROWS, DIM = 500, 24
+IDS = [f"id {at}" for at in range(ROWS)]
 
 
 @pytest.fixture(scope="module")
@@ -75,12 +78,52 @@ def collected(frame):
     return [None if row.vector is None else numpy.array(row.vector, "float32") for row in rows]
 
 
-def test_the_bytes_are_those_of_one_machine(frame, vectors):
-    protected = on_spark.protect(frame, "vector", NOISE, "id")
+def are(found, expected):
+    """Whether the vectors that were collected are those of one machine, bit by bit."""
+    return len(found) == len(expected) and all(
+        row is None if at % 50 == 7 else row.tobytes() == expected[at].tobytes() for at, row in enumerate(found)
+    )
+
+
+@pytest.mark.parametrize("spec", KEYED)
+@pytest.mark.filterwarnings("ignore:ids make no difference")
+def test_the_bytes_are_those_of_one_machine(frame, vectors, spec):
+    protected = on_spark.protect(frame, "vector", spec, "id")
     assert protected.schema == frame.schema
-    expected = embosk.Stack(NOISE).protect(vectors, ids=[f"id {at}" for at in range(ROWS)])
-    for at, row in enumerate(collected(protected)):
-        assert row is None if at % 50 == 7 else row.tobytes() == expected[at].tobytes()
+    assert are(collected(protected), embosk.Stack(spec).protect(vectors, ids=IDS))
+
+
+def test_keys_are_read_from_files_on_the_executors(frame, vectors, key_file):
+    spec = NOISE.replace("env:EMBOSK_TEST_KEY", f'file:"{key_file}"')
+    away = key_file.rename(f"{key_file}.away")
+    with pytest.raises(Exception, match=f"InvalidKeyError: .*{key_file.name}"):
+        on_spark.protect(frame, "vector", spec, "id").collect()
+    away.rename(key_file)
+    assert are(collected(on_spark.protect(frame, "vector", spec, "id")), embosk.Stack(NOISE).protect(vectors, ids=IDS))
+    os.chmod(key_file, 0o644)
+    # a dimension of its own, because workers keep the stacks that they have built
+    rows = [(at, row.tolist()) for at, row in enumerate(unit_rows(4, DIM + 1))]
+    other = frame.sparkSession.createDataFrame(rows, "n int, vector array<float>")
+    with pytest.raises(Exception, match="open to others"):
+        on_spark.protect(other, "vector", spec, "n").collect()
+
+
+def test_the_dimension_of_a_stack_travels(frame):
+    for bound in (embosk.Stack(ROTATION, dim=DIM), embosk.Stack(ROTATION)):
+        expected = collected(on_spark.protect(frame, "vector", ROTATION))
+        assert [repr(row) for row in collected(on_spark.protect(frame, "vector", bound))] == [repr(row) for row in expected]
+    other = embosk.Stack(ROTATION, dim=DIM + 1)
+    for refused in (
+        on_spark.protect(frame, "vector", other),
+        on_spark.protect(frame, "vector", ROTATION, dim=DIM + 1),
+        on_spark.unprotect(frame, "vector", other),
+        on_spark.rekey(frame, "vector", ROTATION, other),
+        on_spark.rekey(frame, "vector", other, ROTATION),
+    ):
+        with pytest.raises(Exception, match=f"bound to dimension {DIM + 1}, the vectors have {DIM}"):
+            refused.collect()
+    with pytest.raises(embosk.SettingError, match="leave dim out"):
+        on_spark.protect(frame, "vector", other, dim=DIM)
 
 
 def test_doubles_and_a_changed_dimension(session, vectors):
@@ -113,6 +156,20 @@ def test_vectors_are_restored_and_moved_to_another_spec(frame, vectors):
             assert numpy.abs(moved[at] - expected[at]).max() < 1e-6
 
 
+def test_vectors_are_moved_to_keyed_noise_and_never_to_fresh_noise(frame, vectors):
+    protected = on_spark.protect(frame, "vector", ROTATION)
+    old, new = embosk.Stack(ROTATION), embosk.Stack(NOISE)
+    moved = collected(on_spark.rekey(protected, "vector", ROTATION, NOISE, "id"))
+    assert are(moved, old.rekey(old.protect(vectors), new, ids=IDS))
+    expected = new.protect(vectors, ids=IDS)
+    assert max(numpy.abs(row - expected[at]).max() for at, row in enumerate(moved) if row is not None) < 1e-6
+    for spec in ("gaussian(sigma=0.05)", f"{ROTATION} | dcpe(key=env:EMBOSK_TEST_KEY, beta=0.5)"):
+        with pytest.raises(embosk.SettingError, match="draws fresh noise, and a task that runs again would write other bytes"):
+            on_spark.rekey(protected, "vector", ROTATION, spec, "id")
+    with pytest.raises(embosk.SettingError, match="name the column with id_column"):
+        on_spark.rekey(protected, "vector", ROTATION, NOISE)
+
+
 def test_a_key_that_spark_shows_is_warned_of(frame, folder):
     with pytest.warns(UserWarning, match="Spark shows the key in spark.executorEnv.EMBOSK_SHOWN"):
         on_spark.protect(frame, "vector", ROTATION.replace("EMBOSK_TEST_KEY", "EMBOSK_SHOWN"))
@@ -136,8 +193,9 @@ def test_a_key_is_in_no_plan(frame):
     text = embosk.Key.from_env("EMBOSK_TEST_KEY").to_text()
     assert text not in shown.getvalue() and KEY_HEX not in shown.getvalue()
     given = embosk.Stack(ROTATION, keys={"EMBOSK_TEST_KEY": embosk.Key.generate()})
-    with pytest.raises(embosk.NotPicklableError, match="do not travel"):
-        on_spark.protect(frame, "vector", given)
+    for refused in (on_spark.protect, on_spark.unprotect, lambda *of: on_spark.rekey(*of, ROTATION)):
+        with pytest.raises(embosk.NotPicklableError, match="do not travel"):
+            refused(frame, "vector", given)
 
 
 @pytest.mark.parametrize("keys", [vault.key_of, vault.text_of, "vault:key_of", "vault:opened.key_of"], ids=str)
@@ -232,6 +290,23 @@ def test_retrieval_is_that_of_one_machine(session):
         scores = [score for score in scores if score is not None]
         assert on_cluster[side] == pytest.approx(numpy.mean(scores), abs=1e-12), side
     assert on_cluster["queries"] == 19
+
+
+@pytest.mark.parametrize("spec", ["none", ROTATION, "quantization(bits=8)"])
+def test_retrieval_is_that_of_an_evaluation(session, collection, spec):
+    report = embosk.evaluate(toy, collection.folder, ["none", spec], attack="none", name="toy", normalizer="none")
+    scores = {row["defense"]: row["ndcg_at_10"]["value"] for row in report.rows}
+    clean, *protected = scores.values()
+
+    def frame(texts):
+        rows = list(zip(texts, toy(list(texts.values())).tolist()))
+        return session.createDataFrame(rows, "id string, vector array<float>")
+
+    documents = frame(collection.documents).repartition(3)
+    found = on_spark.evaluate_retrieval(frame(collection.queries), documents, collection.qrels, spec)
+    assert found["queries"] == len(collection.queries) and 0.1 < clean < 0.9
+    assert found["clean"] == pytest.approx(clean, abs=1e-12)
+    assert found["protected"] == pytest.approx(protected[0] if protected else clean, abs=1e-12)
 
 
 def test_a_worker_that_is_killed_loses_nothing(tmp_path):

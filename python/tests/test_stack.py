@@ -93,6 +93,18 @@ def test_large_batches_are_the_rows_one_by_one():
     assert (protected[19_999] == stack.protect(vectors[19_999])).all()
 
 
+class Interface:
+    """What makes an array of itself, or fails to."""
+
+    def __init__(self, made):
+        self.made = made
+
+    def __array__(self, dtype=None, copy=None):
+        if isinstance(self.made, Exception):
+            raise self.made
+        return self.made
+
+
 @pytest.mark.parametrize(
     ("array", "kind", "message"),
     [
@@ -101,6 +113,10 @@ def test_large_batches_are_the_rows_one_by_one():
         (numpy.zeros((2, 2), "int32"), embosk.ArrayError, "dtype is int32"),
         (numpy.zeros((2, 2), ">f4"), embosk.ArrayError, "dtype is >f4"),
         (numpy.zeros((2, 2), "complex64"), embosk.ArrayError, "complex64"),
+        (numpy.ma.masked_array(numpy.ones((2, 2), "float32"), [[0, 1], [0, 0]]), embosk.ArrayError, "is masked.*array.filled"),
+        (numpy.ma.masked_array(numpy.ones(2, "float64")), embosk.ArrayError, "is masked"),
+        (Interface(numpy.ma.ones((2, 2))), embosk.ArrayError, "is masked"),
+        (Interface(RuntimeError("requires grad")), embosk.ArrayError, "made of the Interface; a tensor has one as"),
         ([[1.0, 2.0]], embosk.ArrayError, "numpy.asarray"),
         ("text", embosk.ArrayError, "not of type str"),
         (numpy.array([[1, 0], [0, numpy.nan]], "float32"), embosk.NotFiniteError, "row 1"),
@@ -111,6 +127,13 @@ def test_large_batches_are_the_rows_one_by_one():
 def test_what_is_not_vectors_is_refused_by_name(array, kind, message):
     with pytest.raises(kind, match=message):
         embosk.Stack("none").protect(array)
+
+
+def test_other_arrays_are_read_as_what_they_hold():
+    vectors = unit_rows(3, 8)
+    expected = embosk.Stack(ROTATION).protect(vectors)
+    assert (embosk.Stack(ROTATION).protect(Interface(vectors)) == expected).all()
+    assert (embosk.Stack(ROTATION).protect(vectors.view(numpy.matrix)) == expected).all()
 
 
 def test_float16_that_would_overflow_is_refused():
@@ -155,7 +178,16 @@ def test_roles_and_ids_are_checked():
         stack.protect(vectors, role="passage")
     with pytest.raises(embosk.IdsError, match="3 rows were given 2 ids"):
         stack.protect(vectors, ids=["a", "b"])
-    for ids, message in ((["a", None, "c"], "row 1"), (["a", "b", 1.5], "row 2"), ([True, False, True], "row 0"), ("abc", "not one str")):
+    masked = numpy.ma.masked_array([1, 2, 3], [0, 1, 0])
+    for ids, message in (
+        (["a", None, "c"], "row 1"),
+        (["a", "b", 1.5], "row 2"),
+        ([True, False, True], "row 0"),
+        ("abc", "not one str"),
+        (7, "not of type int"),
+        (["a", "\ud800", "c"], "the id of row 1 holds half of a surrogate pair"),
+        (masked, "row 1 is of type NoneType"),
+    ):
         with pytest.raises(embosk.IdsError, match=message):
             stack.protect(vectors, ids=ids)
     same = [["7", "8", "9"], [b"7", b"8", b"9"], (7, 8, 9), numpy.array([7, 8, 9]), numpy.array(["7", "8", "9"])]
@@ -250,3 +282,63 @@ def test_a_forked_child_has_threads_of_its_own():
     expected = stack.protect(vectors)
     with multiprocessing.get_context("fork").Pool(1) as pool:
         assert (pool.apply_async(stack.protect, (vectors,)).get(timeout=30) == expected).all()
+
+
+KEY = embosk.Key.from_hex(KEY_HEX)
+STACK = embosk.Stack("none")
+
+
+@pytest.mark.parametrize(
+    ("call", "kind", "message"),
+    [
+        (lambda: embosk.Key.from_text(7), embosk.InvalidKeyError, "is a str, not of type int"),
+        (lambda: embosk.Key.from_env(None), embosk.InvalidKeyError, "is a str, not of type NoneType"),
+        (lambda: embosk.Key.from_hex(b"00"), embosk.InvalidKeyError, "is a str, not of type bytes"),
+        (lambda: embosk.Key.from_text("\ud800"), embosk.InvalidKeyError, "half of a surrogate pair"),
+        (lambda: embosk.Key.from_file(None), embosk.InvalidKeyError, "is a str or a Path, not of type NoneType"),
+        (lambda: embosk.Stack(None), embosk.SpecError, "a spec is a str, not of type NoneType"),
+        (lambda: embosk.Stack("rotation(key=file:\ud800)"), embosk.SpecError, "half of a surrogate pair"),
+        (lambda: embosk.Stack("none", dim=-1), embosk.SettingError, "dim is a whole number of at least 1"),
+        (lambda: embosk.Stack("none", dim="8"), embosk.SettingError, "dim is a whole number of at least 1"),
+        (lambda: embosk.Stack("none", dim=0), embosk.SettingError, "dim is a whole number of at least 1"),
+        (lambda: embosk.Stack(ROTATION, keys=KEY), embosk.SettingError, "a dict from names"),
+        (lambda: STACK.rekey(unit_rows(2, 8), "none"), embosk.SettingError, r"not of type str: embosk.Stack\(spec\)"),
+        (lambda: STACK.check_fingerprint(None), embosk.FingerprintError, "a fingerprint is a str"),
+        (lambda: STACK.check_fingerprint("nothing"), embosk.SettingError, "must be the fingerprint that the stack gave"),
+        (lambda: STACK.dimension(-1), embosk.SettingError, "dim is"),
+        (lambda: embosk.Stack("quantization(bits=8)").decode(unit_rows(2, 8)), embosk.CodesError, "embosk.Codes, not of type ndarray"),
+        (lambda: embosk.Codes(8, unit_rows(2, 8)), embosk.CodesError, "bytes are .* of uint8"),
+        (lambda: embosk.Codes(8, numpy.zeros((2, 8), "uint8"), [1.0]), embosk.CodesError, "scales are .* of float32"),
+        (lambda: STACK.guarantee.over(-1), embosk.SettingError, "releases is a whole number"),
+        (lambda: embosk.Embedder().embed("a text"), embosk.SettingError, "put a single text into a list"),
+        (lambda: embosk.Embedder().embed(7), embosk.SettingError, "texts are a list of str, not of type int"),
+        (lambda: embosk.Embedder()(["a", 7]), embosk.SettingError, "text 1 is a str, not of type int"),
+        (lambda: embosk.Embedder().embed(["a", "b \ud800"]), embosk.SettingError, "text 1 holds half of a surrogate pair"),
+        (lambda: embosk.Report.from_json(7), embosk.SettingError, "a report's JSON is a str"),
+        (lambda: embosk.gate(7), embosk.SettingError, "a budget is the path of a file, or its text"),
+        (lambda: embosk.gate(os.devnull + "\0"), embosk.SettingError, "no such budget"),
+    ],
+)
+def test_arguments_of_other_types_are_refused_by_name(call, kind, message):
+    with pytest.raises(kind, match=message):
+        call()
+
+
+def test_messages_have_the_words_of_python():
+    """Names of Rust's types and methods mean nothing here."""
+    calls = [
+        lambda: STACK.check_fingerprint("nothing"),
+        lambda: STACK.check_fingerprint("embosk9 nothing"),
+        lambda: embosk.Stack(f"projection(fit=file:{__file__})"),
+        lambda: embosk.Stack(f"product_quantization(codebook=file:{__file__})"),
+        lambda: embosk.Stack(f"microaggregation(groups=file:{__file__})"),
+        lambda: embosk.Stack(f"quantization(bits=8, scale=file:{__file__})"),
+        lambda: embosk.Stack(f"{ROTATION} | quantization(bits=8)").unprotect(unit_rows(2, 8)),
+        lambda: embosk.Stack("none").protect(numpy.full((1, 2), numpy.nan, "float32")),
+        lambda: embosk.Embedder("no/such folder"),
+    ]
+    for call in calls:
+        with pytest.raises(embosk.EmboskError) as refused:
+            call()
+        message = str(refused.value)
+        assert not any(word in message for word in ("::", "Vec<", "f32", "usize", "to_bytes", "cargo")), message

@@ -32,7 +32,8 @@ enum Verb {
         #[command(flatten)]
         cache: Cache,
     },
-    /// Remove the parts, or all of them. Files that embosk did not make stay.
+    /// Remove the parts, or all of them. Files that embosk did not make stay. A cache folder that is not there is an
+    /// error.
     Clear {
         /// What to remove. Default: everything.
         #[arg(value_enum, value_name = "PART")]
@@ -120,6 +121,11 @@ pub(super) fn list(cache: &Cache) -> Result<String, CliError> {
 }
 
 fn clear(cache: &Cache, parts: &[Part], session: &Session) -> Result<(), CliError> {
+    if !cache.root().is_dir() {
+        let message =
+            "there is no such folder, so nothing was removed; --cache or EMBOSK_CACHE names another";
+        return Err(files::bad(cache.root(), message));
+    }
     let parts = if parts.is_empty() { &Part::ALL } else { parts };
     let (mut removed, mut bytes, mut foreign) = (0, 0, 0);
     for part in parts {

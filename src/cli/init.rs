@@ -1,7 +1,7 @@
 mod files;
 mod questions;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::ValueEnum;
@@ -10,10 +10,12 @@ use self::files::Plan;
 use self::questions::Questions;
 use super::error::CliError;
 use super::files::bad;
+use super::models::local_embedder;
 use super::session::Session;
 use super::terminal::{print, warn};
 use crate::embedder::Service;
 use crate::evaluate::Corpus;
+use crate::models::hub::Hub;
 
 /// Write a privacy budget, and a workflow that checks it in CI.
 ///
@@ -64,10 +66,7 @@ pub(crate) fn run(args: &Args, session: &Session) -> Result<ExitCode, CliError> 
         args.defense.as_deref(),
         ("--defense", "Defense", "gaussian(sigma=0.1) | quantization(bits=8)"),
     )?;
-    if Service::is_address(&embedder) {
-        // whether it can be read, and holds no password
-        Service::new(&embedder)?;
-    }
+    check_embedder(&embedder, session)?;
     // whether it can be built; what is written names its keys, and does not hold them
     session.names.stack(&defense)?;
     let spec = session.names.defenses.spec(&defense)?;
@@ -91,4 +90,20 @@ pub(crate) fn run(args: &Args, session: &Session) -> Result<ExitCode, CliError> 
     }
     print(&plan.next())?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// Whether there is such an embedder. One on the hub is left to CI if this program fetches none.
+fn check_embedder(name: &str, session: &Session) -> Result<(), CliError> {
+    if Service::is_address(name) {
+        // whether it can be read, and holds no password
+        return Ok(Service::new(name).map(drop)?);
+    }
+    let opened = local_embedder(name, &candle_core::Device::Cpu, session.terminal);
+    match opened {
+        Err(error) if cfg!(not(feature = "hub")) && Hub::is_name(name) && !Path::new(name).exists() => {
+            warn(&format!("warning: {error}; the workflow will look for it there"));
+            Ok(())
+        }
+        opened => opened.map(drop),
+    }
 }

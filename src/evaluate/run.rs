@@ -98,7 +98,7 @@ fn check<E: Embedder>(evaluation: &Evaluation<E>, corpus: &Corpus, texts: usize)
     let samples = evaluation.samples;
     if samples < 2 {
         return Err(Error::Setting(
-            "at least 2 samples are needed: the floor is scored on another one".into(),
+            "`samples` must be at least 2: the floor is scored on another text".into(),
         ));
     }
     let pairs = named.iter().map(|adversary| adversary.needs().leaked_pairs).max().unwrap_or(0);

@@ -4,8 +4,7 @@ use super::adversaries::{Adversary, Needs};
 use super::chosen::Chosen;
 
 /// What to give attackers.
-pub(super) const GIVE: &str =
-    "give them texts of the kind that is stored, with Evaluation::attacker_texts or --attacker-corpus FILE";
+pub(super) const GIVE: &str = "give them texts of the kind that is stored, as `attacker_corpus`, or --attacker-corpus FILE on the command line";
 
 impl Chosen {
     /// What attackers lack, and what to give them. Otherwise, a reader of the report would think that they are as

@@ -63,7 +63,9 @@ fn the_readme_is_short() {
 fn commands(text: &str) -> Vec<String> {
     let lines: Vec<String> = blocks(text, "sh").into_iter().map(|block| block.replace("\\\n", " ")).collect();
     let lines = lines.iter().flat_map(|block| block.lines());
-    lines.filter_map(|line| line.strip_prefix("cargo embosk ")).map(str::to_owned).collect()
+    let commands =
+        lines.filter_map(|line| line.strip_prefix("cargo ").unwrap_or(line).strip_prefix("embosk "));
+    commands.map(str::to_owned).collect()
 }
 
 fn help(verb: &[&str]) -> String {

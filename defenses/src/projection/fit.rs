@@ -21,7 +21,7 @@ const ORTHONORMAL: f32 = 1e-3;
 const FORMAT: Format = Format {
     name: "embosk projection v",
     version: "1\n",
-    otherwise: "a projection begins with `embosk projection`; `embosk fit projection` or `Projection::to_bytes` gives it",
+    otherwise: "a projection begins with `embosk projection`; `embosk fit projection` writes one",
 };
 
 /// How a [`Projection`] is fitted.

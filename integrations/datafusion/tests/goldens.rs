@@ -33,7 +33,8 @@ async fn protected(vectors: &Array2<f32>, ids: &[&[u8]], spec: &str) -> Array2<f
         batch.column(0).as_fixed_size_list().values().as_primitive::<Float32Type>().values().to_vec()
     };
     let numbers: Vec<f32> = batches.iter().flat_map(numbers).collect();
-    Array2::from_shape_vec(vectors.dim(), numbers).unwrap()
+    let shape = (vectors.nrows(), numbers.len() / vectors.nrows());
+    Array2::from_shape_vec(shape, numbers).unwrap()
 }
 
 async fn protected_without_ids(vectors: &Array2<f32>, spec: &str) -> Array2<f32> {
@@ -103,6 +104,19 @@ async fn hadamard_permutation_scaling_and_dcpe_are_the_golden_ones() {
         }
         assert_eq!(found, golden(name), "{name}");
     }
+}
+
+#[tokio::test]
+async fn a_keyed_projection_is_the_golden_one() {
+    let mut found = Vec::new();
+    for (dim, dims) in [(1, 1), (8, 3), (384, 16)] {
+        let spec = format!("projection(key=env:K, dims={dims})");
+        let projected = protected_without_ids(&Array2::eye(dim), &spec).await;
+        found.push(format!("dim {dim} dims {dims}"));
+        found.extend(summary(&projected.reversed_axes(), 2));
+    }
+    // the last line is a fit, which has no key
+    assert_eq!(found, golden("projection-v1.txt")[..found.len()]);
 }
 
 #[tokio::test]

@@ -5,7 +5,7 @@ use embosk::defenses::spec::Kind;
 use embosk::{Defense, Registry, Rng, Role, Spec};
 use ndarray::Array2;
 use pyo3::prelude::*;
-use pyo3::types::PyDict;
+use pyo3::types::PyMapping;
 
 use crate::error::{of_defense, setting};
 use crate::key::Key;
@@ -14,15 +14,15 @@ use crate::key::Key;
 pub(super) type Keys = Vec<(String, embosk::Key)>;
 
 /// The keys by name, from a dict of Python.
-pub(super) fn given_keys(keys: Option<&Bound<'_, PyDict>>) -> PyResult<Keys> {
+pub(super) fn given_keys(keys: Option<&Bound<'_, PyAny>>) -> PyResult<Keys> {
     let Some(keys) = keys else { return Ok(Vec::new()) };
-    let read = |(name, key): (Bound<'_, PyAny>, Bound<'_, PyAny>)| {
-        let refused = || setting("keys is a dict from names to `embosk.Key`");
-        let name = name.extract().map_err(|_| refused())?;
+    let refused = || setting("keys is a dict from names to `embosk.Key`");
+    let read = |pair: Bound<'_, PyAny>| {
+        let (name, key): (String, Bound<'_, PyAny>) = pair.extract().map_err(|_| refused())?;
         let key = key.cast::<Key>().map_err(|_| refused())?;
         Ok((name, key.get().0.clone()))
     };
-    keys.iter().map(read).collect()
+    keys.cast::<PyMapping>().map_err(|_| refused())?.items()?.iter().map(read).collect()
 }
 
 /// Builds the stack of a spec, with keys in place of variables.

@@ -7,6 +7,7 @@ use embosk::{Defense, Registry, Role, Spec, Stack};
 use ndarray::{Array2, s};
 use pyo3::prelude::*;
 
+use crate::argument;
 use crate::error::of_defense;
 use crate::ids::Ids;
 use crate::role_of;
@@ -20,9 +21,12 @@ const ROWS: usize = 1000;
 /// Reads a spec without its keys, for a machine that does not have them. Returns the noise that it draws anew for each
 /// release of a vector of `role`, if it does, whether it has keyed noise on these, and the names of its keys.
 #[pyfunction]
-pub(crate) fn check_spec(spec: &str, role: &str) -> PyResult<(Option<String>, bool, BTreeSet<String>)> {
+pub(crate) fn check_spec(
+    #[pyo3(from_py_with = argument::spec)] spec: String,
+    role: &str,
+) -> PyResult<(Option<String>, bool, BTreeSet<String>)> {
     let role = role_of(role)?;
-    let spec = Registry::default().spec(spec).map_err(|error| of_defense(&error))?;
+    let spec = Registry::default().spec(&spec).map_err(|error| of_defense(&error))?;
     let keys = spec.values().filter_map(|value| match value.kind() {
         Kind::Env(name) => Some(name.to_owned()),
         _ => None,

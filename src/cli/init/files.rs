@@ -111,18 +111,13 @@ impl Plan {
     }
 
     fn evaluate(&self) -> String {
-        let (embedder, corpus, defense) = (&self.embedder, &self.corpus, self.spec.to_string());
-        command([
-            "evaluate",
-            "--embedder",
-            embedder,
-            "--corpus",
-            corpus,
-            "--defense",
-            "none",
-            "--defense",
-            &defense,
-        ])
+        let (none, defense) = (Spec::default().to_string(), self.spec.to_string());
+        let mut words =
+            vec!["evaluate", "--embedder", &self.embedder, "--corpus", &self.corpus, "--defense", &none];
+        if defense != none {
+            words.extend(["--defense", &defense]);
+        }
+        command(words)
     }
 
     fn gate(&self, more: &[&str]) -> String {

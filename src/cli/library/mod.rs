@@ -45,8 +45,7 @@ impl Request {
         let usual = EvaluationSettings::usual();
         let mut named = Map::new();
         for (name, value) in settings {
-            let one = Value::Object(Map::from_iter([(name.clone(), value.clone())]));
-            serde_json::from_value::<EvaluationSettings>(one).map_err(|error| refused(&name, &error))?;
+            check(&name, &value)?;
             named.insert(name, value);
         }
         named.entry("samples").or_insert_with(|| usual.samples.into());
@@ -195,13 +194,41 @@ impl Program {
     }
 }
 
-/// A setting that cannot be read. serde's own message may repeat the value.
+/// Reads a setting by itself, so that an error names it, or the entry of its table that is wrong.
+fn check(name: &str, value: &Value) -> Result<(), Error> {
+    let read = |value: Value| {
+        let one = Value::Object(Map::from_iter([(name.to_owned(), value)]));
+        serde_json::from_value::<EvaluationSettings>(one).map(drop)
+    };
+    let Err(error) = read(value.clone()) else { return Ok(()) };
+    let takes_tables = !error.to_string().starts_with("invalid type: map");
+    for (part, value) in value.as_object().filter(|_| takes_tables).into_iter().flatten() {
+        let entry = Value::Object(Map::from_iter([(part.clone(), value.clone())]));
+        read(entry).map_err(|error| refused(&format!("{name}.{part}"), &error))?;
+    }
+    Err(refused(name, &error))
+}
+
+/// A setting that cannot be read, with what it should be. serde's own message may repeat the value.
 fn refused(name: &str, error: &serde_json::Error) -> Error {
     let message = error.to_string();
     if message.starts_with("unknown field") {
-        return Error::Setting(message);
+        return Error::Setting(match name.rsplit_once('.') {
+            Some((table, _)) => format!("the setting `{table}`: {message}"),
+            None => message,
+        });
     }
-    Error::Setting(format!("the setting `{name}` has a value of the wrong kind"))
+    let Some((_, expected)) = message.rsplit_once(", expected ") else {
+        return Error::Setting(format!("the setting `{name}`: {message}"));
+    };
+    let expected = match expected {
+        "usize" | "u64" => "a whole number of at least 0",
+        "a boolean" => "true or false",
+        "a sequence" => "a list",
+        "a string" => "a text",
+        other => other,
+    };
+    Error::Setting(format!("the setting `{name}` has a value of the wrong kind; it should be {expected}"))
 }
 
 impl fmt::Debug for Request {
@@ -232,8 +259,23 @@ mod tests {
         assert_eq!(request(json!({})).unwrap().settings.samples, 50);
         for (settings, part) in [
             (json!({"sample": 4}), "unknown field `sample`"),
-            (json!({"samples": "a secret"}), "the setting `samples` has a value of the wrong kind"),
-            (json!({"attack": {"beam_width": 0}}), "`attack`"),
+            (
+                json!({"samples": "a secret"}),
+                "the setting `samples` has a value of the wrong kind; it should be a whole",
+            ),
+            (json!({"samples": ", expected secret"}), "should be a whole number of at least 0"),
+            (json!({"samples": {"secret": 1}}), "the setting `samples` has"),
+            (json!({"keep_contaminated": "secret"}), "should be true or false"),
+            (
+                json!({"attack": {"beam_width": 0}}),
+                "`attack.beam_width`: a beam width is a whole number from 1",
+            ),
+            (json!({"attack": {"steps": -1}}), "`attack.steps` has a value of the wrong kind"),
+            (json!({"attack": {"step": "secret"}}), "the setting `attack`: unknown field `step`"),
+            (
+                json!({"attack": 7}),
+                "`attack` has a value of the wrong kind; it should be an attack's name or a table",
+            ),
         ] {
             let message = request(settings).unwrap_err().to_string();
             assert!(message.contains(part) && !message.contains("secret"), "{message}");
