@@ -40,7 +40,9 @@ pub(crate) fn codes(data: &[u8]) {
     let width = dim.max(1);
     let bytes = Array2::from_shape_fn((rest.len() / width, width), |(row, at)| rest[row * width + at]);
     let scales = vec![1.0; bytes.nrows()];
-    let _ = quantization.decode(&Codes::new(dim, bytes, scales));
+    if let Ok(vectors) = quantization.decode(&Codes::new(dim, bytes, scales)) {
+        assert!(vectors.iter().all(|value| value.is_finite()));
+    }
 }
 
 /// Nothing but what was sealed opens.

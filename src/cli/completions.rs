@@ -7,8 +7,6 @@ use super::session::Session;
 use super::terminal::print;
 
 /// Print a completion script for a shell.
-///
-/// For example: embosk completions bash > ~/.local/share/bash-completion/completions/embosk
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     #[arg(value_enum)]

@@ -185,23 +185,57 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Verb {
+    #[command(
+        after_help = "Example:\n  embosk evaluate --corpus my-texts.txt --defense \"gaussian(sigma=0.05)\""
+    )]
     Evaluate(evaluate::Args),
+    #[command(
+        after_help = "Example:\n  embosk curve --output my-curve --defense \"gaussian(sigma=0.003..0.1/6log)\""
+    )]
     Curve(Box<curve::Args>),
+    #[command(after_help = "Example:\n  embosk gate --budget privacy-budget.toml")]
     Gate(gate::Args),
+    #[command(after_help = "Example:\n  embosk train attack --corpus mine.txt --minutes 30 --out my-attack")]
     Train(train::Args),
+    #[command(after_help = "Example:\n  embosk invert --input texts.txt --format text")]
     Invert(invert::Args),
+    #[command(after_help = "Example:\n  embosk embed --input texts.txt --output vectors.npy")]
     Embed(embed::Args),
+    #[command(
+        after_help = "Example:\n  embosk fit projection --input vectors.npy --dims 16 --output components.fit"
+    )]
     Fit(fit::Args),
+    #[command(after_help = "Example:\n  embosk score --input pairs.jsonl")]
     Score(score::Args),
+    #[command(
+        after_help = "Example:\n  embosk protect --defense \"rotation(key=file:key)\" --role document passages.parquet stored.parquet"
+    )]
     Protect(Box<protect::Args>),
+    #[command(
+        after_help = "Example:\n  embosk unprotect --defense \"rotation(key=file:key)\" stored.parquet clean.parquet"
+    )]
     Unprotect(unprotect::Args),
+    #[command(
+        after_help = "Example:\n  embosk recommend --corpus my-corpus --limit \"guess<=0.1\" --keep 0.95"
+    )]
     Recommend(Box<recommend::Args>),
+    #[command(
+        after_help = "Example:\n  embosk serve --defense \"rotation(key=file:key)\" --upstream http://127.0.0.1:8080/v1"
+    )]
     Serve(serve::Args),
+    #[command(after_help = "Example:\n  embosk keygen --output key")]
     Keygen(keygen::Args),
+    #[command(after_help = "Example:\n  embosk init --corpus my-texts.txt")]
     Init(init::Args),
+    #[command(after_help = "Example:\n  embosk doctor --corpus my-texts.txt")]
     Doctor(doctor::Args),
+    #[command(after_help = "Example:\n  embosk cache list")]
     Cache(cache::Args),
+    #[command(
+        after_help = "Example:\n  embosk completions bash > ~/.local/share/bash-completion/completions/embosk"
+    )]
     Completions(completions::Args),
+    #[command(after_help = "Example:\n  embosk man --output man")]
     Man(man::Args),
 }
 
@@ -241,5 +275,21 @@ mod tests {
         command.clone().debug_assert();
         let help = command.find_subcommand_mut("curve").expect("the verb").render_long_help().to_string();
         assert!(help.contains("`leaked(k)`") && help.contains("--adversary <A>"), "{help}");
+    }
+
+    /// Each verb's help ends with a command that can be read.
+    #[test]
+    fn each_verb_has_an_example() {
+        let mut command = command(&Names::default());
+        command.build();
+        let verbs: Vec<String> = command.get_subcommands().map(|verb| verb.get_name().to_owned()).collect();
+        for verb in verbs.iter().filter(|verb| *verb != "help") {
+            let help = command.find_subcommand_mut(verb).expect("the verb").render_long_help().to_string();
+            let example = help.rsplit_once("Example:\n  ").expect(verb).1.trim_end();
+            let words = example.split(" > ").next().unwrap_or_default().split(' ');
+            let words = words.map(|word| word.trim_matches('"'));
+            let read = command.clone().try_get_matches_from(words);
+            assert!(read.is_ok(), "{example}: {}", read.unwrap_err());
+        }
     }
 }

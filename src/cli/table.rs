@@ -28,7 +28,7 @@ pub(crate) fn markdown(report: &Report) -> String {
         let adversaries = std::iter::once(row.adversary.as_str()).chain(same).collect::<Vec<_>>().join(" = ");
         table.add_row([defense, Cell::new(adversaries)].into_iter().chain(scores).chain(map));
     }
-    format!("{}\n\n{}", lines(&table), notes(report, Signature::Whole))
+    format!("{}\n\n{}", lines(&table), notes(report, Signature::Whole, true))
 }
 
 /// All scores, each with its interval's ends in separate columns, and the signature. What was not measured is empty.

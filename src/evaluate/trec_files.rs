@@ -24,7 +24,6 @@ pub(super) fn write(
     let name = format!("{number}-{}", file_name(&stack.to_string()));
     let run = run_file("embosk", corpus.query_ids(), corpus.ids(), rankings)?;
     fs::create_dir_all(folder).map_err(|error| Error::file(folder, error))?;
-    partial::remove_stale(folder);
     let path = folder.join(format!("{name}.run"));
     partial::write(&path, Readers::Usual, |file| file.write_all(run.as_bytes()))
         .map_err(|error| Error::file(&path, error))

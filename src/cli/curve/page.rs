@@ -110,7 +110,7 @@ fn conclusion(curve: &Curve<'_>) -> Option<String> {
     };
     let score = table::long(curve.recovered(best.worst), leak.digits);
     Some(format!(
-        "{of}, {} has the lowest {}: {score} of what the undefended vectors leak, to the worst adversary.",
+        "{of}, {} has the lowest {}: {score} against its worst adversary (1 is undefended).",
         best.defense, leak.heading
     ))
 }

@@ -255,7 +255,10 @@ pub(super) fn table(curve: &Curve<'_>) -> String {
 pub(super) fn sentences(curve: &Curve<'_>) -> Vec<String> {
     let Some((limit, answer)) = &curve.found else { return Vec::new() };
     let mut sentences = vec![match curve.found_stack() {
-        None => format!("No strength in the range keeps {limit} against its worst adversary."),
+        None => {
+            let possible = possible(answer);
+            format!("No strength in the range keeps {limit} against its worst adversary. {possible}")
+        }
         Some(stack) => found(curve, limit, answer, stack),
     }];
     if let Some((weaker, stronger)) = answer.not_monotone {
@@ -284,15 +287,21 @@ fn found(curve: &Curve<'_>, limit: &Limit, answer: &Answer, stack: &MeasuredStac
     )
 }
 
-/// Where the weakest strength lies on other texts of the same kind.
+/// Which strengths the intervals decide.
 fn possible(answer: &Answer) -> String {
     let place = match answer.between {
         (Some(broken), Some(kept)) => {
-            format!("lies between {broken} and {kept}. Choose {kept} to be on the safe side")
+            format!("up to {broken} lie wholly above the limit, and from {kept} on wholly below it")
         }
-        (Some(broken), None) => format!("is stronger than {broken}, and may be stronger than this range"),
-        (None, Some(kept)) => format!("is no stronger than {kept}, and may be weaker than this range"),
-        (None, None) => "may be any of this range, or outside of it: measure more texts (--samples)".into(),
+        (Some(broken), None) => {
+            format!("up to {broken} lie wholly above the limit, and none lies wholly below it")
+        }
+        (None, Some(kept)) => {
+            format!("from {kept} on lie wholly below the limit, and none lies wholly above it")
+        }
+        (None, None) => "all contain the limit".into(),
     };
-    format!("By the 95 % intervals, the weakest strength that keeps it {place}.")
+    format!(
+        "The 95 % intervals {place}. Confirm a strength with more texts (--samples) before you rely on it."
+    )
 }

@@ -16,16 +16,17 @@ pub(crate) enum Signature {
 }
 
 /// What a table has no room for, one line each.
-pub(super) fn notes(report: &Report, shown: Signature) -> String {
+pub(super) fn notes(report: &Report, shown: Signature, has_intervals: bool) -> String {
     let setting = |name: &str| report.signature.get(name).map(ToString::to_string).unwrap_or_default();
     let attacked = match report.rows.first() {
         Some(row) if row.n > 0 => format!("{} texts attacked of ", row.n),
         _ => String::new(),
     };
     let (documents, queries) = (setting("documents"), setting("queries"));
-    let mut text = format!(
-        "{attacked}{documents} documents, {queries} queries. In brackets: 95 % intervals over texts and queries.\n"
-    );
+    let over = if queries == "0" { "texts" } else { "texts and queries" };
+    let brackets =
+        if has_intervals { format!(" In brackets: 95 % intervals over {over}.") } else { String::new() };
+    let mut text = format!("{attacked}{documents} documents, {queries} queries.{brackets}\n");
     text += &recovered(report);
     text += &guessed_by_kind(report);
     text += &reranked(report);

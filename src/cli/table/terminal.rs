@@ -53,7 +53,10 @@ pub(crate) fn terminal(report: &Report, layout: Layout, signature: Signature) ->
             format!("Not shown: {}. Other formats have everything.\n", names.join(", "))
         }
     };
-    format!("{table}\n{}", wrapped(&(left_out + &notes(report, signature)), layout.width()))
+    format!(
+        "{table}\n{}",
+        wrapped(&(left_out + &notes(report, signature, layout != Layout::Compact)), layout.width())
+    )
 }
 
 /// The metrics that were measured, those first that must be seen: retrieval, the leak that can be read and what it is
