@@ -202,7 +202,7 @@ enum Verb {
     #[command(after_help = "Example:\n  embosk embed --input texts.txt --output vectors.npy")]
     Embed(embed::Args),
     #[command(
-        after_help = "Example:\n  embosk fit projection --input vectors.npy --dims 16 --output components.fit"
+        after_help = "Example:\n  embosk fit projection --corpus my-texts.txt --dims 16 --output components.fit"
     )]
     Fit(fit::Args),
     #[command(after_help = "Example:\n  embosk score --input pairs.jsonl")]
