@@ -133,7 +133,7 @@ fn a_search_for_a_setting_says_what_it_needs() {
     let folder = workplace();
     for (more, part) in [
         ("--defense none", "leave --defense out"),
-        ("--keep 2", "a share above 0, at most 1"),
+        ("--keep 2", "--keep must be above 0 and at most 1"),
         ("--limit leak<0.1", "a limit is METRIC<=NUMBER"),
         ("--candidates 0", "--candidates must be above 0"),
         ("--corpus texts.txt", "the corpus has no judged queries"),

@@ -812,7 +812,7 @@ fn settings_that_cannot_be_run_are_refused() {
     let passages = Corpus::passages("passages", corpus.texts().to_vec());
     let cases = [
         (attacked(&corpus).adversary(Leaked(61)).run(), "lower one of the two"),
-        (attacked(&corpus).samples(1).adversary(Naive).run(), "at least 2 samples"),
+        (attacked(&corpus).samples(1).adversary(Naive).run(), "`samples` must be at least 2"),
         (attacked(&corpus).samples(usize::MAX).adversary(Leaked(2)).run(), "corpus holds 100"),
         (
             attacked(&corpus).attacker_texts("mine", own(30)).adversary(Informed(31)).run(),
