@@ -32,7 +32,7 @@ const PAGES: [Page; 11] = [
         path: "docs/start/gate.md",
         before: "",
         // the page's budget is there before; `init` writes another beside it
-        shrunk: &[("cargo embosk init", "mkdir new && cd new && cargo embosk init")],
+        shrunk: &[("embosk init", "mkdir new && cd new && embosk init")],
     },
     Page {
         path: "docs/start/sidecar.md",
