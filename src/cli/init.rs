@@ -70,8 +70,9 @@ pub(crate) fn run(args: &Args, session: &Session) -> Result<ExitCode, CliError> 
     // whether it can be built; what is written names its keys, and does not hold them
     session.names.stack(&defense)?;
     let spec = session.names.defenses.spec(&defense)?;
-    let has_queries = !Corpus::load(&corpus, 0)?.queries().is_empty();
-    let plan = Plan { embedder, corpus, spec, has_queries, folder: args.output.clone() };
+    let loaded = Corpus::load(&corpus, 0)?;
+    let (texts, has_queries) = (loaded.texts().len(), !loaded.queries().is_empty());
+    let plan = Plan { embedder, corpus, spec, texts, has_queries, folder: args.output.clone() };
     let mut files = vec![(args.output.join(files::BUDGET), plan.budget(&session.names)?)];
     if args.ci == Ci::Github {
         files.push((files::WORKFLOW.into(), plan.workflow()));

@@ -181,7 +181,13 @@ impl Cache {
 
     fn open(&self) -> Result<(), CliError> {
         let is_ours = |name: &str| Part::ALL.iter().any(|part| part.name() == name);
-        cache_folder::open(&self.cache, is_ours).map_err(|error| files::bad(&self.cache, error))
+        let bad = |error| {
+            let why = format!(
+                "the cache cannot be used: {error}; name another folder with --cache or EMBOSK_CACHE"
+            );
+            files::bad(&self.cache, why)
+        };
+        cache_folder::open(&self.cache, is_ours).map_err(bad)
     }
 
     fn opened(&self, part: Part) -> Result<PathBuf, CliError> {

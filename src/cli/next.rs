@@ -59,6 +59,8 @@ impl Next {
     fn step(&self, advice: &Advice, whole: Option<f64>) -> Option<Step> {
         let times = |factor: f64| whole.map(|whole| whole * factor);
         let (what, commands, seconds) = match advice {
+            // texts without a score count as samples; the same command says the same
+            Advice::MoreSamples(needed) if *needed <= self.settings.samples => return None,
             Advice::MoreSamples(needed) => (
                 format!("attack about {needed} texts, which should decide"),
                 self.changed(&[("samples", &needed.to_string())]),

@@ -79,7 +79,8 @@ fn possible<E>(evaluation: &Evaluation<E>, adversary: &dyn Adversary, room: &Roo
     let is_untrained = evaluation.retrained.is_none() || evaluation.surrogate.is_some();
     let refusal = if own_texts > room.own_texts {
         format!(
-            "needs {own_texts} texts of the attacker's own, and there are {}; name more of them, or lower the number",
+            "needs {own_texts} texts of the attacker's own, and there are {}; give more of them \
+             (Evaluation::attacker_texts, --attacker-corpus), or lower the number",
             room.own_texts
         )
     } else if attack.is_retrained() && is_untrained {

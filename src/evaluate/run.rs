@@ -102,6 +102,12 @@ fn check<E: Embedder>(evaluation: &Evaluation<E>, corpus: &Corpus, texts: usize)
         ));
     }
     let pairs = named.iter().map(|adversary| adversary.needs().leaked_pairs).max().unwrap_or(0);
+    if pairs == 0 && samples > texts {
+        return Err(Error::Setting(format!(
+            "{samples} samples need as many different documents, but the corpus holds {texts}; lower the samples \
+             (--samples), or take a larger corpus"
+        )));
+    }
     if samples.saturating_add(pairs) > texts {
         return Err(Error::Setting(format!(
             "{samples} samples and {pairs} pairs of an adversary need as many different documents, but the corpus holds \

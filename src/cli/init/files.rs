@@ -16,8 +16,11 @@ use crate::embedder::Service;
 use crate::models::hub::Hub;
 use crate::partial;
 
-/// How many texts the budget attacks.
+/// How many texts the budget attacks, and how many pairs its adversaries have, if there are enough.
 const SAMPLES: usize = 300;
+const PAIRS: usize = 768;
+/// How many texts an evaluation attacks by default.
+const USUAL_SAMPLES: usize = 50;
 
 /// The name that `gate` looks for.
 pub(super) const BUDGET: &str = "privacy-budget.toml";
@@ -33,6 +36,8 @@ pub(super) struct Plan {
     pub(super) embedder: String,
     pub(super) corpus: String,
     pub(super) spec: Spec,
+    /// How many texts the corpus has.
+    pub(super) texts: usize,
     pub(super) has_queries: bool,
     /// The folder that the budget goes to.
     pub(super) folder: PathBuf,
@@ -46,6 +51,11 @@ impl Plan {
         } else {
             "# the texts have no queries, so retrieval is not measured\n"
         };
+        let attackers = if self.texts < SAMPLES + PAIRS {
+            "# The texts are few, so adversaries are those that they have room for.\n".to_owned()
+        } else {
+            format!("adversaries = [\"naive\", \"informed(10000)\", \"leaked({PAIRS})\"]\n")
+        };
         let text = format!(
             "# What `embosk gate` measures, and the limits that it enforces. Paths are relative to this file's folder.\n\
              # The limits are placeholders: measure first, then set them.\n\
@@ -53,8 +63,8 @@ impl Plan {
              embedder = {embedder}\n\
              corpus = {corpus}\n\
              # The worst adversary counts for each stack.\n\
-             adversaries = [\"naive\", \"informed(10000)\", \"leaked(768)\"]\n\
-             samples = {SAMPLES}\n\
+             {attackers}\
+             samples = {samples}\n\
              seed = 0\n\n\
              [limits]\n\
              exact_match = 0.05                       # share of texts that are recovered word for word\n\
@@ -62,6 +72,7 @@ impl Plan {
              {retrieval}\n\
              [[stack]]\n\
              defense = {defense}\n",
+            samples = self.samples(SAMPLES),
             evaluate = self.evaluate(),
             embedder = quoted(&self.embedder_beside()?),
             corpus = quoted(&self.corpus_beside()?),
@@ -70,6 +81,11 @@ impl Plan {
         // what is written can be read
         gate::check_budget(&self.folder.join(BUDGET), &text, names)?;
         Ok(text)
+    }
+
+    /// As many samples as `wanted`, or half of the texts: adversaries need the others.
+    fn samples(&self, wanted: usize) -> usize {
+        wanted.min(self.texts / 2).max(2)
     }
 
     /// The text of the workflow of GitHub Actions.
@@ -116,6 +132,10 @@ impl Plan {
             vec!["evaluate", "--embedder", &self.embedder, "--corpus", &self.corpus, "--defense", &none];
         if defense != none {
             words.extend(["--defense", &defense]);
+        }
+        let samples = self.samples(USUAL_SAMPLES).to_string();
+        if self.texts < 2 * USUAL_SAMPLES {
+            words.extend(["--samples", &samples]);
         }
         command(words)
     }
