@@ -70,6 +70,7 @@ def evaluate(
         settings["embedder"] = embedder
     else:
         asked["embedder"] = described(embedder, model, name, identity, normalizer, unit_norm)
+        cached(cache, asked["embedder"])
     if attack is not None:
         settings["attack"] = attack
     if adversaries is not None:
@@ -116,12 +117,22 @@ def gate(
     asked = {"budget": read_budget(budget), **around(cache, progress)}
     if embedder is not None:
         asked["embedder"] = described(embedder, model, name, identity, normalizer, unit_norm)
+        cached(cache, asked["embedder"])
     report = Report(run_evaluation(asked))
     return report, report._check(asked["budget"], raises)
 
 
+def cached(cache, embedder):
+    """Refuses a cache for a callable that does not say which one it is: another one would get its vectors."""
+    if cache is not None and isinstance(embedder, dict) and None in (embedder["name"], embedder["identity"]):
+        raise SettingError(
+            "cache= keeps the vectors of an embedder, and this one does not say which it is; give name= and identity= too "
+            "(a version or a hash, another one for each change), or leave cache= out"
+        )
+
+
 def several(given, kinds, name, what):
-    """The list of what was given; one may stand without a list. An empty one would mean the usual ones."""
+    """The list of what was given. A single item may be given without a list. An empty list is refused."""
     given = [given] if isinstance(given, kinds) else given
     if not isinstance(given, Iterable) or isinstance(given, (str, bytes)):
         raise SettingError(f"{name} is a list of {what}, not of type {type(given).__name__}")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping, Set
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias, Union
 
 from numpy.typing import NDArray
@@ -23,7 +23,7 @@ KeyProvider: TypeAlias = Union[str, Callable[[str], Union["Key", str]]]
 def listed(texts: Iterable[str], name: str = "") -> list[str]:
     """The texts as a list, checked: a single str would be taken letter by letter."""
     where = f"{name}: " if name else ""
-    if isinstance(texts, (str, bytes)) or not isinstance(texts, Iterable):
+    if isinstance(texts, (str, bytes, Set, Mapping)) or not isinstance(texts, Iterable):
         kind = type(texts).__name__
         raise SettingError(f"{where}texts are a list of str, not of type {kind}; put a single text into a list")
     found = list(texts)

@@ -1,7 +1,7 @@
 //! The ids of rows, as Python has them.
 
 use pyo3::prelude::*;
-use pyo3::types::{PyBool, PyBytes, PyInt, PyString};
+use pyo3::types::{PyBool, PyBytes, PyDict, PyFrozenSet, PyInt, PySet, PyString};
 
 use crate::argument::{kind_of, text};
 use crate::error::raise;
@@ -17,6 +17,12 @@ impl Ids {
     /// Reads a sequence of `str`, `bytes` or `int`: a list, an array of NumPy, an Arrow array or a column of a table.
     pub(crate) fn read(ids: &Bound<'_, PyAny>) -> PyResult<Self> {
         let mut read = Self::default();
+        let is_unordered = ids.cast::<PySet>().is_ok() || ids.cast::<PyFrozenSet>().is_ok();
+        if is_unordered || ids.cast::<PyDict>().is_ok() {
+            let kind = kind_of(ids);
+            let message = format!("ids are a sequence in the order of the rows; a {kind} has no such order");
+            return Err(raise("IdsError", message));
+        }
         let all = plain(ids)?;
         let all = all.try_iter().map_err(|_| {
             raise(

@@ -211,6 +211,8 @@ def test_a_budget_that_cannot_be_decided_fails_unless_it_is_skipped(tmp_path, op
         ({"corpus": ["a", "\ud800"]}, embosk.SettingError, "text 1 holds half of a surrogate pair"),
         ({"attacker_corpus": [b"a"]}, embosk.SettingError, "attacker_corpus: text 0 is not a str"),
         ({"cache": 7}, embosk.SettingError, "cache is the path of a folder"),
+        ({"cache": "c", "name": "mine"}, embosk.SettingError, "give name= and identity= too"),
+        ({"corpus": {"id": "a text"}}, embosk.SettingError, "not of type dict"),
         ({"progress": 7}, embosk.SettingError, "progress is a function"),
         ({"name": 7}, embosk.SettingError, "the embedder's name is a str"),
         ({"unit_norm": "yes"}, embosk.SettingError, "unit_norm is True, False or None"),

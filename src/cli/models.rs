@@ -69,11 +69,17 @@ pub(crate) fn local_embedder(
     }
     let folder = folder.ok_or_else(|| {
         CliError::new(format!(
-            "{name}: there is no such folder; an embedder is `{REFERENCE}`, a sentence-transformers folder, the name of \
-             one on the hub (owner/model), or an address (http(s)://host[:port]/v1#model)"
+            "{}: there is no such folder; an embedder is `{REFERENCE}`, a sentence-transformers folder, the name of \
+             one on the hub (owner/model), or an address (http(s)://host[:port]/v1#model)",
+            shown(name)
         ))
     })?;
     Ok(SentenceTransformer::load_on(folder, device)?)
+}
+
+/// A name as a message shows it: not if it is a key that was given in its place.
+fn shown(name: &str) -> &str {
+    if name.starts_with("embosk1-") { "a key" } else { name }
 }
 
 /// The folder of a name: the folder itself, or that of a model on the hub, from the cache or fetched.

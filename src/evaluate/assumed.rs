@@ -44,8 +44,8 @@ impl<E: Embedder> Evaluation<E> {
         if self.attack.is_some() && self.normalizer.is_none() && attacked.normalizer().is_none() {
             warnings.push(
                 "nothing is known about how the embedder reads text, so texts are compared without regard to case \
-                 (assumed): a text that came back in another case counts as recovered; implement \
-                 Embedder::normalizer, or set Evaluation::normalizer, to compare as the embedder reads"
+                 (assumed): a text that came back in another case counts as recovered; set a \
+                 normalizer to compare as the embedder reads"
                     .into(),
             );
         }
@@ -55,7 +55,7 @@ impl<E: Embedder> Evaluation<E> {
         {
             warnings.push(
                 "the embedder does not say which one it is, so this report cannot be told from one of another \
-                 embedder; implement Embedder::identity, or wrap the embedder in embedder::Described"
+                 embedder; give the embedder a name and an identity"
                     .into(),
             );
         }

@@ -31,7 +31,7 @@ use ndarray::{ArrayView2, Axis};
 
 use self::prepared::Prepared;
 use self::search::Search;
-use crate::check::{check_finite, check_targets};
+use crate::check::{check_dimension, check_finite, check_targets};
 use crate::{Attack, Error, Inversion, Ranking, Resources, check_pairs};
 
 /// Oracle queries a text by default.
@@ -164,6 +164,7 @@ impl Attack for Guided {
         check_finite(estimates)?;
         check_targets(ranking, estimates.ncols())?;
         let prepared = self.prepared(resources)?;
+        check_dimension(prepared.directions.ncols(), estimates)?;
         let before = self.starts(estimates, ranking, resources)?;
         let mut found = Vec::with_capacity(estimates.nrows());
         let chunks = estimates.axis_chunks_iter(Axis(0), ROWS);

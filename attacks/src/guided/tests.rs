@@ -212,6 +212,12 @@ fn too_few_own_texts_and_wrong_answers_are_refused() {
     assert!(refused(&Resources::new(&oracle)).contains("was given none"));
     let few = Resources::new(&oracle).own_texts(OwnTexts::new(&own, vectors.view()).unwrap());
     assert!(refused(&few).contains("there are 10"));
+    let own_60 = sentences(60, 1);
+    let of_60 = targets(&own_60);
+    let resources = Resources::new(&oracle).own_texts(OwnTexts::new(&own_60, of_60.view()).unwrap());
+    let narrow = Array2::ones((1, DIM - 1));
+    let refused_narrow = Guided::new().invert(narrow.view(), &resources).unwrap_err().to_string();
+    assert!(refused_narrow.contains("dimensions"), "{refused_narrow}");
     let calls = RefCell::new(0);
     let fickle = |texts: &[&str]| -> Result<Array2<f32>, BoxError> {
         *calls.borrow_mut() += 1;
