@@ -178,7 +178,7 @@ def test_roles_and_ids_are_checked():
         stack.protect(vectors, role="passage")
     for unordered in ({"a", "b", "c"}, {"a": 1, "b": 2, "c": 3}):
         with pytest.raises(embosk.IdsError, match="in the order of the rows"):
-            stack.protect(vectors(3), ids=unordered)
+            stack.protect(vectors, ids=unordered)
     with pytest.raises(embosk.IdsError, match="3 rows were given 2 ids"):
         stack.protect(vectors, ids=["a", "b"])
     masked = numpy.ma.masked_array([1, 2, 3], [0, 1, 0])
