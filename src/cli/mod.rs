@@ -289,7 +289,7 @@ mod tests {
             let words = example.split(" > ").next().unwrap_or_default().split(' ');
             let words = words.map(|word| word.trim_matches('"'));
             let read = command.clone().try_get_matches_from(words);
-            assert!(read.is_ok(), "{example}: {}", read.unwrap_err());
+            assert!(read.is_ok(), "{example}: {:?}", read.err());
         }
     }
 }

@@ -23,9 +23,9 @@ pub(super) fn advice(
         _ => finding.unit == Unit::Texts && !is_doubted(finding),
     };
     let needed = open().filter(is_promising).filter_map(|finding| finding.needed).max();
-    advice.extend(needed.map(|needed| match needed <= setting(report, "documents") {
-        true => Advice::MoreSamples(needed),
-        false => Advice::MoreDocuments(needed),
+    let are_there = |needed: usize| needed <= setting(report, "documents");
+    advice.extend(needed.map(|needed| {
+        if are_there(needed) { Advice::MoreSamples(needed) } else { Advice::MoreDocuments(needed) }
     }));
     let of_queries = open().filter(|finding| finding.unit == Unit::Queries);
     advice.extend(of_queries.filter_map(|finding| finding.needed).max().map(Advice::MoreQueries));
