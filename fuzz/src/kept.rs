@@ -82,8 +82,8 @@ pub(crate) fn caches(data: &[u8]) {
 }
 
 fn file_in(folder: PathBuf) -> PathBuf {
-    let files = fs::read_dir(folder).expect("the cache").map(|entry| entry.expect("an entry").path());
-    files.filter(|path| path.extension().is_some_and(|end| end == "f32")).next().expect("one file")
+    let mut files = fs::read_dir(folder).expect("the cache").map(|entry| entry.expect("an entry").path());
+    files.find(|path| path.extension().is_some_and(|end| end == "f32")).expect("one file")
 }
 
 /// A header, and rows of `row` bytes with their checksums: the hash of a text, the checksum, the vector.
