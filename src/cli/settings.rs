@@ -29,7 +29,7 @@ use crate::evaluate::{self, Adversary, Corpus, Evaluation};
 use crate::{GaussianNoise, Key, Quantization, Rng, Rotation, Stack};
 
 /// Few enough that an evaluation without arguments takes less than three minutes on two cores.
-const SAMPLES: usize = 50;
+pub(crate) const SAMPLES: usize = 50;
 
 /// The settings of an evaluation, as names; nothing is read or loaded yet.
 ///

@@ -10,6 +10,7 @@ use crate::cli::files::{self, bad};
 use crate::cli::gate;
 use crate::cli::models::records;
 use crate::cli::names::Names;
+use crate::cli::settings;
 use crate::cli::words::command;
 use crate::defenses::spec::{Kind, Value};
 use crate::embedder::Service;
@@ -19,8 +20,6 @@ use crate::partial;
 /// How many texts the budget attacks, and how many pairs its adversaries have, if there are enough.
 const SAMPLES: usize = 300;
 const PAIRS: usize = 768;
-/// How many texts an evaluation attacks by default.
-const USUAL_SAMPLES: usize = 50;
 
 /// The name that `gate` looks for.
 pub(super) const BUDGET: &str = "privacy-budget.toml";
@@ -133,8 +132,8 @@ impl Plan {
         if defense != none {
             words.extend(["--defense", &defense]);
         }
-        let samples = self.samples(USUAL_SAMPLES).to_string();
-        if self.texts < 2 * USUAL_SAMPLES {
+        let samples = self.samples(settings::SAMPLES).to_string();
+        if self.texts < 2 * settings::SAMPLES {
             words.extend(["--samples", &samples]);
         }
         command(words)
