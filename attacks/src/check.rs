@@ -101,6 +101,19 @@ pub(crate) fn ask(
     texts: &[&str],
     dimension: usize,
 ) -> Result<Asked, Error> {
+    let vectors = embedded(oracle, texts, dimension)?;
+    let targets = ranking.targets.ncols();
+    let elsewhere = ranking.space.map(|space| taken(space, vectors.view(), targets)).transpose()?;
+    let images = ranking.image.map(|image| image(vectors.view())).transpose().map_err(Error::Oracle)?;
+    let expected = elsewhere.as_ref().unwrap_or(&vectors).dim();
+    if images.as_ref().is_some_and(|images| images.dim() != expected) {
+        return Err(Error::Oracle("images have another shape than the vectors they are of".into()));
+    }
+    Ok(Asked { vectors, elsewhere, images })
+}
+
+/// Asks an oracle for the vectors of `texts`, of this dimension.
+pub(crate) fn embedded(oracle: &dyn Oracle, texts: &[&str], dimension: usize) -> Result<Array2<f32>, Error> {
     let vectors = oracle.embed(texts).map_err(Error::Oracle)?;
     if vectors.nrows() != texts.len() {
         return Err(Error::Oracle(
@@ -111,12 +124,5 @@ pub(crate) fn ask(
     if vectors.iter().any(|value| !value.is_finite()) {
         return Err(Error::Oracle("the oracle returned a value that is not finite".into()));
     }
-    let targets = ranking.targets.ncols();
-    let elsewhere = ranking.space.map(|space| taken(space, vectors.view(), targets)).transpose()?;
-    let images = ranking.image.map(|image| image(vectors.view())).transpose().map_err(Error::Oracle)?;
-    let expected = elsewhere.as_ref().unwrap_or(&vectors).dim();
-    if images.as_ref().is_some_and(|images| images.dim() != expected) {
-        return Err(Error::Oracle("images have another shape than the vectors they are of".into()));
-    }
-    Ok(Asked { vectors, elsewhere, images })
+    Ok(vectors)
 }

@@ -84,6 +84,12 @@ impl Course {
         self.next.lines(advice, self.counts().whole())
     }
 
+    /// Whether one row is finished, and the others will take so many seconds or more.
+    pub(crate) fn has_long_to_go_after_one(&self, seconds: f64) -> bool {
+        let counts = self.counts();
+        counts.measured == 1 && counts.left().is_some_and(|left| left >= seconds)
+    }
+
     /// Counts a row that was known, or one more than was planned.
     pub(crate) fn known(&self) {
         self.counts().done += 1;
@@ -130,11 +136,13 @@ impl Counts {
 
     /// The estimated time for the rest; empty until the first row is measured.
     fn rest(&self) -> String {
+        self.left().map_or_else(String::new, |left| format!(", about {} left", duration(left)))
+    }
+
+    /// How many seconds the rows that are left will take; `None` before the first is measured, and after the last.
+    fn left(&self) -> Option<f64> {
         let left = self.total.saturating_sub(self.done);
-        if self.measured == 0 || left == 0 {
-            return String::new();
-        }
-        format!(", about {} left", duration(self.each() * left as f64))
+        (self.measured > 0 && left > 0).then(|| self.each() * left as f64)
     }
 
     /// How many seconds all rows take; `None` before the first is measured.

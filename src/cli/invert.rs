@@ -152,7 +152,8 @@ pub(crate) fn run(args: &Args, session: &Session) -> Result<ExitCode, CliError> 
     if args.address.is_rehearsal() {
         rehearsal::tell(&embedder)?;
         let known = Volume::of(texts.as_deref().unwrap_or_default().iter().map(String::as_str), "");
-        let most = (vectors.nrows(), args.named_attack().most_queries());
+        let attack = args.named_attack();
+        let most = (vectors.nrows(), attack.most_queries(), if guides { attack.most_words() } else { 0 });
         rehearsal::tell_attack(&embedder, known, most)?;
         return Ok(ExitCode::SUCCESS);
     }

@@ -24,6 +24,9 @@ pub(crate) struct Resuming {
     keep_rows: bool,
 }
 
+/// In seconds, a time that may well be interrupted.
+const LONG: f64 = 60.0;
+
 /// A journal on disk.
 #[derive(Clone)]
 pub(crate) struct Notebook {
@@ -90,6 +93,15 @@ impl Notebook {
         }
     }
 
+    /// Says once in a long run that it may be interrupted.
+    fn promise(&self) {
+        if self.is_in_cache && self.course.has_long_to_go_after_one(LONG) {
+            self.course.tell(
+                "finished rows are kept; if this run is interrupted, the same command with --resume goes on",
+            );
+        }
+    }
+
     /// Says what an interrupted run has left.
     fn tell(&self) {
         if !(self.is_in_cache && self.resumes) {
@@ -125,7 +137,9 @@ impl Journal for Notebook {
 
     fn finished_undefended(&mut self, undefended: &Undefended) -> Result<(), Error> {
         self.store.keep_undefended(undefended)?;
-        self.course.finished_undefended(undefended)
+        self.course.finished_undefended(undefended)?;
+        self.promise();
+        Ok(())
     }
 
     fn judged(&mut self, strengths: &[AttackStrength], advice: &[Advice]) -> Result<(), Error> {
@@ -140,7 +154,9 @@ impl Journal for Notebook {
 
     fn finished(&mut self, row: &Row) -> Result<(), Error> {
         self.store.keep(row)?;
-        self.course.finished(row)
+        self.course.finished(row)?;
+        self.promise();
+        Ok(())
     }
 
     fn spent(&mut self, stages: &[(Stage, Duration)]) {

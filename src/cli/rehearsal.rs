@@ -15,12 +15,12 @@ use crate::embedder::Volume;
 use crate::evaluate::Journal;
 
 /// Runs an evaluation up to where rows are measured, and says what it would send to `embedders` until then and, at most
-/// `queries` a text, afterwards. Hypotheses are taken to be as long as the texts of `corpus`.
+/// `queries` a text and `words` in all, afterwards. Hypotheses are taken to be as long as the texts of `corpus`.
 pub(crate) fn evaluation(
     evaluation: Prepared,
     embedders: &[Arc<Loaded>],
     corpus: Volume,
-    (samples, queries): (usize, Option<usize>),
+    (samples, queries, words): (usize, Option<usize>, usize),
 ) -> Result<ExitCode, CliError> {
     let rows = Arc::new(AtomicUsize::new(0));
     let begun = evaluation.journal(Stop(Arc::clone(&rows))).run();
@@ -41,7 +41,7 @@ pub(crate) fn evaluation(
         let texts = (rows + 1) * samples * queries;
         print(&format!(
             "{host}: then {} ({rows} rows and the undefended attack, {samples} texts each, {queries} hypotheses a text)\n",
-            hypotheses(texts, corpus)
+            hypotheses(texts, words, corpus)
         ))?;
     }
     Ok(ExitCode::SUCCESS)
@@ -68,16 +68,17 @@ pub(crate) fn tell(embedder: &Loaded) -> Result<(), CliError> {
 pub(crate) fn tell_attack(
     embedder: &Loaded,
     texts: Volume,
-    (vectors, queries): (usize, usize),
+    (vectors, queries, words): (usize, usize, usize),
 ) -> Result<(), CliError> {
     if let Some(host) = embedder.host() {
-        print(&format!("{host}: then {}\n", hypotheses(vectors * queries, texts)))?;
+        print(&format!("{host}: then {}\n", hypotheses(vectors * queries, words, texts)))?;
     }
     Ok(())
 }
 
-fn hypotheses(most: usize, texts: Volume) -> String {
-    let count = format!("at most {most} hypotheses of the attack");
+fn hypotheses(most: usize, words: usize, texts: Volume) -> String {
+    let words = if words == 0 { String::new() } else { format!("at most {words} single words, and ") };
+    let count = format!("{words}at most {most} hypotheses of the attack");
     match (texts.tokens * most).checked_div(texts.texts) {
         Some(tokens) => format!("{count}, about {tokens} tokens if they are as long as the texts"),
         None => count,

@@ -231,7 +231,8 @@ impl EvaluationSettings {
         let length = Volume::of(corpus.texts().iter().map(String::as_str), "");
         let (evaluation, embedders) = self.prepare_on((corpus, None), session, resolved, cache)?;
         let queries = (!self.attack.is_none()).then(|| self.attack.most_queries());
-        rehearsal::evaluation(evaluation, &embedders, length, (self.samples, queries)).map(Some)
+        let attack = (self.samples, queries, self.attack.most_words());
+        rehearsal::evaluation(evaluation, &embedders, length, attack).map(Some)
     }
 
     /// Loads everything but the corpus, and the embedder if it is already open. Returns the embedders too, the
@@ -303,9 +304,13 @@ impl EvaluationSettings {
     fn tell_of_sending(&self, attacked: &Loaded, terminal: Terminal) {
         if let Some(host) = attacked.host().filter(|_| !self.address.is_rehearsal()) {
             let most = self.attack.most_queries();
+            let words = match self.attack.most_words() {
+                0 => String::new(),
+                words => format!("up to {words} single words, and "),
+            };
             terminal.remark(&format!(
-                "{host}: beside the corpus, the attack sends up to {most} hypotheses for each of {} texts in each row \
-                 (--queries); --dry-run counts what is sent, --max-queries bounds it",
+                "{host}: beside the corpus, the attack sends {words}up to {most} hypotheses for each of {} texts in each \
+                 row (--queries); --dry-run counts what is sent, --max-queries bounds it",
                 self.samples
             ));
         }

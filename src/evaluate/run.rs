@@ -68,6 +68,7 @@ pub(super) fn run<E: Embedder>(mut evaluation: Evaluation<E>) -> Result<Report, 
     let questions =
         meter.of(Stage::Embedding, || Questions::ask(&evaluation, (&corpus, &clean), &attacked))?;
     warnings.extend(questions.iter().filter_map(Questions::warning));
+    warnings.extend(evaluation.window_warning(&corpus, &attacked));
     let mut settings = attack_settings(settings, &evaluation, &own);
     settings.extend(contamination.setting());
     settings.extend(questions.iter().flat_map(Questions::settings));
@@ -102,16 +103,13 @@ fn check<E: Embedder>(evaluation: &Evaluation<E>, corpus: &Corpus, texts: usize)
         ));
     }
     let pairs = named.iter().map(|adversary| adversary.needs().leaked_pairs).max().unwrap_or(0);
-    if pairs == 0 && samples > texts {
-        return Err(Error::Setting(format!(
-            "{samples} samples need as many different documents, but the corpus holds {texts}; lower the samples \
-             (--samples), or take a larger corpus"
-        )));
-    }
     if samples.saturating_add(pairs) > texts {
+        let and_pairs =
+            if pairs == 0 { String::new() } else { format!(" and {pairs} pairs of an adversary") };
         return Err(Error::Setting(format!(
-            "{samples} samples and {pairs} pairs of an adversary need as many different documents, but the corpus holds \
-             {texts}; lower one of the two, or take a larger corpus"
+            "{samples} samples{and_pairs} need as many different documents, but the corpus holds {texts}; lower the \
+             samples (--samples){}, or take a larger corpus",
+            if pairs == 0 { "" } else { " or the pairs" }
         )));
     }
     Ok(())

@@ -4,17 +4,22 @@ use std::collections::HashMap;
 
 use ndarray::{Array2, ArrayView2, Axis};
 
+use super::WORDS;
 use super::gradient::Pieces;
 use super::language::Language;
 use super::scores::WordScores;
 use super::words::{Vocabulary, units};
+use crate::check::embedded;
 use crate::{Error, Oracle, OwnTexts, WhiteBox};
 
 /// Fewer own texts than this teach too little.
 pub(super) const LEAST_TEXTS: usize = 50;
 
-/// A unit of own texts is proposed if it occurs this often.
+/// A unit is proposed if the attacker's texts have it this often.
 const LEAST_COUNT: u32 = 2;
+
+/// How many of them go to the embedder together.
+const BATCH: usize = 1024;
 
 /// Texts without vectors teach language until they have this many units.
 const LANGUAGE_UNITS: usize = 10_000_000;
@@ -73,29 +78,31 @@ impl Prepared {
         }
         let case = Case::of(oracle)?;
         let own_texts: Vec<String> = own.texts.iter().map(|text| case.apply(text)).collect();
-        let (mut vocabulary, scored) = frequent_first(&own_texts);
-        let texts: Vec<Vec<u32>> = own_texts.iter().map(|text| vocabulary.numbers(text)).collect();
-        let directions = directions(own.vectors);
-        let scores = WordScores::fit(&texts, directions.view(), scored)?;
         let mut left = LANGUAGE_UNITS;
-        let more = more.iter().map(|text| vocabulary.numbers(&case.apply(text)));
-        let more: Vec<Vec<u32>> = more
-            .take_while(|text| {
-                left = left.saturating_sub(text.len());
-                left > 0
-            })
-            .collect();
+        let more = more.iter().map(|text| case.apply(text)).take_while(|text| {
+            left = left.saturating_sub(units(text).count());
+            left > 0
+        });
+        let more: Vec<String> = more.collect();
+        let (mut vocabulary, proposed) = frequent_first(own_texts.iter().chain(&more));
+        let mut numbers = |texts: &[String]| -> Vec<Vec<u32>> {
+            texts.iter().map(|text| vocabulary.numbers(text)).collect()
+        };
+        let (texts, more) = (numbers(&own_texts), numbers(&more));
+        let directions = directions(own.vectors);
+        let single = single_words(oracle, &vocabulary, (proposed, directions.ncols()))?;
+        let scores = WordScores::fit(&texts, directions.view(), single.view())?;
         let language = Language::fit(texts.iter().chain(&more).map(Vec::as_slice));
-        let pieces = white_box.map(|white_box| Pieces::new(white_box, &vocabulary, scored));
+        let pieces = white_box.map(|white_box| Pieces::new(white_box, &vocabulary, proposed));
         let pieces = pieces.transpose().map_err(Error::Oracle)?;
         Ok(Self { vocabulary, language, scores, texts, directions, pieces, case })
     }
 }
 
-/// All units of the texts, the most frequent first, and how many of them are frequent enough for word scores.
-fn frequent_first(texts: &[String]) -> (Vocabulary, usize) {
+/// All units of the texts, the most frequent first, and how many of them are proposed.
+fn frequent_first<'t>(texts: impl Iterator<Item = &'t String>) -> (Vocabulary, usize) {
     let mut counts: HashMap<&str, u32> = HashMap::new();
-    for unit in texts.iter().flat_map(|text| units(text)) {
+    for unit in texts.flat_map(|text| units(text)) {
         *counts.entry(unit).or_default() += 1;
     }
     let mut sorted: Vec<(&str, u32)> = counts.into_iter().collect();
@@ -104,7 +111,22 @@ fn frequent_first(texts: &[String]) -> (Vocabulary, usize) {
     for (unit, _) in &sorted {
         vocabulary.number(unit);
     }
-    (vocabulary, sorted.partition_point(|&(_, count)| count >= LEAST_COUNT))
+    (vocabulary, sorted.partition_point(|&(_, count)| count >= LEAST_COUNT).min(WORDS))
+}
+
+/// The vectors of the first units, each by itself, at norm 1: `[count, dim]`.
+fn single_words(
+    oracle: &dyn Oracle,
+    vocabulary: &Vocabulary,
+    (count, dim): (usize, usize),
+) -> Result<Array2<f32>, Error> {
+    let words: Vec<&str> = (0..count as u32).map(|number| vocabulary.unit(number)).collect();
+    let mut single = Array2::zeros((count, dim));
+    for (words, mut rows) in words.chunks(BATCH).zip(single.axis_chunks_iter_mut(Axis(0), BATCH)) {
+        let vectors = embedded(oracle, words, dim)?;
+        rows.assign(&directions(vectors.view()));
+    }
+    Ok(single)
 }
 
 /// The vectors at norm 1; zero vectors stay.

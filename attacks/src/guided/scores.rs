@@ -1,4 +1,5 @@
-//! Which words a vector speaks of: ridge regression from vectors to the words of the attacker's own texts.
+//! Which words a vector speaks of: by ridge regression from vectors to the words of the attacker's own texts, and by the
+//! vectors of single words.
 
 use std::collections::HashSet;
 
@@ -12,10 +13,21 @@ use crate::matmul::{across, mapped, matrix, times};
 /// The strength of the ridge, in units of the vectors' mean variance, is this times dimensions by texts.
 const STRENGTH: f64 = 0.2;
 
+/// A word in fewer own texts has no regression.
+const LEAST_TEXTS: u32 = 2;
+
+/// The strength of the ridge with which single words are compared, in units of the vectors' mean variance.
+const SINGLE_STRENGTH: f64 = 0.5;
+
+/// How much a single word's comparison counts beside the regression.
+const SINGLE_WEIGHT: f32 = 0.75;
+
 /// Scores of words: how much more than in other texts a vector tells that a word is there.
 ///
-/// The score of word `w` for vector `x` is `(x − mean) · W[w]`, divided by its standard deviation over the own
-/// texts. `W` is the ridge regression of each word's presence, 0 or 1, on the vectors.
+/// The score of word `w` for vector `x` is a sum of two, `(x − mean) · W[w]` and 0.75 `(x − mean) · V[w]`, each divided by
+/// its standard deviation over the own texts. `W` is the ridge regression of each word's presence, 0 or 1, on the
+/// vectors. `V[w]` is the vector of the single word, centred and whitened with a ridge: regression knows little of rare
+/// words, and nothing of those that no own text has.
 #[derive(Debug)]
 pub(super) struct WordScores {
     mean: Array1<f32>,
@@ -26,17 +38,29 @@ pub(super) struct WordScores {
 }
 
 impl WordScores {
-    /// Fits the scores of the words below `words` on texts as numbers of units, and on their vectors
-    /// `[texts, dim]`.
-    pub(super) fn fit(texts: &[Vec<u32>], vectors: ArrayView2<'_, f32>, words: usize) -> Result<Self, Error> {
+    /// Fits the scores of words on texts as numbers of units, on their vectors `[texts, dim]`, and on the vectors of the
+    /// single words, `[words, dim]`. All vectors have norm 1.
+    pub(super) fn fit(
+        texts: &[Vec<u32>],
+        vectors: ArrayView2<'_, f32>,
+        single: ArrayView2<'_, f32>,
+    ) -> Result<Self, Error> {
         let mean = vectors.mean_axis(Axis(0)).ok_or(Error::Empty("the list of the attacker's own texts"))?;
         let centred = &vectors - &mean;
-        let count = centred.nrows() as f32;
-        let covariance = across(centred.view(), centred.view()) * faer::Scale(1.0 / count);
-        let inverse = ridge_inverse(&covariance, centred.nrows())?;
-        let present = sums(texts, centred.view(), words) / count;
-        let mut weights = times(matrix(present.view()).as_ref(), inverse.as_ref());
-        scale(&mut weights, &covariance);
+        let count = centred.nrows() as f64;
+        let covariance = across(centred.view(), centred.view()) * faer::Scale(1.0 / count as f32);
+        let [inverse, whitener] =
+            ridge_inverses(&covariance, [STRENGTH * covariance.nrows() as f64 / count, SINGLE_STRENGTH])?;
+        let present = sums(texts, centred.view(), single.nrows()) / count as f32;
+        let scaled = |values: ArrayView2<'_, f32>, inverse: &Mat<f32>| {
+            let mut weights = times(matrix(values).as_ref(), inverse.as_ref());
+            scale(&mut weights, &covariance);
+            weights
+        };
+        let mut weights = scaled(present.view(), &inverse);
+        if let Some(mean) = single.mean_axis(Axis(0)) {
+            weights += scaled((&single - &mean).view(), &whitener) * faer::Scale(SINGLE_WEIGHT);
+        }
         let length = length(texts, centred.view(), &inverse);
         Ok(Self { mean, weights: weights.transpose().to_owned(), length })
     }
@@ -58,29 +82,35 @@ impl WordScores {
     }
 }
 
-/// `(covariance + ridge)⁻¹`.
-fn ridge_inverse(covariance: &Mat<f32>, texts: usize) -> Result<Mat<f32>, Error> {
+/// `(covariance + ridge)⁻¹` for ridges in units of the mean variance.
+fn ridge_inverses(covariance: &Mat<f32>, ridges: [f64; 2]) -> Result<[Mat<f32>; 2], Error> {
     let size = covariance.nrows();
     let wide = Mat::from_fn(size, size, |row, column| f64::from(covariance[(row, column)]));
     let (values, vectors) = eigen(wide.as_ref())?;
     let variance = values.iter().sum::<f64>() / size as f64;
-    let ridge = (STRENGTH * size as f64 / texts as f64 * variance).max(f64::MIN_POSITIVE);
-    let scaled = Mat::from_fn(size, size, |row, column| {
-        (vectors[(row, column)] / (values[column].max(0.0) + ridge).sqrt()) as f32
-    });
-    Ok(times(scaled.as_ref(), scaled.as_ref().transpose()))
+    Ok(ridges.map(|ridge| {
+        let ridge = (ridge * variance).max(f64::MIN_POSITIVE);
+        let scaled = Mat::from_fn(size, size, |row, column| {
+            (vectors[(row, column)] / (values[column].max(0.0) + ridge).sqrt()) as f32
+        });
+        times(scaled.as_ref(), scaled.as_ref().transpose())
+    }))
 }
 
-/// For each word the sum of the vectors of the texts that have it, `[words, dim]`.
+/// For each word the sum of the vectors of the texts that have it, `[words, dim]`; zeros for a word that is too rare.
 fn sums(texts: &[Vec<u32>], vectors: ArrayView2<'_, f32>, words: usize) -> Array2<f32> {
     let mut sums = Array2::zeros((words, vectors.ncols()));
+    let mut counts = vec![0u32; words];
     for (text, vector) in texts.iter().zip(vectors.rows()) {
         let distinct: HashSet<u32> = text.iter().copied().filter(|&word| (word as usize) < words).collect();
         for word in distinct {
             let mut sum = sums.row_mut(word as usize);
             sum += &vector;
+            counts[word as usize] += 1;
         }
     }
+    let rare = counts.iter().zip(sums.rows_mut()).filter(|(count, _)| **count < LEAST_TEXTS);
+    rare.for_each(|(_, mut sum)| sum.fill(0.0));
     sums
 }
 
@@ -109,6 +139,32 @@ fn length(texts: &[Vec<u32>], centred: ArrayView2<'_, f32>, inverse: &Mat<f32>) 
 mod tests {
     use super::*;
 
+    fn table(rows: &serde_json::Value) -> Array2<f32> {
+        let rows: Vec<Vec<f32>> = serde_json::from_value(rows.clone()).unwrap();
+        Array2::from_shape_vec((rows.len(), rows[0].len()), rows.concat()).unwrap()
+    }
+
+    /// attacks/tests/golden/word_scores.py
+    #[test]
+    fn scores_are_those_of_numpy() {
+        let golden = include_str!("../../tests/data/word-scores.json");
+        let golden: serde_json::Value = serde_json::from_str(golden).unwrap();
+        let texts: Vec<Vec<u32>> = serde_json::from_value(golden["texts"].clone()).unwrap();
+        let lengths: Vec<f32> = serde_json::from_value(golden["lengths"].clone()).unwrap();
+        let (rows, expected) = (table(&golden["rows"]), table(&golden["scores"]));
+        let [vectors, single] = ["vectors", "single"].map(|name| table(&golden[name]));
+        let scores = WordScores::fit(&texts, vectors.view(), single.view()).unwrap();
+        let found = scores.of(rows.view());
+        assert_eq!(found.dim(), expected.dim());
+        for (found, expected) in found.iter().zip(&expected) {
+            assert!((found - expected).abs() < 2e-4, "{found} for {expected}");
+        }
+        for (row, expected) in rows.rows().into_iter().zip(lengths) {
+            let found = scores.length_of(row);
+            assert!((found - expected).abs() < 2e-4, "{found} for {expected}");
+        }
+    }
+
     /// A text's vector is the sum of its words' directions.
     #[test]
     fn words_that_are_there_score_highest() {
@@ -123,7 +179,7 @@ mod tests {
         let vectors: Vec<Array1<f32>> = texts.iter().map(vector).collect();
         let views: Vec<_> = vectors.iter().map(|vector| vector.view()).collect();
         let vectors = ndarray::stack(Axis(0), &views).unwrap();
-        let scores = WordScores::fit(&texts, vectors.view(), 8).unwrap();
+        let scores = WordScores::fit(&texts, vectors.view(), Array2::zeros((8, 8)).view()).unwrap();
         let of_one = scores.of(vectors.slice(ndarray::s![8..9, ..]));
         let [first, second] = [texts[8][0], texts[8][1]];
         let others = (0..7).filter(|word| ![first, second].contains(word));
@@ -135,5 +191,14 @@ mod tests {
         let by_difference = scores.of_differences(difference.insert_axis(Axis(0)).view());
         let apart = scores.of(vectors.slice(ndarray::s![8..10, ..]));
         assert!((by_difference[[0, 3]] - (apart[[0, 3]] - apart[[1, 3]])).abs() < 1e-4);
+        // a word that no own text has is known by its own vector
+        let scores = WordScores::fit(&texts, vectors.view(), Array2::eye(8).view()).unwrap();
+        let unseen = Array1::from_shape_fn(8, |at| f32::from(at == 7));
+        let without: Vec<Vec<u32>> = texts.iter().map(|text| text[..2].to_vec()).collect();
+        let unknown = WordScores::fit(&without, vectors.view(), Array2::zeros((8, 8)).view()).unwrap();
+        let known = WordScores::fit(&without, vectors.view(), Array2::eye(8).view()).unwrap();
+        let of = |scores: &WordScores| scores.of(unseen.view().insert_axis(Axis(0)))[[0, 7]];
+        assert_eq!(of(&unknown), 0.0);
+        assert!(of(&known) > 0.5 && of(&scores) > 0.5, "{}", of(&known));
     }
 }

@@ -5,6 +5,7 @@ use std::fmt;
 use serde::de::value::MapAccessDeserializer;
 use serde::de::{Deserialize, Deserializer, Error, MapAccess, Visitor};
 
+use crate::attacks::guided;
 use crate::cli::models::{self, Search, beam_width};
 
 /// The attack, and how it searches.
@@ -31,6 +32,14 @@ impl NamedAttack {
             Some(models::GUIDED) => queries,
             None | Some(models::AUTO) => trained.max(queries),
             Some(_) => trained,
+        }
+    }
+
+    /// Returns the most single words that may be embedded before, once in a run.
+    pub(crate) fn most_words(&self) -> usize {
+        match self.model.as_deref() {
+            None | Some(models::AUTO | models::GUIDED) => guided::WORDS,
+            Some(_) => 0,
         }
     }
 
