@@ -1,5 +1,5 @@
-//! Every snippet is executed: shell here, on the built program; Rust as doc tests; Python by python/tests. What is not
-//! executed is listed here, with the reason.
+//! Every snippet is executed: shell here, on the built program; Rust as doc tests; Python by
+//! python/tests/test_readme.py, which knows all pages. Shell that is not executed is listed here, with the reason.
 
 use std::fmt::Write as _;
 use std::fs;
@@ -85,13 +85,6 @@ const NOT_RUN: [(&str, &str, &str); 7] = [
     ),
     ("src/manual/retrieval.md", "export EMBOSK_KEY", "it needs three collections that are fetched by hand"),
     ("src/manual/embedders.md", "scripts/check-real-embedders", "it fetches models"),
-];
-
-/// Pages with Python blocks that python/tests/test_manual.py does not run, and why.
-const NOT_RUN_IN_PYTHON: [(&str, &str); 3] = [
-    ("README.md", "three lines of docs/start/python.md, which is run"),
-    ("docs/do/files.md", "it decodes codes with numpy alone; tests/files.rs decodes them"),
-    ("docs/start/sidecar.md", "it needs the package openai; scripts/sidecar-clients asks the same"),
 ];
 
 #[test]
@@ -254,24 +247,6 @@ fn every_rust_block_is_a_doc_test() {
         }
     }
     assert!(checked >= 4, "{checked} blocks");
-}
-
-/// Python blocks are run by python/tests/test_manual.py.
-#[test]
-fn every_python_block_is_run_by_the_python_tests() {
-    let tests = page("python/tests/test_manual.py");
-    for (path, text) in manual() {
-        if blocks(&text, "python").is_empty() {
-            continue;
-        }
-        let name = path.to_str().unwrap();
-        let is_run = tests.contains(&format!("\"{}\"", name.trim_start_matches("docs/")));
-        let is_left_out = NOT_RUN_IN_PYTHON.iter().any(|(page, _)| *page == name);
-        assert!(
-            is_run || is_left_out,
-            "{name}: python/tests/test_manual.py does not run it, and no reason is given"
-        );
-    }
 }
 
 /// Every language is one of those above, or shows no code.
