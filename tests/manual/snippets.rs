@@ -26,7 +26,11 @@ struct Page {
 }
 
 const PAGES: [Page; 11] = [
-    Page { path: "README.md", before: "", shrunk: &[("/6log", "/2log")] },
+    Page {
+        path: "README.md",
+        before: "",
+        shrunk: &[("/6log", "/2log"), (" --samples 12 --queries 100", "")],
+    },
     Page { path: "docs/start/measure.md", before: "", shrunk: &[("leaked(1000)", "leaked(40)")] },
     Page {
         path: "docs/start/gate.md",
