@@ -21,6 +21,7 @@ use super::notebook::Notebook;
 use super::rows::{self, RowStore};
 use super::session::Session;
 use super::settings::EvaluationSettings;
+use super::table::Layout;
 use super::terminal::{print, warn, warn_of};
 use crate::evaluate::{Report, Row, Sweep};
 use crate::{Error, Stack};
@@ -54,6 +55,9 @@ pub(crate) struct Args {
     /// The corpus's texts are public, so that --examples may show them.
     #[arg(long)]
     public: bool,
+    /// How to print the table. The files have everything.
+    #[arg(long, value_enum, default_value = "table")]
+    format: Layout,
 }
 
 pub(crate) fn run(args: &Args, session: &Session) -> Result<ExitCode, CliError> {
@@ -123,7 +127,7 @@ fn write(
     ] {
         files::write_text_for(rows::readers(args.examples), &args.output.join(name), &text)?;
     }
-    print(&summary(&curve, &args.output))?;
+    print(&summary(&curve, args.format, &args.output))?;
     Ok(verdict(report, advice, &curve))
 }
 
@@ -133,9 +137,9 @@ pub(crate) fn picture(report: &Report) -> Option<String> {
     (!svg::figures(&curve, Size::Wide).is_empty()).then(|| svg::file(&curve))
 }
 
-fn summary(curve: &Curve<'_>, output: &Path) -> String {
+fn summary(curve: &Curve<'_>, layout: Layout, output: &Path) -> String {
     let page = output.join("index.html");
-    format!("{}{}\n", points::table(curve), page.display())
+    format!("{}{}\n", points::table(curve, layout), page.display())
 }
 
 fn verdict(report: &Report, advice: &str, curve: &Curve<'_>) -> ExitCode {

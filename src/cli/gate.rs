@@ -21,7 +21,7 @@ use super::next::Next;
 use super::notebook::{Notebook, Resuming};
 use super::session::Session;
 use super::settings::{EvaluationSettings, Resolved};
-use super::table::Signature;
+use super::table::{Layout, Signature};
 use super::terminal::{Terminal, warn, warn_of};
 use crate::Stack;
 use crate::evaluate::metrics::by_limit;
@@ -78,7 +78,11 @@ pub(super) fn check_budget(path: &Path, text: &str, names: &Names) -> Result<(),
 
 #[derive(Debug, Clone, Copy, ValueEnum)]
 enum Format {
+    /// Scores with bounds, in 100 columns.
     Table,
+    /// Scores alone, in 80 columns.
+    Compact,
+    /// The verdict, and the report that it judges.
     Json,
 }
 
@@ -212,11 +216,10 @@ fn tell(
         warn(annotations::lines(verdict, file, &args.budget).trim_end());
         step_summary(terminal, verdict, report);
     }
+    let signature = if terminal.is_verbose() { Signature::Whole } else { Signature::Hash };
     let text = match args.format {
-        Format::Table => {
-            let signature = if terminal.is_verbose() { Signature::Whole } else { Signature::Hash };
-            summary::terminal(verdict, report, signature)
-        }
+        Format::Table => summary::terminal(verdict, report, Layout::Usual, signature),
+        Format::Compact => summary::terminal(verdict, report, Layout::Compact, signature),
         Format::Json => serde_json::to_string_pretty(&Printed { verdict, report })? + "\n",
     };
     files::write_result(args.output.as_deref(), &text)?;

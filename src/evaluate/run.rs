@@ -108,7 +108,7 @@ fn check<E: Embedder>(evaluation: &Evaluation<E>, corpus: &Corpus, texts: usize)
             if pairs == 0 { String::new() } else { format!(" and {pairs} pairs of an adversary") };
         return Err(Error::Setting(format!(
             "{samples} samples{and_pairs} need as many different documents, but the corpus holds {texts}; lower the \
-             samples (--samples){}, or take a larger corpus",
+             samples (`samples`, or --samples on the command line){}, or take a larger corpus",
             if pairs == 0 { "" } else { " or the pairs" }
         )));
     }

@@ -32,6 +32,8 @@ impl Size {
 /// A picture with its title; the body has its own coordinates.
 pub(crate) struct Figure {
     pub(crate) title: String,
+    /// What is drawn, for those who do not see it.
+    pub(crate) about: String,
     pub(crate) height: f64,
     pub(crate) body: String,
 }
@@ -42,8 +44,9 @@ impl Figure {
         let (width, height) = (size.width(), self.height.ceil());
         let class = if size.is_narrow() { "narrow" } else { "wide" };
         format!(
-            "<svg class=\"embosk {class}\" viewBox=\"0 0 {width} {height}\" role=\"img\" aria-label=\"{}\">\n{}</svg>\n",
+            "<svg class=\"embosk {class}\" viewBox=\"0 0 {width} {height}\" role=\"img\" aria-label=\"{}\">\n<desc>{}</desc>\n{}</svg>\n",
             escape(&self.title),
+            escape(&self.about),
             self.body
         )
     }

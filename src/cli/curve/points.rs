@@ -26,14 +26,18 @@ pub(super) struct Curve<'a> {
     /// In the order in which they were given.
     pub(super) adversaries: Vec<&'a str>,
     pub(super) found: Option<(Limit, Answer)>,
+    /// The leak that is drawn: the first that can be read. `None` if none can be.
+    leak: Option<&'a Metric>,
 }
 
 /// A sweep's name, and its axis if it has one range.
+#[derive(Clone)]
 pub(super) struct Line {
     pub(super) title: String,
     pub(super) axis: Option<Axis>,
 }
 
+#[derive(Clone)]
 pub(super) struct Axis {
     pub(super) parameter: String,
     pub(super) log: bool,
@@ -41,6 +45,7 @@ pub(super) struct Axis {
 }
 
 /// A stack and what was measured under it.
+#[derive(Clone)]
 pub(super) struct MeasuredStack<'a> {
     pub(super) defense: &'a str,
     /// The number of its line, and its values there.
@@ -61,10 +66,11 @@ impl<'a> Curve<'a> {
         searched: Option<&Sweep>,
         found: Option<(&Limit, &Answer)>,
     ) -> Self {
+        let leak = leaks(report).next();
         let mut stacks = Vec::new();
         for row in &report.rows {
             if !stacks.iter().any(|stack: &MeasuredStack<'_>| stack.defense == row.defense) {
-                stacks.extend(measured(report, row, place(sweeps, searched, &row.defense)));
+                stacks.extend(measured(report, leak, row, place(sweeps, searched, &row.defense)));
             }
         }
         // those of a search came last, and belong between the others
@@ -77,7 +83,30 @@ impl<'a> Curve<'a> {
         }
         let lines = sweeps.iter().map(line).collect();
         let found = found.map(|(limit, answer)| (limit.clone(), answer.clone()));
-        let mut curve = Self { report, lines, stacks, adversaries, found };
+        let mut curve = Self { report, lines, stacks, adversaries, found, leak };
+        curve.mark_front();
+        curve
+    }
+
+    /// The same by each other leak that can be read, which has its own worst adversaries and its own front.
+    pub(super) fn by_other_leaks(&self) -> Vec<Self> {
+        leaks(self.report).skip(1).map(|leak| self.by(leak)).collect()
+    }
+
+    fn by(&self, leak: &'a Metric) -> Self {
+        let stack = |stack: &MeasuredStack<'a>| MeasuredStack {
+            worst: worst(Some(leak), &stack.rows).unwrap_or(stack.worst),
+            front: false,
+            ..stack.clone()
+        };
+        let mut curve = Self {
+            report: self.report,
+            lines: self.lines.clone(),
+            stacks: self.stacks.iter().map(stack).collect(),
+            adversaries: self.adversaries.clone(),
+            found: self.found.clone(),
+            leak: Some(leak),
+        };
         curve.mark_front();
         curve
     }
@@ -98,19 +127,19 @@ impl<'a> Curve<'a> {
         }
     }
 
-    /// The first leak that can be read, or BLEU as a share of 100 if there is none.
+    /// The leak that is drawn, or BLEU as a share of 100 if none can be read.
     pub(super) fn recovered(&self, row: &Row) -> Option<Score> {
-        recovered(self.report, row)
+        recovered(self.leak, row)
     }
 
     /// The name of what [`Self::recovered`] returns.
     pub(super) fn measure(&self) -> &'a str {
-        self.leak().map_or("BLEU / 100", |leak| &leak.heading)
+        self.leak.map_or("BLEU / 100", |leak| &leak.heading)
     }
 
     /// The leak that is drawn.
     pub(super) fn leak(&self) -> Option<&'a Metric> {
-        leak(self.report)
+        self.leak
     }
 
     pub(super) fn is_attacked(&self) -> bool {
@@ -158,14 +187,14 @@ impl MeasuredStack<'_> {
     }
 }
 
-/// The first leak that can be read.
-fn leak(report: &Report) -> Option<&Metric> {
-    let first = report.conclusive.first()?;
-    report.metrics.iter().find(|metric| metric.name == *first)
+/// The leaks that can be read.
+fn leaks(report: &Report) -> impl Iterator<Item = &Metric> {
+    let metric = move |name: &String| report.metrics.iter().find(|metric| metric.name == *name);
+    report.conclusive.iter().filter_map(metric)
 }
 
-fn recovered(report: &Report, row: &Row) -> Option<Score> {
-    if let Some(leak) = leak(report) {
+fn recovered(leak: Option<&Metric>, row: &Row) -> Option<Score> {
+    if let Some(leak) = leak {
         return row.score(&leak.name);
     }
     let Score { value, low, high } = row.score("bleu")?;
@@ -174,6 +203,7 @@ fn recovered(report: &Report, row: &Row) -> Option<Score> {
 
 fn measured<'a>(
     report: &'a Report,
+    leak: Option<&Metric>,
     first: &'a Row,
     of: Option<(usize, Vec<f64>)>,
 ) -> Option<MeasuredStack<'a>> {
@@ -183,10 +213,14 @@ fn measured<'a>(
             rows.push(row);
         }
     }
-    let value = |row: &Row| recovered(report, row).map_or(f64::MIN, |score| score.value);
-    // of equals the first
-    let worst = rows.iter().copied().rev().max_by(|a, b| value(a).total_cmp(&value(b)))?;
+    let worst = worst(leak, &rows)?;
     Some(MeasuredStack { defense: &first.defense, of, rows, worst, front: false })
+}
+
+/// The row of the adversary that recovers the most; of equals, the first.
+fn worst<'a>(leak: Option<&Metric>, rows: &[&'a Row]) -> Option<&'a Row> {
+    let value = |row: &Row| recovered(leak, row).map_or(f64::MIN, |score| score.value);
+    rows.iter().copied().rev().max_by(|a, b| value(a).total_cmp(&value(b)))
 }
 
 fn line(sweep: &Sweep) -> Line {
@@ -222,8 +256,8 @@ pub(super) fn strength(sweep: &Sweep, defense: &str) -> Option<f64> {
     spec.parts().iter().filter_map(number).find(is_this)
 }
 
-/// The curve in a terminal, in 100 columns: one row per stack.
-pub(super) fn table(curve: &Curve<'_>) -> String {
+/// The curve in a terminal: one row per stack.
+pub(super) fn table(curve: &Curve<'_>, layout: Layout) -> String {
     let mut table = Table::new();
     let (attacked, searched) = (curve.is_attacked(), curve.undefended_ndcg().is_some());
     let attack = [curve.measure(), "worst adversary"].into_iter().filter(|_| attacked);
@@ -234,10 +268,10 @@ pub(super) fn table(curve: &Curve<'_>) -> String {
     for stack in &curve.stacks {
         let mark = if stack.front { '◆' } else { ' ' };
         let defense = table::broken(stack.defense, DEFENSE_WIDTH).replace('\n', "\n  ");
-        let leak = table::long(curve.recovered(stack.worst), 2);
+        let leak = score(curve.recovered(stack.worst), 2, layout);
         let attack = [leak, table::broken(&stack.worst.adversary, ADVERSARY_WIDTH)];
         let kept = curve.kept_in_percent(stack.worst).unwrap_or_else(|| "–".into());
-        let retrieval = [table::long(stack.worst.score(RETRIEVAL), 3), kept];
+        let retrieval = [score(stack.worst.score(RETRIEVAL), 3, layout), kept];
         let attack = attack.into_iter().filter(|_| attacked);
         let cells = attack.chain(retrieval.into_iter().filter(|_| searched)).collect();
         table::add(&mut table, &format!("{mark} {defense}"), vec![cells], if attacked { 2.. } else { 0.. });
@@ -248,7 +282,14 @@ pub(super) fn table(curve: &Curve<'_>) -> String {
         notes += "◆ on the Pareto front: no other stack leaves the worst adversary less and retrieval more\n";
     }
     notes += &sentences(curve).iter().map(|sentence| format!("{sentence}\n")).collect::<String>();
-    format!("{}\n{}", table::lines(&table), table::wrapped(&notes, Layout::Usual.width()))
+    format!("{}\n{}", table::lines(&table), table::wrapped(&notes, layout.width()))
+}
+
+fn score(score: Option<Score>, decimals: usize, layout: Layout) -> String {
+    match layout {
+        Layout::Usual => table::long(score, decimals),
+        Layout::Compact => score.map_or_else(|| "–".into(), |score| table::fixed(score.value, decimals)),
+    }
 }
 
 /// The results of a search, in words.
@@ -304,4 +345,34 @@ fn possible(answer: &Answer) -> String {
     format!(
         "The 95 % intervals {place}. Confirm a strength with more texts (--samples) before you rely on it."
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nothing_is_wider_than_the_layout() {
+        let score = serde_json::json!({ "value": -0.012, "low": -0.123, "high": 0.456 });
+        let row = |defense: &str| {
+            serde_json::json!({
+                "defense": defense, "adversary": "retrained(unpaired(10000))", "n": 9, "map": null, "leak": score,
+                "ndcg_at_10": { "value": 0.801, "low": 0.712, "high": 0.886 }
+            })
+        };
+        let rows =
+            [row("none"), row("rotation(key=fingerprint:84375e6e, kind=hadamard) | gaussian(sigma=0.0125)")];
+        let report = serde_json::json!({
+            "signature": {}, "rows": rows, "ceiling": {}, "floor": {}, "conclusive": ["leak"], "reason": null
+        });
+        let report = Report::from_json(&report.to_string()).expect("a report");
+        let curve = Curve::new(&report, &[], None, None);
+        for layout in [Layout::Usual, Layout::Compact] {
+            let text = table(&curve, layout);
+            let widest = text.lines().map(|line| line.chars().count()).max().expect("lines");
+            assert!(widest <= layout.width() && widest > layout.width() - 25, "{widest}: {text}");
+            assert!(text.contains("-0.01") && text.contains("0.801"), "{text}");
+            assert_eq!(text.contains("0.886]"), layout == Layout::Usual, "{text}");
+        }
+    }
 }

@@ -16,11 +16,13 @@ const DEFENSE_WIDTH: usize = 22;
 const ADVERSARY_WIDTH: usize = 17;
 
 /// How a table is laid out.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 pub(crate) enum Layout {
-    /// In 100 columns: each score above its interval, each adversary above their map.
+    // each score is above its interval, and each adversary above their map
+    /// Scores with intervals, in 100 columns.
+    #[value(name = "table")]
     Usual,
-    /// In 80 columns: scores alone.
+    /// Scores alone, in 80 columns.
     Compact,
 }
 

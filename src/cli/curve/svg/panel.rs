@@ -27,7 +27,11 @@ pub(super) fn figure(curve: &Curve<'_>, line: usize, size: Size) -> Option<Figur
         body += &ends(&series, &frame, size);
     }
     let height = frame.bottom() + 3.8 * size.font();
-    Some(Figure { title: curve.lines[line].title.clone(), height, body })
+    let about = format!(
+        "From left to right, {} rises; from bottom to top, {upright}. The table below has the numbers.",
+        axis.parameter
+    );
+    Some(Figure { title: curve.lines[line].title.clone(), about, height, body })
 }
 
 /// The parameter with its unit.

@@ -25,7 +25,17 @@ pub(super) fn figure(curve: &Curve<'_>, size: Size) -> Option<Figure> {
     body += &marks.iter().map(Mark::draw).collect::<String>();
     body += &labels(curve, &frame, &marks, size);
     let height = frame.bottom() + 3.8 * size.font();
-    Some(Figure { title: "What an attacker recovers, and what is left of retrieval".into(), height, body })
+    let about = format!(
+        "A mark for each stack and adversary: from left to right, {} rises, and from bottom to top, nDCG@10. The table \
+         below has the numbers.",
+        curve.measure()
+    );
+    Some(Figure {
+        title: "What an attacker recovers, and what is left of retrieval".into(),
+        about,
+        height,
+        body,
+    })
 }
 
 fn frame(curve: &Curve<'_>, size: Size, legend: f64) -> Option<Frame> {
