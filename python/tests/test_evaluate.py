@@ -99,6 +99,8 @@ def test_texts_of_ones_own_are_a_corpus():
     toys = {"samples": 4, "attack": "none", "name": "toy", "normalizer": "none"}
     report = embosk.evaluate(toy, texts, "none", "naive", **toys)
     assert report.signature["documents"] == 40 and report.rows[0]["ndcg_at_10"] is None
+    html = report._repr_html_()
+    assert "<svg" not in html and "There is no picture" in html and "without queries" in html
     own = embosk.evaluate(toy, texts, "none", "informed(20)", attacker_corpus=theirs, **toys)
     assert own.signature["attacker_texts"] == "texts:20"
 
@@ -112,6 +114,7 @@ def test_a_report_is_read_and_shown(small_report):
     assert "gaussian" in str(small_report) and repr(small_report) == "<Report of 4 rows on 2 defenses>"
     html = small_report._repr_html_()
     assert html.startswith("<table>") and "gaussian(sigma=0.5)" in html and "ndcg_at_10" in html and "<svg" in html
+    assert "There is no picture" not in html
 
 
 def test_a_report_becomes_a_frame(small_report):
