@@ -14,7 +14,8 @@ import numpy
 import pytest
 
 import embosk
-from embosk import _adapt
+from conftest import unit_rows
+from embosk import _adapt, retrieval
 from test_goldens import embosk_command
 from toys import DIM, toy
 
@@ -343,3 +344,21 @@ def test_vectors_become_texts_again(reference):
     ):
         with pytest.raises(embosk.SettingError, match=message):
             embosk.attacks.invert(reference.embed(texts), **wrong)
+
+
+def test_exact_search_and_ndcg_refuse_what_they_cannot_read():
+    rows = unit_rows(3, 8)
+    for ids, kind, message in (
+        ("abc", embosk.IdsError, "not of type str"),
+        ({1, 2, 3}, embosk.IdsError, "not of type set"),
+        (None, embosk.IdsError, "not of type NoneType"),
+        ([1, 2], embosk.SettingError, "3 documents do not have 2 ids"),
+    ):
+        with pytest.raises(kind, match=message):
+            retrieval.search(rows, rows, 2, ids)
+    with pytest.raises(embosk.SettingError, match="documents of 8 dimensions, queries of 4"):
+        retrieval.search(rows, rows[:, :4], 2, range(3))
+    with pytest.raises(embosk.SettingError, match="grades are a dict"):
+        retrieval.ndcg(["a"], ["a"])
+    with pytest.raises(embosk.SettingError, match="judgement 1 .* of type float"):
+        retrieval.ndcg(["a"], {"a": 1, "b": 0.5})
