@@ -63,7 +63,10 @@ class Report:
     @classmethod
     def from_json(cls, text: str) -> "Report":
         """Reads what `to_json` wrote. Only the full form can be checked against a budget."""
-        return cls(RawReport.from_json(text))
+        try:
+            return cls(RawReport.from_json(text))
+        except SettingError as error:
+            raise SettingError(str(error).replace("Report::to_json_full", "Report.to_json")) from None
 
     def to_json(self, full: bool = False) -> str:
         """The report as JSON, like `embosk evaluate --format json`; with `full`, also the scores text by text."""
@@ -92,7 +95,7 @@ class Report:
 
     @property
     def reason(self) -> str | None:
-        """Why nothing can be concluded; None if a leak can be read, or nothing was attacked."""
+        """Why the report shows nothing about leaks; None if it does, or if nothing was attacked."""
         return self.to_dict()["reason"]
 
     def to_pandas(self) -> Any:

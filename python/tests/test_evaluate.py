@@ -189,6 +189,15 @@ def test_a_budget_that_cannot_be_decided_fails_unless_it_is_skipped(tmp_path, op
     assert ran.returncode == 1 and outcome in ran.stdout and "inconclusive" in ran.stdout, ran.stdout
 
 
+class Table:
+    """Like a DataFrame, which is iterated by the names of its columns."""
+
+    columns = ["id", "text"]
+
+    def __iter__(self):
+        return iter(self.columns)
+
+
 @pytest.mark.parametrize(
     ("settings", "kind", "message"),
     [
@@ -217,6 +226,9 @@ def test_a_budget_that_cannot_be_decided_fails_unless_it_is_skipped(tmp_path, op
         ({"cache": 7}, embosk.SettingError, "cache is the path of a folder"),
         ({"cache": "c", "name": "mine"}, embosk.SettingError, "give name= and identity= too"),
         ({"corpus": {"id": "a text"}}, embosk.SettingError, "not of type dict"),
+        ({"embedder": "reference", "name": "mine"}, embosk.SettingError, "name= describes a function .*; leave it out"),
+        ({"embedder": embosk.Embedder(), "unit_norm": True}, embosk.SettingError, "unit_norm= describes"),
+        ({"corpus": Table()}, embosk.SettingError, r"corpus: .* not a Table; name its column of texts, as in table\['text'\]"),
         ({"progress": 7}, embosk.SettingError, "progress is a function"),
         ({"name": 7}, embosk.SettingError, "the embedder's name is a str"),
         ({"unit_norm": "yes"}, embosk.SettingError, "unit_norm is True, False or None"),
@@ -230,7 +242,7 @@ def test_a_budget_that_cannot_be_decided_fails_unless_it_is_skipped(tmp_path, op
 )
 def test_settings_are_refused_by_name(settings, kind, message):
     with pytest.raises(kind, match=message):
-        embosk.evaluate(toy, **{"corpus": "records:300", **settings})
+        embosk.evaluate(**{"embedder": toy, "corpus": "records:300", **settings})
 
 
 def test_an_exception_of_the_embedder_is_the_cause():
