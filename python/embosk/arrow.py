@@ -9,6 +9,7 @@ Needs pyarrow: `pip install embosk[arrow]`.
 from __future__ import annotations
 
 import re
+import warnings
 from collections.abc import Iterable, Mapping, Set
 from typing import Any
 
@@ -16,12 +17,15 @@ import numpy
 import pyarrow
 import pyarrow.compute
 
-from embosk._embosk import Stack
+from embosk._embosk import Stack, protect_part, warnings_of
 from embosk._protected import stack_of
 from embosk._types import Id, Role
 from embosk.errors import ArrayError, DimensionError, EmboskError, IdsError, SettingError
 
 __all__ = ["protect", "rekey", "unprotect"]
+
+# a mean over more rows tells no more of how long vectors are
+_HEAD = 1000
 
 
 def protect(
@@ -92,12 +96,20 @@ def _changed(batch, column, old, new, ids=None, role="document"):
         first += len(chunk)
     _check_lengths(parts, column)
     ids = _ids(table, ids, vectors)
+    uses_ids = new is not None and new.uses_ids(role)
+
+    def clean(vectors):
+        return vectors if old is None else old.unprotect(vectors)
 
     def change(vectors, ids):
-        clean = vectors if old is None else old.unprotect(vectors)
-        return clean if new is None else new.protect(clean, role=role, ids=ids)
+        return clean(vectors) if new is None else protect_part(new, clean(vectors), role, ids if uses_ids else None)
 
     made = [part.changed(change, ids) for part in parts]
+    if new is not None:
+        repeat = None if ids is None or not uses_ids else _first_repeat(ids, vectors)
+        head = next((part.matrix[:_HEAD] for part in parts if len(part.rows)), numpy.empty((0, 1), "float32"))
+        for warning in warnings_of(new, clean(head), role, ids is not None, repeat):
+            warnings.warn(warning, stacklevel=3)
     # without a vector there is nothing that shows the new dimension but the stack
     kind = next((one.type for one in made if one is not None), None) or _type_without_vectors(vectors.type, new)
     made = [pyarrow.nulls(len(part.chunk), kind) if one is None else one for part, one in zip(parts, made)]
@@ -209,6 +221,15 @@ def _array(ids):
         raise IdsError(
             "ids are str, bytes or int, all of one type, and an int has at most 64 bits; make them all str"
         ) from None
+
+
+def _first_repeat(ids, vectors):
+    """The first row with a vector that repeats an id; None if there is none."""
+    valid = _mask(vectors.is_valid())
+    # ids are numbered as they first appear
+    numbers = ids.filter(pyarrow.array(valid)).dictionary_encode().indices.to_numpy()
+    again = numpy.flatnonzero(numbers[1:] <= numpy.maximum.accumulate(numbers)[:-1])
+    return int(numpy.flatnonzero(valid)[again[0] + 1]) if len(again) else None
 
 
 def _mask(array):

@@ -142,6 +142,20 @@ def test_tables_and_ids_are_checked():
             arrow.protect(batch, "vector", stack)
 
 
+def test_warnings_are_for_the_whole_table():
+    vectors = unit_rows(8, 8) * 5
+    ids = ["a", "b", "c", "d", "e", "b", "a", "a"]
+    whole = table(KINDS[1], vectors, nulls=(0, 3)).set_column(0, "id", pyarrow.array(ids))
+    chunked = pyarrow.Table.from_batches([whole.slice(0, 5), whole.slice(5, 0), whole.slice(5)])
+    with pytest.warns(UserWarning) as warned:
+        arrow.protect(chunked, "vector", NOISE, ids="id")
+    repeat, norm = [str(one.message) for one in warned]
+    assert repeat.startswith("row 5 (counted from 0) repeats an id") and "mean norm of 5.000" in norm
+    assert {one.filename for one in warned} == {__file__}
+    with pytest.warns(UserWarning, match="ids make no difference"):
+        arrow.protect(chunked, "vector", ROTATION, ids="id")
+
+
 def test_vectors_are_restored_and_moved():
     batch = table(KINDS[1], unit_rows(5, 8), nulls=(2,))
     new = embosk.Stack(ROTATION, keys={"EMBOSK_TEST_KEY": embosk.Key.generate()})
