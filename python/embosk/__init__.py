@@ -9,6 +9,12 @@
 Errors are the exceptions of `embosk.errors`; all of them are `EmboskError`.
 """
 
+import os
+
+# candle's threads would only spin beside ours, and a forked child would wait for its parent's; candle reads the number
+# when it is first used
+os.environ.setdefault("CANDLE_NUM_THREADS", "1")
+
 from embosk import attacks
 from embosk._embosk import Codes, Embedder, Guarantee, Key, Stack, __version__
 from embosk._evaluate import evaluate, gate

@@ -85,7 +85,7 @@ def vectors(made, texts):
     except (TypeError, ValueError):
         # numpy's words may repeat a text
         raise EmbedderError(
-            f"the embedder returned {type(made).__name__}, of which no array of numbers can be made; it should return one row "
+            f"the embedder returned {type(made).__name__}, which cannot be made an array of numbers; it should return one row "
             f"of numbers for each text"
         ) from None
     if array.ndim != 2 or array.shape[0] != texts:
@@ -98,7 +98,7 @@ def vectors(made, texts):
 
 @contextmanager
 def told(what, texts=(), kind=EvaluationError):
-    """Makes an exception of the user's own code one of embosk, which says what failed and has it as its cause."""
+    """Turns an exception of the user's code into one of embosk that says what failed, with the original as its cause."""
     try:
         yield
     except EmboskError:
@@ -108,7 +108,7 @@ def told(what, texts=(), kind=EvaluationError):
 
 
 def _said(error, texts):
-    """The type and the message of an exception. A message that repeats a part of a text, or holds a key, is left out."""
+    """The type and the message of an exception. A message that repeats part of a text, or holds a key, is left out."""
     name, message = type(error).__name__, " ".join(str(error).split())
     if not message:
         return name

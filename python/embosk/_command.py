@@ -1,11 +1,7 @@
 """The console script `embosk`."""
 
-import os
 import signal
 import sys
-
-# candle's threads would only spin beside ours; it reads the number once, when it is first used
-os.environ.setdefault("CANDLE_NUM_THREADS", "1")
 
 
 def main():

@@ -19,10 +19,12 @@ __all__ = [
     "__version__",
     "check_spec",
     "ndcg_of",
+    "protect_part",
     "run_command",
     "run_evaluation",
     "run_inversion",
     "search_exactly",
+    "warnings_of",
 ]
 
 __version__: str
@@ -120,6 +122,8 @@ def run_inversion(
     vectors: Vectors, embedder: Embedder | dict[str, Any], attack: str, own_texts: Sequence[str] | None
 ) -> list[str]: ...
 def check_spec(spec: str, role: Role) -> tuple[str | None, bool, set[str]]: ...
+def protect_part(stack: Stack, array: Vectors, role: Role, ids: Iterable[Id] | Id | None) -> Vectors: ...
+def warnings_of(stack: Stack, vectors: Vectors, role: Role, has_ids: bool, repeat: int | None) -> list[str]: ...
 def search_exactly(
     documents: Vectors, queries: Vectors, k: int, ids: Sequence[str]
 ) -> list[list[tuple[int, float]]]: ...

@@ -35,9 +35,7 @@ class Protected:
     def __init__(self, embedder: Any, stack: Stack | str, *, model: str | None = None) -> None:
         self._given = (embedder, model)
         self._embedder = adapt(embedder, model)
-        self.stack = Stack(stack) if isinstance(stack, str) else stack
-        if not isinstance(self.stack, Stack):
-            raise SettingError(f"the second argument is a Stack or its spec, not {type(stack).__name__}")
+        self.stack = stack_of(stack)
 
     @property
     def fingerprint(self) -> str:
@@ -85,3 +83,12 @@ class Protected:
 
     def __repr__(self):
         return f"Protected({self.stack!r})"
+
+
+def stack_of(stack: Stack | str) -> Stack:
+    """The stack of a spec, or the stack itself."""
+    if isinstance(stack, Stack):
+        return stack
+    if not isinstance(stack, str):
+        raise SettingError(f"a stack is an embosk.Stack or its spec, a str, not of type {type(stack).__name__}")
+    return Stack(stack)

@@ -12,6 +12,11 @@ from embosk.errors import BudgetError, SettingError
 # the columns of the notebook's table, where a report has them
 _SHOWN = ("leak", "word_leak", "guess_leak", "bleu", "word_recall", "guess", "ndcg_at_10", "recall_at_10")
 
+_NO_PICTURE = (
+    "There is no picture: it compares what is recovered with what is left of retrieval, and a corpus without queries "
+    "measures no retrieval. Evaluate on a BEIR folder, which has queries, or on records."
+)
+
 
 class Verdict:
     """Whether a report keeps a budget: `outcome` is "pass", "fail" or "inconclusive"."""
@@ -47,7 +52,8 @@ class Verdict:
 class Report:
     """What an evaluation found: a row for each defense and adversary, and a signature of all settings.
 
-    `print(report)` prints the table of `embosk evaluate`; a notebook shows it with a picture of privacy against utility.
+    `print(report)` prints the table of `embosk evaluate`. A notebook shows it as HTML, with a picture of what is recovered
+    against what is left of retrieval. If retrieval was not measured, it says so in place of the picture.
     """
 
     def __init__(self, raw):
@@ -57,7 +63,10 @@ class Report:
     @classmethod
     def from_json(cls, text: str) -> "Report":
         """Reads what `to_json` wrote. Only the full form can be checked against a budget."""
-        return cls(RawReport.from_json(text))
+        try:
+            return cls(RawReport.from_json(text))
+        except SettingError as error:
+            raise SettingError(str(error).replace("Report::to_json_full", "Report.to_json")) from None
 
     def to_json(self, full: bool = False) -> str:
         """The report as JSON, like `embosk evaluate --format json`; with `full`, also the scores text by text."""
@@ -81,12 +90,12 @@ class Report:
 
     @property
     def warnings(self) -> list[str]:
-        """What was assumed because the embedder does not say it."""
+        """What the report assumed about the embedder, and what else limits its figures."""
         return self.to_dict()["warnings"]
 
     @property
     def reason(self) -> str | None:
-        """Why nothing can be concluded; None if a leak can be read, or nothing was attacked."""
+        """Why the report shows nothing about leaks; None if it does, or if nothing was attacked."""
         return self.to_dict()["reason"]
 
     def to_pandas(self) -> Any:
@@ -125,10 +134,11 @@ class Report:
         shown = [name for name in _SHOWN if any(row.get(name) for row in self.rows)]
         head = "".join(f"<th>{html.escape(name)}</th>" for name in ("defense", "adversary", *shown))
         body = "".join(_html_row(row, shown) for row in self.rows)
-        notes = [f"<p>{html.escape(text)}</p>" for text in [self.reason, *self.warnings] if text]
-        picture = self._raw.picture() or ""
-        picture = picture[picture.find("<svg") :] if "<svg" in picture else ""
-        return f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>{''.join(notes)}{picture}"
+        picture = self._raw.picture()
+        picture = "" if picture is None else picture[picture.index("<svg") :]
+        missing = None if picture or "ndcg_at_10" in shown else _NO_PICTURE
+        notes = "".join(f"<p>{html.escape(text)}</p>" for text in [self.reason, *self.warnings, missing] if text)
+        return f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>{notes}{picture}"
 
 
 def _html_row(row, shown):

@@ -21,10 +21,12 @@ KeyProvider: TypeAlias = Union[str, Callable[[str], Union["Key", str]]]
 
 
 def listed(texts: Iterable[str], name: str = "") -> list[str]:
-    """The texts as a list, checked: a single str would be taken letter by letter."""
+    """The texts as a list, checked: a single str would be taken letter by letter, and a table column name by column name."""
     where = f"{name}: " if name else ""
+    kind = type(texts).__name__
+    if hasattr(texts, "columns"):
+        raise SettingError(f"{where}texts are a list of str, not a {kind}; name its column of texts, as in table['text']")
     if isinstance(texts, (str, bytes, Set, Mapping)) or not isinstance(texts, Iterable):
-        kind = type(texts).__name__
         raise SettingError(f"{where}texts are a list of str, not of type {kind}; put a single text into a list")
     found = list(texts)
     for row, text in enumerate(found):

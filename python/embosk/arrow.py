@@ -1,52 +1,58 @@
 """Protects a column of vectors in Arrow tables: Arrow in, Arrow out.
 
 Tables come in over Arrow's C data interface (the PyCapsule protocol), so those of pyarrow, Polars, DuckDB and others are
-taken as they are. What comes back is a table of pyarrow, which all of them read in turn. The numbers are copied once, to
-where they are protected; with nulls among the vectors, once more before and once after. Other columns are not copied.
+taken as they are. The result is a table of pyarrow, which all of these read. The numbers are copied once, to where they
+are protected; with nulls among the vectors, once more before and once after. Other columns are not copied.
 Needs pyarrow: `pip install embosk[arrow]`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import re
+import warnings
+from collections.abc import Iterable, Mapping, Set
 from typing import Any
 
 import numpy
 import pyarrow
 import pyarrow.compute
 
-from embosk._embosk import Stack
+from embosk._embosk import Stack, protect_part, warnings_of
+from embosk._protected import stack_of
 from embosk._types import Id, Role
-from embosk.errors import ArrayError, DimensionError, IdsError, NotFiniteError, SettingError
+from embosk.errors import ArrayError, DimensionError, EmboskError, IdsError, SettingError
 
 __all__ = ["protect", "rekey", "unprotect"]
+
+# a mean over more rows tells no more of how long vectors are
+_HEAD = 1000
 
 
 def protect(
     batch: Any, column: str, stack: Stack | str, ids: str | Iterable[Id] | None = None, role: Role = "document"
 ) -> Any:
-    """Protects the vectors of a column, and returns the table with them in their place.
+    """Protects the vectors of a column, and returns the table with them in its place.
 
     Arguments:
         batch: a RecordBatch or a Table of pyarrow, or any table with `__arrow_c_stream__` or `__arrow_c_array__`.
         column: its name. It holds List, LargeList or FixedSizeList of float16, float32 or float64, which it keeps. A
             null stays null.
         stack: a `Stack`, or its spec.
-        ids: for keyed noise, the name of the column with the ids, or a sequence with one for each row.
+        ids: for keyed noise, the name of the column with the ids, or a sequence with one for each row. They are str,
+            bytes, or int of at most 64 bits.
         role: "document" or "query".
 
-    Returns a RecordBatch for a RecordBatch or a table that has `__arrow_c_array__` alone, and otherwise a Table. Raises `ArrayError` for another type of column or a
-    null within a vector, `DimensionError` for vectors of several lengths, `IdsError` for a null id, and otherwise as
-    `Stack.protect`; rows are counted from 0 in the whole table.
+    Returns a RecordBatch for a RecordBatch or a table that has `__arrow_c_array__` alone, and otherwise a Table. Raises
+    `SettingError` for a column that is not there, `ArrayError` for a column of another type or a null within a vector,
+    `DimensionError` for vectors of several lengths, `IdsError` for a null id or ids of another type, and otherwise as
+    `Stack.protect`. Rows are counted from 0 in the whole table.
     """
-    defenses = _stack(stack)
-    return _changed(batch, column, lambda vectors, ids: defenses.protect(vectors, role=role, ids=ids), defenses, ids)
+    return _changed(batch, column, None, stack_of(stack), ids, role)
 
 
 def unprotect(batch: Any, column: str, stack: Stack | str) -> Any:
     """Undoes `protect` as `Stack.unprotect` does, and returns the table. Arguments are those of `protect`."""
-    defenses = _stack(stack)
-    return _changed(batch, column, lambda vectors, ids: defenses.unprotect(vectors))
+    return _changed(batch, column, stack_of(stack), None)
 
 
 def rekey(
@@ -57,9 +63,11 @@ def rekey(
     ids: str | Iterable[Id] | None = None,
     role: Role = "document",
 ) -> Any:
-    """Moves the vectors of a column from the stack `old` to `new` as `Stack.rekey` does, and returns the table."""
-    before, after = _stack(old), _stack(new)
-    return _changed(batch, column, lambda vectors, ids: before.rekey(vectors, after, role=role, ids=ids), after, ids)
+    """Moves the vectors of a column from the stack `old` to `new` as `Stack.rekey` does, and returns the table.
+
+    Other arguments and errors are those of `protect`.
+    """
+    return _changed(batch, column, stack_of(old), stack_of(new), ids, role)
 
 
 def dimension(table: pyarrow.Table | pyarrow.RecordBatch, column: str) -> int | None:
@@ -76,27 +84,35 @@ def dimension(table: pyarrow.Table | pyarrow.RecordBatch, column: str) -> int | 
     return lengths[0].as_py() if len(lengths) else None
 
 
-def _stack(stack: Stack | str) -> Stack:
-    return stack if isinstance(stack, Stack) else Stack(stack)
-
-
-def _changed(batch, column, change, stack=None, ids=None):
+def _changed(batch, column, old, new, ids=None, role="document"):
+    """The table with the vectors of a column taken from the stack `old`, if there is one, to `new`, if there is one."""
     table = _table(batch)
-    if table.schema.names.count(column) != 1:
-        raise SettingError(f"the table has no column {column!r}, or several; its columns are {table.schema.names}")
-    place = table.schema.get_field_index(column)
+    place = _place(table, column, "column")
     vectors = table.column(place)
     _check_type(vectors.type, column)
-    ids = _ids(table, ids)
-    parts = vectors.chunks if isinstance(vectors, pyarrow.ChunkedArray) else [vectors]
-    made, first = [], 0
-    for part in parts:
-        of_part = None if ids is None else ids.slice(first, len(part))
-        made.append(_changed_chunk(part, of_part, change, first))
-        first += len(part)
+    parts, first = [], 0
+    for chunk in vectors.chunks if isinstance(vectors, pyarrow.ChunkedArray) else [vectors]:
+        parts.append(_Part(chunk, first, column))
+        first += len(chunk)
+    _check_lengths(parts, column)
+    ids = _ids(table, ids, vectors)
+    uses_ids = new is not None and new.uses_ids(role)
+
+    def clean(vectors):
+        return vectors if old is None else old.unprotect(vectors)
+
+    def change(vectors, ids):
+        return clean(vectors) if new is None else protect_part(new, clean(vectors), role, ids if uses_ids else None)
+
+    made = [part.changed(change, ids) for part in parts]
+    if new is not None:
+        repeat = None if ids is None or not uses_ids else _first_repeat(ids, vectors)
+        head = next((part.matrix[:_HEAD] for part in parts if len(part.rows)), numpy.empty((0, 1), "float32"))
+        for warning in warnings_of(new, clean(head), role, ids is not None, repeat):
+            warnings.warn(warning, stacklevel=3)
     # without a vector there is nothing that shows the new dimension but the stack
-    kind = next((one.type for one in made if one is not None), None) or _type_without_vectors(vectors.type, stack)
-    made = [pyarrow.nulls(len(part), kind) if one is None else one for part, one in zip(parts, made)]
+    kind = next((one.type for one in made if one is not None), None) or _type_without_vectors(vectors.type, new)
+    made = [pyarrow.nulls(len(part.chunk), kind) if one is None else one for part, one in zip(parts, made)]
     field = table.schema.field(place).with_type(kind)
     if isinstance(table, pyarrow.RecordBatch):
         return table.set_column(place, field, made[0])
@@ -106,92 +122,176 @@ def _changed(batch, column, change, stack=None, ids=None):
 def _table(batch):
     if isinstance(batch, (pyarrow.RecordBatch, pyarrow.Table)):
         return batch
+    kind = type(batch).__name__
     for method, read in (("__arrow_c_stream__", pyarrow.table), ("__arrow_c_array__", pyarrow.record_batch)):
         if hasattr(batch, method):
             try:
                 return read(batch)
             except (TypeError, ValueError, pyarrow.ArrowException) as error:
-                kind = type(batch).__name__
                 raise ArrayError(f"no table can be read from the {kind}; give a table of Arrow, which has columns") from error
-    raise ArrayError(f"a table of Arrow is needed, with `__arrow_c_stream__` or `__arrow_c_array__`, not {type(batch).__name__}")
+    hints = {
+        "str": "read the file first: pyarrow.parquet.read_table(path)",
+        "ndarray": "an array is protected by embosk.Stack(spec).protect(array)",
+    }
+    raise ArrayError(
+        f"a table of Arrow is needed, with `__arrow_c_stream__` or `__arrow_c_array__`, not {kind}; "
+        f"{hints.get(kind, 'make one with pyarrow.table(columns)')}"
+    )
+
+
+def _place(table, column, argument):
+    """The place of a column by its name."""
+    names = table.schema.names
+    if not isinstance(column, str):
+        raise SettingError(f"{argument} is the name of a column, a str, not of type {type(column).__name__}")
+    if names.count(column) > 1:
+        raise SettingError(f"the table has {names.count(column)} columns {column!r}; rename all but one of them")
+    if column not in names:
+        raise SettingError(f"{argument}: the table has no column {column!r}; its columns are {names}")
+    return names.index(column)
 
 
 def _check_type(kind, column):
     types = pyarrow.types
     is_list = types.is_list(kind) or types.is_large_list(kind) or types.is_fixed_size_list(kind)
-    if not is_list or not types.is_floating(kind.value_type):
-        raise ArrayError(
-            f"the column {column!r} is of type {kind}; vectors are list, large_list or fixed_size_list of halffloat, float "
-            f"or double"
-        )
+    numbers = getattr(kind, "value_type", None)
+    if is_list and types.is_floating(numbers):
+        return
+    is_cast = numbers is not None and (types.is_floating(numbers) or types.is_integer(numbers) or types.is_decimal(numbers))
+    raise ArrayError(
+        f"the column {column!r} is of type {kind}; vectors are list, large_list or fixed_size_list of halffloat, float or "
+        f"double; {'cast it to pyarrow.list_(pyarrow.float32())' if is_cast else 'name the column that has the vectors'}"
+    )
 
 
-def _ids(table, ids):
-    """The ids of all rows as one Arrow array."""
-    if ids is None:
-        return None
-    if isinstance(ids, str):
-        if table.schema.names.count(ids) != 1:
-            raise SettingError(f"the table has no column {ids!r} of ids, or several; its columns are {table.schema.names}")
-        ids = table.column(ids)
-    elif not isinstance(ids, (pyarrow.Array, pyarrow.ChunkedArray)):
-        try:
-            ids = pyarrow.array(ids)
-        except (TypeError, ValueError, pyarrow.ArrowException):
-            # Arrow's words repeat a value
-            raise IdsError("ids are the name of a column, or a sequence of str, bytes or int, all of one type") from None
-    if isinstance(ids, pyarrow.ChunkedArray):
-        ids = ids.combine_chunks()
-        ids = ids if isinstance(ids, pyarrow.Array) else pyarrow.concat_arrays(ids.chunks)
-    views = {pyarrow.string_view(): pyarrow.large_string(), pyarrow.binary_view(): pyarrow.large_binary()}
-    ids = ids.cast(views.get(ids.type, ids.type))
-    if len(ids) != table.num_rows:
-        raise IdsError(f"{table.num_rows} rows were given {len(ids)} ids; give each row one id")
-    return ids
-
-
-def _changed_chunk(chunk, ids, change, first):
-    """The chunk with its vectors changed; None if it has none. `first` is the number of its first row."""
-    valid = None if chunk.null_count == 0 else chunk.is_valid()
-    present = chunk if valid is None else chunk.filter(valid)
-    rows = numpy.arange(len(chunk)) if valid is None else numpy.flatnonzero(valid.to_numpy(zero_copy_only=False))
-    if len(present) == 0:
-        return None
-    if ids is not None:
-        ids = ids if valid is None else ids.filter(valid)
-        if ids.null_count:
-            at = ids.is_null().index(True).as_py()
-            raise IdsError(f"row {first + rows[at]} (counted from 0) has no id; give each row one")
-    vectors = _matrix(present, first, rows)
-    try:
-        changed = change(vectors, ids)
-    except NotFiniteError as error:
-        raise _named(error, vectors, first, rows) from None
-    made = _lists(changed, chunk.type)
-    if valid is None:
-        return made
-    places = numpy.cumsum(valid.to_numpy(zero_copy_only=False)) - 1
-    return made.take(pyarrow.array(places, mask=~valid.to_numpy(zero_copy_only=False)))
-
-
-def _matrix(lists, first, rows):
-    """The numbers of lists, `[rows, dim]`, without a copy."""
-    if pyarrow.types.is_fixed_size_list(lists.type):
-        dim = lists.type.list_size
-    else:
-        lengths = pyarrow.compute.list_value_length(lists).to_numpy(zero_copy_only=False)
-        dim = int(lengths[0])
+def _check_lengths(parts, column):
+    """Refuses vectors of several lengths, and empty ones."""
+    dim = row = None
+    for part in parts:
+        lengths = part.lengths
+        if len(lengths) and dim is None:
+            dim, row = lengths[0], part.rows[0]
         other = numpy.flatnonzero(lengths != dim)
         if len(other):
             raise DimensionError(
-                f"row {first + rows[other[0]]} (counted from 0) has {lengths[other[0]]} numbers, but row {first + rows[0]} "
-                f"has {dim}; make all vectors of a column equally long"
+                f"the column {column!r}: row {part.rows[other[0]]} (counted from 0) has {lengths[other[0]]} numbers, but row "
+                f"{row} has {dim}; make all vectors equally long"
             )
-    numbers = lists.flatten()
-    if numbers.null_count:
-        at = numbers.is_null().index(True).as_py()
-        raise ArrayError(f"row {first + rows[at // dim]} (counted from 0) has a null within its vector")
-    return numbers.to_numpy(zero_copy_only=True).reshape(len(lists), dim)
+    if dim == 0:
+        raise DimensionError(f"the column {column!r}: row {row} (counted from 0) has an empty vector; make it null")
+
+
+def _ids(table, ids, vectors):
+    """The ids of all rows as one Arrow array."""
+    if ids is None:
+        return None
+    named = isinstance(ids, str)
+    where = f"the column {ids!r}" if named else "ids"
+    ids = table.column(_place(table, ids, "ids")) if named else _array(ids)
+    if isinstance(ids, pyarrow.ChunkedArray):
+        ids = ids.combine_chunks()
+        ids = ids if isinstance(ids, pyarrow.Array) else pyarrow.concat_arrays(ids.chunks)
+    types = pyarrow.types
+    kind = ids.type.value_type if types.is_dictionary(ids.type) else ids.type
+    views = {pyarrow.string_view(): pyarrow.large_string(), pyarrow.binary_view(): pyarrow.large_binary()}
+    kind = views.get(kind, kind)
+    texts = (types.is_string, types.is_large_string, types.is_binary, types.is_large_binary, types.is_fixed_size_binary)
+    if not (types.is_null(kind) or types.is_integer(kind) or any(is_text(kind) for is_text in texts)):
+        raise IdsError(f"{where}: an id is a str, bytes or an int, not of type {kind}; cast them to string")
+    if len(ids) != table.num_rows:
+        raise IdsError(f"{table.num_rows} rows were given {len(ids)} ids; give each row one id")
+    missing = numpy.flatnonzero(_mask(vectors.is_valid()) & _mask(ids.is_null()))
+    if len(missing):
+        raise IdsError(f"{where}: row {missing[0]} (counted from 0) has no id; give each row one")
+    return ids.cast(kind)
+
+
+def _array(ids):
+    if isinstance(ids, (pyarrow.Array, pyarrow.ChunkedArray)):
+        return ids
+    if isinstance(ids, (bytes, Set, Mapping)) or not isinstance(ids, Iterable):
+        raise IdsError(
+            f"ids are the name of a column, or a sequence of str, bytes or int in the order of the rows, not of type "
+            f"{type(ids).__name__}"
+        )
+    try:
+        return pyarrow.array(ids)
+    except (TypeError, ValueError, OverflowError, pyarrow.ArrowException):
+        # Arrow's words repeat a value
+        raise IdsError(
+            "ids are str, bytes or int, all of one type, and an int has at most 64 bits; make them all str"
+        ) from None
+
+
+def _first_repeat(ids, vectors):
+    """The first row with a vector that repeats an id; None if there is none."""
+    valid = _mask(vectors.is_valid())
+    # ids are numbered as they first appear
+    numbers = ids.filter(pyarrow.array(valid)).dictionary_encode().indices.to_numpy()
+    again = numpy.flatnonzero(numbers[1:] <= numpy.maximum.accumulate(numbers)[:-1])
+    return int(numpy.flatnonzero(valid)[again[0] + 1]) if len(again) else None
+
+
+def _mask(array):
+    return array.to_numpy() if isinstance(array, pyarrow.ChunkedArray) else array.to_numpy(zero_copy_only=False)
+
+
+class _Part:
+    """A chunk of the column of vectors. `first` is the number of its first row in the table."""
+
+    def __init__(self, chunk, first, column):
+        self.chunk = chunk
+        self.column = column
+        self.valid = None if chunk.null_count == 0 else _mask(chunk.is_valid())
+        places = numpy.arange(len(chunk)) if self.valid is None else numpy.flatnonzero(self.valid)
+        self.first, self.rows = first, first + places
+
+    @property
+    def present(self):
+        """The lists that are not null."""
+        return self.chunk if self.valid is None else self.chunk.filter(pyarrow.array(self.valid))
+
+    @property
+    def lengths(self):
+        """How many numbers each list has that is not null."""
+        if pyarrow.types.is_fixed_size_list(self.chunk.type):
+            return numpy.full(len(self.rows), self.chunk.type.list_size)
+        return pyarrow.compute.list_value_length(self.chunk).drop_null().to_numpy()
+
+    @property
+    def matrix(self):
+        """The numbers of the lists that are not null, `[rows, dim]`: without a copy, if there is no null."""
+        present = self.present
+        numbers = present.flatten()
+        dim = len(numbers) // len(present)
+        if numbers.null_count:
+            row = self.rows[numbers.is_null().index(True).as_py() // dim]
+            raise ArrayError(f"the column {self.column!r}: row {row} (counted from 0) has a null within its vector")
+        return numbers.to_numpy(zero_copy_only=True).reshape(len(present), dim)
+
+    def changed(self, change, ids):
+        """The chunk with its vectors changed; None if it has none."""
+        if len(self.rows) == 0:
+            return None
+        if ids is not None:
+            ids = ids.slice(self.first, len(self.chunk))
+            ids = ids if self.valid is None else ids.filter(pyarrow.array(self.valid))
+        vectors = self.matrix
+        try:
+            vectors = change(vectors, ids)
+        except EmboskError as error:
+            raise self._placed(error) from None
+        made = _lists(vectors, self.chunk.type)
+        if self.valid is None:
+            return made
+        return made.take(pyarrow.array(numpy.cumsum(self.valid) - 1, mask=~self.valid))
+
+    def _placed(self, error):
+        """The same error with the column, and with the row as it is counted in the table."""
+        said, rows = re.subn(r"\brow (\d+)\b", lambda row: f"row {self.rows[int(row[1])]}", str(error))
+        if rows or isinstance(error, DimensionError):
+            return type(error)(f"the column {self.column!r}: {said}")
+        return error
 
 
 def _lists(vectors, kind):
@@ -211,11 +311,3 @@ def _type_without_vectors(kind, stack):
     if stack is None or not pyarrow.types.is_fixed_size_list(kind):
         return kind
     return pyarrow.list_(kind.value_field, stack.dimension(kind.list_size))
-
-
-def _named(error, vectors, first, rows):
-    """The same error with the row as it is counted in the table."""
-    bad = numpy.flatnonzero(~numpy.isfinite(vectors).all(axis=1))
-    if len(bad) == 0:
-        return error
-    return NotFiniteError(f"row {first + rows[bad[0]]} (counted from 0) holds NaN or an infinity")

@@ -1,7 +1,7 @@
 """The exceptions of embosk, by kind.
 
-No message holds a text, a vector's values or a key. Each kind is also the built-in exception that code without embosk
-would raise in its place, so `except ValueError` catches what it should.
+No message holds a text, a vector's values or a key. Each kind is also a built-in exception, so `except ValueError`
+catches wrong values and `except TypeError` wrong types.
 """
 
 from typing import TYPE_CHECKING
@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 
 class EmboskError(Exception):
-    """Whatever embosk refuses or fails at."""
+    """The base of all exceptions of embosk."""
 
 
 class ArrayError(EmboskError, TypeError):
@@ -19,7 +19,7 @@ class ArrayError(EmboskError, TypeError):
 
 
 class BudgetError(EmboskError, AssertionError):
-    """A privacy budget is broken, or the report cannot say that it is kept. `verdict` has the findings."""
+    """A privacy budget is broken, or the report cannot decide whether it is kept. `verdict` has the findings."""
 
     def __init__(self, message: str, verdict: "Verdict | None" = None) -> None:
         super().__init__(message)
@@ -35,7 +35,7 @@ class DimensionError(EmboskError, ValueError):
 
 
 class EmbedderError(EmboskError, RuntimeError):
-    """The embedding function failed, or returned what vectors cannot be."""
+    """The embedder failed, or did not return vectors."""
 
 
 class EvaluationError(EmboskError, RuntimeError):

@@ -3,8 +3,8 @@
     def test_our_vectors_keep_the_budget(privacy_budget):
         privacy_budget("privacy-budget.toml", embedder=embed)
 
-A budget that is broken fails the test. One that the sample is too small to decide fails it too, unless
-`--privacy-inconclusive=skip` is given.
+A broken budget fails the test. If the sample is too small to decide whether the budget is kept, the test fails too;
+`--privacy-inconclusive=skip` skips it instead.
 """
 
 import pytest
@@ -16,13 +16,13 @@ def pytest_addoption(parser):
         "--privacy-inconclusive",
         choices=("fail", "skip"),
         default="fail",
-        help="what a privacy budget is that the sample is too small to decide",
+        help="what happens to a test whose sample is too small to decide its privacy budget (default: fail)",
     )
 
 
 @pytest.fixture
 def privacy_budget(request):
-    """Returns a function that measures a budget, as `embosk.gate` does, and fails the test unless it is kept."""
+    """Returns a function that measures a budget, as `embosk.gate` does, and fails the test unless the budget is kept."""
 
     def check(budget="privacy-budget.toml", embedder=None, **settings):
         __tracebackhide__ = True

@@ -24,6 +24,7 @@ from embosk import _cluster, arrow
 from embosk._embosk import Stack, check_spec
 from embosk._types import KeyProvider, Role
 from embosk.errors import ArrayError, IdsError, SettingError
+from embosk.retrieval import ndcg, search, whole
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
@@ -115,22 +116,29 @@ def evaluate_retrieval(
     """Computes nDCG@k of exact search on clean and on protected vectors, for collections that do not fit one machine.
 
     Each partition of the documents finds its own best documents for all queries, and the driver merges them. Scores are
-    cosines, and ties are broken by descending id, as on one machine. `embosk.evaluate` gives the same figures where the
-    defense draws no noise. Noise is keyed by ids here, and fresh there, so that figures under noise differ by chance. What
-    a stack that ends in `rerank` keeps is what its coarse vectors keep: nothing is re-ranked here.
+    cosines. Ties are broken by descending id, as on one machine. `embosk.evaluate` gives the same figures where the
+    defense draws no noise. Noise is keyed by ids here, and fresh there, so figures under noise differ by chance. A stack
+    that ends in `rerank` is measured by its coarse vectors alone: there is no second stage here.
 
     Arguments:
-        queries: a DataFrame with an id and a vector for each query. They are held on every executor.
-        documents: a DataFrame with an id and a vector for each document.
+        queries: a DataFrame with an id and a vector for each query. They are held on every executor. Those without a
+            vector, or without judgements, do not count.
+        documents: a DataFrame with an id and a vector for each document. A document without a judgement has grade 0.
         qrels: a DataFrame with the columns `query_id`, `document_id` and `grade`, or a dict from the id of a query to a
-            dict from ids of documents to grades.
+            dict from ids of documents to grades. Grades are whole numbers. Ids are compared as text, so 7 is "7".
         spec, keys: as for `protect`.
         id_column, column: the names of the id's and the vector's column, in both DataFrames.
         k: how many documents count.
 
-    Returns a dict: `clean` and `protected` are mean nDCG@k, `queries` is how many have judgements.
+    Returns a dict: `clean` and `protected` are mean nDCG@k, `queries` is how many queries they are the mean of. Raises
+    `SettingError` for a column that is not there, qrels of another form, and if no query has a vector and judgements,
+    `IdsError` for a query or a document without an id, and otherwise as `protect`.
     """
+    if isinstance(k, bool) or not isinstance(k, (int, numpy.integer)) or k < 1:
+        raise SettingError("k is a whole number of at least 1")
     spec, dim = _cluster.planned(spec)
+    for name, df in (("queries", queries), ("documents", documents)):
+        _schema(df, column, id_column, name)
     grades = _grades(qrels)
     # both sides in one plan: a limit or a sample may choose other rows when it is computed again
     copy = f"{column} protected"
@@ -145,7 +153,7 @@ def evaluate_retrieval(
     rankings: dict[str, list[list[Any]]] = {side: [[] for _ in ids] for side in sides}
     for row in found.collect():
         rankings[row.side][row.query].append((row.score, row.id))
-    return _scores(rankings, ids, grades, k)
+    return _scores(rankings, ids, grades, int(k))
 
 
 def _warn_of_shown_keys(df, spec, keys):
@@ -171,26 +179,37 @@ def _is_hidden(pattern, setting):
         return False
 
 
-def _schema(df, column, id_column):
+def _schema(df, column, id_column, what="the DataFrame"):
     """The schema of the result, which is that of the DataFrame."""
     from pyspark.sql import types
 
-    known = {field.name: field.dataType for field in df.schema.fields}
-    for name in filter(None, (column, id_column)):
-        if name not in known:
-            raise SettingError(f"the DataFrame has no column {name!r}; its columns are {list(known)}")
+    known = _columns(df, what, *filter(None, (column, id_column)))
     kind = known[column]
     is_floats = isinstance(kind, types.ArrayType) and isinstance(kind.elementType, (types.FloatType, types.DoubleType))
     if not is_floats:
         raise ArrayError(
-            f"the column {column!r} is of type {kind.simpleString()}; vectors are array<float> or array<double>"
+            f"{what}: the column {column!r} is of type {kind.simpleString()}; vectors are array<float> or array<double>; "
+            f"cast it to array<float>, or name another column"
         )
     of_ids = (types.StringType, types.BinaryType, types.IntegralType)
     if id_column is not None and not isinstance(known[id_column], of_ids):
         raise IdsError(
-            f"the column {id_column!r} is of type {known[id_column].simpleString()}; ids are string, binary or a whole number"
+            f"{what}: the column {id_column!r} is of type {known[id_column].simpleString()}; ids are string, binary or a whole "
+            f"number; cast it to string"
         )
     return df.schema
+
+
+def _columns(df, what, *names):
+    """The types of a DataFrame's columns by name. Columns that are not there are refused."""
+    if not hasattr(df, "mapInArrow"):
+        kind = type(df).__name__
+        raise SettingError(f"{what}: a DataFrame of Spark is needed, not of type {kind}: session.createDataFrame(data)")
+    known = {field.name: field.dataType for field in df.schema.fields}
+    for name in names:
+        if name not in known:
+            raise SettingError(f"{what}: there is no column {name!r}; the columns are {list(known)}")
+    return known
 
 
 def _protect(batches, *, stack, column, ids, role):
@@ -214,11 +233,9 @@ def _best(batches, *, sides, stack, ids, column, k, uses_ids):
     """The best documents of a partition for each query, on both sides."""
     import pyarrow
 
-    from embosk.retrieval import search
-
     best = {side: [[] for _ in queries] for side, queries in sides.items()}
     for batch in batches:
-        names = [_text(one) for one in batch.column(batch.schema.get_field_index(ids)).to_pylist()]
+        names = _texts(batch.column(batch.schema.get_field_index(ids)), "a document")
         both = {"clean": batch}
         defenses = stack(arrow.dimension(batch, column))
         both["protected"] = arrow.protect(batch, column, defenses, ids=ids if uses_ids else None)
@@ -257,30 +274,50 @@ def _collected(df, id_column, columns):
     sides = [_rows(batch, column) for column in columns] if batch else []
     if not sides or len(sides[0][0]) == 0:
         raise SettingError("there are no queries with a vector")
-    names = table.column(id_column).to_pylist()
-    return [_text(names[row]) for row in sides[0][0]], *(vectors for _, vectors in sides)
+    names = _texts(table.column(id_column), "a query")
+    return [names[row] for row in sides[0][0]], *(vectors for _, vectors in sides)
 
 
 def _grades(qrels):
+    """The grades of documents by the ids of queries, all ids as text."""
     if isinstance(qrels, Mapping):
-        return {_text(query): {_text(one): grade for one, grade in of.items()} for query, of in qrels.items()}
-    grades = {}
-    for row in qrels.select("query_id", "document_id", "grade").collect():
-        grades.setdefault(_text(row.query_id), {})[_text(row.document_id)] = row.grade
+        rows = []
+        for at, (query, judged) in enumerate(qrels.items()):
+            if not isinstance(judged, Mapping):
+                kind = type(judged).__name__
+                raise SettingError(f"qrels: query {at} (counted from 0) has a {kind}; it needs a dict from ids of documents to grades")
+            rows += [(query, document, grade) for document, grade in judged.items()]
+    else:
+        names = ("query_id", "document_id", "grade")
+        _columns(qrels, "qrels", *names)
+        rows = [tuple(row) for row in qrels.select(*names).collect()]
+    grades: dict[str, dict[str, int]] = {}
+    for at, (query, document, grade) in enumerate(rows):
+        if query is None or document is None:
+            raise SettingError(f"qrels: judgement {at} (counted from 0) lacks the id of its query or document")
+        grades.setdefault(_text(query), {})[_text(document)] = whole(grade, f"qrels: judgement {at}")
     return grades
 
 
 def _scores(rankings, ids, grades, k):
-    from embosk.retrieval import ndcg
-
     scores = {}
     for side, lists in rankings.items():
         ranked = [[one for _, one in _first(hits, k)] for hits in lists]
         judged = [ndcg(ranking, grades.get(query, {}), k) for query, ranking in zip(ids, ranked)]
         judged = [score for score in judged if score is not None]
-        scores[side] = sum(judged) / len(judged) if judged else None
+        if not judged:
+            raise SettingError("qrels: no query has judgements; its ids are those of queries and documents, compared as text")
+        scores[side] = sum(judged) / len(judged)
     return {**scores, "queries": len(judged)}
 
 
+def _texts(ids, what):
+    """Ids as text. One that is missing is refused; `what` it is the id of."""
+    if ids.null_count:
+        raise IdsError(f"{what} has no id; give each an id, or leave it out")
+    return [_text(one) for one in ids.to_pylist()]
+
+
 def _text(one):
-    return one.decode() if isinstance(one, (bytes, bytearray)) else str(one)
+    # an id that is not UTF-8, such as the bytes of a UUID, is told apart by its bytes
+    return one.decode(errors="backslashreplace") if isinstance(one, (bytes, bytearray)) else str(one)

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use pyo3::prelude::*;
-use pyo3::types::PyString;
+use pyo3::types::{PyDict, PyFrozenSet, PySet, PyString};
 use zeroize::Zeroizing;
 
 use crate::error::{raise, setting};
@@ -35,10 +35,18 @@ pub(crate) fn texts(any: &Bound<'_, PyAny>) -> PyResult<Vec<String>> {
     if any.cast::<PyString>().is_ok() {
         return Err(setting("texts are a list of str; put a single text into a list"));
     }
+    if is_unordered(any) || any.hasattr("columns")? {
+        return Err(setting(format!("texts are a list of str, not of type {}", kind_of(any))));
+    }
     let all = any
         .try_iter()
         .map_err(|_| setting(format!("texts are a list of str, not of type {}", kind_of(any))))?;
     all.enumerate().map(|(row, one)| text(&one?, "SettingError", &format!("text {row}"))).collect()
+}
+
+/// Whether this is a set or a dict, which has no order that rows could have.
+pub(crate) fn is_unordered(any: &Bound<'_, PyAny>) -> bool {
+    any.cast::<PySet>().is_ok() || any.cast::<PyFrozenSet>().is_ok() || any.cast::<PyDict>().is_ok()
 }
 
 /// Texts, or none.

@@ -13,6 +13,7 @@ use crate::argument::texts;
 use crate::array::Vectors;
 use crate::error::{of, raise, setting};
 use crate::role_of;
+use crate::threads::with_threads;
 
 /// An embedder that embosk runs itself: `"reference"`, which is in the package, a folder of sentence-transformers, or
 /// the name of one on the hub whose files are in the local cache.
@@ -29,7 +30,7 @@ impl Embedder {
     #[new]
     #[pyo3(signature = (name = "reference"))]
     fn new(py: Python<'_>, name: &str) -> PyResult<Self> {
-        let opened = py.detach(|| embosk::cli::Program::new().open_embedder(name));
+        let opened = py.detach(|| with_threads(|| embosk::cli::Program::new().open_embedder(name)));
         Ok(Self { name: name.to_owned(), embedder: opened.map_err(|error| of(&error))? })
     }
 
@@ -42,10 +43,8 @@ impl Embedder {
         role: &str,
     ) -> PyResult<Bound<'py, PyAny>> {
         let role = role_of(role)?;
-        let embedded = py.detach(|| {
-            let texts: Vec<&str> = texts.iter().map(String::as_str).collect();
-            self.embedder.embed(role, &texts)
-        });
+        let texts: Vec<&str> = texts.iter().map(String::as_str).collect();
+        let embedded = py.detach(|| with_threads(|| self.embedder.embed(role, &texts)));
         let vectors = embedded.map_err(|error| raise("EmbedderError", error.to_string()))?;
         Ok(PyArray::from_owned_array(py, vectors).into_any())
     }
@@ -110,7 +109,7 @@ impl embosk::Embedder for OfPython {
         let called = Python::try_attach(|py| {
             let made = self.call.bind(py).call1((texts.to_vec(), name))?;
             Vectors::read(&made).map(|vectors| vectors.values).map_err(|error| {
-                let message = format!("the embedder returned what vectors cannot be: {}", error.value(py));
+                let message = format!("the embedder did not return vectors: {}", error.value(py));
                 raise("EmbedderError", message)
             })
         });

@@ -16,6 +16,7 @@ use crate::embedder::{Raised, asked, failed};
 use crate::error::{of, raise, setting};
 use crate::patience::beside;
 use crate::stack::Stack;
+use crate::threads::with_threads;
 
 /// What was measured. Python's `embosk.Report` wraps it.
 #[pyclass(frozen, module = "embosk._embosk", name = "RawReport")]
@@ -47,11 +48,11 @@ impl RawReport {
 
     /// Checks the report against a budget, and returns the verdict as JSON.
     fn verdict(&self, py: Python<'_>, path: PathBuf, text: &str) -> PyResult<String> {
-        let verdict = py.detach(|| {
+        let check = || {
             let (_, budget) = Program::new().read_budget(&path, text)?;
             self.0.check(&budget)
-        });
-        let verdict = verdict.map_err(|error| of(&error))?;
+        };
+        let verdict = py.detach(|| with_threads(check)).map_err(|error| of(&error))?;
         let message = verdict.to_string();
         Ok(json!({"verdict": verdict, "message": message}).to_string())
     }

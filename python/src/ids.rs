@@ -1,9 +1,9 @@
 //! The ids of rows, as Python has them.
 
 use pyo3::prelude::*;
-use pyo3::types::{PyBool, PyBytes, PyDict, PyFrozenSet, PyInt, PySet, PyString};
+use pyo3::types::{PyBool, PyBytes, PyInt, PyString};
 
-use crate::argument::{kind_of, text};
+use crate::argument::{is_unordered, kind_of, text};
 use crate::error::raise;
 
 /// Ids one after another. A text counts as its UTF-8, a whole number as its decimal digits: as in the lines of a file.
@@ -17,8 +17,7 @@ impl Ids {
     /// Reads a sequence of `str`, `bytes` or `int`: a list, an array of NumPy, an Arrow array or a column of a table.
     pub(crate) fn read(ids: &Bound<'_, PyAny>) -> PyResult<Self> {
         let mut read = Self::default();
-        let is_unordered = ids.cast::<PySet>().is_ok() || ids.cast::<PyFrozenSet>().is_ok();
-        if is_unordered || ids.cast::<PyDict>().is_ok() {
+        if is_unordered(ids) {
             let kind = kind_of(ids);
             let message = format!("ids are a sequence in the order of the rows; a {kind} has no such order");
             return Err(raise("IdsError", message));

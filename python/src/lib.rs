@@ -40,12 +40,13 @@ mod _embosk {
     #[pymodule_export]
     use super::retrieval::{ndcg_of, search_exactly};
     #[pymodule_export]
-    use super::stack::{Stack, check_spec};
+    use super::stack::{Stack, check_spec, protect_part, warnings_of};
 
     use pyo3::prelude::*;
 
     #[pymodule_init]
     fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {
+        super::threads::note_process();
         module.add("__version__", env!("CARGO_PKG_VERSION"))
     }
 }

@@ -10,12 +10,10 @@ use std::time::Duration;
 use pyo3::prelude::*;
 
 use crate::error::raise;
+use crate::threads::{STACK, with_own_threads};
 
 /// How often Python's thread looks.
 const LOOKS: Duration = Duration::from_millis(100);
-
-/// As much as a program's first thread has.
-const STACK: usize = 16 << 20;
 
 /// Runs `work` on another thread. On Ctrl-C, or whatever else a signal raises, `stop` becomes true, and the exception is
 /// raised once the work has ended: a thread that is left in Python's code would break an interpreter that shuts down. A
@@ -28,7 +26,7 @@ pub(crate) fn beside<T: Send + 'static>(
     let (send, receive) = channel();
     let started = thread::Builder::new().name("embosk".into()).stack_size(STACK).spawn(move || {
         // nobody receives once Python has gone on
-        let _ = send.send(work());
+        let _ = send.send(with_own_threads(work));
     });
     started.map_err(|error| raise("EvaluationError", format!("no thread could be started: {error}")))?;
     let receive = Mutex::new(receive);

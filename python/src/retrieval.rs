@@ -6,6 +6,7 @@ use pyo3::prelude::*;
 use crate::argument::positive;
 use crate::array::Vectors;
 use crate::error::of;
+use crate::threads::with_threads;
 
 /// For each query, the rows of its `k` documents of highest cosine, best first, and their scores.
 #[pyfunction]
@@ -18,12 +19,12 @@ pub(crate) fn search_exactly(
 ) -> PyResult<Vec<Vec<(usize, f32)>>> {
     let mut documents = Vectors::read(documents)?.values;
     let mut queries = Vectors::read(queries)?.values;
-    let found = py.detach(|| {
+    let found = || {
         normalize_rows(documents.view_mut());
         normalize_rows(queries.view_mut());
         search(documents.view(), queries.view(), k, &ids)
-    });
-    found.map_err(|error| of(&error))
+    };
+    py.detach(|| with_threads(found)).map_err(|error| of(&error))
 }
 
 /// The nDCG of the first `k` documents of a ranking, given the judged documents and their grades. `None` if none is

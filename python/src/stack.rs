@@ -3,7 +3,7 @@
 mod build;
 mod checks;
 
-pub(crate) use self::checks::check_spec;
+pub(crate) use self::checks::{check_spec, warnings_of};
 
 use embosk::defenses::Packing;
 use embosk::{Defense, Rng, Role};
@@ -18,7 +18,7 @@ use crate::error::{of_defense, raise, setting};
 use crate::guarantee::Guarantee;
 use crate::ids::Ids;
 use crate::role_of;
-use crate::threads::on_threads;
+use crate::threads::{on_threads, with_threads};
 
 /// A stack of defenses, as a spec writes it: `Stack("rotation(key=env:K) | gaussian(sigma=0.01)")`.
 ///
@@ -55,9 +55,9 @@ impl Stack {
     ) -> PyResult<Self> {
         let keys = build::given_keys(keys)?;
         let given = keys.iter().map(|(name, _)| name.clone()).collect();
-        let stack = py.detach(|| build::stack(&spec, &keys))?;
+        let stack = py.detach(|| with_threads(|| build::stack(&spec, &keys)))?;
         if let Some(dim) = dim {
-            py.detach(|| build::bind(&stack, dim)).map_err(|error| of_defense(&error))?;
+            py.detach(|| with_threads(|| build::bind(&stack, dim))).map_err(|error| of_defense(&error))?;
         }
         Ok(Self { spec, dim, given, defenses: stack })
     }
@@ -81,17 +81,8 @@ impl Stack {
         ids: Option<&Bound<'py, PyAny>>,
     ) -> PyResult<Bound<'py, PyAny>> {
         let vectors = self.vectors(array)?;
-        let form = vectors.form();
         let (role, ids) = self.checked(py, &vectors, role, ids)?;
-        let values = vectors.values;
-        let protected = detached(py, values.len(), || {
-            let mut rng = Rng::from_os()?;
-            match &ids {
-                Some(ids) => self.defenses.protect_owned_with_ids(role, &ids.slices(), values, &mut rng),
-                None => self.defenses.protect_owned(role, values, &mut rng),
-            }
-        });
-        Vectors::give_back(py, protected.map_err(|error| of_defense(&error))?, form)
+        self.protected(py, vectors, role, ids.as_ref())
     }
 
     /// Undoes `protect`, up to the rounding of float32, for rotations, permutations, scalings and stacks of them.
@@ -300,15 +291,50 @@ impl Stack {
     ) -> PyResult<(Role, Option<Ids>)> {
         let role = role_of(role)?;
         let ids = ids.map(|ids| ids_of(ids, vectors)).transpose()?;
-        for warning in checks::warnings(&self.defenses, role, &vectors.values, ids.as_ref()) {
+        let repeat = ids.as_ref().and_then(|ids| checks::first_repeat(&self.defenses, role, ids));
+        for warning in checks::warnings(&self.defenses, role, &vectors.values, ids.is_some(), repeat) {
             warn(py, &warning)?;
         }
         Ok((role, ids))
     }
 
+    fn protected<'py>(
+        &self,
+        py: Python<'py>,
+        vectors: Vectors,
+        role: Role,
+        ids: Option<&Ids>,
+    ) -> PyResult<Bound<'py, PyAny>> {
+        let form = vectors.form();
+        let values = vectors.values;
+        let protected = detached(py, values.len(), || {
+            let mut rng = Rng::from_os()?;
+            match ids {
+                Some(ids) => self.defenses.protect_owned_with_ids(role, &ids.slices(), values, &mut rng),
+                None => self.defenses.protect_owned(role, values, &mut rng),
+            }
+        });
+        Vectors::give_back(py, protected.map_err(|error| of_defense(&error))?, form)
+    }
+
     fn packing(&self) -> PyResult<Packing<'_>> {
         self.defenses.last_packing().ok_or_else(no_codes)
     }
+}
+
+/// As `Stack.protect`, for a part of a table, and without warnings: these are for the whole table.
+#[pyfunction]
+pub(crate) fn protect_part<'py>(
+    py: Python<'py>,
+    stack: &Bound<'py, Stack>,
+    array: &Bound<'py, PyAny>,
+    role: &str,
+    ids: Option<&Bound<'py, PyAny>>,
+) -> PyResult<Bound<'py, PyAny>> {
+    let stack = stack.get();
+    let vectors = stack.vectors(array)?;
+    let ids = ids.map(|ids| ids_of(ids, &vectors)).transpose()?;
+    stack.protected(py, vectors, role_of(role)?, ids.as_ref())
 }
 
 fn no_codes() -> PyErr {

@@ -21,7 +21,6 @@ def key():
 def key_variable(key, monkeypatch):
     """The variable that specs of these tests name."""
     monkeypatch.setenv("EMBOSK_TEST_KEY", key.to_text())
-    monkeypatch.setenv("CANDLE_NUM_THREADS", "1")
 
 
 @pytest.fixture

@@ -1,10 +1,15 @@
 """Adapters: LangChain's own conformance tests, and a small retrieval with each package that is installed."""
 
 import asyncio
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
 
 import pytest
 
 import embosk
+from conftest import KEY_HEX
 from toys import toy
 
 SPEC = "rotation(key=env:EMBOSK_TEST_KEY) | gaussian(sigma=0.01, key=env:EMBOSK_TEST_KEY)"
@@ -120,8 +125,6 @@ def test_chroma_answers_from_protected_documents(tmp_path):
     for name, vector in zip(stored["ids"], stored["embeddings"]):
         assert abs(toy([LETTERS[name]])[0] @ vector) < 0.6, "what is stored is not the clean vector"
     assert answers(SPEC) == [prompt_of(question, LETTERS[right]) for question, right in QUESTIONS.items()]
-    other = embosk.Stack(SPEC.replace("EMBOSK_TEST_KEY", "OTHER"), keys={"OTHER": embosk.Key.from_hex("07" * 32)})
-    assert answers(other) != answers(SPEC), "a search under another key finds nothing that fits"
 
 
 def test_chroma_finds_documents(tmp_path):
@@ -139,6 +142,70 @@ def test_chroma_finds_documents(tmp_path):
         client.get_collection("letters").query(query_texts=[QUESTION], n_results=1)
     stored = (tmp_path / "chroma.sqlite3").read_bytes()
     assert b"EMBOSK_TEST_KEY" not in stored and b"embosk1-" not in stored
+
+
+def test_chroma_refuses_a_collection_under_another_stack(tmp_path):
+    """The collection is opened again by processes that have not made it."""
+    chromadb = pytest.importorskip("chromadb")
+    from embosk.chroma import ProtectedEmbeddingFunction
+
+    function = ProtectedEmbeddingFunction(toy, SPEC)
+    for name, metadata in (("letters", None), ("others", {"hnsw:space": "cosine"})):
+        collection = chromadb.PersistentClient(path=str(tmp_path)).create_collection(
+            name, embedding_function=function, metadata=metadata
+        )
+        collection.add(ids=["1", "2", "3"], documents=TEXTS)
+    program = f"""
+        import sys
+        sys.path.insert(0, {str(Path(__file__).parent)!r})
+        import chromadb, embosk
+        from embosk.chroma import ProtectedEmbeddingFunction
+        from toys import DIM, toy
+
+        client = chromadb.PersistentClient(path={str(tmp_path)!r})
+        key = {{"OTHER": embosk.Key.from_hex("07" * 32)}}
+        same, noisier, bound = {SPEC!r}, {SPEC!r}.replace("0.01", "0.02"), embosk.Stack({SPEC!r}, dim=DIM)
+        for stack in (same, noisier, bound):
+            function = ProtectedEmbeddingFunction(toy, stack)
+            for opened in (client.get_collection, client.get_or_create_collection):
+                for name in ("letters", "others"):
+                    collection = opened(name, embedding_function=function)
+                    assert collection.query(query_texts=[{QUESTION!r}], n_results=1)["documents"] == [[{TEXTS[1]!r}]]
+            collection.modify(configuration={{"embedding_function": function}})
+        others = [
+            "none",
+            embosk.Stack({SPEC!r}.replace("EMBOSK_TEST_KEY", "OTHER"), keys=key),
+            "permutation(key=env:EMBOSK_TEST_KEY)",
+        ]
+        for stack in others:
+            function = ProtectedEmbeddingFunction(toy, stack)
+            for refused in (
+                lambda: client.get_collection("letters", embedding_function=function),
+                lambda: client.get_or_create_collection("letters", embedding_function=function),
+                lambda: collection.modify(configuration={{"embedding_function": function}}),
+            ):
+                try:
+                    refused()
+                except embosk.FingerprintError as error:
+                    assert "queries that the same stack protected" in str(error), error
+                else:
+                    raise AssertionError(stack)
+        try:
+            client.get_collection("letters", embedding_function=chromadb.utils.embedding_functions.ONNXMiniLM_L6_V2())
+        except ValueError as error:
+            assert "conflict" in str(error)
+        else:
+            raise AssertionError("another function")
+        try:
+            client.get_collection("letters").query(query_texts=[{QUESTION!r}], n_results=1)
+        except embosk.EmbedderError as error:
+            assert "open it with" in str(error)
+        else:
+            raise AssertionError("no function")
+        """
+    ran = subprocess.run([sys.executable, "-c", textwrap.dedent(program)], capture_output=True, text=True)
+    assert ran.returncode == 0, ran.stderr
+    assert KEY_HEX not in ran.stdout + ran.stderr
 
 
 def test_haystack_finds_documents():
@@ -164,8 +231,5 @@ def test_haystack_finds_documents():
 
 
 def test_importing_embosk_imports_no_adapter():
-    import subprocess
-    import sys
-
     script = "import embosk, sys; print([name for name in ('pandas', 'pyarrow', 'pyspark', 'langchain_core', 'llama_index', 'chromadb', 'haystack') if name in sys.modules])"
     assert subprocess.run([sys.executable, "-c", script], capture_output=True, text=True).stdout.strip() == "[]"

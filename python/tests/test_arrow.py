@@ -21,6 +21,10 @@ def numbers(array):
     return numpy.array([row for row in array.to_pylist() if row is not None])
 
 
+def chunks(*rows, kind=pyarrow.float64()):
+    return pyarrow.chunked_array([pyarrow.array(some, pyarrow.list_(kind)) for some in rows])
+
+
 def table(kind, vectors, nulls=()):
     numbers = vectors.astype(kind.value_type.to_pandas_dtype())
     rows = [None if at in nulls else row for at, row in enumerate(numbers)]
@@ -71,7 +75,7 @@ def test_without_nulls_the_input_is_not_copied():
     vectors = unit_rows(1000, 8)
     column = pyarrow.FixedSizeListArray.from_arrays(pyarrow.array(vectors.reshape(-1)), 8)
     seen = []
-    arrow._changed_chunk(column, None, lambda array, ids: seen.append(array) or array, 0)
+    arrow._Part(column, 0, "vector").changed(lambda array, ids: seen.append(array) or array, None)
     assert numpy.shares_memory(seen[0], vectors)
 
 
@@ -79,34 +83,77 @@ def test_without_nulls_the_input_is_not_copied():
     ("column", "kind", "message"),
     [
         (pyarrow.array([1.0, 2.0]), embosk.ArrayError, "of type double"),
-        (pyarrow.array([[1], [2]]), embosk.ArrayError, "list<"),
-        (pyarrow.array([[1.0], None, [1.0, 2.0]]), embosk.DimensionError, "row 2 .* has 2 numbers, but row 0 has 1"),
-        (pyarrow.array([None, [1.0, 2.0], [1.0, None]]), embosk.ArrayError, "row 2 .* a null within its vector"),
-        (pyarrow.array([None, [1.0, 2.0], [1.0, float("nan")]]), embosk.NotFiniteError, "row 2 "),
+        (pyarrow.array([[1], [2]]), embosk.ArrayError, r"'vector' is of type list<.*; cast it to pyarrow.list_\("),
+        (pyarrow.array(["a", "b"]), embosk.ArrayError, "of type string; .* name the column that has the vectors"),
+        (pyarrow.nulls(2), embosk.ArrayError, "of type null"),
+        (pyarrow.array([[1.0], None, [1.0, 2.0]]), embosk.DimensionError, "'vector': row 2 .* has 2 numbers, but row 0 has 1"),
+        (chunks([[1.0]], [None, [1.0, 2.0]]), embosk.DimensionError, "'vector': row 2 .* has 2 numbers, but row 0 has 1"),
+        (pyarrow.array([None, []], pyarrow.list_(pyarrow.float32())), embosk.DimensionError, "row 1 .* an empty vector"),
+        (pyarrow.array([None, [1.0, 2.0], [1.0, None]]), embosk.ArrayError, "'vector': row 2 .* a null within its vector"),
+        (chunks([None, [1.0, 2.0]], [None, [1.0, None]]), embosk.ArrayError, "'vector': row 3 .* a null within its vector"),
+        (pyarrow.array([None, [1.0, 2.0], [1.0, float("nan")]]), embosk.NotFiniteError, "'vector': row 2 .* holds NaN"),
+        (chunks([None, [1.0, 2.0]], [None, [1.0, 1e300]]), embosk.NotFiniteError, "'vector': row 3 .* too large for float32"),
+        (
+            chunks([[1.0, 0.0]], [None, [65504.0, 65504.0]], kind=pyarrow.float16()),
+            embosk.NotFiniteError,
+            "'vector': row 2 .* does not fit into float16",
+        ),
     ],
 )
-def test_what_is_not_vectors_is_refused_with_the_row(column, kind, message):
-    with pytest.raises(kind, match=message):
-        arrow.protect(pyarrow.table({"vector": column}), "vector", "none")
+def test_what_is_not_vectors_is_refused_with_the_column_and_the_row(column, kind, message):
+    with pytest.raises(kind, match=message) as refused:
+        arrow.protect(pyarrow.table({"vector": column}), "vector", ROTATION)
+    assert not any(value in str(refused.value) for value in ("1e+300", "65504", "1e300"))
+
+
+def test_a_stack_for_another_dimension_is_refused_with_the_column():
+    with pytest.raises(embosk.DimensionError, match="the column 'vector': the stack is bound to dimension 9, the vectors have 8"):
+        arrow.protect(table(KINDS[1], unit_rows(3, 8)), "vector", embosk.Stack(ROTATION, dim=9))
 
 
 def test_tables_and_ids_are_checked():
     batch = table(KINDS[1], unit_rows(3, 8), nulls=(0,))
-    with pytest.raises(embosk.SettingError, match="no column 'vectors'"):
+    with pytest.raises(embosk.SettingError, match=r"column: the table has no column 'vectors'; its columns are \["):
         arrow.protect(batch, "vectors", "none")
-    with pytest.raises(embosk.SettingError, match="no column 'ids'"):
+    with pytest.raises(embosk.SettingError, match="ids: the table has no column 'ids'"):
         arrow.protect(batch, "vector", NOISE, ids="ids")
+    with pytest.raises(embosk.SettingError, match="column is the name of a column, a str, not of type int"):
+        arrow.protect(batch, 1, "none")
+    with pytest.raises(embosk.SettingError, match="2 columns 'vector'; rename"):
+        arrow.protect(pyarrow.table([batch["vector"]] * 2, names=["vector"] * 2), "vector", "none")
     with pytest.raises(embosk.IdsError, match="3 rows were given 2 ids"):
         arrow.protect(batch, "vector", NOISE, ids=["a", "b"])
     with pytest.raises(embosk.IdsError, match="row 2 .* has no id"):
         arrow.protect(batch, "vector", NOISE, ids=[None, "b", None])
-    with pytest.raises(embosk.ArrayError, match="not list"):
-        arrow.protect([[1.0]], "vector", "none")
-    for ids in (7, ["a", 1, 2], [{}, {}, {}]):
+    with pytest.raises(embosk.IdsError, match="the column 'id': row 2 .* has no id"):
+        nothing = batch.set_column(0, "id", pyarrow.array(["a", "b", None]))
+        arrow.protect(pyarrow.Table.from_batches([nothing.slice(0, 1), nothing.slice(1)]), "vector", NOISE, ids="id")
+    for other, hint in (([[1.0]], "not list; make one with"), ("a.parquet", "read_table"), (unit_rows(2, 8), "Stack")):
+        with pytest.raises(embosk.ArrayError, match=f"a table of Arrow is needed, .*{hint}"):
+            arrow.protect(other, "vector", "none")
+    unordered = [{"a", "b", "c"}, {"a": 1, "b": 2, "c": 3}]
+    for ids in (7, ["a", 1, 2], [{}, {}, {}], [1.5, 2.5, 3.5], [True, True, False], [2**70, 1, 2], b"abc", *unordered):
         with pytest.raises(embosk.IdsError, match="str, bytes or (an )?int"):
             arrow.protect(batch, "vector", NOISE, ids=ids)
-    with pytest.raises(embosk.SpecError, match="a spec is a str, not of type int"):
-        arrow.protect(batch, "vector", 7)
+    with pytest.raises(embosk.IdsError, match="the column 'vector': an id is a str, .* not of type list"):
+        arrow.protect(batch, "vector", NOISE, ids="vector")
+    for stack in (7, None, embosk.Protected("reference", "none")):
+        with pytest.raises(embosk.SettingError, match="a stack is an embosk.Stack or its spec, a str, not of type"):
+            arrow.protect(batch, "vector", stack)
+
+
+def test_warnings_are_for_the_whole_table():
+    vectors = unit_rows(8, 8) * 5
+    ids = ["a", "b", "c", "d", "e", "b", "a", "a"]
+    whole = table(KINDS[1], vectors, nulls=(0, 3)).set_column(0, "id", pyarrow.array(ids))
+    chunked = pyarrow.Table.from_batches([whole.slice(0, 5), whole.slice(5, 0), whole.slice(5)])
+    with pytest.warns(UserWarning) as warned:
+        arrow.protect(chunked, "vector", NOISE, ids="id")
+    repeat, norm = [str(one.message) for one in warned]
+    assert repeat.startswith("row 5 (counted from 0) repeats an id") and "mean norm of 5.000" in norm
+    assert {one.filename for one in warned} == {__file__}
+    with pytest.warns(UserWarning, match="ids make no difference"):
+        arrow.protect(chunked, "vector", ROTATION, ids="id")
 
 
 def test_vectors_are_restored_and_moved():

@@ -14,7 +14,8 @@ import numpy
 import pytest
 
 import embosk
-from embosk import _adapt
+from conftest import unit_rows
+from embosk import _adapt, retrieval
 from test_goldens import embosk_command
 from toys import DIM, toy
 
@@ -99,6 +100,8 @@ def test_texts_of_ones_own_are_a_corpus():
     toys = {"samples": 4, "attack": "none", "name": "toy", "normalizer": "none"}
     report = embosk.evaluate(toy, texts, "none", "naive", **toys)
     assert report.signature["documents"] == 40 and report.rows[0]["ndcg_at_10"] is None
+    html = report._repr_html_()
+    assert "<svg" not in html and "There is no picture" in html and "without queries" in html
     own = embosk.evaluate(toy, texts, "none", "informed(20)", attacker_corpus=theirs, **toys)
     assert own.signature["attacker_texts"] == "texts:20"
 
@@ -112,6 +115,7 @@ def test_a_report_is_read_and_shown(small_report):
     assert "gaussian" in str(small_report) and repr(small_report) == "<Report of 4 rows on 2 defenses>"
     html = small_report._repr_html_()
     assert html.startswith("<table>") and "gaussian(sigma=0.5)" in html and "ndcg_at_10" in html and "<svg" in html
+    assert "There is no picture" not in html
 
 
 def test_a_report_becomes_a_frame(small_report):
@@ -185,6 +189,15 @@ def test_a_budget_that_cannot_be_decided_fails_unless_it_is_skipped(tmp_path, op
     assert ran.returncode == 1 and outcome in ran.stdout and "inconclusive" in ran.stdout, ran.stdout
 
 
+class Table:
+    """Like a DataFrame, which is iterated by the names of its columns."""
+
+    columns = ["id", "text"]
+
+    def __iter__(self):
+        return iter(self.columns)
+
+
 @pytest.mark.parametrize(
     ("settings", "kind", "message"),
     [
@@ -213,6 +226,9 @@ def test_a_budget_that_cannot_be_decided_fails_unless_it_is_skipped(tmp_path, op
         ({"cache": 7}, embosk.SettingError, "cache is the path of a folder"),
         ({"cache": "c", "name": "mine"}, embosk.SettingError, "give name= and identity= too"),
         ({"corpus": {"id": "a text"}}, embosk.SettingError, "not of type dict"),
+        ({"embedder": "reference", "name": "mine"}, embosk.SettingError, "name= describes a function .*; leave it out"),
+        ({"embedder": embosk.Embedder(), "unit_norm": True}, embosk.SettingError, "unit_norm= describes"),
+        ({"corpus": Table()}, embosk.SettingError, r"corpus: .* not a Table; name its column of texts, as in table\['text'\]"),
         ({"progress": 7}, embosk.SettingError, "progress is a function"),
         ({"name": 7}, embosk.SettingError, "the embedder's name is a str"),
         ({"unit_norm": "yes"}, embosk.SettingError, "unit_norm is True, False or None"),
@@ -226,7 +242,7 @@ def test_a_budget_that_cannot_be_decided_fails_unless_it_is_skipped(tmp_path, op
 )
 def test_settings_are_refused_by_name(settings, kind, message):
     with pytest.raises(kind, match=message):
-        embosk.evaluate(toy, **{"corpus": "records:300", **settings})
+        embosk.evaluate(**{"embedder": toy, "corpus": "records:300", **settings})
 
 
 def test_an_exception_of_the_embedder_is_the_cause():
@@ -340,3 +356,21 @@ def test_vectors_become_texts_again(reference):
     ):
         with pytest.raises(embosk.SettingError, match=message):
             embosk.attacks.invert(reference.embed(texts), **wrong)
+
+
+def test_exact_search_and_ndcg_refuse_what_they_cannot_read():
+    rows = unit_rows(3, 8)
+    for ids, kind, message in (
+        ("abc", embosk.IdsError, "not of type str"),
+        ({1, 2, 3}, embosk.IdsError, "not of type set"),
+        (None, embosk.IdsError, "not of type NoneType"),
+        ([1, 2], embosk.SettingError, "3 documents do not have 2 ids"),
+    ):
+        with pytest.raises(kind, match=message):
+            retrieval.search(rows, rows, 2, ids)
+    with pytest.raises(embosk.SettingError, match="documents of 8 dimensions, queries of 4"):
+        retrieval.search(rows, rows[:, :4], 2, range(3))
+    with pytest.raises(embosk.SettingError, match="grades are a dict"):
+        retrieval.ndcg(["a"], ["a"])
+    with pytest.raises(embosk.SettingError, match="judgement 1 .* of type float"):
+        retrieval.ndcg(["a"], {"a": 1, "b": 0.5})

@@ -23,6 +23,7 @@ if not (shutil.which("java") or os.environ.get("JAVA_HOME")):
     pytest.skip("Spark needs Java", allow_module_level=True)
 
 from embosk import spark as on_spark  # noqa: E402
+from embosk.retrieval import ndcg, search  # noqa: E402
 
 ROTATION = "rotation(key=env:EMBOSK_TEST_KEY)"
 NOISE = f"{ROTATION} | gaussian(sigma=0.05, key=env:EMBOSK_TEST_KEY)"
@@ -262,9 +263,86 @@ def test_retrieval_takes_rows_without_a_vector(session):
         on_spark.evaluate_retrieval(documents.filter("id = 'none'"), documents, {"d1": {"d1": 1}}, NOISE)
 
 
-def test_retrieval_is_that_of_one_machine(session):
-    from embosk.retrieval import ndcg, search
+@pytest.fixture(scope="module")
+def numbered(session):
+    """Documents and queries with whole numbers as ids, in which query n looks for document n."""
+    rows = [(at, row.tolist()) for at, row in enumerate(unit_rows(8, DIM, 1))]
+    documents = session.createDataFrame(rows, "id long, vector array<float>")
+    return documents.filter("id < 4"), documents
 
+
+def test_qrels_are_a_dict_or_a_frame(session, numbered):
+    queries, documents = numbered
+    # query 2 is not judged, document 7 is no document, and query 9 is no query
+    judged = {0: {0: 2, 7: 0}, 1: {0: 1}, 3: {}, 9: {0: 1}}
+    rows = [(query, document, grade) for query, of in judged.items() for document, grade in of.items()]
+    as_text = {str(query): {str(document): grade for document, grade in of.items()} for query, of in judged.items()}
+    frames = [
+        session.createDataFrame(rows, "query_id long, document_id long, grade int"),
+        session.createDataFrame([(*map(str, row[:2]), row[2], "x") for row in rows], "query_id string, document_id string, grade short, more string"),
+        session.createDataFrame([(str(row[0]).encode(), row[1], row[2]) for row in rows], "query_id binary, document_id int, grade long"),
+    ]
+    for k in (1, numpy.int64(3), 100):
+        found = [on_spark.evaluate_retrieval(queries, documents, qrels, ROTATION, k=k) for qrels in (judged, as_text, *frames)]
+        assert found == [found[0]] * len(found) and found[0]["queries"] == 2
+        # query 0 finds its document first, and query 1 finds document 0 after its own, if at all
+        assert 0.5 <= found[0]["clean"] < 1 and (k > 1 or found[0]["clean"] == 0.5)
+        assert found[0]["protected"] == pytest.approx(found[0]["clean"], abs=1e-6)
+
+
+def test_binary_ids_need_not_be_text(session):
+    rows = [(bytes([200 + at, 7]), row.tolist()) for at, row in enumerate(unit_rows(8, DIM, 1))]
+    documents = session.createDataFrame(rows, "id binary, vector array<float>")
+    qrels = {one: {one: 1} for one, _ in rows}
+    assert on_spark.evaluate_retrieval(documents, documents, qrels, NOISE)["clean"] == 1.0
+
+
+@pytest.mark.parametrize(
+    ("changed", "kind", "message"),
+    [
+        ({"qrels": [(0, 0, 1)]}, embosk.SettingError, "qrels: a DataFrame of Spark is needed, not of type list"),
+        ({"qrels": {0: [0]}}, embosk.SettingError, "qrels: query 0 .* has a list; it needs a dict"),
+        ({"qrels": {0: {0: 1, 1: 1.5}}}, embosk.SettingError, "qrels: judgement 1 .* has a grade of type float"),
+        ({"qrels": {0: {0: "1"}}}, embosk.SettingError, "qrels: judgement 0 .* has a grade of type str"),
+        ({"qrels": {0: {None: 1}}}, embosk.SettingError, "qrels: judgement 0 .* lacks the id"),
+        ({"qrels": {}}, embosk.SettingError, "qrels: no query has judgements"),
+        ({"qrels": {"q0": {"d0": 1}}}, embosk.SettingError, "qrels: no query has judgements; .* compared as text"),
+        ({"k": 0}, embosk.SettingError, "k is a whole number"),
+        ({"k": "10"}, embosk.SettingError, "k is a whole number"),
+        ({"id_column": "name"}, embosk.SettingError, r"queries: there is no column 'name'; the columns are \["),
+        ({"column": "id"}, embosk.ArrayError, "queries: the column 'id' is of type bigint"),
+        ({"documents": None}, embosk.SettingError, "documents: a DataFrame of Spark is needed, not of type NoneType"),
+        ({"spec": "gaussian(sigma=0.05)"}, embosk.SettingError, "draws fresh noise"),
+    ],
+)
+def test_what_retrieval_cannot_measure_is_refused_by_name(numbered, changed, kind, message):
+    queries, documents = numbered
+    usual = {"queries": queries, "documents": documents, "qrels": {0: {0: 1}}, "spec": ROTATION}
+    with pytest.raises(kind, match=message):
+        on_spark.evaluate_retrieval(**{**usual, **changed})
+
+
+def test_qrels_of_a_frame_are_checked(session, numbered):
+    for row, schema, message in (
+        ((0, 0, 1), "query long, document_id long, grade int", "qrels: there is no column 'query_id'"),
+        ((0, 0, 1.0), "query_id long, document_id long, grade double", "judgement 0 .* of type float"),
+        ((0, 0, None), "query_id long, document_id long, grade int", "judgement 0 .* of type NoneType"),
+        ((None, 0, 1), "query_id long, document_id long, grade int", "judgement 0 .* lacks the id"),
+    ):
+        with pytest.raises(embosk.SettingError, match=message):
+            on_spark.evaluate_retrieval(*numbered, session.createDataFrame([row], schema), ROTATION)
+
+
+def test_retrieval_needs_ids(session, numbered):
+    queries, documents = numbered
+    without = documents.union(session.createDataFrame([(None, unit_rows(1, DIM)[0].tolist())], documents.schema))
+    with pytest.raises(embosk.IdsError, match="a query has no id"):
+        on_spark.evaluate_retrieval(without, documents, {0: {0: 1}}, ROTATION)
+    with pytest.raises(Exception, match="IdsError: a document has no id"):
+        on_spark.evaluate_retrieval(queries, without, {0: {0: 1}}, ROTATION)
+
+
+def test_retrieval_is_that_of_one_machine(session):
     documents, queries = unit_rows(400, DIM, 1), unit_rows(20, DIM, 2)
     ids = [f"d{at}" for at in range(400)]
     generator = numpy.random.default_rng(3)

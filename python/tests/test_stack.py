@@ -276,17 +276,6 @@ def test_other_threads_go_on_while_vectors_are_protected():
     assert during > 1000
 
 
-@pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
-def test_a_forked_child_has_threads_of_its_own():
-    import multiprocessing
-
-    stack = embosk.Stack(ROTATION)
-    vectors = unit_rows(4000, 64)
-    expected = stack.protect(vectors)
-    with multiprocessing.get_context("fork").Pool(1) as pool:
-        assert (pool.apply_async(stack.protect, (vectors,)).get(timeout=30) == expected).all()
-
-
 KEY = embosk.Key.from_hex(KEY_HEX)
 STACK = embosk.Stack("none")
 
@@ -314,6 +303,7 @@ STACK = embosk.Stack("none")
         (lambda: embosk.Codes(8, numpy.zeros((2, 8), "uint8"), [1.0]), embosk.CodesError, "scales are .* of float32"),
         (lambda: STACK.guarantee.over(-1), embosk.SettingError, "releases is a whole number"),
         (lambda: embosk.Embedder().embed("a text"), embosk.SettingError, "put a single text into a list"),
+        (lambda: embosk.Embedder().embed({"a", "b"}), embosk.SettingError, "texts are a list of str, not of type set"),
         (lambda: embosk.Embedder().embed(7), embosk.SettingError, "texts are a list of str, not of type int"),
         (lambda: embosk.Embedder()(["a", 7]), embosk.SettingError, "text 1 is a str, not of type int"),
         (lambda: embosk.Embedder().embed(["a", "b \ud800"]), embosk.SettingError, "text 1 holds half of a surrogate pair"),
@@ -339,6 +329,7 @@ def test_messages_have_the_words_of_python():
         lambda: embosk.Stack(f"{ROTATION} | quantization(bits=8)").unprotect(unit_rows(2, 8)),
         lambda: embosk.Stack("none").protect(numpy.full((1, 2), numpy.nan, "float32")),
         lambda: embosk.Embedder("no/such folder"),
+        lambda: embosk.Report.from_json("{}"),
     ]
     for call in calls:
         with pytest.raises(embosk.EmboskError) as refused:

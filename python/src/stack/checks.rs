@@ -8,6 +8,7 @@ use ndarray::{Array2, s};
 use pyo3::prelude::*;
 
 use crate::argument;
+use crate::array::Vectors;
 use crate::error::of_defense;
 use crate::ids::Ids;
 use crate::role_of;
@@ -43,23 +44,47 @@ fn fresh(spec: &Spec, role: Role) -> Option<String> {
     spec.fresh_noise(role).map(ToString::to_string)
 }
 
-/// What is probably not meant: ids without effect, ids that repeat, and noise in another unit than the vectors.
-pub(super) fn warnings(stack: &Stack, role: Role, vectors: &Array2<f32>, ids: Option<&Ids>) -> Vec<String> {
-    let of_ids = ids.and_then(|ids| if stack.uses_ids(role) { repeated(ids) } else { Some(no_effect()) });
-    of_ids.into_iter().chain(of_norms(stack, vectors)).collect()
+/// What is probably not meant of a table: of the ids of all its rows, and of `vectors`, the first ones in it.
+#[pyfunction]
+pub(crate) fn warnings_of(
+    stack: &Bound<'_, super::Stack>,
+    vectors: &Bound<'_, PyAny>,
+    role: &str,
+    has_ids: bool,
+    repeat: Option<usize>,
+) -> PyResult<Vec<String>> {
+    let vectors = Vectors::read(vectors)?.values;
+    Ok(warnings(stack.get().rust(), role_of(role)?, &vectors, has_ids, repeat))
+}
+
+/// What is probably not meant: ids without effect, an id that is repeated, and noise in another unit than the vectors.
+/// `repeat` is the first row whose id an earlier one has.
+pub(super) fn warnings(
+    stack: &Stack,
+    role: Role,
+    vectors: &Array2<f32>,
+    has_ids: bool,
+    repeat: Option<usize>,
+) -> Vec<String> {
+    let without_effect = (has_ids && !stack.uses_ids(role)).then(no_effect);
+    [without_effect, repeat.map(repeated), of_norms(stack, vectors)].into_iter().flatten().collect()
+}
+
+/// The first row whose id an earlier one has, if ids make a difference to the stack.
+pub(super) fn first_repeat(stack: &Stack, role: Role, ids: &Ids) -> Option<usize> {
+    let mut seen = HashSet::new();
+    stack.uses_ids(role).then(|| ids.slices().into_iter().position(|id| !seen.insert(id))).flatten()
 }
 
 fn no_effect() -> String {
     "ids make no difference: no part of the stack has keyed noise on vectors of this role".into()
 }
 
-fn repeated(ids: &Ids) -> Option<String> {
-    let mut seen = HashSet::new();
-    let at = ids.slices().into_iter().position(|id| !seen.insert(id))?;
-    Some(format!(
-        "row {at} (counted from 0) repeats an id; vectors with one id get the same noise, so their difference is that of \
+fn repeated(row: usize) -> String {
+    format!(
+        "row {row} (counted from 0) repeats an id; vectors with one id get the same noise, so their difference is that of \
          the clean vectors"
-    ))
+    )
 }
 
 fn of_norms(stack: &Stack, vectors: &Array2<f32>) -> Option<String> {
