@@ -61,6 +61,17 @@ fn attackers_who_lack_texts_are_said_to() {
     assert!(given.contains("would use 10000") && !given.contains("have 80"), "{given}");
 }
 
+#[test]
+fn the_usual_number_of_samples_is_no_more_than_there_are() {
+    let attacked = |evaluation: Evaluation<Letters>| evaluation.run().map(|report| report.rows[0].n);
+    let usual = || evaluation(passages(30), 2).samples_at_most(50);
+    assert_eq!(attacked(usual().adversary(Naive)).unwrap(), 30);
+    assert_eq!(attacked(usual().adversary(Leaked(9))).unwrap(), 21);
+    assert_eq!(attacked(usual().samples_at_most(20).adversary(Leaked(9))).unwrap(), 20);
+    assert!(attacked(usual().adversary(Leaked(40))).is_err(), "none is left");
+    assert!(attacked(usual().samples(50)).is_err(), "this number was asked for");
+}
+
 /// Built-in sentences are no texts of the stored kind: an attacker tells them apart by their kind alone.
 #[test]
 fn built_in_sentences_do_not_stand_for_texts_that_are_not_stored() {

@@ -19,7 +19,7 @@ def evaluate(
     corpus: str | os.PathLike[str] | Iterable[str] = "records",
     defenses: str | Stack | Sequence[str | Stack] | None = None,
     adversaries: str | Sequence[str] | None = None,
-    samples: int = 50,
+    samples: int | None = None,
     attack: str | dict[str, Any] | None = None,
     seed: int = 0,
     *,
@@ -45,7 +45,8 @@ def evaluate(
         adversaries: names such as `"naive"` or `"leaked(768)"`. Default: `naive`, and two that adapt to the defense:
             `informed(10000)`, and `leaked` with twice as many pairs as dimensions. `["naive"]` alone is faster, and shows
             what the undefended attack recovers and what retrieval keeps, but not what a defense is worth.
-        samples: how many documents are attacked; 200 or more give reliable numbers.
+        samples: how many documents are attacked; 200 or more give reliable numbers. Default: 50, or all documents if
+            there are fewer.
         attack: a name or folder, such as `"reference"`, `"guided"` or `"none"`, or a dict with `model`, `steps`,
             `beam_width`, `local_queries` and `queries`. Default: the trained attack for the embedder, if there is one,
             and guided search after it.
@@ -66,7 +67,9 @@ def evaluate(
     `EmbedderError` if the embedder fails: it says what the embedder raised, unless that repeats a text, and has it as its
     cause. Ctrl-C ends an evaluation.
     """
-    settings |= {"samples": samples, "seed": seed}
+    settings["seed"] = seed
+    if samples is not None:
+        settings["samples"] = samples
     asked = around(cache, progress)
     if isinstance(embedder, str) and model is None:
         describes_itself(name, identity, normalizer, unit_norm)

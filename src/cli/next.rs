@@ -60,18 +60,18 @@ impl Next {
         let times = |factor: f64| whole.map(|whole| whole * factor);
         let (what, commands, seconds) = match advice {
             // texts without a score count as samples; the same command says the same
-            Advice::MoreSamples(needed) if *needed <= self.settings.samples => return None,
+            Advice::MoreSamples(needed) if *needed <= self.settings.samples() => return None,
             Advice::MoreSamples(needed) => (
                 format!("attack about {needed} texts, which should decide"),
                 self.changed(&[("samples", &needed.to_string())]),
-                times(*needed as f64 / self.settings.samples.max(1) as f64),
+                times(*needed as f64 / self.settings.samples().max(1) as f64),
             ),
             Advice::MoreDocuments(needed) => (
                 format!(
                     "take a corpus with at least {needed} different texts: about so many attacked texts should decide"
                 ),
                 self.changed(&[("corpus", FILE), ("samples", &needed.to_string())]),
-                times(*needed as f64 / self.settings.samples.max(1) as f64),
+                times(*needed as f64 / self.settings.samples().max(1) as f64),
             ),
             Advice::MoreQueries(needed) => (
                 format!("take a corpus with about {needed} judged queries, which should decide"),
@@ -197,7 +197,7 @@ mod tests {
         let settings = EvaluationSettings {
             attack,
             embedder: Some("e5".into()),
-            samples: 20,
+            samples: Some(20),
             ..EvaluationSettings::default()
         };
         Next { words, settings, budget: None }

@@ -70,8 +70,9 @@ pub(crate) struct EvaluationSettings {
     #[arg(long, value_name = "E")]
     pub(crate) surrogate: Option<String>,
     /// How many documents are attacked: a few show what a defense does, and 200 or more give reliable numbers.
-    #[arg(long, default_value_t = SAMPLES, value_name = "N")]
-    pub(crate) samples: usize,
+    /// Default: 50, or all documents if there are fewer.
+    #[arg(long, value_name = "N")]
+    pub(crate) samples: Option<usize>,
     /// Attack texts even if the attack was trained on them. Default: other texts are drawn in their place.
     #[arg(long)]
     pub(crate) keep_contaminated: bool,
@@ -111,7 +112,7 @@ impl Default for EvaluationSettings {
             attacker_corpus: None,
             retrained: None,
             surrogate: None,
-            samples: evaluate::SAMPLES,
+            samples: Some(evaluate::SAMPLES),
             keep_contaminated: false,
             guess_candidates: evaluate::GUESS_CANDIDATES,
             entities: None,
@@ -148,7 +149,12 @@ pub(crate) fn with_adversaries(verb: Command, names: &Names) -> Command {
 impl EvaluationSettings {
     /// Returns the settings of `embosk evaluate` without arguments.
     pub(crate) fn usual() -> Self {
-        Self { samples: SAMPLES, ..Self::default() }
+        Self { samples: None, ..Self::default() }
+    }
+
+    /// Returns how many documents are attacked, if the corpus has as many.
+    pub(crate) fn samples(&self) -> usize {
+        self.samples.unwrap_or(SAMPLES)
     }
 
     /// Reads the defenses and adversaries.
@@ -231,7 +237,7 @@ impl EvaluationSettings {
         let length = Volume::of(corpus.texts().iter().map(String::as_str), "");
         let (evaluation, embedders) = self.prepare_on((corpus, None), session, resolved, cache)?;
         let queries = (!self.attack.is_none()).then(|| self.attack.most_queries());
-        let attack = (self.samples, queries, self.attack.most_words());
+        let attack = (self.samples(), queries, self.attack.most_words());
         rehearsal::evaluation(evaluation, &embedders, length, attack).map(Some)
     }
 
@@ -263,11 +269,14 @@ impl EvaluationSettings {
         let stacks = if stacks.is_empty() { usual()? } else { stacks.clone() };
         let mut evaluation = Evaluation::new(Arc::clone(&embedder))
             .corpus(corpus)
-            .samples(self.samples)
             .keep_contaminated(self.keep_contaminated)
             .guess_candidates(self.guess_candidates)
             .seed(self.seed)
             .registry(names.adversaries.clone());
+        evaluation = match self.samples {
+            Some(samples) => evaluation.samples(samples),
+            None => evaluation.samples_at_most(SAMPLES),
+        };
         // vectors are kept by the embedder that they are of
         if embedder.has_identity() || self.embedder_name().is_none() {
             evaluation = evaluation.cache(cache.embeddings()?);
@@ -311,7 +320,7 @@ impl EvaluationSettings {
             terminal.remark(&format!(
                 "{host}: beside the corpus, the attack sends {words}up to {most} hypotheses for each of {} texts in each \
                  row (--queries); --dry-run counts what is sent, --max-queries bounds it",
-                self.samples
+                self.samples()
             ));
         }
     }

@@ -126,6 +126,8 @@ pub struct Evaluation<E> {
     /// Existing vectors, in place of embedding the corpus.
     given: Option<Given>,
     samples: usize,
+    /// Whether fewer are attacked if the corpus has no more.
+    fewer_samples: bool,
     keep_contaminated: bool,
     guess_candidates: usize,
     /// The file for the guesses.
@@ -159,6 +161,7 @@ impl<E: Embedder> Evaluation<E> {
             cache: None,
             given: None,
             samples: SAMPLES,
+            fewer_samples: false,
             keep_contaminated: false,
             guess_candidates: guess::CANDIDATES,
             guesses: None,
@@ -266,7 +269,12 @@ impl<E: Embedder> Evaluation<E> {
 
     /// Sets how many documents are attacked, 2 or more. Default: 200.
     pub fn samples(self, samples: usize) -> Self {
-        Self { samples, ..self }
+        Self { samples, fewer_samples: false, ..self }
+    }
+
+    /// Sets how many documents are attacked, or as many as there are if the corpus has fewer.
+    pub fn samples_at_most(self, samples: usize) -> Self {
+        Self { samples, fewer_samples: true, ..self }
     }
 
     /// Sets whether texts that an attack was [trained on](Attack::trained_on) may be attacked. Otherwise, others are

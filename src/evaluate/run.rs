@@ -44,8 +44,14 @@ pub(super) fn run<E: Embedder>(mut evaluation: Evaluation<E>) -> Result<Report, 
         }
     }
     metrics::set_candidates(&mut evaluation.metrics, evaluation.guess_candidates);
-    let Sample { attacked, spare, contamination } = Sample::draw(&evaluation, &corpus)?;
-    let texts = attacked.len() + spare.len();
+    let mut sample = Sample::draw(&evaluation, &corpus)?;
+    let texts = sample.attacked.len() + sample.spare.len();
+    let left = texts.saturating_sub(most_pairs(&evaluation.adversaries));
+    if evaluation.fewer_samples && (2..evaluation.samples).contains(&left) {
+        evaluation.samples = left;
+        sample = Sample::draw(&evaluation, &corpus)?;
+    }
+    let Sample { attacked, spare, contamination } = sample;
     check(&evaluation, &corpus, texts)?;
     metrics::check(&evaluation.metrics)?;
     let mut journal = std::mem::replace(&mut evaluation.journal, Box::new(Nothing));
@@ -84,10 +90,6 @@ pub(super) fn run<E: Embedder>(mut evaluation: Evaluation<E>) -> Result<Report, 
 
 /// Checks the evaluation's settings. `texts` is how many different texts the corpus holds.
 fn check<E: Embedder>(evaluation: &Evaluation<E>, corpus: &Corpus, texts: usize) -> Result<(), Error> {
-    let named = match &evaluation.adversaries {
-        Attackers::Named(named) => named.as_slice(),
-        Attackers::All => &[],
-    };
     if texts == 0 {
         return Err(Error::Empty("the corpus"));
     }
@@ -102,7 +104,7 @@ fn check<E: Embedder>(evaluation: &Evaluation<E>, corpus: &Corpus, texts: usize)
             "`samples` must be at least 2: the floor is scored on another text".into(),
         ));
     }
-    let pairs = named.iter().map(|adversary| adversary.needs().leaked_pairs).max().unwrap_or(0);
+    let pairs = most_pairs(&evaluation.adversaries);
     if samples.saturating_add(pairs) > texts {
         let and_pairs =
             if pairs == 0 { String::new() } else { format!(" and {pairs} pairs of an adversary") };
@@ -113,6 +115,14 @@ fn check<E: Embedder>(evaluation: &Evaluation<E>, corpus: &Corpus, texts: usize)
         )));
     }
     Ok(())
+}
+
+/// The most pairs that a named adversary has. Others take what is left.
+fn most_pairs(adversaries: &Attackers) -> usize {
+    match adversaries {
+        Attackers::Named(named) => named.iter().map(|named| named.needs().leaked_pairs).max().unwrap_or(0),
+        Attackers::All => 0,
+    }
 }
 
 /// The stacks to measure: those that were given, then those that the journal asks for.

@@ -48,7 +48,7 @@ impl Request {
             check(&name, &value)?;
             named.insert(name, value);
         }
-        named.entry("samples").or_insert_with(|| usual.samples.into());
+        named.entry("samples").or_insert(usual.samples.into());
         let read = serde_json::from_value(Value::Object(named));
         let settings = read.map_err(|_| Error::Setting("the settings contradict each other".into()))?;
         Ok(Self::with(settings, Vec::new()))
@@ -255,8 +255,8 @@ mod tests {
     #[test]
     fn settings_are_read_or_refused_by_name() {
         let read = request(json!({"samples": 4, "attack": {"model": "reference", "steps": 2}})).unwrap();
-        assert_eq!((read.settings.samples, read.settings.attack.search.steps), (4, 2));
-        assert_eq!(request(json!({})).unwrap().settings.samples, 50);
+        assert_eq!((read.settings.samples(), read.settings.attack.search.steps), (4, 2));
+        assert_eq!(request(json!({})).unwrap().settings.samples, None);
         for (settings, part) in [
             (json!({"sample": 4}), "unknown field `sample`"),
             (

@@ -153,7 +153,7 @@ impl Found<'_> {
             let _ = writeln!(
                 lines,
                 "  ({limit} holds for the {} texts that were attacked; its interval reaches beyond, so confirm it on more)",
-                self.settings.samples
+                self.settings.samples()
             );
         }
         lines
@@ -161,7 +161,7 @@ impl Found<'_> {
 
     fn commands(&self, best: Tried) -> Vec<String> {
         let spec = self.spec(best);
-        let samples = (4 * self.settings.samples).max(200).to_string();
+        let samples = (4 * self.settings.samples()).max(200).to_string();
         let own = OWN.iter().fold(self.words.to_vec(), |words, option| without_option(&words, option));
         let same = own.into_iter().filter(|word| word != RESUME).map(|word| match word.as_str() {
             "recommend" => "evaluate".to_owned(),

@@ -42,7 +42,7 @@ fn a_budget_is_read_with_its_paths_and_lines() {
     let (search, stacks) = (attack.search, &file.resolved.stacks);
     let embedder = Path::new(embedder.as_deref().unwrap());
     assert!(embedder.ends_with("model") && embedder.is_absolute());
-    assert_eq!((file.settings.samples, search.local_queries, search.steps), (300, 0, 20));
+    assert_eq!((file.settings.samples(), search.local_queries, search.steps), (300, 0, 20));
     assert_eq!((corpus.as_str(), attack.model.as_deref()), ("records", None));
     let names: Vec<String> = stacks.iter().map(ToString::to_string).collect();
     assert!(names[1].starts_with("rotation(key=fingerprint:"), "{names:?}");
@@ -59,7 +59,7 @@ fn a_budget_is_read_with_its_paths_and_lines() {
 #[test]
 fn the_example_can_be_read() {
     let file = read(include_str!("../../../../examples/privacy-budget.toml")).unwrap();
-    assert_eq!((file.settings.samples, file.resolved.stacks.len()), (300, 3));
+    assert_eq!((file.settings.samples(), file.resolved.stacks.len()), (300, 3));
     let is_informed = |name: &AdversaryName| matches!(name, AdversaryName::One(it) if it.knows_the_defense());
     assert!(file.resolved.adversaries.iter().any(is_informed));
     assert!(file.budget.limited().any(|metric| metric == "leak"));
