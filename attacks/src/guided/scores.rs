@@ -13,8 +13,8 @@ use crate::matmul::{across, mapped, matrix, times};
 /// The strength of the ridge, in units of the vectors' mean variance, is this times dimensions by texts.
 const STRENGTH: f64 = 0.2;
 
-/// A word in fewer own texts has no regression.
-const LEAST_TEXTS: u32 = 2;
+/// A word in fewer own texts has no regression, which would be noise for the most part.
+const LEAST_TEXTS: u32 = 12;
 
 /// The strength of the ridge with which single words are compared, in units of the vectors' mean variance.
 const SINGLE_STRENGTH: f64 = 0.5;

@@ -13,6 +13,7 @@ import numpy as np
 TEXTS, DIM, WORDS, ROWS = 90, 7, 12, 4
 # As attacks/src/guided/scores.rs says: of the ridges, and of single words beside the regression.
 STRENGTH, SINGLE_STRENGTH, SINGLE_WEIGHT = 0.2, 0.5, 0.75
+LEAST_TEXTS = 12  # of a word, for a regression
 
 draws = np.random.default_rng(20)
 directions = draws.standard_normal((WORDS + 3, DIM))
@@ -45,7 +46,7 @@ whitened = np.linalg.solve(
 presence = np.array([[float(word in text) for word in range(WORDS)] for text in texts])
 weights = regression(presence)
 deviations = (centred @ weights).std(axis=0)
-weights = np.where(presence.sum(axis=0) >= 2, weights / np.maximum(deviations, 1e-12), 0.0)
+weights = np.where(presence.sum(axis=0) >= LEAST_TEXTS, weights / np.maximum(deviations, 1e-12), 0.0)
 weights += SINGLE_WEIGHT * whitened / (centred @ whitened).std(axis=0)
 lengths = np.array([[float(len(text))] for text in texts])
 slope = regression(lengths)
