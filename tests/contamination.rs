@@ -113,6 +113,9 @@ fn too_few_other_texts_are_an_error_that_says_what_to_do() {
     };
     assert!(message.contains("trained on all but 20 of 100") && message.contains("keep"), "{message}");
     evaluation(corpus(), Some("friday")).samples(20).run().unwrap();
+    // where fewer will do, those are attacked
+    let fewer = evaluation(corpus(), Some("friday")).samples_at_most(50).run().unwrap();
+    assert_eq!(fewer.rows[0].n, 20);
 }
 
 /// Held-out records are in no training, and a hash that hits one does so by chance.

@@ -201,7 +201,9 @@ fn a_fact_that_the_embedder_does_not_read_does_not_count() {
         let report = evaluation.run().unwrap();
         // half a fact is not always told from another
         assert!(value(&report.rows[0], "guess") > 0.85);
-        let is_told = |warning: &String| warning.contains("60 of 60 attacked texts are longer than");
+        let is_told = |warning: &String| {
+            warning.contains("60 of 60 attacked texts are longer than the embedder's window")
+        };
         assert_eq!(report.warnings.iter().any(is_told), says, "{:?}", report.warnings);
         (setting(&report, "facts"), setting(&report, "fact_outside_window"))
     };

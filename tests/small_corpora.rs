@@ -62,12 +62,14 @@ fn attackers_who_lack_texts_are_said_to() {
 }
 
 #[test]
-fn the_usual_number_of_samples_is_no_more_than_there_are() {
+fn the_usual_number_of_samples_leaves_half_of_a_small_corpus_to_attackers() {
     let attacked = |evaluation: Evaluation<Letters>| evaluation.run().map(|report| report.rows[0].n);
     let usual = || evaluation(passages(30), 2).samples_at_most(50);
-    assert_eq!(attacked(usual().adversary(Naive)).unwrap(), 30);
-    assert_eq!(attacked(usual().adversary(Leaked(9))).unwrap(), 21);
-    assert_eq!(attacked(usual().samples_at_most(20).adversary(Leaked(9))).unwrap(), 20);
+    assert_eq!(attacked(usual().adversary(Naive)).unwrap(), 15);
+    assert_eq!(attacked(usual().adversary(Leaked(20))).unwrap(), 10);
+    assert_eq!(attacked(usual().samples_at_most(7).adversary(Leaked(20))).unwrap(), 7);
+    let defaults = usual().run().unwrap();
+    assert!(defaults.rows.iter().any(|row| row.adversary == "leaked(15)"), "{:?}", defaults.rows);
     assert!(attacked(usual().adversary(Leaked(40))).is_err(), "none is left");
     assert!(attacked(usual().samples(50)).is_err(), "this number was asked for");
 }

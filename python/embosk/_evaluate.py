@@ -45,8 +45,8 @@ def evaluate(
         adversaries: names such as `"naive"` or `"leaked(768)"`. Default: `naive`, and two that adapt to the defense:
             `informed(10000)`, and `leaked` with twice as many pairs as dimensions. `["naive"]` alone is faster, and shows
             what the undefended attack recovers and what retrieval keeps, but not what a defense is worth.
-        samples: how many documents are attacked; 200 or more give reliable numbers. Default: 50, or all documents if
-            there are fewer.
+        samples: how many documents are attacked; 200 or more give reliable numbers. Default: 50, or half of the
+            documents if there are fewer than 100.
         attack: a name or folder, such as `"reference"`, `"guided"` or `"none"`, or a dict with `model`, `steps`,
             `beam_width`, `local_queries` and `queries`. Default: the trained attack for the embedder, if there is one,
             and guided search after it.
@@ -220,7 +220,7 @@ def describes_itself(name, identity, normalizer, unit_norm):
     given = {"name": name, "identity": identity, "normalizer": normalizer, "unit_norm": unit_norm}
     for what, value in given.items():
         if value is not None:
-            raise SettingError(f"{what}= describes a function or a model of your own, and this embedder has its own; leave it out")
+            raise SettingError(f"{what}= describes a function or a model of your own, but embosk knows this embedder; leave {what}= out")
 
 
 def _normalizer(given):

@@ -13,8 +13,8 @@ from embosk.errors import BudgetError, SettingError
 _SHOWN = ("leak", "word_leak", "guess_leak", "bleu", "word_recall", "guess", "ndcg_at_10", "recall_at_10")
 
 _NO_PICTURE = (
-    "There is no picture: it compares what is recovered with what is left of retrieval, and a corpus without queries "
-    "measures no retrieval. Evaluate on a BEIR folder, which has queries, or on records."
+    "There is no picture: it shows leak against retrieval, and retrieval cannot be measured on a corpus without queries. "
+    "Evaluate on a BEIR folder or on records, which have queries."
 )
 
 

@@ -9,7 +9,7 @@ use rayon::{ThreadPool, ThreadPoolBuilder};
 /// Fewer numbers are protected by the calling thread alone.
 pub(crate) const FEW: usize = 1 << 15;
 
-/// What a thread has as its stack: as much as a program's first thread.
+/// The size of a thread's call stack, in bytes: that of a program's first thread.
 pub(crate) const STACK: usize = 16 << 20;
 
 type OfProcess = Option<(u32, Arc<ThreadPool>)>;

@@ -24,7 +24,7 @@ pub(crate) struct Resuming {
     keep_rows: bool,
 }
 
-/// In seconds, a time that may well be interrupted.
+/// A run that takes longer than this, in seconds, is likely to be interrupted.
 const LONG: f64 = 60.0;
 
 /// A journal on disk.
@@ -97,7 +97,7 @@ impl Notebook {
     fn promise(&self) {
         if self.is_in_cache && self.course.has_long_to_go_after_one(LONG) {
             self.course.tell(
-                "finished rows are kept; if this run is interrupted, the same command with --resume goes on",
+                "finished rows are kept; if this run is interrupted, repeat the command with --resume to continue it",
             );
         }
     }

@@ -80,7 +80,7 @@ fn hypotheses(most: usize, words: usize, texts: Volume) -> String {
     let words = if words == 0 { String::new() } else { format!("at most {words} single words, and ") };
     let count = format!("{words}at most {most} hypotheses of the attack");
     match (texts.tokens * most).checked_div(texts.texts) {
-        Some(tokens) => format!("{count}, about {tokens} tokens if they are as long as the texts"),
+        Some(tokens) => format!("{count}, about {tokens} tokens if hypotheses are as long as the texts"),
         None => count,
     }
 }

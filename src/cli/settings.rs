@@ -70,7 +70,7 @@ pub(crate) struct EvaluationSettings {
     #[arg(long, value_name = "E")]
     pub(crate) surrogate: Option<String>,
     /// How many documents are attacked: a few show what a defense does, and 200 or more give reliable numbers.
-    /// Default: 50, or all documents if there are fewer.
+    /// Default: 50, or half of the documents if there are fewer than 100; in a budget, 200.
     #[arg(long, value_name = "N")]
     pub(crate) samples: Option<usize>,
     /// Attack texts even if the attack was trained on them. Default: other texts are drawn in their place.
@@ -200,6 +200,12 @@ impl EvaluationSettings {
         Ok(models::records(self.corpus_name())?.is_some())
     }
 
+    /// Returns the most single words that the attack embeds. On records, the usual attack is not guided.
+    fn most_words(&self) -> usize {
+        let is_usual = self.attack.model.is_none() && self.is_of_records().unwrap_or(false);
+        if is_usual { 0 } else { self.attack.most_words() }
+    }
+
     /// What the corpus is read from.
     pub(crate) fn corpus_name(&self) -> &str {
         self.existing.texts.as_deref().unwrap_or(&self.corpus)
@@ -237,7 +243,7 @@ impl EvaluationSettings {
         let length = Volume::of(corpus.texts().iter().map(String::as_str), "");
         let (evaluation, embedders) = self.prepare_on((corpus, None), session, resolved, cache)?;
         let queries = (!self.attack.is_none()).then(|| self.attack.most_queries());
-        let attack = (self.samples(), queries, self.attack.most_words());
+        let attack = (self.samples(), queries, self.most_words());
         rehearsal::evaluation(evaluation, &embedders, length, attack).map(Some)
     }
 
@@ -313,12 +319,12 @@ impl EvaluationSettings {
     fn tell_of_sending(&self, attacked: &Loaded, terminal: Terminal) {
         if let Some(host) = attacked.host().filter(|_| !self.address.is_rehearsal()) {
             let most = self.attack.most_queries();
-            let words = match self.attack.most_words() {
+            let words = match self.most_words() {
                 0 => String::new(),
                 words => format!("up to {words} single words, and "),
             };
             terminal.remark(&format!(
-                "{host}: beside the corpus, the attack sends {words}up to {most} hypotheses for each of {} texts in each \
+                "{host}: besides the corpus, the attack sends {words}up to {most} hypotheses for each of {} texts in each \
                  row (--queries); --dry-run counts what is sent, --max-queries bounds it",
                 self.samples()
             ));

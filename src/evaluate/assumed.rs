@@ -70,14 +70,14 @@ impl<E: Embedder> Evaluation<E> {
         warnings
     }
 
-    /// Says how many attacked texts go on where the embedder no longer reads.
+    /// Says how many attacked texts are longer than the embedder's window.
     pub(super) fn window_warning(&self, corpus: &Corpus, attacked: &[usize]) -> Option<String> {
         let goes_on = |text: &&String| self.embedder.window(text).is_some_and(|read| read != (0..text.len()));
         let longer = attacked.iter().map(|&document| &corpus.texts()[document]).filter(goes_on).count();
         (longer > 0).then(|| {
             format!(
-                "{longer} of {} attacked texts are longer than what the embedder reads of a text: the rest is in no \
-                 vector, so that it can neither leak nor be found; store such texts in shorter chunks",
+                "{longer} of {} attacked texts are longer than the embedder's window: the rest of each is in no vector, \
+                 and can neither leak nor be found; store such texts in shorter chunks",
                 attacked.len()
             )
         })

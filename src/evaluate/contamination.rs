@@ -14,6 +14,9 @@ pub(super) struct Sample {
     pub(super) contamination: Contamination,
 }
 
+/// Fewer texts cannot be attacked: the floor is scored on another text.
+const LEAST: usize = 2;
+
 /// How many of the drawn texts an attack was trained on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Contamination {
@@ -24,10 +27,17 @@ pub(super) struct Contamination {
 }
 
 impl Sample {
-    /// Draws the texts by the seed. In place of a text that an attack was trained on, the next one is attacked.
-    pub(super) fn draw<E: Embedder>(evaluation: &Evaluation<E>, corpus: &Corpus) -> Result<Self, Error> {
+    /// Draws the texts by the seed. In place of a text that an attack was trained on, the next one is attacked. If fewer
+    /// samples will do, half of the texts stay with the attackers, or more if they have `pairs`.
+    pub(super) fn draw<E: Embedder>(
+        evaluation: &Evaluation<E>,
+        corpus: &Corpus,
+        pairs: usize,
+    ) -> Result<Self, Error> {
         let order = privacy::order(corpus, &evaluation.comparison(), evaluation.seed);
-        let samples = evaluation.samples.min(order.len());
+        let left = order.len().saturating_sub(pairs).min(order.len() / 2);
+        let most = if evaluation.fewer_samples && left >= LEAST { left } else { order.len() };
+        let samples = evaluation.samples.min(most);
         let is_trained = |document: &usize| trained_on(evaluation, corpus, *document);
         let found = order[..samples].iter().filter(|document| is_trained(document)).count();
         let contamination = Contamination { found, samples, kept: evaluation.keep_contaminated };
@@ -42,7 +52,7 @@ impl Sample {
             if is_attacked { &mut attacked } else { &mut spare }.push(document);
         }
         let (other, all) = (attacked.len(), attacked.len() + spare.len());
-        if other < samples {
+        if other < samples && !(evaluation.fewer_samples && other >= LEAST) {
             return Err(Error::Setting(format!(
                 "{samples} texts are to be attacked, and the attack was trained on all but {other} of {all}; attack \
                  texts that it was not trained on, or keep them (--keep-contaminated, Evaluation::keep_contaminated) to \

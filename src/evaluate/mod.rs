@@ -126,7 +126,7 @@ pub struct Evaluation<E> {
     /// Existing vectors, in place of embedding the corpus.
     given: Option<Given>,
     samples: usize,
-    /// Whether fewer are attacked if the corpus has no more.
+    /// Whether fewer may be attacked.
     fewer_samples: bool,
     keep_contaminated: bool,
     guess_candidates: usize,
@@ -272,7 +272,8 @@ impl<E: Embedder> Evaluation<E> {
         Self { samples, fewer_samples: false, ..self }
     }
 
-    /// Sets how many documents are attacked, or as many as there are if the corpus has fewer.
+    /// Sets how many documents are attacked at most. Of a smaller corpus, half of the documents are attacked, and the
+    /// others are the attackers' own texts and pairs.
     pub fn samples_at_most(self, samples: usize) -> Self {
         Self { samples, fewer_samples: true, ..self }
     }

@@ -44,14 +44,12 @@ pub(super) fn run<E: Embedder>(mut evaluation: Evaluation<E>) -> Result<Report, 
         }
     }
     metrics::set_candidates(&mut evaluation.metrics, evaluation.guess_candidates);
-    let mut sample = Sample::draw(&evaluation, &corpus)?;
-    let texts = sample.attacked.len() + sample.spare.len();
-    let left = texts.saturating_sub(most_pairs(&evaluation.adversaries));
-    if evaluation.fewer_samples && (2..evaluation.samples).contains(&left) {
-        evaluation.samples = left;
-        sample = Sample::draw(&evaluation, &corpus)?;
+    let pairs = most_pairs(&evaluation.adversaries);
+    let Sample { attacked, spare, contamination } = Sample::draw(&evaluation, &corpus, pairs)?;
+    let texts = attacked.len() + spare.len();
+    if evaluation.fewer_samples {
+        evaluation.samples = attacked.len();
     }
-    let Sample { attacked, spare, contamination } = sample;
     check(&evaluation, &corpus, texts)?;
     metrics::check(&evaluation.metrics)?;
     let mut journal = std::mem::replace(&mut evaluation.journal, Box::new(Nothing));
@@ -73,7 +71,7 @@ pub(super) fn run<E: Embedder>(mut evaluation: Evaluation<E>) -> Result<Report, 
     let clean = meter.of(Stage::Embedding, || clean.embed_own(&evaluation, &own, (&corpus, &spare)))?;
     let questions =
         meter.of(Stage::Embedding, || Questions::ask(&evaluation, (&corpus, &clean), &attacked))?;
-    warnings.extend(questions.iter().filter_map(Questions::warning));
+    warnings.extend(questions.iter().flat_map(Questions::warnings));
     warnings.extend(evaluation.window_warning(&corpus, &attacked));
     let mut settings = attack_settings(settings, &evaluation, &own);
     settings.extend(contamination.setting());

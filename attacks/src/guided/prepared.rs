@@ -18,7 +18,7 @@ pub(super) const LEAST_TEXTS: usize = 50;
 /// A unit is proposed if the attacker's texts have it this often.
 const LEAST_COUNT: u32 = 2;
 
-/// How many of them go to the embedder together.
+/// How many single words are embedded in one call.
 const BATCH: usize = 1024;
 
 /// Texts without vectors teach language until they have this many units.

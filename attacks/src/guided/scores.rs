@@ -14,7 +14,7 @@ use crate::matmul::{across, mapped, matrix, times};
 const STRENGTH: f64 = 0.2;
 
 /// A word in fewer own texts has no regression, which would be noise for the most part.
-const LEAST_TEXTS: u32 = 12;
+const LEAST_TEXTS_OF_A_WORD: u32 = 12;
 
 /// The strength of the ridge with which single words are compared, in units of the vectors' mean variance.
 const SINGLE_STRENGTH: f64 = 0.5;
@@ -109,7 +109,7 @@ fn sums(texts: &[Vec<u32>], vectors: ArrayView2<'_, f32>, words: usize) -> Array
             counts[word as usize] += 1;
         }
     }
-    let rare = counts.iter().zip(sums.rows_mut()).filter(|(count, _)| **count < LEAST_TEXTS);
+    let rare = counts.iter().zip(sums.rows_mut()).filter(|(count, _)| **count < LEAST_TEXTS_OF_A_WORD);
     rare.for_each(|(_, mut sum)| sum.fill(0.0));
     sums
 }

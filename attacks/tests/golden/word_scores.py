@@ -13,14 +13,18 @@ import numpy as np
 TEXTS, DIM, WORDS, ROWS = 90, 7, 12, 4
 # As attacks/src/guided/scores.rs says: of the ridges, and of single words beside the regression.
 STRENGTH, SINGLE_STRENGTH, SINGLE_WEIGHT = 0.2, 0.5, 0.75
-LEAST_TEXTS = 12  # of a word, for a regression
+LEAST_TEXTS_OF_A_WORD = 12  # of a word, for a regression
 
 draws = np.random.default_rng(20)
 directions = draws.standard_normal((WORDS + 3, DIM))
-# words from WORDS on are not scored; the last scored word is in no text, the one before in one; some texts have a word twice
+# Words from WORDS on are not scored. The last four scored words are in as many texts as RARE says; some texts have a word
+# twice.
+RARE = [LEAST_TEXTS_OF_A_WORD, LEAST_TEXTS_OF_A_WORD - 1, 1, 0]
 texts = [draws.integers(0, WORDS + 3, size=draws.integers(2, 9)).tolist() for _ in range(TEXTS)]
-texts = [[word if word < WORDS - 2 or word >= WORDS else WORDS for word in text] for text in texts]
-texts[5].append(WORDS - 2)
+texts = [[word if word < WORDS - len(RARE) or word >= WORDS else WORDS for word in text] for text in texts]
+for word, count in enumerate(RARE, start=WORDS - len(RARE)):
+    for text in texts[5 : 5 + count]:
+        text.append(word)
 vectors = np.array([directions[text].sum(axis=0) + 0.5 * draws.standard_normal(DIM) for text in texts])
 vectors = (vectors / np.linalg.norm(vectors, axis=1, keepdims=True)).astype(np.float32)
 rows = vectors[:ROWS] + np.float32(0.1) * draws.standard_normal((ROWS, DIM)).astype(np.float32)
@@ -46,7 +50,7 @@ whitened = np.linalg.solve(
 presence = np.array([[float(word in text) for word in range(WORDS)] for text in texts])
 weights = regression(presence)
 deviations = (centred @ weights).std(axis=0)
-weights = np.where(presence.sum(axis=0) >= LEAST_TEXTS, weights / np.maximum(deviations, 1e-12), 0.0)
+weights = np.where(presence.sum(axis=0) >= LEAST_TEXTS_OF_A_WORD, weights / np.maximum(deviations, 1e-12), 0.0)
 weights += SINGLE_WEIGHT * whitened / (centred @ whitened).std(axis=0)
 lengths = np.array([[float(len(text))] for text in texts])
 slope = regression(lengths)

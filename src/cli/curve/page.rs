@@ -145,13 +145,16 @@ fn undefended(curve: &Curve<'_>) -> String {
     )
 }
 
-/// The figures and, to be opened, the same by each other leak.
+/// The figures of the first leak, and those of each other leak, folded.
 fn figures(curve: &Curve<'_>) -> String {
     let mut text = drawn(curve);
     for other in curve.by_other_leaks() {
         let leak = escape(other.measure());
-        let _ =
-            write!(text, "<details>\n<summary>The same by {leak}</summary>\n{}</details>\n", drawn(&other));
+        let _ = write!(
+            text,
+            "<details>\n<summary>Figures for the {leak}</summary>\n{}</details>\n",
+            drawn(&other)
+        );
     }
     text
 }
@@ -398,7 +401,7 @@ mod tests {
         let page = page(&curve, "embosk curve");
         let summaries: Vec<&str> =
             page.split("<summary>").skip(1).filter_map(|rest| rest.split('<').next()).collect();
-        assert_eq!(summaries, ["The same by word leak", "The same by guess leak"]);
+        assert_eq!(summaries, ["Figures for the word leak", "Figures for the guess leak"]);
         for name in ["leak", "word leak", "guess leak"] {
             // in both sizes
             assert_eq!(

@@ -45,7 +45,9 @@ fn entry(finding: &Finding, layout: Layout) -> Vec<String> {
     match layout {
         Layout::Usual => {
             let score = format!("{}\n{}", value(finding), bounds(finding));
-            let verdict = outcome(finding).replace(": ", ":\n").replace(" would decide", "");
+            let unit = format!(" {} would decide", finding.unit);
+            let verdict =
+                outcome(finding).replace(": ", ":\n").replace(&unit, &format!("\n{}", finding.unit));
             vec![metric, limit, score, adversary, verdict]
         }
         Layout::Compact => {
@@ -144,7 +146,7 @@ fn notes(verdict: &Verdict, report: &Report, before: &str, signature: Signature)
     let attacked = report.rows.first().map_or(0, |row| row.n);
     let queries = report.undefended.queries.len();
     let mut text = format!(
-        "{attacked} texts attacked, {queries} queries. {before}one-sided bounds, which hold together with {percent} % confidence.\n"
+        "{attacked} texts attacked, {queries} queries. {before}one-sided bounds, which all hold with {percent} % confidence.\n"
     );
     text += &table::recovered(report);
     text += &table::signed(report, signature);

@@ -159,8 +159,20 @@ impl Questions {
         settings.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
     }
 
+    /// What a reader of the report should know.
+    pub(super) fn warnings(&self) -> impl Iterator<Item = String> {
+        let outside = self.outside_window;
+        let unread = (outside > 0).then(|| {
+            format!(
+                "{outside} facts of the attacked texts lie beyond the embedder's window, where nothing can be recovered; \
+                 they are not guessed"
+            )
+        });
+        self.of_other_kinds().into_iter().chain(unread)
+    }
+
     /// Says that most candidates are of another kind or shape than the facts, if they are.
-    pub(super) fn warning(&self) -> Option<String> {
+    fn of_other_kinds(&self) -> Option<String> {
         let (of_kind, asked) =
             self.asked().fold((0, 0), |(sum, n), question| (sum + question.of_kind, n + 1));
         let others = asked * (self.candidates - 1);
