@@ -811,7 +811,7 @@ fn settings_that_cannot_be_run_are_refused() {
     let few = Corpus::passages("few", vec!["one passage".into()]);
     let passages = Corpus::passages("passages", corpus.texts().to_vec());
     let cases = [
-        (attacked(&corpus).adversary(Leaked(61)).run(), "lower one of the two"),
+        (attacked(&corpus).adversary(Leaked(61)).run(), "or the pairs, or take a larger"),
         (attacked(&corpus).samples(1).adversary(Naive).run(), "`samples` must be at least 2"),
         (attacked(&corpus).samples(usize::MAX).adversary(Leaked(2)).run(), "corpus holds 100"),
         (

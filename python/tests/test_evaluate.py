@@ -226,7 +226,7 @@ class Table:
         ({"cache": 7}, embosk.SettingError, "cache is the path of a folder"),
         ({"cache": "c", "name": "mine"}, embosk.SettingError, "give name= and identity= too"),
         ({"corpus": {"id": "a text"}}, embosk.SettingError, "not of type dict"),
-        ({"embedder": "reference", "name": "mine"}, embosk.SettingError, "name= describes a function .*; leave it out"),
+        ({"embedder": "reference", "name": "mine"}, embosk.SettingError, "name= describes a function .*; leave name= out"),
         ({"embedder": embosk.Embedder(), "unit_norm": True}, embosk.SettingError, "unit_norm= describes"),
         ({"corpus": Table()}, embosk.SettingError, r"corpus: .* not a Table; name its column of texts, as in table\['text'\]"),
         ({"progress": 7}, embosk.SettingError, "progress is a function"),
