@@ -192,13 +192,11 @@ mod tests {
         let apart = scores.of(vectors.slice(ndarray::s![8..10, ..]));
         assert!((by_difference[[0, 3]] - (apart[[0, 3]] - apart[[1, 3]])).abs() < 1e-4);
         // a word that no own text has is known by its own vector
-        let scores = WordScores::fit(&texts, vectors.view(), Array2::eye(8).view()).unwrap();
         let unseen = Array1::from_shape_fn(8, |at| f32::from(at == 7));
         let without: Vec<Vec<u32>> = texts.iter().map(|text| text[..2].to_vec()).collect();
         let unknown = WordScores::fit(&without, vectors.view(), Array2::zeros((8, 8)).view()).unwrap();
         let known = WordScores::fit(&without, vectors.view(), Array2::eye(8).view()).unwrap();
         let of = |scores: &WordScores| scores.of(unseen.view().insert_axis(Axis(0)))[[0, 7]];
-        assert_eq!(of(&unknown), 0.0);
-        assert!(of(&known) > 0.5 && of(&scores) > 0.5, "{}", of(&known));
+        assert!(of(&unknown).abs() < 1e-6 && of(&known) > 0.5, "{} {}", of(&unknown), of(&known));
     }
 }
