@@ -20,13 +20,18 @@ Vectors: TypeAlias = NDArray[Any]
 KeyProvider: TypeAlias = Union[str, Callable[[str], Union["Key", str]]]
 
 
+def is_ordered(given: Any) -> bool:
+    """Whether these are several things in an order that rows can have. A single str or bytes are not."""
+    return isinstance(given, Iterable) and not isinstance(given, (str, bytes, Set, Mapping))
+
+
 def listed(texts: Iterable[str], name: str = "") -> list[str]:
     """The texts as a list, checked: a single str would be taken letter by letter, and a table column name by column name."""
     where = f"{name}: " if name else ""
     kind = type(texts).__name__
     if hasattr(texts, "columns"):
         raise SettingError(f"{where}texts are a list of str, not a {kind}; name its column of texts, as in table['text']")
-    if isinstance(texts, (str, bytes, Set, Mapping)) or not isinstance(texts, Iterable):
+    if not is_ordered(texts):
         raise SettingError(f"{where}texts are a list of str, not of type {kind}; put a single text into a list")
     found = list(texts)
     for row, text in enumerate(found):

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import re
 import warnings
-from collections.abc import Iterable, Mapping, Set
+from collections.abc import Iterable
 from typing import Any
 
 import numpy
@@ -20,7 +20,7 @@ import pyarrow.compute
 
 from embosk._embosk import Stack, protect_part, warnings_of
 from embosk._protected import stack_of
-from embosk._types import Id, Role
+from embosk._types import Id, Role, is_ordered
 from embosk.errors import ArrayError, DimensionError, EmboskError, IdsError, SettingError
 
 __all__ = ["protect", "rekey", "unprotect"]
@@ -210,7 +210,7 @@ def _ids(table, ids, vectors):
 def _array(ids):
     if isinstance(ids, (pyarrow.Array, pyarrow.ChunkedArray)):
         return ids
-    if isinstance(ids, (bytes, Set, Mapping)) or not isinstance(ids, Iterable):
+    if not is_ordered(ids):
         raise IdsError(
             f"ids are the name of a column, or a sequence of str, bytes or int in the order of the rows, not of type "
             f"{type(ids).__name__}"

@@ -1,12 +1,12 @@
 """Exact search and its scores, as evaluations compute them."""
 
-from collections.abc import Iterable, Mapping, Sequence, Set
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy
 
 from embosk._embosk import ndcg_of, search_exactly
-from embosk._types import Vectors
+from embosk._types import Vectors, is_ordered
 from embosk.errors import IdsError, SettingError
 
 __all__ = ["ndcg", "search"]
@@ -18,7 +18,7 @@ def search(documents: Vectors, queries: Vectors, k: int, ids: Iterable[str | int
     `documents` and `queries` are `[rows, dim]`, and `ids` names the documents: ties are broken by descending id. Raises
     `SettingError` unless both have the same dimension and each document has an id.
     """
-    if isinstance(ids, (str, bytes, Set, Mapping)) or not isinstance(ids, Iterable):
+    if not is_ordered(ids):
         raise IdsError(f"ids are a sequence with an id for each document, not of type {type(ids).__name__}")
     return search_exactly(documents, queries, k, [str(one) for one in ids])
 

@@ -1,11 +1,10 @@
 //! Guided search: a text that explains a vector, found by editing, without a trained model.
 //!
-//! The search needs queries to the embedder and the attacker's own texts with their vectors. Ridge regression
-//! on these, and the vectors of single words, say which words a vector speaks of; trigrams of the texts' units say what
-//! reads well. Where the
-//! attacker has the embedder's weights, its gradient says which unit would fit better at each place, as in
-//! HotFlip (Ebrahimi et al., ACL 2018, arXiv 1712.06751). Each round edits the best hypotheses (units are
-//! exchanged, inserted, taken out, moved), embeds the results and keeps the best by cosine and fluency.
+//! The search needs queries to the embedder and the attacker's own texts with their vectors. Ridge regression on these,
+//! and the vectors of single words, say which words a vector speaks of; trigrams of the texts' units say what reads well.
+//! If the attacker has the embedder's weights, its gradient says which unit would fit better at each place, as in HotFlip
+//! (Ebrahimi et al., ACL 2018, arXiv 1712.06751). Each round edits the best hypotheses (units are exchanged, inserted,
+//! taken out, moved), embeds the results and keeps the best by cosine and fluency.
 //!
 //! A hypothesis has at most 48 words. If a vector seems to be of a longer text, the output goes on with the 200 words
 //! that score highest, so that it reports what the text is about.
@@ -44,7 +43,7 @@ pub const OWN_TEXTS: usize = 24_000;
 /// Further own texts that it learns language from, at most. They are not embedded.
 pub const LANGUAGE_TEXTS: usize = 250_000;
 
-/// Words that are proposed, at most: the most frequent ones of all the attacker's texts. Each is embedded by itself, once.
+/// Words that are proposed, at most: the most frequent ones of all the attacker's texts. Each is embedded once, alone.
 pub const WORDS: usize = 30_000;
 
 /// Own texts that the search asks for by default where another attack precedes it.

@@ -1,5 +1,5 @@
-//! Which words a vector speaks of: by ridge regression from vectors to the words of the attacker's own texts, and by the
-//! vectors of single words.
+//! Which words a vector speaks of: by ridge regression from vectors to the words of the attacker's own texts, and by
+//! the vectors of single words.
 
 use std::collections::HashSet;
 
@@ -24,10 +24,10 @@ const SINGLE_WEIGHT: f32 = 0.75;
 
 /// Scores of words: how much more than in other texts a vector tells that a word is there.
 ///
-/// The score of word `w` for vector `x` is a sum of two, `(x − mean) · W[w]` and 0.75 `(x − mean) · V[w]`, each divided by
-/// its standard deviation over the own texts. `W` is the ridge regression of each word's presence, 0 or 1, on the
-/// vectors. `V[w]` is the vector of the single word, centred and whitened with a ridge: regression knows little of rare
-/// words, and nothing of those that no own text has.
+/// The score of word `w` for vector `x` is a sum of two, `(x − mean) · W[w]` and 0.75 `(x − mean) · V[w]`, each divided
+/// by its standard deviation over the own texts. `W` is the ridge regression of each word's presence, 0 or 1, on the
+/// vectors, and 0 for a rare word. `V[w]` is the vector of the single word, centred and whitened with a ridge:
+/// regression knows little of rare words, and nothing of those that no own text has.
 #[derive(Debug)]
 pub(super) struct WordScores {
     mean: Array1<f32>,
@@ -38,8 +38,8 @@ pub(super) struct WordScores {
 }
 
 impl WordScores {
-    /// Fits the scores of words on texts as numbers of units, on their vectors `[texts, dim]`, and on the vectors of the
-    /// single words, `[words, dim]`. All vectors have norm 1.
+    /// Fits the scores of words on texts as numbers of units, on their vectors `[texts, dim]`, and on the vectors of
+    /// the single words, `[words, dim]`. All vectors have norm 1.
     pub(super) fn fit(
         texts: &[Vec<u32>],
         vectors: ArrayView2<'_, f32>,
