@@ -147,11 +147,6 @@ pub(crate) fn with_adversaries(verb: Command, names: &Names) -> Command {
 }
 
 impl EvaluationSettings {
-    /// Returns the settings of `embosk evaluate` without arguments.
-    pub(crate) fn usual() -> Self {
-        Self { samples: None, ..Self::default() }
-    }
-
     /// Returns how many documents are attacked, if the corpus has as many.
     pub(crate) fn samples(&self) -> usize {
         self.samples.unwrap_or(SAMPLES)

@@ -50,7 +50,7 @@ pub(super) fn run<E: Embedder>(mut evaluation: Evaluation<E>) -> Result<Report, 
     if evaluation.fewer_samples {
         evaluation.samples = attacked.len();
     }
-    check(&evaluation, &corpus, texts)?;
+    check(&evaluation, &corpus, (texts, pairs))?;
     metrics::check(&evaluation.metrics)?;
     let mut journal = std::mem::replace(&mut evaluation.journal, Box::new(Nothing));
     let meter = &evaluation.meter;
@@ -86,8 +86,13 @@ pub(super) fn run<E: Embedder>(mut evaluation: Evaluation<E>) -> Result<Report, 
     Ok(report)
 }
 
-/// Checks the evaluation's settings. `texts` is how many different texts the corpus holds.
-fn check<E: Embedder>(evaluation: &Evaluation<E>, corpus: &Corpus, texts: usize) -> Result<(), Error> {
+/// Checks the evaluation's settings. `texts` is how many different texts the corpus holds, and `pairs` how many of them a
+/// named adversary has.
+fn check<E: Embedder>(
+    evaluation: &Evaluation<E>,
+    corpus: &Corpus,
+    (texts, pairs): (usize, usize),
+) -> Result<(), Error> {
     if texts == 0 {
         return Err(Error::Empty("the corpus"));
     }
@@ -102,7 +107,6 @@ fn check<E: Embedder>(evaluation: &Evaluation<E>, corpus: &Corpus, texts: usize)
             "`samples` must be at least 2: the floor is scored on another text".into(),
         ));
     }
-    let pairs = most_pairs(&evaluation.adversaries);
     if samples.saturating_add(pairs) > texts {
         let and_pairs =
             if pairs == 0 { String::new() } else { format!(" and {pairs} pairs of an adversary") };

@@ -8,7 +8,7 @@ use super::WORDS;
 use super::gradient::Pieces;
 use super::language::Language;
 use super::scores::WordScores;
-use super::words::{Vocabulary, units};
+use super::words::Vocabulary;
 use crate::check::embedded;
 use crate::{Error, Oracle, OwnTexts, WhiteBox};
 
@@ -77,18 +77,15 @@ impl Prepared {
             )));
         }
         let case = Case::of(oracle)?;
-        let own_texts: Vec<String> = own.texts.iter().map(|text| case.apply(text)).collect();
+        let mut seen = Vocabulary::default();
+        let mut texts: Vec<Vec<u32>> = own.texts.iter().map(|text| seen.numbers(&case.apply(text))).collect();
         let mut left = LANGUAGE_UNITS;
-        let more = more.iter().map(|text| case.apply(text)).take_while(|text| {
-            left = left.saturating_sub(units(text).count());
+        let more = more.iter().map(|text| seen.numbers(&case.apply(text))).take_while(|text| {
+            left = left.saturating_sub(text.len());
             left > 0
         });
-        let more: Vec<String> = more.collect();
-        let (mut vocabulary, proposed) = frequent_first(own_texts.iter().chain(&more));
-        let mut numbers = |texts: &[String]| -> Vec<Vec<u32>> {
-            texts.iter().map(|text| vocabulary.numbers(text)).collect()
-        };
-        let (texts, more) = (numbers(&own_texts), numbers(&more));
+        let mut more: Vec<Vec<u32>> = more.collect();
+        let (vocabulary, proposed) = frequent_first(&seen, &mut [&mut texts, &mut more]);
         let directions = directions(own.vectors);
         let single = single_words(oracle, &vocabulary, (proposed, directions.ncols()))?;
         let scores = WordScores::fit(&texts, directions.view(), single.view())?;
@@ -99,18 +96,18 @@ impl Prepared {
     }
 }
 
-/// All units of the texts, the most frequent first, and how many of them are proposed.
-fn frequent_first<'t>(texts: impl Iterator<Item = &'t String>) -> (Vocabulary, usize) {
-    let mut counts: HashMap<&str, u32> = HashMap::new();
-    for unit in texts.flat_map(|text| units(text)) {
+/// All units of the texts, the most frequent first, and how many of them are proposed. The texts get the new numbers.
+fn frequent_first(seen: &Vocabulary, texts: &mut [&mut Vec<Vec<u32>>]) -> (Vocabulary, usize) {
+    let mut counts: HashMap<u32, u32> = HashMap::new();
+    for &unit in texts.iter().flat_map(|texts| texts.iter()).flatten() {
         *counts.entry(unit).or_default() += 1;
     }
-    let mut sorted: Vec<(&str, u32)> = counts.into_iter().collect();
-    sorted.sort_unstable_by_key(|&(unit, count)| (std::cmp::Reverse(count), unit));
+    let mut sorted: Vec<(u32, u32)> = counts.into_iter().collect();
+    sorted.sort_unstable_by_key(|&(unit, count)| (std::cmp::Reverse(count), seen.unit(unit)));
     let mut vocabulary = Vocabulary::default();
-    for (unit, _) in &sorted {
-        vocabulary.number(unit);
-    }
+    let numbers: HashMap<u32, u32> =
+        sorted.iter().map(|&(unit, _)| (unit, vocabulary.number(seen.unit(unit)))).collect();
+    texts.iter_mut().flat_map(|texts| texts.iter_mut()).flatten().for_each(|unit| *unit = numbers[unit]);
     (vocabulary, sorted.partition_point(|&(_, count)| count >= LEAST_COUNT).min(WORDS))
 }
 

@@ -42,13 +42,13 @@ impl Request {
     /// [`Error::Setting`] with the name of a setting that does not exist, or has a value of the wrong kind. No message
     /// repeats a value.
     pub fn new(settings: Map<String, Value>) -> Result<Self, Error> {
-        let usual = EvaluationSettings::usual();
         let mut named = Map::new();
         for (name, value) in settings {
             check(&name, &value)?;
             named.insert(name, value);
         }
-        named.entry("samples").or_insert(usual.samples.into());
+        // as an argument that is not given
+        named.entry("samples").or_insert(Value::Null);
         let read = serde_json::from_value(Value::Object(named));
         let settings = read.map_err(|_| Error::Setting("the settings contradict each other".into()))?;
         Ok(Self::with(settings, Vec::new()))

@@ -37,6 +37,7 @@ use crate::cli::models::{self, Cache, Opening};
 use crate::cli::rehearsal;
 use crate::cli::service::ServiceOptions;
 use crate::cli::session::Session;
+use crate::cli::settings::SAMPLES;
 use crate::cli::terminal::{Terminal, print, warn};
 use crate::cli::words::command;
 use crate::embedder::EmbeddingCache;
@@ -54,9 +55,6 @@ const EMBEDDING: f64 = 0.25;
 const INVERTER: f64 = 0.6;
 /// The share of the corrector's time that its hypotheses may take.
 const HYPOTHESES: f64 = 0.5;
-
-/// How many texts an evaluation attacks by default.
-const SAMPLES: usize = 50;
 
 /// Trains an attack for texts of one kind, from the weights that are nearest to them.
 ///
