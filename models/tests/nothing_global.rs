@@ -33,12 +33,12 @@ fn embedding_leaves_threads_settings_and_floating_point_mode_alone() {
         let pieces: Vec<&[u32]> = pieces.iter().map(Vec::as_slice).collect();
         let targets = ndarray::Array2::ones((pieces.len(), embedder.dimension()));
         embedder.gradients(&pieces, targets.view()).unwrap();
-        // a thread that was joined may take a moment to end
+        // a thread that was joined may take a moment to end, also one of those that were there before
         let ended = (0..200).any(|_| {
             std::thread::sleep(Duration::from_millis(10));
-            threads() == before
+            threads().len() <= before.len()
         });
-        assert!(ended, "a thread outlives the call: {:?}", threads());
+        assert!(ended, "a thread outlives the call: {:?} where there were {before:?}", threads());
         // one text's products may be shared by rayon's own pool, but by no other
         embedder.encode(&texts[199..]).unwrap();
         embedder.gradients(&pieces[199..], targets.slice(ndarray::s![199.., ..])).unwrap();

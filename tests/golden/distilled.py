@@ -1,4 +1,4 @@
-"""Has our own training write a small embedder to tests/data/distilled/ (tests/distilled.rs), and writes to expected.json
+"""Has our own training write a small embedder to tests/data/distilled/ (tests/suite/distilled.rs), and writes to expected.json
 beside it what Python's sentence-transformers makes of TEXTS with that folder.
 
 Run by hand, in the environment of tests/golden/sentence_transformer.py (-P, as statistics.py here is not that of Python):

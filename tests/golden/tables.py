@@ -2,7 +2,7 @@
 
     python tests/golden/tables.py         # needs pyarrow and numpy
 
-`clean.npy` has the vectors of all of them, without the rows that have none; `tests/files.rs` protects the tables and
+`clean.npy` has the vectors of all of them, without the rows that have none; `tests/suite/files.rs` protects the tables and
 compares.
 """
 
