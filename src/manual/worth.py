@@ -32,8 +32,8 @@ def main():
     if minilm:
         tables |= {"leaks": leaks(minilm), "worst": worst(minilm, reference)}
     for name in ["minilm", "reference"]:
-        if f"facts-{name}-kinds" in reports:
-            tables[f"facts-{name}"] = facts(rows(reports[f"facts-{name}-kinds"]))
+        if of_facts := together(reports, f"facts-{name}"):
+            tables[f"facts-{name}"] = facts(of_facts)
     if any(name.startswith("clouds") for name in reports):
         tables["clouds"] = clouds(reports)
     if "surrogate" in reports:
@@ -127,7 +127,7 @@ def facts(stacks):
         cells = [f"{guess['ndcg_at_10']['value']:.3f}", interval(guess["guess"], 2), guess["adversary"],
                  interval(words["word_recall"], 2), two(words["word_leak"]["value"]), words["adversary"],
                  two(worst_of(row)["leak"]["value"])]
-        cells += [two(worst_of(row, name)[name]["value"]) for name in ["membership_tpr", "candidate_recall_at_1"]]
+        cells += [interval(worst_of(row, name)[name], 2) for name in ["membership_tpr", "candidate_recall_at_1"]]
         lines.append(cells_of(named(defense), *cells))
     return lines
 

@@ -74,22 +74,13 @@ measure() {
 # Every defense, at three strengths where it has one, on all-MiniLM-L6-v2.
 minilm() {
     fits minilm "$minilm"
-    part minilm keys none "rotation($key)" "rotation($key,kind=hadamard)" "permutation($key)" "scaling($key)"
+    part minilm keys none "${keyed[@]}"
     part minilm noise "${noise[@]}"
-    part minilm dcpe "dcpe($key,beta=1)" "dcpe($key,beta=4)" "dcpe($key,beta=8)"
-    part minilm rounding "quantization(bits=8)" "quantization(bits=4)" "quantization(bits=1)" \
-        "quantization(bits=8,scale=file:$out/fit-minilm-bits-8)" \
-        "quantization(bits=4,scale=file:$out/fit-minilm-bits-4)" \
-        "quantization(bits=1,scale=file:$out/fit-minilm-bits-1)" \
-        "quantization(bits=8,scale=0.2,dither=${key#key=})" \
-        "quantization(bits=4,scale=0.2,dither=${key#key=})" \
-        "quantization(bits=1,scale=0.05,dither=${key#key=})"
-    part minilm codebooks "product_quantization(codebook=file:$out/fit-minilm-96)" \
-        "product_quantization(codebook=file:$out/fit-minilm-48)" \
-        "product_quantization(codebook=file:$out/fit-minilm-24)"
-    part minilm keyed-noise "gaussian(sigma=0.03,$key)" "gaussian(sigma=0.07,$key)" "gaussian(sigma=0.1,$key)"
-    part minilm turned-noise "rotation($key) | gaussian(sigma=0.03)" "rotation($key) | gaussian(sigma=0.07)" \
-        "rotation($key) | gaussian(sigma=0.1)"
+    part minilm dcpe "${dcpe[@]}"
+    rounding minilm
+    codebooks minilm
+    part minilm keyed-noise "${keyed_noise[@]}"
+    part minilm turned-noise "${turned_noise[@]}"
     part minilm documents "gaussian(sigma=0.03,on=documents)" "gaussian(sigma=0.07,on=documents)" \
         "gaussian(sigma=0.1,on=documents)"
     part minilm coarse "$(coarse minilm 16) | gaussian(sigma=0.05) | rerank(candidates=200)" \
@@ -98,6 +89,22 @@ minilm() {
         "gaussian(sigma=0.1) | rerank(candidates=200)" \
         "microaggregation(groups=file:$out/groups-minilm)" \
         "microaggregation(groups=file:$out/groups-minilm) | rerank(candidates=200)"
+}
+
+rounding() {
+    part "$1" rounding "quantization(bits=8)" "quantization(bits=4)" "quantization(bits=1)" \
+        "quantization(bits=8,scale=file:$out/fit-$1-bits-8)" \
+        "quantization(bits=4,scale=file:$out/fit-$1-bits-4)" \
+        "quantization(bits=1,scale=file:$out/fit-$1-bits-1)" \
+        "quantization(bits=8,scale=0.2,dither=${key#key=})" \
+        "quantization(bits=4,scale=0.2,dither=${key#key=})" \
+        "quantization(bits=1,scale=0.05,dither=${key#key=})"
+}
+
+codebooks() {
+    part "$1" codebooks "product_quantization(codebook=file:$out/fit-$1-96)" \
+        "product_quantization(codebook=file:$out/fit-$1-48)" \
+        "product_quantization(codebook=file:$out/fit-$1-24)"
 }
 
 # coarse EMBEDDER DIMS: components alone
@@ -118,27 +125,34 @@ reference() {
         "product_quantization(codebook=file:$out/fit-reference-24)"
 }
 
-# Facts and words on both embedders, for each kind of defense: vec2text alone, and two adversaries, who undo keys and
-# noise.
+# Facts and words on both embedders, for every defense: vec2text alone, and three adversaries, who undo keys and noise.
 facts() {
     facts_of minilm "$minilm"
     facts_of reference attacks/models/reference/embedder
 }
 
 facts_of() {
-    local name=$1 prefix=facts- adversaries=(naive "leaked(768)") extra=(--attack "$1")
-    coarse_fits "$name" "$2"
-    part "$name" kinds none "rotation($key)" "permutation($key)" "quantization(bits=8)" "quantization(bits=1)" \
-        "gaussian(sigma=0.03)" "gaussian(sigma=0.1)" "gaussian(sigma=0.1,on=documents)" \
-        "rotation($key) | gaussian(sigma=0.03)" "dcpe($key,beta=4)" \
-        "microaggregation(groups=file:$out/groups-$name) | rerank(candidates=200)" \
+    local name=$1 prefix=facts- adversaries=(naive "leaked(768)" "unpaired(10000)") extra=(--attack "$1")
+    fits "$@"
+    part "$name" keys none "${keyed[@]}"
+    part "$name" noise "${noise[@]}" "gaussian(sigma=0.1,on=documents)" "${keyed_noise[@]}"
+    part "$name" turned-noise "${turned_noise[@]}"
+    part "$name" dcpe "${dcpe[@]}"
+    rounding "$name"
+    codebooks "$name"
+    part "$name" coarse "microaggregation(groups=file:$out/groups-$name) | rerank(candidates=200)" \
         "gaussian(sigma=0.1) | rerank(candidates=200)" \
         "$(coarse "$name" 16) | gaussian(sigma=0.05) | rerank(candidates=200)" \
         "$(coarse "$name" 16) | gaussian(sigma=0.1) | rerank(candidates=200)" \
         "$(coarse "$name" 16) | gaussian(sigma=0.1,on=documents) | rerank(candidates=200)"
 }
 
+keyed=("rotation($key)" "rotation($key,kind=hadamard)" "permutation($key)" "scaling($key)")
 noise=("gaussian(sigma=0.03)" "gaussian(sigma=0.07)" "gaussian(sigma=0.1)")
+keyed_noise=("gaussian(sigma=0.03,$key)" "gaussian(sigma=0.07,$key)" "gaussian(sigma=0.1,$key)")
+turned_noise=("rotation($key) | gaussian(sigma=0.03)" "rotation($key) | gaussian(sigma=0.07)"
+    "rotation($key) | gaussian(sigma=0.1)")
+dcpe=("dcpe($key,beta=1)" "dcpe($key,beta=4)" "dcpe($key,beta=8)")
 adversaries=(all) extra=()
 
 # part EMBEDDER NAME DEFENSE…: one report, under `adversaries`
