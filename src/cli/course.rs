@@ -31,6 +31,8 @@ struct Counts {
     done: usize,
     /// How many of the finished rows were measured; the others were known.
     measured: usize,
+    /// How many texts are attacked; none until this is known.
+    attacked: Option<usize>,
     began: Instant,
     /// Used if no bar can be seen.
     lines: Option<Paced>,
@@ -41,7 +43,7 @@ impl Course {
     pub(crate) fn new(session: &Session, next: Next) -> Self {
         let Session { terminal, names, .. } = session;
         let lines = terminal.says_in_lines().then(Paced::new);
-        let counts = Counts { total: 0, done: 0, measured: 0, began: Instant::now(), lines };
+        let counts = Counts { total: 0, done: 0, measured: 0, attacked: None, began: Instant::now(), lines };
         Self {
             terminal: *terminal,
             metrics: names.metrics().into(),
@@ -81,7 +83,8 @@ impl Course {
 
     /// What to run next; nothing if nothing is advised.
     pub(crate) fn advise(&self, advice: &[Advice]) -> String {
-        self.next.lines(advice, self.counts().whole())
+        let counts = self.counts();
+        self.next.lines(advice, counts.attacked, counts.whole())
     }
 
     /// Whether one row is finished, and the others will take so many seconds or more.
@@ -160,6 +163,7 @@ impl Journal for Course {
     fn begin(&mut self, settings: &Map<String, Value>, rows: usize) -> Result<(), Error> {
         let mut counts = self.counts();
         counts.total = rows + usize::from(settings.contains_key("attack"));
+        counts.attacked = settings.get("samples").and_then(Value::as_u64).map(|samples| samples as usize);
         counts.began = Instant::now();
         Ok(())
     }

@@ -50,28 +50,30 @@ impl Next {
         Self { budget: Some(budget.to_owned()), ..Self::new(session, settings) }
     }
 
-    /// What to do, the best first. `whole` is how many seconds the command itself takes, if that is known.
-    pub(crate) fn lines(&self, advice: &[Advice], whole: Option<f64>) -> String {
-        let steps = advice.iter().filter_map(|advice| self.step(advice, whole)).take(MOST);
+    /// What to do, the best first. How many texts the command has attacked and how many seconds it takes in all may be
+    /// unknown.
+    pub(crate) fn lines(&self, advice: &[Advice], attacked: Option<usize>, whole: Option<f64>) -> String {
+        let attacked = attacked.unwrap_or(self.settings.samples());
+        let steps = advice.iter().filter_map(|advice| self.step(advice, attacked, whole)).take(MOST);
         steps.map(|step| step.line()).collect()
     }
 
-    fn step(&self, advice: &Advice, whole: Option<f64>) -> Option<Step> {
+    fn step(&self, advice: &Advice, attacked: usize, whole: Option<f64>) -> Option<Step> {
         let times = |factor: f64| whole.map(|whole| whole * factor);
         let (what, commands, seconds) = match advice {
             // texts without a score count as samples; the same command says the same
-            Advice::MoreSamples(needed) if *needed <= self.settings.samples() => return None,
+            Advice::MoreSamples(needed) if *needed <= attacked => return None,
             Advice::MoreSamples(needed) => (
                 format!("attack about {needed} texts, which should decide"),
                 self.changed(&[("samples", &needed.to_string())]),
-                times(*needed as f64 / self.settings.samples().max(1) as f64),
+                times(*needed as f64 / attacked.max(1) as f64),
             ),
             Advice::MoreDocuments(needed) => (
                 format!(
                     "take a corpus with at least {needed} different texts: about so many attacked texts should decide"
                 ),
                 self.changed(&[("corpus", FILE), ("samples", &needed.to_string())]),
-                times(*needed as f64 / self.settings.samples().max(1) as f64),
+                times(*needed as f64 / attacked.max(1) as f64),
             ),
             Advice::MoreQueries(needed) => (
                 format!("take a corpus with about {needed} judged queries, which should decide"),
@@ -212,7 +214,7 @@ mod tests {
             Advice::FineTune,
         ];
         let given = "evaluate --corpus mine.txt --samples 20 --attack minilm";
-        let lines = next(given, Some("minilm")).lines(&advice, Some(60.0));
+        let lines = next(given, Some("minilm")).lines(&advice, None, Some(60.0));
         for part in [
             "next: attack about 140 texts, which should decide, in about 7 min\n  embosk evaluate --corpus mine.txt --samples 140 --attack minilm\n",
             "in about 60 s\n  embosk evaluate --corpus mine.txt --samples 20 --attack minilm --attacker-corpus FILE\n",
@@ -220,7 +222,9 @@ mod tests {
         ] {
             assert!(lines.contains(part), "{lines}");
         }
-        let lines = next("evaluate --embedder e5", Some("auto")).lines(&advice[2..], None);
+        let fewer = next(given, Some("minilm")).lines(&advice[..1], Some(10), Some(60.0));
+        assert!(fewer.contains("which should decide, in about 14 min"), "{fewer}");
+        let lines = next("evaluate --embedder e5", Some("auto")).lines(&advice[2..], None, None);
         let expected = "next: train an attack for texts of this kind; FILE should hold some thousands of them\n  embosk train attack --init auto \
                         --minutes 30 --embedder e5 --corpus FILE --out my-attack\n  embosk evaluate --embedder e5 --attack \
                         my-attack\n";
@@ -231,12 +235,12 @@ mod tests {
     fn a_corpus_that_is_too_small_is_to_be_exchanged() {
         let next = next("gate", Some("minilm"));
         let given = Next { words: vec!["evaluate".into(), "--corpus=mine.txt".into()], ..next.clone() };
-        let lines = given.lines(&[Advice::MoreDocuments(900), Advice::MoreQueries(286)], Some(60.0));
+        let lines = given.lines(&[Advice::MoreDocuments(900), Advice::MoreQueries(286)], None, Some(60.0));
         assert!(lines.contains("judged queries, which should decide, in about 60 s\n"), "{lines}");
         assert!(lines.contains("  embosk evaluate --corpus=FILE --samples 900\n"), "{lines}");
         assert!(lines.contains("  embosk evaluate --corpus=BEIR-FOLDER\n"), "{lines}");
         let of_budget = Next { budget: Some("b.toml".into()), ..next };
-        let lines = of_budget.lines(&[Advice::MoreDocuments(900)], None);
+        let lines = of_budget.lines(&[Advice::MoreDocuments(900)], None, None);
         assert!(
             lines
                 .ends_with("  # in b.toml: corpus = \"FILE\"\n  # in b.toml: samples = 900\n  embosk gate\n"),
@@ -247,7 +251,7 @@ mod tests {
     #[test]
     fn a_budget_is_changed_in_its_file() {
         let next = Next { budget: Some("privacy-budget.toml".into()), ..next("gate", Some("minilm")) };
-        let lines = next.lines(&[Advice::MoreSamples(300), Advice::GuidedSearch], None);
+        let lines = next.lines(&[Advice::MoreSamples(300), Advice::GuidedSearch], None, None);
         let expected = "next: attack about 300 texts, which should decide\n  # in privacy-budget.toml: samples = 300\n  embosk gate\nnext: guided \
                         search\n  # in privacy-budget.toml: attack.model = \"auto\"\n  embosk gate\n";
         assert_eq!(lines, expected);

@@ -46,6 +46,9 @@ pub const LANGUAGE_TEXTS: usize = 250_000;
 /// Words that are proposed, at most: the most frequent ones of all the attacker's texts. Each is embedded once, alone.
 pub const WORDS: usize = 30_000;
 
+/// Raised if the search finds more or less than before, so that reports before and after are not compared as equal.
+const VERSION: usize = 2;
+
 /// Own texts that the search asks for by default where another attack precedes it.
 const OWN_TEXTS_AFTER: usize = 10_000;
 
@@ -246,6 +249,6 @@ impl fmt::Display for Guided {
             write!(f, "{start} + ")?;
         }
         let black_box = if self.black_box { ", black box" } else { "" };
-        write!(f, "guided(queries={}, beam={}{black_box})", self.queries, self.beam_width)
+        write!(f, "guided(version={VERSION}, queries={}, beam={}{black_box})", self.queries, self.beam_width)
     }
 }

@@ -147,7 +147,7 @@ fn it_starts_from_another_attack_and_lets_it_refine() {
     let (own, held_out) = (sentences(300, 1), sentences(8, 97));
     let nearly = Arc::new(Nearly(held_out.clone(), Mutex::default()));
     let attack = Guided::after(Arc::clone(&nearly)).queries(300);
-    assert_eq!(attack.to_string(), "nearly + guided(queries=300, beam=8)");
+    assert_eq!(attack.to_string(), "nearly + guided(version=2, queries=300, beam=8)");
     let found = inverted(&attack, &targets(&held_out), &own);
     let exact = held_out.iter().zip(&found).filter(|(text, found)| **text == found.output).count();
     assert!(exact >= 6, "{exact} of 8");

@@ -153,15 +153,21 @@ impl Found<'_> {
             let _ = writeln!(
                 lines,
                 "  ({limit} holds for the {} texts that were attacked; its interval reaches beyond, so confirm it on more)",
-                self.settings.samples()
+                self.attacked()
             );
         }
         lines
     }
 
+    /// How many texts were attacked: on a small corpus fewer than the settings say.
+    fn attacked(&self) -> usize {
+        let attacked = self.report.signature.get("samples").and_then(Value::as_u64);
+        attacked.map_or(self.settings.samples(), |samples| samples as usize)
+    }
+
     fn commands(&self, best: Tried) -> Vec<String> {
         let spec = self.spec(best);
-        let samples = (4 * self.settings.samples()).max(200).to_string();
+        let samples = (4 * self.attacked()).max(200).to_string();
         let own = OWN.iter().fold(self.words.to_vec(), |words, option| without_option(&words, option));
         let same = own.into_iter().filter(|word| word != RESUME).map(|word| match word.as_str() {
             "recommend" => "evaluate".to_owned(),
