@@ -1,6 +1,7 @@
 //! The attacks that are shipped, on the embedders that they are for, through the command line.
 
 use std::fs;
+use std::path::Path;
 use std::process::{Command, Output};
 
 use embosk::evaluate::text::bleu;
@@ -12,6 +13,13 @@ use crate::common;
 struct Least {
     exact_match: f64,
     bleu: f64,
+}
+
+impl Least {
+    fn is_reached_by(&self, row: &Value) {
+        let value = |name: &str| row[name]["value"].as_f64().unwrap();
+        assert!(value("exact_match") >= self.exact_match && value("bleu") >= self.bleu, "{row:#}");
+    }
 }
 
 const REFERENCE: Least = Least { exact_match: 0.88, bleu: 96.0 };
@@ -48,49 +56,23 @@ fn embosk(arguments: &[&str]) -> Output {
 
 #[test]
 fn the_reference_attack_recovers_records_and_a_rotation_stops_it_until_pairs_leak() {
-    a_rotation_is_worth_nothing_once_pairs_are_known(&[], &REFERENCE);
+    let line = "evaluate --corpus records:900 --attacker-corpus records:500 --samples 40 --format json --defense none \
+                --defense rotation(key=env:EMBOSK_TEST_KEY) --adversary naive --adversary leaked(768)";
+    let rows = rows_of(line);
+    let value = |row: usize, name: &str| rows[row][name]["value"].as_f64().unwrap();
+    let names = [0, 1, 2, 3].map(|row: usize| rows[row]["adversary"].as_str().unwrap());
+    assert_eq!(names, ["naive", "leaked(768)", "naive", "leaked(768)"]);
+    REFERENCE.is_reached_by(&rows[0]);
+    assert!(value(2, "exact_match") == 0.0 && value(2, "leak") < 0.1, "{rows:#?}");
+    assert!(value(3, "bleu") >= 0.9 * value(0, "bleu"), "{rows:#?}");
+    assert!((value(0, "ndcg_at_10") - value(2, "ndcg_at_10")).abs() < 1e-3, "{rows:#?}");
 }
 
 #[test]
-fn the_attack_on_minilm_recovers_records_and_a_rotation_stops_it_until_pairs_leak() {
-    let minilm = common::minilm();
-    a_rotation_is_worth_nothing_once_pairs_are_known(&["--embedder", minilm.to_str().unwrap()], &MINILM);
-}
-
-fn a_rotation_is_worth_nothing_once_pairs_are_known(embedder: &[&str], least: &Least) {
-    let folder = tempfile::tempdir().unwrap();
-    let key = folder.path().join("key");
-    Command::new(env!("CARGO_BIN_EXE_embosk")).args(["keygen", "--output"]).arg(&key).output().unwrap();
-    let rotation = format!("rotation(key=file:{})", key.display());
-    let line = [
-        "evaluate",
-        "--corpus",
-        "records:900",
-        "--samples",
-        "40",
-        "--format",
-        "json",
-        "--defense",
-        "none",
-        "--defense",
-        &rotation,
-        "--adversary",
-        "naive",
-        "--adversary",
-        "leaked(768)",
-        "--attacker-corpus",
-        "records:500",
-    ];
-    let output = embosk(&[&line, embedder].concat());
-    assert_eq!(output.status.code(), Some(0), "{}", String::from_utf8_lossy(&output.stderr));
-    let report: Value = serde_json::from_slice(&output.stdout).unwrap();
-    let value = |row: usize, name: &str| report["rows"][row][name]["value"].as_f64().unwrap();
-    let names = |row: usize| report["rows"][row]["adversary"].as_str().unwrap();
-    assert_eq!([0, 1, 2, 3].map(names), ["naive", "leaked(768)", "naive", "leaked(768)"]);
-    assert!(value(0, "exact_match") >= least.exact_match && value(0, "bleu") >= least.bleu, "{report:#}");
-    assert!(value(2, "exact_match") == 0.0 && value(2, "leak") < 0.1, "{report:#}");
-    assert!(value(3, "bleu") >= 0.9 * value(0, "bleu"), "{report:#}");
-    assert!((value(0, "ndcg_at_10") - value(2, "ndcg_at_10")).abs() < 1e-3, "{report:#}");
+fn the_attack_on_minilm_recovers_records() {
+    let line = "evaluate --corpus records:100 --samples 40 --format json --defense none --adversary naive";
+    let report = report_of(line, Some(&common::minilm()));
+    MINILM.is_reached_by(&report["rows"][0]);
 }
 
 /// Those who adapt, on a small store: noise is removed by a denoiser, and by averaging releases.
@@ -117,10 +99,14 @@ fn a_rotation_is_found_from_clouds_alone() {
 }
 
 fn rows_of(line: &str) -> Vec<Value> {
-    let output = embosk(&line.split_whitespace().collect::<Vec<_>>());
+    report_of(line, None)["rows"].as_array().unwrap().clone()
+}
+
+fn report_of(line: &str, embedder: Option<&Path>) -> Value {
+    let embedder = embedder.iter().flat_map(|folder| ["--embedder", folder.to_str().unwrap()]);
+    let output = embosk(&line.split_whitespace().chain(embedder).collect::<Vec<_>>());
     assert_eq!(output.status.code(), Some(0), "{}", String::from_utf8_lossy(&output.stderr));
-    let report: Value = serde_json::from_slice(&output.stdout).unwrap();
-    report["rows"].as_array().unwrap().clone()
+    serde_json::from_slice(&output.stdout).unwrap()
 }
 
 #[test]
@@ -145,13 +131,9 @@ fn ordinary_sentences_come_back_in_part() {
 /// An attack that was not trained for MiniLM, carried over by pairs: much more than the floor comes back.
 #[test]
 fn the_reference_reads_minilm_by_pairs() {
-    let minilm = common::minilm();
-    let line = "evaluate --surrogate reference --corpus records:2200 --samples 24 --beam-width 1 --local-queries 0 \
-                --format json --defense none --adversary leaked(2000)";
-    let line: Vec<&str> = line.split_whitespace().chain(["--embedder", minilm.to_str().unwrap()]).collect();
-    let output = embosk(&line);
-    assert_eq!(output.status.code(), Some(0), "{}", String::from_utf8_lossy(&output.stderr));
-    let report: Value = serde_json::from_slice(&output.stdout).unwrap();
+    let line = "evaluate --surrogate reference --corpus records:1200 --samples 16 --beam-width 1 --local-queries 0 \
+                --format json --defense none --adversary leaked(1000)";
+    let report = report_of(line, Some(&common::minilm()));
     let f1 = |of: &Value| of["token_f1"]["value"].as_f64().unwrap();
     assert_eq!(report["rows"].as_array().unwrap().len(), 1);
     assert!(f1(&report["rows"][0]) >= f1(&report["floor"]) + 0.3, "{report:#}");

@@ -204,7 +204,7 @@ fn a_baseline_is_old_or_whole() {
 }
 
 /// How often a run is killed; `EMBOSK_KILLS` names another number.
-const KILLS: usize = 6;
+const KILLS: usize = 4;
 
 /// Kills a command at moments that are spread over its run, goes on with `again` where it stopped, and compares what it
 /// leaves in the end with what an undisturbed run does.
