@@ -66,7 +66,7 @@ def test_the_reference_comes_with_the_package():
 
 
 @pytest.mark.parametrize(
-    ("embedder", "model"), [("reference", None), (embosk.Embedder(), None), (toy, None), (Client(), "m")], ids=str
+    ("embedder", "model"), [("reference", None), (embosk.Embedder(), None), (toy, None), (Client(), "m")], ids=["a name", "an Embedder", "a function", "a client"]
 )
 def test_it_is_pickled_as_its_embedder_and_stack(embedder, model, key):
     protected = embosk.Protected(embedder, SPEC, model=model)

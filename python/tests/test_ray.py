@@ -159,7 +159,7 @@ def test_a_key_that_ray_shows_is_warned_of(dataset):
         on_ray.protect(dataset, "vector", ROTATION.replace("EMBOSK_TEST_KEY", "EMBOSK_SHOWN"))
 
 
-@pytest.mark.parametrize("keys", [vault.key_of, vault.text_of, "vault:key_of", "vault:opened.key_of"], ids=str)
+@pytest.mark.parametrize("keys", [vault.key_of, vault.text_of, "vault:key_of", "vault:opened.key_of"], ids=["a function", "a function of text", "a name", "a dotted name"])
 def test_keys_come_from_a_provider_on_the_workers(dataset, keys):
     spec = NOISE.replace("EMBOSK_TEST_KEY", vault.NAME)
     expected = collected(on_ray.protect(dataset, "vector", NOISE, "id"))

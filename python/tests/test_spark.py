@@ -199,7 +199,7 @@ def test_a_key_is_in_no_plan(frame):
             refused(frame, "vector", given)
 
 
-@pytest.mark.parametrize("keys", [vault.key_of, vault.text_of, "vault:key_of", "vault:opened.key_of"], ids=str)
+@pytest.mark.parametrize("keys", [vault.key_of, vault.text_of, "vault:key_of", "vault:opened.key_of"], ids=["a function", "a function of text", "a name", "a dotted name"])
 def test_keys_come_from_a_provider_on_the_workers(session, frame, keys, monkeypatch):
     session.sparkContext.addPyFile(vault.__file__)
     spec = NOISE.replace("EMBOSK_TEST_KEY", vault.NAME)
