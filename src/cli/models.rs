@@ -217,9 +217,9 @@ pub(crate) struct Search {
     #[arg(long, default_value_t = Search::default().local_queries, value_name = "N")]
     pub(crate) local_queries: usize,
     /// How many oracle queries per text an attack with guided search may use, including those of a trained attack
-    /// before it.
-    #[arg(long, default_value_t = Search::default().queries, value_name = "N")]
-    pub(crate) queries: usize,
+    /// before it [default: 1500, but 300 in an evaluation, which searches anew for each row].
+    #[arg(long, value_name = "N")]
+    pub(crate) queries: Option<usize>,
     /// Guided search asks the embedder for vectors alone, as an attacker without its weights must. An embedder behind an
     /// address is always attacked like this.
     #[arg(long)]
@@ -228,7 +228,7 @@ pub(crate) struct Search {
 
 impl Default for Search {
     fn default() -> Self {
-        Self { steps: 20, beam_width: 4, local_queries: LOCAL_QUERIES, queries: QUERIES, black_box: false }
+        Self { steps: 20, beam_width: 4, local_queries: LOCAL_QUERIES, queries: None, black_box: false }
     }
 }
 
@@ -284,7 +284,7 @@ pub(crate) fn searching(trained: Option<Vec2Text>, guides: bool, search: &Search
         Some(attack) => return Box::new(attack),
         None => Guided::new(),
     };
-    Box::new(guided.queries(search.queries).black_box(search.black_box))
+    Box::new(guided.queries(search.queries.unwrap_or(QUERIES)).black_box(search.black_box))
 }
 
 /// The models of `INVERTER+CORRECTOR`; `None` if the whole is a folder's name.

@@ -5,6 +5,7 @@ use super::session::Session;
 use super::settings::EvaluationSettings;
 use super::terminal::duration;
 use super::words::{command, with_option};
+use crate::attacks::guided;
 use crate::evaluate::Advice;
 
 /// The most commands to print; more help nobody.
@@ -92,7 +93,17 @@ impl Next {
                 self.with_adversary(&format!("leaked({pairs})")),
                 times(1.0),
             ),
-            Advice::GuidedSearch if self.is_guided() => return None,
+            Advice::GuidedSearch if self.is_guided() => {
+                let queries = self.settings.attack.queries();
+                if queries >= guided::QUERIES {
+                    return None;
+                }
+                (
+                    "a longer search".into(),
+                    self.changed(&[("queries", &guided::QUERIES.to_string())]),
+                    times(guided::QUERIES as f64 / queries.max(1) as f64),
+                )
+            }
             Advice::GuidedSearch => {
                 ("guided search".into(), self.changed(&[("attack", "auto")]), times(GUIDED))
             }
@@ -138,8 +149,11 @@ impl Next {
         let line = |&(setting, value): &(&str, &str)| {
             let value =
                 if value.parse::<usize>().is_ok() { value.to_owned() } else { format!("\"{value}\"") };
-            let setting =
-                if setting == "attack" { "attack.model".to_owned() } else { setting.replace('-', "_") };
+            let setting = match setting {
+                "attack" => "attack.model".to_owned(),
+                "queries" => "attack.queries".to_owned(),
+                setting => setting.replace('-', "_"),
+            };
             format!("# in {budget}: {setting} = {value}")
         };
         settings.iter().map(line).chain([command(&self.words)]).collect()
@@ -224,7 +238,11 @@ mod tests {
         }
         let fewer = next(given, Some("minilm")).lines(&advice[..1], Some(10), Some(60.0));
         assert!(fewer.contains("which should decide, in about 14 min"), "{fewer}");
-        let lines = next("evaluate --embedder e5", Some("auto")).lines(&advice[2..], None, None);
+        let lines = next("evaluate --embedder e5", Some("auto")).lines(&advice[2..], None, Some(60.0));
+        let expected =
+            "next: a longer search, in about 5 min\n  embosk evaluate --embedder e5 --queries 1500\n";
+        assert!(lines.starts_with(expected), "{lines}");
+        let lines = next("evaluate --embedder e5", Some("auto")).lines(&advice[3..], None, None);
         let expected = "next: train an attack for texts of this kind; FILE should hold some thousands of them\n  embosk train attack --init auto \
                         --minutes 30 --embedder e5 --corpus FILE --out my-attack\n  embosk evaluate --embedder e5 --attack \
                         my-attack\n";

@@ -16,7 +16,7 @@ pub(crate) use self::attack::NamedAttack;
 use self::existing::ExistingVectors;
 use super::error::CliError;
 use super::loaded::Loaded;
-use super::models::{self, Cache, Opening, title};
+use super::models::{self, Cache, Opening, Search, title};
 use super::names::{AdversaryName, Names};
 use super::service::ServiceOptions;
 use super::session::Session;
@@ -356,6 +356,7 @@ impl EvaluationSettings {
         terminal: Terminal,
     ) -> Result<Prepared, CliError> {
         let NamedAttack { model, search } = &self.attack;
+        let search = &Search { queries: Some(self.attack.queries()), ..*search };
         let name = model.as_deref().unwrap_or(models::AUTO);
         let trained = models::trained(name, attacked, terminal)?;
         // on records the trained models leave little to find, at a tenth of the queries

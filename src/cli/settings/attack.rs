@@ -8,6 +8,10 @@ use serde::de::{Deserialize, Deserializer, Error, MapAccess, Visitor};
 use crate::attacks::guided;
 use crate::cli::models::{self, Search, beam_width};
 
+/// Queries per text of guided search by default. An evaluation searches anew for each row, so these are fewer than
+/// those of a single search.
+const QUERIES: usize = 300;
+
 /// The attack, and how it searches.
 #[derive(Debug, Clone, Default, clap::Args)]
 pub(crate) struct NamedAttack {
@@ -26,13 +30,19 @@ impl NamedAttack {
     /// Returns the most hypotheses of a text that may be embedded: for each hypothesis, a step of correction decodes
     /// as many as it keeps.
     pub(crate) fn most_queries(&self) -> usize {
-        let Search { steps, beam_width, local_queries, queries, .. } = self.search;
+        let Search { steps, beam_width, local_queries, .. } = self.search;
+        let queries = self.queries();
         let trained = 1 + steps * beam_width * beam_width + local_queries;
         match self.model.as_deref() {
             Some(models::GUIDED) => queries,
             None | Some(models::AUTO) => trained.max(queries),
             Some(_) => trained,
         }
+    }
+
+    /// Returns how many queries per text guided search may use.
+    pub(crate) fn queries(&self) -> usize {
+        self.search.queries.unwrap_or(QUERIES)
     }
 
     /// Returns the most single words that may be embedded before, once in a run.
@@ -84,7 +94,7 @@ struct Table {
     #[serde(deserialize_with = "checked_beam_width")]
     beam_width: usize,
     local_queries: usize,
-    queries: usize,
+    queries: Option<usize>,
     black_box: bool,
 }
 
