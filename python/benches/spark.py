@@ -104,7 +104,8 @@ def on_spark(table, out, workers, kills):
     seconds, spent = time.monotonic() - began, processor_seconds() - spent
     session.stop()
     rate = f"{table.rows / seconds:.0f} rows/s ({table.rows} rows in {seconds:.1f} s)"
-    return f"{rate}, {killing.outcome()}" if killing else f"{rate}, {spent * 1e6 / table.rows:.1f} s of processor time per million"
+    rate += f", {spent * 1e6 / table.rows:.1f} s of processor time per million"
+    return f"{rate}, {killing.outcome()}" if killing else rate
 
 
 class Killing:

@@ -9,7 +9,9 @@
 Errors are the exceptions of `embosk.errors`; all of them are `EmboskError`.
 """
 
+import importlib
 import os
+from typing import TYPE_CHECKING, Any
 
 # candle's threads would only spin beside ours, and a forked child would wait for its parent's; candle reads the number
 # when it is first used
@@ -38,6 +40,23 @@ from embosk.errors import (
     SettingError,
     SpecError,
 )
+
+if TYPE_CHECKING:
+    from embosk import arrow, chroma, haystack, langchain, llama_index, ray, retrieval, spark
+
+# modules that need other packages
+_ON_USE = ("arrow", "chroma", "haystack", "langchain", "llama_index", "ray", "retrieval", "spark")
+
+
+def __getattr__(name: str) -> Any:
+    if name in _ON_USE:
+        return importlib.import_module(f"embosk.{name}")
+    raise AttributeError(f"module 'embosk' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *_ON_USE])
+
 
 __all__ = [
     "ArrayError",

@@ -116,8 +116,9 @@ def evaluate_retrieval(
     """Computes nDCG@k of exact search on clean and on protected vectors, for collections that do not fit one machine.
 
     Each partition of the documents finds its own best documents for all queries, and the driver merges them. Scores are
-    cosines. Ties are broken by descending id, as on one machine. `embosk.evaluate` gives the same figures where the
-    defense draws no noise. Noise is keyed by ids here, and fresh there, so figures under noise differ by chance. A stack
+    cosines. Ties are broken by descending id, as on one machine. `embosk.evaluate` gives the same figures if the
+    defense draws no noise. Keyed noise is drawn by the rows' ids here, and by their vectors there, so figures under it
+    differ a little. A stack
     that ends in `rerank` is measured by its coarse vectors alone: there is no second stage here.
 
     Arguments:

@@ -61,3 +61,12 @@ def collection(tmp_path_factory):
 def unit_rows(rows, dim, seed=0):
     vectors = numpy.random.default_rng(seed).standard_normal((rows, dim))
     return (vectors / numpy.linalg.norm(vectors, axis=1, keepdims=True)).astype("float32")
+
+
+def pytest_sessionfinish(session):
+    """Where all engines are there (`EMBOSK_NO_SKIPS`), a test that was skipped has looked at nothing."""
+    reporter = session.config.pluginmanager.get_plugin("terminalreporter")
+    skipped = len(reporter.stats.get("skipped", [])) if reporter else 0
+    if skipped and os.environ.get("EMBOSK_NO_SKIPS"):
+        reporter.write_line(f"{skipped} tests were skipped, and EMBOSK_NO_SKIPS is set")
+        session.exitstatus = 1

@@ -19,7 +19,12 @@ QUESTION = "when is lunch"
 try:
     from langchain_tests.integration_tests import EmbeddingsIntegrationTests
     from langchain_tests.unit_tests import EmbeddingsUnitTests
+except ImportError:
 
+    def test_langchain():
+        pytest.skip("langchain-tests is not installed")
+
+else:
     from embosk.langchain import ProtectedEmbeddings
 
     class _OfLangChain:
@@ -36,11 +41,6 @@ try:
 
     class TestLangChainIntegration(_OfLangChain, EmbeddingsIntegrationTests):
         pass
-
-except ImportError:
-
-    def test_langchain():
-        pytest.skip("langchain-tests is not installed")
 
 
 def test_langchain_finds_documents():
@@ -231,5 +231,14 @@ def test_haystack_finds_documents():
 
 
 def test_importing_embosk_imports_no_adapter():
-    script = "import embosk, sys; print([name for name in ('pandas', 'pyarrow', 'pyspark', 'langchain_core', 'llama_index', 'chromadb', 'haystack') if name in sys.modules])"
+    script = "import embosk, sys; print([name for name in ('pandas', 'pyarrow', 'pyspark', 'ray', 'polars', 'duckdb', 'datafusion', 'openai', 'langchain_core', 'llama_index', 'chromadb', 'haystack') if name in sys.modules])"
     assert subprocess.run([sys.executable, "-c", script], capture_output=True, text=True).stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize(("module", "needs"), [("arrow.protect", "pyarrow"), ("spark.protect", "pyspark"), ("langchain.ProtectedEmbeddings", "langchain_core")])
+def test_adapters_are_attributes_of_the_package(module, needs):
+    pytest.importorskip(needs)
+    script = f"import embosk; print(callable(embosk.{module}), {module.split('.')[0]!r} in dir(embosk))"
+    assert subprocess.run([sys.executable, "-c", script], capture_output=True, text=True).stdout.strip() == "True True"
+    with pytest.raises(AttributeError, match="no attribute 'nothing'"):
+        embosk.nothing

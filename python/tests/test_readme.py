@@ -4,6 +4,8 @@ Then the Python of the repository's README and of the manual: each page is run h
 no file runs fails a test.
 """
 
+import asyncio
+import contextlib
 import json
 import os
 import re
@@ -144,16 +146,41 @@ def test_a_client_of_openai_uses_the_sidecar_as_the_page_says(key_file, tmp_path
     pytest.importorskip("openai")
     [program] = blocks("python", "docs/start/sidecar.md")
     spec = f"rotation(key=file:{key_file})"
-    command = [PROGRAM, "serve", "--defense", spec, "--listen", "127.0.0.1:0"]
-    with subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as sidecar:
-        try:
-            address = "http://127.0.0.1:8787/v1"
-            assert address in program
-            names = {}
-            exec(program.replace(address, sidecar.stdout.readline().strip()), names)
-        finally:
-            sidecar.terminate()
+    address = "http://127.0.0.1:8787/v1"
+    assert address in program
+    names = {}
+    with sidecar_of(spec, tmp_path) as listens:
+        exec(program.replace(address, listens), names)
     stack = embosk.Stack(spec)
     [clean] = embosk.Embedder("reference").embed(["Rent is due on the first of May."])
     assert abs(numpy.array(names["vector"], "float32") - stack.protect(clean)).max() < 1e-6
     assert names["fingerprint"] == stack.fingerprint
+
+
+def test_protected_takes_the_clients_of_openai(key_file, tmp_path):
+    openai = pytest.importorskip("openai")
+    spec, texts = f"rotation(key=file:{key_file})", ["Rent is due on the first of May.", "lunch is at noon"]
+    expected = embosk.Stack(spec).protect(embosk.Embedder("reference").embed(texts))
+    with sidecar_of("none", tmp_path) as listens:
+        to = {"base_url": listens, "api_key": "none"}
+        protected = embosk.Protected(openai.OpenAI(**to), spec, model="reference")
+        assert abs(protected.embed_documents(texts) - expected).max() < 1e-6
+        protected = embosk.Protected(openai.AsyncOpenAI(**to), spec, model="reference")
+        assert abs(asyncio.run(protected.aembed_documents(texts)) - expected).max() < 1e-6
+
+
+@contextlib.contextmanager
+def sidecar_of(spec, folder):
+    """The address of a sidecar that embeds by itself."""
+    command = [PROGRAM, "serve", "--defense", spec, "--listen", "127.0.0.1:0"]
+    with subprocess.Popen(command, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as sidecar:
+        try:
+            yield sidecar.stdout.readline().strip()
+        finally:
+            sidecar.terminate()
+
+
+def test_one_command_builds_and_installs_the_wheel():
+    build = "pip install maturin && (cd python && maturin build --release --out dist) && pip install python/dist/*.whl"
+    for page in ["README.md", "docs/start/python.md"]:
+        assert build in (ROOT / page).read_text(), page

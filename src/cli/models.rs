@@ -217,7 +217,7 @@ pub(crate) struct Search {
     #[arg(long, default_value_t = Search::default().local_queries, value_name = "N")]
     pub(crate) local_queries: usize,
     /// How many oracle queries per text an attack with guided search may use, including those of a trained attack
-    /// before it [default: 1500, but 300 in an evaluation, which searches anew for each row].
+    /// before it [default: 300] [default of invert: 1500].
     #[arg(long, value_name = "N")]
     pub(crate) queries: Option<usize>,
     /// Guided search asks the embedder for vectors alone, as an attacker without its weights must. An embedder behind an

@@ -70,7 +70,7 @@ fn the_reference_attack_recovers_records_and_a_rotation_stops_it_until_pairs_lea
 
 #[test]
 fn the_attack_on_minilm_recovers_records() {
-    let line = "evaluate --corpus records:100 --samples 40 --format json --defense none --adversary naive";
+    let line = "evaluate --corpus records:900 --samples 40 --format json --defense none --adversary naive";
     let report = report_of(line, Some(&common::minilm()));
     MINILM.is_reached_by(&report["rows"][0]);
 }

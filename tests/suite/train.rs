@@ -169,7 +169,7 @@ fn the_recipe_trains_both_models_and_says_what_to_run() {
     // what was trained on is not attacked; what is advised runs, and proves nothing
     let advised = next.strip_prefix("embosk ").unwrap();
     let output =
-        embosk(folder, &format!("{advised} --samples 6 --beam-width 1 --guess-candidates 0 --defense none"))
+        embosk(folder, &format!("{advised} --beam-width 1 --steps 2 --guess-candidates 0 --defense none"))
             .output()
             .unwrap();
     assert_eq!(output.status.code(), Some(3), "{}", String::from_utf8_lossy(&output.stderr));
