@@ -32,7 +32,7 @@ const LARGEST_BASELINE: usize = 64 << 20;
 
 /// Check defenses against a budget: how much may leak, and how much retrieval may lose.
 ///
-/// Exits with 0 if every limit is proved to be kept, 1 if one is proved to be broken, and 3 if neither is
+/// Exits with 0 if every limit is proved to hold, 1 if one is proved to be broken, and 3 if neither is
 /// proved: there are too few texts or queries, the undefended attack is too weak, or no adversary tries to undo a key.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {

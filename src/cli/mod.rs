@@ -188,7 +188,7 @@ enum Verb {
     #[command(
         after_help = "Example:\n  embosk evaluate --corpus my-texts.txt --defense \"gaussian(sigma=0.05)\""
     )]
-    Evaluate(evaluate::Args),
+    Evaluate(Box<evaluate::Args>),
     #[command(
         after_help = "Example:\n  embosk curve --output my-curve --defense \"gaussian(sigma=0.003..0.1/6log)\""
     )]

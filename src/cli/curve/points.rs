@@ -316,13 +316,15 @@ fn found(curve: &Curve<'_>, limit: &Limit, answer: &Answer, stack: &MeasuredStac
         Some((row, score)) => format!("{} by {}", table::long(Some(score), 3), row.adversary),
         None => String::new(),
     };
-    let ndcg = table::long(stack.worst.score(RETRIEVAL), 3);
+    let ndcg =
+        stack.worst.score(RETRIEVAL).map(|ndcg| format!(", with nDCG@10 {}", table::long(Some(ndcg), 3)));
     let kept = curve.kept_in_percent(stack.worst).map(|kept| format!(", {kept} of undefended"));
     let weaker =
         if answer.at_the_weak_end { " It is the weakest of the range; a weaker one may do." } else { "" };
     format!(
-        "The weakest strength that keeps {limit} on these texts is {}: {reached}, with nDCG@10 {ndcg}{}.{weaker} {}",
+        "The weakest strength that keeps {limit} on these texts is {}: {reached}{}{}.{weaker} {}",
         stack.defense,
+        ndcg.unwrap_or_default(),
         kept.unwrap_or_default(),
         possible(answer)
     )
@@ -330,20 +332,20 @@ fn found(curve: &Curve<'_>, limit: &Limit, answer: &Answer, stack: &MeasuredStac
 
 /// Which strengths the intervals decide.
 fn possible(answer: &Answer) -> String {
-    let place = match answer.between {
+    let decided = match answer.between {
         (Some(broken), Some(kept)) => {
-            format!("up to {broken} lie wholly above the limit, and from {kept} on wholly below it")
+            format!("strengths up to {broken} break the limit, and strengths from {kept} on keep it")
         }
         (Some(broken), None) => {
-            format!("up to {broken} lie wholly above the limit, and none lies wholly below it")
+            format!("strengths up to {broken} break the limit, and no strength is sure to keep it")
         }
         (None, Some(kept)) => {
-            format!("from {kept} on lie wholly below the limit, and none lies wholly above it")
+            format!("strengths from {kept} on keep the limit, and none is sure to break it")
         }
-        (None, None) => "all contain the limit".into(),
+        (None, None) => "no strength is sure to keep or to break the limit".into(),
     };
     format!(
-        "The 95 % intervals {place}. Confirm a strength with more texts (--samples) before you rely on it."
+        "By the 95 % intervals, {decided}. Confirm a strength with more texts (--samples) before you rely on it."
     )
 }
 
@@ -373,6 +375,35 @@ mod tests {
             assert!(widest <= layout.width() && widest > layout.width() - 25, "{widest}: {text}");
             assert!(text.contains("-0.01") && text.contains("0.801"), "{text}");
             assert_eq!(text.contains("0.886]"), layout == Layout::Usual, "{text}");
+        }
+    }
+
+    #[test]
+    fn an_answer_speaks_of_retrieval_where_it_was_measured() {
+        let answer = Answer {
+            strength: None,
+            between: (Some(0.05), None),
+            at_the_weak_end: false,
+            not_monotone: None,
+        };
+        let score = |value: f64| serde_json::json!({ "value": value, "low": value, "high": value });
+        let limit = Limit::parse("leak<=0.1", crate::evaluate::metrics::built_in()).expect("a limit");
+        for (ndcg, said) in [(score(0.8), true), (serde_json::Value::Null, false)] {
+            let row = serde_json::json!({
+                "defense": "gaussian(sigma=0.1)", "adversary": "naive", "n": 9, "map": null, "leak": score(0.1),
+                "ndcg_at_10": ndcg
+            });
+            let report = serde_json::json!({
+                "signature": {}, "rows": [row], "ceiling": {}, "floor": {}, "conclusive": ["leak"], "reason": null
+            });
+            let report = Report::from_json(&report.to_string()).expect("a report");
+            let curve = Curve::new(&report, &[], None, None);
+            let text = found(&curve, &limit, &answer, &curve.stacks[0]);
+            assert_eq!(text.contains("nDCG@10"), said, "{text}");
+            assert!(
+                text.contains("up to 0.05 break the limit, and no strength is sure to keep it"),
+                "{text}"
+            );
         }
     }
 }
