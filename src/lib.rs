@@ -64,6 +64,10 @@ struct Readme;
 #[doc = include_str!("../docs/start/protect.md")]
 struct Protecting;
 
+#[cfg(all(doctest, feature = "evaluate"))]
+#[doc = include_str!("../docs/start/rust.md")]
+struct MeasuringInRust;
+
 #[cfg(doctest)]
 #[doc = include_str!("../docs/do/rerank.md")]
 struct Reranking;
