@@ -118,8 +118,8 @@ def evaluate_retrieval(
     Each partition of the documents finds its own best documents for all queries, and the driver merges them. Scores are
     cosines. Ties are broken by descending id, as on one machine. `embosk.evaluate` gives the same figures if the
     defense draws no noise. Keyed noise is drawn by the rows' ids here, and by their vectors there, so figures under it
-    differ a little. A stack
-    that ends in `rerank` is measured by its coarse vectors alone: there is no second stage here.
+    differ a little. A stack that ends in `rerank` is measured by its coarse vectors alone: there is no second stage
+    here.
 
     Arguments:
         queries: a DataFrame with an id and a vector for each query. They are held on every executor. Those without a
