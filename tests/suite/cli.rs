@@ -2,7 +2,6 @@
 
 use std::fs;
 use std::path::Path;
-use std::process::{Command, Output, Stdio};
 
 use embosk::Defense;
 use ndarray::{Array2, Axis, array, concatenate};
@@ -10,36 +9,10 @@ use ndarray_npy::{read_npy, write_npy};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-/// Runs `embosk` in `folder`; the arguments are separated by white space.
-fn embosk(folder: &TempDir, line: &str) -> Output {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_embosk"));
-    command
-        .current_dir(folder.path())
-        .args(line.split_whitespace())
-        .env_remove("EMBOSK_KEY")
-        .output()
-        .unwrap()
-}
-
-fn stderr(output: &Output) -> String {
-    String::from_utf8(output.stderr.clone()).unwrap()
-}
+use crate::common::command::{embosk, exits, refused, stderr};
 
 fn succeeds(folder: &TempDir, line: &str) -> String {
-    let output = embosk(folder, line);
-    assert_eq!(output.status.code(), Some(0), "{line}: {}", stderr(&output));
-    String::from_utf8(output.stdout).unwrap()
-}
-
-/// Exit code 2, nothing on stdout, and one or two lines on stderr that name the problem.
-#[track_caller]
-fn refused(folder: &TempDir, line: &str, part: &str) {
-    let output = embosk(folder, line);
-    let message = stderr(&output);
-    assert_eq!(output.status.code(), Some(2), "{line}: {message}");
-    assert!(message.starts_with("error: ") && message.contains(part), "{line}: {message} has no {part}");
-    assert!(message.lines().count() <= 2 && !message.contains("panicked"), "{message}");
-    assert!(output.stdout.is_empty());
+    String::from_utf8(exits(folder, line, 0).stdout).unwrap()
 }
 
 /// A folder with a key, clean vectors, and files that are wrong in many ways.
@@ -194,7 +167,7 @@ fn a_key_in_a_spec_is_refused_and_not_repeated() {
     let key = succeeds(&folder, "keygen");
     for key in [key.trim(), &"0123456789abcdef".repeat(4)] {
         for verb in ["protect --role query clean.npy out.npy", "evaluate --embedder model"] {
-            let output = embosk(&folder, &format!("{verb} --defense rotation(key={key})"));
+            let output = embosk(&folder, &format!("{verb} --defense rotation(key={key})")).output().unwrap();
             assert_eq!(output.status.code(), Some(2));
             assert!(!stderr(&output).contains(key), "{}", stderr(&output));
         }
@@ -261,7 +234,7 @@ fn keyed_noise_by_id_is_the_same_in_another_batch() {
     refused(&folder, &ids("missing.txt"), "missing.txt: there is no such file");
     assert!(!folder.path().join("out.npy").exists());
 
-    let warned = |line: &str| stderr(&embosk(&folder, line));
+    let warned = |line: &str| stderr(&embosk(&folder, line).output().unwrap());
     let of_zeros = warned(&ids("two.txt"));
     assert!(
         of_zeros.contains("mean norm of 0.000") && !of_zeros.contains("id of") && !of_zeros.contains("--ids")
@@ -364,7 +337,7 @@ fn arguments_that_cannot_be_understood_exit_with_2() {
         "train embedder --teacher model --corpus texts.txt --out o --vocabulary 8",
         "train embedder --teacher model --corpus texts.txt --out o --label-smoothing 0.1",
     ] {
-        let output = embosk(&folder, line);
+        let output = embosk(&folder, line).output().unwrap();
         assert_eq!(output.status.code(), Some(2), "{line}");
         assert!(!stderr(&output).is_empty() && !stderr(&output).contains("panicked"));
     }
@@ -490,7 +463,7 @@ fn a_bad_pair_is_named_and_not_quoted() {
     ] {
         fs::write(folder.path().join("pairs.jsonl"), format!("{good}{bad}\n")).unwrap();
         refused(&folder, "score --input pairs.jsonl", "pairs.jsonl, line 2: ");
-        assert!(!stderr(&embosk(&folder, "score --input pairs.jsonl")).contains("secret"));
+        assert!(!stderr(&embosk(&folder, "score --input pairs.jsonl").output().unwrap()).contains("secret"));
     }
     refused(&folder, "score --input nothing.txt", "nothing.txt: it is empty");
 }
@@ -538,7 +511,7 @@ fn dangling_judgements_count_and_are_told() {
         ),
     ] {
         collection(&folder, judgements);
-        let output = embosk(&folder, line);
+        let output = embosk(&folder, line).output().unwrap();
         let told_now = stderr(&output);
         assert_eq!(output.status.code(), Some(0), "{told_now}");
         assert!(told_now.starts_with(told) && told_now.is_empty() == told.is_empty(), "{told_now}");
@@ -596,12 +569,12 @@ fn a_vector_is_inverted_by_its_direction() {
     fs::write(folder.path().join("texts.txt"), text).unwrap();
     succeeds(&folder, "embed -q --input texts.txt --output v.npy");
     let invert = "invert --format text --steps 2 --local-queries 50 --vectors";
-    let expected = embosk(&folder, &format!("{invert} v.npy"));
+    let expected = embosk(&folder, &format!("{invert} v.npy")).output().unwrap();
     assert_eq!((expected.status.code(), stderr(&expected).contains("scaled")), (Some(0), false));
     let vectors: Array2<f32> = read_npy(folder.path().join("v.npy")).unwrap();
     for scale in [0.1, 127.0, 1e-30] {
         write_npy(folder.path().join("s.npy"), &(&vectors * scale)).unwrap();
-        let output = embosk(&folder, &format!("{invert} s.npy"));
+        let output = embosk(&folder, &format!("{invert} s.npy")).output().unwrap();
         assert_eq!(output.stdout, expected.stdout, "{scale}");
         assert!(stderr(&output).contains("1 of 1 vectors were scaled to norm 1"), "{}", stderr(&output));
     }
@@ -642,11 +615,9 @@ fn a_decoder_embeds_queries_as_python_does() {
 fn a_reader_that_leaves_is_no_failure() {
     let folder = workplace();
     fs::write(folder.path().join("pairs.jsonl"), "{\"input\": \"a\", \"output\": \"b\"}\n").unwrap();
-    let mut command = Command::new(env!("CARGO_BIN_EXE_embosk"));
-    command.current_dir(folder.path()).args(["score", "--input", "pairs.jsonl"]);
     let (reader, writer) = std::io::pipe().unwrap();
     drop(reader);
-    let output = command.stdout(writer).stderr(Stdio::piped()).output().unwrap();
+    let output = embosk(&folder, "score --input pairs.jsonl").stdout(writer).output().unwrap();
     assert_eq!((output.status.code(), stderr(&output)), (Some(0), String::new()));
 }
 
@@ -664,7 +635,7 @@ fn fits_are_written_and_named_in_specs() {
         ("groups --k 3", "microaggregation(groups=file:fit)", clean.ncols()),
     ];
     for (what, defense, dim) in fits {
-        let said = embosk(&folder, &format!("fit {what} --corpus records:60 --output fit"));
+        let said = embosk(&folder, &format!("fit {what} --corpus records:60 --output fit")).output().unwrap();
         assert_eq!(said.status.code(), Some(0), "{what}: {}", stderr(&said));
         assert!(stderr(&said).contains("fitted on 60 vectors"), "{what}: {}", stderr(&said));
         succeeds(&folder, &format!("protect --defense {defense} --role document clean.npy out.npy"));

@@ -18,6 +18,8 @@ use proptest::prelude::*;
 use serde_json::{Map, Value};
 use tempfile::TempDir;
 
+use crate::common::command::{embosk, exits, refused};
+
 use crate::common::lookup::Lookup;
 
 fn values(spec: &str) -> Vec<f64> {
@@ -289,31 +291,6 @@ fn examples_are_shown_where_they_are_asked_for() {
 }
 
 // The command from outside.
-
-fn embosk(folder: &Path, line: &str) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_embosk"));
-    command
-        .current_dir(folder)
-        .args(line.split_whitespace())
-        .env("CANDLE_NUM_THREADS", "1")
-        .env_remove("EMBOSK_KEY");
-    command
-}
-
-#[track_caller]
-fn exits(folder: &Path, line: &str, code: i32) -> Output {
-    let output = embosk(folder, line).output().unwrap();
-    assert_eq!(output.status.code(), Some(code), "{line}: {}", String::from_utf8_lossy(&output.stderr));
-    output
-}
-
-#[track_caller]
-fn refused(folder: &Path, line: &str, part: &str) {
-    let output = exits(folder, line, 2);
-    let message = String::from_utf8_lossy(&output.stderr);
-    assert!(message.starts_with("error: ") && message.contains(part), "{line}: {message} has no {part}");
-    assert!(output.stdout.is_empty() && !message.contains("panicked"));
-}
 
 fn workplace() -> TempDir {
     TempDir::new().unwrap()

@@ -11,6 +11,8 @@ use std::time::Instant;
 
 use tempfile::TempDir;
 
+use crate::common::command::embosk;
+
 /// The library that makes the faults, compiled once.
 static LIBRARY: LazyLock<(TempDir, PathBuf)> = LazyLock::new(|| {
     let folder = tempfile::tempdir().unwrap();
@@ -25,16 +27,6 @@ static LIBRARY: LazyLock<(TempDir, PathBuf)> = LazyLock::new(|| {
 
 /// The content of the files that a command writes, if they are there.
 type Files = BTreeMap<&'static str, Option<Vec<u8>>>;
-
-fn embosk(folder: &Path, line: &str) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_embosk"));
-    command
-        .current_dir(folder)
-        .args(line.split_whitespace())
-        .env_remove("EMBOSK_CACHE")
-        .env("CANDLE_NUM_THREADS", "1");
-    command
-}
 
 /// A command, what it starts from, and what it leaves.
 struct Case {

@@ -19,39 +19,21 @@ use parquet::file::metadata::ParquetMetaData;
 use serde_json::Value;
 use tempfile::TempDir;
 
+use crate::common::command::{self, embosk, exits, stderr};
+
 const TABLES: [&str; 5] = ["list.parquet", "half.parquet", "old.parquet", "large.feather", "stream.arrow"];
 const TURN: &str = "--defense rotation(key=file:key,kind=hadamard)";
-
-fn command(folder: &TempDir, line: &str) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_embosk"));
-    command.current_dir(folder.path()).args(line.split_whitespace()).env_remove("EMBOSK_KEY");
-    command
-}
-
-fn embosk(folder: &TempDir, line: &str) -> Output {
-    command(folder, line).output().unwrap()
-}
-
-fn stderr(output: &Output) -> String {
-    String::from_utf8(output.stderr.clone()).unwrap()
-}
 
 /// Succeeds, and returns the warnings.
 #[track_caller]
 fn succeeds(folder: &TempDir, line: &str) -> String {
-    let output = embosk(folder, line);
-    assert_eq!(output.status.code(), Some(0), "{line}: {}", stderr(&output));
-    stderr(&output)
+    stderr(&exits(folder, line, 0))
 }
 
-/// Exit code 2, one line on stderr that names the problem, and no output.
+/// Refused, and nothing is written.
 #[track_caller]
 fn refused(folder: &TempDir, line: &str, part: &str) {
-    let output = embosk(folder, line);
-    let message = stderr(&output);
-    assert_eq!(output.status.code(), Some(2), "{line}: {message}");
-    assert!(message.starts_with("error: ") && message.contains(part), "{line}: {message} has no {part}");
-    assert!(message.lines().count() == 1 && !message.contains("panicked"), "{message}");
+    command::refused(folder, line, part);
     assert!(!names(folder).iter().any(|name| name.starts_with("out") || name.contains(".part")), "{line}");
 }
 
@@ -226,7 +208,7 @@ fn keyed_noise_by_a_column_of_ids_is_that_of_a_file_of_ids() {
         assert!(read("column") != fs::read(folder.path().join(name)).unwrap(), "{name}");
     }
     let both = format!("{noise} --ids names.txt --id-column id list.parquet o.parquet");
-    assert!(stderr(&embosk(&folder, &both)).contains("cannot be used with"));
+    assert!(stderr(&embosk(&folder, &both).output().unwrap()).contains("cannot be used with"));
     fs::write(folder.path().join("few.txt"), "a\nb\n").unwrap();
     refused(&folder, &format!("{noise} --ids few.txt list.parquet out.parquet"), "few.txt: it has 2 ids");
     let column = |column: &str| format!("{noise} --id-column {column} list.parquet out.parquet");
@@ -244,7 +226,7 @@ fn keyed_noise_by_a_column_of_ids_is_that_of_a_file_of_ids() {
 
 /// Runs the command with this on stdin, and returns what is on stdout.
 fn piped(folder: &TempDir, line: &str, input: Vec<u8>) -> Vec<u8> {
-    let mut child = command(folder, line)
+    let mut child = embosk(folder, line)
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
@@ -374,7 +356,7 @@ fn a_killed_run_leaves_no_half_file() {
     let folder = workplace();
     let line = format!("protect {TURN} --role document --format jsonl - killed.jsonl");
     fs::write(folder.path().join("killed.jsonl"), "before").unwrap();
-    let mut child = command(&folder, &line).stdin(Stdio::piped()).spawn().unwrap();
+    let mut child = embosk(&folder, &line).stdin(Stdio::piped()).spawn().unwrap();
     let mut stdin = child.stdin.take().unwrap();
     let row = "{\"embedding\": [1, 0, 0, 0, 0, 0, 0, 0]}\n".repeat(5000);
     stdin.write_all(row.as_bytes()).unwrap();
@@ -511,7 +493,7 @@ fn a_pipe_that_nobody_reads_is_not_an_error() {
     let rows = "{\"embedding\": [1, 0, 0, 0, 0, 0, 0, 0]}\n".repeat(50_000);
     fs::write(folder.path().join("many.jsonl"), rows).unwrap();
     let line = format!("protect {TURN} --role document many.jsonl -");
-    let mut child = command(&folder, &line).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut child = embosk(&folder, &line).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     let mut stdout = child.stdout.take().unwrap();
     stdout.read_exact(&mut [0; 10]).unwrap();
     drop(stdout);

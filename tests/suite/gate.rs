@@ -317,12 +317,12 @@ mod command {
     use serde_json::Value;
     use tempfile::TempDir;
 
+    use crate::common::command::embosk;
+
     /// `embosk gate` in `folder`, as on a developer's machine.
     fn gate(folder: &Path, arguments: &str) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_embosk"));
-        command.current_dir(folder).arg("gate").args(arguments.split_whitespace());
-        command.env("CANDLE_NUM_THREADS", "1").env("EMBOSK_CACHE", env!("CARGO_TARGET_TMPDIR"));
-        command.env_remove("GITHUB_ACTIONS").env_remove("GITHUB_WORKSPACE");
+        let mut command = embosk(folder, &format!("gate {arguments}"));
+        command.env("EMBOSK_CACHE", env!("CARGO_TARGET_TMPDIR"));
         command
     }
 

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
-use std::process::{Command, Output};
+use std::process::Output;
 use std::sync::OnceLock;
 
 use embosk::embedder::{self, SentenceTransformer};
@@ -11,6 +11,7 @@ use embosk::{Embedder, Role};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
+use crate::common::command;
 use crate::common::server::{Reply, Request, Server};
 
 const KEY: &str = "sk-planted-key";
@@ -18,17 +19,13 @@ const TEXT: &str = "planted text of nobody";
 
 fn embosk(folder: &Path, line: &str, server: &Server) -> Output {
     let line = line.replace("ADDRESS", &server.name("reference"));
-    let mut command = Command::new(env!("CARGO_BIN_EXE_embosk"));
-    command
-        .current_dir(folder)
-        .args(line.split_whitespace())
+    command::embosk(folder, &line)
         .env("EMBOSK_CACHE", folder.join("cache"))
-        .env("CANDLE_NUM_THREADS", "1")
         .env("EMBOSK_API_KEY", KEY)
         .env("RUST_LOG", "trace")
         .env("RUST_BACKTRACE", "1")
-        .env_remove("GITHUB_ACTIONS");
-    command.output().unwrap()
+        .output()
+        .unwrap()
 }
 
 /// Stdout and stderr of a run that ends as it should.

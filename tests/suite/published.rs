@@ -6,6 +6,8 @@ use std::process::{Command, Output};
 
 use serde_json::Value;
 
+use crate::common::command;
+
 fn copy(from: &Path, to: &Path) {
     fs::create_dir_all(to).unwrap();
     for entry in fs::read_dir(from).unwrap() {
@@ -43,37 +45,27 @@ fn cache(place: &Path) {
 
 fn invert(place: &Path, inverter: &str, embedder: &str, more: &[&str]) -> Output {
     fs::write(place.join("texts.txt"), "a cab bed.\na\n").unwrap();
-    embosk(place)
-        .args([
-            "invert",
-            "--inverter",
-            inverter,
-            "--corrector",
-            "acme/corrector@main",
-            "--embedder",
-            embedder,
-        ])
-        .args(["--input", "texts.txt", "--steps", "2", "--beam-width", "2", "--local-queries", "5"])
-        .args(more)
-        .output()
-        .unwrap()
+    let line = format!(
+        "invert --inverter {inverter} --corrector acme/corrector@main --embedder {embedder} --input texts.txt \
+         --steps 2 --beam-width 2 --local-queries 5"
+    );
+    embosk(place, &line).args(more).output().unwrap()
 }
 
-fn embosk(place: &Path) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_embosk"));
-    command.current_dir(place).env("HF_HUB_CACHE", place.join("hub")).env("HF_HUB_OFFLINE", "1");
+fn embosk(place: &Path, line: &str) -> Command {
+    let mut command = command::embosk(place, line);
+    command.env("HF_HUB_CACHE", place.join("hub")).env("HF_HUB_OFFLINE", "1");
     command
 }
 
 /// A published pair in place of an attack's folder, for the corpus of `corpus.txt`.
 fn evaluate(place: &Path, attack: &str) -> Output {
     fs::write(place.join("corpus.txt"), "a cab bed.\na bad cab.\na dead bee.\n").unwrap();
-    embosk(place)
-        .args(["evaluate", "--attack", attack, "--embedder", "acme/embedder", "--corpus", "corpus.txt"])
-        .args(["--defense", "none", "--adversary", "naive", "--samples", "2", "--format", "json"])
-        .args(["--steps", "1", "--beam-width", "2", "--local-queries", "0", "--cache", "cache"])
-        .output()
-        .unwrap()
+    let line = format!(
+        "evaluate --attack {attack} --embedder acme/embedder --corpus corpus.txt --defense none --adversary naive \
+         --samples 2 --format json --steps 1 --beam-width 2 --local-queries 0 --cache cache"
+    );
+    embosk(place, &line).output().unwrap()
 }
 
 #[test]

@@ -8,14 +8,11 @@ use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
 
+use crate::common::command;
+
 fn embosk(folder: &Path, line: &str) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_embosk"));
-    command
-        .current_dir(folder)
-        .args(line.split_whitespace())
-        .env("EMBOSK_CACHE", folder.join("cache"))
-        .env("CANDLE_NUM_THREADS", "1")
-        .env_remove("GITHUB_ACTIONS");
+    let mut command = command::embosk(folder, line);
+    command.env("EMBOSK_CACHE", folder.join("cache"));
     command
 }
 

@@ -2,18 +2,17 @@
 
 use std::fs;
 use std::path::Path;
-use std::process::{Command, Output, Stdio};
+use std::process::Output;
 
 use embosk::Key;
 use tempfile::TempDir;
 
+use crate::common::command;
+
 fn embosk(folder: &Path, arguments: &[&str]) -> Output {
-    Command::new(env!("CARGO_BIN_EXE_embosk"))
-        .current_dir(folder)
+    command::embosk(folder, "")
         .args(arguments)
-        .stdin(Stdio::null())
         .env("SETUP_KEY", Key::from_bytes([7; 32]).to_text().as_str())
-        .env_remove("EMBOSK_CACHE")
         .output()
         .unwrap()
 }

@@ -10,16 +10,14 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 use tempfile::TempDir;
 
+use crate::common::command::{self, refused};
+
 /// Trained for so few steps that the test is quick; the models are bad, and what uses them must say so.
 const STEPS: usize = 12;
 
 fn embosk(folder: &Path, line: &str) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_embosk"));
-    command
-        .current_dir(folder)
-        .args(line.split_whitespace())
-        .env("EMBOSK_CACHE", folder.join("cache"))
-        .env("CANDLE_NUM_THREADS", "1");
+    let mut command = command::embosk(folder, line);
+    command.env("EMBOSK_CACHE", folder.join("cache"));
     command
 }
 
@@ -35,15 +33,6 @@ fn succeeds(folder: &Path, line: &str) -> Output {
     let output = embosk(folder, line).output().unwrap();
     assert!(output.status.success(), "{line}: {}", String::from_utf8_lossy(&output.stderr));
     output
-}
-
-#[track_caller]
-fn refused(folder: &Path, line: &str, part: &str) {
-    let output = embosk(folder, line).output().unwrap();
-    let message = String::from_utf8_lossy(&output.stderr);
-    assert_eq!(output.status.code(), Some(2), "{line}: {message}");
-    assert!(message.starts_with("error: ") && message.contains(part), "{line}: {message} has no {part}");
-    assert!(output.stdout.is_empty() && !message.contains("panicked"));
 }
 
 /// The loss at each step that was logged.

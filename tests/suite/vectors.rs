@@ -125,17 +125,16 @@ fn vectors_must_be_those_of_the_embedder_that_is_named() {
 mod from_outside {
     use std::fs;
     use std::path::Path;
-    use std::process::{Command, Output};
+    use std::process::Output;
 
     use ndarray_npy::{read_npy, write_npy};
     use serde_json::Value;
 
     use super::*;
+    use crate::common::command;
 
     fn embosk(folder: &Path, line: &str) -> Output {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_embosk"));
-        let command = command.current_dir(folder).args(line.split_whitespace());
-        command.env("EMBOSK_CACHE", folder.join("cache")).env("CANDLE_NUM_THREADS", "1").output().unwrap()
+        command::embosk(folder, line).env("EMBOSK_CACHE", folder.join("cache")).output().unwrap()
     }
 
     #[track_caller]

@@ -3,6 +3,8 @@
 
 #[cfg(feature = "evaluate")]
 pub(crate) mod backwards;
+#[cfg(feature = "cli")]
+pub(crate) mod command;
 #[cfg(feature = "evaluate")]
 pub(crate) mod letters;
 #[cfg(feature = "evaluate")]
