@@ -12,7 +12,7 @@ use super::session::Session;
 use super::terminal::print;
 use super::words::command;
 use crate::Embedder;
-use crate::attacks::vec2text::shipped_for;
+use crate::attacks::vec2text::{SHIPPED, shipped_for};
 use crate::embedder::Service;
 use crate::evaluate::Corpus;
 use crate::{BoxError, Role};
@@ -28,7 +28,7 @@ const SIMILAR: &str = "SIMILAR-TEXTS.txt";
 
 /// Report the setup, and suggest the next command.
 ///
-/// Shows the features of this program, the speed of the embedder, the attack for it, what can be measured on the
+/// Shows the features of this program and the attacks that it ships, the speed of the embedder, the attack for it, what can be measured on the
 /// corpus, and the content of the cache. Sends nothing to an embedder behind an address.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
@@ -56,6 +56,8 @@ pub(crate) fn run(args: &Args, session: &Session) -> Result<ExitCode, CliError> 
     let mut text = String::new();
     let mut line = |what: &str, is: &str| writeln!(text, "{what:<9} {is}").unwrap_or_default();
     line("program", &program());
+    line("features", &features());
+    line("shipped", &shipped());
     line("embedder", &described_embedder(embedder.as_ref(), &args.embedder, &corpus)?);
     line("attack", &described_attack(attack));
     line("corpus", &described_corpus(&corpus, &args.corpus)?);
@@ -70,10 +72,27 @@ pub(crate) fn run(args: &Args, session: &Session) -> Result<ExitCode, CliError> 
 }
 
 fn program() -> String {
-    let hub =
-        if cfg!(feature = "hub") { "fetches models from the hub" } else { "reads models from folders only" };
     let threads = thread::available_parallelism().map_or(1, usize::from);
-    format!("embosk {}, {threads} threads, {hub}", env!("CARGO_PKG_VERSION"))
+    format!("embosk {}, {threads} threads", env!("CARGO_PKG_VERSION"))
+}
+
+/// The command always has the others.
+fn features() -> String {
+    let optional = [
+        ("hub", cfg!(feature = "hub")),
+        ("cuda", cfg!(feature = "cuda")),
+        ("metal", cfg!(feature = "metal")),
+        ("mkl", cfg!(feature = "mkl")),
+        ("accelerate", cfg!(feature = "accelerate")),
+    ];
+    let (with, without): (Vec<_>, Vec<_>) = optional.into_iter().partition(|(_, is_there)| *is_there);
+    let names = |features: &[(&str, bool)]| features.iter().map(|(name, _)| *name).collect::<Vec<_>>().join(", ");
+    let all = if with.is_empty() { "cli".into() } else { format!("cli, {}", names(&with)) };
+    if without.is_empty() { all } else { format!("{all} (not built in: {})", names(&without)) }
+}
+
+fn shipped() -> String {
+    format!("embedder {REFERENCE}; attacks on {REFERENCE} and all-MiniLM-L6-v2 ({})", SHIPPED.join(", "))
 }
 
 fn described_embedder(embedder: Option<&Loaded>, name: &str, corpus: &Corpus) -> Result<String, CliError> {

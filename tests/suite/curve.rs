@@ -11,6 +11,7 @@ use std::thread::sleep;
 use std::time::{Duration, Instant, SystemTime};
 
 use embosk::evaluate::adversaries::{Leaked, Naive};
+use embosk::evaluate::records::{Split, generate};
 use embosk::evaluate::{Corpus, Evaluation, Journal, Report, Row, Sweep, Undefended};
 use embosk::{BoxError, Error, Key, Stack};
 use ndarray::Array2;
@@ -651,6 +652,29 @@ fn the_shipped_attack_is_swept_searched_and_shown() {
         !page.contains("<blockquote>")
             && !fs::read_to_string(out.join("curve.json")).unwrap().contains("examples")
     );
+}
+
+#[test]
+fn a_corpus_without_queries_has_nothing_about_retrieval() {
+    let place = workplace();
+    let folder = place.path();
+    let texts: Vec<String> = generate(Split::Test, 9).take(60).map(|record| record.text).collect();
+    fs::write(folder.join("notes.txt"), texts.join("\n")).unwrap();
+    let line = format!("{ATTACKED} --corpus notes.txt --defense gaussian(sigma=0.01..0.3/2log) --output out");
+    let line = line.replace("--corpus records:60 ", "").replace("--adversary leaked(40) ", "");
+    let output = embosk(folder, &line).output().unwrap();
+    assert!(matches!(output.status.code(), Some(0 | 3)), "{}", String::from_utf8_lossy(&output.stderr));
+    let out = folder.join("out");
+    let leaks = json(&out)["conclusive"].as_array().unwrap().len().max(1);
+    let page = fs::read_to_string(out.join("index.html")).unwrap();
+    // a panel for each leak, with the two strengths of one adversary
+    check_page(&page, leaks, 2 * leaks, 3);
+    check_in_browser(&out.join("index.html"), 2 * leaks, 3);
+    let (visible, _) = page.split_once("<footer>").unwrap();
+    for word in ["nDCG", "retrieval", "kept", "Pareto"] {
+        assert!(!visible.split_once("</style>").unwrap().1.contains(word), "{word}");
+    }
+    assert!(json(&out)["rows"][0]["ndcg_kept"].is_null());
 }
 
 #[test]

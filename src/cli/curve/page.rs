@@ -244,27 +244,31 @@ fn scores(curve: &Curve<'_>) -> String {
     )
 }
 
-/// A stack's rows form a group. Adversaries who did exactly the same share a row.
+/// A stack's rows form a group, and its name is seen in the first. Adversaries who did exactly the same share a row.
 fn rows(curve: &Curve<'_>, stack: &MeasuredStack<'_>, columns: &[Column<'_>]) -> String {
     let class = if stack.front { " class=\"front\"" } else { "" };
     let mut text = format!("<tbody{class}>\n");
     let of_stack =
         curve.report.distinct_rows().into_iter().filter(|distinct| distinct.row.defense == stack.defense);
-    for DistinctRow { row, same, .. } in of_stack {
+    for (place, DistinctRow { row, same, .. }) in of_stack.enumerate() {
         let worst = if curve.is_attacked() && row.adversary == stack.worst.adversary {
             " class=\"worst\""
         } else {
             ""
         };
-        let mark = if stack.front {
-            "<span class=\"diamond\" title=\"on the Pareto front\">◆</span> "
-        } else {
-            ""
+        let defense = match (place, stack.front) {
+            (0, true) => {
+                format!(
+                    "<span class=\"diamond\" title=\"on the Pareto front\">◆</span> {}",
+                    escape(&row.defense)
+                )
+            }
+            (0, false) => escape(&row.defense),
+            _ => format!("<span class=\"heard\">{}</span>", escape(&row.defense)),
         };
         let _ = write!(
             text,
-            "<tr{worst}><th scope=\"row\">{mark}{}</th><td data-name=\"adversary\">{}</td>",
-            escape(&row.defense),
+            "<tr{worst}><th scope=\"row\">{defense}</th><td data-name=\"adversary\">{}</td>",
             std::iter::once(row.adversary.as_str()).chain(same).map(escape).collect::<Vec<_>>().join(" = ")
         );
         for column in columns {

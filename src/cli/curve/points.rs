@@ -152,17 +152,18 @@ impl<'a> Curve<'a> {
         none.worst.score(RETRIEVAL).filter(|score| score.value > 0.0)
     }
 
-    /// nDCG@10 divided by that without a defense, and its interval's ends divided in the same way.
+    /// nDCG@10 divided by that without a defense, and its interval's ends divided in the same way. If all lies within
+    /// the interval, no more than all is kept.
     pub(super) fn kept(&self, row: &Row) -> Option<Score> {
-        let (whole, Score { value, low, high }) = (self.undefended_ndcg()?.value, row.score(RETRIEVAL)?);
-        Some(Score { value: value / whole, low: low / whole, high: high / whole })
+        let whole = self.undefended_ndcg()?.value;
+        let Score { value, low, high } = row.score(RETRIEVAL)?;
+        let [value, low, high] = [value, low, high].map(|ndcg| ndcg / whole);
+        let value = if (low..=high).contains(&1.0) { value.min(1.0) } else { value };
+        Some(Score { value, low, high })
     }
 
-    /// How much of retrieval is kept, in words: never more than all where all lies within the interval.
     pub(super) fn kept_in_percent(&self, row: &Row) -> Option<String> {
-        let Score { value, low, high } = self.kept(row)?;
-        let value = if (low..=high).contains(&1.0) { value.min(1.0) } else { value };
-        Some(format!("{:.0} %", 100.0 * value))
+        self.kept(row).map(|kept| format!("{:.0} %", 100.0 * kept.value))
     }
 
     /// The stacks of a line, by rising values.
