@@ -68,6 +68,10 @@ struct Protecting;
 #[doc = include_str!("../docs/start/rust.md")]
 struct MeasuringInRust;
 
+#[cfg(all(doctest, feature = "evaluate"))]
+#[doc = include_str!("../docs/understand/statistics.md")]
+struct Statistics;
+
 #[cfg(doctest)]
 #[doc = include_str!("../docs/do/rerank.md")]
 struct Reranking;

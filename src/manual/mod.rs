@@ -1,4 +1,5 @@
-//! The manual: pages that say more than one function's documentation can.
+//! Three chapters of the manual. The manual is a book in `docs/`, and links from these chapters to others lead somewhere
+//! in the book and in the repository, not here.
 
 #[doc = include_str!("worth.md")]
 pub mod worth {}
