@@ -16,7 +16,7 @@ import matplotlib.pyplot as plt
 
 HERE = Path(__file__).parent
 COLOURS = ["#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#000000", "#999999"]
-PARTS = ["keys", "turned-noise", "noise", "documents", "keyed-noise", "dcpe", "rounding", "codebooks", "coarse"]
+PARTS = ["keys", "turned-noise", "noise", "documents", "keyed-noise", "dcpe", "rounding", "codebooks", "groups", "coarse"]
 
 
 def main():

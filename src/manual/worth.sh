@@ -125,26 +125,30 @@ reference() {
         "product_quantization(codebook=file:$out/fit-reference-24)"
 }
 
-# Facts and words on both embedders, for every defense: vec2text alone, and three adversaries, who undo keys and noise.
+# Facts and words on both embedders, for every defense: vec2text alone. Pairs undo keys, and repeated releases fresh noise.
 facts() {
     facts_of minilm "$minilm"
     facts_of reference attacks/models/reference/embedder
 }
 
 facts_of() {
-    local name=$1 prefix=facts- adversaries=(naive "leaked(768)" "unpaired(10000)") extra=(--attack "$1")
+    local name=$1 prefix=facts- adversaries=(naive "leaked(768)") extra=(--attack "$1")
     fits "$@"
-    part "$name" keys none "${keyed[@]}"
-    part "$name" noise "${noise[@]}" "gaussian(sigma=0.1,on=documents)" "${keyed_noise[@]}"
-    part "$name" turned-noise "${turned_noise[@]}"
-    part "$name" dcpe "${dcpe[@]}"
+    part "$name" keys none "${keyed[@]}" "projection($key,dims=64)"
+    part "$name" keyed-noise "${keyed_noise[@]}"
     rounding "$name"
     codebooks "$name"
-    part "$name" coarse "microaggregation(groups=file:$out/groups-$name) | rerank(candidates=200)" \
-        "gaussian(sigma=0.1) | rerank(candidates=200)" \
+    part "$name" groups "microaggregation(groups=file:$out/groups-$name) | rerank(candidates=200)"
+    adversaries+=("averaging(16)")
+    part "$name" noise "${noise[@]}" "gaussian(sigma=0.1,on=documents)"
+    part "$name" coarse "gaussian(sigma=0.1) | rerank(candidates=200)" \
+        "$(coarse "$name" 16) | rerank(candidates=200)" \
         "$(coarse "$name" 16) | gaussian(sigma=0.05) | rerank(candidates=200)" \
         "$(coarse "$name" 16) | gaussian(sigma=0.1) | rerank(candidates=200)" \
         "$(coarse "$name" 16) | gaussian(sigma=0.1,on=documents) | rerank(candidates=200)"
+    part "$name" dcpe "${dcpe[@]}"
+    adversaries=(naive "leaked(768)" "averaging(16, 768)")
+    part "$name" turned-noise "${turned_noise[@]}"
 }
 
 keyed=("rotation($key)" "rotation($key,kind=hadamard)" "permutation($key)" "scaling($key)")
