@@ -5,7 +5,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output, Stdio};
+use std::process::{Command, Stdio};
 use std::sync::{Arc, Mutex};
 use std::thread::sleep;
 use std::time::{Duration, Instant, SystemTime};
@@ -658,7 +658,7 @@ fn the_shipped_attack_is_swept_searched_and_shown() {
 fn a_corpus_without_queries_has_nothing_about_retrieval() {
     let place = workplace();
     let folder = place.path();
-    let texts: Vec<String> = generate(Split::Test, 9).take(60).map(|record| record.text).collect();
+    let texts: Vec<String> = generate(Split::HeldOut, 9).take(60).map(|record| record.text).collect();
     fs::write(folder.join("notes.txt"), texts.join("\n")).unwrap();
     let line = format!("{ATTACKED} --corpus notes.txt --defense gaussian(sigma=0.01..0.3/2log) --output out");
     let line = line.replace("--corpus records:60 ", "").replace("--adversary leaked(40) ", "");
