@@ -31,6 +31,12 @@ def test_the_programs_of_the_manual_have_the_right_types(tmp_path):
     assert ran.returncode == 0, ran.stdout
 
 
+def test_the_package_itself_has_the_right_types():
+    pytest.importorskip("mypy")
+    ran = python("-m", "mypy", "-p", "embosk", "--ignore-missing-imports", "--cache-dir", os.devnull)
+    assert ran.returncode == 0, ran.stdout
+
+
 def test_a_wrong_argument_is_seen(tmp_path):
     pytest.importorskip("mypy")
     program = tmp_path / "wrong.py"
