@@ -64,7 +64,7 @@ pub(super) fn run<E: Embedder>(mut evaluation: Evaluation<E>) -> Result<Report, 
         journal.spent(&meter.spent());
         return Ok(Report { warnings, ..report });
     }
-    warnings.extend(contamination.warning());
+    warnings.extend(contamination.warnings());
     let chosen = choose(&evaluation, &corpus, &clean, (evaluation.samples, texts))?;
     warnings.extend(chosen.shortfalls(clean.documents.stored.ncols()));
     let Chosen { adversaries, own, means, .. } = chosen;
