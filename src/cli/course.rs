@@ -104,6 +104,9 @@ impl Course {
 
     pub(crate) fn finish(&self) {
         self.bar.finish_and_clear();
+        if let Some(lines) = self.counts().lines.as_mut().and_then(Paced::finish) {
+            warn(&lines);
+        }
     }
 
     fn step(&self, what: &str) {
@@ -163,7 +166,7 @@ impl Journal for Course {
     fn begin(&mut self, settings: &Map<String, Value>, rows: usize) -> Result<(), Error> {
         let mut counts = self.counts();
         counts.total = rows + usize::from(settings.contains_key("attack"));
-        counts.attacked = settings.get("samples").and_then(Value::as_u64).map(|samples| samples as usize);
+        counts.attacked = attacked(settings);
         counts.began = Instant::now();
         Ok(())
     }
@@ -205,6 +208,11 @@ impl Journal for Course {
             self.tell(&format!("processor time: {stages}"));
         }
     }
+}
+
+/// How many texts are attacked by a signature: on a small corpus fewer than the settings say.
+pub(crate) fn attacked(signature: &Map<String, Value>) -> Option<usize> {
+    signature.get("samples").and_then(Value::as_u64).map(|samples| samples as usize)
 }
 
 /// The stages that took a second or more, the longest first: `attack 40 s, restoring 31 s`.
