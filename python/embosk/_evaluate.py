@@ -48,8 +48,8 @@ def evaluate(
         samples: how many documents are attacked; 200 or more give reliable numbers. Default: 50, or half of the
             documents if there are fewer than 100.
         attack: a name or folder, such as `"reference"`, `"guided"` or `"none"`, or a dict with `model`, `steps`,
-            `beam_width`, `local_queries` and `queries`. Default: the trained attack for the embedder, if there is one,
-            and guided search after it.
+            `beam_width`, `local_queries` and `queries`. `"auto:FOLDER"` is the attack in a folder, and guided search
+            after it. Default: the trained attack for the embedder, if there is one, and guided search after it.
         seed: of records, sample, noise and intervals.
         attacker_corpus: the attacker's own texts, as for `corpus`.
         model: the model, for a client.

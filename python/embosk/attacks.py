@@ -27,8 +27,9 @@ def invert(
     Arguments:
         vectors: `[rows, dim]` of the embedder, undefended or as an attacker has restored them.
         embedder: the embedder, which is the attacker's oracle.
-        attack: a name or folder, or a dict with `model`, `steps`, `beam_width`, `local_queries` and `queries`. Default:
-            the trained attack for the embedder, if there is one, and guided search after it.
+        attack: a name or folder, or a dict with `model`, `steps`, `beam_width`, `local_queries` and `queries`.
+            `"auto:FOLDER"` is the attack in a folder, and guided search after it. Default: the trained attack for the
+            embedder, if there is one, and guided search after it.
         own_texts: the attacker's own texts, for guided search. Default: built-in English sentences.
         model, name, identity, normalizer, unit_norm: of the embedder, as for `embosk.evaluate`.
 

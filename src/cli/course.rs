@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use indicatif::ProgressBar;
 use serde_json::{Map, Value};
 
-use super::next::Next;
+use super::next::{Next, Seen};
 use super::paced::Paced;
 use super::session::Session;
 use super::table;
@@ -33,6 +33,7 @@ struct Counts {
     measured: usize,
     /// How many texts are attacked; none until this is known.
     attacked: Option<usize>,
+    is_guided: bool,
     began: Instant,
     /// Used if no bar can be seen.
     lines: Option<Paced>,
@@ -43,7 +44,9 @@ impl Course {
     pub(crate) fn new(session: &Session, next: Next) -> Self {
         let Session { terminal, names, .. } = session;
         let lines = terminal.says_in_lines().then(Paced::new);
-        let counts = Counts { total: 0, done: 0, measured: 0, attacked: None, began: Instant::now(), lines };
+        let began = Instant::now();
+        let counts =
+            Counts { total: 0, done: 0, measured: 0, attacked: None, is_guided: false, began, lines };
         Self {
             terminal: *terminal,
             metrics: names.metrics().into(),
@@ -83,8 +86,7 @@ impl Course {
 
     /// What to run next; nothing if nothing is advised.
     pub(crate) fn advise(&self, advice: &[Advice]) -> String {
-        let counts = self.counts();
-        self.next.lines(advice, counts.attacked, counts.whole())
+        self.next.lines(advice, self.counts().seen())
     }
 
     /// Whether one row is finished, and the others will take so many seconds or more.
@@ -104,6 +106,9 @@ impl Course {
 
     pub(crate) fn finish(&self) {
         self.bar.finish_and_clear();
+        if let Some(lines) = self.counts().lines.as_mut().and_then(Paced::finish) {
+            warn(&lines);
+        }
     }
 
     fn step(&self, what: &str) {
@@ -148,6 +153,10 @@ impl Counts {
         (self.measured > 0 && left > 0).then(|| self.each() * left as f64)
     }
 
+    fn seen(&self) -> Seen {
+        Seen { attacked: self.attacked, is_guided: self.is_guided, whole: self.whole() }
+    }
+
     /// How many seconds all rows take; `None` before the first is measured.
     fn whole(&self) -> Option<f64> {
         (self.measured > 0).then(|| self.each() * self.total as f64)
@@ -163,7 +172,8 @@ impl Journal for Course {
     fn begin(&mut self, settings: &Map<String, Value>, rows: usize) -> Result<(), Error> {
         let mut counts = self.counts();
         counts.total = rows + usize::from(settings.contains_key("attack"));
-        counts.attacked = settings.get("samples").and_then(Value::as_u64).map(|samples| samples as usize);
+        counts.attacked = attacked(settings);
+        counts.is_guided = is_guided(settings);
         counts.began = Instant::now();
         Ok(())
     }
@@ -207,6 +217,16 @@ impl Journal for Course {
     }
 }
 
+/// How many texts are attacked by a signature: on a small corpus fewer than the settings say.
+pub(crate) fn attacked(signature: &Map<String, Value>) -> Option<usize> {
+    signature.get("samples").and_then(Value::as_u64).map(|samples| samples as usize)
+}
+
+/// Whether guided search is the attack, or its last stage.
+fn is_guided(signature: &Map<String, Value>) -> bool {
+    signature.get("attack").and_then(Value::as_str).is_some_and(|attack| attack.contains("guided("))
+}
+
 /// The stages that took a second or more, the longest first: `attack 40 s, restoring 31 s`.
 fn long_stages(stages: &[(Stage, Duration)]) -> String {
     let mut long: Vec<_> = stages.iter().filter(|(_, spent)| spent.as_secs() > 0).collect();
@@ -225,4 +245,24 @@ fn strength(metrics: &[Metric], undefended: &Undefended) -> String {
         Some(format!("{} {mean:.*}", metric.heading, metric.digits))
     });
     scores.collect::<Vec<_>>().join(", ")
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::attacks::guided::Guided;
+
+    #[test]
+    fn a_signature_says_what_advice_depends_on() {
+        let seen = |signature: Value| {
+            let signature = signature.as_object().cloned().unwrap_or_default();
+            (attacked(&signature), is_guided(&signature))
+        };
+        let guided = Guided::new().to_string();
+        assert_eq!(seen(json!({"attack": guided, "samples": 20})), (Some(20), true));
+        assert_eq!(seen(json!({"attack": format!("vec2text(steps=20) + {guided}")})), (None, true));
+        assert_eq!(seen(json!({"attack": "vec2text(steps=20)"})), (None, false));
+    }
 }

@@ -14,7 +14,7 @@ use super::settings::{NamedAttack, own_texts};
 use super::terminal::{Terminal, print, warn};
 use super::{embed, files, rehearsal};
 use crate::Role;
-use crate::attacks::guided::{LANGUAGE_TEXTS, OWN_TEXTS};
+use crate::attacks::guided::{LANGUAGE_TEXTS, OWN_TEXTS, QUERIES};
 use crate::attacks::vec2text::Vec2Text;
 use crate::attacks::{self, Attack, Inversion, OwnTexts, Resources};
 use crate::embedder::{OracleOf, Volume};
@@ -42,7 +42,8 @@ pub(crate) struct Args {
     #[arg(long, requires = "inverter", value_name = "DIR")]
     corrector: Option<String>,
     /// The attack, in place of an inverter and a corrector: guided (no trained model), auto (the shipped attack for the
-    /// embedder if there is one, and guided search after it), a folder, or the name of a shipped attack.
+    /// embedder if there is one, and guided search after it), a folder, the name of a shipped attack, or auto:FOLDER
+    /// (the attack in the folder, and guided search after it).
     #[arg(long, conflicts_with_all = ["inverter", "corrector", "paper"], value_name = "A")]
     attack: Option<String>,
     /// The attacker's own texts, from which guided search learns words and language: a text file with one per line, a
@@ -136,7 +137,9 @@ pub(crate) fn run(args: &Args, session: &Session) -> Result<ExitCode, CliError> 
     args.address.check(&[&args.embedder])?;
     let opening = Opening { services: &args.address, cache: &args.cache, terminal };
     let embedder = opening.embedder(&args.embedder)?;
-    let (vec2text, guides) = (vec2text(args, named, &embedder, terminal)?, args.guides());
+    let stages = args.named_attack().stages(embedder.hash(), false);
+    args.search.warn_of_idle(stages);
+    let (vec2text, guides) = (vec2text(args, named, &embedder, terminal)?, stages.guided);
     let embedder = match &vec2text {
         Some(attack) if args.paper => embedder.max_length(attack.max_length())?,
         _ => embedder,
@@ -152,8 +155,7 @@ pub(crate) fn run(args: &Args, session: &Session) -> Result<ExitCode, CliError> 
     if args.address.is_rehearsal() {
         rehearsal::tell(&embedder)?;
         let known = Volume::of(texts.as_deref().unwrap_or_default().iter().map(String::as_str), "");
-        let attack = args.named_attack();
-        let most = (vectors.nrows(), attack.most_queries(), if guides { attack.most_words() } else { 0 });
+        let most = (vectors.nrows(), args.named_attack().most_queries(stages), stages.most_words());
         rehearsal::tell_attack(&embedder, known, most)?;
         return Ok(ExitCode::SUCCESS);
     }
@@ -189,15 +191,11 @@ fn vec2text(
 }
 
 impl Args {
-    /// The attack as evaluations name it; without a name, only trained models.
+    /// The attack as evaluations name it; without a name, only trained models. It searches longer.
     fn named_attack(&self) -> NamedAttack {
         let model = self.attack.clone().or_else(|| Some("trained".into()));
-        NamedAttack { model, search: self.search }
-    }
-
-    /// Whether guided search is the attack or its last stage.
-    fn guides(&self) -> bool {
-        matches!(self.attack.as_deref(), Some(models::GUIDED | models::AUTO))
+        let queries = self.search.queries.or(Some(QUERIES));
+        NamedAttack { model, search: Search { queries, ..self.search } }
     }
 }
 

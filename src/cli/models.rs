@@ -10,7 +10,7 @@ use super::loaded::Loaded;
 use super::service::ServiceOptions;
 use super::terminal::{Terminal, warn};
 use crate::attacks::Attack;
-use crate::attacks::guided::{Guided, QUERIES};
+use crate::attacks::guided::{Guided, QUERIES, WORDS};
 use crate::attacks::vec2text::{LOCAL_QUERIES, Vec2Text, shipped, shipped_for};
 use crate::cache_folder;
 use crate::digest::Digest;
@@ -26,6 +26,35 @@ pub(crate) const GUIDED: &str = "guided";
 
 /// The trained attack for the embedder, if there is one, and guided search after it.
 pub(crate) const AUTO: &str = "auto";
+
+/// Before the name of a trained attack: guided search runs after it.
+const AFTER: &str = "auto:";
+
+/// The trained attack of `auto:NAME`.
+pub(crate) fn after(name: &str) -> Option<&str> {
+    name.strip_prefix(AFTER)
+}
+
+/// The name of a trained attack with guided search after it.
+pub(crate) fn guided_after(name: &str) -> String {
+    format!("{AFTER}{name}")
+}
+
+/// What an attack consists of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Stages {
+    /// Whether trained models attack.
+    pub(crate) trained: bool,
+    /// Whether guided search attacks, after them if there are any.
+    pub(crate) guided: bool,
+}
+
+impl Stages {
+    /// Returns the most single words that may be embedded before, once in a run.
+    pub(crate) fn most_words(self) -> usize {
+        if self.guided { WORDS } else { 0 }
+    }
+}
 
 /// What embedders are opened with.
 #[derive(Debug, Clone, Copy)]
@@ -216,8 +245,8 @@ pub(crate) struct Search {
     /// How many oracle queries per text the local search after the correction may use; 0 for none.
     #[arg(long, default_value_t = Search::default().local_queries, value_name = "N")]
     pub(crate) local_queries: usize,
-    /// How many oracle queries per text an attack with guided search may use, including those of a trained attack
-    /// before it [default: 300] [default of invert: 1500].
+    /// How many oracle queries per text guided search may use, less those of a trained attack before it
+    /// [default: 300] [default of invert: 1500].
     #[arg(long, value_name = "N")]
     pub(crate) queries: Option<usize>,
     /// Guided search asks the embedder for vectors alone, as an attacker without its weights must. An embedder behind an
@@ -245,9 +274,34 @@ impl Search {
     pub(crate) fn apply(&self, attack: Vec2Text) -> Vec2Text {
         attack.steps(self.steps).beam_width(self.beam_width).local_queries(self.local_queries)
     }
+
+    /// Warns of settings that differ from the defaults, and have no effect on this attack.
+    pub(crate) fn warn_of_idle(&self, stages: Stages) {
+        for warning in self.idle(stages) {
+            warn(&format!("warning: {warning}"));
+        }
+    }
+
+    fn idle(&self, Stages { trained, guided }: Stages) -> Vec<String> {
+        let usual = Self::default();
+        let of_trained = [
+            ("--steps", self.steps != usual.steps),
+            ("--beam-width", self.beam_width != usual.beam_width),
+            ("--local-queries", self.local_queries != usual.local_queries),
+        ];
+        let of_guided = [("--queries", self.queries.is_some()), ("--black-box", self.black_box)];
+        let idle = [(trained, "trained models", &of_trained[..]), (guided, "guided search", &of_guided)];
+        let named = |settings: &[(&'static str, bool)]| -> Vec<&str> {
+            settings.iter().filter(|(_, is_set)| *is_set).map(|(name, _)| *name).collect()
+        };
+        let idle = idle.into_iter().filter(|(runs, ..)| !runs).map(|(_, what, of)| (what, named(of)));
+        idle.filter(|(_, names)| !names.is_empty())
+            .map(|(what, names)| format!("the attack has no {what}, and ignores {}", names.join(", ")))
+            .collect()
+    }
 }
 
-/// What `--attack` names: a folder with `inverter` and perhaps `corrector`, a shipped attack, or
+/// The trained attack that `--attack` names: a folder with `inverter` and perhaps `corrector`, a shipped attack, or
 /// `INVERTER+CORRECTOR`, each as [`pair`] takes it.
 pub(crate) fn attack(name: &str, terminal: Terminal) -> Result<Vec2Text, CliError> {
     match (Path::new(name), two(name)) {
@@ -269,7 +323,7 @@ pub(crate) fn trained<'a>(
             Some(name) => name,
             None => return Ok(None),
         },
-        name => name,
+        name => after(name).unwrap_or(name),
     };
     let attack = attack(name, terminal)?;
     fit(&attack, embedder)?;
@@ -378,6 +432,22 @@ mod tests {
         assert_eq!(two("owner/inverter+owner/corrector"), Some(("owner/inverter", "owner/corrector")));
         assert_eq!(two("minilm"), None);
     }
+
+    #[test]
+    fn settings_without_effect_are_named() {
+        let idle = |search: Search, trained, guided| search.idle(Stages { trained, guided }).join("; ");
+        let set =
+            Search { steps: 3, local_queries: 0, queries: Some(300), black_box: true, ..Search::default() };
+        assert_eq!(idle(Search::default(), false, false), "");
+        assert_eq!(idle(set, true, true), "");
+        let (searched, trained) = (idle(set, true, false), idle(set, false, true));
+        assert_eq!(searched, "the attack has no guided search, and ignores --queries, --black-box");
+        assert_eq!(trained, "the attack has no trained models, and ignores --steps, --local-queries");
+        assert_eq!(idle(set, false, false), format!("{trained}; {searched}"));
+        let narrow = idle(Search { beam_width: 1, ..Search::default() }, false, true);
+        assert!(narrow.ends_with("ignores --beam-width"), "{narrow}");
+    }
+
     #[test]
     fn a_report_names_a_folder_without_the_way_to_it() {
         assert_eq!(title("minilm"), "minilm");

@@ -1,11 +1,12 @@
 //! What to run next if nothing can be concluded: whole commands, each with its expected time.
 
-use super::models::REFERENCE;
+use super::models::{self, AUTO, REFERENCE};
 use super::session::Session;
 use super::settings::EvaluationSettings;
 use super::terminal::duration;
 use super::words::{command, with_option};
 use crate::attacks::guided;
+use crate::attacks::vec2text::SHIPPED;
 use crate::evaluate::Advice;
 
 /// The most commands to print; more help nobody.
@@ -15,7 +16,7 @@ const MOST: usize = 3;
 const MINUTES: usize = 30;
 
 /// A guided search takes about this many times as long as a trained attack alone.
-const GUIDED: f64 = 3.0;
+const TIMES_GUIDED: f64 = 3.0;
 
 /// Stands for a file that only the user can name.
 const FILE: &str = "FILE";
@@ -30,6 +31,17 @@ pub(crate) struct Next {
     settings: EvaluationSettings,
     /// The file that the settings are from, if they are not arguments.
     budget: Option<String>,
+}
+
+/// What the command has shown so far.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Seen {
+    /// How many texts it attacks; `None` until this is known.
+    pub(crate) attacked: Option<usize>,
+    /// Whether guided search attacks them.
+    pub(crate) is_guided: bool,
+    /// How many seconds it takes in all.
+    pub(crate) whole: Option<f64>,
 }
 
 /// One thing to do.
@@ -51,15 +63,14 @@ impl Next {
         Self { budget: Some(budget.to_owned()), ..Self::new(session, settings) }
     }
 
-    /// What to do, the best first. How many texts the command has attacked and how many seconds it takes in all may be
-    /// unknown.
-    pub(crate) fn lines(&self, advice: &[Advice], attacked: Option<usize>, whole: Option<f64>) -> String {
-        let attacked = attacked.unwrap_or(self.settings.samples());
-        let steps = advice.iter().filter_map(|advice| self.step(advice, attacked, whole)).take(MOST);
+    /// What to do, the best first.
+    pub(crate) fn lines(&self, advice: &[Advice], seen: Seen) -> String {
+        let steps = advice.iter().filter_map(|advice| self.step(advice, seen)).take(MOST);
         steps.map(|step| step.line()).collect()
     }
 
-    fn step(&self, advice: &Advice, attacked: usize, whole: Option<f64>) -> Option<Step> {
+    fn step(&self, advice: &Advice, Seen { attacked, is_guided, whole }: Seen) -> Option<Step> {
+        let attacked = attacked.unwrap_or(self.settings.samples());
         let times = |factor: f64| whole.map(|whole| whole * factor);
         let (what, commands, seconds) = match advice {
             // texts without a score count as samples; the same command says the same
@@ -93,7 +104,7 @@ impl Next {
                 self.with_adversary(&format!("leaked({pairs})")),
                 times(1.0),
             ),
-            Advice::GuidedSearch if self.is_guided() => {
+            Advice::GuidedSearch if is_guided => {
                 let queries = self.settings.attack.queries();
                 if queries >= guided::QUERIES {
                     return None;
@@ -105,7 +116,7 @@ impl Next {
                 )
             }
             Advice::GuidedSearch => {
-                ("guided search".into(), self.changed(&[("attack", "auto")]), times(GUIDED))
+                ("guided search".into(), self.changed(&[("attack", &self.guided())]), times(TIMES_GUIDED))
             }
             Advice::FineTune => {
                 let minutes = MINUTES.to_string();
@@ -115,8 +126,11 @@ impl Next {
                         "train an attack for texts of this kind; {} should hold some thousands of them",
                         self.own_texts()
                     ),
-                    [vec![self.training(&training, "my-attack")], self.changed(&[("attack", "my-attack")])]
-                        .concat(),
+                    [
+                        vec![self.training(&training, "my-attack")],
+                        self.changed(&[("attack", &models::guided_after("my-attack"))]),
+                    ]
+                    .concat(),
                     times(1.0).map(|whole| whole + 60.0 * MINUTES as f64),
                 )
             }
@@ -129,12 +143,11 @@ impl Next {
         Some(Step { what, commands, seconds })
     }
 
-    /// Whether the attack already uses guided search.
-    fn is_guided(&self) -> bool {
+    /// The attack with guided search: after the user's own, or after the shipped one for the embedder.
+    fn guided(&self) -> String {
         match self.settings.attack.model.as_deref() {
-            // on records, trained models alone
-            None => !self.settings.is_of_records().unwrap_or(false),
-            Some(attack) => ["auto", "guided"].contains(&attack),
+            Some(own) if !SHIPPED.contains(&own) => models::guided_after(own),
+            _ => AUTO.to_owned(),
         }
     }
 
@@ -219,6 +232,31 @@ mod tests {
         Next { words, settings, budget: None }
     }
 
+    fn within(seconds: f64) -> Seen {
+        Seen { whole: Some(seconds), ..Seen::default() }
+    }
+
+    #[test]
+    fn guided_search_follows_the_attack_that_was_named() {
+        let lines = |attack, is_guided| {
+            next("evaluate", attack).lines(&[Advice::GuidedSearch], Seen { is_guided, ..Seen::default() })
+        };
+        for (attack, advised) in [
+            (None, "--attack auto\n"),
+            (Some("reference"), "--attack auto\n"),
+            (Some("mine"), "--attack auto:mine\n"),
+            (Some("owner/inverter+owner/corrector"), "--attack auto:owner/inverter+owner/corrector\n"),
+        ] {
+            assert!(lines(attack, false).ends_with(advised), "{}", lines(attack, false));
+            // on records, too, if no attack is shipped for the embedder
+            assert!(
+                lines(attack, true).ends_with("embosk evaluate --queries 1500\n"),
+                "{}",
+                lines(attack, true)
+            );
+        }
+    }
+
     #[test]
     fn each_advice_is_a_whole_command_with_its_time() {
         let advice = [
@@ -228,7 +266,7 @@ mod tests {
             Advice::FineTune,
         ];
         let given = "evaluate --corpus mine.txt --samples 20 --attack minilm";
-        let lines = next(given, Some("minilm")).lines(&advice, None, Some(60.0));
+        let lines = next(given, Some("minilm")).lines(&advice, within(60.0));
         for part in [
             "next: attack about 140 texts, which should decide, in about 7 min\n  embosk evaluate --corpus mine.txt --samples 140 --attack minilm\n",
             "in about 60 s\n  embosk evaluate --corpus mine.txt --samples 20 --attack minilm --attacker-corpus FILE\n",
@@ -236,16 +274,18 @@ mod tests {
         ] {
             assert!(lines.contains(part), "{lines}");
         }
-        let fewer = next(given, Some("minilm")).lines(&advice[..1], Some(10), Some(60.0));
+        let fewer =
+            next(given, Some("minilm")).lines(&advice[..1], Seen { attacked: Some(10), ..within(60.0) });
         assert!(fewer.contains("which should decide, in about 14 min"), "{fewer}");
-        let lines = next("evaluate --embedder e5", Some("auto")).lines(&advice[2..], None, Some(60.0));
+        let guided = Seen { is_guided: true, ..within(60.0) };
+        let lines = next("evaluate --embedder e5", Some("auto")).lines(&advice[2..], guided);
         let expected =
             "next: a longer search, in about 5 min\n  embosk evaluate --embedder e5 --queries 1500\n";
         assert!(lines.starts_with(expected), "{lines}");
-        let lines = next("evaluate --embedder e5", Some("auto")).lines(&advice[3..], None, None);
+        let lines = next("evaluate --embedder e5", Some("auto")).lines(&advice[3..], Seen::default());
         let expected = "next: train an attack for texts of this kind; FILE should hold some thousands of them\n  embosk train attack --init auto \
                         --minutes 30 --embedder e5 --corpus FILE --out my-attack\n  embosk evaluate --embedder e5 --attack \
-                        my-attack\n";
+                        auto:my-attack\n";
         assert_eq!(lines, expected);
     }
 
@@ -253,12 +293,12 @@ mod tests {
     fn a_corpus_that_is_too_small_is_to_be_exchanged() {
         let next = next("gate", Some("minilm"));
         let given = Next { words: vec!["evaluate".into(), "--corpus=mine.txt".into()], ..next.clone() };
-        let lines = given.lines(&[Advice::MoreDocuments(900), Advice::MoreQueries(286)], None, Some(60.0));
+        let lines = given.lines(&[Advice::MoreDocuments(900), Advice::MoreQueries(286)], within(60.0));
         assert!(lines.contains("judged queries, which should decide, in about 60 s\n"), "{lines}");
         assert!(lines.contains("  embosk evaluate --corpus=FILE --samples 900\n"), "{lines}");
         assert!(lines.contains("  embosk evaluate --corpus=BEIR-FOLDER\n"), "{lines}");
         let of_budget = Next { budget: Some("b.toml".into()), ..next };
-        let lines = of_budget.lines(&[Advice::MoreDocuments(900)], None, None);
+        let lines = of_budget.lines(&[Advice::MoreDocuments(900)], Seen::default());
         assert!(
             lines
                 .ends_with("  # in b.toml: corpus = \"FILE\"\n  # in b.toml: samples = 900\n  embosk gate\n"),
@@ -269,7 +309,7 @@ mod tests {
     #[test]
     fn a_budget_is_changed_in_its_file() {
         let next = Next { budget: Some("privacy-budget.toml".into()), ..next("gate", Some("minilm")) };
-        let lines = next.lines(&[Advice::MoreSamples(300), Advice::GuidedSearch], None, None);
+        let lines = next.lines(&[Advice::MoreSamples(300), Advice::GuidedSearch], Seen::default());
         let expected = "next: attack about 300 texts, which should decide\n  # in privacy-budget.toml: samples = 300\n  embosk gate\nnext: guided \
                         search\n  # in privacy-budget.toml: attack.model = \"auto\"\n  embosk gate\n";
         assert_eq!(lines, expected);

@@ -16,7 +16,7 @@ pub(crate) use self::attack::NamedAttack;
 use self::existing::ExistingVectors;
 use super::error::CliError;
 use super::loaded::Loaded;
-use super::models::{self, Cache, Opening, Search, title};
+use super::models::{self, Cache, Opening, Search, Stages, title};
 use super::names::{AdversaryName, Names};
 use super::service::ServiceOptions;
 use super::session::Session;
@@ -195,10 +195,9 @@ impl EvaluationSettings {
         Ok(models::records(self.corpus_name())?.is_some())
     }
 
-    /// Returns the most single words that the attack embeds. On records, the usual attack is not guided.
-    fn most_words(&self) -> usize {
-        let is_usual = self.attack.model.is_none() && self.is_of_records().unwrap_or(false);
-        if is_usual { 0 } else { self.attack.most_words() }
+    /// Returns what attacks this embedder.
+    fn stages(&self, attacked: &Loaded) -> Result<Stages, CliError> {
+        Ok(self.attack.stages(attacked.hash(), self.is_of_records()?))
     }
 
     /// What the corpus is read from.
@@ -237,8 +236,10 @@ impl EvaluationSettings {
         let corpus = self.corpus()?;
         let length = Volume::of(corpus.texts().iter().map(String::as_str), "");
         let (evaluation, embedders) = self.prepare_on((corpus, None), session, resolved, cache)?;
-        let queries = (!self.attack.is_none()).then(|| self.attack.most_queries());
-        let attack = (self.samples(), queries, self.most_words());
+        let attacked = embedders.last().filter(|_| !self.attack.is_none());
+        let stages = attacked.map(|attacked| self.stages(attacked)).transpose()?;
+        let queries = stages.map(|stages| self.attack.most_queries(stages));
+        let attack = (self.samples(), queries, stages.map_or(0, Stages::most_words));
         rehearsal::evaluation(evaluation, &embedders, length, attack).map(Some)
     }
 
@@ -291,6 +292,9 @@ impl EvaluationSettings {
             evaluation = evaluation.surrogate(surrogate);
         }
         evaluation = self.attackers(evaluation, adversaries)?;
+        let stages = self.stages(&attacked)?;
+        let trained = stages.trained || self.retrained.is_some();
+        self.attack.search.warn_of_idle(Stages { trained, ..stages });
         if self.attack.is_none() {
             return Ok((evaluation, embedders));
         }
@@ -306,15 +310,15 @@ impl EvaluationSettings {
                 .note("retrained_on", json!(trained_on))
                 .retrained(attack);
         }
-        self.tell_of_sending(&attacked, *terminal);
-        Ok((self.attack(evaluation, &attacked, *terminal)?, embedders))
+        self.tell_of_sending(&attacked, stages, *terminal);
+        Ok((self.attack(evaluation, (&attacked, stages), *terminal)?, embedders))
     }
 
     /// Says what an attack on an embedder behind an address will send.
-    fn tell_of_sending(&self, attacked: &Loaded, terminal: Terminal) {
+    fn tell_of_sending(&self, attacked: &Loaded, stages: Stages, terminal: Terminal) {
         if let Some(host) = attacked.host().filter(|_| !self.address.is_rehearsal()) {
-            let most = self.attack.most_queries();
-            let words = match self.most_words() {
+            let most = self.attack.most_queries(stages);
+            let words = match stages.most_words() {
                 0 => String::new(),
                 words => format!("up to {words} single words, and "),
             };
@@ -352,18 +356,14 @@ impl EvaluationSettings {
     fn attack(
         &self,
         evaluation: Prepared,
-        attacked: &Loaded,
+        (attacked, Stages { guided, .. }): (&Loaded, Stages),
         terminal: Terminal,
     ) -> Result<Prepared, CliError> {
         let NamedAttack { model, search } = &self.attack;
         let search = &Search { queries: Some(self.attack.queries()), ..*search };
         let name = model.as_deref().unwrap_or(models::AUTO);
-        let trained = models::trained(name, attacked, terminal)?;
-        // on records the trained models leave little to find, at a tenth of the queries
-        let is_usual = model.is_none() && self.is_of_records()?;
-        let guides = matches!(name, models::AUTO | models::GUIDED) && !is_usual;
-        let Some((trained_name, trained)) = trained else {
-            let attack = models::searching(None, guides, search);
+        let Some((trained_name, trained)) = models::trained(name, attacked, terminal)? else {
+            let attack = models::searching(None, guided, search);
             return Ok(evaluation.note("attack_name", models::GUIDED).attack(attack));
         };
         let trained = search.apply(trained);
@@ -372,10 +372,10 @@ impl EvaluationSettings {
             .note("attack_sha256", trained.hash())
             .note("steps", search.steps)
             .note("beam_width", search.beam_width);
-        Ok(evaluation.attack(models::searching(Some(trained), guides, search)))
+        Ok(evaluation.attack(models::searching(Some(trained), guided, search)))
     }
 
-    /// Refuses settings that contradict each other, or would have no effect.
+    /// Refuses settings that contradict each other, or name what would be loaded for nothing.
     pub(crate) fn check(&self, adversaries: &[AdversaryName]) -> Result<(), CliError> {
         let all = adversaries.iter().any(|name| matches!(name, AdversaryName::All));
         if all && adversaries.len() > 1 {

@@ -24,6 +24,8 @@ pub(super) struct Contamination {
     samples: usize,
     /// Whether they are attacked anyway.
     kept: bool,
+    /// Whether an attack does not say of each drawn text if it was trained on it.
+    is_unknown: bool,
 }
 
 impl Sample {
@@ -38,9 +40,12 @@ impl Sample {
         let left = order.len().saturating_sub(pairs).min(order.len() / 2);
         let most = if evaluation.fewer_samples && left >= LEAST { left } else { order.len() };
         let samples = evaluation.samples.min(most);
-        let is_trained = |document: &usize| trained_on(evaluation, corpus, *document);
-        let found = order[..samples].iter().filter(|document| is_trained(document)).count();
-        let contamination = Contamination { found, samples, kept: evaluation.keep_contaminated };
+        let is_trained = |document: &usize| trained_on(evaluation, corpus, *document) == Some(true);
+        let drawn = || order[..samples].iter();
+        let found = drawn().filter(|document| is_trained(document)).count();
+        let is_unknown = drawn().any(|document| trained_on(evaluation, corpus, *document).is_none());
+        let kept = evaluation.keep_contaminated;
+        let contamination = Contamination { found, samples, kept, is_unknown };
         if found == 0 || evaluation.keep_contaminated {
             let mut attacked = order;
             let spare = attacked.split_off(samples);
@@ -65,14 +70,20 @@ impl Sample {
 
 impl Contamination {
     /// What a reader of the report should know.
-    pub(super) fn warning(self) -> Option<String> {
-        let Self { found, samples, kept } = self;
+    pub(super) fn warnings(self) -> impl Iterator<Item = String> {
+        let Self { found, samples, kept, is_unknown } = self;
         let texts = format!("{found} of {samples} texts to attack were in the attack's training texts");
-        match (found, kept) {
+        let known = match (found, kept) {
             (0, _) => None,
             (_, true) => Some(format!("{texts}; what comes back of them says little about other texts")),
             (_, false) => Some(format!("{texts}, so others were drawn in their place")),
-        }
+        };
+        let unknown = is_unknown.then(|| {
+            "the attack does not list all that it was trained on, so it may remember texts that are attacked; make sure that \
+             they are new to it"
+                .to_owned()
+        });
+        known.into_iter().chain(unknown)
     }
 
     /// The entry for the signature; `None` if nothing was found.
@@ -82,13 +93,14 @@ impl Contamination {
     }
 }
 
-/// Whether an attack says that it was trained on a document. Held-out records are in no training, because they share
-/// no full name with those of the training split.
-fn trained_on<E: Embedder>(evaluation: &Evaluation<E>, corpus: &Corpus, document: usize) -> bool {
+/// Whether an attack was trained on a document; `None` if one does not say and no other says yes. Held-out records are
+/// in no training, because they share no full name with those of the training split.
+fn trained_on<E: Embedder>(evaluation: &Evaluation<E>, corpus: &Corpus, document: usize) -> Option<bool> {
     if corpus.is_records() {
-        return false;
+        return Some(false);
     }
     let text = evaluation.comparison().apply(&corpus.texts()[document]);
     let attacks = evaluation.attack.iter().chain(&evaluation.retrained);
-    attacks.into_iter().any(|attack| attack.trained_on(&text) == Some(true))
+    let said: Vec<_> = attacks.map(|attack| attack.trained_on(&text)).collect();
+    if said.contains(&Some(true)) { Some(true) } else { (!said.contains(&None)).then_some(false) }
 }

@@ -1,10 +1,10 @@
-//! Keys that no adversary tries to undo.
+//! Keys that no adversary attacks with enough means.
 
 use std::fmt;
 
 use super::report::Row;
 
-/// A stack whose key turns the space, and is not attacked by any of its adversaries.
+/// A stack whose key turns the space, and is not attacked with enough means by any of its adversaries.
 pub(super) struct UnattackedKey<'a> {
     pub(super) defense: &'a str,
 }
@@ -25,8 +25,9 @@ impl fmt::Display for UnattackedKey<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             f,
-            "no adversary tries to undo the key of {}, so a low score says nothing about attackers who have some pairs of \
-             text and vector, or texts of the same kind; add leaked(k) or unpaired(n)",
+            "no adversary with enough means tries to undo the key of {}, so a low score says nothing about attackers who \
+             have more pairs of text and vector, or more texts of the same kind; add leaked(k) with a pair for each \
+             dimension, or unpaired(n), which counts if it restores the vectors",
             self.defense
         )
     }

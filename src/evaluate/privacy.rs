@@ -23,12 +23,15 @@ use super::guess::{Noise, Questions};
 use super::membership::Store;
 use super::metrics::{Columns, Metric, bases};
 use super::oracle::CachedOracle;
-use super::recovery::{Output, Recovery, Scoring, Truth};
+use super::recovery::{Output, Recovery, Scoring, Truth, restoration};
 use super::report::Example;
 use super::retrieval::{is_unit_norm, normalize_rows};
 use super::stages::{Meter, Stage};
 use crate::Error;
 use crate::embedder::Normalizer;
+
+/// The share of the way from chance to the clean vectors that restored vectors must come, for a key to count as undone.
+const RESTORED: f64 = 0.9;
 
 /// Attacks on the same sampled texts, under one defense after the other.
 pub(super) struct Trials<'a> {
@@ -80,6 +83,8 @@ pub(super) struct Trial {
     pub(super) map: Option<String>,
     /// Which candidate was picked as the fact of each text; empty if nothing was to be guessed.
     pub(super) guesses: Vec<Option<usize>>,
+    /// How far the restored vectors come from chance (0) to the clean ones (1).
+    pub(super) restoration: f64,
 }
 
 impl<'a> Trials<'a> {
@@ -212,7 +217,8 @@ impl<'a> Trials<'a> {
                 recovery.unrelated(&self.truths, &self.scoring).only(&bases(self.scoring.metrics));
             (recovery, unrelated)
         });
-        Ok(Trial { recovery: Rc::new(recovery), unrelated, map, guesses })
+        let restoration = restoration(&self.truths, &vectors[0]);
+        Ok(Trial { recovery: Rc::new(recovery), unrelated, map, guesses, restoration })
     }
 
     /// What the attack makes of these vectors, perhaps known from an earlier run.
@@ -279,14 +285,18 @@ impl<'a> Trials<'a> {
         adversary.can_gain(&KnownDefense::new(stack, &self.material))
     }
 
-    /// Whether `adversary` tries to undo the key of `stack`; `None` if it has none that turns the space.
+    /// Whether `adversary` attacks the key of `stack` with enough means: with as many pairs as the stored vectors have
+    /// dimensions, or with a success of [`RESTORED`]. `None` if the stack has no key that turns the space.
     pub(super) fn attacks_key(
         &self,
         stack: &Stack,
         adversary: &dyn Adversary,
+        (dimension, restoration): (usize, f64),
     ) -> Result<Option<bool>, Error> {
         let defense = KnownDefense::new(stack, &self.material);
-        defense.is_turned_by_its_key()?.then(|| adversary.attacks_key(&defense)).transpose()
+        let suffices = adversary.needs().leaked_pairs >= dimension || restoration >= RESTORED;
+        let attacks = || Ok(suffices && adversary.attacks_key(&defense)?);
+        defense.is_turned_by_its_key()?.then(attacks).transpose()
     }
 
     fn invert(

@@ -6,7 +6,7 @@ use ndarray::{Array1, Array2, ArrayView1};
 use rayon::prelude::*;
 
 use super::corpus::Corpus;
-use super::metrics::{Columns, Metric, STRENGTH, TextPair, measure_texts, measure_unrelated};
+use super::metrics::{Columns, Metric, STRENGTH, TextPair, cosine, measure_texts, measure_unrelated};
 use super::report::Example;
 use super::text::ContentWords;
 use crate::embedder::Normalizer;
@@ -112,6 +112,18 @@ impl Recovery {
     }
 }
 
+/// How far restored vectors, `[texts, dim]`, come from chance (0) to the clean ones (1): by their mean cosine to the
+/// clean vector of the text, and of the next text for chance. It is 0 for vectors that are all alike.
+pub(super) fn restoration(truths: &[Truth], restored: &Array2<f32>) -> f64 {
+    let mean = |offset: usize| {
+        let other = |at: usize| truths[(at + offset) % truths.len()].vector.view();
+        let cosines = restored.rows().into_iter().enumerate().map(|(at, row)| cosine(other(at), row));
+        cosines.sum::<f64>() / truths.len().max(1) as f64
+    };
+    let (own, chance) = (mean(0), mean(1));
+    (own - chance) / (1.0 - chance).max(1e-9)
+}
+
 fn labels(truths: &[Truth]) -> Vec<Vec<&str>> {
     truths.iter().map(|truth| truth.entities.iter().map(String::as_str).collect()).collect()
 }
@@ -132,4 +144,27 @@ fn pairs<'a>(
         ..TextPair::new(&truths[at].text, output(at).map_or("", |output| &output.text))
     };
     (0..truths.len()).map(pair).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use ndarray::array;
+
+    use super::*;
+
+    #[test]
+    fn vectors_that_are_all_alike_restore_nothing() {
+        let clean: Array2<f32> = array![[1.0, 0.2], [1.0, -0.2]];
+        let truth = |vector: ArrayView1<'_, f32>| Truth {
+            text: String::new(),
+            entities: Vec::new(),
+            vector: vector.to_owned(),
+        };
+        let truths: Vec<Truth> = clean.rows().into_iter().map(truth).collect();
+        let found = |restored: Array2<f32>| restoration(&truths, &restored);
+        assert!((found(&clean * 3.0) - 1.0).abs() < 1e-4);
+        // their mean has a cosine of 0.98 to each
+        assert!(found(array![[1.0, 0.0], [1.0, 0.0]]).abs() < 1e-4);
+        assert!(found(array![[1.0, 0.1], [1.0, -0.1]]) < 0.9);
+    }
 }

@@ -212,7 +212,9 @@ pub struct Row {
     /// noise on documents.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub threat: Option<Threat>,
-    /// Whether the adversary tries to undo the stack's key. `None` if the stack has no key that turns the space.
+    /// Whether the adversary attacks the stack's key with enough means: with at least as many leaked pairs as the stored
+    /// vectors have dimensions, or so that the restored vectors come near the clean ones. `None` if the stack has no key
+    /// that turns the space.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub key_attacked: Option<bool>,
     /// How many candidates there were for each fact. `None` if nothing was to be guessed.

@@ -64,7 +64,7 @@ pub(super) fn run<E: Embedder>(mut evaluation: Evaluation<E>) -> Result<Report, 
         journal.spent(&meter.spent());
         return Ok(Report { warnings, ..report });
     }
-    warnings.extend(contamination.warning());
+    warnings.extend(contamination.warnings());
     let chosen = choose(&evaluation, &corpus, &clean, (evaluation.samples, texts))?;
     warnings.extend(chosen.shortfalls(clean.documents.stored.ncols()));
     let Chosen { adversaries, own, means, .. } = chosen;
@@ -272,7 +272,8 @@ fn attacked<E: Embedder>(
             let Some((protected, retrieval)) = &measured else { continue };
             let Retrieval { queries, reranked, .. } = retrieval;
             let trial = trials.run(&stack, adversary, &protected.documents)?;
-            let Trial { recovery, unrelated, map, guesses: of_texts } = trial;
+            let Trial { recovery, unrelated, map, guesses: of_texts, restoration } = trial;
+            let means = (protected.documents.ncols(), restoration);
             let mut given = trials.of_store(&stack, adversary, &protected.documents)?;
             given.extend(retrieval.given.iter().copied());
             let scores = Measured {
@@ -294,7 +295,7 @@ fn attacked<E: Embedder>(
                 conclusive: conclusive.clone(),
                 scores: evaluation.meter.of(Stage::Scoring, || scores.scores(&evaluation.metrics))?,
                 threat: Threat::of(&stack),
-                key_attacked: trials.attacks_key(&stack, adversary)?,
+                key_attacked: trials.attacks_key(&stack, adversary, means)?,
                 guess_candidates: questions.map(|questions| questions.candidates),
                 guess_by_kind: right.unwrap_or_default(),
                 map,

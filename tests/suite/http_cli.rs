@@ -142,6 +142,9 @@ fn a_dry_run_counts_and_sends_nothing() {
     let first: usize = counted.split_whitespace().nth(1).unwrap().parse().unwrap();
     assert!(counted.contains("at most 240 hypotheses"), "{counted}");
     assert!(counted.contains("at most 30000 single words"), "{counted}");
+    // the usual attack on records is guided, too: none is shipped for this embedder
+    let usual = line.replace("--attack guided ", "");
+    assert_eq!(runs(place.path(), &format!("{usual} --dry-run"), &server).0, counted);
     let most = first + 6 + 120 + 30_000;
     let (told, errors) = runs(place.path(), &format!("{line} --max-queries {most}"), &server);
     // beside single words
@@ -173,6 +176,9 @@ fn texts_are_recovered_through_an_address() {
     let line = "invert --embedder ADDRESS --input texts.txt --attack guided --queries 80 --attacker-corpus records:100";
     let (counted, _) = runs(place.path(), &format!("{line} --dry-run"), &server);
     assert!(counted.contains("101 texts") && counted.contains("at most 80 hypotheses"), "{counted}");
+    let longer = line.replace("--queries 80 ", "");
+    let (counted, _) = runs(place.path(), &format!("{longer} --dry-run"), &server);
+    assert!(counted.contains("at most 1500 hypotheses"), "{counted}");
     let (found, _) = runs(place.path(), line, &server);
     let found: Value = serde_json::from_str(&found).unwrap();
     assert!(found["cosine"].as_f64().unwrap() > 0.2 && found["queries"].as_u64().unwrap() <= 80, "{found}");

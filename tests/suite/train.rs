@@ -142,7 +142,7 @@ fn the_recipe_trains_both_models_and_says_what_to_run() {
     assert!(told.contains(" held-out texts") && told.contains("BLEU"), "{told}");
     assert!(!told.contains("before"), "it began with nothing: {told}");
     let next = told.lines().last().unwrap().trim();
-    assert!(next.contains("--attack straight") && next.contains("--corpus mine.txt"), "{next}");
+    assert!(next.contains("--attack auto:straight") && next.contains("--corpus mine.txt"), "{next}");
     let warning = String::from_utf8_lossy(&output.stderr).into_owned();
     assert!(warning.contains("near chance"), "{steps} steps teach next to nothing: {warning}");
 
@@ -155,13 +155,16 @@ fn the_recipe_trains_both_models_and_says_what_to_run() {
         let trained = manifest(folder, &format!("straight/{model}"));
         assert!(trained["corpus"]["texts"].as_u64().unwrap() < 300, "some are held out: {trained}");
     }
-    // what was trained on is not attacked; what is advised runs, and proves nothing
+    // what was trained on is not attacked; what is advised runs, here with fewer queries
     let advised = next.strip_prefix("embosk ").unwrap();
-    let output =
-        embosk(folder, &format!("{advised} --beam-width 1 --steps 2 --guess-candidates 0 --defense none"))
-            .output()
-            .unwrap();
-    assert_eq!(output.status.code(), Some(3), "{}", String::from_utf8_lossy(&output.stderr));
+    let few = "--beam-width 1 --steps 2 --queries 60 --attacker-corpus records:100";
+    let line = format!("{advised} {few} --guess-candidates 0 --adversary naive --defense none --format json");
+    let output = embosk(folder, &line).output().unwrap();
+    assert!(matches!(output.status.code(), Some(0 | 3)), "{}", String::from_utf8_lossy(&output.stderr));
+    let report: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    let attack = report["signature"]["attack"].as_str().unwrap();
+    assert!(attack.starts_with("vec2text(steps=2") && attack.contains(" + guided("), "{attack}");
+    assert_eq!(report["signature"]["attack_name"], "straight");
 }
 
 #[test]

@@ -96,8 +96,9 @@ impl Guided {
         Self { start: Some(Arc::new(attack)), own_texts: OWN_TEXTS_AFTER, ..Self::default() }
     }
 
-    /// Sets how many oracle queries a text may take, including those of an attack before it. Default: [`QUERIES`]. A
-    /// text that is longer than any hypothesis gets a tenth of them, besides those of the attack before it.
+    /// Sets how many oracle queries a text may take, less those that an attack before it took. Default: [`QUERIES`].
+    /// That attack has limits of its own; if it took more, the search makes a single query. A text that is longer than
+    /// any hypothesis gets a tenth of the queries, whatever the attack before it took.
     pub fn queries(self, queries: usize) -> Self {
         Self { queries, ..self }
     }

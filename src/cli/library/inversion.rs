@@ -48,11 +48,11 @@ impl Program {
 /// The attack, and whether it searches with the attacker's own texts.
 fn attack_of(named: &NamedAttack, embedder: &Loaded) -> Result<(Box<dyn Attack>, bool), CliError> {
     let name = named.model.as_deref().unwrap_or(models::AUTO);
-    let guides = matches!(name, models::AUTO | models::GUIDED);
+    let stages = named.stages(embedder.hash(), false);
     let search = named.search;
+    search.warn_of_idle(stages);
     let trained = models::trained(name, embedder, Terminal::Quiet)?.map(|(_, attack)| search.apply(attack));
-    let is_guided = guides || trained.is_none();
-    Ok((models::searching(trained, guides, &search), is_guided))
+    Ok((models::searching(trained, stages.guided, &search), stages.guided))
 }
 
 fn own(embedder: &Loaded, texts: Option<Vec<String>>) -> Result<Own, Error> {

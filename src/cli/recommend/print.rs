@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 
 use super::search::{Setting, Tried};
 use super::{Args, Finder, Threat};
+use crate::cli::course::attacked;
 use crate::cli::error::CliError;
 use crate::cli::settings::EvaluationSettings;
 use crate::cli::table::long;
@@ -159,10 +160,9 @@ impl Found<'_> {
         lines
     }
 
-    /// How many texts were attacked: on a small corpus fewer than the settings say.
+    /// How many texts were attacked.
     fn attacked(&self) -> usize {
-        let attacked = self.report.signature.get("samples").and_then(Value::as_u64);
-        attacked.map_or(self.settings.samples(), |samples| samples as usize)
+        attacked(&self.report.signature).unwrap_or(self.settings.samples())
     }
 
     fn commands(&self, best: Tried) -> Vec<String> {

@@ -307,9 +307,10 @@ impl<'a> Kitchen<'a> {
     fn next(&self, held_out: usize) -> String {
         let Recipe { embedder, out, corpus, .. } = self.recipe;
         let (out, samples) = (out.display().to_string(), held_out.min(SAMPLES).to_string());
+        let guided = models::guided_after(&out);
         let mut words: Vec<&str> = vec!["evaluate", "--embedder", embedder];
         if self.stacks.is_empty() {
-            words.extend(["--attack", &out]);
+            words.extend(["--attack", &guided]);
         } else {
             words.extend(["--retrained", &out, "--adversary", "retrained"]);
             words.extend(self.recipe.defense.iter().flat_map(|defense| ["--defense", defense]));

@@ -97,8 +97,8 @@ pub trait Adversary: Debug + Display + Send + Sync {
     }
 
     /// Returns whether the adversary tries to undo a key that turns the space, as stored under this defense. A budget
-    /// does not pass a stack with such a key unless one of its adversaries does. Default: yes if the adversary
-    /// [needs](Self::needs) leaked pairs or a cloud.
+    /// does not pass a stack with such a key unless one of its adversaries does, with a leaked pair for each dimension or
+    /// with success. Default: yes if the adversary [needs](Self::needs) leaked pairs or a cloud.
     ///
     /// # Errors
     /// When the defense fails on the attacker's own vectors.

@@ -37,8 +37,9 @@ pub const TOLERANCES: [(&str, f64); 3] = [("bleu", 1.0), ("leak", 0.01), ("ndcg_
 ///   corpus. A limit on the metric of a leak, such as `bleu`, requires that leak. A limit on any other metric, such
 ///   as `exact_match`, requires a leak of the attack's outputs. [`Budget::canary`] states a strength instead.
 /// - *An adversary attacks the key.* If a stack has a key that turns the space, one of its adversaries must try to
-///   undo it: `leaked`, `unpaired`, `averaging` if it sees the key, or `retrained` after one of the first two.
-///   [`Budget::accept_unmeasured_key`] waives this.
+///   undo it: `leaked`, `unpaired`, `averaging` if it sees the key, or `retrained` after one of the first two. It must
+///   have at least as many leaked pairs as the stored vectors have dimensions, or restore vectors that come nine tenths
+///   of the way from chance to the clean ones. [`Budget::accept_unmeasured_key`] waives this.
 ///
 /// ```
 /// use embosk::evaluate::{Budget, Corpus, Evaluation, Outcome};
@@ -169,9 +170,9 @@ impl Budget {
         Self { confidence, ..self }
     }
 
-    /// Sets whether to accept that no adversary attacks the key of a stack whose key turns the space. A low score
-    /// then says nothing about attackers who have some pairs of text and vector, or texts of the same kind. Default:
-    /// no; the verdict on such a stack is inconclusive.
+    /// Sets whether to accept that no adversary attacks the key of a stack whose key turns the space, or none with
+    /// enough means. A low score then says nothing about attackers who have more pairs of text and vector, or texts of
+    /// the same kind. Default: no; the verdict on such a stack is inconclusive.
     pub fn accept_unmeasured_key(self, accept: bool) -> Self {
         Self { accept_unmeasured_key: accept, ..self }
     }

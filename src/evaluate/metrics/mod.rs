@@ -50,6 +50,7 @@ pub(super) use guess::{GUESS, set_candidates};
 pub(super) use kinds::Basis;
 pub(super) use leak::over_floor;
 pub(super) use linkage::LINKAGE;
+pub(super) use pair::cosine;
 pub(super) use store::{CANDIDATE_RECALL_AT_1, CANDIDATE_RECALL_AT_10, MEMBERSHIP_AUC, MEMBERSHIP_TPR};
 pub(super) use summary::{
     Measured, attack_scores, bases, losses, measure_queries, measure_texts, measure_unrelated, search_depth,

@@ -64,7 +64,8 @@ impl<'a> TextPair<'a> {
     }
 }
 
-fn cosine(a: ArrayView1<'_, f32>, b: ArrayView1<'_, f32>) -> f64 {
+/// The cosine between two vectors; 0 if one has no direction.
+pub(in crate::evaluate) fn cosine(a: ArrayView1<'_, f32>, b: ArrayView1<'_, f32>) -> f64 {
     let norms = (a.dot(&a) * b.dot(&b)).sqrt();
     if norms > 0.0 { f64::from(a.dot(&b) / norms) } else { 0.0 }
 }

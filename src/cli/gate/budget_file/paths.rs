@@ -24,8 +24,12 @@ impl Source<'_> {
         settings
     }
 
-    /// A path if it exists, and otherwise a name; of `INVERTER+CORRECTOR`, each separately.
+    /// A path if it exists, and otherwise a name; of `INVERTER+CORRECTOR`, each separately, and of `auto:FOLDER` the
+    /// folder.
     pub(super) fn existing(&self, name: &str) -> String {
+        if let Some(attack) = models::after(name) {
+            return models::guided_after(&self.existing(attack));
+        }
         let folder = |name: &str| {
             let path = self.beside(name);
             path.is_dir().then(|| path.display().to_string())

@@ -27,6 +27,9 @@ fn each_model_of_a_pair_is_looked_for_by_itself() {
     let source = Source { path, text: "", names: &Names::default(), metrics: Vec::new() };
     let expected = format!("{}+owner/corrector", folder.path().join("model").display());
     assert_eq!(source.existing("model+owner/corrector"), expected);
+    let model = folder.path().join("model");
+    assert_eq!(source.existing("auto:model"), format!("auto:{}", model.display()));
+    assert_eq!(source.existing("auto:minilm"), "auto:minilm");
 }
 
 #[test]
