@@ -24,7 +24,7 @@ use super::session::Session;
 use super::settings::{EvaluationSettings, Resolved};
 use super::terminal::{print, warn, warn_of};
 use crate::evaluate::{Corpus, Report, Row};
-use crate::{Error, GaussianNoise, Key, Projection, Rerank, Rng, Role, Rotation, Stack};
+use crate::{Embedder as _, Error, GaussianNoise, Key, Projection, Rerank, Rng, Role, Rotation, Stack};
 
 /// Find the cheapest setting of sealed re-ranking that stays within a limit and keeps the search.
 ///
@@ -106,7 +106,8 @@ pub(crate) fn run(args: &Args, session: &Session) -> Result<ExitCode, CliError> 
     let vectors = embed(&embedder, &corpus, args, &course)?;
     let projection = args.projection(&vectors[0])?;
     course.say("searching without an attack");
-    let stage = Stage::new(&corpus, vectors, (args.keep, args.candidates), settings.seed)?;
+    let similarity = embedder.similarity().unwrap_or_default();
+    let stage = Stage::new(&corpus, (vectors, similarity), (args.keep, args.candidates), settings.seed)?;
     let finder = Finder {
         arms: arms(&args.dims),
         threat: args.threat,

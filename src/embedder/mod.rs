@@ -184,7 +184,7 @@ pub trait Embedder: Send + Sync {
     }
 
     /// Returns how vectors are meant to be compared, which decides how re-ranking orders candidates. Default:
-    /// unknown; the cosine is then taken. An evaluation always ranks by cosine.
+    /// unknown; the cosine is then taken. An evaluation orders candidates in the same way, and searches by cosine.
     fn similarity(&self) -> Option<Similarity> {
         None
     }

@@ -68,6 +68,11 @@ pub use metrics::Metric;
 pub use privacy::training_imitation;
 pub use repeats::DistinctRow;
 pub use report::{Example, Report, Row, Undefended};
+#[cfg_attr(
+    not(feature = "cli"),
+    allow(unused_imports, reason = "the command line alone uses it from here")
+)]
+pub(crate) use second_stage::Exact;
 pub use second_stage::Reranked;
 pub use stages::Stage;
 pub use sweep::Sweep;

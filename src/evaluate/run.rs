@@ -150,7 +150,7 @@ impl<'a> Queue<'a> {
 }
 
 /// Measures retrieval alone.
-fn searched<E>(
+fn searched<E: Embedder>(
     evaluation: &Evaluation<E>,
     corpus: &Corpus,
     clean: &Clean,
@@ -211,14 +211,15 @@ fn searched<E>(
 
 /// The vectors under the stack with this number, and the scores of a search in them, with how well they are linked to
 /// those under another key.
-fn searched_under<E>(
+fn searched_under<E: Embedder>(
     evaluation: &Evaluation<E>,
     corpus: &Corpus,
     clean: &Clean,
     (number, stack): (usize, &Stack),
 ) -> Result<(Vectors, Retrieval), Error> {
     evaluation.meter.of(Stage::Retrieval, || {
-        let protected = Vectors::protect(clean, stack, evaluation.seed)?;
+        let similarity = evaluation.embedder.similarity().unwrap_or_default();
+        let protected = Vectors::protect(clean, stack, (similarity, evaluation.seed))?;
         let mut retrieval = protected.retrieval_run(evaluation, (corpus, clean), (number, stack))?;
         retrieval.given.push((LINKAGE, linkage(&clean.documents.stored, stack, evaluation.seed)?));
         Ok((protected, retrieval))

@@ -1,7 +1,7 @@
 //! The second stage of a search: candidates that coarse vectors found, ordered by exact ones.
 
-use embosk_defenses::{Defense, Rerank, Stack};
-use ndarray::Array2;
+use embosk_defenses::{Defense, Precision, Rerank, Stack};
+use ndarray::{Array2, ArrayView1, ArrayView2};
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
@@ -30,41 +30,67 @@ pub struct Reranked {
     pub row_bytes: usize,
 }
 
-/// Exact vectors, of norm 1, as they are opened.
-pub(super) struct SecondStage {
-    pub(super) cost: Reranked,
+/// Exact vectors as they are opened, and how the application compares them.
+pub(crate) struct Exact {
     documents: Array2<f32>,
     queries: Array2<f32>,
+    similarity: Similarity,
+}
+
+impl Exact {
+    /// Takes documents and queries, `[rows, dim]`, as the embedder makes them. The documents are rounded as they are when
+    /// they are sealed.
+    pub(crate) fn new(
+        [documents, queries]: [ArrayView2<'_, f32>; 2],
+        rounding: Precision,
+        similarity: Similarity,
+    ) -> Result<Self, Error> {
+        let [mut documents, mut queries] =
+            [documents, queries].map(|vectors| vectors.as_standard_layout().into_owned());
+        for mut row in documents.rows_mut() {
+            row.as_slice_mut().map_or(Ok(()), |row| rounding.round(row))?;
+        }
+        if similarity != Similarity::Cosine {
+            return Ok(Self { documents, queries, similarity });
+        }
+        // at norm 1, the cosine is the inner product
+        normalize_rows(documents.view_mut());
+        normalize_rows(queries.view_mut());
+        Ok(Self { documents, queries, similarity: Similarity::Dot })
+    }
+
+    /// How alike a query and a document are. Adding 0 turns −0 into the 0 that it ties with.
+    pub(crate) fn score(&self, query: usize, document: usize) -> f32 {
+        let of = |a: &[f32], b: &[f32]| self.similarity.of(a, b) as f32 + 0.0;
+        let rows: [ArrayView1<'_, f32>; 2] = [self.queries.row(query), self.documents.row(document)];
+        match rows.each_ref().map(|row| row.as_slice()) {
+            [Some(query), Some(document)] => of(query, document),
+            _ => of(&rows[0].to_vec(), &rows[1].to_vec()),
+        }
+    }
+}
+
+/// What orders the candidates.
+pub(super) struct SecondStage {
+    pub(super) cost: Reranked,
+    exact: Exact,
 }
 
 impl SecondStage {
     /// `None` where `stack` re-ranks nothing.
-    pub(super) fn of(clean: &Clean, stack: &Stack) -> Result<Option<Self>, Error> {
+    pub(super) fn of(clean: &Clean, stack: &Stack, similarity: Similarity) -> Result<Option<Self>, Error> {
         let Some(rerank) = stack.reranking() else { return Ok(None) };
-        let mut documents = clean.documents.stored.as_standard_layout().into_owned();
-        let mut queries = clean.queries.clone();
-        let round = |mut row: ndarray::ArrayViewMut1<'_, f32>| match row.as_slice_mut() {
-            Some(row) => rerank.rounding().round(row),
-            None => Ok(()),
-        };
-        documents.rows_mut().into_iter().try_for_each(round)?;
-        normalize_rows(documents.view_mut());
-        normalize_rows(queries.view_mut());
-        Ok(Some(Self { cost: cost(&rerank, &documents), documents, queries }))
+        let vectors = [clean.documents.stored.view(), clean.queries.view()];
+        let exact = Exact::new(vectors, rerank.rounding(), similarity)?;
+        Ok(Some(Self { cost: cost(&rerank, &exact.documents), exact }))
     }
 
     /// Orders the candidates of each query and keeps the `depth` best. Ties are broken by descending id.
     pub(super) fn order(&self, candidates: &[Hits], ids: &[String], depth: usize) -> Vec<Hits> {
         let places = tie_places(ids);
         let order = |(query, found): (usize, &Hits)| {
-            let exact = self.queries.row(query);
-            let mut hits: Hits = found
-                .iter()
-                .map(|&(document, _)| {
-                    let score = score(exact, self.documents.row(document));
-                    (document, score)
-                })
-                .collect();
+            let score = |&(document, _): &(usize, f32)| (document, self.exact.score(query, document));
+            let mut hits: Hits = found.iter().map(score).collect();
             hits.sort_by(|a, b| b.1.total_cmp(&a.1).then(places[a.0].cmp(&places[b.0])));
             hits.truncate(depth);
             hits
@@ -88,15 +114,6 @@ pub(super) fn kept(
     };
     let top: Vec<f64> = candidates.iter().zip(undefended).map(share).collect();
     vec![(FIRST_STAGE_RECALL, mean(&recall, seed)), (TOP_10_KEPT, mean(&top, seed))]
-}
-
-/// The cosine of two vectors of norm 1. Adding 0 turns −0 into the 0 that it ties with.
-fn score(a: ndarray::ArrayView1<'_, f32>, b: ndarray::ArrayView1<'_, f32>) -> f32 {
-    let of = |a: &[f32], b: &[f32]| Similarity::Dot.of(a, b) as f32 + 0.0;
-    match (a.as_slice(), b.as_slice()) {
-        (Some(a), Some(b)) => of(a, b),
-        _ => of(&a.to_vec(), &b.to_vec()),
-    }
 }
 
 fn cost(rerank: &Rerank, documents: &Array2<f32>) -> Reranked {

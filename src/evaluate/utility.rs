@@ -9,6 +9,7 @@ use super::retrieval::{self, Hits, normalize_rows};
 use super::second_stage::{Given, Reranked, SecondStage, TOP, kept};
 use super::{Corpus, Evaluation, trec_files};
 use crate::Error;
+use crate::embedder::Similarity;
 
 /// The protected vectors of all documents and of all queries.
 pub(super) struct Vectors {
@@ -32,12 +33,17 @@ impl Vectors {
         Self { documents: clean.documents.stored.clone(), queries: clean.queries.clone(), second: None }
     }
 
-    pub(super) fn protect(clean: &Clean, stack: &Stack, seed: u64) -> Result<Self, Error> {
+    /// `similarity` is how the application compares exact vectors, if the stack re-ranks.
+    pub(super) fn protect(
+        clean: &Clean,
+        stack: &Stack,
+        (similarity, seed): (Similarity, u64),
+    ) -> Result<Self, Error> {
         let mut rng = Rng::seeded(seed);
         let Self { documents, queries, .. } = Self::clean(clean);
         let documents = stack.protect_owned(Role::Document, documents, &mut rng)?;
         let queries = stack.protect_owned(Role::Query, queries, &mut rng)?;
-        Ok(Self { documents, queries, second: SecondStage::of(clean, stack)? })
+        Ok(Self { documents, queries, second: SecondStage::of(clean, stack, similarity)? })
     }
 
     /// The scores of each query that has judgements.

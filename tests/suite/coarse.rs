@@ -9,7 +9,9 @@ use embosk::evaluate::adversaries::{
 };
 use embosk::evaluate::records::{Split, generate};
 use embosk::evaluate::{Corpus, Evaluation, Report};
-use embosk::{BoxError, Embedder, GaussianNoise, Key, Projection, Quantization, Role, Rotation, Stack};
+use embosk::{
+    BoxError, Embedder, GaussianNoise, Key, Microaggregation, Projection, Quantization, Role, Rotation, Stack,
+};
 use ndarray::{Array2, ArrayView2};
 
 use crate::common::lookup::{Lookup, best};
@@ -158,6 +160,23 @@ fn directions_under_a_key_take_pairs() {
     let (guess, cosine) = (values(&report, "guess"), values(&report, "restored_cosine"));
     assert!(guess[0] < 0.2 && guess[1] < 0.2 && guess[2] > 0.3, "{guess:?}");
     assert!(cosine[1] < cosine[2] - 0.2, "{cosine:?}");
+}
+
+/// At least eight documents share a vector, so nobody tells one from the seven others, and averages gain nothing.
+#[test]
+fn documents_of_a_group_are_not_told_apart() {
+    let corpus = Corpus::records(900, 3);
+    let texts: Vec<&str> = corpus.texts().iter().map(String::as_str).collect();
+    let groups = Microaggregation::fit(Words.embed(Role::Document, &texts).unwrap().view(), 8).unwrap();
+    let stacks = [Stack::new(), Stack::new().with(groups)];
+    let report = run(&stacks, adversaries![Naive, Informed(10_000), Averaging::new(16)]);
+    let [guess, told_apart, cosine] =
+        ["guess", "candidate_recall_at_1", "restored_cosine"].map(|metric| values(&report, metric));
+    // rows: undefended (naive, informed, averaging), grouped (the same)
+    assert!(told_apart[..3].iter().all(|share| *share > 0.9), "{told_apart:?}");
+    assert!(told_apart[3..].iter().all(|share| *share < 0.45), "{told_apart:?}");
+    assert!((3..6).all(|row| guess[row] < guess[row - 3]), "{guess:?}");
+    assert!(cosine[5] < cosine[4] + 0.02 && cosine[5] < cosine[2] - 0.05, "{cosine:?}");
 }
 
 #[test]

@@ -188,6 +188,58 @@ fn who_attacks_keys_is_known_by_what_they_need_and_restore() {
     }
 }
 
+/// A report of 200 attacked texts: without a defense each has the score `best`, and under a stack the first `hits`.
+fn attacked(metric: &str, best: f64, chance: f64, hits: usize) -> Report {
+    let texts = |hits: usize| {
+        let scores: Vec<f64> = (0..200).map(|text| if text < hits { best } else { 0.0 }).collect();
+        json!({metric: scores})
+    };
+    let unrelated = json!({metric: vec![chance; 200]});
+    let row = json!({
+        "defense": "stack", "adversary": "naive", "n": 200, "map": null, "oracle_queries": null, "texts": texts(hits),
+        "unrelated": unrelated
+    });
+    let undefended =
+        json!({"oracle_queries": null, "texts": texts(200), "unrelated": unrelated, "queries": {}});
+    let report = json!({
+        "signature": {"seed": 0}, "rows": [row], "ceiling": null, "floor": null, "conclusive": [], "reason": null,
+        "undefended": undefended
+    });
+    Report::from_json(&report.to_string()).unwrap()
+}
+
+/// The numbers of hits are from binomial tails for `guess`, and for leaks from four million draws in numpy of Beta(k,
+/// n - k) + Exponential / Gamma(n): two on either side of each bound.
+#[test]
+fn limits_on_attacks_are_decided_at_their_bounds() {
+    let chance = 1.0 / 64.0;
+    for (limited, limit, (metric, best, chance), [pass, open, still_open, fail]) in [
+        ("guess", 0.1, ("guess", 1.0, chance), [12, 13, 27, 28]),
+        ("guess", 0.6, ("guess", 1.0, chance), [108, 109, 131, 132]),
+        ("guess_leak", 0.1, ("guess", 1.0, chance), [14, 17, 30, 34]),
+        ("guess_leak", 0.6, ("guess", 1.0, chance), [107, 111, 131, 135]),
+        ("word_leak", 0.1, ("word_recall", 1.0, 0.0), [12, 14, 27, 31]),
+        ("leak", 0.6, ("bleu", 100.0, 0.0), [106, 110, 130, 134]),
+    ] {
+        for (hits, expected) in [
+            (pass, Outcome::Pass),
+            (open, Outcome::Inconclusive),
+            (still_open, Outcome::Inconclusive),
+            (fail, Outcome::Fail),
+        ] {
+            let report = attacked(metric, best, chance, hits);
+            let verdict = report.check(&Budget::new().limit(limited, limit)).unwrap();
+            let [canary, finding] = verdict.findings.as_slice() else { panic!("{verdict}") };
+            assert_eq!((canary.kind, canary.outcome), (FindingKind::Canary, Outcome::Pass), "{verdict}");
+            assert_eq!(
+                (finding.n, finding.outcome),
+                (200, expected),
+                "{hits} of 200 for {limited}: {verdict}"
+            );
+        }
+    }
+}
+
 /// A report of retrieval with these scores of queries, before and under a stack.
 fn retrieval(before: &[f64], after: &[f64]) -> Report {
     let queries = |scores: &[f64]| json!({"ndcg_at_10": scores});

@@ -39,6 +39,8 @@ mod http_embedder;
 mod metrics;
 #[cfg(feature = "cli")]
 mod published;
+#[cfg(all(feature = "cli", unix))]
+mod recommend;
 #[cfg(feature = "cli")]
 mod reference;
 #[cfg(feature = "evaluate")]

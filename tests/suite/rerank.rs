@@ -1,7 +1,9 @@
 //! Evaluations of stacks that re-rank by sealed exact vectors.
 #![allow(clippy::float_cmp)]
 
+use embosk::embedder::{Described, Similarity};
 use embosk::evaluate::adversaries::parse;
+use embosk::evaluate::retrieval::ndcg;
 use embosk::evaluate::{Corpus, Evaluation, Report};
 use embosk::{BoxError, Stack};
 use ndarray::Array2;
@@ -76,6 +78,49 @@ fn attackers_see_coarse_vectors_alone_unless_the_key_is_stolen() {
     assert_eq!(stolen.score("guess").unwrap().value, guess(0));
     let again = Report::from_json(&report.to_json_full().unwrap()).unwrap();
     assert_eq!((again.key_stolen.len(), again.key_stolen[0].texts.len()), (1, 40));
+}
+
+/// The same at other lengths, which depend on the text alone.
+fn long(texts: &[&str]) -> Result<Array2<f32>, BoxError> {
+    let mut vectors = letters(texts)?;
+    for (text, mut row) in texts.iter().zip(vectors.rows_mut()) {
+        row *= 1.0 + (text.bytes().map(usize::from).sum::<usize>() % 5) as f32;
+    }
+    Ok(vectors)
+}
+
+/// For each query the nDCG@10 of all documents, the most similar first.
+fn in_order_of(similarity: Similarity) -> Vec<f64> {
+    let corpus = Corpus::records(600, 0);
+    let embedded = |texts: &[String]| long(&texts.iter().map(String::as_str).collect::<Vec<_>>()).unwrap();
+    let (documents, queries) = (embedded(corpus.texts()), embedded(corpus.queries()));
+    let ranked = |query: ndarray::ArrayView1<'_, f32>| {
+        let score =
+            |document: usize| similarity.of(&query.to_vec(), &documents.row(document).to_vec()) as f32 + 0.0;
+        let mut hits: Vec<(usize, f32)> = (0..600).map(|document| (document, score(document))).collect();
+        let id = |document: usize| &corpus.ids()[document];
+        hits.sort_by(|a, b| b.1.total_cmp(&a.1).then_with(|| id(b.0).cmp(id(a.0))));
+        hits
+    };
+    let rankings: Vec<_> = queries.rows().into_iter().map(ranked).collect();
+    corpus.judgements().scores(&rankings, |found| ndcg(found, 10))
+}
+
+/// A report measures the order that the application sees: by the embedder's similarity.
+#[test]
+fn candidates_are_ordered_as_the_embedder_compares() {
+    let measured = |similarity| {
+        let report = Evaluation::new(Described::new(long).similarity(similarity))
+            .corpus(Corpus::records(600, 0))
+            .defense("gaussian(sigma=0.01) | rerank(candidates=1000, precision=f32)".parse().unwrap())
+            .run()
+            .unwrap();
+        report.rows[0].queries.values("ndcg_at_10")
+    };
+    let [dot, euclidean, cosine] = [Similarity::Dot, Similarity::Euclidean, Similarity::Cosine].map(measured);
+    assert_eq!(dot, in_order_of(Similarity::Dot));
+    assert_eq!(euclidean, in_order_of(Similarity::Euclidean));
+    assert!(dot != cosine && euclidean != cosine && dot != euclidean, "lengths matter");
 }
 
 /// A projection makes the vectors coarse, and re-ranking works between dimensions.

@@ -83,13 +83,17 @@ fn init_writes_a_budget_that_the_gate_reads_and_a_workflow_with_the_keys() {
     let text = fs::read_to_string(&budget).unwrap();
     assert!(text.contains(defense) && text.contains("ndcg_drop") && !text.contains("embosk1-"), "{text}");
     assert!(
+        ["exact_match = ", "word_leak = ", "guess_leak = "].iter().all(|limit| text.contains(limit)),
+        "{text}"
+    );
+    assert!(
         text.contains("samples = 100") && !text.contains("adversaries = ["),
         "there are 200 texts: {text}"
     );
     // few texts and one adversary are enough to see that the gate takes it
     let small = text.replace(
         "samples = 100",
-        "samples = 4\nadversaries = [\"naive\"]\nguess_candidates = 0\nattack = { steps = 1, beam_width = 1, \
+        "samples = 4\nadversaries = [\"naive\"]\nguess_candidates = 8\nattack = { steps = 1, beam_width = 1, \
          local_queries = 0 }",
     );
     fs::write(&budget, small).unwrap();

@@ -3,8 +3,10 @@
 #[path = "../../models/tests/common/gradients.rs"]
 mod gradients;
 
-use embosk::attacks::Oracle;
+use embosk::attacks::guided::Guided;
+use embosk::attacks::{Attack, Oracle, OwnTexts, Resources};
 use embosk::embedder::{OracleOf, SentenceTransformer, reference};
+use embosk::evaluate::english;
 use embosk::{Embedder, Role};
 use gradients::{agrees, cases};
 
@@ -48,6 +50,35 @@ fn attacks_read_gradients_through_the_oracle() {
     let (first, others) =
         (nearer(best.iter().take(50).collect()), nearer(best.iter().step_by(best.len() / 50).collect()));
     assert!(first > others, "{first} {others}");
+}
+
+/// A floor below what the search finds, and above chance, which finds almost none of these words.
+#[test]
+fn guided_search_finds_words_of_the_references_sentences() {
+    let texts = [
+        "the doctor gave the patient a new medicine for the pain",
+        "we bought an old house near the river last year",
+        "the students read the book before the teacher came to school",
+        "the company will open an office in the city next month",
+    ];
+    let content = "doctor patient medicine pain bought old house river year students book teacher school company open \
+                   office city month";
+    let embedder = reference().unwrap();
+    let own = &english()[..3000];
+    let own_texts: Vec<&str> = own.iter().map(String::as_str).collect();
+    let vectors = embedder.embed(Role::Document, &own_texts).unwrap();
+    let targets = embedder.embed(Role::Document, &texts).unwrap();
+    let oracle = OracleOf(&embedder);
+    let resources = Resources::new(&oracle).own_texts(OwnTexts::new(own, vectors.view()).unwrap());
+    let found = Guided::new().queries(150).invert(targets.view(), &resources).unwrap();
+    let recovered = |(text, output): (&&str, String)| {
+        let has =
+            |text: &str, word: &str| text.split(|c: char| !c.is_alphanumeric()).any(|other| other == word);
+        content.split_whitespace().filter(|word| has(text, word) && has(&output, word)).count()
+    };
+    let words: usize =
+        texts.iter().zip(found.iter().map(|found| found.output.to_lowercase())).map(recovered).sum();
+    assert!(words >= 4, "{words} of 18");
 }
 
 #[test]

@@ -1,3 +1,5 @@
+mod white_box;
+
 use std::cell::RefCell;
 
 use ndarray::{Array1, Array2, Axis};
@@ -160,31 +162,39 @@ fn it_stops_where_more_fit_would_be_noise() {
     let (own, held_out) = (sentences(300, 1), sentences(4, 96));
     let clean = targets(&held_out);
     let mut rng = ChaCha8Rng::seed_from_u64(5);
-    let noisy = clean.mapv(|value| value + 0.1 * (rng.next_u32() as f32 / 2_f32.powi(31) - 1.0));
+    let noisy = clean.mapv(|value| value + 0.2 * (rng.next_u32() as f32 / 2_f32.powi(31) - 1.0));
     let texts: Vec<&str> = own.iter().map(String::as_str).collect();
     let vectors = embed(&texts);
     let resources = Resources::new(&oracle).own_texts(OwnTexts::new(&own, vectors.view()).unwrap());
-    let ranking = Ranking::by(noisy.view());
-    let attack = Guided::new().queries(2_000);
     let of_truth: Vec<f32> = clean
         .rows()
         .into_iter()
         .zip(noisy.rows())
         .map(|(clean, noisy)| clean.dot(&noisy) / noisy.dot(&noisy).sqrt())
         .collect();
-    let stops = |estimates: &Array2<f32>, ranking: &Ranking<'_>| {
-        let found = attack.invert_ranked_by(estimates.view(), ranking, &resources).unwrap();
-        for (inversion, of_truth) in found.iter().zip(&of_truth) {
-            // the last round may overshoot
-            assert!(inversion.cosine < of_truth + 0.05, "{} {of_truth}", inversion.cosine);
-        }
-        assert!(found.iter().any(|inversion| inversion.queries < 1_900), "a row stops by itself");
+    // how far the search goes beyond the limits, on average, and the queries of each row
+    let search = |estimates: &Array2<f32>, expected, limits: &[f32]| {
+        let ranking = Ranking { expected, ..Ranking::by(noisy.view()) };
+        let attack = Guided::new().queries(2_000);
+        let found = attack.invert_ranked_by(estimates.view(), &ranking, &resources).unwrap();
+        let beyond: f32 = found.iter().zip(limits).map(|(found, limit)| found.cosine - limit).sum();
+        (beyond / limits.len() as f32, found.iter().map(|found| found.queries).collect::<Vec<_>>())
+    };
+    let no_noise = Some(Expected { mean: 1.0, deviation: 0.0 });
+    let stops = |estimates: &Array2<f32>, expected, limits: &[f32]| {
+        let (beyond, queries) = search(estimates, expected, limits);
+        // the last round may overshoot
+        assert!(beyond < 0.05, "{beyond}");
+        assert!(queries.iter().any(|queries| *queries < 1_900), "a row stops by itself: {queries:?}");
+        let (beyond, queries) = search(estimates, no_noise, limits);
+        assert!(beyond > 0.05, "who expects no noise fits it: {beyond}");
+        assert!(queries.iter().all(|queries| *queries >= 1_900), "{queries:?}");
     };
     // who knows the clean vectors, and who knows how strong the noise is but has an estimate with much of it
-    stops(&clean, &ranking);
-    let expected = Expected::of(of_truth.iter().copied());
+    stops(&clean, None, &of_truth);
+    let expected = Expected::of(of_truth.iter().copied()).unwrap();
     let estimates = &clean * 0.3 + &noisy * 0.7;
-    stops(&estimates, &Ranking { expected, ..ranking });
+    stops(&estimates, Some(expected), &[expected.mean + expected.deviation; 4]);
 }
 
 #[test]

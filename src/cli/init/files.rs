@@ -68,6 +68,7 @@ impl Plan {
              [limits]\n\
              exact_match = 0.05                       # share of texts that are recovered word for word\n\
              word_leak = 0.6                          # share of the recoverable words that are recovered\n\
+             guess_leak = 0.8                         # share of the guessable facts that are guessed\n\
              {retrieval}\n\
              [[stack]]\n\
              defense = {defense}\n",

@@ -6,8 +6,8 @@ use ndarray::Array2;
 use rayon::prelude::*;
 
 use crate::embedder::Similarity;
-use crate::evaluate::Corpus;
 use crate::evaluate::retrieval::{Hits, ndcg, normalize_rows, search};
+use crate::evaluate::{Corpus, Exact};
 use crate::{Defense, Error, Precision, Rng, Role, Stack};
 
 /// The numbers of candidates that are tried.
@@ -23,8 +23,7 @@ pub(super) struct Stage {
     /// As the embedder makes them.
     documents: Array2<f32>,
     queries: Array2<f32>,
-    /// Of norm 1, and as they are opened.
-    exact: [Array2<f32>; 2],
+    exact: Exact,
     seed: u64,
     /// The least nDCG that is to be kept.
     least: f64,
@@ -34,20 +33,14 @@ pub(super) struct Stage {
 }
 
 impl Stage {
-    /// `keep` is the share of the undefended nDCG that is to be kept.
+    /// `keep` is the share of the undefended nDCG that is to be kept; `similarity` is how exact vectors are compared.
     pub(super) fn new(
         corpus: &Corpus,
-        [documents, queries]: [Array2<f32>; 2],
+        ([documents, queries], similarity): ([Array2<f32>; 2], Similarity),
         (keep, most): (f64, usize),
         seed: u64,
     ) -> Result<Self, Error> {
-        let mut exact = [documents.clone(), queries.clone()];
-        for mut row in exact[0].rows_mut() {
-            row.as_slice_mut().map_or(Ok(()), |row| Precision::default().round(row))?;
-        }
-        for vectors in &mut exact {
-            normalize_rows(vectors.view_mut());
-        }
+        let exact = Exact::new([documents.view(), queries.view()], Precision::default(), similarity)?;
         let mut stage = Self {
             corpus: corpus.clone(),
             documents,
@@ -91,13 +84,10 @@ impl Stage {
         search(documents.view(), queries.view(), depth, self.corpus.ids())
     }
 
-    /// The same documents in the same order, with the cosines of exact vectors.
+    /// The same documents in the same order, with the scores of exact vectors.
     fn scored(&self, found: &[Hits]) -> Vec<Hits> {
-        let [documents, queries] = &self.exact;
         let exact = |(query, hits): (usize, &Hits)| -> Hits {
-            let query = queries.row(query).to_vec();
-            let score = |document| Similarity::Dot.of(&query, &documents.row(document).to_vec()) as f32;
-            hits.iter().map(|&(document, _)| (document, score(document))).collect()
+            hits.iter().map(|&(document, _)| (document, self.exact.score(query, document))).collect()
         };
         found.par_iter().enumerate().map(exact).collect()
     }
