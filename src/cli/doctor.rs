@@ -86,7 +86,8 @@ fn features() -> String {
         ("accelerate", cfg!(feature = "accelerate")),
     ];
     let (with, without): (Vec<_>, Vec<_>) = optional.into_iter().partition(|(_, is_there)| *is_there);
-    let names = |features: &[(&str, bool)]| features.iter().map(|(name, _)| *name).collect::<Vec<_>>().join(", ");
+    let names =
+        |features: &[(&str, bool)]| features.iter().map(|(name, _)| *name).collect::<Vec<_>>().join(", ");
     let all = if with.is_empty() { "cli".into() } else { format!("cli, {}", names(&with)) };
     if without.is_empty() { all } else { format!("{all} (not built in: {})", names(&without)) }
 }

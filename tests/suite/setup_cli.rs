@@ -44,7 +44,15 @@ fn workplace() -> TempDir {
 fn doctor_says_what_is_here_and_what_comes_next() {
     let folder = workplace();
     let (said, _) = succeeds(folder.path(), &["doctor"]);
-    for part in ["embosk 0.", "cli", "(reference, minilm)", "384 dimensions, norm 1", "reference, trained on", "queries", "embosk init"] {
+    for part in [
+        "embosk 0.",
+        "cli",
+        "(reference, minilm)",
+        "384 dimensions, norm 1",
+        "reference, trained on",
+        "queries",
+        "embosk init",
+    ] {
         assert!(said.contains(part), "{said} has no {part}");
     }
     fs::write(folder.path().join("privacy-budget.toml"), "").unwrap();

@@ -111,7 +111,8 @@ fn the_front_has_the_undefended_stack_and_none_that_another_beats() {
 
 #[test]
 fn no_more_than_all_is_kept_where_all_lies_within_the_interval() {
-    let score = |low: f64, value: f64, high: f64| serde_json::json!({ "value": value, "low": low, "high": high });
+    let score =
+        |low: f64, value: f64, high: f64| serde_json::json!({ "value": value, "low": low, "high": high });
     let row = |defense: &str, ndcg: serde_json::Value| {
         serde_json::json!({
             "defense": defense, "adversary": "naive", "n": 9, "map": null, "leak": score(0.5, 0.5, 0.5), "ndcg_at_10": ndcg
@@ -128,8 +129,12 @@ fn no_more_than_all_is_kept_where_all_lies_within_the_interval() {
     });
     let report = Report::from_json(&report.to_string()).expect("a report");
     let curve = Curve::new(&report, &[], None, None);
-    let kept: Vec<f64> =
-        report.rows.iter().filter_map(|row| Some(curve.kept(row)?.value)).map(|kept| (100.0 * kept).round()).collect();
+    let kept: Vec<f64> = report
+        .rows
+        .iter()
+        .filter_map(|row| Some(curve.kept(row)?.value))
+        .map(|kept| (100.0 * kept).round())
+        .collect();
     assert_eq!(kept, [100.0, 100.0, 105.0, 95.0]);
 }
 
@@ -139,7 +144,9 @@ fn names_at_the_ends_of_lines_are_below_one_another() {
     let mut rows = vec![("none", "naive", [1.0; 3], Some(0.8))];
     for (stack, leak) in stacks.iter().zip([0.9, 0.0]) {
         // the second is hidden by the first, and the others end beside one another, at the bottom
-        for (adversary, more) in [("naive", 0.0), ("leaked(9)", 0.0), ("informed(9)", 0.01), ("unpaired(9)", 0.02)] {
+        for (adversary, more) in
+            [("naive", 0.0), ("leaked(9)", 0.0), ("informed(9)", 0.01), ("unpaired(9)", 0.02)]
+        {
             rows.push((stack, adversary, [leak + more; 3], Some(0.03)));
         }
     }
