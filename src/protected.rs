@@ -1,8 +1,9 @@
 use std::fmt;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use ndarray::{Array2, ArrayViewMut2};
 
-use embosk_defenses::Checked;
+use embosk_defenses::{Checked, Norms, OtherNorms};
 
 use crate::embedder::{AnyEmbedder, Async, AsyncEmbedder, from_rows};
 use crate::{BoxError, Defense, Embedder, Error, Rng, Role, Stack};
@@ -78,16 +79,41 @@ use crate::{BoxError, Defense, Embedder, Error, Rng, Role, Stack};
 /// # assert_eq!(rows.concat(), slice);
 /// # Ok::<(), embosk::Error>(())
 /// ```
+///
+/// # Norms
+/// The strength of noise is [meant for](Defense::assumes_unit_norm) vectors of norm 1: the same noise on longer vectors
+/// hides less. Nothing is printed here. [`norms`](Self::norms) and [`norm_warning`](Self::norm_warning) say what was
+/// seen, so ask after the first batch; [`on_other_norms`](Self::on_other_norms) refuses other norms or scales them.
+///
+/// ```
+/// # use embosk::{BoxError, GaussianNoise, Protected};
+/// use embosk::Role;
+/// use embosk::defenses::OtherNorms;
+/// # let embed = |texts: &[&str]| -> Result<ndarray::Array2<f32>, BoxError> {
+/// #     Ok(ndarray::Array2::ones((texts.len(), 100)))
+/// # };
+///
+/// let protected = Protected::new(embed).with(GaussianNoise::new(0.1)?); // the embedder's vectors have norm 10
+/// protected.embed_documents(&["a letter"])?;
+/// assert!(protected.norm_warning(Role::Document).is_some_and(|warning| warning.contains("mean norm of 10.000")));
+///
+/// let refusing = protected.on_other_norms(OtherNorms::Refuse);
+/// assert!(refusing.embed_documents(&["a letter"]).is_err());
+/// # Ok::<(), embosk::Error>(())
+/// ```
 #[derive(Clone)]
 pub struct Protected<E> {
     embedder: E,
     defenses: Stack,
+    other_norms: OtherNorms,
+    /// The norms of clean documents and of clean queries so far.
+    seen: Arc<Mutex<[Option<Norms>; 2]>>,
 }
 
 impl<E: AnyEmbedder> Protected<E> {
     /// Wraps `embedder`, without any defense yet.
     pub fn new(embedder: E) -> Self {
-        Self { embedder, defenses: Stack::new() }
+        Self { embedder, defenses: Stack::new(), other_norms: OtherNorms::Accept, seen: Arc::default() }
     }
 }
 
@@ -96,6 +122,25 @@ impl<E> Protected<E> {
     pub fn with(mut self, defense: impl Defense) -> Self {
         self.defenses.push(defense);
         self
+    }
+
+    /// Sets what is done with vectors of another norm than 1 if the strength of a defense is meant for norm 1.
+    /// Default: [`OtherNorms::Accept`], which protects them as they are.
+    pub fn on_other_norms(self, other_norms: OtherNorms) -> Self {
+        Self { other_norms, ..self }
+    }
+
+    /// Returns the norms of the clean vectors of `role` that were protected so far, by this value and its clones, before
+    /// any was scaled. `None` if there were none.
+    pub fn norms(&self, role: Role) -> Option<Norms> {
+        self.seen.lock().unwrap_or_else(PoisonError::into_inner)[place(role)]
+    }
+
+    /// Says what is wrong if the vectors of `role` had other norms than a defense is meant for, and were protected as
+    /// they are: see [`Norms::warning`].
+    pub fn norm_warning(&self, role: Role) -> Option<String> {
+        let norms = self.norms(role).filter(|_| self.other_norms == OtherNorms::Accept)?;
+        norms.warning(&self.defenses, role)
     }
 
     /// Returns the text to store beside the vectors. It says in which space they are: see
@@ -120,7 +165,7 @@ impl<E> Protected<E> {
     /// [`protect_owned`](Self::protect_owned). The vectors are unchanged.
     pub fn protect(&self, role: Role, vectors: ArrayViewMut2<'_, f32>) -> Result<(), Error> {
         self.check()?;
-        Ok(self.defenses.protect(role, vectors, &mut Rng::from_os()?)?)
+        self.in_place(role, None, vectors)
     }
 
     /// Protects `vectors`, `[batch, dim]`, and returns what they become: `[batch, dim]`, or of another dimension if
@@ -130,7 +175,7 @@ impl<E> Protected<E> {
     /// [`Error::Defense`] if a defense refuses the vectors.
     pub fn protect_owned(&self, role: Role, vectors: Array2<f32>) -> Result<Array2<f32>, Error> {
         self.check()?;
-        Ok(self.defenses.protect_owned(role, vectors, &mut Rng::from_os()?)?)
+        self.coarse(role, vectors)
     }
 
     /// Protects vectors in place, which are stored one after the other in `rows` with `dim` numbers each.
@@ -192,7 +237,7 @@ impl<E> Protected<E> {
     ) -> Result<(), Error> {
         self.check()?;
         let ids: Vec<&[u8]> = ids.iter().map(AsRef::as_ref).collect();
-        Ok(self.defenses.protect_with_ids(role, &ids, vectors, &mut Rng::from_os()?)?)
+        self.in_place(role, Some(&ids), vectors)
     }
 
     /// Protects `vectors`, `[batch, dim]`, with an id for each row, and returns what they become: see
@@ -207,8 +252,7 @@ impl<E> Protected<E> {
         vectors: Array2<f32>,
     ) -> Result<Array2<f32>, Error> {
         self.check()?;
-        let ids: Vec<&[u8]> = ids.iter().map(AsRef::as_ref).collect();
-        Ok(self.defenses.protect_owned_with_ids(role, &ids, vectors, &mut Rng::from_os()?)?)
+        self.coarse_with_ids(role, ids, vectors)
     }
 
     /// Undoes [`protect`](Self::protect) on `vectors`, `[batch, dim]`, in place, if the defenses are rotations,
@@ -242,7 +286,7 @@ impl<E> Protected<E> {
 
     /// Returns the coarse vectors that a store searches, for vectors whose exact form is sealed or kept.
     pub(crate) fn coarse(&self, role: Role, exact: Array2<f32>) -> Result<Array2<f32>, Error> {
-        Ok(self.defenses.protect_owned(role, exact, &mut Rng::from_os()?)?)
+        self.owned(role, None, exact)
     }
 
     /// The same, with an id for each row.
@@ -253,8 +297,61 @@ impl<E> Protected<E> {
         exact: Array2<f32>,
     ) -> Result<Array2<f32>, Error> {
         let ids: Vec<&[u8]> = ids.iter().map(AsRef::as_ref).collect();
-        Ok(self.defenses.protect_owned_with_ids(role, &ids, exact, &mut Rng::from_os()?)?)
+        self.owned(role, Some(&ids), exact)
     }
+
+    fn owned(
+        &self,
+        role: Role,
+        ids: Option<&[&[u8]]>,
+        mut vectors: Array2<f32>,
+    ) -> Result<Array2<f32>, Error> {
+        let (stack, rng) = (&self.defenses, &mut Rng::from_os()?);
+        let norms = self.other_norms.check(stack, role, &vectors)?;
+        self.other_norms.scale(stack, role, vectors.view_mut());
+        let protected = match ids {
+            Some(ids) => stack.protect_owned_with_ids(role, ids, vectors, rng)?,
+            None => stack.protect_owned(role, vectors, rng)?,
+        };
+        self.saw(role, norms);
+        Ok(protected)
+    }
+
+    /// As [`owned`](Self::owned). On an error, the vectors are unchanged, so what may be scaled is changed as a copy.
+    fn in_place(
+        &self,
+        role: Role,
+        ids: Option<&[&[u8]]>,
+        mut vectors: ArrayViewMut2<'_, f32>,
+    ) -> Result<(), Error> {
+        let (stack, rng) = (&self.defenses, &mut Rng::from_os()?);
+        let norms = self.other_norms.check(stack, role, &vectors)?;
+        let mut change = |vectors: ArrayViewMut2<'_, f32>| match ids {
+            Some(ids) => stack.protect_with_ids(role, ids, vectors, rng),
+            None => stack.protect(role, vectors, rng),
+        };
+        if self.other_norms.scales(stack, role) {
+            let mut scaled = vectors.to_owned();
+            self.other_norms.scale(stack, role, scaled.view_mut());
+            change(scaled.view_mut())?;
+            vectors.assign(&scaled);
+        } else {
+            change(vectors)?;
+        }
+        self.saw(role, norms);
+        Ok(())
+    }
+
+    fn saw(&self, role: Role, norms: Option<Norms>) {
+        let Some(norms) = norms else { return };
+        let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        let seen = &mut seen[place(role)];
+        *seen = Some(seen.map_or(norms, |before| before.and(norms)));
+    }
+}
+
+fn place(role: Role) -> usize {
+    usize::from(role == Role::Query)
 }
 
 impl<E: Embedder> Protected<E> {
@@ -356,6 +453,65 @@ mod tests {
         assert_eq!(both.row(1), one.row(0));
         assert_ne!(both.row(0), both.row(1));
         assert!(protected.protect_with_ids(Role::Query, &["a"], Array2::ones((2, 4)).view_mut()).is_err());
+        Ok(())
+    }
+
+    #[test]
+    fn norms_are_kept_by_role_and_shared_by_clones() -> Result<(), Error> {
+        let protected = Protected::new(ones).with(GaussianNoise::new(0.1)?.on(Role::Document));
+        assert_eq!(protected.norms(Role::Document), None);
+        protected.clone().embed_documents(&["a", "b"])?;
+        protected.protect(Role::Query, ndarray::array![[0.3, 0.4], [0.9, 1.2]].view_mut())?;
+        let [of_documents, of_queries] =
+            [Role::Document, Role::Query].map(|role| protected.norms(role).expect("it has seen some"));
+        assert_eq!((of_documents.rows, of_documents.mean), (2, 2.0));
+        assert_eq!((of_queries.rows, of_queries.least, of_queries.largest), (2, 0.5, 1.5));
+        let warning = protected.norm_warning(Role::Document).expect("the noise is meant for norm 1");
+        assert!(warning.contains("mean norm of 2.000"), "{warning}");
+        assert_eq!(protected.norm_warning(Role::Query), None);
+
+        let before = protected.norms(Role::Document);
+        let refused = protected.protect(Role::Document, ndarray::array![[f32::NAN]].view_mut());
+        assert!(refused.is_err() && protected.norms(Role::Document) == before, "{refused:?}");
+        Ok(())
+    }
+
+    #[test]
+    fn other_norms_are_refused_and_change_nothing() -> Result<(), Error> {
+        let refusing = Protected::new(ones).with(GaussianNoise::new(0.1)?).on_other_norms(OtherNorms::Refuse);
+        let mut vectors = ndarray::array![[1.0, 0.0], [0.0, 10.0]];
+        let refused = refusing.protect(Role::Document, vectors.view_mut());
+        assert!(
+            matches!(&refused, Err(Error::Defense(embosk_defenses::Error::OtherNorm { row: 1, .. }))),
+            "{refused:?}"
+        );
+        assert_eq!(vectors, ndarray::array![[1.0, 0.0], [0.0, 10.0]]);
+        assert!(refusing.embed_queries(&["a"]).is_err());
+        refusing.protect(Role::Document, Array2::eye(3).view_mut())
+    }
+
+    #[test]
+    fn normalizing_is_the_same_as_normalizing_before() -> Result<(), Error> {
+        // keyed noise, which is the same each time
+        let noise = GaussianNoise::keyed(&Key::from_bytes([1; 32]), 0.1)?;
+        let plain = Protected::new(ones).with(noise);
+        let normalizing = plain.clone().on_other_norms(OtherNorms::Normalize);
+        let long = ndarray::array![[6.0_f32, 8.0], [0.0, -0.5]];
+        let unit = ndarray::array![[0.6_f32, 0.8], [0.0, -1.0]];
+        let expected = plain.protect_owned(Role::Document, unit.clone())?;
+        assert_eq!(normalizing.protect_owned(Role::Document, long.clone())?, expected);
+        let mut in_place = long.clone();
+        normalizing.protect(Role::Document, in_place.view_mut())?;
+        assert_eq!(in_place, expected);
+        let by_id = plain.protect_owned_with_ids(Role::Query, &["a", "b"], unit)?;
+        let mut in_place = long.clone();
+        normalizing.protect_with_ids(Role::Query, &["a", "b"], in_place.view_mut())?;
+        assert_eq!(in_place, by_id);
+        assert_eq!(normalizing.norm_warning(Role::Document), None);
+
+        let mut kept = long.clone();
+        assert!(normalizing.protect_with_ids(Role::Query, &["a"], kept.view_mut()).is_err());
+        assert_eq!(kept, long);
         Ok(())
     }
 

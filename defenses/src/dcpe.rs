@@ -126,6 +126,11 @@ impl Defense for Dcpe {
         Guarantee::None
     }
 
+    /// Returns true, unless nothing is perturbed.
+    fn assumes_unit_norm(&self, _: Role) -> bool {
+        self.beta > 0.0
+    }
+
     fn spec(&self) -> Spec {
         let part = Part::new("dcpe").with("key", Value::fingerprint(&self.fingerprint));
         part.with("beta", self.beta).into()

@@ -37,6 +37,15 @@ pub enum Error {
         /// Which row, counted from 0.
         row: usize,
     },
+    /// A row has another norm than 1, and [`OtherNorms::Refuse`](crate::OtherNorms::Refuse) was asked for.
+    OtherNorm {
+        /// Which row, counted from 0.
+        row: usize,
+        /// Its norm.
+        norm: f64,
+        /// The defense that is meant for norm 1, as it prints, with keys by their fingerprints.
+        defense: String,
+    },
     /// The number of row ids is not the number of rows.
     RowIds {
         /// How many rows there are.
@@ -146,6 +155,11 @@ impl fmt::Display for Error {
             Self::NotFinite { row } => {
                 write!(f, "row {row} (counted from 0) holds NaN, an infinity or values too large for float32")
             }
+            Self::OtherNorm { row, norm, defense } => write!(
+                f,
+                "row {row} (counted from 0) has norm {norm:.3}, and the strength of `{defense}` is meant for vectors of norm \
+                 1; scale the vectors to norm 1, or choose `normalize` in place of `refuse`"
+            ),
             Self::RowIds { rows, ids } => {
                 write!(f, "{rows} rows were given {ids} ids; give each row one id")
             }

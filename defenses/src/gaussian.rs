@@ -199,6 +199,11 @@ impl Defense for GaussianNoise {
         self.key.is_some() && self.covers(role) && self.sigma > 0.0
     }
 
+    /// Returns true for vectors of a role that gets noise.
+    fn assumes_unit_norm(&self, role: Role) -> bool {
+        self.covers(role) && self.sigma > 0.0
+    }
+
     fn spec(&self) -> Spec {
         let mut part = Part::new("gaussian").with("sigma", self.sigma);
         if let Some(key) = &self.key {

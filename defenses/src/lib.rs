@@ -61,6 +61,7 @@ mod keyed_noise;
 mod matrix;
 mod microaggregation;
 mod normal;
+mod norms;
 mod packing;
 mod parallel;
 mod permutation;
@@ -94,6 +95,7 @@ pub use gaussian::GaussianNoise;
 pub use guarantee::Guarantee;
 pub use key::{Key, is_open_to_others};
 pub use microaggregation::{Maintained, Microaggregation};
+pub use norms::{Norms, OtherNorms};
 pub use packing::Packing;
 pub use permutation::Permutation;
 pub use product::ProductQuantization;
@@ -193,6 +195,14 @@ pub trait Defense: Debug + Display + Send + Sync + 'static {
 
     /// Returns whether ids make a difference to vectors of `role`. Default: no.
     fn uses_ids(&self, _role: Role) -> bool {
+        false
+    }
+
+    /// Returns whether the strength of the defense is meant for vectors of norm 1: whether it hides less of longer
+    /// vectors of `role`. Default: no.
+    ///
+    /// Whoever protects vectors then looks at their norms: see [`Norms`] and [`OtherNorms`].
+    fn assumes_unit_norm(&self, _role: Role) -> bool {
         false
     }
 
@@ -365,6 +375,10 @@ macro_rules! defense_behind {
 
             fn uses_ids(&self, role: Role) -> bool {
                 (**self).uses_ids(role)
+            }
+
+            fn assumes_unit_norm(&self, role: Role) -> bool {
+                (**self).assumes_unit_norm(role)
             }
 
             fn dimension(&self, input: usize) -> Result<usize, Error> {

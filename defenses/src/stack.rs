@@ -136,6 +136,11 @@ impl Stack {
         self.0.last().and_then(Defense::packing)
     }
 
+    /// Returns the first part whose strength is meant for vectors of norm 1: see [`Defense::assumes_unit_norm`].
+    pub fn part_for_unit_norm(&self, role: Role) -> Option<&dyn Defense> {
+        self.0.iter().find(|part| part.assumes_unit_norm(role)).map(|part| &**part)
+    }
+
     /// Protects `vectors`, `[batch, dim]`, and returns them as the packed codes of the last part, a quantization.
     /// Decoded by it, they are what [`protect_owned`](Defense::protect_owned) returns, or with `ids`
     /// [`protect_owned_with_ids`](Defense::protect_owned_with_ids).
@@ -213,6 +218,10 @@ impl Defense for Stack {
 
     fn uses_ids(&self, role: Role) -> bool {
         self.0.iter().any(|part| part.uses_ids(role))
+    }
+
+    fn assumes_unit_norm(&self, role: Role) -> bool {
+        self.part_for_unit_norm(role).is_some()
     }
 
     fn dimension(&self, input: usize) -> Result<usize, Error> {

@@ -201,3 +201,64 @@ fn types_cross_threads() {
     crosses::<Error>();
     crosses::<Arc<dyn Defense>>();
 }
+
+/// Inputs of the table in `docs/understand/limitations.md`, `[6, DIM]` each.
+fn unusual() -> [(&'static str, Array2<f32>); 3] {
+    let mut constant = batch(6, DIM);
+    constant.column_mut(3).fill(0.5);
+    constant.column_mut(5).fill(0.0);
+    let equal = batch(1, DIM).broadcast((6, DIM)).unwrap().to_owned();
+    [("zero rows", Array2::zeros((6, DIM))), ("equal rows", equal), ("constant columns", constant)]
+}
+
+fn is_finite(vectors: &Array2<f32>) -> bool {
+    vectors.iter().all(|value| value.is_finite())
+}
+
+/// Whether rows of zeros come out as something else: noise gives them a direction, and fits and dither their own.
+fn moves_zeros(defense: &dyn Defense, role: Role) -> bool {
+    let printed = defense.to_string();
+    let has = |part: &str| printed.contains(part);
+    let groups = has("microaggregation") && role == Role::Document;
+    let fitted = has("projection(fit=") || has("product_quantization") || has("dither=");
+    defense.assumes_unit_norm(role) || fitted || groups
+}
+
+#[test]
+fn zero_rows_equal_rows_and_constant_columns_come_out_as_stated() {
+    for defense in every_defense() {
+        for role in [Role::Document, Role::Query] {
+            for (name, vectors) in unusual() {
+                let after = defense.protect_owned(role, vectors, &mut Rng::seeded(3)).unwrap();
+                assert!(is_finite(&after), "{defense}: {name}");
+                let is_fresh = defense.spec().fresh_noise(role).is_some() && defense.assumes_unit_norm(role);
+                let are_equal = after.rows().into_iter().all(|row| row == after.row(0));
+                assert!(name == "constant columns" || are_equal != is_fresh, "{defense} {role:?}: {name}");
+                let are_zero = after.iter().all(|value| *value == 0.0);
+                let expected = name == "zero rows" && !moves_zeros(&*defense, role);
+                assert_eq!(are_zero, expected, "{defense} {role:?}: {name}");
+            }
+        }
+    }
+}
+
+#[test]
+fn fits_on_zero_rows_equal_rows_and_constant_columns_are_finite() {
+    for (name, sample) in unusual() {
+        let sample = sample.view();
+        let fits: [Arc<dyn Defense>; 5] = [
+            Arc::new(Quantization::fit(4, sample, 0.9).unwrap()),
+            Arc::new(ProductQuantization::fit(sample, 3, 4, 1).unwrap()),
+            Arc::new(Projection::fit(sample, 3).unwrap()),
+            Arc::new(ProjectionFit::new(3).whiten(true).fit(sample).unwrap()),
+            Arc::new(Microaggregation::fit(sample, 3).unwrap()),
+        ];
+        for defense in fits {
+            for vectors in unusual().map(|(_, vectors)| vectors).iter().chain([&batch(6, DIM)]) {
+                let large = vectors * 1e3;
+                let after = protected(&*defense, &large.view());
+                assert!(is_finite(&after), "{defense} on {name}");
+            }
+        }
+    }
+}

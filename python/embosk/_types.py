@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     from embosk._embosk import Key
 
 Role: TypeAlias = Literal["document", "query"]
+# what is done with vectors of another norm than 1
+Norms: TypeAlias = Literal["warn", "refuse", "normalize"]
 Id: TypeAlias = Union[str, bytes, int]
 # of float32, float16 or float64, [rows, dim] or [dim]
 Vectors: TypeAlias = NDArray[Any]

@@ -41,6 +41,7 @@ pub(crate) fn of_defense(error: &defenses::Error) -> PyErr {
     let kind = match error {
         Of::Dimension { .. } | Of::NotInPlace { .. } => "DimensionError",
         Of::NotFinite { .. } => "NotFiniteError",
+        Of::OtherNorm { .. } => "ArrayError",
         Of::RowIds { .. } => "IdsError",
         Of::CodeLength { .. } | Of::CodeRange { .. } | Of::ScaleCount { .. } => "CodesError",
         Of::Setting { .. } => "SettingError",

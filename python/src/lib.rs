@@ -51,6 +51,17 @@ mod _embosk {
     }
 }
 
+/// What Python's `norms` does with vectors of another norm than 1.
+pub(crate) fn other_norms_of(name: &str) -> PyResult<embosk::defenses::OtherNorms> {
+    use embosk::defenses::OtherNorms;
+    match name {
+        "warn" => Ok(OtherNorms::Accept),
+        "refuse" => Ok(OtherNorms::Refuse),
+        "normalize" => Ok(OtherNorms::Normalize),
+        _ => Err(error::setting("norms must be \"warn\", \"refuse\" or \"normalize\"")),
+    }
+}
+
 /// The role that Python calls `document` or `query`.
 pub(crate) fn role_of(name: &str) -> PyResult<embosk::Role> {
     match name {

@@ -5,7 +5,7 @@ mod checks;
 
 pub(crate) use self::checks::{check_spec, warnings_of};
 
-use embosk::defenses::Packing;
+use embosk::defenses::{OtherNorms, Packing};
 use embosk::{Defense, Rng, Role};
 use pyo3::exceptions::PyUserWarning;
 use pyo3::prelude::*;
@@ -17,8 +17,8 @@ use crate::codes::Codes;
 use crate::error::{of_defense, raise, setting};
 use crate::guarantee::Guarantee;
 use crate::ids::Ids;
-use crate::role_of;
 use crate::threads::{on_threads, with_threads};
+use crate::{other_norms_of, role_of};
 
 /// A stack of defenses, as a spec writes it: `Stack("rotation(key=env:K) | gaussian(sigma=0.01)")`.
 ///
@@ -69,19 +69,23 @@ impl Stack {
     ///         interpreter is not locked while they work, so no other thread may change the array.
     ///     role: `"document"` for vectors that are stored and searched, `"query"` for vectors that search.
     ///     ids: an id for each row, as str, bytes or int, for keyed noise. Each id must belong to one text and version.
+    ///     norms: what is done if the strength of the stack is meant for norm 1, as that of noise is. `"warn"` warns of a
+    ///         norm that is further than 0.1 from 1, `"refuse"` raises `ArrayError` with the first such row, and
+    ///         `"normalize"` scales all vectors to norm 1 before they are protected.
     ///
     /// Raises `ArrayError` for another shape or dtype, `NotFiniteError` with the first row that holds NaN or an
     /// infinity, `DimensionError` if the stack is bound to another dimension, `IdsError` unless each row has an id.
-    #[pyo3(signature = (array, role = "document", ids = None))]
+    #[pyo3(signature = (array, role = "document", ids = None, *, norms = "warn"))]
     fn protect<'py>(
         &self,
         py: Python<'py>,
         array: &Bound<'py, PyAny>,
         role: &str,
         ids: Option<&Bound<'py, PyAny>>,
+        norms: &str,
     ) -> PyResult<Bound<'py, PyAny>> {
-        let vectors = self.vectors(array)?;
-        let (role, ids) = self.checked(py, &vectors, role, ids)?;
+        let mut vectors = self.vectors(array)?;
+        let (role, ids) = self.checked(py, &mut vectors, role, ids, norms)?;
         self.protected(py, vectors, role, ids.as_ref())
     }
 
@@ -119,23 +123,24 @@ impl Stack {
                 kind_of(new)
             ))
         })?;
-        new.get().protect(py, &self.unprotect(py, array)?, role, ids)
+        new.get().protect(py, &self.unprotect(py, array)?, role, ids, "warn")
     }
 
     /// Protects vectors, and packs them as the codes of the stack's last part, `quantization` or `product_quantization`.
     /// `decode` gives exactly what `protect` gives. Arguments and errors are those of `protect`, and `CodesError` if the
     /// stack does not end in codes.
-    #[pyo3(signature = (array, role = "document", ids = None))]
+    #[pyo3(signature = (array, role = "document", ids = None, *, norms = "warn"))]
     fn encode<'py>(
         &self,
         py: Python<'py>,
         array: &Bound<'py, PyAny>,
         role: &str,
         ids: Option<&Bound<'py, PyAny>>,
+        norms: &str,
     ) -> PyResult<Codes> {
         self.packing()?;
-        let vectors = self.vectors(array)?;
-        let (role, ids) = self.checked(py, &vectors, role, ids)?;
+        let mut vectors = self.vectors(array)?;
+        let (role, ids) = self.checked(py, &mut vectors, role, ids, norms)?;
         let values = vectors.values;
         let codes = detached(py, values.len(), || {
             let ids = ids.as_ref().map(Ids::slices);
@@ -281,18 +286,23 @@ impl Stack {
         }
     }
 
-    /// The role and the ids of vectors, with warnings of what is probably not meant.
+    /// The role and the ids of vectors, with warnings of what is probably not meant. Vectors of another norm are refused
+    /// or scaled if that is asked for.
     fn checked(
         &self,
         py: Python<'_>,
-        vectors: &Vectors,
+        vectors: &mut Vectors,
         role: &str,
         ids: Option<&Bound<'_, PyAny>>,
+        norms: &str,
     ) -> PyResult<(Role, Option<Ids>)> {
-        let role = role_of(role)?;
+        let (role, norms) = (role_of(role)?, other_norms_of(norms)?);
+        let seen = norms.check(&self.defenses, role, &vectors.values).map_err(|error| of_defense(&error))?;
+        norms.scale(&self.defenses, role, vectors.values.view_mut());
+        let seen = seen.filter(|_| norms == OtherNorms::Accept);
         let ids = ids.map(|ids| ids_of(ids, vectors)).transpose()?;
         let repeat = ids.as_ref().and_then(|ids| checks::first_repeat(&self.defenses, role, ids));
-        for warning in checks::warnings(&self.defenses, role, &vectors.values, ids.is_some(), repeat) {
+        for warning in checks::warnings(&self.defenses, role, seen, ids.is_some(), repeat) {
             warn(py, &warning)?;
         }
         Ok((role, ids))

@@ -203,6 +203,16 @@ def test_roles_and_ids_are_checked():
         embosk.Stack("none").protect(vectors, ids=["a", "b", "c"])
     with pytest.warns(UserWarning, match="mean norm of 4"):
         stack.protect(vectors * 4, ids=["a", "b", "c"])
+    mixed = vectors * [[0.5], [1.5], [1]]
+    with pytest.warns(UserWarning, match=r"mean norm of 1.000 \(from 0.500 to 1.500\)"):
+        stack.protect(mixed, ids=["a", "b", "c"])
+    embosk.Stack("gaussian(sigma=0.05, on=queries)").protect(mixed)
+    with pytest.raises(embosk.ArrayError, match=r"row 0 \(counted from 0\) has norm 0.500"):
+        stack.protect(mixed, ids=["a", "b", "c"], norms="refuse")
+    with pytest.raises(embosk.SettingError, match='norms must be "warn"'):
+        stack.protect(mixed, norms="scale")
+    normalized = stack.protect(mixed, ids=["a", "b", "c"], norms="normalize")
+    assert numpy.abs(normalized - stack.protect(vectors, ids=["a", "b", "c"])).max() < 1e-6
     assert stack.uses_ids() and stack.is_repeatable() and not embosk.Stack("none").uses_ids()
     fresh = embosk.Stack("gaussian(sigma=0.05, on=documents)")
     assert not fresh.is_repeatable() and fresh.is_repeatable("query")

@@ -22,6 +22,7 @@ use super::source::{self, Kind};
 use super::state::Shared;
 use super::tenants::Tenant;
 use super::{ids, role};
+use crate::defenses::Norms;
 use crate::{Defense, Rng, Role, Stack};
 
 /// The header with the fingerprint of the stack. A request may send the stored one, to be compared.
@@ -286,7 +287,11 @@ fn finish(
     // not before: a stack is bound to `dimensions` that the model has
     let stack = tenant.stacks.of(asked.dimensions)?;
     check_fingerprint(&stack, plan.stored.as_ref())?;
+    let norms = Norms::of(&vectors);
     let vectors = protect(&stack, plan, asked, vectors)?;
+    if let Some(warning) = tenant.stacks.norm_warning(plan.role, norms) {
+        tracing::warn!(tenant = tenant.name, "{warning}");
+    }
     // a stack without a dimension matches any; by now it has one
     check_fingerprint(&stack, plan.stored.as_ref())?;
     if asked.dimensions.is_none() {

@@ -4,12 +4,13 @@
 //! themselves, so one stack would be bound to what the first of them happens to ask for.
 
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use ndarray::Array2;
 
 use super::error::Refusal;
+use crate::defenses::Norms;
 use crate::{Defense, Error, Registry, Rng, Role, Stack};
 
 /// How many different `dimensions` a tenant may ask for. A rotation of each is kept in memory.
@@ -21,6 +22,8 @@ pub(super) struct Stacks {
     whole: Stack,
     /// Their dimension, as soon as there were some.
     dimension: AtomicUsize,
+    /// Whether it was said that vectors have another norm than the stack is meant for.
+    is_warned: AtomicBool,
     cut: Mutex<Cut>,
 }
 
@@ -36,7 +39,12 @@ impl Stacks {
     /// Takes one stack for all vectors.
     pub(super) fn one(whole: Stack) -> Self {
         let cut = Cut { is_bound: true, ..Cut::default() };
-        Self { whole, dimension: AtomicUsize::new(0), cut: Mutex::new(cut) }
+        Self {
+            whole,
+            dimension: AtomicUsize::new(0),
+            is_warned: AtomicBool::new(false),
+            cut: Mutex::new(cut),
+        }
     }
 
     /// Builds the stacks of a spec, all now: the key's file may change later.
@@ -48,7 +56,12 @@ impl Stacks {
         // a key that comes through a pipe can be read once
         let spares: Vec<Stack> = (0..SPARES).map_while(|_| registry.parse(spec).ok()).collect();
         let cut = Cut { is_bound: spares.is_empty(), spares, by_dimension: BTreeMap::new() };
-        Ok(Self { whole, dimension: AtomicUsize::new(0), cut: Mutex::new(cut) })
+        Ok(Self {
+            whole,
+            dimension: AtomicUsize::new(0),
+            is_warned: AtomicBool::new(false),
+            cut: Mutex::new(cut),
+        })
     }
 
     /// The stack for vectors as the source has them.
@@ -75,6 +88,12 @@ impl Stacks {
             )
             .param("dimensions")),
         }
+    }
+
+    /// Says what is wrong if vectors have another norm than the stack is meant for. It is said once.
+    pub(super) fn norm_warning(&self, role: Role, norms: Option<Norms>) -> Option<String> {
+        let warning = norms?.warning(&self.whole, role)?;
+        (!self.is_warned.swap(true, Ordering::Relaxed)).then_some(warning)
     }
 
     /// Remembers the dimension of vectors that were not cut.
@@ -134,5 +153,15 @@ mod tests {
         assert_eq!(stacks.of(Some(SPARES + 1)).unwrap_err().code, "too_many_dimensions");
         let one = Stacks::one(Stack::new());
         assert!((1..100).all(|dimensions| one.of(Some(dimensions)).is_ok()));
+    }
+    #[test]
+    fn another_norm_is_said_once_and_only_of_vectors_that_get_noise() {
+        let stacks = Stacks::build("gaussian(sigma=0.1, on=documents)", &Registry::default()).unwrap();
+        let long = Norms::of(&Array2::from_elem((2, 4), 5.0));
+        assert_eq!(stacks.norm_warning(Role::Query, long), None);
+        assert_eq!(stacks.norm_warning(Role::Document, Norms::of(&Array2::eye(2))), None);
+        let warning = stacks.norm_warning(Role::Document, long).unwrap();
+        assert!(warning.contains("mean norm of 10.000"), "{warning}");
+        assert_eq!(stacks.norm_warning(Role::Document, long), None);
     }
 }

@@ -224,6 +224,41 @@ fn keyed_noise_by_a_column_of_ids_is_that_of_a_file_of_ids() {
     assert!(succeeds(&folder, plain).contains("--id-column makes no difference"));
 }
 
+#[test]
+fn vectors_of_another_norm_are_warned_of_refused_or_scaled() {
+    let folder = workplace();
+    let write = |name: &str, vectors: [&str; 4]| {
+        let lines = vectors.map(|vector| format!("{{\"id\": 1, \"embedding\": {vector}}}\n"));
+        fs::write(folder.path().join(name), lines.concat()).unwrap();
+    };
+    // norms of 0.5 and 1.5 in halves: a mean of 1
+    write("mixed.jsonl", ["[0.5,0]", "null", "[0,1.5]", "[0.6,0.8]"]);
+    write("unit.jsonl", ["[1,0]", "null", "[0,1]", "[0.6,0.8]"]);
+    // keyed by the vector, so that equal vectors get equal noise
+    let noise = "protect --role document --defense gaussian(sigma=0.1,key=file:key)";
+    let refusal = format!("{noise} --norms refuse mixed.jsonl out.jsonl");
+    refused(&folder, &refusal, "row 0 (counted from 0) has norm 0.500");
+    refused(&folder, &refusal, "scale the vectors to norm 1");
+    write("late.jsonl", ["null", "[0.6,0.8]", "[0.9,1.2]", "null"]);
+    refused(&folder, &format!("{noise} --norms refuse late.jsonl out.jsonl"), "row 2 (counted from 0)");
+
+    let warned = succeeds(&folder, &format!("{noise} mixed.jsonl w.jsonl"));
+    assert!(warned.contains("mean norm of 1.000 (from 0.500 to 1.500)"), "{warned}");
+    assert_eq!(succeeds(&folder, &format!("{noise} unit.jsonl u.jsonl")), "");
+    let said = succeeds(&folder, &format!("{noise} --norms normalize mixed.jsonl n.jsonl"));
+    assert!(said.contains("2 of 3 vectors were scaled to norm 1") && !said.contains("warning"), "{said}");
+    let read = |name: &str| fs::read_to_string(folder.path().join(name)).unwrap();
+    assert_eq!(read("n.jsonl"), read("u.jsonl"));
+    assert_ne!(read("w.jsonl"), read("u.jsonl"));
+    let said = succeeds(&folder, &format!("--verbose {noise} unit.jsonl v.jsonl"));
+    assert!(said.contains("norms of 3 vectors: 1.000 in the mean, from 1.000 to 1.000"), "{said}");
+
+    let turned = format!("protect {TURN} --role document");
+    assert_eq!(succeeds(&folder, &format!("{turned} mixed.jsonl t.jsonl")), "");
+    let without = succeeds(&folder, &format!("{turned} --norms normalize mixed.jsonl t.jsonl"));
+    assert!(without.contains("--norms makes no difference"), "{without}");
+}
+
 /// Runs the command with this on stdin, and returns what is on stdout.
 fn piped(folder: &TempDir, line: &str, input: Vec<u8>) -> Vec<u8> {
     let mut child = embosk(folder, line)

@@ -16,6 +16,9 @@ mod training;
 /// One in this many pairs is held out, to decide when training stops.
 pub(super) const HELD_OUT: usize = 10;
 
+/// Vectors whose spread is this share of their length are equal but for rounding.
+const ROUNDING: f64 = 1e-6;
+
 /// Whether a pair is held out.
 pub(super) fn is_held_out(pair: usize) -> bool {
     pair % HELD_OUT == HELD_OUT - 1
@@ -82,10 +85,14 @@ impl Denoiser {
         seed: u64,
     ) -> Result<Self, Error> {
         let mean = protected.mean_axis(Axis(0)).unwrap_or_default();
-        let spread = (&protected - &mean).mapv(|value| f64::from(value).powi(2)).mean().unwrap_or(0.0).sqrt();
-        let scale = if spread > 0.0 { spread.recip() as f32 } else { 0.0 };
+        let size =
+            |rows: Array2<f32>| rows.mapv(|value| f64::from(value).powi(2)).mean().unwrap_or(0.0).sqrt();
+        let (spread, length) = (size(&protected - &mean), size(protected.to_owned()));
+        // equal vectors differ from their mean by rounding, which is not to be magnified
+        let scale = if spread > ROUNDING * length { spread.recip() as f32 } else { 0.0 };
         let norms = clean.rows().into_iter().map(|row| row.dot(&row).sqrt());
-        let norm = (norms.sum::<f32>() / clean.nrows() as f32).max(f32::MIN_POSITIVE);
+        let norm = norms.sum::<f32>() / clean.nrows() as f32;
+        let norm = if norm > 0.0 { norm } else { 1.0 };
         let mut denoiser = Self {
             linear: Mat::from_fn(linear.map.nrows(), linear.map.ncols(), |i, j| {
                 linear.map[(i, j)] as f32 / norm

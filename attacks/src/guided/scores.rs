@@ -19,6 +19,9 @@ const LEAST_TEXTS_OF_A_WORD: u32 = 12;
 /// The strength of the ridge with which single words are compared, in units of the vectors' mean variance.
 const SINGLE_STRENGTH: f64 = 0.5;
 
+/// The least ridge. Vectors of norm 1 that vary by less are equal but for rounding.
+const LEAST_RIDGE: f64 = 1e-12;
+
 /// How much a single word's comparison counts beside the regression.
 const SINGLE_WEIGHT: f32 = 0.75;
 
@@ -89,7 +92,7 @@ fn ridge_inverses(covariance: &Mat<f32>, ridges: [f64; 2]) -> Result<[Mat<f32>; 
     let (values, vectors) = eigen(wide.as_ref())?;
     let variance = values.iter().sum::<f64>() / size as f64;
     Ok(ridges.map(|ridge| {
-        let ridge = (ridge * variance).max(f64::MIN_POSITIVE);
+        let ridge = (ridge * variance).max(LEAST_RIDGE);
         let scaled = Mat::from_fn(size, size, |row, column| {
             (vectors[(row, column)] / (values[column].max(0.0) + ridge).sqrt()) as f32
         });
@@ -114,13 +117,13 @@ fn sums(texts: &[Vec<u32>], vectors: ArrayView2<'_, f32>, words: usize) -> Array
     sums
 }
 
-/// Divides each word's weights by the standard deviation of its score.
+/// Divides each word's weights by the standard deviation of its score. A score that does not vary gets no weight.
 fn scale(weights: &mut Mat<f32>, covariance: &Mat<f32>) {
     let spread = times(weights.as_ref(), covariance.as_ref());
     for word in 0..weights.nrows() {
         let variance: f32 = spread.row(word).iter().zip(weights.row(word).iter()).map(|(a, b)| a * b).sum();
-        let deviation = variance.max(f32::MIN_POSITIVE).sqrt();
-        weights.row_mut(word).iter_mut().for_each(|weight| *weight /= deviation);
+        let factor = if variance > f32::MIN_POSITIVE { variance.sqrt().recip() } else { 0.0 };
+        weights.row_mut(word).iter_mut().for_each(|weight| *weight *= factor);
     }
 }
 
@@ -162,6 +165,19 @@ mod tests {
         for (row, expected) in rows.rows().into_iter().zip(lengths) {
             let found = scores.length_of(row);
             assert!((found - expected).abs() < 2e-4, "{found} for {expected}");
+        }
+    }
+
+    #[test]
+    fn equal_vectors_tell_of_no_word() {
+        let texts: Vec<Vec<u32>> = (0..60).map(|text| vec![text % 7; 1 + text as usize % 3]).collect();
+        for vector in [Array1::from_vec(vec![0.6, 0.0, 0.8]), Array1::zeros(3)] {
+            let equal = vector.broadcast((60, 3)).unwrap();
+            let scores = WordScores::fit(&texts, equal, Array2::eye(3).view()).unwrap();
+            let found = scores.of(Array2::eye(3).view());
+            assert!(found.iter().all(|score| score.is_finite()), "{found}");
+            let length = scores.length_of(ndarray::aview1(&[0.0, 1.0, 0.0]));
+            assert!(length.is_finite(), "{length}");
         }
     }
 

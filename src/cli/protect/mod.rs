@@ -16,6 +16,7 @@ use super::error::CliError;
 use super::files;
 use super::session::Session;
 use super::tables::{CodesKind, Table, is_standard, paths_beside};
+use crate::defenses::OtherNorms;
 use crate::partial::folder_of;
 
 /// Protect a file of vectors with a defense: a .npy matrix, or a column of a table (.parquet, .arrow, .jsonl).
@@ -42,8 +43,34 @@ pub(crate) struct Args {
     /// in the quantization that makes them.
     #[arg(long, value_enum, value_name = "KIND")]
     codes: Option<CodesKind>,
+    /// What is done with vectors whose norm is not 1, if the strength of the defense is meant for norm 1, as that of noise
+    /// is [default: warn].
+    #[arg(long, value_enum)]
+    norms: Option<NormsName>,
     #[command(flatten)]
     table: Table,
+}
+
+/// What is done with vectors of another norm than 1, as it is written.
+#[derive(Debug, Clone, Copy, Default, ValueEnum)]
+enum NormsName {
+    /// Protect them as they are, and say at the end which norms there were.
+    #[default]
+    Warn,
+    /// Refuse the file, with the first row of another norm.
+    Refuse,
+    /// Scale them to norm 1 before they are protected, and say how many.
+    Normalize,
+}
+
+impl From<NormsName> for OtherNorms {
+    fn from(norms: NormsName) -> Self {
+        match norms {
+            NormsName::Warn => Self::Accept,
+            NormsName::Refuse => Self::Refuse,
+            NormsName::Normalize => Self::Normalize,
+        }
+    }
 }
 
 /// The role of vectors, as it is written.
@@ -75,7 +102,7 @@ pub(crate) fn run(args: &Args, session: &Session) -> Result<ExitCode, CliError> 
         files::check_output(sealed)?;
     }
     let ids = args.ids.as_deref().map(Ids::read).transpose()?;
-    let mut protecting = Protecting::new(args, &stack, sealing, ids)?;
+    let mut protecting = Protecting::new(args, &stack, sealing, ids, session.terminal)?;
     args.table.change(args.id_column.as_deref(), &mut protecting, session)?;
     Ok(ExitCode::SUCCESS)
 }

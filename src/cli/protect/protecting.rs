@@ -4,18 +4,12 @@ use std::collections::HashSet;
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::path::Path;
 
-use ndarray::Array2;
-
 use super::super::error::CliError;
 use super::super::tables::{Batch, Change, Changed, bad};
-use super::super::terminal::warn;
+use super::super::terminal::{Terminal, warn};
 use super::{Args, Ids, Sealing};
-use crate::defenses::spec::Part;
-use crate::defenses::{Error, Packing};
+use crate::defenses::{Error, Norms, OtherNorms, Packing};
 use crate::{Defense, Rng, Role, Stack};
-
-/// A mean norm that is further from 1 than this counts as another unit.
-const FAR: f64 = 0.1;
 
 /// Protects the vectors of a file, batch by batch.
 pub(super) struct Protecting<'a> {
@@ -29,8 +23,12 @@ pub(super) struct Protecting<'a> {
     sealing: Option<Sealing<'a>>,
     /// Hashes of the ids so far, if two rows with one id would get the same noise, until one repeats.
     seen: Option<HashSet<u64>>,
-    /// The sum of the clean vectors' norms, and how many there were, if noise has a unit.
-    norms: (f64, usize),
+    other_norms: OtherNorms,
+    /// The clean vectors' norms so far.
+    norms: Option<Norms>,
+    /// How many vectors were scaled to norm 1.
+    scaled: usize,
+    terminal: Terminal,
 }
 
 impl<'a> Protecting<'a> {
@@ -39,6 +37,7 @@ impl<'a> Protecting<'a> {
         stack: &'a Stack,
         sealing: Option<Sealing<'a>>,
         ids: Option<Ids<'a>>,
+        terminal: Terminal,
     ) -> Result<Self, CliError> {
         let (role, id_column) = (args.role.into(), args.id_column.as_deref());
         let mut seen = None;
@@ -51,6 +50,12 @@ impl<'a> Protecting<'a> {
                 warn(&format!("warning: {name} makes no difference: {why}"));
             }
         }
+        if args.norms.is_some() && !stack.assumes_unit_norm(role) {
+            warn(
+                "warning: --norms makes no difference: no part of the defense has a strength that is meant for norm 1, on \
+                 vectors of this role",
+            );
+        }
         let codes = args.codes.is_some();
         Ok(Self {
             input: &args.table.input,
@@ -62,7 +67,10 @@ impl<'a> Protecting<'a> {
             id_column,
             sealing,
             seen,
-            norms: (0.0, 0),
+            other_norms: args.norms.unwrap_or_default().into(),
+            norms: None,
+            scaled: 0,
+            terminal,
         })
     }
 
@@ -74,40 +82,39 @@ impl<'a> Protecting<'a> {
         }
     }
 
-    fn add_norms(&mut self, vectors: &Array2<f32>) {
-        let norms = vectors.rows().into_iter().map(|row| f64::from(row.dot(&row)).sqrt());
-        self.norms = (self.norms.0 + norms.sum::<f64>(), self.norms.1 + vectors.nrows());
-    }
-
-    fn noisy_part(&self) -> Option<Part> {
-        let spec = self.stack.spec();
-        spec.parts().iter().find(|part| ["gaussian", "dcpe"].contains(&part.name())).cloned()
-    }
-
-    /// Warns if noise has another unit than the vectors: its strength is meant for rows of norm 1.
-    fn warn_of_norms(&self) {
-        let Some(part) = self.noisy_part() else { return };
-        let mean = self.norms.0 / self.norms.1 as f64;
-        if (mean - 1.0).abs() > FAR {
-            warn(&format!(
-                "warning: the vectors have a mean norm of {mean:.3}, and the strength of `{}` is meant for vectors of \
-                 norm 1: it hides more of shorter vectors and less of longer ones; scale the vectors to norm 1, or \
-                 the strength by the norm",
-                part.name()
+    /// Says what norms there were, and warns if the strength of the defense is meant for another.
+    fn tell_norms(&self) {
+        let Some(norms) = self.norms else { return };
+        let Norms { rows, least, mean, largest, .. } = norms;
+        if self.terminal.is_verbose() {
+            self.terminal.remark(&format!(
+                "norms of {rows} vectors: {mean:.3} in the mean, from {least:.3} to {largest:.3}"
             ));
+        }
+        if self.scaled > 0 {
+            let scaled = self.scaled;
+            self.terminal.remark(&format!(
+                "{scaled} of {rows} vectors were scaled to norm 1 before they were protected"
+            ));
+        }
+        if let Some(warning) = norms.warning(self.stack, self.role)
+            && self.other_norms == OtherNorms::Accept
+        {
+            warn(&format!("warning: {warning}"));
         }
     }
 }
 
 impl Change for Protecting<'_> {
     fn change(&mut self, batch: Batch) -> Result<Changed, CliError> {
-        let Batch { vectors, rows, ids: column } = batch;
+        let Batch { mut vectors, rows, ids: column } = batch;
         if let (Some(ids), Some(_)) = (&self.ids, &self.sealing)
             && ids.len() != rows.len()
         {
             return Err(ids.miscount(self.input, rows.len()));
         }
-        self.add_norms(&vectors);
+        let norms = self.other_norms.check(self.stack, self.role, &vectors);
+        let norms = norms.map_err(|error| bad(self.input, at_row(error, &rows)))?;
         let ids = ids_of(self.ids.as_ref(), self.input, &rows, column.as_deref())?;
         if let (Some(seen), Some(ids)) = (&mut self.seen, &ids)
             && let Some(row) = first_repeat(seen, &rows, ids)
@@ -123,6 +130,8 @@ impl Change for Protecting<'_> {
             sealing.write(file, lines, vectors.view())?;
         }
         let (stack, role, rng) = (self.stack, self.role, &mut self.rng);
+        self.scaled += self.other_norms.scale(stack, role, vectors.view_mut());
+        self.norms = self.norms.into_iter().chain(norms).reduce(Norms::and);
         let done = match &ids {
             _ if self.codes => stack.protect_packed(role, ids.as_deref(), vectors, rng).map(Changed::Codes),
             Some(ids) => stack.protect_owned_with_ids(role, ids, vectors, rng).map(Changed::Vectors),
@@ -135,7 +144,7 @@ impl Change for Protecting<'_> {
         if let Some(ids) = self.ids.as_ref().filter(|ids| ids.len() != rows) {
             return Err(ids.miscount(self.input, rows));
         }
-        self.warn_of_norms();
+        self.tell_norms();
         Ok(())
     }
 
@@ -179,10 +188,11 @@ fn first_repeat(seen: &mut HashSet<u64>, rows: &[usize], ids: &[&[u8]]) -> Optio
 
 /// What a defense says of a row of the batch, said of the row of the file.
 pub(in super::super) fn at_row(error: Error, rows: &[usize]) -> String {
-    match error {
-        Error::NotFinite { row } => {
-            Error::NotFinite { row: rows.get(row).copied().unwrap_or(row) }.to_string()
-        }
-        error => error.to_string(),
-    }
+    let of_file = |row: usize| rows.get(row).copied().unwrap_or(row);
+    let error = match error {
+        Error::NotFinite { row } => Error::NotFinite { row: of_file(row) },
+        Error::OtherNorm { row, norm, defense } => Error::OtherNorm { row: of_file(row), norm, defense },
+        error => error,
+    };
+    error.to_string()
 }
