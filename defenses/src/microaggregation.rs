@@ -42,9 +42,9 @@ const FORMAT: Format = Format {
 /// - Documents that the groups were not made of: fewer than `k` of them may share a vector.
 ///
 /// # What it costs in retrieval
-/// The documents of a group come together, in an order of their own. In a trial with `k` = 4 on 10,000 records, 100
-/// candidates that the application ranked by exact vectors kept 0.97 of nDCG@10. A search of groups of four by
-/// themselves keeps far less.
+/// The documents of a group come together, in an order of their own. With `k` = 4 on 10,000 records and
+/// all-MiniLM-L6-v2, nDCG@10 falls from 0.684 to 0.647 if the application ranks 200 candidates by exact vectors. A
+/// search of groups of four by themselves keeps far less.
 ///
 /// # Order in a stack
 /// After a [`Projection`](crate::Projection), with groups that were made of projected vectors, or alone. Noise after it

@@ -68,8 +68,9 @@ const PURPOSE: &str = "embosk projection v1";
 /// `dims`, and the fit by its content, or the key and the dimension. Vectors of two projections cannot be compared.
 ///
 /// # Default
-/// None. 16 components with noise of 0.1 hide a fact nine times in ten in the trial that this defense comes from. A
-/// spec names the file of a fit, `fit=file:PATH`. A printed stack names the fit by a few digits of its hash.
+/// None. With 16 components of all-MiniLM-L6-v2 and noise of 0.1, attackers pick the fact of a record from 64
+/// candidates for 0.23 of the texts. A spec names the file of a fit, `fit=file:PATH`. A printed stack names the fit by
+/// a few digits of its hash.
 ///
 /// # Example
 /// ```

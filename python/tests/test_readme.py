@@ -24,6 +24,9 @@ ROOT = PACKAGE.parent
 WHEELS = Path(os.environ.get("EMBOSK_WHEELS", ROOT / "target" / "wheels"))
 PROGRAM = Path(sysconfig.get_path("scripts")) / "embosk"
 
+# builds and installs the wheel, in a checkout of the repository
+BUILD = "pip install maturin && (cd python && maturin build --release --out dist) && pip install python/dist/*.whl"
+
 # the pages with Python, and what runs it
 PAGES = {
     "README.md": "test_the_three_lines_of_the_readme_run",
@@ -53,7 +56,7 @@ def test_the_readme_runs_in_an_empty_environment(tmp_path):
     run(sys.executable, "-m", "venv", "venv")
     [commands], [program] = blocks("sh"), blocks("python")
     install, *others = commands.splitlines()
-    assert install == "pip install embosk"
+    assert install == BUILD
     run("venv/bin/pip", "install", "--quiet", wheels[0])
     for command in others:
         run("sh", "-c", command)
@@ -181,6 +184,5 @@ def sidecar_of(spec, folder):
 
 
 def test_one_command_builds_and_installs_the_wheel():
-    build = "pip install maturin && (cd python && maturin build --release --out dist) && pip install python/dist/*.whl"
     for page in ["README.md", "docs/start/python.md"]:
-        assert build in (ROOT / page).read_text(), page
+        assert BUILD in (ROOT / page).read_text(), page

@@ -26,15 +26,15 @@ use super::terminal::{print, warn, warn_of};
 use crate::evaluate::{Report, Row, Sweep};
 use crate::{Error, Stack};
 
-/// Measure a sweep of strengths, and draw privacy against utility.
+/// Measure a sweep of strengths, and draw leak against retrieval.
 ///
 /// A range in place of a number makes a sweep: gaussian(sigma=0.003..0.1/6log) is six strengths in even steps of the
 /// logarithm, 0.1..0.5/5 is five in even steps, and quantization(bits=1..8) is every whole number that the defense
 /// takes. Writes curve.json, curve.csv, curve.svg and index.html. Finished points are kept in the folder, and the
 /// same command continues with them.
 ///
-/// Exits with 1 if --find finds no strength, and with 3 if the attack does not work on undefended vectors, so that
-/// nothing can be concluded.
+/// Exits with 1 if --find finds no strength, and with 3 if nothing can be concluded: the undefended attack is too weak,
+/// or there are too few texts.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     #[command(flatten)]

@@ -17,7 +17,7 @@ use crate::evaluate::Report;
 
 /// Measure what defenses do to the attack and to retrieval.
 ///
-/// Exits with 3 if the attack does not work on undefended vectors, so that nothing can be concluded.
+/// Exits with 3 if nothing can be concluded: the undefended attack is too weak, or there are too few texts.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     #[command(flatten)]

@@ -33,7 +33,7 @@ pub(crate) struct Args {
 enum What {
     /// Principal components, for `projection(fit=file:FILE)`.
     Projection(Projection),
-    /// Centroids of pieces of vectors, for `product_quantization(codebook=file:FILE)`.
+    /// Centroids of subspaces, for `product_quantization(codebook=file:FILE)`.
     Codebook(Codebook),
     /// Groups of documents that share a vector, for `microaggregation(groups=file:FILE)`.
     Groups(Groups),
@@ -74,7 +74,7 @@ struct Projection {
     /// Divide each coordinate by its standard deviation, so that noise covers all of them equally.
     #[arg(long)]
     whiten: bool,
-    /// Weight the components by the corpus's queries: their share, from 0 to 1, in the covariance.
+    /// The weight of the corpus's queries in the covariance, from 0 to 1. Default: documents only.
     #[arg(long, value_name = "W")]
     query_weight: Option<f64>,
 }
@@ -83,10 +83,10 @@ struct Projection {
 struct Codebook {
     #[command(flatten)]
     sample: Sample,
-    /// Into how many pieces a vector is cut: a divisor of its dimension.
+    /// How many subspaces a vector is cut into: a divisor of its dimension.
     #[arg(long, value_name = "N")]
     subspaces: usize,
-    /// How many centroids each piece has, from 1 to 256.
+    /// How many centroids each subspace has, from 1 to 256.
     #[arg(long, default_value_t = 256, value_name = "N")]
     centroids: usize,
     /// The seed from which the first centroids are drawn.
@@ -147,7 +147,7 @@ impl Codebook {
             return Ok(());
         };
         let fitted = ProductQuantization::fit(vectors.view(), self.subspaces, self.centroids, self.seed)?;
-        let what = format!("{} centroids for each of {} pieces", self.centroids, self.subspaces);
+        let what = format!("{} centroids for each of {} subspaces", self.centroids, self.subspaces);
         self.sample.write(&fitted.to_bytes(), &what, vectors.nrows(), session.terminal)
     }
 }

@@ -40,7 +40,8 @@ pub(crate) struct Args {
     /// its folder.
     #[arg(long, default_value = "privacy-budget.toml", value_name = "FILE")]
     budget: PathBuf,
-    /// The scores of an earlier run. The gate fails if a score is worse by more than its tolerance.
+    /// The scores of an earlier run. The gate fails if a score is proved to be worse by more than its
+    /// tolerance.
     #[arg(long, value_name = "FILE")]
     baseline: Option<PathBuf>,
     /// Write this run's scores to --baseline instead of comparing with it.

@@ -175,10 +175,10 @@ fn command(names: &Names) -> Command {
 struct Cli {
     #[command(subcommand)]
     verb: Verb,
-    /// Say nothing but results, warnings and errors.
+    /// Print only results, warnings and errors.
     #[arg(long, short, global = true, conflicts_with = "verbose")]
     quiet: bool,
-    /// Say what is finished, line by line, and print signatures whole.
+    /// Print a line for each finished step, and print signatures in full.
     #[arg(long, short, global = true)]
     verbose: bool,
 }

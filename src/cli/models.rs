@@ -133,7 +133,7 @@ fn local(
 /// The cache folder.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Cache {
-    /// The folder that keeps embeddings, hypotheses of trainings, and rows of interrupted evaluations between runs.
+    /// The folder for cached embeddings, training hypotheses, and rows of interrupted evaluations.
     #[arg(long, env = "EMBOSK_CACHE", default_value = ".cache/embosk", value_name = "DIR")]
     cache: PathBuf,
 }
@@ -242,10 +242,10 @@ pub(crate) struct Search {
     /// How many hypotheses are kept in each step.
     #[arg(long, default_value_t = Search::default().beam_width, value_name = "B", value_parser = parse_beam_width)]
     pub(crate) beam_width: usize,
-    /// How many oracle queries per text the local search after the correction may use; 0 for none.
+    /// The most queries per text that the local search after the correction may send to the embedder; 0 for none.
     #[arg(long, default_value_t = Search::default().local_queries, value_name = "N")]
     pub(crate) local_queries: usize,
-    /// How many oracle queries per text guided search may use, less those of a trained attack before it
+    /// The most queries per text that guided search may send to the embedder, less those of a trained attack before it
     /// [default: 300] [default of invert: 1500].
     #[arg(long, value_name = "N")]
     pub(crate) queries: Option<usize>,

@@ -71,7 +71,7 @@ pub(crate) struct Args {
 enum Threat {
     /// The store's operator, who sees documents and queries: noise on both.
     Operator,
-    /// Whoever steals the store, and sees documents alone: noise on these.
+    /// A thief of the store, who sees documents alone: noise on these.
     StolenStore,
 }
 

@@ -26,7 +26,7 @@ pub(crate) struct Args {
     /// One JSON object per line, with the strings "input" (the true text) and "output".
     #[arg(long, value_name = "PAIRS.jsonl")]
     input: PathBuf,
-    /// What is personal in the texts: for each pair, a line {"input": [[start, end], …], "output": …} of offsets in
+    /// The facts in the texts: for each pair, a line {"input": [[start, end], …], "output": …} of offsets in
     /// characters. Adds entity recall and, if "output" is labelled too, entity precision.
     #[arg(long, value_name = "SPANS.jsonl")]
     entities: Option<PathBuf>,

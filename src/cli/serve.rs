@@ -37,7 +37,7 @@ pub(crate) struct Args {
     /// without their own.
     #[arg(long, value_name = "SPEC")]
     defense: Option<String>,
-    /// A TOML file with the tokens of those who may ask, and their defenses. SIGHUP reads it anew.
+    /// A TOML file with the tenants' tokens and defenses. SIGHUP rereads it.
     #[arg(long, value_name = "FILE.toml")]
     tenants: Option<PathBuf>,
     /// The address to listen on. Other machines can only be let in with --tenants.
@@ -76,22 +76,23 @@ pub(crate) struct Args {
 /// How much is taken, and how long it may take.
 #[derive(Debug, clap::Args)]
 struct LimitOptions {
-    /// The most bytes of a request's body.
+    /// The maximum size of a request body, in bytes.
     #[arg(long, default_value_t = Limits::default().body, value_name = "BYTES", value_parser = count)]
     max_body: usize,
-    /// The most bytes of an upstream's answer.
+    /// The maximum size of an upstream answer, in bytes.
     #[arg(long, default_value_t = Limits::default().answer, value_name = "BYTES", value_parser = count)]
     max_answer: usize,
-    /// The most inputs of a request.
+    /// The maximum number of inputs per request.
     #[arg(long, default_value_t = Limits::default().inputs, value_name = "N", value_parser = count)]
     max_inputs: usize,
-    /// How many requests are worked on at a time. Default: 64 with an upstream, otherwise one for each processor core.
+    /// The maximum number of requests handled at the same time. Default: 64 with an upstream, otherwise one for each
+    /// processor core.
     #[arg(long, value_name = "N", value_parser = count)]
     concurrency: Option<usize>,
     /// How many more requests may wait; others are refused with status 429.
     #[arg(long, default_value_t = Limits::default().queue, value_name = "N")]
     queue: usize,
-    /// How many connections are open at a time.
+    /// The maximum number of open connections.
     #[arg(long, default_value_t = Limits::default().connections, value_name = "N", value_parser = count)]
     max_connections: usize,
     /// How many seconds a request may take, waiting included.

@@ -40,11 +40,11 @@ pub(crate) struct ServiceOptions {
     #[arg(long, help_heading = HEADING, value_name = "TEXT", value_hint = ValueHint::Other)]
     #[serde(rename = "query_prompt")]
     api_query_prompt: Option<String>,
-    /// The field input_type of requests for documents, or another field: NAME=VALUE.
+    /// The value of `input_type` in requests for documents; NAME=VALUE sets another field instead.
     #[arg(long, help_heading = HEADING, value_name = "TYPE")]
     #[serde(rename = "document_type")]
     api_document_type: Option<String>,
-    /// The field input_type of requests for queries, or another field: NAME=VALUE.
+    /// The value of `input_type` in requests for queries; NAME=VALUE sets another field instead.
     #[arg(long, help_heading = HEADING, value_name = "TYPE")]
     #[serde(rename = "query_type")]
     api_query_type: Option<String>,
@@ -60,11 +60,11 @@ pub(crate) struct ServiceOptions {
     #[arg(long, help_heading = HEADING)]
     #[serde(rename = "base64")]
     api_base64: bool,
-    /// The most texts in one request. Default: 64, or fewer if a server refuses that many.
+    /// The maximum number of texts in one request. Default: 64, or fewer if a server refuses that many.
     #[arg(long, help_heading = HEADING, value_name = "N")]
     #[serde(rename = "batch")]
     api_batch: Option<usize>,
-    /// The most bytes of text in one request. Default: 100000.
+    /// The maximum size of the texts in one request, in bytes. Default: 100000.
     #[arg(long, help_heading = HEADING, value_name = "N")]
     #[serde(rename = "batch_bytes")]
     api_batch_bytes: Option<usize>,

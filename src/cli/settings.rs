@@ -47,7 +47,7 @@ pub(crate) struct EvaluationSettings {
     /// (without retrieval, unless --query-texts and --qrels are given).
     #[arg(long, default_value = "records", value_name = "C")]
     pub(crate) corpus: String,
-    /// Which judgements of a BEIR folder count: those of qrels/NAME.tsv, such as dev or train. Default: test.
+    /// Which judgments of a BEIR folder count: those of qrels/NAME.tsv, such as dev or train. Default: test.
     #[arg(long, value_name = "NAME")]
     pub(crate) split: Option<String>,
     /// A defense, such as "gaussian(sigma=0.01) | quantization(bits=8)"; may be repeated. Default: no defense,
@@ -55,14 +55,15 @@ pub(crate) struct EvaluationSettings {
     #[arg(long = "defense", value_name = "SPEC")]
     #[serde(skip)]
     pub(crate) defenses: Vec<String>,
-    /// Who attacks, by what they have besides the protected vectors; may be repeated.
+    /// An adversary, named by what the attacker has besides the protected vectors; may be repeated.
     #[arg(long = "adversary", value_name = "A")]
     pub(crate) adversaries: Vec<String>,
     /// The attacker's own texts: `records[:N]` (of the training split), a BEIR folder or a text file. Default:
-    /// records if the corpus is records, and otherwise documents that are not attacked.
+    /// records if the corpus is records, otherwise documents that are not attacked. If these are fewer than 2,000, guided
+    /// search and the adversaries use built-in sentences.
     #[arg(long, value_name = "C")]
     pub(crate) attacker_corpus: Option<String>,
-    /// The attack of `retrained`: a folder that was trained with `embosk train --defense`.
+    /// The folder of an attack trained with `embosk train attack --defense`, for the adversary `retrained`.
     #[arg(long, value_name = "DIR")]
     pub(crate) retrained: Option<String>,
     /// The embedder that the attack was trained for, if it is not --embedder: attackers with pairs map vectors of
@@ -138,7 +139,7 @@ pub(crate) type Prepared = Evaluation<Arc<Loaded>>;
 /// Adds the list of adversaries to the help of a verb with [`EvaluationSettings`].
 pub(crate) fn with_adversaries(verb: Command, names: &Names) -> Command {
     let help = format!(
-        "Who attacks, by what they have besides the protected vectors; may be repeated. Default: naive, \
+        "An adversary, named by what the attacker has besides the protected vectors; may be repeated. Default: naive, \
          informed(10000), and leaked with twice as many pairs as dimensions\n{}\n  `all` stands for all of them, at \
          several strengths",
         names.adversaries.help()

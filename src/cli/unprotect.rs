@@ -14,8 +14,8 @@ use crate::{Defense, Stack};
 /// Undo rotations, permutations and scalings in a file of vectors, under their key.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// The defense that protected the vectors, such as "rotation(key=env:EMBOSK_KEY)". Noise, rounding and projections
-    /// cannot be undone.
+    /// The defense that protected the vectors, such as "rotation(key=env:EMBOSK_KEY)". Noise, quantization,
+    /// projections and microaggregation cannot be undone.
     #[arg(long, value_name = "SPEC")]
     defense: String,
     #[command(flatten)]

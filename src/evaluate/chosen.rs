@@ -84,8 +84,8 @@ fn possible<E>(evaluation: &Evaluation<E>, adversary: &dyn Adversary, room: &Roo
             room.own_texts
         )
     } else if attack.is_retrained() && is_untrained {
-        "needs an attack that was trained on protected vectors of the embedder itself: `embosk train --defense` makes \
-         one, `--retrained` names it"
+        "needs an attack that was trained on protected vectors of the embedder itself: `embosk train attack --defense` \
+         makes one, `--retrained` names it"
             .into()
     } else if (1..LEAST_CLOUD).contains(&cloud) {
         format!("needs {LEAST_CLOUD} vectors at least: the shape of fewer says nothing")

@@ -234,7 +234,7 @@ impl<E: Embedder> Evaluation<E> {
     }
 
     /// Sets the attack of [`Retrained`](adversaries::Retrained). It was trained on vectors that the attacker
-    /// protected (`embosk train --defense`).
+    /// protected (`embosk train attack --defense`).
     pub fn retrained(self, attack: impl Attack + 'static) -> Self {
         Self { retrained: Some(Box::new(attack)), ..self }
     }

@@ -63,7 +63,7 @@ pub struct Report {
     /// What to do if nothing can be concluded, the best first.
     #[serde(default)]
     pub advice: Vec<Advice>,
-    /// What was assumed because the embedder does not say it. Empty if it says everything.
+    /// What weakens the result: assumptions about the embedder, missing texts, unusual facts, texts cut at its window.
     #[serde(default)]
     pub warnings: Vec<String>,
     /// What was measured, in the order of the scores. Only in the full JSON.

@@ -22,7 +22,7 @@ pub(super) fn page(curve: &Curve<'_>, command: &str) -> String {
     format!(
         "<!DOCTYPE html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\"/>\n\
          <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\"/>\n\
-         <meta name=\"color-scheme\" content=\"light dark\"/>\n<title>Privacy against utility · embosk</title>\n\
+         <meta name=\"color-scheme\" content=\"light dark\"/>\n<title>Leak against retrieval · embosk</title>\n\
          <style>{}{}</style>\n</head>\n<body>\n<main>\n{}</main>\n</body>\n</html>\n",
         STYLE,
         chart::style(),
@@ -48,7 +48,7 @@ fn head(curve: &Curve<'_>) -> String {
         Some(count) => format!("{count} queries"),
     };
     format!(
-        "<header>\n<a class=\"skip\" href=\"#points\">All points as a table</a>\n<h1>Privacy against utility</h1>\n<p class=\"lead\">{} documents of <b>{}</b>, {attacked}{queries}; \
+        "<header>\n<a class=\"skip\" href=\"#points\">All points as a table</a>\n<h1>Leak against retrieval</h1>\n<p class=\"lead\">{} documents of <b>{}</b>, {attacked}{queries}; \
          vectors of {}.{}</p>\n</header>\n",
         setting("documents"),
         setting("corpus"),

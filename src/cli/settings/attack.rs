@@ -19,8 +19,8 @@ pub(crate) struct NamedAttack {
     /// guided search. `guided`: guided search alone, without a trained model. A folder with an inverter and a
     /// corrector, the name of a shipped attack (reference or minilm), or INVERTER+CORRECTOR, each a folder or the name
     /// of a model on the hub (owner/model): that attack alone. `auto:FOLDER`: the attack in the folder, or another of
-    /// these, and then guided search. `none`: no text is recovered; retrieval is measured alone, or with named
-    /// adversaries, who guess facts. Default: auto, but on records without guided search.
+    /// these, and then guided search. `none`: recover no text; measure only retrieval and, if adversaries are named,
+    /// how well they guess facts. Default: auto, but on records without guided search.
     #[arg(id = "attack", long = "attack", value_name = "A")]
     pub(crate) model: Option<String>,
     #[command(flatten)]

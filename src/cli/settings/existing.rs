@@ -32,7 +32,7 @@ pub(crate) struct ExistingVectors {
     /// The queries for a text file of documents, one per line.
     #[arg(long, help_heading = HEADING, requires = "qrels", value_name = "Q.txt")]
     query_texts: Option<PathBuf>,
-    /// The judgements for them: the line of a query, the line of a document, both counted from 1, and a grade,
+    /// The judgments for them: the line of a query, the line of a document, both counted from 1, and a grade,
     /// separated by tabs.
     #[arg(long, help_heading = HEADING, requires = "query_texts", value_name = "QRELS.tsv")]
     qrels: Option<PathBuf>,

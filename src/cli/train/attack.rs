@@ -30,8 +30,8 @@ pub(super) struct Attacking {
     /// The size of the model; a corrector has its inverter's.
     #[arg(long, default_value = "tiny")]
     preset: PresetName,
-    /// A model whose weights and word pieces to begin with: the folder of a model of the same kind or of a Hugging
-    /// Face T5, its name on the hub, or the name of a shipped attack (reference or minilm).
+    /// Start from the weights and word pieces of this model: a folder with a model of the same kind or a Hugging Face
+    /// T5, its name on the hub, or the name of a shipped attack (reference or minilm).
     #[arg(long, value_name = "DIR")]
     init: Option<String>,
     /// Train on protected vectors, as an attacker who knows the defense does; may be repeated; the texts

@@ -22,7 +22,7 @@ pub(super) struct Distilling {
     /// (http(s)://host[:port]/v1#model).
     #[arg(long)]
     teacher: String,
-    /// A folder from an earlier `train embedder`, whose weights and word pieces to begin with.
+    /// Start from the weights and word pieces of an earlier `train embedder` folder.
     #[arg(long)]
     init: Option<PathBuf>,
     #[command(flatten)]
