@@ -342,12 +342,6 @@ fn read_header(file: &File, identity: &str) -> io::Result<Option<(usize, u64)>> 
     Ok(is_ours.then_some((dimension, found.len() as u64)))
 }
 
-/// Whether the file at `path` begins like one of this format.
-pub(super) fn is_current(path: &Path) -> bool {
-    let mut found = [0; MAGIC.len()];
-    File::open(path).and_then(|mut file| file.read_exact(&mut found)).is_ok() && found == *MAGIC
-}
-
 fn row(hash: &TextHash, vector: ArrayView1<'_, f32>) -> Vec<u8> {
     let mut row = hash.to_vec();
     row.extend([0; ROW_HEAD - HASH]);
