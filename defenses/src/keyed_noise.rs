@@ -24,7 +24,7 @@ pub(crate) struct KeyedNoise {
     secret: Zeroizing<[u8; 32]>,
     sigma: f64,
     /// The grid of the first dimension.
-    grids: OnceLock<Grid>,
+    first: OnceLock<Grid>,
 }
 
 impl KeyedNoise {
@@ -35,7 +35,7 @@ impl KeyedNoise {
 
     pub(crate) fn new(key: &Key, sigma: f64) -> Self {
         let (fingerprint, secret) = (key.fingerprint(), key.derive(PURPOSE, 0));
-        Self { fingerprint, secret, sigma, grids: OnceLock::new() }
+        Self { fingerprint, secret, sigma, first: OnceLock::new() }
     }
 
     /// Adds to each row the noise that its id determines.
@@ -54,13 +54,18 @@ impl KeyedNoise {
     /// Adds to each row the noise that its vector determines.
     pub(crate) fn add_by_vector(&self, vectors: ArrayViewMut2<'_, f32>) {
         let dim = vectors.ncols();
-        if let Some(first) = self.grids.get().filter(|grid| grid.dim() == dim) {
-            return self.add_by_grid(first, vectors);
+        self.add_by_drawn(|| Grid::draw(dim, &mut self.rng("grid", dim, &[])), vectors);
+    }
+
+    /// Adds the noise of the first batch's grid, or of another one if the dimension is another. If several first batches
+    /// come at once, one draws, and the others wait. A grid of another dimension is drawn each time.
+    fn add_by_drawn(&self, draw: impl Fn() -> Grid, vectors: ArrayViewMut2<'_, f32>) {
+        let first = self.first.get_or_init(&draw);
+        if first.dim() == vectors.ncols() {
+            self.add_by_grid(first, vectors);
+        } else {
+            self.add_by_grid(&draw(), vectors);
         }
-        let grid = Grid::draw(dim, &mut self.rng("grid", dim, &[]));
-        self.add_by_grid(&grid, vectors);
-        // Kept for the next batch. Of another dimension than the first, it is drawn each time.
-        let _ = self.grids.set(grid);
     }
 
     fn add_by_grid(&self, grid: &Grid, vectors: ArrayViewMut2<'_, f32>) {
@@ -107,5 +112,39 @@ impl PartialEq for KeyedNoise {
 impl fmt::Debug for KeyedNoise {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Key(fingerprint:{})", self.fingerprint)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::thread;
+    use std::time::Duration;
+
+    use ndarray::Array2;
+
+    use super::*;
+
+    #[test]
+    fn first_batches_that_come_at_once_draw_once() {
+        let noise = KeyedNoise::new(&Key::from_bytes([1; 32]), 0.1);
+        let drawn = AtomicUsize::new(0);
+        let add = |dim: usize| {
+            let draw = || {
+                drawn.fetch_add(1, Ordering::Relaxed);
+                thread::sleep(Duration::from_millis(50));
+                Grid::draw(dim, &mut noise.rng("grid", dim, &[]))
+            };
+            noise.add_by_drawn(draw, Array2::zeros((1, dim)).view_mut());
+        };
+        thread::scope(|scope| {
+            for _ in 0..8 {
+                scope.spawn(|| add(3));
+            }
+        });
+        assert_eq!(drawn.load(Ordering::Relaxed), 1);
+        // the first grid stays
+        [5, 5, 3].into_iter().for_each(add);
+        assert_eq!(drawn.load(Ordering::Relaxed), 3);
     }
 }

@@ -1,4 +1,6 @@
-//! Where models run: `--device`.
+//! Where models run: `--device`, and candle's threads.
+
+use std::{env, fs};
 
 use clap::ValueEnum;
 
@@ -31,4 +33,20 @@ impl Device {
             Self::Metal => Err(CliError::new("models run on cpu and cuda for now; leave --device out")),
         }
     }
+}
+
+/// Keeps candle to one thread, because its own threads only spin beside ours. `.cargo/config.toml` does the same for
+/// programs that cargo starts.
+#[allow(unsafe_code, reason = "candle reads its number of threads from the environment alone")]
+pub(super) fn keep_candle_to_one_thread() {
+    const VARIABLE: &str = "CANDLE_NUM_THREADS";
+    if env::var_os(VARIABLE).is_none() && is_alone() {
+        // SAFETY: no other thread runs that could read the environment
+        unsafe { env::set_var(VARIABLE, "1") };
+    }
+}
+
+/// Whether this thread is the only one of the process, as a program begins; elsewhere than on Linux, it is taken to be.
+fn is_alone() -> bool {
+    fs::read_dir("/proc/self/task").map_or(true, |threads| threads.count() == 1)
 }

@@ -116,7 +116,11 @@ impl Program {
 
     /// Runs the command with the arguments of the process. Some libraries panic on damaged files; the panics become
     /// errors, and the process says nothing about them.
+    ///
+    /// Call it before the program starts a thread: it sets `CANDLE_NUM_THREADS` to 1 if it is not set, so that no threads
+    /// of candle's spin while a model is trained.
     pub fn main(self) -> ExitCode {
+        device::keep_candle_to_one_thread();
         tables::keep_silent();
         self.run(std::env::args_os())
     }

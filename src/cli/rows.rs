@@ -159,7 +159,7 @@ impl RowStore {
     /// Removes rows that no run will ask for any longer.
     fn forget(&self) {
         let is_old = |at: SystemTime| SystemTime::now().duration_since(at).is_ok_and(|age| age > FORGOTTEN);
-        for (path, _) in self.files().filter(|(_, at)| is_old(*at)) {
+        for (path, _) in self.files().filter(|(path, at)| is_old(*at) && settings_of(path).is_some()) {
             let _ = fs::remove_file(path);
         }
     }
@@ -264,13 +264,14 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         opened(folder.path(), 50).keep_undefended(&Undefended::default()).unwrap();
         let path = fs::read_dir(folder.path()).unwrap().next().unwrap().unwrap().path();
-        let others = folder.path().join("notes.json");
-        for path in [&path, &others] {
+        let others =
+            ["notes.json", "0123456789abcdef0123456789abcdef.json"].map(|name| folder.path().join(name));
+        for path in others.iter().chain([&path]) {
             let file = fs::File::options().create(true).append(true).open(path).unwrap();
             file.set_modified(SystemTime::now() - 2 * FORGOTTEN).unwrap();
         }
         opened(folder.path(), 50);
-        assert_eq!((path.exists(), others.exists()), (false, true));
+        assert!(!path.exists() && others.iter().all(|path| path.exists()));
     }
 
     #[cfg(unix)]

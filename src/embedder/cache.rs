@@ -2,7 +2,6 @@
 
 use std::collections::HashMap;
 use std::fmt;
-use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -10,7 +9,7 @@ use ndarray::{Array2, Axis};
 
 use super::Embedder;
 use super::checked::embed_checked;
-use super::store::{self, Damage, Store, TextHash, text_hash};
+use super::store::{Damage, Store, TextHash, text_hash};
 use crate::cache_folder;
 use crate::digest::Digest;
 use crate::partial;
@@ -50,7 +49,6 @@ impl EmbeddingCache {
         let dir = dir.into();
         cache_folder::open(&dir, Self::is_file_of).map_err(|error| Error::file(&dir, error))?;
         partial::remove_stale(&dir);
-        remove_version_1(&dir);
         Ok(Self { dir, stores: Arc::default(), on_damage: Arc::new(|_| ()) })
     }
 
@@ -284,26 +282,15 @@ fn file_name(key: &str) -> String {
     format!("{}{EXTENSION}", Digest::of([key]).short())
 }
 
-/// Whether the name is that of a file of the first version, which had no checksums.
+/// Whether the name is that of a file of the first version, which is not read any longer.
 fn is_of_version_1(name: &str) -> bool {
     name.strip_suffix(".f32").is_some_and(Digest::is_short)
-}
-
-/// Removes what no version will read again.
-fn remove_version_1(dir: &Path) {
-    let Ok(entries) = fs::read_dir(dir) else { return };
-    for entry in entries.flatten() {
-        let is_file = entry.file_type().is_ok_and(|kind| kind.is_file());
-        let is_old = is_of_version_1(&entry.file_name().to_string_lossy());
-        if is_file && is_old && !store::is_current(&entry.path()) {
-            let _ = fs::remove_file(entry.path());
-        }
-    }
 }
 
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
+    use std::fs;
     use std::sync::atomic::{AtomicUsize, Ordering};
 
     use super::super::{ByRole, Described, Identity};
@@ -419,15 +406,16 @@ mod tests {
     }
 
     #[test]
-    fn files_without_checksums_are_removed() {
+    fn files_that_the_cache_did_not_write_stay() {
         let place = tempfile::tempdir().unwrap();
-        let [old, other] =
-            ["0123456789abcdef0123456789abcdef.f32", "mine.f32"].map(|name| place.path().join(name));
-        for path in [&old, &other] {
-            fs::write(path, [0; 64]).unwrap();
+        let names = ["0123456789abcdef0123456789abcdef.f32", "mine.f32"];
+        for name in names {
+            fs::write(place.path().join(name), [0; 64]).unwrap();
         }
         EmbeddingCache::new(place.path()).unwrap();
-        assert_eq!((old.exists(), other.exists()), (false, true));
+        for name in names {
+            assert_eq!(fs::read(place.path().join(name)).unwrap(), [0; 64], "{name}");
+        }
     }
 
     /// Vectors that were paid for survive an upgrade.

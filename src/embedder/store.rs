@@ -296,7 +296,8 @@ fn options() -> OpenOptions {
     options
 }
 
-/// Opens the file itself. A link could lead to someone's document, which would be overwritten as a damaged file.
+/// Opens the file itself, and closes it to others. A link could lead to someone's document, which would be overwritten
+/// as a damaged file.
 fn opened(options: &OpenOptions, path: &Path) -> io::Result<File> {
     let refused = || io::Error::other("it is not a regular file; remove it, and run again");
     match fs::symlink_metadata(path) {
@@ -307,10 +308,14 @@ fn opened(options: &OpenOptions, path: &Path) -> io::Result<File> {
     // it may have been exchanged meanwhile
     #[cfg(unix)]
     {
-        use std::os::unix::fs::MetadataExt;
-        let [named, found] = [fs::symlink_metadata(path)?, file.metadata()?].map(|it| (it.dev(), it.ino()));
-        if named != found {
+        use std::os::unix::fs::{MetadataExt, PermissionsExt};
+        let [named, found] = [fs::symlink_metadata(path)?, file.metadata()?];
+        if (named.dev(), named.ino()) != (found.dev(), found.ino()) {
             return Err(refused());
+        }
+        // a file that was copied may be open to others; that of another user is theirs to close
+        if found.mode() & 0o077 != 0 {
+            let _ = file.set_permissions(fs::Permissions::from_mode(0o600));
         }
     }
     Ok(file)
@@ -340,12 +345,6 @@ fn read_header(file: &File, identity: &str) -> io::Result<Option<(usize, u64)>> 
     let dimension = dimension as usize;
     let is_ours = (1..=LONGEST).contains(&dimension) && found == header(identity, dimension);
     Ok(is_ours.then_some((dimension, found.len() as u64)))
-}
-
-/// Whether the file at `path` begins like one of this format.
-pub(super) fn is_current(path: &Path) -> bool {
-    let mut found = [0; MAGIC.len()];
-    File::open(path).and_then(|mut file| file.read_exact(&mut found)).is_ok() && found == *MAGIC
 }
 
 fn row(hash: &TextHash, vector: ArrayView1<'_, f32>) -> Vec<u8> {
@@ -541,7 +540,11 @@ mod tests {
         use std::os::unix::fs::PermissionsExt;
         let place = tempfile::tempdir().unwrap();
         let path = place.path().join("store");
+        let mode = || fs::metadata(&path).unwrap().permissions().mode() & 0o777;
         keep(&mut opened(&path).0, &["a"]);
-        assert_eq!(fs::metadata(path).unwrap().permissions().mode() & 0o777, 0o600);
+        assert_eq!(mode(), 0o600);
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o644)).unwrap();
+        assert_eq!(known(&opened(&path).0, &["a"]), [true]);
+        assert_eq!(mode(), 0o600);
     }
 }

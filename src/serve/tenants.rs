@@ -21,7 +21,7 @@ use crate::embedder::ApiKey;
 use crate::{Defense, Error, Registry, Stack};
 
 /// A file of tenants is not longer.
-const LONGEST_FILE: u64 = 1 << 20;
+const LONGEST_FILE: usize = 1 << 20;
 
 /// A shorter token could be guessed.
 const SHORTEST_TOKEN: usize = 16;
@@ -275,9 +275,7 @@ fn digest(token: &str, is_closed: bool) -> Result<[u8; 32], String> {
         if is_open(&file) {
             return Err("its token's file is open to others; close it with `chmod 600`".into());
         }
-        let mut text = Zeroizing::new(String::new());
-        file.take(2 * LONGEST_TOKEN as u64).read_to_string(&mut text).map_err(unread)?;
-        return of_text(&text);
+        return of_text(&read_secret(&file, 2 * LONGEST_TOKEN).map_err(unread)?);
     }
     if let Some(digits) = token.strip_prefix("sha256:") {
         let bytes = base16(digits);
@@ -324,12 +322,18 @@ fn read_file(path: &Path) -> Result<(Zeroizing<String>, bool), Error> {
     }
     let file = File::open(path).map_err(unread)?;
     let is_closed = !is_open(&file);
-    let mut text = Zeroizing::new(String::new());
-    file.take(LONGEST_FILE + 1).read_to_string(&mut text).map_err(unread)?;
-    if text.len() as u64 > LONGEST_FILE {
+    let text = read_secret(&file, LONGEST_FILE + 1).map_err(unread)?;
+    if text.len() > LONGEST_FILE {
         return Err(Error::file(path, "it is longer than 1 MiB"));
     }
     Ok((text, is_closed))
+}
+
+/// Reads at most `most` bytes of a file. A text that grows would leave copies of itself behind.
+fn read_secret(file: &File, most: usize) -> io::Result<Zeroizing<String>> {
+    let mut text = Zeroizing::new(String::with_capacity(most));
+    file.take(most as u64).read_to_string(&mut text)?;
+    Ok(text)
 }
 
 /// Whether others than the owner have access to a file.
@@ -383,6 +387,18 @@ mod tests {
         assert!(!format!("{tenants:?}").contains("planted"));
         let refused = read(&text, false).unwrap_err();
         assert!(refused.contains("open to others") && !refused.contains("planted"), "{refused}");
+    }
+
+    #[test]
+    fn no_text_grows_while_it_is_read() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("token");
+        fs::write(&path, "x".repeat(50_000)).unwrap();
+        for most in [1000, 50_000, 60_000] {
+            let text = read_secret(&File::open(&path).unwrap(), most).unwrap();
+            assert_eq!(text.len(), most.min(50_000));
+            assert_eq!(text.capacity(), String::with_capacity(most).capacity());
+        }
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! The `embosk` command from outside: exit codes, messages, files.
 
 use std::fs;
+use std::io::Write as _;
 use std::path::Path;
 
 use embosk::Defense;
@@ -224,14 +225,24 @@ fn keyed_noise_by_id_is_the_same_in_another_batch() {
     assert_eq!((two.row(0), two.row(1)), (three.row(2), three.row(1)));
     assert_ne!(two.row(0), three.row(0));
     assert_ne!(two.row(0), two.row(1));
+    // marked and packed as other files of lines may be
+    let mut packed = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+    packed.write_all("\u{feff}first\nsécond\n".as_bytes()).unwrap();
+    fs::write(folder.path().join("two.gz"), packed.finish().unwrap()).unwrap();
+    succeeds(&folder, &format!("{noise} --ids two.gz zeros.npy packed.npy"));
+    assert_eq!(read("packed.npy"), two);
 
     write("holed.txt", "first\n\n");
     write("doubled.txt", "first\nfirst\n");
     let ids = |ids: &str| format!("{noise} --ids {ids} zeros.npy out.npy");
     refused(&folder, &ids("three.txt"), "three.txt: it has 3 ids, but zeros.npy has 2 vectors");
     refused(&folder, &ids("holed.txt"), "holed.txt: line 2 is empty");
-    refused(&folder, &ids("latin.txt"), "latin.txt: line 2 is not UTF-8");
+    refused(&folder, &ids("latin.txt"), "latin.txt, line 2: it is not UTF-8");
     refused(&folder, &ids("missing.txt"), "missing.txt: there is no such file");
+    write("pointer.txt", "version https://git-lfs.github.com/spec/v1\noid sha256:0\n");
+    refused(&folder, &ids("pointer.txt"), "pointer.txt: it is a Git LFS pointer");
+    fs::write(folder.path().join("wide.txt"), b"\xff\xfea\0\n\0b\0\n\0").unwrap();
+    refused(&folder, &ids("wide.txt"), "wide.txt: it is UTF-16");
     assert!(!folder.path().join("out.npy").exists());
 
     let warned = |line: &str| stderr(&embosk(&folder, line).output().unwrap());

@@ -45,17 +45,28 @@ fn losses(folder: &Path, out: &str) -> BTreeMap<usize, f64> {
     rows.collect()
 }
 
-/// Starts `line`, and kills it with SIGKILL once `out` has logged `steps` steps.
+/// Starts `line` outside cargo's settings, and kills it with SIGKILL once `out` has logged `steps` steps. Until then,
+/// it has no threads of candle's.
 fn kill_after(folder: &Path, line: &str, out: &str, steps: usize) {
-    let mut child = embosk(folder, line).stderr(Stdio::null()).spawn().unwrap();
+    let mut command = embosk(folder, line);
+    command.env_remove("CANDLE_NUM_THREADS").env("RAYON_NUM_THREADS", "2");
+    let mut child = command.stderr(Stdio::null()).spawn().unwrap();
     let began = Instant::now();
     while losses(folder, out).len() < steps {
         assert!(began.elapsed() < Duration::from_mins(5), "no step in five minutes");
         assert!(child.try_wait().unwrap().is_none(), "{line} ended before it could be killed");
         sleep(Duration::from_millis(5));
     }
+    let threads = threads(child.id());
     child.kill().unwrap();
     assert!(!child.wait().unwrap().success());
+    assert!(!threads.iter().any(|name| name.starts_with("candle")), "candle's threads spin: {threads:?}");
+}
+
+/// The names of a process' threads, where the system tells (Linux).
+fn threads(process: u32) -> Vec<String> {
+    let tasks = fs::read_dir(format!("/proc/{process}/task")).into_iter().flatten().flatten();
+    tasks.filter_map(|task| fs::read_to_string(task.path().join("comm")).ok()).collect()
 }
 
 #[track_caller]

@@ -71,8 +71,14 @@ impl Document {
     }
 }
 
+/// The text of a file, after its byte order mark.
 fn read(path: &Path) -> Result<String, Error> {
-    fs::read_to_string(path).map_err(|source| Error::File { path: path.to_owned(), source })
+    let mut text =
+        fs::read_to_string(path).map_err(|source| Error::File { path: path.to_owned(), source })?;
+    if text.starts_with('\u{feff}') {
+        text.remove(0);
+    }
+    Ok(text)
 }
 
 fn entries(folder: &Path) -> Result<Vec<(PathBuf, fs::FileType)>, Error> {
@@ -157,6 +163,14 @@ mod tests {
         }
         let lengths: Vec<_> = chunks(&long).iter().map(|chunk| chunk.split(' ').count()).collect();
         assert_eq!(lengths, [84, 84, 82]);
+    }
+
+    #[test]
+    fn a_byte_order_mark_is_no_part_of_the_text() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("marked.txt");
+        fs::write(&path, "\u{feff}short").expect("a file");
+        assert_eq!(Document::read(&path).expect("a document")[0].chunks, ["short"]);
     }
 
     #[test]

@@ -66,7 +66,7 @@ impl T5Encoder {
         Ok(Self {
             blocks: blocks.iter().map(|vb| EncoderBlock::load(vb, heads, width)).collect::<Result<_>>()?,
             norm: norm(&encoder, "final_layer_norm", width)?,
-            bias: PositionBias { table, bidirectional: true },
+            bias: PositionBias::new(table, true)?,
             shared,
         })
     }

@@ -30,14 +30,11 @@ impl T5 {
         let shared = vb.get_unchecked("shared.weight")?;
         let bias = "block.0.layer.0.SelfAttention.relative_attention_bias.weight";
         let (encoder, decoder) = (vb.pp("encoder"), vb.pp("decoder"));
-        let encoder_bias = PositionBias { table: encoder.get_unchecked(bias)?, bidirectional: true };
-        let decoder_bias = PositionBias { table: decoder.get_unchecked(bias)?, bidirectional: false };
+        let encoder_bias = PositionBias::new(encoder.get_unchecked(bias)?, true)?;
+        let decoder_bias = PositionBias::new(decoder.get_unchecked(bias)?, false)?;
         let (heads, width) = (encoder_bias.table.dim(1)?, shared.dim(1)?);
         if heads == 0 || width == 0 || decoder_bias.table.dim(1)? != heads {
             bail!("the position biases are of no heads, or of different numbers of heads");
-        }
-        if encoder_bias.table.dim(0)? == 0 || decoder_bias.table.dim(0)? == 0 {
-            bail!("the position biases have no buckets");
         }
         let head = if vb.contains_tensor("lm_head.weight") {
             let weight = Weight::load(vb, "lm_head.weight")?;

@@ -1,6 +1,6 @@
 //! What is added to attention scores: position biases, and masks.
 
-use candle_core::{DType, Device, Result, Tensor};
+use candle_core::{DType, Device, Result, Tensor, bail};
 use candle_nn::VarBuilder;
 
 use crate::kernels::{add, embedding};
@@ -13,13 +13,22 @@ const MASKED: f64 = -1e9;
 #[derive(Debug, Clone)]
 pub(crate) struct PositionBias {
     pub(super) table: Tensor,
-    pub(super) bidirectional: bool,
+    bidirectional: bool,
 }
 
 impl PositionBias {
+    /// Takes a table `[buckets, heads]`. An encoder needs a bucket for each direction.
+    pub(super) fn new(table: Tensor, bidirectional: bool) -> Result<Self> {
+        let (buckets, fewest) = (table.dim(0)?, if bidirectional { 2 } else { 1 });
+        if buckets < fewest {
+            bail!("the table of position biases has {buckets} buckets, and needs at least {fewest}");
+        }
+        Ok(Self { table, bidirectional })
+    }
+
     /// Reads the bias of an encoder that has T5's 32 buckets, as MPNet does.
     pub(crate) fn load(vb: &VarBuilder<'_>, heads: usize) -> Result<Self> {
-        Ok(Self { table: vb.get((32, heads), "weight")?, bidirectional: true })
+        Self::new(vb.get((32, heads), "weight")?, true)
     }
 
     /// `[1, heads, queries, keys]`.
@@ -53,7 +62,8 @@ pub(super) fn bucket(query: usize, key: usize, buckets: usize, bidirectional: bo
         return offset + distance;
     }
     let wide = (distance as f32 / exact as f32).ln() / (MAX_DISTANCE as f32 / exact as f32).ln();
-    let wide = exact + (wide * (buckets - exact) as f32) as usize;
+    // with as many exact buckets as distances, `wide` may be infinite
+    let wide = exact.saturating_add((wide * (buckets - exact) as f32) as usize);
     offset + wide.min(buckets - 1)
 }
 

@@ -85,3 +85,35 @@ fn buckets_are_those_of_hugging_face() {
         assert_eq!(ours.collect::<Vec<_>>(), row[1..], "distance {}", row[0]);
     }
 }
+
+#[test]
+fn a_bucket_is_one_of_the_table() {
+    for (count, both) in (2..600).map(|count| (count, true)).chain((1..600).map(|count| (count, false))) {
+        for (query, key) in [(0, 0), (1, 0), (127, 0), (128, 0), (129, 0), (5000, 0), (0, 1), (0, 129)] {
+            let bucket = bucket(query, key, count, both);
+            assert!(bucket < count, "bucket {bucket} of {count}, from {query} to {key}");
+        }
+    }
+}
+
+#[test]
+fn a_table_of_too_few_buckets_is_refused() {
+    let tensors = candle_core::safetensors::load_buffer(SHAPES[0], &Device::Cpu).unwrap();
+    let load = |side: &str, buckets: usize| {
+        let mut tensors = tensors.clone();
+        let name = format!("{side}.block.0.layer.0.SelfAttention.relative_attention_bias.weight");
+        let heads = tensors[&name].dim(1).unwrap();
+        tensors.insert(name, Tensor::zeros((buckets, heads), DType::F32, &Device::Cpu).unwrap());
+        let vb = VarBuilder::from_tensors(tensors, DType::F32, &Device::Cpu);
+        (T5::load(&vb).map(drop), T5Encoder::from_tensors(&vb).map(drop))
+    };
+    for (side, buckets, fewest) in [("encoder", 0, 2), ("encoder", 1, 2), ("decoder", 0, 1)] {
+        let refused = load(side, buckets).0.unwrap_err().to_string();
+        let expected = format!("has {buckets} buckets, and needs at least {fewest}");
+        assert!(refused.contains(&expected), "{refused}");
+    }
+    for buckets in [0, 1] {
+        assert!(load("encoder", buckets).1.is_err());
+    }
+    assert!(load("encoder", 2).0.is_ok() && load("encoder", 2).1.is_ok() && load("decoder", 1).0.is_ok());
+}

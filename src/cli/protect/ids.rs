@@ -1,44 +1,47 @@
 //! A file of ids, one per line.
 
 use std::collections::HashSet;
-use std::fs;
 use std::path::Path;
 
 use super::super::error::CliError;
 use super::super::files;
+use crate::lines;
 
 /// The ids of a file: one per line, none of them empty.
 pub(super) struct Ids<'a> {
     path: &'a Path,
+    /// All ids, without anything between them.
     text: String,
-    /// Where each id is in the text.
-    starts: Vec<(usize, usize)>,
+    /// Where each id ends in the text.
+    ends: Vec<usize>,
 }
 
 impl<'a> Ids<'a> {
     pub(super) fn read(path: &'a Path) -> Result<Self, CliError> {
-        let bytes = fs::read(path).map_err(|error| files::unreadable(path, &error))?;
-        let text = String::from_utf8(bytes).map_err(|error| {
-            let mut lines = error.as_bytes().split(|byte| *byte == b'\n');
-            let at = lines.position(|line| str::from_utf8(line).is_err()).unwrap_or_default();
-            files::bad(path, format!("line {} is not UTF-8", at + 1))
-        })?;
-        if let Some(at) = text.lines().position(str::is_empty) {
-            return Err(files::bad(path, format!("line {} is empty; give each vector an id", at + 1)));
+        let (mut text, mut ends) = (String::new(), Vec::new());
+        for id in lines::lines(path)? {
+            let id = id?;
+            if id.is_empty() {
+                return Err(files::bad(
+                    path,
+                    format!("line {} is empty; give each vector an id", ends.len() + 1),
+                ));
+            }
+            text.push_str(&id);
+            ends.push(text.len());
         }
-        let base = text.as_ptr() as usize;
-        let starts = text.lines().map(|line| (line.as_ptr() as usize - base, line.len())).collect();
-        Ok(Self { path, text, starts })
+        Ok(Self { path, text, ends })
     }
 
     pub(super) fn len(&self) -> usize {
-        self.starts.len()
+        self.ends.len()
     }
 
     /// Returns the id of a row, counted from 0.
     pub(super) fn of(&self, row: usize) -> Option<&[u8]> {
-        let (start, length) = *self.starts.get(row)?;
-        self.text.as_bytes().get(start..start + length)
+        let end = *self.ends.get(row)?;
+        let start = if row == 0 { 0 } else { self.ends[row - 1] };
+        self.text.as_bytes().get(start..end)
     }
 
     /// Returns why the ids do not belong to this many vectors.
@@ -62,7 +65,7 @@ impl<'a> Ids<'a> {
     /// The first line that repeats an id, counted from 0.
     fn repeated(&self) -> Option<usize> {
         let mut seen = HashSet::new();
-        self.text.lines().position(|id| !seen.insert(id))
+        (0..self.len()).position(|row| !seen.insert(self.of(row)))
     }
 
     /// Says where a row's id is, counted from 0.

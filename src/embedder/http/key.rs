@@ -2,11 +2,14 @@
 
 use std::fmt;
 
+use zeroize::Zeroizing;
+
 use crate::Error;
 
-/// A key of an embedding service. It is sent to the service and shown nowhere: `Debug` hides it.
+/// A key of an embedding service. It is sent to the service and shown nowhere: `Debug` hides it. Its text is wiped from
+/// memory when it is dropped.
 #[derive(Clone)]
-pub struct ApiKey(String);
+pub struct ApiKey(Zeroizing<String>);
 
 impl ApiKey {
     /// Creates a key from its text; white space around it is dropped.
@@ -21,7 +24,7 @@ impl ApiKey {
                     .into(),
             ));
         }
-        Ok(Self(text.to_owned()))
+        Ok(Self(Zeroizing::new(text.to_owned())))
     }
 
     /// Reads the key from a variable of the environment; none if it is not set or empty.
@@ -30,7 +33,7 @@ impl ApiKey {
     /// As [`ApiKey::new`], with the variable's name.
     pub fn from_env(variable: &str) -> Result<Option<Self>, Error> {
         let refuse = |what: &str| Error::Setting(format!("the variable {variable}: {what}"));
-        match std::env::var(variable) {
+        match std::env::var(variable).map(Zeroizing::new) {
             Ok(text) if text.trim().is_empty() => Ok(None),
             Ok(text) => Self::new(&text).map(Some).map_err(|error| refuse(&error.to_string())),
             Err(std::env::VarError::NotPresent) => Ok(None),
@@ -56,8 +59,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_key_is_not_shown() {
+    fn a_key_is_wiped_and_not_shown() {
+        fn wipes_itself(_: &impl zeroize::ZeroizeOnDrop) {}
         let key = ApiKey::new(" sk-hunter2\n").unwrap();
+        wipes_itself(&key.0);
         assert_eq!((key.text(), format!("{key:?}").as_str()), ("sk-hunter2", "ApiKey(…)"));
         for bad in ["", " ", "hunter 2", "hünter2", "hunter\r\nX: 2"] {
             let message = ApiKey::new(bad).unwrap_err().to_string();

@@ -178,15 +178,10 @@ impl Source<'_> {
         Ok(weights.into_iter().collect())
     }
 
-    /// Removes the files that no checkpoint from here on needs.
+    /// Removes the files that no checkpoint from here on needs. The first round has none.
     pub(super) fn forget(&self, number: usize) {
-        let Ok(files) = fs::read_dir(self.out) else { return };
-        for path in files.flatten().map(|file| file.path()) {
-            let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
-            let round = name.strip_prefix("round-").and_then(|name| name.strip_suffix(".safetensors"));
-            if round.and_then(|round| round.parse().ok()).is_some_and(|round: usize| round + 1 < number) {
-                let _ = fs::remove_file(path);
-            }
+        for round in 1..number.saturating_sub(1) {
+            let _ = fs::remove_file(self.file(round));
         }
     }
 }

@@ -18,6 +18,8 @@ use crate::location::{Location, Opened};
 /// A dictionary takes some hundred bytes per tensor, and its parsed form at most some hundred bytes per byte.
 const LARGEST_DICTIONARY: u64 = 1 << 22;
 
+const TOO_MANY: &str = "it has too many numbers";
+
 /// An open file of weights.
 pub(super) struct Pickle {
     archive: ZipArchive<BufReader<Opened>>,
@@ -110,10 +112,11 @@ fn span(shape: &[usize], stride: &[usize]) -> Option<usize> {
 /// The numbers in the order of rows, for a tensor that was saved transposed or as a view.
 fn in_rows(bytes: Vec<u8>, size: usize, shape: &[usize], stride: &[usize]) -> Result<Vec<u8>, String> {
     let count = shape.iter().try_fold(1usize, |count, length| count.checked_mul(*length));
-    let count = count.ok_or("it has too many numbers")?;
-    let mut usual = vec![1; shape.len()];
+    let count = count.ok_or(TOO_MANY)?;
+    let mut usual = vec![1usize; shape.len()];
     for axis in (1..shape.len()).rev() {
-        usual[axis - 1] = usual[axis] * shape[axis];
+        // an axis of length 0 hides from the count how long the others are
+        usual[axis - 1] = usual[axis].checked_mul(shape[axis]).ok_or(TOO_MANY)?;
     }
     let matters = |axis: &usize| shape[*axis] != 1;
     if count == 0 || (0..shape.len()).filter(matters).all(|axis| usual[axis] == stride[axis]) {
@@ -142,5 +145,13 @@ mod tests {
         assert_eq!(in_rows(bytes.clone(), 1, &[2, 3], &[1, 2]).unwrap(), [0, 2, 4, 1, 3, 5]);
         assert!(in_rows(bytes, 1, &[1 << 40, 1 << 20], &[0, 0]).is_err());
         assert_eq!(span(&[usize::MAX, 2], &[usize::MAX, 1]), None);
+    }
+
+    #[test]
+    fn axes_that_are_too_long_are_refused_also_without_numbers() {
+        assert!(in_rows(Vec::new(), 4, &[0, 1 << 20], &[1 << 20, 1]).unwrap().is_empty());
+        for shape in [[0, 1 << 40, 1 << 40], [1 << 40, 1 << 40, 0]] {
+            assert_eq!(in_rows(Vec::new(), 4, &shape, &[1; 3]).unwrap_err(), TOO_MANY);
+        }
     }
 }
