@@ -278,9 +278,8 @@ pub fn is_open_to_others(metadata: &Metadata) -> bool {
     {
         use std::os::unix::fs::MetadataExt;
 
-        let others = metadata.mode() & 0o077;
         let is_known = || metadata.uid() == 0 || own_user() == Some(metadata.uid());
-        others != 0 && !(others == 0o040 && metadata.is_file() && is_known())
+        is_open(metadata.mode(), metadata.is_file(), is_known)
     }
     #[cfg(not(unix))]
     {
@@ -289,13 +288,23 @@ pub fn is_open_to_others(metadata: &Metadata) -> bool {
     }
 }
 
-/// The user that this process runs as, where the system shows it in a file.
+/// The same of a mode; `is_known` says whether the file belongs to root or to this process's user.
+#[cfg(unix)]
+fn is_open(mode: u32, is_file: bool, is_known: impl FnOnce() -> bool) -> bool {
+    let others = mode & 0o077;
+    others != 0 && !(others == 0o040 && is_file && is_known())
+}
+
+/// The user that this process runs as: the owner of what it makes, such as a pipe.
 #[cfg(unix)]
 fn own_user() -> Option<u32> {
-    std::fs::metadata("/proc/self").ok().map(|metadata| std::os::unix::fs::MetadataExt::uid(&metadata))
+    let (pipe, _) = io::pipe().ok()?;
+    let metadata = File::from(std::os::fd::OwnedFd::from(pipe)).metadata().ok()?;
+    Some(std::os::unix::fs::MetadataExt::uid(&metadata))
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
 
@@ -310,6 +319,31 @@ mod tests {
         assert!(Arc::ptr_eq(&key.0, &key.clone().0), "a clone is a second handle, not a second copy");
         wipes_itself(&key.to_text());
         wipes_itself(&key.derive("test", 1));
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn only_the_group_may_read_and_only_a_file_of_a_known_owner() {
+        for (mode, is_file, is_known, expected) in [
+            (0o100_400, true, false, false),
+            (0o100_600, true, false, false),
+            (0o100_440, true, true, false),
+            (0o100_440, true, false, true),
+            (0o100_460, true, true, true),
+            (0o100_444, true, true, true),
+            (0o010_440, false, true, true),
+        ] {
+            assert_eq!(is_open(mode, is_file, || is_known), expected, "{mode:o} {is_file} {is_known}");
+        }
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn our_own_files_are_known() {
+        use std::os::unix::fs::MetadataExt as _;
+
+        let file = tempfile::tempfile().unwrap();
+        assert_eq!(own_user(), Some(file.metadata().unwrap().uid()));
     }
 
     /// HKDF as RFC 5869 has it, from `tests/golden/keys.py`.

@@ -7,7 +7,8 @@
 //! a checksum                     the first 8 bytes of SHA-256 of everything before it
 //! ```
 
-use std::io;
+use std::fs::{self, File};
+use std::io::{self, Read as _};
 use std::path::Path;
 
 use sha2::{Digest as _, Sha256};
@@ -15,6 +16,9 @@ use sha2::{Digest as _, Sha256};
 use crate::Error;
 
 const CHECKSUM_BYTES: usize = 8;
+
+/// The most bytes of a file, 1 GiB. A projection of 8,192 dimensions onto as many components has a quarter of it.
+const LONGEST: u64 = 1 << 30;
 
 /// A kind of fit.
 pub(crate) struct Format {
@@ -65,14 +69,45 @@ impl Format {
 /// Returns what `read` makes of the bytes of a file.
 pub(crate) fn load<T>(path: &Path, read: impl Fn(&[u8]) -> Result<T, Error>) -> Result<T, Error> {
     let failed = |source| Error::FitFile { path: path.to_owned(), source };
-    if !std::fs::metadata(path).map_err(failed)?.is_file() {
-        return Err(failed(io::Error::new(io::ErrorKind::InvalidInput, "it is not a regular file")));
-    }
-    let bytes = std::fs::read(path).map_err(failed)?;
+    let bytes = read_file(path).map_err(failed)?;
     read(&bytes).map_err(|error| failed(io::Error::new(io::ErrorKind::InvalidData, error)))
+}
+
+/// Returns all bytes of a regular file, if these are at most [`LONGEST`].
+fn read_file(path: &Path) -> io::Result<Vec<u8>> {
+    let refused = |why| Err(io::Error::new(io::ErrorKind::InvalidInput, why));
+    let metadata = fs::metadata(path)?;
+    if !metadata.is_file() {
+        return refused("it is not a regular file");
+    }
+    let mut bytes = Vec::new();
+    if metadata.len() <= LONGEST {
+        File::open(path)?.take(LONGEST + 1).read_to_end(&mut bytes)?;
+    }
+    // it may have grown meanwhile
+    if metadata.len().max(bytes.len() as u64) > LONGEST {
+        return refused("it has more than 1 GiB, which no fit has; is it the right file?");
+    }
+    Ok(bytes)
 }
 
 fn checksum(bytes: &[u8]) -> [u8; CHECKSUM_BYTES] {
     let digest = Sha256::digest(bytes);
     std::array::from_fn(|at| digest[at])
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_that_is_too_long_is_not_read() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        // of no blocks on the disk
+        file.as_file().set_len(LONGEST + 1).unwrap();
+        let unread = |_: &[u8]| -> Result<(), Error> { panic!("it was read") };
+        let refusal = load(file.path(), unread).unwrap_err().to_string();
+        assert!(refusal.contains("more than 1 GiB"), "{refusal}");
+    }
 }

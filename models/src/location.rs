@@ -8,6 +8,9 @@ use std::path::{Path, PathBuf};
 /// Files that were compiled into a program: the path and the bytes of each.
 pub type Embedded = &'static [(&'static str, &'static [u8])];
 
+/// The most bytes of a file that is read whole, 256 MiB: configurations, tokenizers, and lists of weights or texts.
+const LONGEST: u64 = 256 << 20;
+
 /// A file or a folder that models are read from: on disk, or one that was compiled into the program.
 ///
 /// Paths convert into locations on disk, so functions that load a model take paths as well.
@@ -64,14 +67,22 @@ impl Location {
         }
     }
 
-    /// Reads all bytes of a file.
+    /// Reads all bytes of a file of at most 256 MiB, such as a configuration or a tokenizer.
     ///
     /// # Errors
-    /// If there is no such file, or it cannot be read.
+    /// If there is no such file, it is not a regular file, it is longer, or it cannot be read.
     pub fn read(&self) -> io::Result<Vec<u8>> {
+        self.read_at_most(LONGEST)
+    }
+
+    /// Reads all bytes of a file of at most `most` bytes.
+    ///
+    /// # Errors
+    /// Those of [`read`](Self::read).
+    pub fn read_at_most(&self, most: u64) -> io::Result<Vec<u8>> {
         match self.embedded {
             Some(_) => self.bytes().map(<[u8]>::to_vec).ok_or_else(missing),
-            None => fs::read(&self.path),
+            None => read_regular(&self.path, most),
         }
     }
 
@@ -97,6 +108,23 @@ impl fmt::Debug for Location {
         let mut location = f.debug_struct("Location");
         location.field("path", &self.path).field("embedded", &self.embedded.is_some()).finish()
     }
+}
+
+fn read_regular(path: &Path, most: u64) -> io::Result<Vec<u8>> {
+    let refused = |why| Err(io::Error::new(io::ErrorKind::InvalidInput, why));
+    let metadata = fs::metadata(path)?;
+    if !metadata.is_file() {
+        return refused("it is not a regular file".to_owned());
+    }
+    let mut bytes = Vec::new();
+    if metadata.len() <= most {
+        File::open(path)?.take(most.saturating_add(1)).read_to_end(&mut bytes)?;
+    }
+    // it may have grown meanwhile
+    if metadata.len().max(bytes.len() as u64) > most {
+        return refused(format!("it has more than {most} bytes; is it the right file?"));
+    }
+    Ok(bytes)
 }
 
 fn missing() -> io::Error {
@@ -166,5 +194,32 @@ impl Seek for Opened {
             Self::OnDisk(file) => file.seek(to),
             Self::Embedded(bytes) => bytes.seek(to),
         }
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_that_is_too_long_or_not_regular_is_not_read() {
+        let place = tempfile::tempdir().unwrap();
+        let path = place.path().join("config.json");
+        // of no blocks on the disk
+        File::create(&path).unwrap().set_len(LONGEST + 1).unwrap();
+        let file = Location::from(&path);
+        let refusal = file.read().unwrap_err().to_string();
+        assert!(refusal.contains("more than 268435456 bytes"), "{refusal}");
+        fs::write(&path, "{}").unwrap();
+        assert_eq!(file.read().unwrap(), b"{}");
+        assert!(file.read_at_most(1).is_err() && file.read_at_most(2).is_ok());
+        let endless = cfg!(unix).then_some(Path::new("/dev/zero"));
+        for other in [place.path()].into_iter().chain(endless) {
+            let refusal = Location::from(other).read().unwrap_err().to_string();
+            assert!(refusal.contains("not a regular file"), "{refusal}");
+        }
+        let missing = Location::from(&place.path().join("none"));
+        assert_eq!(missing.read().unwrap_err().kind(), io::ErrorKind::NotFound);
     }
 }

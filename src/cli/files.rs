@@ -49,10 +49,20 @@ pub(crate) fn read_npy(path: &Path) -> Result<Array2<f32>, CliError> {
     if metadata.is_file() {
         return read_matrix(path, BufReader::new(file), metadata.len());
     }
-    // how long a pipe is shows at its end
-    let mut bytes = Vec::new();
-    (&file).read_to_end(&mut bytes).map_err(|error| unreadable(path, &error))?;
+    // how long a pipe is shows at its end, and nothing beyond what its header promises is read
+    let bytes = read_promised(path, &file)?;
     read_matrix(path, bytes.as_slice(), bytes.len() as u64)
+}
+
+/// Reads the bytes of a pipe up to one more than its header promises.
+fn read_promised(path: &Path, pipe: impl Read) -> Result<Vec<u8>, CliError> {
+    let failed = |error: io::Error| unreadable(path, &error);
+    let (mut pipe, mut bytes) = (pipe.take(HEADER as u64), Vec::new());
+    pipe.read_to_end(&mut bytes).map_err(failed)?;
+    let promised = check_shape(path, &bytes, u64::MAX)?;
+    pipe.set_limit(promised.saturating_add(1).saturating_sub(bytes.len() as u64));
+    pipe.read_to_end(&mut bytes).map_err(failed)?;
+    Ok(bytes)
 }
 
 /// Reads a matrix from a file of `length` bytes.
@@ -63,8 +73,8 @@ fn read_matrix(path: &Path, mut reader: impl Read, length: u64) -> Result<Array2
     Array2::read_npy(header.chain(reader)).map_err(|error| bad(path, explain(&error)))
 }
 
-/// Checks that the file has the length that the header promises, because memory is allocated by the header.
-fn check_shape(path: &Path, head: &[u8], file: u64) -> Result<(), CliError> {
+/// Returns the length that the header promises, if the file has it, because memory is allocated by the header.
+fn check_shape(path: &Path, head: &[u8], file: u64) -> Result<u64, CliError> {
     let length = match head {
         [0x93, b'N', b'U', b'M', b'P', b'Y', 1, _, low, high, ..] => {
             10 + u16::from_le_bytes([*low, *high]) as usize
@@ -87,9 +97,9 @@ fn check_shape(path: &Path, head: &[u8], file: u64) -> Result<(), CliError> {
     }
     let promised = shape.iter().try_fold(size_of::<f32>(), |product, &side| product.checked_mul(side));
     match promised {
-        Some(promised) if promised as u64 <= file - length as u64 => Ok(()),
+        Some(promised) if promised as u64 <= file - length as u64 => Ok(promised as u64 + length as u64),
         // a narrower type is told by its name, not as a file that is too short
-        _ if !is_f32 => Ok(()),
+        _ if !is_f32 => Ok(length as u64),
         _ => Err(bad(path, "it is truncated: it holds fewer values than its header says")),
     }
 }
@@ -219,16 +229,21 @@ mod tests {
         assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
     }
 
+    /// A file with this header, and so many bytes of zeros behind it.
+    fn npy(dict: &str, data: usize) -> Vec<u8> {
+        let mut bytes = b"\x93NUMPY\x01\x00".to_vec();
+        bytes.extend(u16::try_from(dict.len() + 1).unwrap().to_le_bytes());
+        bytes.extend(dict.bytes().chain([b'\n']));
+        bytes.resize(bytes.len() + data, 0);
+        bytes
+    }
+
     #[test]
     fn a_header_cannot_make_room_that_the_file_does_not_fill() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("vectors.npy");
         let message = |dict: &str, data: usize| {
-            let mut bytes = b"\x93NUMPY\x01\x00".to_vec();
-            bytes.extend(u16::try_from(dict.len() + 1).unwrap().to_le_bytes());
-            bytes.extend(dict.bytes().chain([b'\n']));
-            bytes.resize(bytes.len() + data, 0);
-            fs::write(&path, bytes).unwrap();
+            fs::write(&path, npy(dict, data)).unwrap();
             read_npy(&path).map(|vectors| vectors.dim()).map_err(|error| error.to_string())
         };
         let dict = |kind: &str, shape: &str| {
@@ -252,6 +267,13 @@ mod tests {
             let message = message(&dict, data).unwrap_err();
             assert!(message.contains(part), "{message} has no {part}");
         }
+        // a pipe that never ends is read as far as its header promises
+        for (shape, data) in [("(2, 3)", 24), ("(300, 3)", 3600)] {
+            let header = npy(&dict("<f4", shape), 0);
+            let bytes = read_promised(&path, header.chain(io::repeat(0))).unwrap();
+            assert_eq!(bytes.len(), HEADER.max(header.len() + data + 1), "{shape}");
+        }
+        assert!(read_promised(&path, io::repeat(0)).is_err());
         for (bytes, part) in [
             (&b"text"[..], "not a .npy file"),
             (b"", "but empty"),

@@ -122,6 +122,7 @@ enum LogFormat {
 }
 
 pub(crate) fn run(args: &Args, session: &Session) -> Result<ExitCode, CliError> {
+    leave_no_core();
     let tenants = tenants(args, session)?;
     let source = source(args, session.terminal)?;
     let server = Server::new(source, tenants.clone())?.limits(args.limits.limits(args.upstream.is_some()));
@@ -137,6 +138,16 @@ pub(crate) fn run(args: &Args, session: &Session) -> Result<ExitCode, CliError> 
     // vectors that nobody waits for any longer may take minutes
     runtime.shutdown_background();
     served.map(|()| ExitCode::SUCCESS)
+}
+
+/// Turns core dumps off, because memory holds keys and texts.
+fn leave_no_core() {
+    #[cfg(unix)]
+    {
+        use rustix::process::{Resource, Rlimit, setrlimit};
+        // a limit may always be lowered
+        let _ = setrlimit(Resource::Core, Rlimit { current: Some(0), maximum: Some(0) });
+    }
 }
 
 async fn serve(

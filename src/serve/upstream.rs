@@ -316,7 +316,10 @@ fn unreached(error: &reqwest::Error) -> Refusal {
     } else if error.is_connect() {
         Refusal::upstream("upstream_unreachable", "no connection to the upstream could be made")
     } else {
-        Refusal::upstream("upstream_broken", "the connection to the upstream broke off before its answer")
+        Refusal::upstream(
+            "upstream_broken",
+            "the connection to the upstream broke off, or brought no answer in HTTP",
+        )
     }
 }
 

@@ -22,6 +22,7 @@ use tempfile::TempDir;
 use crate::common::command::{embosk, exits, refused};
 
 use crate::common::lookup::Lookup;
+use crate::common::skip;
 
 fn values(spec: &str) -> Vec<f64> {
     spec.parse::<Sweep>().unwrap().ranges()[0].values.clone()
@@ -392,8 +393,7 @@ fn chromium() -> Option<PathBuf> {
 /// The page once more as a browser has read it, at the width of a desk and of a phone, in light and in dark.
 fn check_in_browser(page: &Path, marks: usize, rows: usize) {
     let Some(browser) = chromium() else {
-        eprintln!("NOT RUN: no Chromium on the PATH nor in EMBOSK_CHROMIUM; the page was read as text alone");
-        return;
+        return skip("no Chromium on the PATH nor in EMBOSK_CHROMIUM; the page was read as text alone");
     };
     for width in [1280, 390] {
         let [light, dark] = [false, true].map(|dark| {

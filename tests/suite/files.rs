@@ -20,6 +20,7 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 use crate::common::command::{self, embosk, exits, stderr};
+use crate::common::skip;
 
 const TABLES: [&str; 5] = ["list.parquet", "half.parquet", "old.parquet", "large.feather", "stream.arrow"];
 const TURN: &str = "--defense rotation(key=file:key,kind=hadamard)";
@@ -492,8 +493,7 @@ fn numpy_reads_codes_as_the_manual_says() {
     let is_there =
         Command::new("python3").args(["-c", "import numpy"]).output().is_ok_and(|it| it.status.success());
     if !is_there {
-        eprintln!("python3 with numpy is not here: the snippet of the manual was NOT RUN");
-        return;
+        return skip("python3 has no numpy; the snippet of the manual was not run");
     }
     let page = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/do/files.md")).unwrap();
     let snippet = page.split("```python\n").nth(1).unwrap().split("```").next().unwrap();

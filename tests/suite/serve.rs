@@ -316,6 +316,17 @@ fn an_embedder_of_our_own_needs_no_upstream() {
     assert!(log.lines().any(|line| line.contains("protects") && line.contains("dim=")), "{log}");
 }
 
+#[cfg(target_os = "linux")]
+#[test]
+fn a_crash_writes_no_memory_to_the_disk() {
+    let upstream = upstream();
+    let sidecar = behind(&upstream, ROTATION);
+    let limits = fs::read_to_string(format!("/proc/{}/limits", sidecar.id())).unwrap();
+    let core = limits.lines().find(|line| line.starts_with("Max core file size")).unwrap();
+    assert_eq!(core.split_whitespace().skip(4).take(2).collect::<Vec<_>>(), ["0", "0"], "{core}");
+    sidecar.stop();
+}
+
 /// A file that only its owner can read.
 fn tenants(sidecar: &std::path::Path, text: &str) {
     let path = sidecar.join("tenants.toml");
@@ -427,6 +438,8 @@ fn the_upstream_may_fail_in_every_way() {
     let held = Arc::clone(&gate);
     let upstream = Server::start(move |_, request| match request.body["model"].as_str().unwrap() {
         "gone" => Reply::Gone,
+        "mangled" => Reply::Bytes(format!("HTTP/1.1 two hundred\r\n{TEXT}\r\n\r\n")),
+        "chunked" => Reply::Bytes(format!("HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n{TEXT}\r\n")),
         "garbage" => Reply::Status(200, Vec::new(), format!("<html>{TEXT}</html>")),
         "fewer" => Reply::Vectors(Vec::new()),
         "wider" => Reply::Vectors(vec![vec![1.0; DIM + 1]]),
@@ -459,6 +472,8 @@ fn the_upstream_may_fail_in_every_way() {
     assert_eq!(ask("m").status, 200);
     for (model, status, code) in [
         ("gone", 502, "upstream_broken"),
+        ("mangled", 502, "upstream_broken"),
+        ("chunked", 502, "upstream_incomplete"),
         ("garbage", 502, "upstream_invalid"),
         ("fewer", 502, "upstream_invalid"),
         ("wider", 502, "wrong_dimension"),

@@ -35,7 +35,7 @@ pub(super) fn judge(corpus: Corpus, queries: &Path, grades: &Path) -> Result<Cor
     let documents = Entries::numbered(corpus.texts().to_vec());
     let queries = Entries::numbered(read_texts(queries)?);
     let grades = read_grades(grades, &documents, &queries)?;
-    asked(corpus, queries, grades)
+    asked(Corpus { ids: documents.ids, ..corpus }, queries, grades)
 }
 
 /// The corpus with the queries that have a judgement.

@@ -18,6 +18,16 @@ pub(crate) mod words;
 use std::path::PathBuf;
 use std::process::Command;
 
+/// Says that something was not checked, because a program is missing.
+///
+/// # Panics
+/// If `EMBOSK_NO_SKIPS` is set, as `.ci/run` does where nothing is missing.
+#[track_caller]
+pub(crate) fn skip(why: &str) {
+    assert!(std::env::var_os("EMBOSK_NO_SKIPS").is_none(), "{why}, and EMBOSK_NO_SKIPS is set");
+    eprintln!("NOT RUN: {why}");
+}
+
 /// The folder of all-MiniLM-L6-v2, fetched where it is missing.
 ///
 /// # Panics

@@ -35,6 +35,8 @@ pub(crate) enum Reply {
     Half(String, usize),
     /// Nothing for so long, and then the vectors.
     Slow(Duration, Vec<Vec<f32>>),
+    /// These bytes, in place of an answer.
+    Bytes(String),
     /// The connection is closed.
     Gone,
 }
@@ -124,6 +126,7 @@ fn serve(mut stream: impl Read + Write, seen: &Mutex<Vec<Request>>, answer: &Ans
             thread::sleep(time);
             whole(200, Vec::new(), body(&vectors))
         }
+        Reply::Bytes(bytes) => return stream.write_all(bytes.as_bytes()).ok(),
         Reply::Gone => return None,
     };
     let mut head = format!("HTTP/1.1 {status} Said\r\ncontent-length: {length}\r\nconnection: close\r\n");

@@ -83,6 +83,9 @@ pub(super) fn files(config: &Config, tokenizer: &Tokenizer, texts: &TrainingText
 const CHECKPOINT: &str = "training.safetensors";
 const MODEL: &str = "model.safetensors";
 
+/// The most bytes of a checkpoint, 64 GiB: weights, and two moments of each.
+const LONGEST: u64 = 64 << 30;
+
 impl Saved {
     /// The vocabulary of the run to resume.
     pub(super) fn tokenizer(settings: &Settings, dir: &Path) -> Result<Option<Tokenizer>, Error> {
@@ -134,7 +137,7 @@ impl Saved {
         let damaged = |error: &dyn std::fmt::Display| {
             file(path, format!("the checkpoint cannot be read ({error}); train anew in another folder"))
         };
-        let bytes = fs::read(path).map_err(|error| file(path, error))?;
+        let bytes = Location::from(path).read_at_most(LONGEST).map_err(|error| file(path, error))?;
         let (_, header) = safetensors::SafeTensors::read_metadata(&bytes).map_err(|error| damaged(&error))?;
         let state = header.metadata().as_ref().and_then(|metadata| metadata.get("state"));
         let state: State =

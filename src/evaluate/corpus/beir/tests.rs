@@ -38,6 +38,20 @@ fn documents_are_title_and_text_and_only_judged_queries_stay() {
 }
 
 #[test]
+fn lines_of_texts_have_the_ids_by_which_they_are_judged() {
+    let folder =
+        folder(&[("q.txt", b"who?\nwhy?\n"), ("qrels/q.tsv", b"query-id\tcorpus-id\tscore\n2\t3\t1\n")]);
+    let corpus = Corpus::passages("mine", ["a", "b", "c"].map(String::from).to_vec());
+    let (queries, grades) = (folder.path().join("q.txt"), folder.path().join("qrels/q.tsv"));
+    let corpus = corpus.with_judged_queries(queries, grades).unwrap();
+    assert_eq!(
+        (corpus.ids(), corpus.query_ids()),
+        (["1", "2", "3"].map(String::from).as_slice(), ["2".into()].as_slice())
+    );
+    assert_eq!(corpus.judgements().0, [[(2, 1)].into()]);
+}
+
+#[test]
 fn every_bad_line_is_named() {
     let twice = format!("{DOCUMENTS}{DOCUMENTS}");
     let cases = [
