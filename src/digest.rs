@@ -2,8 +2,6 @@
 //!
 //! `embosk-models` has one as well, but without the feature `vec2text` this crate is built without `embosk-models`.
 
-use std::fmt::Write;
-
 use sha2::{Digest as _, Sha256};
 
 /// How many digits tell files apart.
@@ -37,11 +35,7 @@ impl Digest {
 
     /// Returns the digest: 64 digits.
     pub(crate) fn hex(self) -> String {
-        self.0.finalize().iter().fold(String::new(), |mut text, byte| {
-            // writing to a string cannot fail
-            let _ = write!(text, "{byte:02x}");
-            text
-        })
+        base16ct::lower::encode_string(&self.0.finalize())
     }
 
     /// Returns the first half of the digest, which is enough to tell files apart.

@@ -27,9 +27,6 @@ pub mod evaluate;
 #[cfg(feature = "evaluate")]
 pub mod lines;
 pub mod manual;
-#[cfg(feature = "evaluate")]
-#[cfg_attr(not(feature = "cli"), allow(dead_code, reason = "the command line alone uses all of it"))]
-mod partial;
 mod protected;
 pub mod sealed;
 #[cfg(feature = "serve")]
@@ -38,6 +35,8 @@ pub mod serve;
 pub use embedder::Embedder;
 #[cfg(feature = "evaluate")]
 pub use embosk_attacks as attacks;
+#[cfg(feature = "evaluate")]
+use embosk_attacks::partial;
 pub use embosk_defenses as defenses;
 pub use embosk_defenses::{
     Codes, Dcpe, Defense, GaussianNoise, Guarantee, Key, Microaggregation, Permutation, Precision,

@@ -14,6 +14,8 @@ mod error;
 pub mod guided;
 mod matmul;
 mod oracle;
+#[doc(hidden)]
+pub mod partial;
 mod permutation;
 mod resources;
 #[cfg(feature = "vec2text")]

@@ -1,6 +1,5 @@
-use std::fs::{self, OpenOptions};
 use std::io::{self, Write};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use super::error::CliError;
@@ -8,6 +7,7 @@ use super::files;
 use super::session::Session;
 use super::terminal::print;
 use crate::Key;
+use crate::partial::{self, Readers};
 
 /// Draw a new key for the defenses that take one.
 #[derive(Debug, clap::Args)]
@@ -21,26 +21,15 @@ pub(crate) fn run(args: &Args, session: &Session) -> Result<ExitCode, CliError> 
     let key = Key::generate()?;
     let text = key.to_text();
     if let Some(path) = &args.output {
-        store(path, text.as_bytes()).map_err(|error| files::bad(path, explain(&error)))?;
+        // past the buffer, which is not wiped
+        partial::write_new(path, Readers::Owner, |file| writeln!(file.get_mut(), "{}", *text))
+            .map_err(|error| files::bad(path, explain(&error)))?;
     } else {
         print(&text)?;
         print("\n")?;
     }
     session.terminal.remark(&format!("fingerprint: {}", key.fingerprint()));
     Ok(ExitCode::SUCCESS)
-}
-
-fn store(path: &Path, text: &[u8]) -> io::Result<()> {
-    let mut options = OpenOptions::new();
-    options.write(true).create_new(true);
-    #[cfg(unix)]
-    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-    let mut file = options.open(path)?;
-    file.write_all(text).and_then(|()| file.write_all(b"\n")).and_then(|()| file.sync_all()).inspect_err(
-        |_| {
-            let _ = fs::remove_file(path);
-        },
-    )
 }
 
 fn explain(error: &io::Error) -> String {

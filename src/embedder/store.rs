@@ -272,7 +272,11 @@ impl Drop for Open {
 
 /// Opens the file for new rows. If it is missing or has no header of ours, it is started afresh.
 fn create(path: &Path, identity: &str, dimension: usize) -> io::Result<Open> {
-    let file = opened(options().create(true).truncate(false), path)?;
+    // a new file is never made through a link
+    let file = match opened(options().create_new(true), path) {
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => opened(&options(), path)?,
+        file => file?,
+    };
     let copy = file.try_clone()?;
     let _lock = Locked::exclusive(&copy);
     // another process may have been faster

@@ -290,15 +290,9 @@ fn digest(token: &str, is_closed: bool) -> Result<[u8; 32], String> {
 }
 
 fn base16(digits: &str) -> Option<[u8; 32]> {
-    let digits = digits.trim();
     let mut bytes = [0; 32];
-    if digits.len() != 64 || !digits.is_ascii() {
-        return None;
-    }
-    for (at, byte) in bytes.iter_mut().enumerate() {
-        *byte = u8::from_str_radix(&digits[2 * at..2 * at + 2], 16).ok()?;
-    }
-    Some(bytes)
+    let length = base16ct::mixed::decode(digits.trim(), &mut bytes).ok()?.len();
+    (length == bytes.len()).then_some(bytes)
 }
 
 fn upstream_key(named: &str) -> Result<ApiKey, String> {
@@ -368,8 +362,7 @@ mod tests {
 
     #[test]
     fn a_token_finds_its_tenant() {
-        let digits: String =
-            Sha256::digest("another-token-0123456789").iter().map(|b| format!("{b:02x}")).collect();
+        let digits = base16ct::lower::encode_string(&Sha256::digest("another-token-0123456789"));
         let text = format!(
             "[[tenant]]\nname = \"a\"\ntoken = \"{TOKEN}\"\n\n[[tenant]]\nname = \"b\"\ntoken = \"sha256:{digits}\"\n\
              defense = \"gaussian(sigma=0.1, on=documents)\"\n"
@@ -409,6 +402,8 @@ mod tests {
             (tenant("token = \"planted\""), "16 to 4096"),
             (tenant("token = planted-token-0123456789"), "line 3"),
             (tenant("token = \"sha256:planted\""), "64 hexadecimal digits"),
+            (tenant(&format!("token = \"sha256:{}\"", "ab".repeat(31))), "64 hexadecimal digits"),
+            (tenant(&format!("token = \"sha256:{}\"", "+a".repeat(32))), "64 hexadecimal digits"),
             (tenant("token = \"env:EMBOSK_PLANTED_NOT_SET\""), "not set"),
             (tenant("tokens = \"planted-token-0123456789\""), "cannot be read here"),
             (tenant(&format!("token = \"{TOKEN}\"\ndefense = \"nonsense\"")), "tenant a: defense spec"),

@@ -9,6 +9,9 @@ use std::sync::LazyLock;
 use std::thread::sleep;
 use std::time::Instant;
 
+use embosk::{Defense, Key, Stack};
+use ndarray::Array2;
+use ndarray_npy::read_npy;
 use tempfile::TempDir;
 
 use crate::common::command::embosk;
@@ -39,12 +42,27 @@ struct Case {
     calls: Calls,
 }
 
+/// How a call can be disturbed.
+const KINDS: [&str; 4] = ["full", "broken", "short", "kill"];
+
+/// Each how many-th of the last calls, which write what is asked for; with `EMBOSK_FAULTS=all`, every call.
 #[derive(Clone, Copy)]
-enum Calls {
-    /// Each how many-th.
-    Each(usize),
-    /// The last ones, which write what is asked for.
-    Last(usize),
+struct Calls {
+    last: usize,
+    stride: usize,
+}
+
+impl Calls {
+    fn each(stride: usize) -> Self {
+        Self { last: usize::MAX, stride }
+    }
+
+    /// The numbers of the calls to disturb, of so many. Different kinds disturb different ones, if not all.
+    fn of(self, calls: usize, kind: usize) -> impl Iterator<Item = usize> {
+        let all = std::env::var("EMBOSK_FAULTS").is_ok_and(|which| which == "all");
+        let (last, stride) = if all { (calls, 1) } else { (self.last.min(calls), self.stride) };
+        (calls - last + 1 + kind * stride / KINDS.len()..=calls).step_by(stride)
+    }
 }
 
 impl Case {
@@ -54,15 +72,21 @@ impl Case {
         folder
     }
 
+    /// Runs the command, or goes on with it where its training has a checkpoint.
     fn run(&self, folder: &Path, environment: &[(&str, &str)]) -> Output {
-        // one thread, so that calls come in the same order
         let command = &mut embosk(folder, self.line);
+        command.args(folder.join(CHECKPOINT).exists().then_some("--resume"));
+        // one thread, so that calls come in the same order
         command.env("LD_PRELOAD", &LIBRARY.1).env("RAYON_NUM_THREADS", "1");
         command.envs(environment.iter().copied()).output().unwrap()
     }
 
     fn outputs(&self, folder: &Path) -> Files {
-        self.outputs.iter().map(|name| (*name, fs::read(folder.join(name)).ok())).collect()
+        let content = |name: &str| match fs::read(folder.join(name)).ok()? {
+            bytes if name == SEALED && bytes != OLDER => opened(folder),
+            bytes => Some(bytes),
+        };
+        self.outputs.iter().map(|name| (*name, content(name))).collect()
     }
 
     /// Disturbs one call after the other.
@@ -77,12 +101,8 @@ impl Case {
         assert!(calls > 3, "{}: {calls} calls are seen", self.line);
         let whole = self.outputs(fresh.path());
         assert!(whole.values().all(Option::is_some) && whole != before, "{}", self.line);
-        let (first, stride) = match self.calls {
-            Calls::Each(stride) => (1, stride),
-            Calls::Last(count) => (calls.saturating_sub(count) + 1, 1),
-        };
-        for kind in ["full", "broken", "short", "kill"] {
-            for at in (first..=calls).step_by(stride) {
+        for (nth, kind) in KINDS.into_iter().enumerate() {
+            for at in self.calls.of(calls, nth) {
                 self.disturb(kind, at, (&before, &whole));
             }
         }
@@ -96,10 +116,14 @@ impl Case {
         assert!(!said.contains("panicked"), "{place}: {said}");
         let left = self.outputs(folder.path());
         for (name, content) in &left {
+            let is_removed = *name == DESCRIPTION && content.is_none();
             assert!(
-                *content == before[name] || *content == whole[name],
+                is_removed || *content == before[name] || *content == whole[name],
                 "{place}: {name} is neither old nor whole"
             );
+        }
+        if left.get(DESCRIPTION).is_some_and(Option::is_some) {
+            assert!(left == *before || left == *whole, "{place}: the description is of other codes");
         }
         match output.status.code() {
             Some(0) => assert_eq!(&left, whole, "{place}: it says that all is well"),
@@ -118,10 +142,16 @@ fn vectors(folder: &Path) {
     for name in ["clean.npy", "lines.jsonl", "list.parquet"] {
         fs::copy(source.join(name), folder.join(name)).unwrap();
     }
-    for name in ["out.npy", "out.jsonl", "out.parquet"] {
-        fs::write(folder.join(name), "an older file").unwrap();
+    for name in ["out.npy", DESCRIPTION, "out.npy.scales.npy", "out.jsonl", "out.parquet", SEALED] {
+        fs::write(folder.join(name), OLDER).unwrap();
     }
 }
+
+/// What says how to read codes: it is removed before they are replaced, and written after them.
+const DESCRIPTION: &str = "out.npy.json";
+
+/// What is in a file before the command writes it.
+const OLDER: &[u8] = b"an older file";
 
 #[test]
 fn a_table_is_old_or_whole() {
@@ -129,22 +159,104 @@ fn a_table_is_old_or_whole() {
         ("protect --defense quantization(bits=8) --role document clean.npy out.npy", &["out.npy"][..]),
         ("protect --defense quantization(bits=8) --role document lines.jsonl out.jsonl", &["out.jsonl"]),
         ("protect --defense quantization(bits=8) --role document list.parquet out.parquet", &["out.parquet"]),
+        (
+            "protect --defense quantization(bits=8) --role document --codes int8 clean.npy out.npy",
+            &["out.npy", DESCRIPTION, "out.npy.scales.npy"],
+        ),
     ] {
-        Case { start: &vectors, line, outputs, calls: Calls::Each(1) }.check();
+        Case { start: &vectors, line, outputs, calls: Calls::each(1) }.check();
     }
 }
 
-#[test]
-fn cached_vectors_are_right_or_made_again() {
-    let line = "evaluate --attack none --corpus records:40 --defense none --format json --output report.json";
-    Case { start: &|_| (), line, outputs: &["report.json"], calls: Calls::Each(23) }.check();
+const SEALED: &str = "sealed.npy";
+const IDS: [&str; 6] = ["a", "b", "c", "d", "e", "f"];
+
+/// The vectors in the sealed file, if it is whole. Its bytes are different each time.
+fn opened(folder: &Path) -> Option<Vec<u8>> {
+    let sealed: Array2<u8> = read_npy(folder.join(SEALED)).ok()?;
+    let rows: Vec<Vec<u8>> = sealed.rows().into_iter().map(|row| row.to_vec()).collect();
+    let key = folder.join("key").display().to_string();
+    let stack: Stack =
+        format!("quantization(bits=1) | rerank(candidates=9, key=file:{key:?})").parse().unwrap();
+    let sealer = stack.reranking().unwrap().sealer(&stack).unwrap();
+    let vectors = sealer.open_vectors(&IDS, &rows).ok()?;
+    Some(vectors.iter().flat_map(|value| value.to_le_bytes()).collect())
+}
+
+fn vectors_to_seal(folder: &Path) {
+    vectors(folder);
+    fs::write(folder.join("ids"), IDS.join("\n")).unwrap();
+    assert!(embosk(folder, "keygen --output key").output().unwrap().status.success());
 }
 
 #[test]
+fn sealed_vectors_are_old_or_whole() {
+    let line = "protect --defense quantization(bits=1)|rerank(candidates=9,key=file:key) --role document --ids ids \
+                --sealed sealed.npy clean.npy out.npy";
+    Case { start: &vectors_to_seal, line, outputs: &["out.npy", SEALED], calls: Calls::each(1) }.check();
+}
+
+/// A key is whole, or not there and can be made; it is never replaced.
+#[test]
+fn a_key_is_whole_or_missing() {
+    let case = Case { start: &|_| (), line: "keygen --output key", outputs: &["key"], calls: Calls::each(1) };
+    let key = |folder: &Path| fs::read_to_string(folder.join("key")).ok();
+    // it makes six calls; where there is none, nothing is disturbed
+    for (kind, at) in KINDS.into_iter().flat_map(|kind| (1..=8).map(move |at| (kind, at.to_string()))) {
+        let folder = case.folder();
+        let output = case.run(folder.path(), &[("FAULT", kind), ("FAULT_AT", &at)]);
+        let (place, found) = (format!("{kind} at call {at}"), key(folder.path()));
+        assert!(
+            found.as_ref().is_none_or(|text| text.trim_end().parse::<Key>().is_ok()),
+            "{place}: half a key"
+        );
+        match output.status.code() {
+            Some(code) => assert_eq!(found.is_some(), code == 0, "{place}: {code}"),
+            None => assert_eq!(kind, "kill", "{place}"),
+        }
+        let again = case.run(folder.path(), &[]).status.success();
+        assert!(again == found.is_none() && key(folder.path()).is_some(), "{place}, and then undisturbed");
+        assert!(found.is_none() || key(folder.path()) == found, "{place}: another key");
+    }
+}
+
+fn texts_and_a_fit(folder: &Path) {
+    fs::write(folder.join("texts.txt"), "one text\nand another\nand the last of three\n").unwrap();
+    fs::write(folder.join("scales"), OLDER).unwrap();
+}
+
+#[test]
+fn a_fit_is_old_or_whole() {
+    let line = "fit scales --bits 8 --corpus texts.txt --output scales";
+    Case { start: &texts_and_a_fit, line, outputs: &["scales"], calls: Calls { last: 24, stride: 3 } }
+        .check();
+}
+
+const CHECKPOINT: &str = "model/training.safetensors";
+
+/// The last calls write the checkpoint, the model and what is told of it.
+#[test]
+fn a_training_goes_on_after_any_fault() {
+    let line = "train embedder --teacher reference --corpus records:40 --vocabulary 512 --out model --steps 2 \
+                --batch-size 4 --held-out-every 1000";
+    let outputs = &["model/model.safetensors", "model/2_Dense/model.safetensors"];
+    Case { start: &|_| (), line, outputs, calls: Calls { last: 24, stride: 12 } }.check();
+}
+
+const CACHING: &str =
+    "evaluate --attack none --corpus records:40 --defense none --format json --output report.json";
+
+#[test]
+fn cached_vectors_are_right_or_made_again() {
+    Case { start: &|_| (), line: CACHING, outputs: &["report.json"], calls: Calls::each(37) }.check();
+}
+
+const CURVE: &str = "curve --attack none --corpus records:40 --defense gaussian(sigma=0.1) --output curve";
+const CURVE_FILES: &[&str] = &["curve/curve.json", "curve/curve.csv"];
+
+#[test]
 fn a_curve_goes_on_after_any_fault() {
-    let line = "curve --attack none --corpus records:40 --defense gaussian(sigma=0.1) --output curve";
-    let outputs = &["curve/curve.json", "curve/curve.csv"];
-    Case { start: &|_| (), line, outputs, calls: Calls::Each(61) }.check();
+    Case { start: &|_| (), line: CURVE, outputs: CURVE_FILES, calls: Calls::each(61) }.check();
 }
 
 /// A budget that a search without a defense keeps.
@@ -167,7 +279,7 @@ fn budget(folder: &Path) {
     copy(&MADE.path().join("cache"), &folder.join("cache"));
     fs::write(folder.join("privacy-budget.toml"), BUDGET).unwrap();
     for name in ["baseline.json", "verdict.json"] {
-        fs::write(folder.join(name), "an older file").unwrap();
+        fs::write(folder.join(name), OLDER).unwrap();
     }
 }
 
@@ -192,7 +304,7 @@ fn copy(from: &Path, to: &Path) {
 #[test]
 fn a_baseline_is_old_or_whole() {
     let outputs = &["baseline.json", "verdict.json"];
-    Case { start: &budget, line: MAKE_BASELINE, outputs, calls: Calls::Last(6) }.check();
+    Case { start: &budget, line: MAKE_BASELINE, outputs, calls: Calls { last: 10, stride: 2 } }.check();
 }
 
 /// How often a run is killed; `EMBOSK_KILLS` names another number.
@@ -251,7 +363,7 @@ fn survives_kills(start: impl Fn(&Path), line: &str, again: impl Fn(&Path) -> bo
 fn a_training_goes_on_after_a_kill_at_any_moment() {
     let line = "train inverter --corpus records:300 --out model --steps 12 --batch-size 32 --checkpoint-every 0 \
                 --held-out-every 1000";
-    let is_begun = |folder: &Path| folder.join("model/training.safetensors").exists();
+    let is_begun = |folder: &Path| folder.join(CHECKPOINT).exists();
     survives_kills(
         |_| (),
         line,
@@ -260,10 +372,23 @@ fn a_training_goes_on_after_a_kill_at_any_moment() {
     );
 }
 
+/// These go on without `--resume`, or have it in their lines.
+fn never(_: &Path) -> bool {
+    false
+}
+
+#[test]
+fn a_curve_goes_on_after_a_kill_at_any_moment() {
+    survives_kills(|_| (), CURVE, never, CURVE_FILES);
+}
+
+#[test]
+fn a_cache_is_right_after_a_kill_at_any_moment() {
+    survives_kills(|_| (), CACHING, never, &["report.json"]);
+}
+
 #[test]
 fn a_gate_goes_on_after_a_kill_at_any_moment() {
-    // --resume is in the line already
-    let never = |_: &Path| false;
     survives_kills(budget, MAKE_BASELINE, never, &["baseline.json", "verdict.json"]);
     let compared = "gate --cache cache --baseline baseline.json --resume --format json --output verdict.json";
     survives_kills(budget_and_baseline, compared, never, &["baseline.json", "verdict.json"]);

@@ -281,6 +281,10 @@ fn run<M: Trainable>(
     let began = Instant::now();
     let mut saved = Saved::open(settings, out, &files, fresh, M::FOLDER_OF, &examples.hash())?;
     let vars = saved.vars(&settings.device)?;
+    if saved.is_model {
+        // a kill may have come between the checkpoint and the model
+        saved.write_model(&vars, settings.stored)?;
+    }
     let data = Data::new(examples, tokenizer, max_length)?;
     let (held_out, first_hypotheses) = (Data::new(held_out, tokenizer, max_length)?, Later::new());
     let source =

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::fmt::Display;
 use std::fs;
-use std::io::{self, Write};
+use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -20,6 +20,7 @@ use super::super::training_texts::{TRAINING_TEXTS, TrainingTexts};
 use super::adamw::{AdamW, Moments};
 use super::settings::{Schedule, Settings, TrainingLength};
 use crate::Error;
+use crate::partial::{self, Readers};
 
 /// Everything of a training that must outlive it.
 pub(super) struct Saved {
@@ -32,6 +33,8 @@ pub(super) struct Saved {
     pub(super) step: usize,
     pub(super) elapsed: Duration,
     pub(super) stopping: Stopping,
+    /// Whether the checkpoint's weights are also the model for use.
+    pub(super) is_model: bool,
 }
 
 /// The course of the loss on held-out texts.
@@ -64,6 +67,8 @@ struct State {
     fingerprint: String,
     #[serde(default)]
     stopping: Stopping,
+    #[serde(default)]
+    is_model: bool,
 }
 
 /// Files of a model besides its weights: names and contents.
@@ -114,8 +119,8 @@ impl Saved {
             Self::read(dir, &path, &fingerprint, folder_of)?
         } else {
             let (moments, step, elapsed) = (Moments::new(), 0, Duration::ZERO);
-            let (tensors, stopping) = (BTreeMap::new(), Stopping::default());
-            Self { dir: dir.to_owned(), fingerprint, folder_of, tensors, moments, step, elapsed, stopping }
+            let (tensors, stopping, dir) = (BTreeMap::new(), Stopping::default(), dir.to_owned());
+            Self { dir, fingerprint, folder_of, tensors, moments, step, elapsed, stopping, is_model: false }
         };
         if saved.tensors.is_empty() {
             saved.tensors = fresh;
@@ -162,6 +167,7 @@ impl Saved {
             step: state.step,
             elapsed,
             stopping: state.stopping,
+            is_model: state.is_model,
         })
     }
 
@@ -197,23 +203,27 @@ impl Saved {
                 all.insert(format!("{which}.{name}"), tensor);
             }
         }
-        let (fingerprint, stopping) = (self.fingerprint.clone(), self.stopping.clone());
-        let state = State { step, elapsed_seconds: elapsed.as_secs_f64(), fingerprint, stopping };
+        let (fingerprint, stopping, is_model) =
+            (self.fingerprint.clone(), self.stopping.clone(), model.is_some());
+        let state = State { step, elapsed_seconds: elapsed.as_secs_f64(), fingerprint, stopping, is_model };
         let state = serde_json::to_string(&state).map_err(|error| file(&self.dir, error))?;
         let metadata = HashMap::from([("state".to_owned(), state)]);
         // a model without a checkpoint could not be resumed
         write_tensors(&self.dir.join(CHECKPOINT), &all, Some(metadata))?;
-        if let Some(stored) = model {
-            let mut folders: BTreeMap<&str, Vec<_>> = BTreeMap::new();
-            for (name, var) in vars {
-                let parts = stored.parts(name, var.as_tensor()).map_err(model_error)?;
-                folders.entry((self.folder_of)(name)).or_default().extend(parts);
-            }
-            // Hugging Face's tools ask for it
-            let format = HashMap::from([("format".to_owned(), "pt".to_owned())]);
-            for (folder, parts) in folders {
-                write_tensors(&self.dir.join(folder).join(MODEL), parts, Some(format.clone()))?;
-            }
+        model.map_or(Ok(()), |stored| self.write_model(vars, stored))
+    }
+
+    /// Writes the model for use.
+    pub(super) fn write_model(&self, vars: &BTreeMap<String, Var>, stored: Stored) -> Result<(), Error> {
+        let mut folders: BTreeMap<&str, Vec<_>> = BTreeMap::new();
+        for (name, var) in vars {
+            let parts = stored.parts(name, var.as_tensor()).map_err(model_error)?;
+            folders.entry((self.folder_of)(name)).or_default().extend(parts);
+        }
+        // Hugging Face's tools ask for it
+        let format = HashMap::from([("format".to_owned(), "pt".to_owned())]);
+        for (folder, parts) in folders {
+            write_tensors(&self.dir.join(folder).join(MODEL), parts, Some(format.clone()))?;
         }
         Ok(())
     }
@@ -303,23 +313,10 @@ pub(super) fn write_tensors<N: AsRef<str> + Ord + Display, V: View>(
     write(path, &bytes)
 }
 
-/// Writes under a random name beside the file, and renames it once the bytes are on the disk, so that a kill leaves
-/// either the old file or the new one.
+/// Writes a file whole or not at all, and removes what a killed training left half-written beside it.
 fn write(path: &Path, bytes: &[u8]) -> Result<(), Error> {
-    let whole = || -> io::Result<()> {
-        let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-        let mut builder = tempfile::Builder::new();
-        builder.prefix(".embosk-").suffix(".part").rand_bytes(12);
-        // the umask takes from these
-        #[cfg(unix)]
-        builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
-        let mut partial = builder.tempfile_in(folder)?;
-        partial.write_all(bytes)?;
-        partial.as_file().sync_all()?;
-        partial.persist(path).map_err(|error| error.error)?;
-        if cfg!(unix) { fs::File::open(folder)?.sync_all() } else { Ok(()) }
-    };
-    whole().map_err(|error| file(path, error))
+    partial::remove_stale(partial::folder_of(path));
+    partial::write(path, Readers::Usual, |file| file.write_all(bytes)).map_err(|error| file(path, error))
 }
 
 fn file(path: &Path, message: impl std::fmt::Display) -> Error {

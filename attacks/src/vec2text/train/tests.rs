@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::fs;
 use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use embosk_models::weights::Stored;
 use ndarray::Array2;
@@ -197,6 +197,35 @@ fn a_run_that_was_killed_in_any_round_goes_on_as_one_that_was_not() {
     }
     let other = Settings { resume: true, depths: 2, ..straight };
     assert!(correct(&other, place.path(), "killed-2").is_err());
+}
+
+#[test]
+fn a_model_that_a_kill_left_unwritten_is_written_on_resuming() {
+    let place = place();
+    for patience in [None, Some(9)] {
+        let straight = Settings { patience, ..settings(6) };
+        let out = format!("patience {patience:?}");
+        correct(&straight, place.path(), &out).unwrap();
+        let model = place.path().join(&out).join("model.safetensors");
+        let whole = fs::read(&model).unwrap();
+        fs::remove_file(&model).unwrap();
+        correct(&Settings { resume: true, ..straight }, place.path(), &out).unwrap();
+        assert!(fs::read(&model).unwrap() == whole, "{out}");
+    }
+}
+
+#[test]
+fn what_a_kill_left_half_written_is_removed_and_nothing_else() {
+    let place = tempfile::tempdir().unwrap();
+    let out = place.path().join("inverter");
+    fs::create_dir(&out).unwrap();
+    let [left, other] = [".embosk-abcdefABCDEF.part", "notes.part"].map(|name| out.join(name));
+    for path in [&left, &other] {
+        let file = fs::File::create(path).unwrap();
+        file.set_modified(SystemTime::now() - Duration::from_mins(2)).unwrap();
+    }
+    an_inverter(place.path());
+    assert!(!left.exists() && other.exists());
 }
 
 /// A model in 8 bits has half the size and nearly the same weights, and inverts like any other.

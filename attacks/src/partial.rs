@@ -1,8 +1,7 @@
 //! Files that are written whole or not at all.
 //!
 //! A file is written beside its destination, under a random name, and renamed when its bytes are on the disk.
-//! `embosk-attacks` has the same few lines for its checkpoints: a separate crate for them would be one more
-//! dependency for everyone.
+//! `embosk` writes its files here too. The module is not for other programs, and may change in any release.
 
 use std::fs::{self, File};
 use std::io::{self, BufWriter, Write};
@@ -20,20 +19,49 @@ const STALE: Duration = Duration::from_mins(1);
 
 /// Who may read a written file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Readers {
+pub enum Readers {
     /// Whoever the umask allows.
     Usual,
     /// Only its owner, as with a key file; on systems without such modes, as `Usual`.
     Owner,
 }
 
-/// Writes `path` whole or not at all. A failure leaves the old file.
-pub(crate) fn write(
+/// Writes `path` whole or not at all.
+///
+/// # Errors
+/// If it cannot be written. The old file is left, or the new one if only its name may not be on the disk yet.
+pub fn write(
     path: &Path,
     readers: Readers,
     fill: impl FnOnce(&mut BufWriter<&File>) -> io::Result<()>,
 ) -> io::Result<()> {
     let folder = folder_of(path);
+    filled(folder, readers, fill)?.persist(path).map_err(|error| error.error)?;
+    sync(folder)
+}
+
+/// Writes `path` whole or not at all, and only if there is no such file.
+///
+/// # Errors
+/// [`io::ErrorKind::AlreadyExists`] if there is one, which is left. If it cannot be written, there is none.
+pub fn write_new(
+    path: &Path,
+    readers: Readers,
+    fill: impl FnOnce(&mut BufWriter<&File>) -> io::Result<()>,
+) -> io::Result<()> {
+    let folder = folder_of(path);
+    filled(folder, readers, fill)?.persist_noclobber(path).map_err(|error| error.error)?;
+    sync(folder).inspect_err(|_| {
+        let _ = fs::remove_file(path);
+    })
+}
+
+/// Returns a new file in `folder` whose bytes are on the disk.
+fn filled(
+    folder: &Path,
+    readers: Readers,
+    fill: impl FnOnce(&mut BufWriter<&File>) -> io::Result<()>,
+) -> io::Result<NamedTempFile> {
     let file = begin(folder, readers)?;
     // whoever cleans up leaves a locked file alone; where there are no locks, its age must do
     let _ = file.as_file().lock();
@@ -42,24 +70,26 @@ pub(crate) fn write(
     buffer.flush()?;
     drop(buffer);
     file.as_file().sync_all()?;
-    file.persist(path).map_err(|error| error.error)?;
-    sync(folder)
+    Ok(file)
 }
 
 /// Refuses a folder that cannot be written to, before hours of work.
-pub(crate) fn check_folder(folder: &Path) -> io::Result<()> {
+///
+/// # Errors
+/// If no file can be made in it.
+pub fn check_folder(folder: &Path) -> io::Result<()> {
     begin(folder, Readers::Owner).map(drop)
 }
 
 /// Returns the folder that a file is in.
-pub(crate) fn folder_of(path: &Path) -> &Path {
+pub fn folder_of(path: &Path) -> &Path {
     path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }
 
 /// Removes half-written files of killed processes from `folder`.
 ///
 /// It removes only files that [`write`] began: by their names, and only if no process holds their lock.
-pub(crate) fn remove_stale(folder: &Path) {
+pub fn remove_stale(folder: &Path) {
     let Ok(entries) = fs::read_dir(folder) else { return };
     for entry in entries.flatten() {
         let is_file = entry.file_type().is_ok_and(|kind| kind.is_file());
@@ -70,14 +100,14 @@ pub(crate) fn remove_stale(folder: &Path) {
 }
 
 /// Whether a name is that of a file which is being written.
-pub(crate) fn is_ours(name: &str) -> bool {
+pub fn is_ours(name: &str) -> bool {
     let letters = name.strip_prefix(PREFIX).and_then(|name| name.strip_suffix(SUFFIX));
     letters
         .is_some_and(|letters| letters.len() == LETTERS && letters.bytes().all(|c| c.is_ascii_alphanumeric()))
 }
 
 /// Whether a file is one that [`write`] began, and no process goes on with.
-pub(crate) fn is_abandoned(path: &Path) -> bool {
+pub fn is_abandoned(path: &Path) -> bool {
     if !path.file_name().is_some_and(|name| is_ours(&name.to_string_lossy())) {
         return false;
     }
@@ -107,8 +137,11 @@ fn begin(folder: &Path, readers: Readers) -> io::Result<NamedTempFile> {
     })
 }
 
-/// Makes sure that the new name is on the disk as well. Other systems than Unix cannot open a folder.
-pub(crate) fn sync(folder: &Path) -> io::Result<()> {
+/// Makes sure that a new name in `folder` is on the disk. Other systems than Unix cannot open a folder.
+///
+/// # Errors
+/// If the folder cannot be synced.
+pub fn sync(folder: &Path) -> io::Result<()> {
     if cfg!(unix) { File::open(folder)?.sync_all() } else { Ok(()) }
 }
 
@@ -139,6 +172,23 @@ mod tests {
         write(&path, Readers::Usual, |file| file.write_all(b"after")).unwrap();
         assert_eq!(fs::read_to_string(&path).unwrap(), "after");
         assert_eq!(names(folder.path()), ["out"]);
+    }
+
+    #[test]
+    fn what_exists_is_not_replaced_by_a_new_file() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("key");
+        write_new(&path, Readers::Owner, |file| file.write_all(b"first")).unwrap();
+        let again = write_new(&path, Readers::Owner, |file| file.write_all(b"second")).unwrap_err();
+        assert_eq!(again.kind(), io::ErrorKind::AlreadyExists);
+        assert_eq!(fs::read_to_string(&path).unwrap(), "first");
+        let failing = |file: &mut BufWriter<&File>| {
+            file.write_all(b"half")?;
+            file.flush()?;
+            Err(io::Error::other("the disk is full"))
+        };
+        assert!(write_new(&folder.path().join("other"), Readers::Owner, failing).is_err());
+        assert_eq!(names(folder.path()), ["key"]);
     }
 
     #[cfg(unix)]
