@@ -461,7 +461,7 @@ mod tests {
         let protected = Protected::new(ones).with(GaussianNoise::new(0.1)?.on(Role::Document));
         assert_eq!(protected.norms(Role::Document), None);
         protected.clone().embed_documents(&["a", "b"])?;
-        protected.protect(Role::Query, ndarray::array![[0.3, 0.4], [0.9, 1.2]].view_mut())?;
+        protected.protect(Role::Query, ndarray::array![[0.5, 0.0], [0.0, 1.5]].view_mut())?;
         let [of_documents, of_queries] =
             [Role::Document, Role::Query].map(|role| protected.norms(role).expect("it has seen some"));
         assert_eq!((of_documents.rows, of_documents.mean), (2, 2.0));
