@@ -22,8 +22,9 @@ pub(super) fn page(curve: &Curve<'_>, command: &str) -> String {
     format!(
         "<!DOCTYPE html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\"/>\n\
          <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\"/>\n\
-         <meta name=\"color-scheme\" content=\"light dark\"/>\n<title>Leak against retrieval · embosk</title>\n\
+         <meta name=\"color-scheme\" content=\"light dark\"/>\n<title>{} · embosk</title>\n\
          <style>{}{}</style>\n</head>\n<body>\n<main>\n{}</main>\n</body>\n</html>\n",
+        curve.heading(),
         STYLE,
         chart::style(),
         body.concat()
@@ -48,8 +49,9 @@ fn head(curve: &Curve<'_>) -> String {
         Some(count) => format!("{count} queries"),
     };
     format!(
-        "<header>\n<a class=\"skip\" href=\"#points\">All points as a table</a>\n<h1>Leak against retrieval</h1>\n<p class=\"lead\">{} documents of <b>{}</b>, {attacked}{queries}; \
+        "<header>\n<a class=\"skip\" href=\"#points\">All points as a table</a>\n<h1>{}</h1>\n<p class=\"lead\">{} documents of <b>{}</b>, {attacked}{queries}; \
          vectors of {}.{}</p>\n</header>\n",
+        curve.heading(),
         setting("documents"),
         setting("corpus"),
         setting("embedder"),

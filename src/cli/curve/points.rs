@@ -146,6 +146,15 @@ impl<'a> Curve<'a> {
         self.report.ceiling.is_some()
     }
 
+    /// What is compared, in a few words.
+    pub(super) fn heading(&self) -> &'static str {
+        match (self.is_attacked(), self.undefended_ndcg().is_some()) {
+            (true, true) => "Leak against retrieval",
+            (true, false) => "Leak",
+            (false, _) => "Retrieval",
+        }
+    }
+
     /// nDCG@10 without a defense, if it was measured.
     pub(super) fn undefended_ndcg(&self) -> Option<Score> {
         let none = self.stacks.iter().find(|stack| stack.defense == "none")?;

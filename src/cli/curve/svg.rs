@@ -43,5 +43,5 @@ pub(super) fn file(curve: &Curve<'_>) -> String {
         );
     }
     let (width, height) = (width + 2.0 * margin, top.ceil());
-    chart::file("Leak against retrieval", (width, height), &body)
+    chart::file(curve.heading(), (width, height), &body)
 }
