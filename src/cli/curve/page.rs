@@ -55,10 +55,10 @@ fn head(curve: &Curve<'_>) -> String {
         setting("documents"),
         setting("corpus"),
         setting("embedder"),
-        if curve.is_attacked() {
-            " Attack and search read the same protected vectors."
-        } else {
-            " Nothing was attacked."
+        match (curve.is_attacked(), curve.undefended_ndcg().is_some()) {
+            (true, true) => " Attack and search read the same protected vectors.",
+            (true, false) => "",
+            (false, _) => " Nothing was attacked.",
         }
     )
 }
