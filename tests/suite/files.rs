@@ -328,6 +328,7 @@ fn what_is_wrong_is_named() {
     write("other.jsonl", "{\"vector\": [1]}\n");
     write("text.parquet", "no table");
     write("text.arrow", "no table");
+    write("empty.parquet", "");
     let whole = fs::read(folder.path().join("list.parquet")).unwrap();
     fs::write(folder.path().join("cut.parquet"), &whole[..whole.len() - 9]).unwrap();
     for (input, more, part) in [
@@ -353,6 +354,7 @@ fn what_is_wrong_is_named() {
         ("other.jsonl", "", "there is no field \"embedding\" among its 1"),
         ("text.parquet", "", "not a Parquet file"),
         ("cut.parquet", "", "not a Parquet file"),
+        ("empty.parquet", "", "empty.parquet: it is not a Parquet file, or it is cut off"),
         ("text.arrow", "", "not an Arrow file or stream"),
         ("missing.parquet", "", "missing.parquet: there is no such file"),
         ("missing.jsonl", "", "missing.jsonl"),
