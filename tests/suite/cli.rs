@@ -256,7 +256,9 @@ fn keyed_noise_by_id_is_the_same_in_another_batch() {
         of_zeros.contains("mean norm of 0.000") && !of_zeros.contains("id of") && !of_zeros.contains("--ids")
     );
     store("units.npy", Array2::eye(3));
-    assert_eq!(warned(&format!("{noise} --ids three.txt units.npy out.npy")), "");
+    let told = warned(&format!("{noise} --ids three.txt units.npy out.npy"));
+    assert!(told.starts_with("fingerprint: ") && told.lines().count() == 1, "{told}");
+    assert_eq!(warned(&format!("-q {noise} --ids three.txt units.npy out.npy")), "");
     assert!(warned(&ids("doubled.txt")).contains("doubled.txt: line 2 repeats an id"));
     let fresh = "protect --role query --ids two.txt zeros.npy out.npy --defense";
     for defense in ["gaussian(sigma=0.1)", "gaussian(sigma=0.1,key=file:key,on=documents)"] {
