@@ -16,6 +16,10 @@ use crate::evaluate::metrics::Shown;
 use crate::evaluate::{Advice, AttackStrength, Evaluation, Journal, Metric, Report, Row, Stage, Undefended};
 use crate::{Embedder, Error};
 
+/// A run is likely to be interrupted if it has taken this long, or will take so many seconds more.
+const LONG_SO_FAR: Duration = Duration::from_secs(30);
+const LONG_TO_GO: f64 = 60.0;
+
 /// The course of an evaluation: which row of how many, what is being done in it, and the estimated time for the rest.
 #[derive(Clone)]
 pub(crate) struct Course {
@@ -35,6 +39,8 @@ struct Counts {
     attacked: Option<usize>,
     is_guided: bool,
     began: Instant,
+    /// What to say of kept rows once there are some and the run is long; nothing if that is said.
+    promise: Option<&'static str>,
     /// Used if no bar can be seen.
     lines: Option<Paced>,
 }
@@ -45,8 +51,16 @@ impl Course {
         let Session { terminal, names, .. } = session;
         let lines = terminal.says_in_lines().then(Paced::new);
         let began = Instant::now();
-        let counts =
-            Counts { total: 0, done: 0, measured: 0, attacked: None, is_guided: false, began, lines };
+        let counts = Counts {
+            total: 0,
+            done: 0,
+            measured: 0,
+            attacked: None,
+            is_guided: false,
+            began,
+            promise: None,
+            lines,
+        };
         Self {
             terminal: *terminal,
             metrics: names.metrics().into(),
@@ -68,7 +82,12 @@ impl Course {
         if let Some(line) = counts.lines.as_mut().and_then(|lines| lines.say(&message)) {
             warn(&line);
         }
+        let promise = counts.due_promise();
+        drop(counts);
         self.bar.set_message(message);
+        if let Some(promise) = promise {
+            self.tell(promise);
+        }
     }
 
     /// Prints a line that stays.
@@ -89,10 +108,9 @@ impl Course {
         self.next.lines(advice, self.counts().seen())
     }
 
-    /// Whether one row is finished, and the others will take so many seconds or more.
-    pub(crate) fn has_long_to_go_after_one(&self, seconds: f64) -> bool {
-        let counts = self.counts();
-        counts.measured == 1 && counts.left().is_some_and(|left| left >= seconds)
+    /// Sets what is said of kept rows, once, if the run is long enough that it may be interrupted.
+    pub(crate) fn promise(&self, text: &'static str) {
+        self.counts().promise = Some(text);
     }
 
     /// Counts a row that was known, or one more than was planned.
@@ -121,10 +139,22 @@ impl Course {
         } else if let Some(line) = counts.lines.as_mut().and_then(|lines| lines.note(line)) {
             warn(&line);
         }
+        let promise = counts.due_promise();
+        drop(counts);
+        if let Some(promise) = promise {
+            self.tell(promise);
+        }
     }
 }
 
 impl Counts {
+    /// What to say of kept rows now: if there is one, and the run has taken or will take long.
+    fn due_promise(&mut self) -> Option<&'static str> {
+        let is_long =
+            self.began.elapsed() >= LONG_SO_FAR || self.left().is_some_and(|left| left >= LONG_TO_GO);
+        if self.measured > 0 && is_long { self.promise.take() } else { None }
+    }
+
     /// What is being done now, and in which row.
     fn now(&self, message: &str) -> String {
         match self.total {
@@ -253,6 +283,25 @@ mod tests {
 
     use super::*;
     use crate::attacks::guided::Guided;
+
+    #[test]
+    fn kept_rows_are_told_of_once_in_a_long_run() {
+        let after = |seconds, measured, total| Counts {
+            total,
+            done: measured,
+            measured,
+            attacked: None,
+            is_guided: false,
+            began: Instant::now().checked_sub(Duration::from_secs(seconds)).unwrap_or_else(Instant::now),
+            promise: Some("kept"),
+            lines: None,
+        };
+        assert_eq!(after(40, 0, 9).due_promise(), None, "no row is kept");
+        assert_eq!(after(5, 1, 3).due_promise(), None, "it ends soon");
+        assert_eq!(after(10, 1, 9).due_promise(), Some("kept"), "it goes on for long");
+        let mut counts = after(31, 8, 9);
+        assert_eq!((counts.due_promise(), counts.due_promise()), (Some("kept"), None));
+    }
 
     #[test]
     fn a_signature_says_what_advice_depends_on() {

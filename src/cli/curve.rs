@@ -20,7 +20,7 @@ use super::next::Next;
 use super::notebook::Notebook;
 use super::rows::{self, RowStore};
 use super::session::Session;
-use super::settings::EvaluationSettings;
+use super::settings::{EvaluationSettings, Resolved, usual_stacks};
 use super::table::Layout;
 use super::terminal::{print, warn, warn_of};
 use crate::evaluate::{Report, Row, Sweep};
@@ -83,6 +83,9 @@ pub(crate) fn run(args: &Args, session: &Session) -> Result<ExitCode, CliError> 
     course.say("loading");
     let evaluation = settings.prepare(session, &resolved, &args.cache)?.examples(args.examples);
     let store = RowStore::of_curve(&args.output, args.examples, session.code.as_deref())?;
+    if sweeps.iter().all(|sweep| sweep.ranges().is_empty()) {
+        tell_fixed(session, settings, &resolved)?;
+    }
     let notebook = Notebook::of_curve(store, course.clone());
     let asked = search.clone();
     let journal = notebook.asking(move |rows| asked.as_ref().map_or(Ok(None), |search| search.next(rows)));
@@ -106,6 +109,22 @@ fn stacks(sweeps: &[Sweep]) -> Vec<Stack> {
         }
     }
     stacks
+}
+
+/// Says what is measured if no defense has a range.
+fn tell_fixed(
+    session: &Session,
+    settings: &EvaluationSettings,
+    Resolved { stacks, .. }: &Resolved,
+) -> Result<(), CliError> {
+    // a name says nothing of the dimension
+    let usual = if stacks.is_empty() { usual_stacks(settings.seed, 1)? } else { Vec::new() };
+    let names: Vec<String> = stacks.iter().chain(&usual).map(ToString::to_string).collect();
+    session.terminal.remark(&format!(
+        "no --defense has a range, such as \"gaussian(sigma=0.003..0.1/6log)\", so only these are measured: {}",
+        names.join(", ")
+    ));
+    Ok(())
 }
 
 fn write(

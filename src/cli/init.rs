@@ -53,25 +53,32 @@ enum Ci {
 }
 
 pub(crate) fn run(args: &Args, session: &Session) -> Result<ExitCode, CliError> {
+    if args.output.exists() && !args.output.is_dir() {
+        return Err(bad(&args.output, "it is a file; name a folder for the budget"));
+    }
     let mut questions = Questions::at_the_terminal();
-    let embedder = questions.answer(
+    let (embedder, ()) = questions.answer(
         args.embedder.as_deref(),
         ("--embedder", "Embedder (a folder, an address, or reference)", "reference"),
+        |name| check_embedder(name, session),
     )?;
-    let corpus = questions.answer(
+    let (corpus, (texts, has_queries)) = questions.answer(
         args.corpus.as_deref(),
         ("--corpus", "Texts (a BEIR folder, a file with one text per line, or records)", "records"),
+        |name| {
+            let loaded = Corpus::load(name, 0)?;
+            Ok((loaded.texts().len(), !loaded.queries().is_empty()))
+        },
     )?;
-    let defense = questions.answer(
+    let (_, spec) = questions.answer(
         args.defense.as_deref(),
         ("--defense", "Defense", "gaussian(sigma=0.1) | quantization(bits=8)"),
+        |defense| {
+            // whether it can be built; what is written names its keys, and does not hold them
+            session.names.stack(defense)?;
+            Ok(session.names.defenses.spec(defense)?)
+        },
     )?;
-    check_embedder(&embedder, session)?;
-    // whether it can be built; what is written names its keys, and does not hold them
-    session.names.stack(&defense)?;
-    let spec = session.names.defenses.spec(&defense)?;
-    let loaded = Corpus::load(&corpus, 0)?;
-    let (texts, has_queries) = (loaded.texts().len(), !loaded.queries().is_empty());
     let plan = Plan { embedder, corpus, spec, texts, has_queries, folder: args.output.clone() };
     let mut files = vec![(args.output.join(files::BUDGET), plan.budget(&session.names)?)];
     if args.ci == Ci::Github {
@@ -89,7 +96,8 @@ pub(crate) fn run(args: &Args, session: &Session) -> Result<ExitCode, CliError> 
             "warning: {key} is not in the repository, so CI lacks the key; name it as env:NAME there"
         ));
     }
-    print(&plan.next())?;
+    plan.warnings().iter().for_each(|warning| warn(&format!("warning: {warning}")));
+    print(&plan.next(args.ci == Ci::Github))?;
     Ok(ExitCode::SUCCESS)
 }
 

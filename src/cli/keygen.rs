@@ -18,6 +18,9 @@ pub(crate) struct Args {
 }
 
 pub(crate) fn run(args: &Args, session: &Session) -> Result<ExitCode, CliError> {
+    if let Some(path) = &args.output {
+        files::check_output(path)?;
+    }
     let key = Key::generate()?;
     let text = key.to_text();
     if let Some(path) = &args.output {
@@ -37,7 +40,6 @@ fn explain(error: &io::Error) -> String {
         io::ErrorKind::AlreadyExists => {
             "it exists, and a key is not overwritten: vectors under the old one would be lost".into()
         }
-        io::ErrorKind::NotFound => "there is no folder to write it to; make it first".into(),
         _ => error.to_string(),
     }
 }

@@ -59,7 +59,10 @@ impl Limit {
         let known = metrics.into_iter().find(|metric| metric.name == name.trim());
         let most = most.trim().parse().ok().filter(|most: &f64| most.is_finite());
         match (known, most) {
-            (Some(metric), Some(most)) => Ok(Self { metric: metric.clone(), most }),
+            (Some(metric), Some(most)) => {
+                metric.check_limit(&metric.name, most, "limit").map_err(|error| error.to_string())?;
+                Ok(Self { metric: metric.clone(), most })
+            }
             _ => Err(form),
         }
     }
@@ -85,6 +88,12 @@ mod tests {
         for text in ["", "leak", "leak<0.1", "leak<=", "leak<=x", "leak<=nan", "privacy<=1", "ndcg_at_10<=1"]
         {
             assert!(Limit::parse(text, built_in()).unwrap_err().contains("METRIC<=NUMBER"), "{text}");
+        }
+        for (text, part) in [
+            ("leak<=10", "`leak` lies between 0 and 1; 10 cannot be its limit"),
+            ("bleu<=-1", "between 0 and 100"),
+        ] {
+            assert!(Limit::parse(text, built_in()).unwrap_err().contains(part), "{text}");
         }
     }
 }

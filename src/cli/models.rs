@@ -97,8 +97,9 @@ pub(crate) fn local_embedder(
         return Ok(reference_on(device)?);
     }
     let folder = folder.ok_or_else(|| {
+        let what = if Path::new(name).is_file() { "it is a file" } else { "there is no such folder" };
         CliError::new(format!(
-            "{}: there is no such folder; an embedder is `{REFERENCE}`, a sentence-transformers folder, the name of \
+            "{}: {what}; an embedder is `{REFERENCE}`, a sentence-transformers folder, the name of \
              one on the hub (owner/model), or an address (http(s)://host[:port]/v1#model)",
             shown(name)
         ))
@@ -215,6 +216,10 @@ impl Cache {
     }
 
     fn open(&self) -> Result<(), CliError> {
+        if self.cache.is_file() {
+            let why = "it is a file, and the cache is a folder; name one with --cache or EMBOSK_CACHE";
+            return Err(files::bad(&self.cache, why));
+        }
         let is_ours = |name: &str| Part::ALL.iter().any(|part| part.name() == name);
         let bad = |error| {
             let why = format!(

@@ -67,8 +67,14 @@ impl Names {
 
     /// Reads the name of an adversary, or `all`.
     pub(crate) fn adversary(&self, text: &str) -> Result<AdversaryName, CliError> {
-        let one = |text| Ok(AdversaryName::One(self.adversaries.parse(text)?));
-        if text.trim() == "all" { Ok(AdversaryName::All) } else { one(text) }
+        if text.trim() == "all" {
+            return Ok(AdversaryName::All);
+        }
+        let one = self.adversaries.parse(text).map(AdversaryName::One);
+        one.map_err(|error| {
+            let all = if self.adversaries.knows(text) { "" } else { "; `all` stands for all of them" };
+            CliError::new(format!("{error}{all}"))
+        })
     }
 
     /// Returns all metrics: the built-in ones and a user's own.

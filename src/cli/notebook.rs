@@ -24,9 +24,6 @@ pub(crate) struct Resuming {
     keep_rows: bool,
 }
 
-/// A run that takes longer than this, in seconds, is likely to be interrupted.
-const LONG: f64 = 60.0;
-
 /// A journal on disk.
 #[derive(Clone)]
 pub(crate) struct Notebook {
@@ -76,10 +73,11 @@ impl Notebook {
     pub(crate) fn follow<E: Embedder>(&self, evaluation: Evaluation<E>) -> Result<Report, Error> {
         self.course.follow(evaluation).inspect_err(|_| {
             let rows = self.store.len();
-            if rows > 0 && self.is_in_cache {
+            if rows > 0 {
                 self.course.tell(&format!(
-                    "{} kept; the same command with --resume goes on with {}",
+                    "{} kept; the same command{} goes on with {}",
                     counted(rows),
+                    if self.is_in_cache { " with --resume" } else { "" },
                     if rows == 1 { "it" } else { "them" }
                 ));
             }
@@ -90,15 +88,6 @@ impl Notebook {
     pub(crate) fn close(&self) {
         if !self.keeps {
             self.store.remove();
-        }
-    }
-
-    /// Says once in a long run that it may be interrupted.
-    fn promise(&self) {
-        if self.is_in_cache && self.course.has_long_to_go_after_one(LONG) {
-            self.course.tell(
-                "finished rows are kept; if this run is interrupted, repeat the command with --resume to continue it",
-            );
         }
     }
 
@@ -126,6 +115,11 @@ impl Journal for Notebook {
     fn begin(&mut self, settings: &Map<String, Value>, rows: usize) -> Result<(), Error> {
         self.store.begin(settings);
         self.tell();
+        self.course.promise(if self.is_in_cache {
+            "finished rows are kept; if this run is interrupted, repeat the command with --resume to continue it"
+        } else {
+            "finished rows are kept; if this run is interrupted, repeat the command to continue it"
+        });
         self.course.begin(settings, rows)
     }
 
@@ -137,9 +131,7 @@ impl Journal for Notebook {
 
     fn finished_undefended(&mut self, undefended: &Undefended) -> Result<(), Error> {
         self.store.keep_undefended(undefended)?;
-        self.course.finished_undefended(undefended)?;
-        self.promise();
-        Ok(())
+        self.course.finished_undefended(undefended)
     }
 
     fn judged(&mut self, strengths: &[AttackStrength], advice: &[Advice]) -> Result<(), Error> {
@@ -154,9 +146,7 @@ impl Journal for Notebook {
 
     fn finished(&mut self, row: &Row) -> Result<(), Error> {
         self.store.keep(row)?;
-        self.course.finished(row)?;
-        self.promise();
-        Ok(())
+        self.course.finished(row)
     }
 
     fn spent(&mut self, stages: &[(Stage, Duration)]) {

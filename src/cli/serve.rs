@@ -15,7 +15,7 @@ use tracing_subscriber::util::SubscriberInitExt;
 use super::error::CliError;
 use super::models::{self, local_embedder};
 use super::session::Session;
-use super::terminal::{Terminal, print};
+use super::terminal::{Terminal, print, warn};
 use crate::embedder::{ApiKey, Roles, Service};
 use crate::serve::{Limits, Reloader, Server, Source, Tenants, Upstream};
 
@@ -157,7 +157,12 @@ async fn serve(
     fingerprints: Vec<(String, String)>,
 ) -> Result<(), CliError> {
     let listener = TcpListener::bind(&args.listen).await.map_err(|error| {
-        CliError::new(format!("--listen: the address cannot be listened on ({})", error.kind()))
+        CliError::new(match error.kind() {
+            std::io::ErrorKind::InvalidInput => {
+                "--listen: it is not an address with a port; write HOST:PORT, as in 127.0.0.1:8787".into()
+            }
+            kind => format!("--listen: the address cannot be listened on ({kind})"),
+        })
     })?;
     let address = listener.local_addr()?;
     let signals = signals()?;
@@ -210,7 +215,11 @@ fn source(args: &Args, terminal: Terminal) -> Result<Source, CliError> {
             )
         })?),
     };
-    let mut upstream = Upstream::new(address)?.base64(args.api_base64);
+    let upstream = Upstream::new(address).map_err(|error| CliError::new(format!("--upstream: {error}")))?;
+    if !has_path(address) {
+        warn("warning: --upstream has no path, and most services have /v1 behind the host");
+    }
+    let mut upstream = upstream.base64(args.api_base64);
     upstream = match args.api_roles.as_str() {
         "auto" => upstream.roles_by_model(),
         name => upstream.roles(Roles::preset(name)?)?,
@@ -222,6 +231,13 @@ fn source(args: &Args, terminal: Terminal) -> Result<Source, CliError> {
         Some(key) => upstream.key(key)?,
         None => upstream,
     }))
+}
+
+/// Whether something stands between an address's host and its model.
+fn has_path(address: &str) -> bool {
+    let base = address.split_once(['#', '?']).map_or(address, |(base, _)| base);
+    let behind = base.split_once("://").map_or(base, |(_, behind)| behind);
+    behind.trim_end_matches('/').contains('/')
 }
 
 impl LimitOptions {
@@ -351,4 +367,21 @@ async fn reload_on(mut signal: Reload, args: &Args, session: &Session, reloader:
 #[cfg(not(unix))]
 async fn reload_on((): Reload, _: &Args, _: &Session, _: Reloader) {
     std::future::pending::<()>().await;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_address_without_a_path_is_noticed() {
+        for (address, expected) in [
+            ("http://localhost:11434", false),
+            ("http://localhost:11434/#BAAI/bge", false),
+            ("http://localhost:11434/v1", true),
+            ("https://a.example/openai/deployments/d?api-version=1", true),
+        ] {
+            assert_eq!(has_path(address), expected, "{address}");
+        }
+    }
 }

@@ -424,7 +424,7 @@ pub(crate) fn own_texts(name: &str, seed: u64) -> Result<(String, Vec<String>), 
 
 /// The stacks that are measured by default. The rotation's key is for this evaluation only: anyone can draw it again
 /// from the seed, so no vector under it is kept.
-fn usual_stacks(seed: u64, dimension: usize) -> Result<Vec<Stack>, CliError> {
+pub(crate) fn usual_stacks(seed: u64, dimension: usize) -> Result<Vec<Stack>, CliError> {
     let mut key = [0; 32];
     Rng::seeded(seed).fill_bytes(&mut key);
     let mut stacks = vec![Stack::new(), Stack::new().with(Quantization::new(8)?)];

@@ -82,13 +82,17 @@ impl Corpus {
                 _ => Err(Error::Setting("records:N takes a number of records, 1 or more".into())),
             },
             _ if Path::new(spec).is_dir() => Self::beir(spec),
-            _ if !Path::new(spec).exists() => Err(Error::file(
-                spec,
-                "there is no such file; a corpus is `records`, `records:N`, a BEIR folder, or a text file of one passage \
-                 a line",
-            )),
+            _ if !Path::new(spec).exists() => Err(Self::missing(spec)),
             _ => Self::text_file(spec),
         }
+    }
+
+    /// The error about a corpus that does not exist.
+    pub(crate) fn missing(spec: &str) -> Error {
+        Error::file(
+            spec,
+            "there is no such file; a corpus is `records`, `records:N`, a BEIR folder, or a text file of one passage a line",
+        )
     }
 
     /// Creates a corpus of `n` held-out records ([`records`]), with up to 150 questions for them.

@@ -59,7 +59,7 @@ impl Upstream {
     /// # Errors
     /// [`Error::Setting`] if the address cannot be read or has a place that may hold a key.
     pub fn new(address: &str) -> Result<Self, Error> {
-        let address = Address::parse_any(address)?;
+        let address = Address::parse_upstream(address)?;
         let client = client(&address, tls::public_authorities())?;
         let marking = Marking::Alike(Roles::default());
         Ok(Self { address, key: None, in_base64: false, marking, client })

@@ -131,8 +131,13 @@ fn keys_differ_are_closed_to_others_and_are_not_overwritten() {
         assert_eq!(fs::metadata(folder.path().join("key")).unwrap().permissions().mode() & 0o777, 0o600);
     }
     refused(&folder, "keygen --output key", "it exists");
+    refused(&folder, "keygen --output .", ".: it is a folder; name a file to write");
     assert_eq!(fs::read_to_string(folder.path().join("key")).unwrap(), stored);
-    refused(&folder, "keygen --output no/such/folder/key", "key: there is no folder to write it to");
+    refused(
+        &folder,
+        "keygen --output no/such/folder/key",
+        "key: there is no folder no/such/folder to write it to",
+    );
     #[cfg(unix)]
     refused(
         &folder,
@@ -251,7 +256,9 @@ fn keyed_noise_by_id_is_the_same_in_another_batch() {
         of_zeros.contains("mean norm of 0.000") && !of_zeros.contains("id of") && !of_zeros.contains("--ids")
     );
     store("units.npy", Array2::eye(3));
-    assert_eq!(warned(&format!("{noise} --ids three.txt units.npy out.npy")), "");
+    let told = warned(&format!("{noise} --ids three.txt units.npy out.npy"));
+    assert!(told.starts_with("fingerprint: ") && told.lines().count() == 1, "{told}");
+    assert_eq!(warned(&format!("-q {noise} --ids three.txt units.npy out.npy")), "");
     assert!(warned(&ids("doubled.txt")).contains("doubled.txt: line 2 repeats an id"));
     let fresh = "protect --role query --ids two.txt zeros.npy out.npy --defense";
     for defense in ["gaussian(sigma=0.1)", "gaussian(sigma=0.1,key=file:key,on=documents)"] {
@@ -278,6 +285,14 @@ fn texts_and_models_that_are_missing_are_named() {
             "model/config.json: there is no such file; an embedder's folder is one of sentence-transformers",
         ),
         ("embed --embedder nowhere --input texts.txt --output out.npy", "nowhere: there is no such folder"),
+        (
+            "embed --embedder texts.txt --input texts.txt --output out.npy",
+            "texts.txt: it is a file; an embedder is",
+        ),
+        (
+            "evaluate --cache texts.txt --corpus records:20 --attack none",
+            "texts.txt: it is a file, and the cache is",
+        ),
         ("embed --embedder http://localhost/v1 --input texts.txt --output out.npy", "it names no model"),
         ("invert --inverter model --embedder model --input nothing.txt", "nothing.txt: it is empty"),
         ("invert --inverter model --embedder model --vectors empty.npy", "empty.npy: it has no rows"),

@@ -678,6 +678,25 @@ fn a_corpus_without_queries_has_nothing_about_retrieval() {
 }
 
 #[test]
+fn without_a_range_what_is_measured_is_named() {
+    let place = workplace();
+    let line = "curve --attack none --corpus records:60 --output out";
+    for (more, measured) in [
+        (" --defense quantization(bits=8)", "measured: none, quantization(bits=8)\n"),
+        (
+            "",
+            "measured: none, quantization(bits=8), gaussian(sigma=0.03), gaussian(sigma=0.1), rotation(key=",
+        ),
+    ] {
+        let output = exits(place.path(), &format!("{line}{more}"), 0);
+        let stderr = String::from_utf8_lossy(&output.stderr);
+        assert!(stderr.contains("no --defense has a range") && stderr.contains(measured), "{stderr}");
+    }
+    let quiet = exits(place.path(), &format!("{line} --quiet"), 0);
+    assert!(quiet.stderr.is_empty());
+}
+
+#[test]
 fn what_cannot_be_swept_is_refused() {
     let place = TempDir::new().unwrap();
     let folder = place.path();

@@ -25,10 +25,12 @@ use crate::common::skip;
 const TABLES: [&str; 5] = ["list.parquet", "half.parquet", "old.parquet", "large.feather", "stream.arrow"];
 const TURN: &str = "--defense rotation(key=file:key,kind=hadamard)";
 
-/// Succeeds, and returns the warnings.
+/// Succeeds, and returns the warnings; not the fingerprint, which each `protect` prints.
 #[track_caller]
 fn succeeds(folder: &TempDir, line: &str) -> String {
-    stderr(&exits(folder, line, 0))
+    let said = stderr(&exits(folder, line, 0));
+    let lines = said.lines().filter(|line| !line.starts_with("fingerprint: "));
+    lines.map(|line| format!("{line}\n")).collect()
 }
 
 /// Refused, and nothing is written.
@@ -328,6 +330,7 @@ fn what_is_wrong_is_named() {
     write("other.jsonl", "{\"vector\": [1]}\n");
     write("text.parquet", "no table");
     write("text.arrow", "no table");
+    write("empty.parquet", "");
     let whole = fs::read(folder.path().join("list.parquet")).unwrap();
     fs::write(folder.path().join("cut.parquet"), &whole[..whole.len() - 9]).unwrap();
     for (input, more, part) in [
@@ -353,6 +356,7 @@ fn what_is_wrong_is_named() {
         ("other.jsonl", "", "there is no field \"embedding\" among its 1"),
         ("text.parquet", "", "not a Parquet file"),
         ("cut.parquet", "", "not a Parquet file"),
+        ("empty.parquet", "", "empty.parquet: it is not a Parquet file, or it is cut off"),
         ("text.arrow", "", "not an Arrow file or stream"),
         ("missing.parquet", "", "missing.parquet: there is no such file"),
         ("missing.jsonl", "", "missing.jsonl"),

@@ -420,6 +420,11 @@ fn what_cannot_be_served_safely_is_refused_at_the_start() {
         ("--defense none --upstream https://localhost/v1 --api-key-env planted", "variable's name"),
         ("--defense none --upstream https://localhost/v1 --api-roles bert", "no such preset"),
         ("--defense none --api-roles auto", "--upstream"),
+        ("--defense none --listen 8787", "write HOST:PORT"),
+        (
+            "--defense none --upstream localhost:11434/v1",
+            "--upstream: the upstream's address: it cannot be read",
+        ),
         ("--defense none --tenants missing.toml", "no such file"),
         ("--defense none --tenants .", "not a regular file"),
         ("--defense none --timeout 0", "above 0"),

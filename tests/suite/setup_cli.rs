@@ -74,11 +74,14 @@ fn init_writes_a_budget_that_the_gate_reads_and_a_workflow_with_the_keys() {
     let (next, wrote) = succeeds(place, &given);
     assert!(next.contains("embosk evaluate") && next.contains("--update-baseline"), "{next}");
     assert_eq!(wrote.lines().count(), 2, "{wrote}");
+    assert!(next.contains("replace REPOSITORY and REVISION"), "{next}");
     let workflow = fs::read_to_string(place.join(".github/workflows/privacy.yml")).unwrap();
     assert!(
         workflow.contains("      SETUP_KEY: ${{ secrets.SETUP_KEY }} ") && !workflow.contains("SECRETS"),
         "{workflow}"
     );
+    let toolchain = concat!("rustup default ", env!("CARGO_PKG_RUST_VERSION"), "\n");
+    assert!(workflow.contains(toolchain) && !workflow.contains("RUST "), "{workflow}");
     let budget = place.join("privacy-budget.toml");
     let text = fs::read_to_string(&budget).unwrap();
     assert!(text.contains(defense) && text.contains("ndcg_drop") && !text.contains("embosk1-"), "{text}");
@@ -124,6 +127,31 @@ fn init_in_another_folder_writes_paths_that_lead_back() {
     let workflow = fs::read_to_string(place.join(".github/workflows/privacy.yml")).unwrap();
     let gate = "embosk gate --budget ci/budgets/privacy-budget.toml";
     assert!(workflow.contains(gate) && next.contains(gate), "{workflow}{next}");
+}
+
+#[test]
+fn init_warns_of_what_ci_lacks_and_of_what_few_texts_cannot_prove() {
+    let folder = workplace();
+    let place = folder.path();
+    let own = |embedder: &str, corpus: &str| {
+        let given = ["--embedder", embedder, "--corpus", corpus, "--defense", "none"];
+        succeeds(place, &[&["init", "--ci", "none", "--force"], &given[..]].concat())
+    };
+    let notes = place.join("notes.txt").display().to_string();
+    let (next, said) = own("reference", &notes);
+    assert!(said.contains(&format!("warning: {notes} is outside this folder")), "{said}");
+    assert!(
+        said.contains("20 of the 40 texts are attacked") && said.contains("at least 118 texts"),
+        "{said}"
+    );
+    assert!(!next.contains("REPOSITORY"), "{next}");
+    let (_, said) = own("http://localhost:1/v1#m", "records");
+    assert!(said.contains("http://localhost:1/v1#m is on this machine"), "{said}");
+    let (_, said) = own("reference", "records");
+    assert!(!said.contains("warning"), "{said}");
+    let given = ["--embedder", "reference", "--corpus", "records", "--defense", "none"];
+    let into_a_file = [&["init", "--output", "notes.txt"], &given[..]].concat();
+    refused(place, &into_a_file, "notes.txt: it is a file; name a folder");
 }
 
 #[test]

@@ -14,12 +14,17 @@ use crate::cli::settings;
 use crate::cli::words::command;
 use crate::defenses::spec::{Kind, Value};
 use crate::embedder::Service;
+use crate::evaluate::CONFIDENCE;
+use crate::evaluate::statistics::proportion_bounds;
 use crate::models::hub::Hub;
 use crate::partial;
 
 /// How many texts the budget attacks, and how many pairs its adversaries have, if there are enough.
 const SAMPLES: usize = 300;
 const PAIRS: usize = 768;
+
+/// The limit on the share of texts that are recovered word for word.
+const EXACT_MATCH: f64 = 0.05;
 
 /// The name that `gate` looks for.
 pub(super) const BUDGET: &str = "privacy-budget.toml";
@@ -66,7 +71,7 @@ impl Plan {
              samples = {samples}\n\
              seed = 0\n\n\
              [limits]\n\
-             exact_match = 0.05                       # share of texts that are recovered word for word\n\
+             exact_match = {EXACT_MATCH}                       # share of texts that are recovered word for word\n\
              word_leak = 0.6                          # share of the recoverable words that are recovered\n\
              guess_leak = 0.8                         # share of the guessable facts that are guessed\n\
              {retrieval}\n\
@@ -101,19 +106,57 @@ impl Plan {
             .collect();
         let is_on_hub = Hub::is_name(&self.embedder) && !Path::new(&self.embedder).is_dir();
         TEMPLATE
+            .replace("RUST", env!("CARGO_PKG_RUST_VERSION"))
             .replace("FEATURES", if is_on_hub { "cli,hub" } else { "cli" })
             .replace("GATE", &self.gate(&["--junit", "gate.xml"]))
             .replace("SECRETS", &secrets)
     }
 
     /// What to do after the files are written.
-    pub(super) fn next(&self) -> String {
+    pub(super) fn next(&self, has_workflow: bool) -> String {
+        let replace = if has_workflow {
+            format!("  # in {WORKFLOW}, replace REPOSITORY and REVISION\n")
+        } else {
+            String::new()
+        };
         format!(
-            "next:\n  {}   # measure, and set the limits\n  {}   # check them\n  {}   # keep the scores to compare with\n",
+            "next:\n{replace}  {}   # measure, and set the limits\n  {}   # check them\n  {}   # keep the scores to compare with\n",
             self.evaluate(),
             self.gate(&[]),
             self.gate(&["--baseline", "privacy-baseline.json", "--update-baseline"]),
         )
+    }
+
+    /// What CI will lack, and a limit that cannot be proved.
+    pub(super) fn warnings(&self) -> Vec<String> {
+        let mut warnings = Vec::new();
+        if Service::new(&self.embedder).is_ok_and(|service| service.is_local()) {
+            warnings.push(format!(
+                "{} is on this machine, which CI does not reach; name an address that it reaches, or start the service in \
+                 a step of the workflow before the gate",
+                self.embedder
+            ));
+        }
+        let paths = [&self.embedder, &self.corpus].into_iter().filter(|name| Path::new(name).exists());
+        warnings.extend(paths.filter(|path| leads_out(Path::new(path))).map(|path| {
+            format!(
+                "{path} is outside this folder, so CI lacks it; copy it here, commit it and name it by its new path, or \
+                 fetch it in a step of the workflow before the gate"
+            )
+        }));
+        let samples = self.samples(SAMPLES);
+        let proves = |samples: usize| proportion_bounds(0, samples, CONFIDENCE).1 < EXACT_MATCH;
+        if !proves(samples)
+            && let Some(least) = (samples..SAMPLES).find(|&samples| proves(samples))
+        {
+            warnings.push(format!(
+                "{samples} of the {} texts are attacked, and exact_match = {EXACT_MATCH} can only be proved by {least} or \
+                 more, even if none is recovered; name at least {} texts, or raise the limit",
+                self.texts,
+                2 * least
+            ));
+        }
+        warnings
     }
 
     /// The files with keys, which are not in a repository.
@@ -198,6 +241,20 @@ fn relative(path: &Path, folder: &Path) -> PathBuf {
     up.chain(path.components().skip(shared)).collect()
 }
 
+/// Whether a path is absolute or leads out of the current folder.
+fn leads_out(path: &Path) -> bool {
+    let mut depth = 0_i32;
+    path.is_absolute()
+        || path.components().any(|part| {
+            match part {
+                Component::ParentDir => depth -= 1,
+                Component::Normal(_) => depth += 1,
+                _ => (),
+            }
+            depth < 0
+        })
+}
+
 /// The variable that a value names.
 fn variable(value: &Value) -> Option<&str> {
     match value.kind() {
@@ -221,6 +278,19 @@ pub(super) fn write(path: &Path, text: &str) -> Result<(), CliError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_path_that_ci_lacks_is_told_apart() {
+        for (path, expected) in [
+            ("notes.txt", false),
+            ("./data/../notes.txt", false),
+            ("/a/notes.txt", true),
+            ("../notes.txt", true),
+            ("data/../../notes.txt", true),
+        ] {
+            assert_eq!(leads_out(Path::new(path)), expected, "{path}");
+        }
+    }
 
     #[test]
     fn a_path_leads_from_the_folder_to_the_file() {

@@ -104,6 +104,7 @@ pub(crate) fn run(args: &Args, session: &Session) -> Result<ExitCode, CliError> 
     let ids = args.ids.as_deref().map(Ids::read).transpose()?;
     let mut protecting = Protecting::new(args, &stack, sealing, ids, session.terminal)?;
     args.table.change(args.id_column.as_deref(), &mut protecting, session)?;
+    session.terminal.remark(&format!("fingerprint: {}", stack.fingerprint()));
     Ok(ExitCode::SUCCESS)
 }
 

@@ -52,6 +52,15 @@ pub(super) fn change(
         .map_or(Ok(()), |beside| beside.write_table(&packed::scale_name(&table.column), change.fingerprint()))
 }
 
+/// Says why a file's end, which holds its schema, cannot be read.
+fn unread(error: &str) -> String {
+    if error.contains("EOF") {
+        "it is not a Parquet file, or it is cut off; write it again".into()
+    } else {
+        format!("it is not a Parquet file that can be read: {error}")
+    }
+}
+
 type Writer<'a, 'b> = SerializedFileWriter<&'a mut Sink<'b>>;
 type RowGroup<'a, 'b, 'c> = SerializedRowGroupWriter<'a, &'b mut Sink<'c>>;
 
@@ -74,7 +83,7 @@ impl Table {
         }
         let options = ArrowReaderOptions::new().with_page_index_policy(PageIndexPolicy::Optional);
         let metadata = survive(|| Ok(ArrowReaderMetadata::load(&file, options)?))
-            .map_err(|error| settings.bad(format!("it is not a Parquet file that can be read: {error}")))?;
+            .map_err(|error| settings.bad(unread(&error.to_string())))?;
         let column =
             VectorColumn::find(metadata.schema(), settings.column).map_err(|why| settings.bad(why))?;
         let ids = settings.id_column.map(|name| ids::find(metadata.schema(), name)).transpose();

@@ -23,24 +23,29 @@ pub(super) fn is_address(name: &str) -> bool {
     name.starts_with("http://") || name.starts_with("https://")
 }
 
-fn refuse<T>(what: &str) -> Result<T, Error> {
-    Err(Error::Setting(format!("the embedder's address: {what}")))
-}
-
 impl Address {
     /// Reads an address. It has no place for a key: reports and errors show it.
     pub(super) fn parse(text: &str) -> Result<Self, Error> {
-        let address = Self::parse_any(text)?;
+        let refuse = |what: &str| Error::Setting(format!("the embedder's address: {what}"));
+        let address = Self::read(text, "http(s)://host[:port]/v1#model").map_err(|what| refuse(&what))?;
         if address.model.is_empty() {
-            return refuse(
+            return Err(refuse(
                 "it names no model; write the model behind a #, as in http://localhost:8080/v1#model",
-            );
+            ));
         }
         Ok(address)
     }
 
-    /// The same, but it need not name a model.
-    pub(crate) fn parse_any(text: &str) -> Result<Self, Error> {
+    /// The same for the address of a server, which need not name a model.
+    #[cfg(feature = "serve")]
+    pub(crate) fn parse_upstream(text: &str) -> Result<Self, Error> {
+        Self::read(text, "http(s)://host[:port]/v1, and #model behind it if only that model is served")
+            .map_err(|what| Error::Setting(format!("the upstream's address: {what}")))
+    }
+
+    /// An error says what is wrong, and, if it cannot be read, what to write.
+    fn read(text: &str, form: &str) -> Result<Self, String> {
+        let refuse = |what: &str| Err(what.to_owned());
         let (base, model) = text.split_once('#').unwrap_or((text, ""));
         if base.contains('@') {
             return refuse(
@@ -50,7 +55,7 @@ impl Address {
         let Some(uri) =
             base.parse::<Uri>().ok().filter(|uri| uri.host().is_some_and(|host| !host.is_empty()))
         else {
-            return refuse("it cannot be read; write http(s)://host[:port]/v1#model");
+            return Err(format!("it cannot be read; write {form}"));
         };
         let query = uri.query().unwrap_or_default();
         if query.split('&').any(|part| !part.is_empty() && !part.starts_with("api-version=")) {
@@ -134,6 +139,14 @@ mod tests {
             let message = Address::parse(text).unwrap_err().to_string();
             assert!(message.contains(part) && !message.contains("hunter2"), "{message}");
         }
+    }
+
+    #[cfg(feature = "serve")]
+    #[test]
+    fn an_upstream_is_told_what_to_write() {
+        let message = Address::parse_upstream("localhost:11434/v1").unwrap_err().to_string();
+        assert!(message.starts_with("the upstream's address: it cannot be read; write http"), "{message}");
+        assert_eq!(Address::parse_upstream("http://localhost:11434/v1").unwrap().model, "");
     }
 
     #[test]

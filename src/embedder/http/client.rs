@@ -98,7 +98,8 @@ impl Client {
     fn refused<B>(&self, response: &Response<B>, body: &[u8]) -> Failure {
         let status = response.status();
         let said = |what: &str| format!("{what} (HTTP status {})", status.as_u16());
-        match (status.as_u16(), known_code(body)) {
+        let code = shown_code(body);
+        match (status.as_u16(), code.as_deref()) {
             (429, Some("insufficient_quota")) => {
                 Failure::Final(said("the account has no credit left (insufficient_quota)"))
             }
@@ -112,6 +113,10 @@ impl Client {
             )),
             (401 | 403, _) => Failure::Final(said("the server refuses the key")),
             (404, _) => Failure::Final(said("the address has no embeddings, or the model is unknown there")),
+            (400, Some("role_required")) => Failure::Final(said(
+                "the server wants to be told whether a text is a document or a query (role_required), as a protecting \
+                 sidecar does; name the address of its upstream, and the stack as a defense",
+            )),
             (400 | 413 | 422, code) => {
                 let code = code.map(|code| format!("{code}; ")).unwrap_or_default();
                 Failure::TooMuch(said(&format!(
@@ -165,10 +170,58 @@ pub(crate) fn known_code(body: &[u8]) -> Option<&'static str> {
         "unsupported_parameter",
         "model_not_found",
     ];
-    let body: Value = serde_json::from_slice(body).ok()?;
-    let said = |field: &str| body["error"][field].as_str();
-    [said("code"), said("type")]
-        .into_iter()
-        .flatten()
-        .find_map(|code| KNOWN.into_iter().find(|known| *known == code))
+    let codes = codes(body);
+    codes.iter().find_map(|code| KNOWN.into_iter().find(|known| *known == code.as_str()))
+}
+
+/// The code in an error's body, for a message to the user: a known one, or the first that consists of lower-case words
+/// joined by underscores, as no key does.
+fn shown_code(body: &[u8]) -> Option<String> {
+    let is_plain = |c: char| c.is_ascii_lowercase() || c == '_';
+    let is_joined = |code: &String| code.len() <= 40 && code.contains('_') && code.chars().all(is_plain);
+    known_code(body).map(str::to_owned).or_else(|| codes(body).into_iter().find(is_joined))
+}
+
+/// What stands in the places for codes.
+fn codes(body: &[u8]) -> Vec<String> {
+    let body: Value = serde_json::from_slice(body).unwrap_or_default();
+    let said = |field: &str| body["error"][field].as_str().map(str::to_owned);
+    [said("code"), said("type")].into_iter().flatten().collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_code_is_shown_if_it_can_be_no_key() {
+        for (error, expected) in [
+            (json!({"code": "role_required", "type": "invalid_request_error"}), Some("role_required")),
+            (json!({"code": null, "type": "invalid_request_error"}), Some("invalid_request_error")),
+            (json!({"code": "other", "type": "insufficient_quota"}), Some("insufficient_quota")),
+            (json!({"code": "the text: I owe 5", "type": 3}), None),
+            (json!({"code": "a_".repeat(21)}), None),
+            (json!({"code": "sk_4f3a"}), None),
+            (json!({"code": ""}), None),
+            (json!("no object"), None),
+        ] {
+            let body = json!({ "error": error }).to_string();
+            assert_eq!(shown_code(body.as_bytes()).as_deref(), expected, "{body}");
+        }
+        assert_eq!((shown_code(b"no JSON"), known_code(b"{}")), (None, None));
+    }
+
+    #[test]
+    fn a_sidecar_that_protects_is_told_apart() {
+        let address = Address::parse("http://localhost:1/v1#m").map_err(|error| error.to_string());
+        let client = address.map(|address| Client::new(address, None, Duration::from_secs(1)));
+        let response = Response::builder().status(400).body(());
+        let (Ok(client), Ok(response)) = (client, response) else { panic!("both are well formed") };
+        let refused =
+            |code: &str| client.refused(&response, json!({"error": {"code": code}}).to_string().as_bytes());
+        let Failure::Final(message) = refused("role_required") else { panic!("no retry helps") };
+        assert!(message.contains("role_required") && message.contains("upstream"), "{message}");
+        let Failure::TooMuch(message) = refused("too_many_tokens") else { panic!("fewer texts may help") };
+        assert!(message.contains("(too_many_tokens; a text may be"), "{message}");
+    }
 }

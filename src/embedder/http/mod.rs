@@ -133,7 +133,8 @@ impl HttpEmbedder {
         };
         Err(Error::Setting(format!(
             "{}: the model behind this address gives other vectors than when the cache was made ({how}), so what is cached \
-             would be mixed with what is not; to begin anew, remove {} or name another cache folder (--cache)",
+             would be mixed with what is not; to begin anew, remove {} or name another cache folder (--cache); if \
+             the address adds noise, no cache can help: name the service that it asks",
             self.service.address,
             cache.path(key).display()
         )))

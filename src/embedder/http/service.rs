@@ -63,6 +63,12 @@ impl Service {
         &self.address.host
     }
 
+    /// Returns whether the service runs on this machine, by its host.
+    #[cfg(feature = "cli")]
+    pub(crate) fn is_local(&self) -> bool {
+        self.address.is_local()
+    }
+
     /// Returns whether an embedder's name is an address.
     pub fn is_address(name: &str) -> bool {
         address::is_address(name)

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use super::{Adversary, Argument};
 use crate::Error;
+use crate::evaluate::metrics::quoted;
 
 /// Exports our adversaries, and registers them by default.
 macro_rules! ours {
@@ -127,8 +128,18 @@ impl Registry {
         let argument = Argument::of(text);
         match self.entries.iter().find(|entry| entry.name == argument.name) {
             Some(entry) => (entry.parse)(&argument),
-            None => Err(Error::Setting(format!("there is no such adversary; there are {}", self.usages()))),
+            None => Err(Error::Setting(format!(
+                "there is no such adversary{}; there are {}",
+                quoted(text.trim()),
+                self.usages()
+            ))),
         }
+    }
+
+    /// Whether there is an adversary of the name before the parentheses.
+    #[cfg(feature = "cli")]
+    pub(crate) fn knows(&self, text: &str) -> bool {
+        self.entries.iter().any(|entry| entry.name == Argument::of(text).name)
     }
 
     /// Returns the help text, with a line for each adversary: ``  `leaked(k)` has k real pairs``.
@@ -231,7 +242,8 @@ mod tests {
     #[test]
     fn what_is_not_there_is_refused_with_what_is() {
         let cases = [
-            ("nobody", "no such adversary; there are naive, informed(n), leaked(k)"),
+            ("nobody", "no such adversary as `nobody`; there are naive, informed(n), leaked(k)"),
+            ("embosk1-0123456789abcdef0123456789", "no such adversary; there are"),
             ("", "no such adversary"),
             ("naive(3)", "`naive` takes nothing in parentheses"),
             ("retrained(3)", "nothing in parentheses"),

@@ -221,21 +221,17 @@ impl Budget {
     fn check_limits(&self, metrics: &[Metric]) -> Result<(), Error> {
         let known = |name: &str| metrics::by_limit(metrics, name).ok();
         let of_stacks = self.of_stacks.iter().map(|(_, name, limit)| (name, limit));
-        let limits = self.limits.iter().chain(&self.canary).map(|(name, limit)| (name, limit));
+        let limits = self.limits.iter().map(|(name, limit)| (name, limit));
         for (name, limit) in limits.chain(of_stacks) {
-            if let Some((least, most)) = known(name).map(Metric::limits)
-                && !(least..=most).contains(limit)
-            {
-                return Err(Error::Setting(format!(
-                    "`{name}` lies between {least} and {most}; {limit} cannot be its limit"
-                )));
-            }
+            known(name).map_or(Ok(()), |metric| metric.check_limit(name, *limit, "limit"))?;
         }
         match self.canary.iter().find(|(name, _)| known(name).is_some_and(|metric| !metric.is_of_texts())) {
             Some((name, _)) => Err(Error::Setting(format!(
                 "`{name}` is no canary: it says nothing of the undefended attack; bleu or exact_match does"
             ))),
-            None => Ok(()),
+            None => self.canary.iter().try_for_each(|(name, least)| {
+                known(name).map_or(Ok(()), |metric| metric.check_limit(name, *least, "canary"))
+            }),
         }
     }
 

@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use super::kinds::{Basis, Direction, Interval, Shown, Unit};
 use super::pair::TextPair;
+use crate::Error;
 use crate::evaluate::retrieval::Graded;
 use crate::evaluate::statistics::{Score, mean, proportion};
 
@@ -299,6 +300,15 @@ impl Metric {
             Direction::MoreLeaks => self.range,
             Direction::MoreServes => (lowest - highest, highest - lowest),
         }
+    }
+
+    /// Refuses a limit that no score can reach; `what` is what the number is set as.
+    pub(crate) fn check_limit(&self, name: &str, limit: f64, what: &str) -> Result<(), Error> {
+        let (least, most) = self.limits();
+        if (least..=most).contains(&limit) {
+            return Ok(());
+        }
+        Err(Error::Setting(format!("`{name}` lies between {least} and {most}; {limit} cannot be its {what}")))
     }
 
     /// Returns whether this is a known chance, and no score that a text can have.

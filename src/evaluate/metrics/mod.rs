@@ -57,7 +57,7 @@ pub(super) use summary::{
     shares, signatures,
 };
 pub(crate) use table::check;
-pub(super) use table::find;
+pub(super) use table::{find, quoted};
 
 /// The table, in the order in which reports write the scores.
 static BUILT_IN: LazyLock<Vec<Metric>> = LazyLock::new(|| {

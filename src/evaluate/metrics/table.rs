@@ -41,8 +41,15 @@ pub(in crate::evaluate) fn find<'m>(metrics: &'m [Metric], name: &str) -> Option
 pub fn by_limit<'m>(metrics: &'m [Metric], name: &str) -> Result<&'m Metric, Error> {
     metrics.iter().find(|metric| metric.limited_as.as_deref() == Some(name)).ok_or_else(|| {
         let names: Vec<&str> = metrics.iter().filter_map(|metric| metric.limited_as.as_deref()).collect();
-        Error::Setting(format!("there is no such metric; there are {}", names.join(", ")))
+        Error::Setting(format!("there is no such metric{}; there are {}", quoted(name), names.join(", ")))
     })
+}
+
+/// Returns " as `blue`" for messages about an unknown name; nothing for a text that may be a key in the wrong place.
+pub(in crate::evaluate) fn quoted(name: &str) -> String {
+    let is_plain = |c: char| c.is_ascii_alphanumeric() || "_-(), ".contains(c);
+    let can_be_shown = (1..=24).contains(&name.len()) && name.chars().all(is_plain);
+    if can_be_shown { format!(" as `{name}`") } else { String::new() }
 }
 
 /// Sorts the metrics by the order of their columns in tables.
@@ -128,6 +135,7 @@ mod tests {
         );
         assert_eq!(by_limit(built_in(), "ndcg_drop").unwrap().name, "ndcg_at_10");
         let message = by_limit(built_in(), "ndcg_at_10").unwrap_err().to_string();
+        assert!(message.starts_with("there is no such metric as `ndcg_at_10`; "), "{message}");
         assert!(
             message.ends_with(
                 "there are exact_match, bleu, token_f1, rouge_l, word_recall, word_f1, entity_recall, guess, cosine, \

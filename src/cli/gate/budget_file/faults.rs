@@ -23,7 +23,22 @@ impl Source<'_> {
     }
 
     pub(super) fn toml_error(&self, error: &toml::de::Error) -> CliError {
-        self.error(error.span().unwrap_or_default(), without_values(error.message()))
+        let at = error.span().unwrap_or_default();
+        let message = without_values(error.message());
+        let name = self.set_at(at.start).map_or_else(String::new, |name| format!("`{name}`: "));
+        let hint = if message.ends_with("string …, expected a number") {
+            "; write it without quotation marks"
+        } else {
+            ""
+        };
+        self.error(at, format!("{name}{message}{hint}"))
+    }
+
+    /// The name of the setting whose value begins at this place.
+    fn set_at(&self, start: usize) -> Option<&str> {
+        let before = self.text.get(..start)?.trim_end().strip_suffix('=')?.trim_end();
+        let is_of_name = |c: char| c.is_ascii_alphanumeric() || c == '_';
+        before.rsplit(|c| !is_of_name(c)).next().filter(|name| !name.is_empty())
     }
 
     pub(super) fn error(&self, at: Range<usize>, message: impl std::fmt::Display) -> CliError {
@@ -42,6 +57,7 @@ impl Source<'_> {
 /// The places of settings in the file, for which their type has no room.
 pub(super) struct Places {
     names: Vec<Range<usize>>,
+    pub(super) corpus: Range<usize>,
     pub(super) adversaries: Vec<Range<usize>>,
 }
 
@@ -50,6 +66,7 @@ impl Places {
         let adversaries = settings.get("adversaries").and_then(|value| value.get_ref().as_array());
         Self {
             names: settings.keys().map(Spanned::span).collect(),
+            corpus: settings.get("corpus").map(Spanned::span).unwrap_or_default(),
             adversaries: adversaries.into_iter().flat_map(|names| names.iter().map(Spanned::span)).collect(),
         }
     }

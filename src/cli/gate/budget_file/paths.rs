@@ -42,12 +42,20 @@ impl Source<'_> {
     }
 
     fn corpus(&self, spec: &str) -> String {
-        let built_in = spec == "records" || spec.starts_with("records:");
-        if built_in { spec.to_owned() } else { self.beside(spec).display().to_string() }
+        if is_built_in(spec) { spec.to_owned() } else { self.beside(spec).display().to_string() }
+    }
+
+    /// Whether a corpus is named by a path that leads nowhere.
+    pub(super) fn is_missing(&self, corpus: &str) -> bool {
+        !is_built_in(corpus) && !self.beside(corpus).exists()
     }
 
     /// A path that is relative to the budget's folder.
     pub(super) fn beside(&self, path: &str) -> PathBuf {
         self.path.parent().unwrap_or(Path::new("")).join(path)
     }
+}
+
+fn is_built_in(corpus: &str) -> bool {
+    corpus == "records" || corpus.starts_with("records:")
 }

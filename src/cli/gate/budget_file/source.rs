@@ -16,7 +16,7 @@ use crate::cli::names::Names;
 use crate::cli::settings::{EvaluationSettings, Resolved};
 use crate::defenses::spec::{Kind, Value};
 use crate::evaluate::metrics::by_limit;
-use crate::evaluate::{Budget, Metric};
+use crate::evaluate::{Budget, Corpus, Metric};
 
 /// The file, with what is needed to resolve its names and to report its errors.
 pub(super) struct Source<'a> {
@@ -29,13 +29,16 @@ pub(super) struct Source<'a> {
 impl Source<'_> {
     /// Reads a budget, which may name no stack.
     pub(super) fn read(&self) -> Result<BudgetFile, CliError> {
-        self.read_checked(|_| Ok(()))
+        self.read_checked(|_, _, _| Ok(()))
     }
 
     /// Reads a budget whose stacks are to be measured.
     pub(super) fn read_to_measure(&self) -> Result<BudgetFile, CliError> {
-        self.read_checked(|limits| match limits.stack.as_slice() {
+        self.read_checked(|limits, settings, places| match limits.stack.as_slice() {
             [] => Err(self.error(0..0, "it names no stack; add [[stack]] with defense = \"…\"")),
+            _ if self.is_missing(&settings.corpus) => {
+                Err(self.error(places.corpus.clone(), Corpus::missing(&settings.corpus)))
+            }
             _ => Ok(()),
         })
     }
@@ -43,7 +46,7 @@ impl Source<'_> {
     /// Separates limits from settings, so that each has a type that knows nothing of the other.
     fn read_checked(
         &self,
-        check: impl FnOnce(&Rest) -> Result<(), CliError>,
+        check: impl FnOnce(&Rest, &EvaluationSettings, &Places) -> Result<(), CliError>,
     ) -> Result<BudgetFile, CliError> {
         let document = DeTable::parse(self.text).map_err(|error| self.toml_error(&error))?;
         let span = document.span();
@@ -54,7 +57,7 @@ impl Source<'_> {
         let places = Places::of(&settings);
         let settings = deserialized(span.clone(), settings).map_err(|error| self.unknown(&places, &error))?;
         let limits: Rest = deserialized(span, limits).map_err(|error| self.toml_error(&error))?;
-        check(&limits)?;
+        check(&limits, &settings, &places)?;
         let settings = self.found(settings);
         let guesses = !settings.adversaries.is_empty();
         let (budget, stacks, lines) = self.budget(&limits, settings.attack.is_none().then_some(guesses))?;

@@ -103,7 +103,13 @@ fn what_is_wrong_is_named_with_its_line_and_what_is_allowed() {
     for (text, line, part) in [
         (format!("sample = 3\n{stack}"), 1, "expected one of `embedder`, `attack`, `corpus`"),
         (format!("{stack}limit = 3\n"), 3, "expected `defense` or `limits`"),
-        (format!("[limits]\nblue = 3\n{stack}"), 2, "there are exact_match, bleu, token_f1"),
+        (format!("[limits]\nblue = 3\n{stack}"), 2, "as `blue`; there are exact_match, bleu, token_f1"),
+        (format!("corpus = \"gone.txt\"\n[limits]\nbleu = 3\n{stack}"), 1, "gone.txt: there is no such file"),
+        (
+            format!("[limits]\nleak = \"0.5\"\n{stack}"),
+            2,
+            "`leak`: invalid type: string …, expected a number; write",
+        ),
         (format!("[limits]\nbleu = \"{secret}\"\n{stack}"), 2, "invalid type: string …, expected a number"),
         (format!("[limits]\nbleu = 3\n\n{stack}defense = 3"), 6, "duplicate key"),
         ("[limits]\nbleu = 3\n[[stack]]\ndefense = \"gauss(1)\"".into(), 4, "unknown defense"),
@@ -115,7 +121,7 @@ fn what_is_wrong_is_named_with_its_line_and_what_is_allowed() {
         (
             format!("adversaries = [\n\"naive\",\n\"nobody\"]\n[limits]\nbleu = 3\n{stack}"),
             3,
-            "no such adversary",
+            "no such adversary as `nobody`; there are naive",
         ),
         (format!("[attack]\nbeam_width = 0\n[limits]\nbleu = 3\n{stack}"), 2, "from 1 to 256"),
         (format!("[limits]\nbleu = 3\n{stack}{stack}"), 6, "twice"),
@@ -145,6 +151,8 @@ fn what_is_wrong_is_named_with_its_line_and_what_is_allowed() {
         (format!("[limits]\nbleu = nan\n{stack}"), "between 0 and 100"),
         (format!("confidence = 1\n[limits]\nbleu = 3\n{stack}"), "below 1"),
         (format!("[canary]\nleak = 1\n[limits]\nbleu = 3\n{stack}"), "no canary"),
+        (format!("[canary]\nndcg_drop = 80\n[limits]\nbleu = 3\n{stack}"), "`ndcg_drop` is no canary"),
+        (format!("[canary]\nbleu = 300\n[limits]\nbleu = 3\n{stack}"), "300 cannot be its canary"),
         (format!("[tolerance]\nbleu = -1\n[limits]\nbleu = 3\n{stack}"), "0 or more"),
     ] {
         let message = read(&text).unwrap_err().to_string();
