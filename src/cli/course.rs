@@ -13,7 +13,9 @@ use super::session::Session;
 use super::table;
 use super::terminal::{Terminal, duration, warn};
 use crate::evaluate::metrics::Shown;
-use crate::evaluate::{Advice, AttackStrength, Evaluation, Journal, Metric, Report, Row, Stage, Undefended};
+use crate::evaluate::{
+    Advice, AttackStrength, Evaluation, Journal, Metric, NO_SCORE, Report, Row, Stage, Undefended,
+};
 use crate::{Embedder, Error};
 
 /// A run is likely to be interrupted if it has taken this long, or will take so many seconds more.
@@ -219,10 +221,11 @@ impl Journal for Course {
         let each: String =
             open.map(|strength| format!("  {}: {strength}\n", strength.leak.replace('_', " "))).collect();
         if !strengths.iter().any(AttackStrength::is_conclusive) {
+            let each = if each.is_empty() { format!("  {NO_SCORE}\n") } else { each };
             let text = format!("this will be inconclusive:\n{each}{}", self.advise(advice));
             self.bar.suspend(|| warn(text.trim_end()));
         } else if !each.is_empty() {
-            self.tell(format!("some leaks cannot be read:\n{each}").trim_end());
+            self.tell(format!("some leaks cannot be read:\n{each}{}", self.advise(advice)).trim_end());
         }
         Ok(())
     }

@@ -4,7 +4,7 @@ use super::models::{self, AUTO, REFERENCE};
 use super::session::Session;
 use super::settings::EvaluationSettings;
 use super::terminal::duration;
-use super::words::{command, with_option};
+use super::words::{command, quoted, with_option};
 use crate::attacks::guided;
 use crate::attacks::vec2text::SHIPPED;
 use crate::evaluate::Advice;
@@ -71,6 +71,10 @@ impl Next {
 
     fn step(&self, advice: &Advice, Seen { attacked, is_guided, whole }: Seen) -> Option<Step> {
         let attacked = attacked.unwrap_or(self.settings.samples());
+        // how long an attack would take is not known if none has run
+        let is_first =
+            self.settings.attack.is_none() && matches!(advice, Advice::GuidedSearch | Advice::FineTune);
+        let whole = whole.filter(|_| !is_first);
         let times = |factor: f64| whole.map(|whole| whole * factor);
         let (what, commands, seconds) = match advice {
             // texts without a score count as samples; the same command says the same
@@ -101,7 +105,14 @@ impl Next {
             ),
             Advice::AttackKey { pairs } => (
                 "an adversary that tries to undo the key".into(),
-                self.with_adversary(&format!("leaked({pairs})")),
+                self.with_adversary(&format!("leaked({pairs})"), &[]),
+                times(1.0),
+            ),
+            Advice::DocumentsToLeak { documents, pairs } => (
+                format!(
+                    "take a corpus with at least {documents} different texts, and an adversary that tries to undo the key"
+                ),
+                self.with_adversary(&format!("leaked({pairs})"), &[("corpus", FILE)]),
                 times(1.0),
             ),
             Advice::GuidedSearch if is_guided => {
@@ -146,7 +157,9 @@ impl Next {
     /// The attack with guided search: after the user's own, or after the shipped one for the embedder.
     fn guided(&self) -> String {
         match self.settings.attack.model.as_deref() {
-            Some(own) if !SHIPPED.contains(&own) => models::guided_after(own),
+            Some(own) if !SHIPPED.contains(&own) && !self.settings.attack.is_none() => {
+                models::guided_after(own)
+            }
             _ => AUTO.to_owned(),
         }
     }
@@ -172,14 +185,14 @@ impl Next {
         settings.iter().map(line).chain([command(&self.words)]).collect()
     }
 
-    /// The command with one adversary more.
-    fn with_adversary(&self, name: &str) -> Vec<String> {
-        match &self.budget {
-            None => vec![command(self.words.iter().map(String::as_str).chain(["--adversary", name]))],
-            Some(budget) => {
-                vec![format!("# in {budget}: add \"{name}\" to adversaries"), command(&self.words)]
-            }
-        }
+    /// The command with settings changed and one adversary more.
+    fn with_adversary(&self, name: &str, settings: &[(&str, &str)]) -> Vec<String> {
+        let mut lines = self.changed(settings);
+        let Some(budget) = &self.budget else {
+            return lines.into_iter().map(|line| format!("{line} --adversary {}", quoted(name))).collect();
+        };
+        lines.insert(0, format!("# in {budget}: add \"{name}\" to adversaries"));
+        lines
     }
 
     /// The file of the attacker's own texts: not the attacked ones, on which no attack may be trained.
@@ -205,8 +218,10 @@ impl Next {
 
 impl Step {
     fn line(&self) -> String {
-        let time =
-            self.seconds.map_or_else(String::new, |seconds| format!(", in about {}", duration(seconds)));
+        let time = self
+            .seconds
+            .filter(|seconds| *seconds >= 0.5)
+            .map_or_else(String::new, |seconds| format!(", in about {}", duration(seconds)));
         format!(
             "next: {}{time}\n{}",
             self.what,
@@ -248,6 +263,7 @@ mod tests {
             (Some("owner/inverter+owner/corrector"), "--attack auto:owner/inverter+owner/corrector\n"),
         ] {
             assert!(lines(attack, false).ends_with(advised), "{}", lines(attack, false));
+            assert!(!lines(attack, false).contains("in about"), "{}", lines(attack, false));
             // on records, too, if no attack is shipped for the embedder
             assert!(
                 lines(attack, true).ends_with("embosk evaluate --queries 1500\n"),
@@ -255,6 +271,31 @@ mod tests {
                 lines(attack, true)
             );
         }
+    }
+
+    #[test]
+    fn a_first_attack_takes_unknown_time() {
+        let seen = Seen { attacked: Some(3), ..within(2.0) };
+        let advice = [Advice::MoreDocuments(5), Advice::GuidedSearch];
+        let lines = next("evaluate --corpus three.txt --attack none", Some("none")).lines(&advice, seen);
+        let expected = "next: take a corpus with at least 5 different texts: about so many attacked texts should \
+                        decide, in about 3 s\n  embosk evaluate --corpus FILE --attack none --samples 5\nnext: \
+                        guided search\n  embosk evaluate --corpus three.txt --attack auto\n";
+        assert_eq!(lines, expected);
+        let at_once = next("evaluate", None).lines(&[Advice::GuidedSearch], within(0.1));
+        assert!(!at_once.contains("in about"), "{at_once}");
+    }
+
+    #[test]
+    fn an_adversary_is_given_what_it_needs() {
+        let next = next("gate", Some("minilm"));
+        let advice = [Advice::DocumentsToLeak { documents: 90, pairs: 64 }];
+        let lines = next.lines(&advice, Seen::default());
+        assert!(lines.ends_with("  embosk gate --corpus FILE --adversary 'leaked(64)'\n"), "{lines}");
+        let of_budget = Next { budget: Some("b.toml".into()), ..next };
+        let lines = of_budget.lines(&advice, Seen::default());
+        let expected = "  # in b.toml: add \"leaked(64)\" to adversaries\n  # in b.toml: corpus = \"FILE\"\n  embosk gate\n";
+        assert!(lines.contains("at least 90 different texts") && lines.ends_with(expected), "{lines}");
     }
 
     #[test]

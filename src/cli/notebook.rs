@@ -97,7 +97,7 @@ impl Notebook {
             return;
         }
         self.course.tell(&match self.store.left() {
-            Left::Rows(rows) => format!("resuming: {} kept", counted(rows)),
+            Left::Rows(rows) => format!("resuming: up to {} used", counted(rows)),
             Left::Nothing => "nothing to resume: no rows are kept, so all are measured".into(),
             Left::Others(names) => format!(
                 "nothing to resume: the kept rows are from a run with other settings ({}), so all are measured again",

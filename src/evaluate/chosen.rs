@@ -65,6 +65,7 @@ pub(super) fn choose<E: Embedder>(
     let reserved = |needs: Needs| needs.leaked_pairs.max(if own.is_spare() { needs.own_texts } else { 0 });
     let reserved = named.iter().map(|adversary| reserved(adversary.needs())).max().unwrap_or(0);
     let means = Means {
+        samples,
         documents: texts.saturating_sub(reserved),
         own_texts: room.own_texts,
         own_texts_wanted: wanted.max(evaluation.own_texts_wanted()),

@@ -55,7 +55,7 @@ pub trait Journal {
     }
 
     /// Is told, before the first row, how strong the undefended attack is, and what to do if nothing can be concluded
-    /// from its failure. With a retrained attack, this may only turn out at the end.
+    /// from its failure, or for the leaks that cannot be read. With a retrained attack, this may only turn out at the end.
     fn judged(&mut self, strengths: &[AttackStrength], advice: &[Advice]) -> Result<(), Error> {
         Ok(())
     }

@@ -59,6 +59,7 @@ pub use adversaries::Adversary;
 pub(crate) use adversaries::widened;
 pub use baseline::Baseline;
 pub use budget::{Budget, CONFIDENCE, Finding, FindingKind, Outcome, TOLERANCES, Verdict};
+pub(crate) use conclusion::NO_SCORE;
 pub use conclusion::{Advice, AttackStrength, Shortfall};
 pub use corpus::Corpus;
 pub use english::english;

@@ -9,7 +9,7 @@ use serde_json::{Map, Value, json};
 use super::adversaries::{Adversary, Material};
 use super::chosen::{Chosen, choose};
 use super::clean::{Clean, OwnTextSource};
-use super::conclusion::{self, AttackStrength, Means, advice, strengths};
+use super::conclusion::{self, AttackStrength, Means, advice, for_others, strengths};
 use super::contamination::Sample;
 use super::guess::{self, Guesses, Questions, by_kind};
 use super::journal::{Journal, Nothing};
@@ -100,6 +100,17 @@ fn check<E: Embedder>(
         let nothing = "there is nothing to measure: no attack, no adversary, and no queries";
         let is_searched = !corpus.queries().is_empty();
         return if is_searched { Ok(()) } else { Err(Error::Setting(nothing.into())) };
+    }
+    if texts < 2 && corpus.texts().iter().all(|text| text.trim().is_empty()) {
+        return Err(Error::Empty("the corpus"));
+    }
+    if texts < 2 {
+        let passages = match corpus.texts().len() {
+            1 => "1 passage".to_owned(),
+            several => format!("{several} equal passages"),
+        };
+        let name = corpus.name();
+        return Err(Error::Setting(format!("{name} has {passages}; at least 2 different ones are needed")));
     }
     let samples = evaluation.samples;
     if samples < 2 {
@@ -252,7 +263,8 @@ fn attacked<E: Embedder>(
     let [ceiling, floor] = [&undefended.texts, &undefended.unrelated];
     let mut strengths = strengths(&evaluation.metrics, ceiling, floor, seed);
     let conclusive = conclusion::conclusive(&strengths);
-    journal.judged(&strengths, &advice(&strengths, means))?;
+    let advised = if conclusive.is_empty() { advice } else { for_others };
+    journal.judged(&strengths, &advised(&strengths, means))?;
     let every = matches!(evaluation.adversaries, Attackers::All);
     let (mut rows, mut stacks, mut guesses) = (Vec::new(), Vec::new(), Vec::new());
     let mut queue = Queue::new(&evaluation.stacks);

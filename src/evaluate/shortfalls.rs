@@ -42,9 +42,12 @@ impl Chosen {
     fn few_pairs(&self, enough: usize) -> Option<String> {
         let has_few = |needs: &Needs| (1..enough).contains(&needs.leaked_pairs);
         let few = self.names(has_few).filter(|_| !self.are_named)?;
+        let samples = self.means.documents.saturating_sub(enough);
+        let fewer =
+            if samples < 2 { String::new() } else { format!(", or attack {samples} samples at most") };
         Some(format!(
-            "{few} has fewer pairs than the {enough} that determine any key, as the corpus has no more documents to leak; take a \
-             larger corpus, or fewer samples"
+            "{few} has fewer pairs than the {enough} that determine any key (two for each dimension), as the corpus has no \
+             more documents to leak; take a larger corpus{fewer}"
         ))
     }
 

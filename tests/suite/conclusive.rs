@@ -11,6 +11,7 @@ use embosk::evaluate::{
 use embosk::{BoxError, Error};
 use ndarray::Array2;
 
+use crate::common::backwards::Backwards;
 use crate::common::letters::letters;
 use crate::common::lookup::Lookup;
 
@@ -135,6 +136,21 @@ fn what_will_be_inconclusive_is_told_before_the_first_row() {
     let told = told.0.lock().unwrap();
     assert_eq!((told.len(), told[0].as_str(), told[2].as_str()), (3, "undefended", "none"));
     assert_eq!(told[1], format!("{} weak, {:?}", report.strengths.len(), report.advice));
+}
+
+/// The first words and no sentences; the second a few of both, and guesses.
+#[test]
+fn leaks_that_cannot_be_read_beside_others_get_advice() {
+    for (evaluation, advised) in [
+        (evaluation(Backwards(knowing(400)), 60), "weak, [GuidedSearch]"),
+        (evaluation(knowing(110), 8), "weak, [GuidedSearch, MoreSamples("),
+    ] {
+        let told = Told::default();
+        let report = evaluation.journal(told.clone()).run().unwrap();
+        assert!(report.is_conclusive() && report.advice.is_empty());
+        let judged = &told.0.lock().unwrap()[1];
+        assert!(judged.contains(advised), "{judged}");
+    }
 }
 
 /// Reports are read as they were written, and those of version 0.1 too.

@@ -804,6 +804,8 @@ fn what_was_not_measured_is_null() {
 fn settings_that_cannot_be_run_are_refused() {
     let corpus = Corpus::records(100, 6);
     let few = Corpus::passages("few", vec!["one passage".into()]);
+    let [same, blank] = [("same", "one passage"), ("blank", "")]
+        .map(|(name, text)| Corpus::passages(name, vec![text.into(); 3]));
     let passages = Corpus::passages("passages", corpus.texts().to_vec());
     let cases = [
         (attacked(&corpus).adversary(Leaked(61)).run(), "or the pairs, or take a larger"),
@@ -820,6 +822,9 @@ fn settings_that_cannot_be_run_are_refused() {
         (attacked(&passages).adversary(Informed(61)).run(), "there are 60"),
         (attacked(&passages).adversary(Unpaired(51)).run(), "50 different documents"),
         (evaluation(&few).run(), "nothing to measure"),
+        (attacked(&few).adversary(Naive).run(), "few has 1 passage; at least 2 different ones are needed"),
+        (attacked(&same).adversary(Naive).run(), "same has 3 equal passages; at least 2 "),
+        (attacked(&blank).adversary(Naive).run(), "the corpus is empty"),
         (evaluation(&Corpus::passages("none", vec![])).run(), "the corpus is empty"),
     ];
     for (result, part) in cases {

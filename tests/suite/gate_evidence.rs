@@ -121,6 +121,31 @@ fn a_key_that_nobody_attacks_is_no_pass() {
     );
 }
 
+#[test]
+fn pairs_are_advised_that_the_corpus_has() {
+    for (documents, advice) in [
+        (400, Advice::AttackKey { pairs: 128 }),
+        (160, Advice::AttackKey { pairs: 64 }),
+        (100, Advice::DocumentsToLeak { documents: 124, pairs: 64 }),
+    ] {
+        let evaluation = evaluation(knowing()).corpus(Corpus::records(documents, 1));
+        let report = evaluation.defense(rotation()).adversary(Naive).run().unwrap();
+        assert_eq!(report.check(&Budget::new().leak(0.3)).unwrap().advice[0], advice);
+    }
+}
+
+#[test]
+fn a_key_that_nobody_attacks_is_a_reason_for_its_own_stack_alone() {
+    let report =
+        evaluation(knowing()).defense(noise(5.0)).defense(rotation()).adversary(Naive).run().unwrap();
+    let verdict = report.check(&Budget::new().leak(0.3)).unwrap();
+    assert!(verdict.reason.is_some(), "{verdict}");
+    for finding in &verdict.findings {
+        let expected = verdict.reason.clone().filter(|_| finding.defense.starts_with("rotation("));
+        assert_eq!(verdict.reason_for(finding), expected, "{finding}");
+    }
+}
+
 /// Only a key that turns the space hides anything from attackers who draw keys of their own.
 #[test]
 fn a_key_that_turns_nothing_needs_no_adversary_of_its_own() {

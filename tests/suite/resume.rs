@@ -59,7 +59,7 @@ fn an_evaluation_goes_on_with_the_rows_of_an_interrupted_one() {
     }
     fs::write(&kept[2], "{\"settings\": {").unwrap();
     let (resumed, told) = runs(folder, &format!("{EVALUATE} --resume --keep-rows"));
-    assert!(told.contains("resuming: 2 finished rows are kept"), "{told}");
+    assert!(told.contains("resuming: up to 2 finished rows are used"), "{told}");
     assert_eq!((measured(&told), &resumed), (3, &straight));
 
     // without the flag all are measured, and other settings find nothing

@@ -37,6 +37,9 @@ fn attackers_who_lack_texts_are_said_to() {
     assert!(texts.contains("--attacker-corpus FILE"), "{texts}");
     let pairs = warned(&starved, "fewer pairs").unwrap();
     assert!(pairs.contains("leaked(80) has fewer pairs than the 128 that determine any key"), "{pairs}");
+    assert!(pairs.ends_with("take a larger corpus"), "no number of samples leaves enough: {pairs}");
+    let pairs = warned(&evaluation(passages(140), 20).run().unwrap(), "fewer pairs").unwrap();
+    assert!(pairs.ends_with("take a larger corpus, or attack 12 samples at most"), "{pairs}");
     // records of the training split have no end, and there are pairs enough
     let fed = evaluation(Corpus::records(300, 1), 20).run().unwrap();
     assert!(

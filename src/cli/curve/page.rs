@@ -3,12 +3,11 @@
 #[cfg(test)]
 mod tests;
 
-use std::cmp::Ordering;
 use std::fmt::Write;
 
 use serde_json::Value;
 
-use super::points::{self, Curve, MeasuredStack};
+use super::points::{self, Curve, KEPT, MeasuredStack};
 use super::svg;
 use crate::cli::chart::{self, Figure, Size, escape};
 use crate::cli::table;
@@ -32,9 +31,6 @@ pub(super) fn page(curve: &Curve<'_>, command: &str) -> String {
 }
 
 const STYLE: &str = include_str!("page.css");
-
-/// The share of retrieval that [`conclusion`] asks for.
-const KEPT: f64 = 0.9;
 
 fn head(curve: &Curve<'_>) -> String {
     let setting = |name: &str| escape(&shown(curve.report.signature.get(name)));
@@ -80,6 +76,9 @@ fn verdict(curve: &Curve<'_>) -> String {
     for warning in curve.report.strengths.iter().filter_map(AttackStrength::warning) {
         let _ = writeln!(text, "<p class=\"warning\"><b>Weak evidence:</b> {}.</p>", escape(&warning));
     }
+    if let Some(sentence) = curve.unadaptive() {
+        let _ = writeln!(text, "<p class=\"warning\">{}</p>", escape(sentence));
+    }
     let sentences = points::sentences(curve);
     if !sentences.is_empty() {
         let _ = writeln!(text, "<p class=\"answer\">{}</p>", escape(&sentences.join(" ")));
@@ -96,16 +95,9 @@ fn verdict(curve: &Curve<'_>) -> String {
 /// The least leak among the stacks that keep most of retrieval, or among all if there is no retrieval, in one sentence.
 fn conclusion(curve: &Curve<'_>) -> Option<String> {
     let leak = curve.leak()?;
-    let recovered = |stack: &&MeasuredStack<'_>| curve.recovered(stack.worst).map(|score| score.value);
     let is_searched = curve.undefended_ndcg().is_some();
-    let keeps = |stack: &&MeasuredStack<'_>| {
-        let kept = curve.kept(stack.worst).is_some_and(|kept| kept.value >= KEPT);
-        stack.defense != "none" && (kept || !is_searched)
-    };
     let of_most = format!("at least {:.0} % of nDCG@10", 100.0 * KEPT);
-    let kept = curve.stacks.iter().filter(keeps).filter(|stack| recovered(stack).is_some());
-    let best = kept.min_by(|a, b| recovered(a).partial_cmp(&recovered(b)).unwrap_or(Ordering::Equal));
-    let Some(best) = best else {
+    let Some(best) = curve.best() else {
         return is_searched.then(|| format!("No defense here keeps {of_most}."));
     };
     let of = if is_searched {
@@ -114,8 +106,11 @@ fn conclusion(curve: &Curve<'_>) -> Option<String> {
         "Of the defenses here".into()
     };
     let score = table::long(curve.recovered(best.worst), leak.digits);
+    let others = curve.other_leaks(best);
+    let others =
+        if others.is_empty() { String::new() } else { format!("; its {}", others.join(", and its ")) };
     Some(format!(
-        "{of}, {} has the lowest {}: {score} against its worst adversary (1 is undefended).",
+        "{of}, {} has the lowest {}: {score} against its worst adversary (1 is undefended){others}.",
         best.defense, leak.heading
     ))
 }

@@ -1,5 +1,7 @@
 //! A report as a curve: what belongs together, which adversary is the worst, and what is on the front.
 
+use std::cmp::Ordering;
+
 use comfy_table::presets::UTF8_HORIZONTAL_ONLY;
 use comfy_table::{LineStyle, Table};
 
@@ -13,6 +15,9 @@ use crate::evaluate::{Metric, Report, Row, Sweep};
 
 /// The metric of retrieval that a curve draws.
 pub(super) const RETRIEVAL: &str = "ndcg_at_10";
+
+/// The share of retrieval that [`Curve::best`] asks for.
+pub(super) const KEPT: f64 = 0.9;
 
 /// The widths of a defense and of an adversary in a terminal, as long as they can be broken.
 const DEFENSE_WIDTH: usize = 22;
@@ -135,6 +140,38 @@ impl<'a> Curve<'a> {
     /// The name of what [`Self::recovered`] returns.
     pub(super) fn measure(&self) -> &'a str {
         self.leak.map_or("BLEU / 100", |leak| &leak.heading)
+    }
+
+    /// The stack on which the conclusion rests: of those that keep most of retrieval, or of all if there is none, the
+    /// one that leaks the least.
+    pub(super) fn best(&self) -> Option<&MeasuredStack<'a>> {
+        let recovered = |stack: &MeasuredStack<'_>| self.recovered(stack.worst).map(|score| score.value);
+        let is_searched = self.undefended_ndcg().is_some();
+        let keeps = |stack: &&MeasuredStack<'_>| {
+            let kept = self.kept(stack.worst).is_some_and(|kept| kept.value >= KEPT);
+            stack.defense != "none" && (kept || !is_searched)
+        };
+        let kept = self.stacks.iter().filter(keeps).filter(|stack| recovered(stack).is_some());
+        kept.min_by(|a, b| recovered(a).partial_cmp(&recovered(b)).unwrap_or(Ordering::Equal))
+    }
+
+    /// What a stack leaks by each other leak that can be read, against its worst adversary by that leak:
+    /// `guess leak is 0.83 [0.70, 0.91]`.
+    pub(super) fn other_leaks(&self, stack: &MeasuredStack<'_>) -> Vec<String> {
+        let others = leaks(self.report).skip(1);
+        let said = others.filter_map(|leak| {
+            let score = worst(Some(leak), &stack.rows)?.score(&leak.name)?;
+            Some(format!("{} is {}", leak.heading, table::long(Some(score), leak.digits)))
+        });
+        said.collect()
+    }
+
+    /// Says that no adversary adapts to the defense, if none does.
+    pub(super) fn unadaptive(&self) -> Option<&'static str> {
+        let is_so = self.is_attacked() && self.adversaries.iter().all(|adversary| *adversary == "naive");
+        is_so.then_some(
+            "The only adversary here is naive, which does not adapt to the defense: attackers who do may recover more.",
+        )
     }
 
     /// The leak that is drawn.
@@ -291,8 +328,26 @@ pub(super) fn table(curve: &Curve<'_>, layout: Layout) -> String {
     if curve.stacks.iter().any(|stack| stack.front) {
         notes += "◆ on the Pareto front: no other stack leaves the worst adversary less and retrieval more\n";
     }
+    notes += &others(curve);
+    notes += &curve.unadaptive().map_or_else(String::new, |sentence| format!("{sentence}\n"));
     notes += &sentences(curve).iter().map(|sentence| format!("{sentence}\n")).collect::<String>();
     format!("{}\n{}", table::lines(&table), table::wrapped(&notes, layout.width()))
+}
+
+/// One line on the leaks that the table does not show.
+fn others(curve: &Curve<'_>) -> String {
+    let names: Vec<&str> = leaks(curve.report).skip(1).map(|leak| leak.heading.as_str()).collect();
+    match curve.best() {
+        _ if names.is_empty() => String::new(),
+        None => format!("The page also has the {}.\n", names.join(" and the ")),
+        Some(best) => {
+            format!(
+                "Under {}, the {}; the page has all.\n",
+                best.defense,
+                curve.other_leaks(best).join(", the ")
+            )
+        }
+    }
 }
 
 fn score(score: Option<Score>, decimals: usize, layout: Layout) -> String {
@@ -366,16 +421,18 @@ mod tests {
     #[test]
     fn nothing_is_wider_than_the_layout() {
         let score = serde_json::json!({ "value": -0.012, "low": -0.123, "high": 0.456 });
+        let other = serde_json::json!({ "value": 0.83, "low": 0.7, "high": 0.91 });
         let row = |defense: &str| {
             serde_json::json!({
                 "defense": defense, "adversary": "retrained(unpaired(10000))", "n": 9, "map": null, "leak": score,
-                "ndcg_at_10": { "value": 0.801, "low": 0.712, "high": 0.886 }
+                "word_leak": other, "guess_leak": other, "ndcg_at_10": { "value": 0.801, "low": 0.712, "high": 0.886 }
             })
         };
         let rows =
             [row("none"), row("rotation(key=fingerprint:84375e6e, kind=hadamard) | gaussian(sigma=0.0125)")];
         let report = serde_json::json!({
-            "signature": {}, "rows": rows, "ceiling": {}, "floor": {}, "conclusive": ["leak"], "reason": null
+            "signature": {}, "rows": rows, "ceiling": {}, "floor": {}, "conclusive": ["leak", "word_leak", "guess_leak"],
+            "reason": null
         });
         let report = Report::from_json(&report.to_string()).expect("a report");
         let curve = Curve::new(&report, &[], None, None);
@@ -384,6 +441,10 @@ mod tests {
             let widest = text.lines().map(|line| line.chars().count()).max().expect("lines");
             assert!(widest <= layout.width() && widest > layout.width() - 25, "{widest}: {text}");
             assert!(text.contains("-0.01") && text.contains("0.801"), "{text}");
+            let words = text.split_whitespace().collect::<Vec<_>>().join(" ");
+            let others =
+                "the word leak is 0.83 [0.70, 0.91], the guess leak is 0.83 [0.70, 0.91]; the page has all.";
+            assert!(words.contains(others), "{text}");
             assert_eq!(text.contains("0.886]"), layout == Layout::Usual, "{text}");
         }
     }

@@ -9,13 +9,13 @@ use crate::evaluate::{Finding, FindingKind, Outcome, Verdict};
 /// skipped test would look as if all were well.
 pub(super) fn xml(verdict: &Verdict) -> Result<String, CliError> {
     let mut suite = TestSuite::new("embosk gate");
-    suite.add_test_cases(verdict.findings.iter().map(|finding| case(finding, verdict.reason.as_deref())));
+    suite.add_test_cases(verdict.findings.iter().map(|finding| case(finding, verdict.reason_for(finding))));
     let mut report = Report::new("embosk gate");
     report.add_test_suite(suite);
     Ok(report.to_string()?)
 }
 
-fn case(finding: &Finding, reason: Option<&str>) -> TestCase {
+fn case(finding: &Finding, reason: Option<String>) -> TestCase {
     let mut status = match finding.outcome {
         Outcome::Pass => TestCaseStatus::success(),
         Outcome::Fail => TestCaseStatus::non_success(NonSuccessKind::Failure),

@@ -6,6 +6,7 @@ use comfy_table::Table;
 use comfy_table::presets::{ASCII_MARKDOWN, UTF8_HORIZONTAL_ONLY};
 
 use crate::cli::table::{self, Layout, Signature};
+use crate::evaluate::metrics::by_limit;
 use crate::evaluate::{Finding, FindingKind, Outcome, Report, Verdict};
 
 /// For the terminal: a block for each stack, and the verdict.
@@ -22,7 +23,7 @@ pub(super) fn terminal(verdict: &Verdict, report: &Report, layout: Layout, signa
         table::add(
             &mut table,
             &subject,
-            block.iter().map(|finding| entry(finding, layout)).collect(),
+            block.iter().map(|finding| entry(finding, report, layout)).collect(),
             numbers,
         );
     }
@@ -39,12 +40,12 @@ fn headings(layout: Layout) -> Vec<&'static str> {
 
 /// The cells of a finding behind its defense: the score is above its bounds or, in 80 columns, the metric above its
 /// limit.
-fn entry(finding: &Finding, layout: Layout) -> Vec<String> {
+fn entry(finding: &Finding, report: &Report, layout: Layout) -> Vec<String> {
     let adversary = table::broken(&adversary(finding), WIDTH);
     let (metric, limit) = (metric(finding), limit(finding));
     match layout {
         Layout::Usual => {
-            let score = format!("{}\n{}", value(finding), bounds(finding));
+            let score = format!("{}\n{}", value(finding), bounds(finding, report));
             let unit = format!(" {} would decide", finding.unit);
             let verdict =
                 outcome(finding).replace(": ", ":\n").replace(&unit, &format!("\n{}", finding.unit));
@@ -71,7 +72,7 @@ pub(super) fn markdown(verdict: &Verdict, report: &Report) -> String {
             metric(finding),
             limit(finding),
             value(finding),
-            bounds(finding),
+            bounds(finding, report),
             adversary(finding),
             outcome(finding),
         ]);
@@ -111,8 +112,32 @@ fn value(finding: &Finding) -> String {
     number(finding, finding.value)
 }
 
-fn bounds(finding: &Finding) -> String {
-    format!("[{}, {}]", number(finding, finding.lower), number(finding, finding.upper))
+/// The bounds, without an end that no score can be near. Bounds around all possible scores say nothing.
+fn bounds(finding: &Finding, report: &Report) -> String {
+    let Finding { lower, upper, .. } = *finding;
+    let (least, most) = possible(finding, report);
+    if lower <= least && upper >= most {
+        return "nothing known".into();
+    }
+    let width = most - least;
+    let end = |bound: f64| {
+        let is_far = bound < least - width || bound > most + width;
+        if is_far { "–".into() } else { number(finding, bound) }
+    };
+    format!("[{}, {}]", end(lower), end(upper))
+}
+
+/// The lowest and the highest score, or difference of scores, that a finding can be about.
+fn possible(finding: &Finding, report: &Report) -> (f64, f64) {
+    let Ok(metric) = by_limit(&report.metrics, &finding.metric) else {
+        return (f64::NEG_INFINITY, f64::INFINITY);
+    };
+    let (least, most) = metric.range;
+    if finding.kind == FindingKind::Regression || metric.is_retrieval() {
+        (least - most, most - least)
+    } else {
+        (least, most)
+    }
 }
 
 fn number(finding: &Finding, value: f64) -> String {
@@ -186,6 +211,24 @@ mod tests {
         });
         let report = Report::from_json(&report.to_string()).expect("a report");
         (serde_json::from_value(verdict).expect("a verdict"), report)
+    }
+
+    #[test]
+    fn bounds_beyond_what_is_possible_are_not_shown() {
+        let (verdict, report) = wide();
+        for (kind, metric, lower, upper, shown) in [
+            (FindingKind::Limit, "word_leak", -3.491, 3.491, "nothing known"),
+            (FindingKind::Limit, "word_leak", 0.0, 1.0, "nothing known"),
+            (FindingKind::Limit, "word_leak", -3.491, 0.2, "[–, 0.200]"),
+            (FindingKind::Limit, "word_leak", -0.1, 0.2, "[-0.100, 0.200]"),
+            (FindingKind::Regression, "leak", -0.5, 1.0, "[-0.500, 1.000]"),
+            (FindingKind::Regression, "leak", -1.0, 1.0, "nothing known"),
+            (FindingKind::Limit, "ndcg_drop", -0.1, 1.0, "[-0.100, 1.000]"),
+        ] {
+            let metric = metric.to_owned();
+            let finding = Finding { kind, metric, lower, upper, ..verdict.findings[0].clone() };
+            assert_eq!(bounds(&finding, &report), shown, "{finding}");
+        }
     }
 
     #[test]

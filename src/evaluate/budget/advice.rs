@@ -16,7 +16,7 @@ pub(super) fn advice(
     let open = || findings.iter().filter(|finding| finding.outcome == Outcome::Inconclusive);
     let mut advice = Vec::new();
     if has_open_key {
-        advice.push(Advice::AttackKey { pairs: 2 * setting(report, "dimension") });
+        advice.push(attacked_key(report));
     }
     let is_promising = |finding: &&Finding| match finding.kind {
         FindingKind::Canary => finding.value > finding.limit,
@@ -33,6 +33,17 @@ pub(super) fn advice(
         advice.extend(stronger(report));
     }
     advice
+}
+
+/// The adversary that attacks a key: with the pairs that determine any key or, if the corpus has fewer documents to
+/// leak, with those that count.
+fn attacked_key(report: &Report) -> Advice {
+    let (pairs, samples) = (setting(report, "dimension"), setting(report, "samples"));
+    let left = setting(report, "documents").saturating_sub(samples);
+    if left < pairs {
+        return Advice::DocumentsToLeak { documents: samples + pairs, pairs };
+    }
+    Advice::AttackKey { pairs: if left < 2 * pairs { pairs } else { 2 * pairs } }
 }
 
 /// What makes the attack stronger.

@@ -8,7 +8,7 @@ use super::canary::Canaries;
 use super::claims::{Claim, claims};
 use super::decide::decide;
 use super::regressions::regressions;
-use super::{Budget, Finding, Outcome, Verdict, advice};
+use super::{Budget, Finding, Outcome, Verdict, advice, verdict};
 use crate::Error;
 
 pub(super) fn check(report: &Report, budget: &Budget) -> Result<Verdict, Error> {
@@ -42,11 +42,13 @@ pub(super) fn check(report: &Report, budget: &Budget) -> Result<Verdict, Error> 
     if let Some(baseline) = &budget.baseline {
         findings.extend(regressions(report, budget, baseline, seed)?);
     }
-    let reasons = canaries.reason.iter().cloned().chain(keys.iter().map(ToString::to_string));
-    let reason = Some(reasons.collect::<Vec<_>>().join("; ")).filter(|reason| !reason.is_empty());
+    let of_keys = keys.iter().map(|key| (Some(key.defense.to_owned()), key.to_string()));
+    let reasons: Vec<_> =
+        canaries.reason.iter().map(|reason| (None, reason.clone())).chain(of_keys).collect();
+    let reason = verdict::join(reasons.iter().map(|(_, reason)| reason.as_str()));
     let outcome = overall(&findings, reason.is_some());
     let advice = advice::advice(report, &findings, !keys.is_empty(), is_doubted);
-    Ok(Verdict { outcome, confidence: budget.confidence, reason, warnings, advice, findings })
+    Ok(Verdict { outcome, confidence: budget.confidence, reason, reasons, warnings, advice, findings })
 }
 
 fn has_claim<'a>(mut claims: impl Iterator<Item = &'a Claim<'a>>, key: &UnattackedKey<'_>) -> bool {

@@ -77,6 +77,9 @@ pub struct Verdict {
     /// Why the attacks do not show that limits are kept: the undefended attack is too weak, or no adversary attacked
     /// a key. `None` if they do.
     pub reason: Option<String>,
+    /// The parts of `reason`, each with the stack that it is about, if it is about one. Empty if the verdict was read.
+    #[serde(skip)]
+    pub(super) reasons: Vec<(Option<String>, String)>,
     /// What makes a kept limit weak evidence.
     #[serde(default)]
     pub warnings: Vec<String>,
@@ -93,10 +96,27 @@ impl Verdict {
         self.outcome == Outcome::Pass
     }
 
+    /// Returns the reason without what is about other stacks than the finding's. `None` if nothing is left.
+    pub fn reason_for(&self, finding: &Finding) -> Option<String> {
+        if self.reasons.is_empty() {
+            return self.reason.clone();
+        }
+        let is_about =
+            |defense: &Option<String>| defense.as_ref().is_none_or(|name| *name == finding.defense);
+        let about = self.reasons.iter().filter(|(defense, _)| is_about(defense));
+        join(about.map(|(_, reason)| reason.as_str()))
+    }
+
     /// Iterates over the findings that do not pass.
     pub fn open(&self) -> impl Iterator<Item = &Finding> {
         self.findings.iter().filter(|finding| finding.outcome != Outcome::Pass)
     }
+}
+
+/// Joins reasons. `None` if there are none.
+pub(super) fn join<'a>(reasons: impl Iterator<Item = &'a str>) -> Option<String> {
+    let reasons: Vec<&str> = reasons.collect();
+    (!reasons.is_empty()).then(|| reasons.join("; "))
 }
 
 /// Prints the outcome, and below it a line for each warning and for each finding that does not pass.

@@ -32,6 +32,13 @@ pub enum Advice {
         /// How many pairs.
         pairs: usize,
     },
+    /// Take a corpus with at least this many documents, and add `leaked` with this many pairs.
+    DocumentsToLeak {
+        /// How many documents.
+        documents: usize,
+        /// How many pairs.
+        pairs: usize,
+    },
     /// Use an attack that was retrained for exactly this stack.
     Retrain {
         /// The stack.
@@ -42,6 +49,8 @@ pub enum Advice {
 /// What an evaluation has, and might have more of.
 #[derive(Debug, Clone, Copy)]
 pub(in crate::evaluate) struct Means {
+    /// How many documents are attacked.
+    pub(in crate::evaluate) samples: usize,
     /// The most documents that could be attacked.
     pub(in crate::evaluate) documents: usize,
     /// The attacker's own texts: how many there are, and how many would be used.
@@ -55,12 +64,9 @@ pub(in crate::evaluate) fn advice(strengths: &[AttackStrength], means: Means) ->
         return Vec::new();
     }
     let mut advice = Vec::new();
-    let needed = strengths.iter().filter_map(|strength| match &strength.shortfall {
-        // a number that decides against the attack is of no use
-        Some(Shortfall::TooFewTexts { needed }) if strength.gap.value > strength.least_gap => Some(*needed),
-        _ => None,
-    });
-    advice.extend(needed.min().filter(|&needed| needed <= means.documents).map(Advice::MoreSamples));
+    advice.extend(strengths.iter().filter_map(|strength| means.deciding(strength)).min().map(|needed| {
+        if needed <= means.documents { Advice::MoreSamples(needed) } else { Advice::MoreDocuments(needed) }
+    }));
     let retrained = strengths.iter().find_map(|strength| match &strength.shortfall {
         Some(Shortfall::RetrainedTooWeak { defense }) => Some(defense.clone()),
         _ => None,
@@ -75,4 +81,26 @@ pub(in crate::evaluate) fn advice(strengths: &[AttackStrength], means: Means) ->
     }
     advice.extend([Advice::GuidedSearch, Advice::FineTune]);
     advice
+}
+
+/// What to do for the leaks that cannot be read if others can: a stronger search, and more of the corpus's texts.
+pub(in crate::evaluate) fn for_others(strengths: &[AttackStrength], means: Means) -> Vec<Advice> {
+    let open = || strengths.iter().filter(|strength| !strength.is_conclusive());
+    let search = open().any(|strength| strength.reads_outputs).then_some(Advice::GuidedSearch);
+    let needed = open().filter_map(|strength| means.deciding(strength));
+    let samples = needed.filter(|&needed| needed <= means.documents).max().map(Advice::MoreSamples);
+    search.into_iter().chain(samples).collect()
+}
+
+impl Means {
+    /// About how many texts must be attacked to read a leak; some may have no score. `None` if the leak can be read, or
+    /// the number would decide against the attack.
+    fn deciding(&self, strength: &AttackStrength) -> Option<usize> {
+        match strength.shortfall {
+            Some(Shortfall::TooFewTexts { needed }) if strength.gap.value > strength.least_gap => {
+                Some((needed * self.samples).div_ceil(strength.n.max(1)))
+            }
+            _ => None,
+        }
+    }
 }

@@ -6,8 +6,9 @@ mod retrained;
 mod strength;
 
 pub use advice::Advice;
+pub(crate) use strength::NO_SCORE;
 pub use strength::{AttackStrength, Shortfall};
 
-pub(super) use advice::{Means, advice};
+pub(super) use advice::{Means, advice, for_others};
 pub(super) use retrained::in_vain;
 pub(super) use strength::{conclusive, reason, strengths};

@@ -9,6 +9,9 @@ use crate::evaluate::statistics::{Score, mean, normal_quantile, proportion};
 /// defense seems to stop, it might have missed anyway.
 const HALF: f64 = 0.5;
 
+/// Why there are no strengths: where an attack writes texts, each has a score.
+pub(crate) const NO_SCORE: &str = "no text has a score, as no attack writes texts, and no text has a fact with enough candidates for a guess";
+
 /// Beyond this many texts, a number helps nobody.
 const MOST: usize = 1_000_000;
 
@@ -212,7 +215,7 @@ pub(in crate::evaluate) fn reason(strengths: &[AttackStrength]) -> Option<String
         return None;
     }
     let each: Vec<String> = strengths.iter().map(ToString::to_string).collect();
-    let each = if each.is_empty() { "no text has a score".into() } else { each.join("; ") };
+    let each = if each.is_empty() { NO_SCORE.into() } else { each.join("; ") };
     Some(format!(
         "the undefended attack is not shown to work on this corpus and embedder, so its failing under a defense says \
          nothing: {each}"
@@ -232,8 +235,9 @@ impl fmt::Display for AttackStrength {
             Some(Shortfall::TooFewTexts { needed }) => {
                 write!(
                     f,
-                    ", and {least_gap} must be shown: about {needed} texts would decide, and {} have a score",
-                    self.n
+                    ", and {least_gap} must be shown: about {needed} texts would decide, and {} {} a score",
+                    self.n,
+                    if self.n == 1 { "has" } else { "have" }
                 )
             }
             Some(Shortfall::RetrainedTooWeak { defense }) => write!(
@@ -255,5 +259,32 @@ impl AttackStrength {
         (self.is_weak() && self.is_conclusive()).then(|| {
             format!("the undefended attack reaches only {ceiling:.digits$} of {most} by {title}, so a low {leak} is weak evidence")
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_missing_is_said() {
+        let of = |n: usize| AttackStrength {
+            leak: "guess_leak".into(),
+            metric: "guess".into(),
+            title: "facts guessed".into(),
+            range: (0.0, 1.0),
+            ceiling: 1.0,
+            gap: Score { value: 0.98, low: 0.14, high: 0.98 },
+            least_gap: 0.25,
+            n,
+            reads_outputs: false,
+            shortfall: Some(Shortfall::TooFewTexts { needed: 3 }),
+        };
+        for (n, end) in [(1, "about 3 texts would decide, and 1 has a score"), (2, ", and 2 have a score")] {
+            let reason = reason(&[of(n)]).unwrap_or_default();
+            assert!(reason.ends_with(end), "{reason}");
+        }
+        let nothing = reason(&[]).unwrap_or_default();
+        assert!(nothing.contains("no text has a fact with enough candidates"), "{nothing}");
     }
 }

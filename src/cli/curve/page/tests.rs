@@ -1,4 +1,5 @@
 use super::*;
+use crate::cli::table::Layout;
 use crate::defenses::Registry;
 use crate::evaluate::{Report, Sweep};
 
@@ -91,6 +92,36 @@ fn one_sentence_concludes() {
     let none_keeps = report_of(&rows, &["leak"]);
     let sentence = conclusion(&Curve::new(&none_keeps, &[], None, None));
     assert_eq!(sentence.as_deref(), Some("No defense here keeps at least 90 % of nDCG@10."));
+}
+
+#[test]
+fn the_conclusion_names_what_the_same_defense_leaks_besides() {
+    let said = |conclusive: &[&str]| {
+        let rows = [
+            ("none", "naive", [1.0; 3], None),
+            (NOISE, "naive", [0.1, 0.2, 0.8], None),
+            (NOISE, "informed(9)", [0.3, 0.5, 0.6], None),
+        ];
+        let report = report_of(&rows, conclusive);
+        conclusion(&Curve::new(&report, &[], None, None)).expect("a sentence")
+    };
+    let end =
+        "(1 is undefended); its word leak is 0.50 [0.50, 0.50], and its guess leak is 0.80 [0.80, 0.80].";
+    let all = said(&["leak", "word_leak", "guess_leak"]);
+    assert!(all.ends_with(end), "{all}");
+    assert!(said(&["leak"]).ends_with("(1 is undefended)."));
+}
+
+#[test]
+fn a_curve_without_an_adversary_that_adapts_says_so() {
+    for (adversary, is_said) in [("naive", true), ("informed(9)", false)] {
+        let rows = [("none", "naive", [1.0; 3], None), (NOISE, adversary, [0.1; 3], None)];
+        let report = report_of(&rows, &["leak"]);
+        let curve = Curve::new(&report, &[], None, None);
+        let (page, table) = (page(&curve, "embosk curve"), points::table(&curve, Layout::Usual));
+        assert_eq!(page.contains("does not adapt to the defense"), is_said, "{page}");
+        assert_eq!(table.contains("does not adapt to the"), is_said, "{table}");
+    }
 }
 
 #[test]
