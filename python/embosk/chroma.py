@@ -67,9 +67,11 @@ class ProtectedEmbeddingFunction(EmbeddingFunction):
     """
 
     name = _NameOf()
+    protected: Protected | None
+    fingerprint: Any
 
     def __init__(self, embedder: Any, stack: Stack | str, *, model: str | None = None) -> None:
-        self.protected: Protected | None = Protected(embedder, stack, model=model)
+        self.protected = Protected(embedder, stack, model=model)
 
     def __call__(self, input: Any) -> Any:
         return list(self._given().embed_documents(input))
