@@ -210,8 +210,10 @@ mod tests {
         // a word that no own text has is known by its own vector
         let unseen = Array1::from_shape_fn(8, |at| f32::from(at == 7));
         let without: Vec<Vec<u32>> = texts.iter().map(|text| text[..2].to_vec()).collect();
-        let unknown = WordScores::fit(&without, vectors.view(), Array2::zeros((8, 8)).view()).unwrap();
-        let known = WordScores::fit(&without, vectors.view(), Array2::eye(8).view()).unwrap();
+        let mut varied = vectors.clone();
+        varied.column_mut(7).iter_mut().enumerate().for_each(|(at, value)| *value = f32::from(at % 4 == 0));
+        let unknown = WordScores::fit(&without, varied.view(), Array2::zeros((8, 8)).view()).unwrap();
+        let known = WordScores::fit(&without, varied.view(), Array2::eye(8).view()).unwrap();
         let of = |scores: &WordScores| scores.of(unseen.view().insert_axis(Axis(0)))[[0, 7]];
         assert!(of(&unknown).abs() < 1e-6 && of(&known) > 0.5, "{} {}", of(&unknown), of(&known));
     }
