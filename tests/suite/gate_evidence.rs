@@ -334,6 +334,7 @@ fn a_verdict_is_read_as_it_was_written() {
     ] {
         let text = serde_json::to_string(&verdict).unwrap();
         let read: Verdict = serde_json::from_str(&text).unwrap();
-        assert_eq!((&read, read.to_string()), (&verdict, verdict.to_string()));
+        let again = serde_json::to_string(&read).unwrap();
+        assert_eq!((again, read.to_string()), (text, verdict.to_string()));
     }
 }
