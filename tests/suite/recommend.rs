@@ -41,7 +41,9 @@ fn a_collection_leads_to_a_defense_and_to_commands_that_run() {
     let [keygen, evaluate, protect] = next[..] else { panic!("{said}") };
     assert!(evaluate.contains("--samples 200 ") && !evaluate.contains("--dims"), "{evaluate}");
     pasted(folder, &format!("embosk {keygen}"));
-    pasted(folder, &format!("embosk {evaluate} --dry-run"));
+    // so few texts prove nothing
+    let quick = evaluate.replace("--samples 200", "--samples 4 --guess-candidates 8");
+    pasted(folder, &format!("embosk {quick} || [ $? = 3 ]"));
     // its names of files are for the reader to replace
     fs::write(folder.join("IDS.txt"), "first\nsecond\nthird\n").unwrap();
     exits(folder, "embed --input IDS.txt --output IN.npy --role document", 0);
