@@ -63,10 +63,12 @@ impl Norms {
     }
 
     /// Says what is wrong if `stack` [assumes](Defense::assumes_unit_norm) vectors of norm 1 and the norm of one is
-    /// further than 0.1 from 1. The sentence holds the norms as numbers, and nothing else of a vector.
+    /// further than 0.1 from 1. Vectors that are not finite are refused anyway, and nothing is said of them. The sentence
+    /// holds the norms as numbers, and nothing else of a vector.
     pub fn warning(&self, stack: &Stack, role: Role) -> Option<String> {
         let Self { least, mean, largest, .. } = self;
-        let part = stack.part_for_unit_norm(role).filter(|_| is_far(*least) || is_far(*largest))?;
+        let is_told = mean.is_finite() && (is_far(*least) || is_far(*largest));
+        let part = stack.part_for_unit_norm(role).filter(|_| is_told)?;
         Some(format!(
             "the vectors have a mean norm of {mean:.3} (from {least:.3} to {largest:.3}), and the strength of `{part}` is \
              meant for vectors of norm 1: it hides more of shorter vectors and less of longer ones; scale the vectors to \
