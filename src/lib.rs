@@ -39,9 +39,9 @@ pub use embosk_attacks as attacks;
 use embosk_attacks::partial;
 pub use embosk_defenses as defenses;
 pub use embosk_defenses::{
-    Codes, Dcpe, Defense, GaussianNoise, Guarantee, Key, Microaggregation, Permutation, Precision,
-    ProductQuantization, Projection, ProjectionFit, Quantization, Registry, Rerank, Rng, Role, Rotation,
-    Scaling, Sealer, Spec, Stack,
+    Codes, Dcpe, Defense, GaussianNoise, Guarantee, Key, Microaggregation, Norms, OtherNorms, Permutation,
+    Precision, ProductQuantization, Projection, ProjectionFit, Quantization, Registry, Rerank, Rng, Role,
+    Rotation, Scaling, Sealer, Spec, Stack,
 };
 #[cfg(feature = "vec2text")]
 pub use embosk_models as models;

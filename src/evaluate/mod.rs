@@ -59,6 +59,10 @@ pub use adversaries::Adversary;
 pub(crate) use adversaries::widened;
 pub use baseline::Baseline;
 pub use budget::{Budget, CONFIDENCE, Finding, FindingKind, Outcome, TOLERANCES, Verdict};
+#[cfg_attr(
+    not(feature = "cli"),
+    allow(unused_imports, reason = "the command line alone uses it from here")
+)]
 pub(crate) use conclusion::NO_SCORE;
 pub use conclusion::{Advice, AttackStrength, Shortfall};
 pub use corpus::Corpus;
