@@ -10,7 +10,7 @@ const FAR: f64 = 0.1;
 /// A norm that is nearer to 1 than this is 1 up to rounding.
 const ROUNDING: f64 = 1e-5;
 
-/// The Euclidean norms of vectors: how many there are, and the least, the mean and the largest norm.
+/// The Euclidean norms of a set of vectors: how many vectors there are, and the smallest, mean and largest norm.
 ///
 /// ```
 /// use embosk_defenses::{GaussianNoise, Norms, Role, Stack};
@@ -30,7 +30,7 @@ const ROUNDING: f64 = 1e-5;
 pub struct Norms {
     /// The number of vectors, at least 1.
     pub rows: usize,
-    /// The least norm.
+    /// The smallest norm.
     pub least: f64,
     /// The mean norm.
     pub mean: f64,
@@ -39,7 +39,7 @@ pub struct Norms {
 }
 
 impl Norms {
-    /// Measures `vectors`, `[batch, dim]`; `None` if there are no rows. If a row is not finite, neither is the mean.
+    /// Measures `vectors`, `[batch, dim]`. `None` if there are no rows. If a row is not finite, neither is the mean.
     pub fn of(vectors: &ArrayRef2<f32>) -> Option<Self> {
         let (mut least, mut sum, mut largest) = (f64::INFINITY, 0.0, 0.0_f64);
         for row in vectors.rows() {
@@ -62,9 +62,9 @@ impl Norms {
         }
     }
 
-    /// Says what is wrong if `stack` [assumes](Defense::assumes_unit_norm) vectors of norm 1 and the norm of one is
-    /// further than 0.1 from 1. Vectors that are not finite are refused anyway, and nothing is said of them. The sentence
-    /// holds the norms as numbers, and nothing else of a vector.
+    /// Returns a warning if `stack` [assumes](Defense::assumes_unit_norm) vectors of norm 1 and the norm of one differs
+    /// from 1 by more than 0.1. Vectors that are not finite cause no warning, because they are refused anyway. The
+    /// warning contains norms, and nothing else of a vector.
     pub fn warning(&self, stack: &Stack, role: Role) -> Option<String> {
         let Self { least, mean, largest, .. } = self;
         let is_told = mean.is_finite() && (is_far(*least) || is_far(*largest));
@@ -72,21 +72,21 @@ impl Norms {
         Some(format!(
             "the vectors have a mean norm of {mean:.3} (from {least:.3} to {largest:.3}), and the strength of `{part}` is \
              meant for vectors of norm 1: it hides more of shorter vectors and less of longer ones; scale the vectors to \
-             norm 1, or the strength by the norm"
+             norm 1, or multiply the strength by the norm"
         ))
     }
 }
 
-/// What is done with vectors of another norm than 1 if a stack [assumes](Defense::assumes_unit_norm) norm 1.
+/// What to do with vectors whose norm is not 1 if a stack [assumes](Defense::assumes_unit_norm) norm 1.
 ///
 /// If the stack does not assume it for vectors of the role, their norm makes no difference.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum OtherNorms {
-    /// They are protected as they are. [`Norms::warning`] says what is wrong.
+    /// They are protected as they are. [`Norms::warning`] warns of them.
     #[default]
     Accept,
-    /// A batch is refused if the norm of one is further than 0.1 from 1.
+    /// A batch is refused if the norm of one differs from 1 by more than 0.1.
     Refuse,
     /// Each is scaled to norm 1 before it is protected. A vector of zeros stays as it is, and so does one of norm 1 up
     /// to rounding (1e-5).

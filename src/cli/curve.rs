@@ -184,7 +184,7 @@ impl Bisection {
         let mut ranged = sweeps.iter().filter(|sweep| !sweep.ranges().is_empty());
         match (ranged.next(), ranged.next()) {
             _ if without_attack => {
-                Err(CliError::new("--find measures what an attack recovers; name an attack"))
+                Err(CliError::new("--find needs an attack; leave out --attack none, or name another attack"))
             }
             (Some(sweep), None) if sweep.ranges().len() == 1 => Ok(Self { limit, sweep: sweep.clone() }),
             _ => Err(CliError::new(

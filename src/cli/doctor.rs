@@ -28,8 +28,8 @@ const SIMILAR: &str = "SIMILAR-TEXTS.txt";
 
 /// Report the setup, and suggest the next command.
 ///
-/// Shows the features of this program and the attacks that it ships, the speed of the embedder, the attack for it, what can be measured on the
-/// corpus, and the content of the cache. Sends nothing to an embedder behind an address.
+/// Shows the features of this program and the attacks that it ships, the speed of the embedder, the attack for it, what
+/// can be measured on the corpus, and the content of the cache. Sends nothing to an embedder behind an address.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     /// The embedder: `reference` (the shipped one), a sentence-transformers folder, a model on the Hugging Face hub
@@ -103,7 +103,7 @@ fn described_embedder(embedder: Option<&Loaded>, name: &str, corpus: &Corpus) ->
     let dimension = embedder.dimension();
     let norm = if embedder.is_normalized() { "norm 1" } else { "any norm" };
     let speed = texts_per_second(embedder, corpus).map_err(|error| CliError::new(error.to_string()))?;
-    Ok(format!("{name}: {dimension} dimensions, {norm}; {speed:.0} texts of the corpus a second"))
+    Ok(format!("{name}: {dimension} dimensions, {norm}; {speed:.0} of the corpus's texts per second"))
 }
 
 /// How fast texts like those of the corpus are embedded.
@@ -130,7 +130,7 @@ fn described_corpus(corpus: &Corpus, name: &str) -> Result<String, CliError> {
         queries => format!("{queries} queries"),
     };
     let few = documents < OWN && records(name)?.is_none();
-    let hint = if few { "; name more texts of its kind with --attacker-corpus" } else { "" };
+    let hint = if few { "; give the attacker more texts of this kind with --attacker-corpus" } else { "" };
     Ok(format!("{name}: {documents} texts of {mean:.0} words on average, {questions}{hint}"))
 }
 

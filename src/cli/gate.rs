@@ -149,7 +149,9 @@ fn evaluate(
     let metrics = session.names.metrics();
     let of_retrieval = |name: &&str| by_limit(&metrics, name).is_ok_and(Metric::is_retrieval);
     if let Some(metric) = file.budget.limited().find(of_retrieval).filter(|_| corpus.queries().is_empty()) {
-        return Err(CliError::new(format!("the budget limits {metric}, but the corpus has no queries")));
+        return Err(CliError::new(format!(
+            "the budget limits {metric}, but the corpus has no queries; remove the limit, or name a corpus with queries"
+        )));
     }
     let named = named(file);
     // before anything is attacked
@@ -166,7 +168,7 @@ fn evaluate(
 
 fn read_baseline(args: &Args) -> Result<Option<Baseline>, CliError> {
     let Some(path) = args.baseline.as_deref().filter(|_| !args.update_baseline) else { return Ok(None) };
-    let missing = "there is no such baseline yet; --update-baseline writes it";
+    let missing = "there is no such baseline yet; add --update-baseline to write it";
     let text = files::read_text(path, LARGEST_BASELINE, missing)?;
     Baseline::from_json(&text).map(Some).map_err(|error| files::bad(path, error))
 }
@@ -187,7 +189,7 @@ fn named(file: &BudgetFile) -> Map<String, Value> {
     named
 }
 
-/// Updates the baseline. An attack that does not work must not become the standard for later runs.
+/// Updates the baseline, unless the attack does not work: later runs must not be compared with it.
 fn update_baseline(
     args: &Args,
     terminal: Terminal,

@@ -39,7 +39,7 @@ pub(crate) struct Args {
     /// The folder that the budget goes to.
     #[arg(long, default_value = ".", value_name = "DIR")]
     output: PathBuf,
-    /// Replace files that exist.
+    /// Replace existing files.
     #[arg(long)]
     force: bool,
 }
@@ -74,7 +74,7 @@ pub(crate) fn run(args: &Args, session: &Session) -> Result<ExitCode, CliError> 
         args.defense.as_deref(),
         ("--defense", "Defense", "gaussian(sigma=0.1) | quantization(bits=8)"),
         |defense| {
-            // whether it can be built; what is written names its keys, and does not hold them
+            // whether it can be built; the budget names its keys, and does not contain them
             session.names.stack(defense)?;
             Ok(session.names.defenses.spec(defense)?)
         },
@@ -85,7 +85,7 @@ pub(crate) fn run(args: &Args, session: &Session) -> Result<ExitCode, CliError> 
         files.push((files::WORKFLOW.into(), plan.workflow()));
     }
     if let Some((path, _)) = files.iter().find(|(path, _)| !args.force && path.exists()) {
-        return Err(bad(path, "it exists; --force replaces it"));
+        return Err(bad(path, "it already exists; --force replaces it"));
     }
     for (path, text) in &files {
         files::write(path, text)?;
@@ -93,7 +93,8 @@ pub(crate) fn run(args: &Args, session: &Session) -> Result<ExitCode, CliError> 
     }
     for key in plan.key_files() {
         warn(&format!(
-            "warning: {key} is not in the repository, so CI lacks the key; name it as env:NAME there"
+            "warning: keys do not belong in the repository, so CI will not have {key}; run init again with \
+             key=env:NAME, and store the key as the secret NAME"
         ));
     }
     plan.warnings().iter().for_each(|warning| warn(&format!("warning: {warning}")));
@@ -101,7 +102,7 @@ pub(crate) fn run(args: &Args, session: &Session) -> Result<ExitCode, CliError> 
     Ok(ExitCode::SUCCESS)
 }
 
-/// Whether there is such an embedder. One on the hub is left to CI if this program fetches none.
+/// Checks that there is such an embedder. One on the hub is left to CI if this program cannot fetch models.
 fn check_embedder(name: &str, session: &Session) -> Result<(), CliError> {
     if Service::is_address(name) {
         // whether it can be read, and holds no password
@@ -110,7 +111,7 @@ fn check_embedder(name: &str, session: &Session) -> Result<(), CliError> {
     let opened = local_embedder(name, &candle_core::Device::Cpu, session.terminal);
     match opened {
         Err(error) if cfg!(not(feature = "hub")) && Hub::is_name(name) && !Path::new(name).exists() => {
-            warn(&format!("warning: {error}; the workflow will look for it there"));
+            warn(&format!("warning: {error}; the workflow will fetch it from the hub"));
             Ok(())
         }
         opened => opened.map(drop),

@@ -9,7 +9,7 @@ use crate::attacks::guided;
 use crate::attacks::vec2text::SHIPPED;
 use crate::evaluate::Advice;
 
-/// The most commands to print; more help nobody.
+/// The most steps to print: more than these help nobody.
 const MOST: usize = 3;
 
 /// For how many minutes an attack is trained further.
@@ -86,19 +86,19 @@ impl Next {
             ),
             Advice::MoreDocuments(needed) => (
                 format!(
-                    "take a corpus with at least {needed} different texts: about so many attacked texts should decide"
+                    "use a corpus with at least {needed} different texts; attacking about that many should decide"
                 ),
                 self.changed(&[("corpus", FILE), ("samples", &needed.to_string())]),
                 times(*needed as f64 / attacked.max(1) as f64),
             ),
             Advice::MoreQueries(needed) => (
-                format!("take a corpus with about {needed} judged queries, which should decide"),
+                format!("use a corpus with about {needed} judged queries, which should decide"),
                 self.changed(&[("corpus", FOLDER)]),
                 times(1.0),
             ),
             Advice::AttackerTexts { there, wanted } => (
                 format!(
-                    "put up to {wanted} texts of the stored kind into {FILE}, one per line; there are {there} now"
+                    "put up to {wanted} texts like the stored ones into {FILE}, one per line; the attacker has {there} now"
                 ),
                 self.changed(&[("attacker-corpus", FILE)]),
                 times(1.0),
@@ -110,7 +110,7 @@ impl Next {
             ),
             Advice::DocumentsToLeak { documents, pairs } => (
                 format!(
-                    "take a corpus with at least {documents} different texts, and an adversary that tries to undo the key"
+                    "use a corpus with at least {documents} different texts, and an adversary that tries to undo the key"
                 ),
                 self.with_adversary(&format!("leaked({pairs})"), &[("corpus", FILE)]),
                 times(1.0),
@@ -121,7 +121,7 @@ impl Next {
                     return None;
                 }
                 (
-                    "a longer search".into(),
+                    "a longer guided search".into(),
                     self.changed(&[("queries", &guided::QUERIES.to_string())]),
                     times(guided::QUERIES as f64 / queries.max(1) as f64),
                 )
@@ -134,7 +134,7 @@ impl Next {
                 let training = ["train", "attack", "--init", "auto", "--minutes", &minutes];
                 (
                     format!(
-                        "train an attack for texts of this kind; {} should hold some thousands of them",
+                        "train an attack for texts of this kind; {} should contain a few thousand of them",
                         self.own_texts()
                     ),
                     [
@@ -278,7 +278,7 @@ mod tests {
         let seen = Seen { attacked: Some(3), ..within(2.0) };
         let advice = [Advice::MoreDocuments(5), Advice::GuidedSearch];
         let lines = next("evaluate --corpus three.txt --attack none", Some("none")).lines(&advice, seen);
-        let expected = "next: take a corpus with at least 5 different texts: about so many attacked texts should \
+        let expected = "next: use a corpus with at least 5 different texts; attacking about that many should \
                         decide, in about 3 s\n  embosk evaluate --corpus FILE --attack none --samples 5\nnext: \
                         guided search\n  embosk evaluate --corpus three.txt --attack auto\n";
         assert_eq!(lines, expected);
@@ -321,10 +321,10 @@ mod tests {
         let guided = Seen { is_guided: true, ..within(60.0) };
         let lines = next("evaluate --embedder e5", Some("auto")).lines(&advice[2..], guided);
         let expected =
-            "next: a longer search, in about 5 min\n  embosk evaluate --embedder e5 --queries 1500\n";
+            "next: a longer guided search, in about 5 min\n  embosk evaluate --embedder e5 --queries 1500\n";
         assert!(lines.starts_with(expected), "{lines}");
         let lines = next("evaluate --embedder e5", Some("auto")).lines(&advice[3..], Seen::default());
-        let expected = "next: train an attack for texts of this kind; FILE should hold some thousands of them\n  embosk train attack --init auto \
+        let expected = "next: train an attack for texts of this kind; FILE should contain a few thousand of them\n  embosk train attack --init auto \
                         --minutes 30 --embedder e5 --corpus FILE --out my-attack\n  embosk evaluate --embedder e5 --attack \
                         auto:my-attack\n";
         assert_eq!(lines, expected);

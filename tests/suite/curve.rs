@@ -707,7 +707,7 @@ fn what_cannot_be_swept_is_refused() {
         ("curve --output out --defense none --find leak<=0.1", "one range in one --defense"),
         (
             "curve --output out --defense gaussian(sigma=0.1..0.2/2) --find leak<=0.1 --attack none",
-            "name an attack",
+            "leave out --attack none",
         ),
         ("curve --output out --defense gaussian(sigma=0.1..0.2/2) --embedder nowhere", "nowhere"),
         ("curve --output file --defense gaussian(sigma=0.1..0.2/2)", "file: it is a file"),

@@ -85,8 +85,8 @@ fn verdict(curve: &Curve<'_>) -> String {
     }
     text += &undefended(curve);
     if curve.is_attacked() {
-        text += "<p class=\"muted\">A defense is worth what its worst row says, and low numbers say that the attackers who were \
-                 tried did not succeed, not that nobody can.</p>\n";
+        text += "<p class=\"muted\">Judge a defense by its worst row. Low numbers mean that the attackers who were tried did not \
+                 succeed, not that nobody can.</p>\n";
     }
     let over = if curve.undefended_ndcg().is_some() { "texts and queries" } else { "texts" };
     text + &format!("<p class=\"muted\">Bars are 95 % intervals over {over}.</p>\n")
@@ -126,7 +126,7 @@ fn undefended(curve: &Curve<'_>) -> String {
         let name = strength.leak.replace('_', " ");
         Some(if strength.is_conclusive() {
             format!(
-                "<b>{}</b> is of {}: {ceiling} undefended, {floor} by chance.",
+                "<b>{}</b> is computed from {}: {ceiling} undefended, {floor} by chance.",
                 escape(&name),
                 escape(&metric.title)
             )
@@ -136,11 +136,14 @@ fn undefended(curve: &Curve<'_>) -> String {
     };
     let leaks: Vec<String> = report.strengths.iter().filter_map(leak).collect();
     let whole = ceiling.score("exact_match").map_or_else(String::new, |score| {
-        format!("Without a defense the attack recovers {} of the texts whole. ", percent(Some(score)))
+        format!(
+            "Without a defense, the attack recovers {} of the texts word for word. ",
+            percent(Some(score))
+        )
     });
     format!(
-        "<p>{whole}A leak is where a defense lies between what the attack scores without one, which is 1, and chance, \
-         which is 0. {}</p>\n",
+        "<p>{whole}A leak is 1 if the attack does as well as without a defense, and 0 if it does no better than \
+         chance. {}</p>\n",
         leaks.join(" ")
     )
 }
@@ -229,8 +232,7 @@ fn scores(curve: &Curve<'_>) -> String {
     let rows: String = curve.stacks.iter().map(|stack| rows(curve, stack, &columns)).collect();
     let mut marks = String::new();
     if curve.stacks.iter().any(|stack| stack.front) {
-        marks +=
-            "◆ is on the Pareto front: no other stack leaves its worst adversary less and retrieval more. ";
+        marks += "◆ is on the Pareto front: no other stack both leaks less to its worst adversary and keeps more of retrieval. ";
     }
     if curve.is_attacked() {
         marks += "The worst adversary of a stack is in bold. ";
@@ -302,8 +304,8 @@ fn examples(curve: &Curve<'_>) -> String {
     if count == 0 {
         return String::new();
     }
-    let mut text = "<h2>What comes back</h2>\n<p class=\"muted\">The same texts under each stack, as its worst adversary \
-                    recovers them, both as the embedder sees them. Words that are the text's own are underlined.</p>\n"
+    let mut text = "<h2>What comes back</h2>\n<p class=\"muted\">What the worst adversary of each stack recovers from \
+                    the same texts. All are shown as the embedder reads them. Words of the original are underlined.</p>\n"
         .to_owned();
     for index in 0..count {
         let of_stacks =

@@ -170,7 +170,7 @@ impl<'a> Curve<'a> {
     pub(super) fn unadaptive(&self) -> Option<&'static str> {
         let is_so = self.is_attacked() && self.adversaries.iter().all(|adversary| *adversary == "naive");
         is_so.then_some(
-            "The only adversary here is naive, which does not adapt to the defense: attackers who do may recover more.",
+            "The only adversary here is naive, which does not adapt to the defense. Attackers who do may recover more.",
         )
     }
 
@@ -326,7 +326,7 @@ pub(super) fn table(curve: &Curve<'_>, layout: Layout) -> String {
     table::close_up(&mut table, if attacked { 3 } else { 1 });
     let mut notes = String::new();
     if curve.stacks.iter().any(|stack| stack.front) {
-        notes += "◆ on the Pareto front: no other stack leaves the worst adversary less and retrieval more\n";
+        notes += "◆ on the Pareto front: no other stack both leaks less to its worst adversary and keeps more of retrieval\n";
     }
     notes += &others(curve);
     notes += &curve.unadaptive().map_or_else(String::new, |sentence| format!("{sentence}\n"));
@@ -369,8 +369,8 @@ pub(super) fn sentences(curve: &Curve<'_>) -> Vec<String> {
     }];
     if let Some((weaker, stronger)) = answer.not_monotone {
         sentences.push(format!(
-            "What was measured is not monotone: at {stronger} the attacker reaches more than at {weaker}, which is \
-             weaker. Measure more texts (--samples) before you rely on the strength."
+            "The scores do not fall steadily as the defense gets stronger: the attacker reaches more at {stronger} than at \
+             the weaker {weaker}. Measure more texts (--samples) before you rely on the strength."
         ));
     }
     sentences
@@ -383,9 +383,12 @@ fn found(curve: &Curve<'_>, limit: &Limit, answer: &Answer, stack: &MeasuredStac
     };
     let ndcg =
         stack.worst.score(RETRIEVAL).map(|ndcg| format!(", with nDCG@10 {}", table::long(Some(ndcg), 3)));
-    let kept = curve.kept_in_percent(stack.worst).map(|kept| format!(", {kept} of undefended"));
-    let weaker =
-        if answer.at_the_weak_end { " It is the weakest of the range; a weaker one may do." } else { "" };
+    let kept = curve.kept_in_percent(stack.worst).map(|kept| format!(", {kept} of undefended retrieval"));
+    let weaker = if answer.at_the_weak_end {
+        " It is the weakest of the range; a weaker one may be enough."
+    } else {
+        ""
+    };
     format!(
         "The weakest strength that keeps {limit} on these texts is {}: {reached}{}{}.{weaker} {}",
         stack.defense,
@@ -399,13 +402,13 @@ fn found(curve: &Curve<'_>, limit: &Limit, answer: &Answer, stack: &MeasuredStac
 fn possible(answer: &Answer) -> String {
     let decided = match answer.between {
         (Some(broken), Some(kept)) => {
-            format!("strengths up to {broken} break the limit, and strengths from {kept} on keep it")
+            format!("{broken} and weaker strengths break the limit, and {kept} and stronger ones keep it")
         }
         (Some(broken), None) => {
-            format!("strengths up to {broken} break the limit, and no strength is sure to keep it")
+            format!("{broken} and weaker strengths break the limit, and no strength is sure to keep it")
         }
         (None, Some(kept)) => {
-            format!("strengths from {kept} on keep the limit, and none is sure to break it")
+            format!("{kept} and stronger strengths keep the limit, and none is sure to break it")
         }
         (None, None) => "no strength is sure to keep or to break the limit".into(),
     };
@@ -472,7 +475,9 @@ mod tests {
             let text = found(&curve, &limit, &answer, &curve.stacks[0]);
             assert_eq!(text.contains("nDCG@10"), said, "{text}");
             assert!(
-                text.contains("up to 0.05 break the limit, and no strength is sure to keep it"),
+                text.contains(
+                    "0.05 and weaker strengths break the limit, and no strength is sure to keep it"
+                ),
                 "{text}"
             );
         }

@@ -56,7 +56,7 @@ impl Plan {
             "# the texts have no queries, so retrieval is not measured\n"
         };
         let attackers = if self.texts < SAMPLES + PAIRS {
-            "# The texts are few, so adversaries are those that they have room for.\n".to_owned()
+            "# There are few texts, so the gate chooses the adversaries that they suffice for.\n".to_owned()
         } else {
             format!("adversaries = [\"naive\", \"informed(10000)\", \"leaked({PAIRS})\"]\n")
         };
@@ -112,7 +112,7 @@ impl Plan {
             .replace("SECRETS", &secrets)
     }
 
-    /// What to do after the files are written.
+    /// What to do once the files are written.
     pub(super) fn next(&self, has_workflow: bool) -> String {
         let replace = if has_workflow {
             format!("  # in {WORKFLOW}, replace REPOSITORY and REVISION\n")
@@ -120,19 +120,19 @@ impl Plan {
             String::new()
         };
         format!(
-            "next:\n{replace}  {}   # measure, and set the limits\n  {}   # check them\n  {}   # keep the scores to compare with\n",
+            "next:\n{replace}  {}   # measure, and set the limits\n  {}   # check them\n  {}   # store the scores as the baseline\n",
             self.evaluate(),
             self.gate(&[]),
             self.gate(&["--baseline", "privacy-baseline.json", "--update-baseline"]),
         )
     }
 
-    /// What CI will lack, and a limit that cannot be proved.
+    /// Warns of what CI will not have, and of a limit that cannot be proved.
     pub(super) fn warnings(&self) -> Vec<String> {
         let mut warnings = Vec::new();
         if Service::new(&self.embedder).is_ok_and(|service| service.is_local()) {
             warnings.push(format!(
-                "{} is on this machine, which CI does not reach; name an address that it reaches, or start the service in \
+                "{} is on this machine, which CI cannot reach; name an address that it can reach, or start the service in \
                  a step of the workflow before the gate",
                 self.embedder
             ));
@@ -140,7 +140,7 @@ impl Plan {
         let paths = [&self.embedder, &self.corpus].into_iter().filter(|name| Path::new(name).exists());
         warnings.extend(paths.filter(|path| leads_out(Path::new(path))).map(|path| {
             format!(
-                "{path} is outside this folder, so CI lacks it; copy it here, commit it and name it by its new path, or \
+                "{path} is outside this folder, so CI will not have it; copy it here, commit it and use its new path, or \
                  fetch it in a step of the workflow before the gate"
             )
         }));
@@ -150,8 +150,8 @@ impl Plan {
             && let Some(least) = (samples..SAMPLES).find(|&samples| proves(samples))
         {
             warnings.push(format!(
-                "{samples} of the {} texts are attacked, and exact_match = {EXACT_MATCH} can only be proved by {least} or \
-                 more, even if none is recovered; name at least {} texts, or raise the limit",
+                "{samples} of the {} texts are attacked, but exact_match = {EXACT_MATCH} cannot be proved by fewer than {least}, \
+                 even if none is recovered; use a corpus of at least {} texts, or raise the limit",
                 self.texts,
                 2 * least
             ));

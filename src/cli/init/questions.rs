@@ -47,7 +47,7 @@ impl Questions {
     fn ask(&mut self, (option, question, usual): (&str, &str, &str)) -> Result<String, CliError> {
         let Some((input, output)) = &mut self.person else {
             return Err(CliError::new(format!(
-                "{option} is missing, and there is no terminal to ask at; for example {option} \"{usual}\""
+                "{option} is missing, and there is no terminal to ask on; for example {option} \"{usual}\""
             )));
         };
         write!(output, "{question} [{usual}]: ")?;

@@ -88,7 +88,7 @@ impl Source<'_> {
             let stack = self.stack(defense)?;
             let name = stack.to_string();
             if stacks.iter().any(|other: &Stack| other.to_string() == name) {
-                return Err(self.error(defense.span(), "this stack is there twice"));
+                return Err(self.error(defense.span(), "this stack appears twice; remove one of them"));
             }
             for (metric, limit) in table(&Table::Stack(name.clone()), limits)? {
                 budget = budget.limit_of(&name, &metric, limit);
