@@ -2,11 +2,13 @@
 
 - `Stack` protects arrays of vectors, and `Key` is what keyed defenses derive their transforms from.
 - `Protected` puts a stack behind an embedder: any callable, a sentence-transformers model or an OpenAI client.
-- `evaluate` measures what an attack still recovers from protected vectors, and what is left of retrieval.
-- `embosk.arrow` and `embosk.spark` protect columns of tables; `embosk.langchain`, `embosk.llama_index`,
-  `embosk.haystack` and `embosk.chroma` adapt protected embedders to these packages, each imported only on use.
+- `evaluate` measures what an attack still recovers from protected vectors, and what is left of retrieval. `gate` checks
+  a budget file.
+- `embosk.arrow`, `embosk.spark` and `embosk.ray` protect columns of tables.
+- `embosk.langchain`, `embosk.llama_index`, `embosk.haystack` and `embosk.chroma` adapt protected embedders to these
+  packages. Each module is imported only when it is used.
 
-Errors are the exceptions of `embosk.errors`; all of them are `EmboskError`.
+The exceptions are in `embosk.errors`. All of them are subclasses of `EmboskError`.
 """
 
 import importlib

@@ -36,11 +36,11 @@ def evaluate(
     """Measures what defenses do to an attack and to retrieval, on the same protected vectors.
 
     Arguments:
-        embedder: whatever `Protected` takes, or a name as the command line takes it: a folder, or an address. It is also
-            the attacker's oracle, and is called from a thread of its own.
+        embedder: whatever `Protected` takes, or a name as on the command line: a folder, or an address. The attacker
+            queries it too. It is called from a thread of its own.
         corpus: `"records"` or `"records:N"` (built in), a BEIR folder, a text file with one passage per line, or a list
             of str. Without queries, retrieval is not measured.
-        defenses: stacks or specs, such as `["none"]` for no defense; an empty list is refused. Default: no defense,
+        defenses: stacks or specs, such as `["none"]` for no defense. An empty list is refused. Default: no defense,
             quantization, two levels of noise, and a rotation.
         adversaries: names such as `"naive"` or `"leaked(768)"`. Default: `naive`, and two that adapt to the defense:
             `informed(10000)`, and `leaked` with twice as many pairs as dimensions. `["naive"]` alone is faster, and shows
@@ -50,22 +50,23 @@ def evaluate(
         attack: a name or folder, such as `"reference"`, `"guided"` or `"none"`, or a dict with `model`, `steps`,
             `beam_width`, `local_queries` and `queries`. `"auto:FOLDER"` is the attack in a folder, and guided search
             after it. Default: the trained attack for the embedder, if there is one, and guided search after it.
-        seed: of records, sample, noise and intervals.
-        attacker_corpus: the attacker's own texts, as for `corpus`.
-        model: the model, for a client.
-        name, identity: the embedder's name in the report, and a text that changes whenever its vectors do. With them,
-            `cache` keeps the embedder's vectors.
-        normalizer: how texts are compared: `"lowercase"`, `"none"`, or a pair of a name and a function of a text.
-            Default: without regard to case, with a warning.
-        unit_norm: whether all vectors have norm 1, if that is known.
+        seed: the seed of records, sample, noise and intervals.
+        attacker_corpus: the attacker's own texts, in any form that `corpus` takes. Default: records, or documents that are
+            not attacked.
+        model: the name of the model, if `embedder` is an OpenAI client.
+        name, identity: the embedder's name in the report, and a text that changes whenever its vectors do, such as a
+            version. `cache` needs both.
+        normalizer: how the embedder changes a text before it reads it: `"lowercase"`, `"none"`, or a pair of a name and a
+            function of a text. Texts are compared after this change. Default: lower case, with a warning.
+        unit_norm: whether all vectors have norm 1, if you know.
         cache: a folder that keeps vectors between runs. Default: none are kept.
-        progress: a function that is called with what is being done.
+        progress: a function that is called with each progress message.
         settings: the other settings of a budget file, by name: `split`, `surrogate`, `retrained`, `keep_contaminated`,
             `guess_candidates`, `entities`.
 
-    Returns a `Report`. Raises `SettingError` for settings that are not known or contradict each other, and
-    `EmbedderError` if the embedder fails: it says what the embedder raised, unless that repeats a text, and has it as its
-    cause. Ctrl-C ends an evaluation.
+    Returns a `Report`. Raises `SettingError` for settings that are unknown or contradict each other, and `EmbedderError` if
+    the embedder fails. The embedder's exception is its cause, and its message is repeated unless it contains a text.
+    Ctrl-C ends an evaluation.
     """
     settings["seed"] = seed
     if samples is not None:
@@ -113,9 +114,9 @@ def gate(
 
     Arguments:
         budget: the path of the file, or its text.
-        embedder: the embedder in place of the file's.
-        raises: whether a budget that is not shown to be kept raises `BudgetError`.
-        model, name, identity, normalizer, unit_norm: of the embedder, as for `evaluate`.
+        embedder: an embedder to use in place of the file's.
+        raises: whether to raise `BudgetError` unless the budget is proved to be kept.
+        model, name, identity, normalizer, unit_norm: what describes the embedder, as for `evaluate`.
         cache, progress: as for `evaluate`.
 
     Returns the `Report` and the `Verdict`.
@@ -134,8 +135,8 @@ def cached(cache, embedder):
     """Refuses a cache for a callable that does not say which one it is: another one would get its vectors."""
     if cache is not None and isinstance(embedder, dict) and None in (embedder["name"], embedder["identity"]):
         raise SettingError(
-            "cache= keeps the vectors of an embedder, and this one does not say which it is; give name= and identity= too "
-            "(a version or a hash, another one for each change), or leave cache= out"
+            "cache= needs to know whose vectors it keeps; give name= and identity= too (a version or a hash, a new one for each "
+            "change), or leave cache= out"
         )
 
 
@@ -146,7 +147,7 @@ def several(given, kinds, name, what):
         raise SettingError(f"{name} is a list of {what}, not of type {type(given).__name__}")
     given = list(given)
     if not given:
-        raise SettingError(f"{name} is an empty list; leave it out for the usual ones, or name some")
+        raise SettingError(f"{name} is an empty list; leave it out for the default ones, or name some")
     for one in given:
         if not isinstance(one, kinds):
             raise SettingError(f"{name} is a list of {what}, but has one of type {type(one).__name__}")
@@ -178,7 +179,7 @@ def as_json(settings):
             text.encode()
         except (TypeError, ValueError):
             raise SettingError(
-                f"the setting `{name}` is of type {type(value).__name__}, or holds something that is no setting; settings are "
+                f"the setting `{name}` is of type {type(value).__name__}, or contains something that cannot be a setting; settings are "
                 f"numbers, texts, True and False, and lists and dicts of these"
             ) from None
         lines.append(f"{json.dumps(name)}: {text}")
@@ -220,7 +221,7 @@ def describes_itself(name, identity, normalizer, unit_norm):
     given = {"name": name, "identity": identity, "normalizer": normalizer, "unit_norm": unit_norm}
     for what, value in given.items():
         if value is not None:
-            raise SettingError(f"{what}= describes a function or a model of your own, but embosk knows this embedder; leave {what}= out")
+            raise SettingError(f"{what}= describes a function or a model of your own, but embosk knows this embedder already; leave {what}= out")
 
 
 def _normalizer(given):

@@ -16,19 +16,23 @@ from embosk.errors import SettingError
 class Protected:
     """An embedder whose vectors are protected before anyone sees them.
 
-    It is not itself an embedder, because the role would then be chosen silently: documents are embedded with
-    `embed_documents` and queries with `embed_queries` or `embed_query`.
+    Documents are embedded with `embed_documents`, and queries with `embed_queries` or `embed_query`. It is not itself an
+    embedder, because one call for both would choose the role silently.
 
     Arguments:
-        embedder: a callable from a list of str to `[texts, dim]` (with a parameter `role`, it gets "document" or
-            "query"), a model with `encode`, and with `encode_document` and `encode_query` if it has them, an OpenAI
-            client, sync or async, an `embosk.Embedder` or its name, or embeddings of LangChain or LlamaIndex.
+        embedder: one of these:
+            - a callable from a list of str to `[texts, dim]`. If it has a parameter `role`, it gets "document" or "query";
+            - a model with `encode`, such as one of sentence-transformers. If it has `encode_document` and `encode_query`,
+              these are used;
+            - an OpenAI client, sync or async;
+            - an `embosk.Embedder`, or its name;
+            - embeddings of LangChain or LlamaIndex.
         stack: a `Stack`, or its spec.
-        model: the model, for a client.
+        model: the name of the model, if `embedder` is an OpenAI client.
 
-    It is pickled as its embedder and its stack, if both can be.
+    It can be pickled if its embedder and its stack can be.
 
-    Errors are those of `Stack.protect`, and `EmbedderError` unless the embedder returns a row for each text. An exception
+    Raises the errors of `Stack.protect`, and `EmbedderError` unless the embedder returns a row for each text. An exception
     of the embedder is passed on.
     """
 
@@ -43,7 +47,7 @@ class Protected:
         return self.stack.fingerprint
 
     def embed_documents(self, texts: Iterable[str], ids: Iterable[Id] | None = None) -> NDArray[Any]:
-        """Embeds and protects documents: `[texts, dim]`. `ids` has an id for each, for keyed noise."""
+        """Embeds and protects documents: `[texts, dim]`. `ids` gives each document an id, for keyed noise."""
         return self._embed(listed(texts), "document", ids)
 
     def embed_queries(self, texts: Iterable[str], ids: Iterable[Id] | None = None) -> NDArray[Any]:

@@ -52,8 +52,8 @@ class Verdict:
 class Report:
     """What an evaluation found: a row for each defense and adversary, and a signature of all settings.
 
-    `print(report)` prints the table of `embosk evaluate`. A notebook shows it as HTML, with a picture of what is recovered
-    against what is left of retrieval. If retrieval was not measured, it says so in place of the picture.
+    `print(report)` prints the table of `embosk evaluate`. A notebook shows it as HTML, with a picture of leak against
+    retrieval. If retrieval was not measured, it says so in place of the picture.
     """
 
     def __init__(self, raw):
@@ -69,7 +69,7 @@ class Report:
             raise SettingError(str(error).replace("Report::to_json_full", "Report.to_json")) from None
 
     def to_json(self, full: bool = False) -> str:
-        """The report as JSON, like `embosk evaluate --format json`; with `full`, also the scores text by text."""
+        """The report as JSON, as `embosk evaluate --format json` prints it. With `full`, it also has the scores text by text."""
         return self._raw.full_json() if full else self._raw.json()
 
     def to_dict(self) -> dict[str, Any]:
@@ -80,7 +80,7 @@ class Report:
 
     @property
     def rows(self) -> list[dict[str, Any]]:
-        """The rows, each a dict; a score is a dict of value, low and high."""
+        """The rows, each a dict. A score is a dict of value, low and high."""
         return self.to_dict()["rows"]
 
     @property
@@ -90,7 +90,7 @@ class Report:
 
     @property
     def warnings(self) -> list[str]:
-        """What the report assumed about the embedder, and what else limits its figures."""
+        """What weakens the result, such as assumptions about the embedder or missing texts."""
         return self.to_dict()["warnings"]
 
     @property
@@ -108,8 +108,8 @@ class Report:
         """Checks the report against a budget, and returns the `Verdict`.
 
         Arguments:
-            budget: the path of a budget file, or its text, such as "[limits]\\nleak = 0.1". Only its limits count.
-            raises: whether a budget that is not shown to be kept raises `BudgetError`, which has the verdict.
+            budget: the path of a budget file, or its text, such as "[limits]\\nleak = 0.1". Only its limits are used.
+            raises: whether to raise `BudgetError`, which has the verdict, unless the budget is proved to be kept.
         """
         return self._check(read_budget(budget), raises)
 

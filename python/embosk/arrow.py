@@ -1,9 +1,10 @@
 """Protects a column of vectors in Arrow tables: Arrow in, Arrow out.
 
-Tables come in over Arrow's C data interface (the PyCapsule protocol), so those of pyarrow, Polars, DuckDB and others are
-taken as they are. The result is a table of pyarrow, which all of these read. float32 vectors are copied once, and
-float16 and float64 vectors twice. If some vectors are null, the others are copied once more before and once more after.
-Other columns are not copied.
+Tables are read through Arrow's C data interface (the PyCapsule protocol), so those of pyarrow, Polars, DuckDB and others
+need no conversion. The result is a pyarrow table, which all of these can read. float32 vectors are copied once, and
+float16 and float64 vectors twice. If some vectors are null, the others are copied twice more. Other columns are not
+copied.
+
 Needs pyarrow: `pip install embosk[arrow]`.
 """
 
@@ -36,8 +37,8 @@ def protect(
 
     Arguments:
         batch: a RecordBatch or a Table of pyarrow, or any table with `__arrow_c_stream__` or `__arrow_c_array__`.
-        column: its name. It holds List, LargeList or FixedSizeList of float16, float32 or float64, which it keeps. A
-            null stays null.
+        column: the name of the column of vectors: List, LargeList or FixedSizeList of float16, float32 or float64. It
+            keeps its type, and a null stays null.
         stack: a `Stack`, or its spec.
         ids: for keyed noise, the name of the column with the ids, or a sequence with one for each row. They are str,
             bytes, or int of at most 64 bits.

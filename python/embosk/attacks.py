@@ -25,13 +25,13 @@ def invert(
     """Turns vectors back into texts.
 
     Arguments:
-        vectors: `[rows, dim]` of the embedder, undefended or as an attacker has restored them.
-        embedder: the embedder, which is the attacker's oracle.
+        vectors: vectors of the embedder, `[rows, dim]`: undefended, or as an attacker has restored them.
+        embedder: the embedder, which the attacker can query.
         attack: a name or folder, or a dict with `model`, `steps`, `beam_width`, `local_queries` and `queries`.
             `"auto:FOLDER"` is the attack in a folder, and guided search after it. Default: the trained attack for the
             embedder, if there is one, and guided search after it.
         own_texts: the attacker's own texts, for guided search. Default: built-in English sentences.
-        model, name, identity, normalizer, unit_norm: of the embedder, as for `embosk.evaluate`.
+        model, name, identity, normalizer, unit_norm: what describes the embedder, as for `embosk.evaluate`.
 
     Returns a dict for each row, as `embosk invert` prints it: `output`, `steps`, `cosine`, `queries`, `local_gain`.
     """

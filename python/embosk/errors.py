@@ -15,11 +15,11 @@ class EmboskError(Exception):
 
 
 class ArrayError(EmboskError, TypeError):
-    """An array has another type, shape or dtype than vectors have."""
+    """An array does not have the type, shape or dtype of vectors."""
 
 
 class BudgetError(EmboskError, AssertionError):
-    """A privacy budget is broken, or the report cannot decide whether it is kept. `verdict` has the findings."""
+    """A privacy budget is broken, or it cannot be decided whether it is kept. `verdict` has the findings."""
 
     def __init__(self, message: str, verdict: "Verdict | None" = None) -> None:
         super().__init__(message)
@@ -27,7 +27,7 @@ class BudgetError(EmboskError, AssertionError):
 
 
 class CodesError(EmboskError, ValueError):
-    """Codes do not fit the stack, or the stack has none."""
+    """Codes do not fit the stack, or the stack does not end in a quantization."""
 
 
 class DimensionError(EmboskError, ValueError):
@@ -43,7 +43,7 @@ class EvaluationError(EmboskError, RuntimeError):
 
 
 class FingerprintError(EmboskError, ValueError):
-    """The stored vectors are in another space than this stack's."""
+    """The stored vectors are not in the space of this stack."""
 
 
 class FitError(EmboskError, ValueError):
@@ -67,11 +67,11 @@ class NotInvertibleError(EmboskError, ValueError):
 
 
 class NotPicklableError(EmboskError, TypeError):
-    """A key would be readable in the pickle."""
+    """A pickle would contain a key in readable form."""
 
 
 class SettingError(EmboskError, ValueError):
-    """A setting is outside its range."""
+    """A setting is unknown, of the wrong type, or outside its range."""
 
 
 class SpecError(EmboskError, ValueError):

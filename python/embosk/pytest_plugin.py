@@ -1,4 +1,4 @@
-"""A pytest fixture for privacy budgets: it comes with the package.
+"""A pytest fixture for privacy budgets. pytest finds it once the package is installed.
 
     def test_our_vectors_keep_the_budget(privacy_budget):
         privacy_budget("privacy-budget.toml", embedder=embed)

@@ -1,8 +1,8 @@
 """Protects a column of a Ray Dataset on its workers, with the same bytes as on one machine.
 
 - **Keys do not travel.** A spec names keys as `env:NAME` or `file:PATH`, which each worker reads for itself. Mount files,
-  name a function that asks a store of secrets (`keys`), or set variables before `ray start`; Ray shows those of a
-  `runtime_env` on its dashboard and in its logs. Plans hold the spec and names alone.
+  name a function that asks a secrets manager (`keys`), or set variables before `ray start`; Ray shows those of a
+  `runtime_env` on its dashboard and in its logs. Plans contain only the spec and names.
 - **A retried task writes the same bytes.** Noise is therefore keyed and drawn by the id of each row; fresh noise is
   refused.
 - **Vectors are lists or tensors of float16, float32 or float64**, which the column keeps.
@@ -48,15 +48,15 @@ def protect(
         id_column: the column with the id of each row: string, binary, or a whole number. Keyed noise needs it. Each id
             must belong to one text and version.
         role: "document" or "query".
-        dim: the dimension of the vectors. With it, rows of another one are refused on every worker.
+        dim: the dimension of the vectors. If it is given, other dimensions are refused on every worker.
         keys: where keys come from, if not from variables: a function from the NAME of `env:NAME` to its `Key` or the
             key's text, or the function's name as `"module:function"`. Each worker imports and calls it. Only its name
             travels, so a lambda or a function of the main script is refused.
         options: more arguments of Ray's `map_batches`, such as `batch_size`, `concurrency` or `num_cpus`.
 
     Raises `SpecError` for a spec outside the grammar, and `SettingError` for fresh noise, keyed noise without ids, a
-    column that is known not to be there, or a provider of keys that has no name. What is wrong with a row or a key is
-    raised on the worker, when the Dataset is computed. Warns of a key that Ray would show.
+    column that is known to be missing, or a `keys` that workers cannot import. Errors in a row or a key are raised on the
+    worker, when the Dataset is computed. Warns of a key that Ray would show.
     """
     spec, dim = _cluster.planned(spec, dim)
     ids = id_column if _cluster.check(spec, role, id_column) else None

@@ -15,7 +15,7 @@ __all__ = ["ndcg", "search"]
 def search(documents: Vectors, queries: Vectors, k: int, ids: Iterable[str | int]) -> list[list[tuple[int, float]]]:
     """Returns, for each query, the `k` documents of highest cosine as pairs of a row and a score, best first.
 
-    `documents` and `queries` are `[rows, dim]`, and `ids` names the documents: ties are broken by descending id. Raises
+    `documents` and `queries` are `[rows, dim]`. `ids` names the documents; equal scores are ordered by descending id. Raises
     `SettingError` unless both have the same dimension and each document has an id.
     """
     if not is_ordered(ids):

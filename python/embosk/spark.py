@@ -1,8 +1,8 @@
 """Protects a column of a Spark DataFrame on its executors, with the same bytes as on one machine.
 
 - **Keys do not travel.** A spec names keys as `env:NAME` or `file:PATH`, which each executor reads for itself. Mount
-  files, name a function that asks a store of secrets (`keys`), or set variables with `spark.executorEnv.NAME`; take a
-  NAME with `SECRET` in it, or Spark shows its value on its web page. Plans hold the spec and names alone.
+  files, name a function that asks a secrets manager (`keys`), or set variables with `spark.executorEnv.NAME`. Choose
+  a NAME that contains `SECRET`, or Spark shows its value on its web page. Plans contain only the spec and names.
 - **A retried task writes the same bytes.** Noise is therefore keyed and drawn by the id of each row; fresh noise is
   refused.
 - **Vectors are arrays of float or double**, which the column keeps.
@@ -51,14 +51,14 @@ def protect(
         id_column: the column with the id of each row: string, binary, or a whole number. Keyed noise needs it. Each id
             must belong to one text and version.
         role: "document" or "query".
-        dim: the dimension of the vectors. With it, rows of another one are refused on every executor.
+        dim: the dimension of the vectors. If it is given, other dimensions are refused on every executor.
         keys: where keys come from, if not from variables: a function from the NAME of `env:NAME` to its `Key` or the
             key's text, or the function's name as `"module:function"`. Each Python worker imports and calls it. Only its
             name travels, so a lambda or a function of the main script is refused.
 
     Raises `SpecError` for a spec outside the grammar, `SettingError` for fresh noise, keyed noise without ids, or a
-    provider of keys that has no name. What is wrong with a row or a key is raised on the executor, when the DataFrame is
-    computed. Warns of a key that Spark would show.
+    `keys` that workers cannot import. Errors in a row or a key are raised on the executor, when the DataFrame is computed.
+    Warns of a key that Spark would show.
     """
     spec, dim = _cluster.planned(spec, dim)
     uses_ids = _cluster.check(spec, role, id_column)

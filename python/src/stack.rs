@@ -170,8 +170,8 @@ impl Stack {
         Ok(numpy::PyArray::from_owned_array(py, decoded).into_any())
     }
 
-    /// What documents and queries must have in common to be searched. Store it beside the vectors, and compare it with
-    /// `check_fingerprint` before a search. It names keys and does not hold them.
+    /// Names what documents and queries must have in common for a search. Store it beside the vectors, and compare it
+    /// with `check_fingerprint` before a search. It names keys and does not contain them.
     #[getter]
     fn fingerprint(&self) -> String {
         self.defenses.fingerprint()
@@ -202,7 +202,7 @@ impl Stack {
         &self.spec
     }
 
-    /// The dimension that the stack is bound to; `None` if none was given.
+    /// The dimension that was given as `dim`; `None` if none was.
     #[getter]
     fn dim(&self) -> Option<usize> {
         self.dim
