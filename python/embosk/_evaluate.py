@@ -144,7 +144,7 @@ def several(given, kinds, name, what):
     """The list of what was given. A single item may be given without a list. An empty list is refused."""
     given = [given] if isinstance(given, kinds) else given
     if not isinstance(given, Iterable) or isinstance(given, (str, bytes)):
-        raise SettingError(f"{name} is a list of {what}, not of type {type(given).__name__}")
+        raise SettingError(f"{name} must be a list of {what}, not {type(given).__name__}")
     given = list(given)
     if not given:
         raise SettingError(f"{name} is an empty list; leave it out for the default ones, or name some")
@@ -157,11 +157,11 @@ def several(given, kinds, name, what):
 def around(cache, progress):
     """What is beside the settings: the folder of the cache, and whom to tell."""
     if cache is not None and not isinstance(cache, (str, os.PathLike)):
-        raise SettingError(f"cache is the path of a folder, not of type {type(cache).__name__}")
+        raise SettingError(f"cache must be the path of a folder, not {type(cache).__name__}")
     if progress is None:
         return {"cache": cache, "progress": None}
     if not callable(progress):
-        raise SettingError(f"progress is a function of a message, not of type {type(progress).__name__}")
+        raise SettingError(f"progress must be a function of a message, not {type(progress).__name__}")
 
     def tell(message):
         with told("the function `progress`"):
@@ -203,9 +203,9 @@ def described(embedder, model=None, name=None, identity=None, normalizer=None, u
         return adapted.ours
     for what, text in (("name", name), ("identity", identity)):
         if not isinstance(text, (str, type(None))):
-            raise SettingError(f"the embedder's {what} is a str, not of type {type(text).__name__}")
+            raise SettingError(f"the embedder's {what} must be a str, not {type(text).__name__}")
     if not isinstance(unit_norm, (bool, type(None))):
-        raise SettingError(f"unit_norm is True, False or None, not of type {type(unit_norm).__name__}")
+        raise SettingError(f"unit_norm must be True, False or None, not {type(unit_norm).__name__}")
     return {
         "call": adapted.blocking,
         "has_roles": adapted.has_roles,

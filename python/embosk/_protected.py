@@ -94,5 +94,5 @@ def stack_of(stack: Stack | str) -> Stack:
     if isinstance(stack, Stack):
         return stack
     if not isinstance(stack, str):
-        raise SettingError(f"a stack is an embosk.Stack or its spec, a str, not of type {type(stack).__name__}")
+        raise SettingError(f"a stack must be an embosk.Stack or its spec, a str, not {type(stack).__name__}")
     return Stack(stack)

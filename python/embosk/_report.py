@@ -165,7 +165,7 @@ def read_budget(budget):
     if isinstance(budget, str) and "\n" in budget:
         return Path("budget"), budget
     if not isinstance(budget, (str, PathLike)):
-        raise SettingError(f"a budget is the path of a file, or its text, not of type {type(budget).__name__}")
+        raise SettingError(f"a budget must be the path of a file, or its text, not {type(budget).__name__}")
     path = Path(budget)
     if not path.is_file():
         raise SettingError(f"{path}: there is no such budget; name a file, or give its text, which has more than one line")

@@ -34,7 +34,7 @@ def listed(texts: Iterable[str], name: str = "") -> list[str]:
     if hasattr(texts, "columns"):
         raise SettingError(f"{where}texts are a list of str, not a {kind}; name its column of texts, as in table['text']")
     if not is_ordered(texts):
-        raise SettingError(f"{where}texts are a list of str, not of type {kind}; put a single text into a list")
+        raise SettingError(f"{where}texts must be a list of str, not {kind}; put a single text into a list")
     found = list(texts)
     for row, text in enumerate(found):
         if not isinstance(text, str):

@@ -145,7 +145,7 @@ def _place(table, column, argument):
     """The place of a column by its name."""
     names = table.schema.names
     if not isinstance(column, str):
-        raise SettingError(f"{argument} is the name of a column, a str, not of type {type(column).__name__}")
+        raise SettingError(f"{argument} must be the name of a column, a str, not {type(column).__name__}")
     if names.count(column) > 1:
         raise SettingError(f"the table has {names.count(column)} columns {column!r}; rename all but one of them")
     if column not in names:
@@ -199,7 +199,7 @@ def _ids(table, ids, vectors):
     kind = views.get(kind, kind)
     texts = (types.is_string, types.is_large_string, types.is_binary, types.is_large_binary, types.is_fixed_size_binary)
     if not (types.is_null(kind) or types.is_integer(kind) or any(is_text(kind) for is_text in texts)):
-        raise IdsError(f"{where}: an id is a str, bytes or an int, not of type {kind}; cast them to string")
+        raise IdsError(f"{where}: an id must be a str, bytes or an int, not {kind}; cast them to string")
     if len(ids) != table.num_rows:
         raise IdsError(f"{table.num_rows} rows were given {len(ids)} ids; give each row one id")
     missing = numpy.flatnonzero(_mask(vectors.is_valid()) & _mask(ids.is_null()))
@@ -213,7 +213,7 @@ def _array(ids):
         return ids
     if not is_ordered(ids):
         raise IdsError(
-            f"ids are the name of a column, or a sequence of str, bytes or int in the order of the rows, not of type "
+            f"ids must be the name of a column, or a sequence of str, bytes or int in the order of the rows, not "
             f"{type(ids).__name__}"
         )
     try:

@@ -37,7 +37,7 @@ def invert(
     """
     attack = {"model": attack} if isinstance(attack, str) else (attack or {})
     if not isinstance(attack, dict):
-        raise SettingError(f"attack is a name or a dict, not of type {type(attack).__name__}")
+        raise SettingError(f"attack must be a name or a dict, not {type(attack).__name__}")
     texts = None if own_texts is None else listed(own_texts, "own_texts")
     oracle = described(embedder, model, name, identity, normalizer, unit_norm)
     found = run_inversion(vectors, oracle, as_json(attack), texts)

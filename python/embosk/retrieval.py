@@ -19,7 +19,7 @@ def search(documents: Vectors, queries: Vectors, k: int, ids: Iterable[str | int
     `SettingError` unless both have the same dimension and each document has an id.
     """
     if not is_ordered(ids):
-        raise IdsError(f"ids are a sequence with an id for each document, not of type {type(ids).__name__}")
+        raise IdsError(f"ids must be a sequence with an id for each document, not {type(ids).__name__}")
     return search_exactly(documents, queries, k, [str(one) for one in ids])
 
 
@@ -30,7 +30,7 @@ def ndcg(ranking: Sequence[Any], grades: Mapping[Any, int], k: int = 10) -> floa
     none is judged. Raises `SettingError` for grades that are not whole numbers.
     """
     if not isinstance(grades, Mapping):
-        raise SettingError(f"grades are a dict from ids to grades, not of type {type(grades).__name__}")
+        raise SettingError(f"grades must be a dict from ids to grades, not {type(grades).__name__}")
     numbers: dict[Any, int] = {}
     number = lambda one: numbers.setdefault(one, len(numbers))  # noqa: E731
     judged = [(number(one), whole(grade, f"judgement {at}")) for at, (one, grade) in enumerate(grades.items())]

@@ -205,7 +205,7 @@ def _columns(df, what, *names):
     """The types of a DataFrame's columns by name. Columns that are not there are refused."""
     if not hasattr(df, "mapInArrow"):
         kind = type(df).__name__
-        raise SettingError(f"{what}: a DataFrame of Spark is needed, not of type {kind}: session.createDataFrame(data)")
+        raise SettingError(f"{what}: a Spark DataFrame is needed, not {kind}; make one with session.createDataFrame(data)")
     known = {field.name: field.dataType for field in df.schema.fields}
     for name in names:
         if name not in known:

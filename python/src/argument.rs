@@ -17,7 +17,7 @@ pub(crate) fn kind_of(any: &Bound<'_, PyAny>) -> String {
 pub(crate) fn text(any: &Bound<'_, PyAny>, kind: &str, what: &str) -> PyResult<String> {
     let text = any
         .cast::<PyString>()
-        .map_err(|_| raise(kind, format!("{what} is a str, not of type {}", kind_of(any))))?;
+        .map_err(|_| raise(kind, format!("{what} must be a str, not {}", kind_of(any))))?;
     let text = text.to_cow().map_err(|_| {
         raise(
             kind,
@@ -36,11 +36,10 @@ pub(crate) fn texts(any: &Bound<'_, PyAny>) -> PyResult<Vec<String>> {
         return Err(setting("texts are a list of str; put a single text into a list"));
     }
     if is_unordered(any) || any.hasattr("columns")? {
-        return Err(setting(format!("texts are a list of str, not of type {}", kind_of(any))));
+        return Err(setting(format!("texts must be a list of str, not {}", kind_of(any))));
     }
-    let all = any
-        .try_iter()
-        .map_err(|_| setting(format!("texts are a list of str, not of type {}", kind_of(any))))?;
+    let all =
+        any.try_iter().map_err(|_| setting(format!("texts must be a list of str, not {}", kind_of(any))))?;
     all.enumerate().map(|(row, one)| text(&one?, "SettingError", &format!("text {row}"))).collect()
 }
 
@@ -69,7 +68,7 @@ pub(crate) fn key_path(any: &Bound<'_, PyAny>) -> PyResult<PathBuf> {
     any.extract().map_err(|_| {
         raise(
             "InvalidKeyError",
-            format!("the path of a key file is a str or a Path, not of type {}", kind_of(any)),
+            format!("the path of a key file must be a str or a Path, not {}", kind_of(any)),
         )
     })
 }

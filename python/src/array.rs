@@ -127,7 +127,7 @@ fn made_array<'py>(any: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyUntypedArra
         });
     }
     Err(array(format!(
-        "vectors are an array of NumPy, not of type {kind}: numpy.asarray(vectors, dtype='float32')"
+        "vectors must be an array of NumPy, not {kind}: numpy.asarray(vectors, dtype='float32')"
     )))
 }
 

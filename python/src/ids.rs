@@ -24,10 +24,7 @@ impl Ids {
         }
         let all = plain(ids)?;
         let all = all.try_iter().map_err(|_| {
-            raise(
-                "IdsError",
-                format!("ids are a sequence with an id for each row, not of type {}", kind_of(ids)),
-            )
+            raise("IdsError", format!("ids must be a sequence with an id for each row, not {}", kind_of(ids)))
         })?;
         for (row, id) in all.enumerate() {
             read.push(&id?, row)?;

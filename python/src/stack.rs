@@ -119,7 +119,7 @@ impl Stack {
     ) -> PyResult<Bound<'py, PyAny>> {
         let new = new.cast::<Self>().map_err(|_| {
             setting(format!(
-                "the new stack is an embosk.Stack, not of type {}: embosk.Stack(spec)",
+                "the new stack must be an embosk.Stack, not {}: embosk.Stack(spec)",
                 kind_of(new)
             ))
         })?;
@@ -157,7 +157,7 @@ impl Stack {
             let kind = kind_of(codes);
             raise(
                 "CodesError",
-                format!("codes are an embosk.Codes, not of type {kind}: embosk.Codes(dim, bytes, scales)"),
+                format!("codes must be an embosk.Codes, not {kind}: embosk.Codes(dim, bytes, scales)"),
             )
         })?;
         let (packing, codes) = (self.packing()?, &codes.get().0);

@@ -117,7 +117,7 @@ def test_tables_and_ids_are_checked():
         arrow.protect(batch, "vectors", "none")
     with pytest.raises(embosk.SettingError, match="ids: the table has no column 'ids'"):
         arrow.protect(batch, "vector", NOISE, ids="ids")
-    with pytest.raises(embosk.SettingError, match="column is the name of a column, a str, not of type int"):
+    with pytest.raises(embosk.SettingError, match="column must be the name of a column, a str, not int"):
         arrow.protect(batch, 1, "none")
     with pytest.raises(embosk.SettingError, match="2 columns 'vector'; rename"):
         arrow.protect(pyarrow.table([batch["vector"]] * 2, names=["vector"] * 2), "vector", "none")
@@ -135,10 +135,10 @@ def test_tables_and_ids_are_checked():
     for ids in (7, ["a", 1, 2], [{}, {}, {}], [1.5, 2.5, 3.5], [True, True, False], [2**70, 1, 2], b"abc", *unordered):
         with pytest.raises(embosk.IdsError, match="str, bytes or (an )?int"):
             arrow.protect(batch, "vector", NOISE, ids=ids)
-    with pytest.raises(embosk.IdsError, match="the column 'vector': an id is a str, .* not of type list"):
+    with pytest.raises(embosk.IdsError, match="the column 'vector': an id must be a str, .* not list"):
         arrow.protect(batch, "vector", NOISE, ids="vector")
     for stack in (7, None, embosk.Protected("reference", "none")):
-        with pytest.raises(embosk.SettingError, match="a stack is an embosk.Stack or its spec, a str, not of type"):
+        with pytest.raises(embosk.SettingError, match="a stack must be an embosk.Stack or its spec, a str, not"):
             arrow.protect(batch, "vector", stack)
 
 

@@ -215,23 +215,23 @@ class Table:
         ({"attack": {"beam_width": 0}}, embosk.SettingError, "`attack.beam_width`: a beam width is"),
         ({"attack": toy}, embosk.SettingError, "`attack` is of type function"),
         ({"defenses": []}, embosk.SettingError, "defenses is an empty list; leave it out"),
-        ({"defenses": 7}, embosk.SettingError, "defenses is a list of stacks or specs, not of type int"),
+        ({"defenses": 7}, embosk.SettingError, "defenses must be a list of stacks or specs, not int"),
         ({"defenses": [None]}, embosk.SettingError, "defenses .* has one of type NoneType"),
         ({"adversaries": []}, embosk.SettingError, "adversaries is an empty list; leave it out"),
         ({"adversaries": [7]}, embosk.SettingError, "adversaries .* has one of type int"),
-        ({"corpus": 7}, embosk.SettingError, "corpus: texts are a list of str, not of type int"),
+        ({"corpus": 7}, embosk.SettingError, "corpus: texts must be a list of str, not int"),
         ({"corpus": ["a", None]}, embosk.SettingError, "corpus: text 1 is not a str but NoneType"),
         ({"corpus": ["a", "\ud800"]}, embosk.SettingError, "text 1 holds half of a surrogate pair"),
         ({"attacker_corpus": [b"a"]}, embosk.SettingError, "attacker_corpus: text 0 is not a str"),
-        ({"cache": 7}, embosk.SettingError, "cache is the path of a folder"),
+        ({"cache": 7}, embosk.SettingError, "cache must be the path of a folder"),
         ({"cache": "c", "name": "mine"}, embosk.SettingError, "give name= and identity= too"),
-        ({"corpus": {"id": "a text"}}, embosk.SettingError, "not of type dict"),
+        ({"corpus": {"id": "a text"}}, embosk.SettingError, "not dict"),
         ({"embedder": "reference", "name": "mine"}, embosk.SettingError, "name= describes a function .*; leave name= out"),
         ({"embedder": embosk.Embedder(), "unit_norm": True}, embosk.SettingError, "unit_norm= describes"),
         ({"corpus": Table()}, embosk.SettingError, r"corpus: .* not a Table; name its column of texts, as in table\['text'\]"),
-        ({"progress": 7}, embosk.SettingError, "progress is a function"),
-        ({"name": 7}, embosk.SettingError, "the embedder's name is a str"),
-        ({"unit_norm": "yes"}, embosk.SettingError, "unit_norm is True, False or None"),
+        ({"progress": 7}, embosk.SettingError, "progress must be a function"),
+        ({"name": 7}, embosk.SettingError, "the embedder's name must be a str"),
+        ({"unit_norm": "yes"}, embosk.SettingError, "unit_norm must be True, False or None"),
         ({"normalizer": ("own", 7)}, embosk.SettingError, "a normalizer is"),
         ({"corpus": "no-such-file.txt"}, embosk.SettingError, "no-such-file.txt"),
         ({"adversaries": "nobody"}, embosk.SettingError, "no such adversary"),
@@ -350,9 +350,9 @@ def test_vectors_become_texts_again(reference):
     with pytest.raises(embosk.SettingError, match="row 1 is zero"):
         embosk.attacks.invert(reference.embed(texts) * [[1], [0]], attack="reference")
     for wrong, message in (
-        ({"attack": 7}, "attack is a name or a dict"),
+        ({"attack": 7}, "attack must be a name or a dict"),
         ({"attack": {"steps": "many"}}, "`attack.steps`"),
-        ({"own_texts": "a text"}, "own_texts: texts are a list of str"),
+        ({"own_texts": "a text"}, "own_texts: texts must be a list of str"),
     ):
         with pytest.raises(embosk.SettingError, match=message):
             embosk.attacks.invert(reference.embed(texts), **wrong)
@@ -361,16 +361,16 @@ def test_vectors_become_texts_again(reference):
 def test_exact_search_and_ndcg_refuse_what_they_cannot_read():
     rows = unit_rows(3, 8)
     for ids, kind, message in (
-        ("abc", embosk.IdsError, "not of type str"),
-        ({1, 2, 3}, embosk.IdsError, "not of type set"),
-        (None, embosk.IdsError, "not of type NoneType"),
+        ("abc", embosk.IdsError, "not str"),
+        ({1, 2, 3}, embosk.IdsError, "not set"),
+        (None, embosk.IdsError, "not NoneType"),
         ([1, 2], embosk.SettingError, "3 documents do not have 2 ids"),
     ):
         with pytest.raises(kind, match=message):
             retrieval.search(rows, rows, 2, ids)
     with pytest.raises(embosk.SettingError, match="documents of 8 dimensions, queries of 4"):
         retrieval.search(rows, rows[:, :4], 2, range(3))
-    with pytest.raises(embosk.SettingError, match="grades are a dict"):
+    with pytest.raises(embosk.SettingError, match="grades must be a dict"):
         retrieval.ndcg(["a"], ["a"])
     with pytest.raises(embosk.SettingError, match="judgement 1 .* of type float"):
         retrieval.ndcg(["a"], {"a": 1, "b": 0.5})

@@ -192,7 +192,7 @@ def test_what_a_cluster_cannot_do_is_refused_at_once(dataset, column, spec, ids,
     assert KEY_HEX not in str(refused.value)
 
 
-@pytest.mark.parametrize(("column", "ids", "message"), [("n", None, "of type int64"), ("vector", "vector", "the column .vector.: an id is a str")])
+@pytest.mark.parametrize(("column", "ids", "message"), [("n", None, "of type int64"), ("vector", "vector", "the column .vector.: an id must be a str")])
 def test_what_is_wrong_with_a_column_is_said_by_the_worker(dataset, column, ids, message):
     with pytest.raises(Exception, match=message):
         on_ray.protect(dataset, column, NOISE, ids or "id").take_all()

@@ -300,7 +300,7 @@ def test_binary_ids_need_not_be_text(session):
 @pytest.mark.parametrize(
     ("changed", "kind", "message"),
     [
-        ({"qrels": [(0, 0, 1)]}, embosk.SettingError, "qrels: a DataFrame of Spark is needed, not of type list"),
+        ({"qrels": [(0, 0, 1)]}, embosk.SettingError, "qrels: a Spark DataFrame is needed, not list"),
         ({"qrels": {0: [0]}}, embosk.SettingError, "qrels: query 0 .* has a list; it needs a dict"),
         ({"qrels": {0: {0: 1, 1: 1.5}}}, embosk.SettingError, "qrels: judgement 1 .* has a grade of type float"),
         ({"qrels": {0: {0: "1"}}}, embosk.SettingError, "qrels: judgement 0 .* has a grade of type str"),
@@ -311,7 +311,7 @@ def test_binary_ids_need_not_be_text(session):
         ({"k": "10"}, embosk.SettingError, "k is a whole number"),
         ({"id_column": "name"}, embosk.SettingError, r"queries: there is no column 'name'; the columns are \["),
         ({"column": "id"}, embosk.ArrayError, "queries: the column 'id' is of type bigint"),
-        ({"documents": None}, embosk.SettingError, "documents: a DataFrame of Spark is needed, not of type NoneType"),
+        ({"documents": None}, embosk.SettingError, "documents: a Spark DataFrame is needed, not NoneType"),
         ({"spec": "gaussian(sigma=0.05)"}, embosk.SettingError, "draws fresh noise"),
     ],
 )
