@@ -171,7 +171,7 @@ fn notes(verdict: &Verdict, report: &Report, before: &str, signature: Signature)
     let attacked = report.rows.first().map_or(0, |row| row.n);
     let queries = report.undefended.queries.len();
     let mut text = format!(
-        "{attacked} texts attacked, {queries} queries. {before}one-sided bounds, which hold together with {percent} % confidence.\n"
+        "{attacked} texts attacked, {queries} queries. {before}one-sided bounds. All upper ones hold together with {percent} % confidence, and so do all lower ones.\n"
     );
     text += &table::recovered(report);
     text += &table::signed(report, signature);

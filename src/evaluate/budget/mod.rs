@@ -272,8 +272,8 @@ impl Report {
     /// query by query, have those of Learned-Miller and Thomas (2019, arXiv 1905.06208), which are conjectured to
     /// hold for any distribution and number of texts. So 30 queries that lose nothing prove a drop below 0.1, and 300
     /// queries one below 0.01. Regressions from the baseline are decided by the paired bootstrap over at least 30
-    /// queries or texts. Holm's method (1979) holds the errors over all limits together at the confidence, once for
-    /// limits that are kept and once for limits that are broken.
+    /// queries or texts. By Holm's method (1979), the confidence is that of all limits together: once that none is
+    /// wrongly found to be kept, and once that none is wrongly found to be broken.
     ///
     /// Equal reports and budgets have equal verdicts.
     ///
