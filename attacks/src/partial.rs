@@ -143,7 +143,7 @@ pub fn is_abandoned(path: &Path) -> bool {
     if !path.file_name().is_some_and(|name| is_ours(&name.to_string_lossy())) {
         return false;
     }
-    let Ok(file) = File::options().read(true).write(true).open(path) else { return false };
+    let Ok(file) = open_ours(OpenOptions::new().read(true).write(true), path) else { return false };
     let written = file.metadata().and_then(|it| it.modified());
     let is_old = written.is_ok_and(|at| SystemTime::now().duration_since(at).is_ok_and(|age| age > STALE));
     is_old && file.try_lock().is_ok()
