@@ -1,9 +1,10 @@
 //! Files that are written whole or not at all.
 //!
-//! A file is written beside its destination, under a random name, and renamed when its bytes are on the disk.
+//! A file is written beside its destination, under a random name, and renamed when its bytes are on the disk. A link in
+//! its place is replaced, and never followed.
 //! `embosk` writes its files here too. The module is not for other programs, and may change in any release.
 
-use std::fs::{self, File};
+use std::fs::{self, File, OpenOptions};
 use std::io::{self, BufWriter, Write};
 use std::path::Path;
 use std::time::{Duration, SystemTime};
@@ -54,6 +55,37 @@ pub fn write_new(
     sync(folder).inspect_err(|_| {
         let _ = fs::remove_file(path);
     })
+}
+
+/// Opens a file of ours, and never what a link in its place leads to. Of options that make a file, only
+/// [`create_new`](OpenOptions::create_new) follows no link.
+///
+/// # Errors
+/// If it is not a regular file, or cannot be opened.
+pub fn open_ours(options: &OpenOptions, path: &Path) -> io::Result<File> {
+    let refused = || io::Error::other("it is not a regular file; remove it, and run again");
+    if fs::symlink_metadata(path).is_ok_and(|it| !it.is_file()) {
+        return Err(refused());
+    }
+    let file = options.open(path)?;
+    // it may have been exchanged meanwhile
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::MetadataExt;
+        let [named, found] = [fs::symlink_metadata(path)?, file.metadata()?];
+        if (named.dev(), named.ino()) != (found.dev(), found.ino()) {
+            return Err(refused());
+        }
+    }
+    Ok(file)
+}
+
+/// Reads a text file of ours, and never what a link in its place leads to.
+///
+/// # Errors
+/// As [`open_ours`], and if it cannot be read or is not UTF-8.
+pub fn read_ours(path: &Path) -> io::Result<String> {
+    io::read_to_string(open_ours(OpenOptions::new().read(true), path)?)
 }
 
 /// Returns a new file in `folder` whose bytes are on the disk.
@@ -111,7 +143,7 @@ pub fn is_abandoned(path: &Path) -> bool {
     if !path.file_name().is_some_and(|name| is_ours(&name.to_string_lossy())) {
         return false;
     }
-    let Ok(file) = File::options().read(true).write(true).open(path) else { return false };
+    let Ok(file) = open_ours(OpenOptions::new().read(true).write(true), path) else { return false };
     let written = file.metadata().and_then(|it| it.modified());
     let is_old = written.is_ok_and(|at| SystemTime::now().duration_since(at).is_ok_and(|age| age > STALE));
     is_old && file.try_lock().is_ok()
@@ -206,6 +238,31 @@ mod tests {
         let usual = folder.path().join("usual");
         fs::write(&usual, "").unwrap();
         assert_eq!(mode(&path), mode(&usual));
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn no_link_is_followed() {
+        let folder = tempfile::tempdir().unwrap();
+        let [document, link] = ["document", "link"].map(|name| folder.path().join(name));
+        fs::write(&document, "someone's").unwrap();
+        let plant = || std::os::unix::fs::symlink(&document, &link).unwrap();
+        plant();
+        for options in [OpenOptions::new().append(true), OpenOptions::new().write(true).create_new(true)] {
+            assert!(open_ours(options, &link).is_err());
+        }
+        assert!(read_ours(&link).unwrap_err().to_string().contains("not a regular file"));
+        assert!(write_new(&link, Readers::Owner, |file| file.write_all(b"ours")).is_err());
+        write(&link, Readers::Owner, |file| file.write_all(b"ours")).unwrap();
+        assert_eq!(read_ours(&link).unwrap(), "ours");
+        assert!(fs::symlink_metadata(&link).unwrap().is_file());
+        // one that leads nowhere makes no file there
+        fs::remove_file(&link).unwrap();
+        std::os::unix::fs::symlink(folder.path().join("nowhere"), &link).unwrap();
+        assert!(write_new(&link, Readers::Owner, |file| file.write_all(b"ours")).is_err());
+        write(&link, Readers::Usual, |file| file.write_all(b"ours")).unwrap();
+        assert_eq!(names(folder.path()), ["document", "link"]);
+        assert_eq!(fs::read_to_string(&document).unwrap(), "someone's");
     }
 
     #[test]

@@ -13,7 +13,7 @@ use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 use zeroize::{ZeroizeOnDrop, Zeroizing};
 
-use crate::rng::fill_from_os;
+use crate::rng::{fill_from_os, wiping};
 use crate::{Error, Rng};
 
 /// The beginning of a key's text: the format and its version.
@@ -32,7 +32,8 @@ const TEXT_LEN: usize = PREFIX.len() + 2 * BYTES + 1 + 2 * CHECKSUM_BYTES;
 /// - **One key serves a whole stack.** Every defense derives its own secret from it, for its own dimension.
 /// - **A key is a handle.** Cloning it shares the bytes, which are in a single place on the heap, so moving
 ///   or cloning a key leaves no copy of them behind. The bytes are wiped from memory when the last handle is
-///   dropped. What a defense derives from them is wiped too.
+///   dropped, and so is what a defense keeps of what it derives from them. A copy that the compiler leaves in a
+///   register or on the stack may survive.
 /// - **A key is not shown.** It prints as its [fingerprint](Self::fingerprint), compares in constant
 ///   time, and cannot be serialized or made by default. [`to_text`](Self::to_text) gives its text.
 ///
@@ -141,12 +142,18 @@ impl Key {
     /// Derives the secret for one purpose in one dimension: HKDF-SHA256 with `purpose` and `dim`, 8 bytes
     /// big-endian, as its info. `purpose` names the defense and the version of its format.
     pub(crate) fn derive(&self, purpose: &str, dim: usize) -> Zeroizing<[u8; 32]> {
-        let mut derived = Zeroizing::new([0; 32]);
-        Hkdf::<Sha256>::new(None, self.0.as_slice())
-            .expand_multi_info(&[purpose.as_bytes(), &(dim as u64).to_be_bytes()], derived.as_mut())
-            .expect("HKDF-SHA256 gives 32 bytes");
-        derived
+        expanded(
+            || Hkdf::<Sha256>::new(None, self.0.as_slice()),
+            &[purpose.as_bytes(), &(dim as u64).to_be_bytes()],
+        )
     }
+}
+
+/// Derives a secret: what HKDF-SHA256 expands with `info`.
+pub(crate) fn expanded(hkdf: impl FnOnce() -> Hkdf<Sha256>, info: &[&[u8]]) -> Zeroizing<[u8; 32]> {
+    let mut derived = Zeroizing::new([0; 32]);
+    wiping(|| hkdf().expand_multi_info(info, derived.as_mut())).expect("HKDF-SHA256 gives 32 bytes");
+    derived
 }
 
 impl FromStr for Key {
@@ -215,7 +222,7 @@ impl fmt::Debug for Key {
 }
 
 fn checksum(bytes: &[u8; BYTES]) -> [u8; CHECKSUM_BYTES] {
-    let digest = Sha256::new().chain_update("embosk key v1").chain_update(bytes).finalize();
+    let digest = wiping(|| Sha256::new().chain_update("embosk key v1").chain_update(bytes).finalize());
     [digest[0], digest[1], digest[2], digest[3]]
 }
 

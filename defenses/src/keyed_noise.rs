@@ -10,6 +10,7 @@ use subtle::ConstantTimeEq;
 use zeroize::Zeroizing;
 
 use crate::cells::Grid;
+use crate::key::expanded;
 use crate::parallel::for_pieces;
 use crate::rows::with_scratch;
 use crate::{Key, Rng};
@@ -93,13 +94,10 @@ impl KeyedNoise {
     /// The generator for one purpose: HKDF-SHA256 expands the secret with the purpose, the bits of
     /// sigma and the dimension, 8 bytes big-endian each, and `of`.
     fn rng(&self, purpose: &str, dim: usize, of: &[u8]) -> Rng {
-        let mut seed = Zeroizing::new([0; 32]);
         let (sigma, dim) = (self.sigma.to_bits().to_be_bytes(), (dim as u64).to_be_bytes());
-        Hkdf::<Sha256>::from_prk(self.secret.as_ref())
-            .expect("32 bytes are a key for HKDF-SHA256")
-            .expand_multi_info(&[purpose.as_bytes(), &sigma, &dim, of], seed.as_mut())
-            .expect("HKDF-SHA256 gives 32 bytes");
-        Rng::from_seed(&seed)
+        let hkdf =
+            || Hkdf::<Sha256>::from_prk(self.secret.as_ref()).expect("32 bytes are a key for HKDF-SHA256");
+        Rng::from_seed(&expanded(hkdf, &[purpose.as_bytes(), &sigma, &dim, of]))
     }
 }
 

@@ -15,14 +15,20 @@ use crate::Error;
 /// two copies would give two batches the same noise, which cancels when they are subtracted.
 pub struct Rng(ChaCha20Rng);
 
-/// More of the stack than [`keystream`] uses.
-const COPIES: usize = 2048;
+/// More of the stack than ChaCha20, HKDF and SHA-256 use.
+const COPIES: usize = 4096;
 
-/// The generator takes its seed by value, which leaves copies on the stack. The caller wipes them, so this function must
-/// not be inlined.
+/// Does what leaves copies of a secret on the stack, such as passing it by value, and wipes them.
+pub(crate) fn wiping<T>(work: impl FnOnce() -> T) -> T {
+    let done = apart(work);
+    zeroize_stack::<COPIES>();
+    done
+}
+
+/// The stack is wiped only below the frame of [`wiping`], so this function must not be inlined.
 #[inline(never)]
-fn keystream(seed: &[u8; 32]) -> ChaCha20Rng {
-    ChaCha20Rng::from_seed(*seed)
+fn apart<T>(work: impl FnOnce() -> T) -> T {
+    work()
 }
 
 impl Rng {
@@ -47,9 +53,7 @@ impl Rng {
 
     /// Creates a generator from a derived seed, for what a key determines.
     pub(crate) fn from_seed(seed: &[u8; 32]) -> Self {
-        let rng = keystream(seed);
-        zeroize_stack::<COPIES>();
-        Self(rng)
+        Self(wiping(|| ChaCha20Rng::from_seed(*seed)))
     }
 
     /// Returns a generator that begins `words` words of 32 bits further on in the keystream.

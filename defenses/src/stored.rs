@@ -102,12 +102,15 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_file_that_is_too_long_is_not_read() {
+    fn a_file_that_is_too_long_or_not_regular_is_not_read() {
         let file = tempfile::NamedTempFile::new().unwrap();
         // of no blocks on the disk
         file.as_file().set_len(LONGEST + 1).unwrap();
         let unread = |_: &[u8]| -> Result<(), Error> { panic!("it was read") };
         let refusal = load(file.path(), unread).unwrap_err().to_string();
         assert!(refusal.contains("more than 1 GiB"), "{refusal}");
+        let folder = tempfile::tempdir().unwrap();
+        let refusal = load(folder.path(), unread).unwrap_err().to_string();
+        assert!(refusal.contains("not a regular file"), "{refusal}");
     }
 }

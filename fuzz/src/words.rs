@@ -22,6 +22,7 @@ pub(crate) fn specs(data: &[u8]) {
 pub(crate) fn keys(data: &[u8]) {
     let Ok(text) = std::str::from_utf8(data) else { return };
     if let Ok(key) = text.parse::<Key>() {
-        assert_eq!(key.to_text().trim(), text.trim(), "a key has one spelling");
+        let text = text.trim_start_matches('\u{feff}').trim();
+        assert!(key.to_text().eq_ignore_ascii_case(text), "a key has one spelling but for capitals");
     }
 }

@@ -5,7 +5,7 @@ import operator
 import os
 from functools import lru_cache, partial
 
-from embosk._embosk import Key, Stack, check_spec
+from embosk._embosk import Key, Stack, check_norms, check_spec
 from embosk.errors import NotPicklableError, SettingError
 
 
@@ -23,8 +23,9 @@ def planned(stack: Stack | str, dim: int | None = None) -> tuple[str, int | None
     return stack.spec, stack.dim if dim is None else dim
 
 
-def check(spec, role, id_column):
-    """Whether the spec needs ids; refuses what is not repeatable."""
+def check(spec, role, id_column, norms="warn"):
+    """Whether the spec needs ids; refuses what is not repeatable, and another `norms` than there is."""
+    check_norms(norms)
     fresh, uses_ids, _ = check_spec(spec, role)
     if fresh is not None:
         raise SettingError(

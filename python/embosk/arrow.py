@@ -19,19 +19,22 @@ import numpy
 import pyarrow
 import pyarrow.compute
 
-from embosk._embosk import Stack, protect_part, warnings_of
+from embosk._embosk import Stack, check_norms, protect_part, warnings_of
 from embosk._protected import stack_of
-from embosk._types import Id, Role, is_ordered
+from embosk._types import Id, Norms, Role, is_ordered
 from embosk.errors import ArrayError, DimensionError, EmboskError, IdsError, SettingError
 
 __all__ = ["protect", "rekey", "unprotect"]
 
-# a mean over more rows tells no more of how long vectors are
-_HEAD = 1000
-
 
 def protect(
-    batch: Any, column: str, stack: Stack | str, ids: str | Iterable[Id] | None = None, role: Role = "document"
+    batch: Any,
+    column: str,
+    stack: Stack | str,
+    ids: str | Iterable[Id] | None = None,
+    role: Role = "document",
+    *,
+    norms: Norms = "warn",
 ) -> Any:
     """Protects the vectors of a column, and returns the table with them in its place.
 
@@ -43,13 +46,14 @@ def protect(
         ids: for keyed noise, the name of the column with the ids, or a sequence with one for each row. They are str,
             bytes, or int of at most 64 bits.
         role: "document" or "query".
+        norms: what is done with vectors whose norm is not 1, as for `Stack.protect`.
 
     Returns a RecordBatch for a RecordBatch or a table that has `__arrow_c_array__` alone, and otherwise a Table. Raises
     `SettingError` for a column that is not there, `ArrayError` for a column of another type or a null within a vector,
     `DimensionError` for vectors of several lengths, `IdsError` for a null id or ids of another type, and otherwise as
     `Stack.protect`. Rows are counted from 0 in the whole table.
     """
-    return _changed(batch, column, None, stack_of(stack), ids, role)
+    return _changed(batch, column, None, stack_of(stack), ids, role, norms)
 
 
 def unprotect(batch: Any, column: str, stack: Stack | str) -> Any:
@@ -86,8 +90,9 @@ def dimension(table: pyarrow.Table | pyarrow.RecordBatch, column: str) -> int | 
     return lengths[0].as_py() if len(lengths) else None
 
 
-def _changed(batch, column, old, new, ids=None, role="document"):
+def _changed(batch, column, old, new, ids=None, role="document", norms="warn"):
     """The table with the vectors of a column taken from the stack `old`, if there is one, to `new`, if there is one."""
+    check_norms(norms)
     table = _table(batch)
     place = _place(table, column, "column")
     vectors = table.column(place)
@@ -100,17 +105,20 @@ def _changed(batch, column, old, new, ids=None, role="document"):
     ids = _ids(table, ids, vectors)
     uses_ids = new is not None and new.uses_ids(role)
 
-    def clean(vectors):
-        return vectors if old is None else old.unprotect(vectors)
+    seen = []
 
     def change(vectors, ids):
-        return clean(vectors) if new is None else protect_part(new, clean(vectors), role, ids if uses_ids else None)
+        clean = vectors if old is None else old.unprotect(vectors)
+        if new is None:
+            return clean
+        protected, found = protect_part(new, clean, role, ids if uses_ids else None, norms)
+        seen.append(found)
+        return protected
 
     made = [part.changed(change, ids) for part in parts]
     if new is not None:
         repeat = None if ids is None or not uses_ids else _first_repeat(ids, vectors)
-        head = next((part.matrix[:_HEAD] for part in parts if len(part.rows)), numpy.empty((0, 1), "float32"))
-        for warning in warnings_of(new, clean(head), role, ids is not None, repeat):
+        for warning in warnings_of(new, seen, role, ids is not None, repeat):
             warnings.warn(warning, stacklevel=3)
     # without a vector there is nothing that shows the new dimension but the stack
     kind = next((one.type for one in made if one is not None), None) or _type_without_vectors(vectors.type, new)

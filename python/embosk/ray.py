@@ -19,7 +19,7 @@ import pyarrow
 
 from embosk import _cluster, arrow
 from embosk._embosk import Stack, check_spec
-from embosk._types import KeyProvider, Role
+from embosk._types import KeyProvider, Norms, Role
 from embosk.errors import ArrayError, SettingError
 
 if TYPE_CHECKING:
@@ -37,6 +37,7 @@ def protect(
     role: Role = "document",
     dim: int | None = None,
     keys: KeyProvider | None = None,
+    norms: Norms = "warn",
     **options: Any,
 ) -> Dataset:
     """Protects a column of vectors, and returns the Dataset with them in its place.
@@ -52,6 +53,8 @@ def protect(
         keys: where keys come from, if not from variables: a function from the NAME of `env:NAME` to its `Key` or the
             key's text, or the function's name as `"module:function"`. Each worker imports and calls it. Only its name
             travels, so a lambda or a function of the main script is refused.
+        norms: what is done with vectors whose norm is not 1, as for `Stack.protect`, batch by batch. A warning goes to
+            the worker's log.
         options: more arguments of Ray's `map_batches`, such as `batch_size`, `concurrency` or `num_cpus`.
 
     Raises `SpecError` for a spec outside the grammar, and `SettingError` for fresh noise, keyed noise without ids, a
@@ -59,11 +62,11 @@ def protect(
     worker, when the Dataset is computed. Warns of a key that Ray would show.
     """
     spec, dim = _cluster.planned(spec, dim)
-    ids = id_column if _cluster.check(spec, role, id_column) else None
+    ids = id_column if _cluster.check(spec, role, id_column, norms) else None
     _check_columns(dataset, column, ids)
     _warn_of_shown_keys(spec, keys)
     stack = _cluster.builder(spec, keys, dim)
-    return _mapped(dataset, _protect, options, stack=stack, column=column, ids=ids, role=role)
+    return _mapped(dataset, _protect, options, stack=stack, column=column, ids=ids, role=role, norms=norms)
 
 
 def unprotect(dataset: Dataset, column: str, spec: str | Stack, *, keys: KeyProvider | None = None, **options: Any) -> Dataset:
@@ -131,11 +134,12 @@ def _warn_of_shown_keys(spec, keys):
         )
 
 
-def _protect(table, *, stack, column, ids, role):
+def _protect(table, *, stack, column, ids, role, norms):
     lists, kind = _lists(table, column)
     defenses = stack(arrow.dimension(lists, column))
     ids = ids if defenses.uses_ids(role) else None
-    return _tensors(arrow.protect(lists, column, defenses, ids=ids, role=role), column, kind, defenses)
+    protected = arrow.protect(lists, column, defenses, ids=ids, role=role, norms=norms)
+    return _tensors(protected, column, kind, defenses)
 
 
 def _unprotect(table, *, stack, column):

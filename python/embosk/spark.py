@@ -22,7 +22,7 @@ import numpy
 
 from embosk import _cluster, arrow
 from embosk._embosk import Stack, check_spec
-from embosk._types import KeyProvider, Role
+from embosk._types import KeyProvider, Norms, Role
 from embosk.errors import ArrayError, IdsError, SettingError
 from embosk.retrieval import ndcg, search, whole
 
@@ -41,6 +41,7 @@ def protect(
     role: Role = "document",
     dim: int | None = None,
     keys: KeyProvider | None = None,
+    norms: Norms = "warn",
 ) -> DataFrame:
     """Protects a column of vectors, and returns the DataFrame with them in its place.
 
@@ -55,17 +56,19 @@ def protect(
         keys: where keys come from, if not from variables: a function from the NAME of `env:NAME` to its `Key` or the
             key's text, or the function's name as `"module:function"`. Each Python worker imports and calls it. Only its
             name travels, so a lambda or a function of the main script is refused.
+        norms: what is done with vectors whose norm is not 1, as for `Stack.protect`, batch by batch. A warning goes to
+            the executor's log.
 
     Raises `SpecError` for a spec outside the grammar, `SettingError` for fresh noise, keyed noise without ids, or a
     `keys` that workers cannot import. Errors in a row or a key are raised on the executor, when the DataFrame is computed.
     Warns of a key that Spark would show.
     """
     spec, dim = _cluster.planned(spec, dim)
-    uses_ids = _cluster.check(spec, role, id_column)
+    ids = id_column if _cluster.check(spec, role, id_column, norms) else None
     schema = _schema(df, column, id_column)
     _warn_of_shown_keys(df, spec, keys)
     stack = _cluster.builder(spec, keys, dim)
-    return df.mapInArrow(partial(_protect, stack=stack, column=column, ids=id_column if uses_ids else None, role=role), schema)
+    return df.mapInArrow(partial(_protect, stack=stack, column=column, ids=ids, role=role, norms=norms), schema)
 
 
 def unprotect(df: DataFrame, column: str, spec: str | Stack, *, keys: KeyProvider | None = None) -> DataFrame:
@@ -112,6 +115,7 @@ def evaluate_retrieval(
     column: str = "vector",
     k: int = 10,
     keys: KeyProvider | None = None,
+    norms: Norms = "warn",
 ) -> dict[str, Any]:
     """Computes nDCG@k of exact search on clean and on protected vectors, for collections that do not fit one machine.
 
@@ -127,7 +131,7 @@ def evaluate_retrieval(
         documents: a DataFrame with an id and a vector for each document. A document without a judgement has grade 0.
         qrels: a DataFrame with the columns `query_id`, `document_id` and `grade`, or a dict from the id of a query to a
             dict from ids of documents to grades. Grades are whole numbers. Ids are compared as text, so 7 is "7".
-        spec, keys: as for `protect`.
+        spec, keys, norms: as for `protect`.
         id_column, column: the names of the id's and the vector's column, in both DataFrames.
         k: how many documents count.
 
@@ -144,12 +148,12 @@ def evaluate_retrieval(
     # both sides in one plan: a limit or a sample may choose other rows when it is computed again
     copy = f"{column} protected"
     queries = queries.select(id_column, column).withColumn(copy, queries[column])
-    queries = protect(queries, copy, spec, id_column, role="query", dim=dim, keys=keys)
+    queries = protect(queries, copy, spec, id_column, role="query", dim=dim, keys=keys, norms=norms)
     ids, clean, hidden = _collected(queries, id_column, (column, copy))
     uses_ids = _cluster.check(spec, "document", id_column)
     sides = {"clean": clean, "protected": hidden}
     stack = _cluster.builder(spec, keys, dim)
-    work = partial(_best, sides=sides, stack=stack, ids=id_column, column=column, k=k, uses_ids=uses_ids)
+    work = partial(_best, sides=sides, stack=stack, ids=id_column, column=column, k=k, uses_ids=uses_ids, norms=norms)
     found = documents.select(id_column, column).mapInArrow(work, "side string, query int, id string, score float")
     rankings: dict[str, list[list[Any]]] = {side: [[] for _ in ids] for side in sides}
     for row in found.collect():
@@ -213,10 +217,11 @@ def _columns(df, what, *names):
     return known
 
 
-def _protect(batches, *, stack, column, ids, role):
+def _protect(batches, *, stack, column, ids, role, norms):
     for batch in batches:
         defenses = stack(arrow.dimension(batch, column))
-        yield arrow.protect(batch, column, defenses, ids=ids if defenses.uses_ids(role) else None, role=role)
+        known = ids if defenses.uses_ids(role) else None
+        yield arrow.protect(batch, column, defenses, ids=known, role=role, norms=norms)
 
 
 def _unprotect(batches, *, stack, column):
@@ -230,7 +235,7 @@ def _rekey(batches, *, stacks, column, ids, role):
         yield arrow.rekey(batch, column, old, new, ids=ids if new.uses_ids(role) else None, role=role)
 
 
-def _best(batches, *, sides, stack, ids, column, k, uses_ids):
+def _best(batches, *, sides, stack, ids, column, k, uses_ids, norms):
     """The best documents of a partition for each query, on both sides."""
     import pyarrow
 
@@ -239,7 +244,7 @@ def _best(batches, *, sides, stack, ids, column, k, uses_ids):
         names = _texts(batch.column(batch.schema.get_field_index(ids)), "a document")
         both = {"clean": batch}
         defenses = stack(arrow.dimension(batch, column))
-        both["protected"] = arrow.protect(batch, column, defenses, ids=ids if uses_ids else None)
+        both["protected"] = arrow.protect(batch, column, defenses, ids=ids if uses_ids else None, norms=norms)
         for side, table in both.items():
             rows, documents = _rows(table, column)
             named = [names[row] for row in rows]

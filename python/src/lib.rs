@@ -40,7 +40,7 @@ mod _embosk {
     #[pymodule_export]
     use super::retrieval::{ndcg_of, search_exactly};
     #[pymodule_export]
-    use super::stack::{Stack, check_spec, protect_part, warnings_of};
+    use super::stack::{SeenNorms, Stack, check_norms, check_spec, protect_part, warnings_of};
 
     use pyo3::prelude::*;
 

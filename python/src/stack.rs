@@ -3,9 +3,9 @@
 mod build;
 mod checks;
 
-pub(crate) use self::checks::{check_spec, warnings_of};
+pub(crate) use self::checks::{SeenNorms, check_norms, check_spec, warnings_of};
 
-use embosk::defenses::{OtherNorms, Packing};
+use embosk::defenses::{Norms, OtherNorms, Packing};
 use embosk::{Defense, Rng, Role};
 use pyo3::exceptions::PyUserWarning;
 use pyo3::prelude::*;
@@ -296,16 +296,22 @@ impl Stack {
         ids: Option<&Bound<'_, PyAny>>,
         norms: &str,
     ) -> PyResult<(Role, Option<Ids>)> {
-        let (role, norms) = (role_of(role)?, other_norms_of(norms)?);
-        let seen = norms.check(&self.defenses, role, &vectors.values).map_err(|error| of_defense(&error))?;
-        norms.scale(&self.defenses, role, vectors.values.view_mut());
-        let seen = seen.filter(|_| norms == OtherNorms::Accept);
+        let role = role_of(role)?;
+        let seen = self.on_other_norms(vectors, role, norms)?;
         let ids = ids.map(|ids| ids_of(ids, vectors)).transpose()?;
         let repeat = ids.as_ref().and_then(|ids| checks::first_repeat(&self.defenses, role, ids));
         for warning in checks::warnings(&self.defenses, role, seen, ids.is_some(), repeat) {
             warn(py, &warning)?;
         }
         Ok((role, ids))
+    }
+
+    /// Refuses or scales vectors of another norm if that is asked for; otherwise returns what to warn by.
+    fn on_other_norms(&self, vectors: &mut Vectors, role: Role, norms: &str) -> PyResult<Option<Norms>> {
+        let norms = other_norms_of(norms)?;
+        let seen = norms.check(&self.defenses, role, &vectors.values).map_err(|error| of_defense(&error))?;
+        norms.scale(&self.defenses, role, vectors.values.view_mut());
+        Ok(seen.filter(|_| norms == OtherNorms::Accept))
     }
 
     fn protected<'py>(
@@ -332,7 +338,8 @@ impl Stack {
     }
 }
 
-/// As `Stack.protect`, for a part of a table, and without warnings: these are for the whole table.
+/// As `Stack.protect`, for a part of a table, and without warnings: `warnings_of` makes those of the whole table from the
+/// norms that are returned beside the vectors.
 #[pyfunction]
 pub(crate) fn protect_part<'py>(
     py: Python<'py>,
@@ -340,11 +347,13 @@ pub(crate) fn protect_part<'py>(
     array: &Bound<'py, PyAny>,
     role: &str,
     ids: Option<&Bound<'py, PyAny>>,
-) -> PyResult<Bound<'py, PyAny>> {
-    let stack = stack.get();
-    let vectors = stack.vectors(array)?;
+    norms: &str,
+) -> PyResult<(Bound<'py, PyAny>, SeenNorms)> {
+    let (stack, role) = (stack.get(), role_of(role)?);
+    let mut vectors = stack.vectors(array)?;
+    let seen = stack.on_other_norms(&mut vectors, role, norms)?;
     let ids = ids.map(|ids| ids_of(ids, &vectors)).transpose()?;
-    stack.protected(py, vectors, role_of(role)?, ids.as_ref())
+    Ok((stack.protected(py, vectors, role, ids.as_ref())?, SeenNorms(seen)))
 }
 
 fn no_codes() -> PyErr {

@@ -156,6 +156,24 @@ def test_warnings_are_for_the_whole_table():
         arrow.protect(chunked, "vector", ROTATION, ids="id")
 
 
+def test_other_norms_are_warned_of_refused_or_scaled_in_every_part():
+    vectors = unit_rows(8, 8)
+    vectors[6] *= 3
+    whole = table(KINDS[1], vectors, nulls=(0, 3))
+    chunked = pyarrow.Table.from_batches([whole.slice(0, 5), whole.slice(5, 0), whole.slice(5)])
+    with pytest.warns(UserWarning, match=r"\(from 1.000 to 3.000\)"):
+        arrow.protect(chunked, "vector", NOISE, ids="id")
+    with pytest.raises(embosk.ArrayError, match=r"the column 'vector': row 6 \(counted from 0\) has norm 3.000"):
+        arrow.protect(chunked, "vector", NOISE, ids="id", norms="refuse")
+    rows = [1, 2, 4, 5, 6, 7]
+    expected = embosk.Stack(NOISE).protect(vectors[rows], ids=[f"id {at}" for at in rows], norms="normalize")
+    normalized = arrow.protect(chunked, "vector", NOISE, ids="id", norms="normalize")
+    assert (numbers(normalized.column("vector")) == expected).all()
+    arrow.protect(chunked, "vector", ROTATION, norms="refuse")
+    with pytest.raises(embosk.SettingError, match='norms must be "warn"'):
+        arrow.protect(chunked.slice(0, 0), "vector", ROTATION, norms="scale")
+
+
 def test_vectors_are_restored_and_moved():
     batch = table(KINDS[1], unit_rows(5, 8), nulls=(2,))
     new = embosk.Stack(ROTATION, keys={"EMBOSK_TEST_KEY": embosk.Key.generate()})

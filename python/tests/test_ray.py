@@ -123,6 +123,17 @@ def test_a_worker_protects_tables_of_several_dimensions():
         assert same(found, embosk.Stack(NOISE).protect(clean, ids=range(20)))
 
 
+def test_other_norms_are_refused_or_scaled_on_the_workers(vectors):
+    longer = 3 * vectors
+    dataset = ray.data.from_arrow(pyarrow.table({"n": numpy.arange(ROWS), "vector": list(longer)}))
+    found = collected(on_ray.protect(dataset, "vector", NOISE, "n", norms="normalize", batch_size=64))
+    assert same(found, embosk.Stack(NOISE).protect(longer, ids=range(ROWS), norms="normalize"))
+    with pytest.raises(Exception, match="the column 'vector': row 0 .* has norm 3.000"):
+        on_ray.protect(dataset, "vector", NOISE, "n", norms="refuse").take_all()
+    with pytest.raises(embosk.SettingError, match='norms must be "warn"'):
+        on_ray.protect(dataset, "vector", NOISE, "n", norms="scale")
+
+
 def test_a_task_whose_worker_was_killed_writes_the_same_bytes(dataset, tmp_path):
     expected = collected(on_ray.protect(dataset.drop_columns(["vector"]).map_batches(filled), "vector", NOISE, "id"))
     killed = tmp_path / "killed"

@@ -171,6 +171,21 @@ def test_vectors_are_moved_to_keyed_noise_and_never_to_fresh_noise(frame, vector
         on_spark.rekey(protected, "vector", ROTATION, NOISE)
 
 
+def test_other_norms_are_refused_or_scaled_on_the_executors(session, vectors):
+    longer = 3 * vectors[:100]
+    rows = [(at, row.tolist()) for at, row in enumerate(longer)]
+    frame = session.createDataFrame(rows, "n int, vector array<float>").coalesce(1)
+    found = numpy.array(collected(on_spark.protect(frame, "vector", NOISE, "n", norms="normalize")))
+    expected = embosk.Stack(NOISE).protect(longer, ids=range(100), norms="normalize")
+    assert found.tobytes() == expected.tobytes()
+    with pytest.raises(Exception, match="ArrayError: the column 'vector': row 0 .* has norm 3.000"):
+        on_spark.protect(frame, "vector", NOISE, "n", norms="refuse").collect()
+    with pytest.raises(Exception, match="has norm 3.000"):
+        on_spark.evaluate_retrieval(frame, frame, {0: {0: 1}}, NOISE, id_column="n", norms="refuse")
+    with pytest.raises(embosk.SettingError, match='norms must be "warn"'):
+        on_spark.protect(frame, "vector", NOISE, "n", norms="scale")
+
+
 def test_a_key_that_spark_shows_is_warned_of(frame, folder):
     with pytest.warns(UserWarning, match="Spark shows the key in spark.executorEnv.EMBOSK_SHOWN"):
         on_spark.protect(frame, "vector", ROTATION.replace("EMBOSK_TEST_KEY", "EMBOSK_SHOWN"))

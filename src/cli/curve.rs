@@ -144,7 +144,7 @@ fn write(
         ("curve.svg", svg::file(&curve)),
         ("index.html", page::page(&curve, &command)),
     ] {
-        files::write_text_for(rows::readers(args.examples), &args.output.join(name), &text)?;
+        files::write_ours(rows::readers(args.examples), &args.output.join(name), &text)?;
     }
     print(&summary(&curve, args.format, &args.output))?;
     Ok(verdict(report, advice, &curve))

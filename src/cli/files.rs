@@ -183,14 +183,14 @@ fn write_into(path: &Path, write: impl FnOnce(&mut BufWriter<&File>) -> io::Resu
 /// Writes text to `path`, or to stdout if there is none.
 pub(crate) fn write_text(path: Option<&Path>, text: &str) -> Result<(), CliError> {
     match path {
-        Some(path) => write_text_for(Readers::Usual, path, text),
+        Some(path) => write_atomically(path, Readers::Usual, |file| file.write_all(text.as_bytes())),
         None => print(text).map(|_| ()),
     }
 }
 
-/// Writes text to a file that `readers` may read.
-pub(crate) fn write_text_for(readers: Readers, path: &Path, text: &str) -> Result<(), CliError> {
-    write_atomically(path, readers, |file| file.write_all(text.as_bytes()))
+/// Writes a file whose name the user did not choose. A link in its place was planted: it is replaced, and not followed.
+pub(crate) fn write_ours(readers: Readers, path: &Path, text: &str) -> Result<(), CliError> {
+    partial::write(path, readers, |file| file.write_all(text.as_bytes())).map_err(|error| bad(path, error))
 }
 
 /// Writes text as [`write_text`] does, for the result of minutes of work: if the file fails, it goes to stdout rather
@@ -227,6 +227,21 @@ mod tests {
         write_text(Some(&path), "after").unwrap();
         assert_eq!(fs::read_to_string(&path).unwrap(), "after");
         assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_link_stays_one_only_if_the_user_named_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let [target, link] = ["target", "link"].map(|name| folder.path().join(name));
+        fs::write(&target, "before").unwrap();
+        std::os::unix::fs::symlink(&target, &link).unwrap();
+        write_text(Some(&link), "named").unwrap();
+        assert_eq!(fs::read_to_string(&target).unwrap(), "named");
+        assert!(fs::symlink_metadata(&link).unwrap().is_symlink());
+        write_ours(Readers::Usual, &link, "ours").unwrap();
+        assert_eq!(fs::read_to_string(&target).unwrap(), "named");
+        assert_eq!(fs::read_to_string(&link).unwrap(), "ours");
     }
 
     /// A file with this header, and so many bytes of zeros behind it.

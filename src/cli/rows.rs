@@ -176,7 +176,7 @@ impl RowStore {
     /// Reads a row. A damaged file counts as missing.
     fn read<T: DeserializeOwned>(&self, defense: &str, adversary: &str) -> Option<T> {
         let path = self.path(defense, adversary);
-        let kept: Kept<T> = serde_json::from_slice(&fs::read(&path).ok()?).ok()?;
+        let kept: Kept<T> = serde_json::from_str(&partial::read_ours(&path).ok()?).ok()?;
         let mut run = self.run();
         if kept.settings != run.settings {
             return None;
@@ -191,7 +191,7 @@ impl RowStore {
         let kept = Kept { settings, defense: defense.into(), adversary: adversary.into(), scores };
         let refuse = |message: String| Error::File { path: path.clone(), line: None, message };
         let text = serde_json::to_string_pretty(&kept).map_err(|error| refuse(error.to_string()))? + "\n";
-        files::write_text_for(self.readers, &path, &text).map_err(|error| refuse(error.to_string()))?;
+        files::write_ours(self.readers, &path, &text).map_err(|error| refuse(error.to_string()))?;
         self.run().files.insert(path);
         Ok(())
     }
@@ -214,7 +214,7 @@ fn is_name(name: &str) -> bool {
 }
 
 fn settings_of(path: &Path) -> Option<Map<String, Value>> {
-    let kept: Kept<IgnoredAny> = serde_json::from_slice(&fs::read(path).ok()?).ok()?;
+    let kept: Kept<IgnoredAny> = serde_json::from_str(&partial::read_ours(path).ok()?).ok()?;
     Some(kept.settings)
 }
 
@@ -272,6 +272,22 @@ mod tests {
         }
         opened(folder.path(), 50);
         assert!(!path.exists() && others.iter().all(|path| path.exists()));
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn no_row_is_written_or_read_through_a_link() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = opened(folder.path(), 50);
+        let [document, row] = [folder.path().join("document"), store.path("none", UNDEFENDED)];
+        store.keep_undefended(&Undefended::default()).unwrap();
+        fs::rename(&row, &document).unwrap();
+        std::os::unix::fs::symlink(&document, &row).unwrap();
+        assert_eq!(store.undefended(), None);
+        fs::write(&document, "someone's").unwrap();
+        store.keep_undefended(&Undefended::default()).unwrap();
+        assert_eq!(fs::read_to_string(&document).unwrap(), "someone's");
+        assert_eq!(store.undefended(), Some(Undefended::default()));
     }
 
     #[cfg(unix)]

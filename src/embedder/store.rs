@@ -303,22 +303,12 @@ fn options() -> OpenOptions {
 /// Opens the file itself, and closes it to others. A link could lead to someone's document, which would be overwritten
 /// as a damaged file.
 fn opened(options: &OpenOptions, path: &Path) -> io::Result<File> {
-    let refused = || io::Error::other("it is not a regular file; remove it, and run again");
-    match fs::symlink_metadata(path) {
-        Ok(metadata) if !metadata.is_file() => return Err(refused()),
-        _ => {}
-    }
-    let file = options.open(path)?;
-    // it may have been exchanged meanwhile
+    let file = partial::open_ours(options, path)?;
     #[cfg(unix)]
     {
-        use std::os::unix::fs::{MetadataExt, PermissionsExt};
-        let [named, found] = [fs::symlink_metadata(path)?, file.metadata()?];
-        if (named.dev(), named.ino()) != (found.dev(), found.ino()) {
-            return Err(refused());
-        }
+        use std::os::unix::fs::PermissionsExt;
         // a file that was copied may be open to others; that of another user is theirs to close
-        if found.mode() & 0o077 != 0 {
+        if file.metadata()?.permissions().mode() & 0o077 != 0 {
             let _ = file.set_permissions(fs::Permissions::from_mode(0o600));
         }
     }

@@ -11,7 +11,8 @@ use datafusion_common::{DataFusionError, Result, ScalarValue};
 use datafusion_expr::{
     ColumnarValue, ReturnFieldArgs, ScalarFunctionArgs, ScalarUDFImpl, Signature, Volatility,
 };
-use embosk::{Defense, Registry, Rng, Role, Stack};
+use embosk::defenses::Error;
+use embosk::{Defense, OtherNorms, Registry, Rng, Role, Stack};
 
 use crate::{ids, vectors};
 
@@ -23,15 +24,16 @@ const MOST: usize = 64;
 pub(crate) struct Protect {
     signature: Signature,
     registry: Registry,
+    other_norms: OtherNorms,
     /// By spec and dimension: a keyed transform belongs to one dimension.
     stacks: Mutex<HashMap<(String, usize), Arc<Stack>>>,
 }
 
 impl Protect {
-    pub(crate) fn new(registry: Registry) -> Self {
+    pub(crate) fn new(registry: Registry, other_norms: OtherNorms) -> Self {
         // of the same arguments the same, as long as keys are
         let signature = Signature::user_defined(Volatility::Stable);
-        Self { signature, registry, stacks: Mutex::default() }
+        Self { signature, registry, other_norms, stacks: Mutex::default() }
     }
 
     /// Refuses a spec that cannot be read, or whose result would not be repeatable.
@@ -74,10 +76,13 @@ impl Protect {
         ids: Option<&ArrayRef>,
         kind: &DataType,
     ) -> Result<ArrayRef> {
-        let Some((rows, clean)) = vectors::read(array).map_err(failed)? else {
+        let Some((rows, mut clean)) = vectors::read(array).map_err(failed)? else {
             return Ok(new_null_array(kind, array.len()));
         };
         let stack = self.stack(spec, clean.ncols())?;
+        let checked = self.other_norms.check(&stack, Role::Document, &clean);
+        checked.map_err(|error| failed(in_batch(error, &rows)))?;
+        self.other_norms.scale(&stack, Role::Document, clean.view_mut());
         let mut rng = Rng::from_os().map_err(failed)?;
         let protected = match ids.filter(|_| stack.uses_ids(Role::Document)) {
             None => stack.protect_owned(Role::Document, clean, &mut rng),
@@ -162,6 +167,15 @@ impl Hash for Protect {
     fn hash<H: Hasher>(&self, state: &mut H) {
         ptr::hash(self, state);
     }
+}
+
+/// What is wrong with a row, which is counted in the batch. `rows` are those that have a vector.
+fn in_batch(error: Error, rows: &[usize]) -> String {
+    let error = match error {
+        Error::OtherNorm { row, norm, defense } => Error::OtherNorm { row: rows[row], norm, defense },
+        error => error,
+    };
+    format!("in its batch, {error}")
 }
 
 /// The text of the spec, which must be a constant.

@@ -7,7 +7,7 @@ mod ids;
 mod vectors;
 
 use datafusion_expr::ScalarUDF;
-use embosk::Registry;
+use embosk::{OtherNorms, Registry};
 
 /// Returns the function `protect(vector, 'spec' [, id])`, for `SessionContext::register_udf`.
 ///
@@ -32,7 +32,14 @@ pub fn protect() -> ScalarUDF {
 /// ([`Registry::key`]), or with your own defenses. These must draw no fresh noise, because DataFusion may call the
 /// function twice for a row.
 pub fn protect_with(registry: Registry) -> ScalarUDF {
-    ScalarUDF::new_from_impl(function::Protect::new(registry))
+    protect_on_other_norms(registry, OtherNorms::Accept)
+}
+
+/// Returns the function as [`protect_with`] does, and says what it does with vectors of another norm than 1 if the
+/// strength of a defense is meant for norm 1: accepts, refuses or scales them, batch by batch. A function of SQL cannot
+/// warn, so whoever accepts them is told nothing.
+pub fn protect_on_other_norms(registry: Registry, other_norms: OtherNorms) -> ScalarUDF {
+    ScalarUDF::new_from_impl(function::Protect::new(registry, other_norms))
 }
 
 /// The README's example, compiled and run.

@@ -13,7 +13,7 @@ use datafusion::arrow::datatypes::{DataType, Field, Float32Type};
 use datafusion::datasource::MemTable;
 use datafusion::prelude::{SessionConfig, SessionContext};
 use embosk::ndarray::{Array2, Axis};
-use embosk::{Defense, Key, Registry, Rng, Role, Stack};
+use embosk::{Defense, Key, OtherNorms, Registry, Rng, Role, Stack};
 
 const ROWS: usize = 60;
 const DIM: usize = 24;
@@ -307,6 +307,33 @@ async fn what_is_wrong_with_a_row_or_a_key_is_said_without_its_numbers() {
     register(&context, rows(vec![None, number(0.25), number(0.125)]), ids);
     let error = protected(&context, NOISE).await.unwrap_err();
     assert!(error.contains("row 1 of the batch (counted from 0) has no id"), "{error}");
+}
+
+#[tokio::test]
+async fn other_norms_are_refused_or_scaled_in_every_batch() {
+    let context = context();
+    register(&context, lists(&list()), ids());
+    let with = |other_norms| embosk_datafusion::protect_on_other_norms(registry(), other_norms);
+    context.register_udf(with(OtherNorms::Normalize));
+    let rows: Vec<usize> = (0..ROWS).filter(|&row| has_vector(row)).collect();
+    let names: Vec<String> = rows.iter().map(|row| format!("id {row}")).collect();
+    let names: Vec<&[u8]> = names.iter().map(String::as_bytes).collect();
+    let mut scaled = clean().select(Axis(0), &rows);
+    let stack = registry().parse(NOISE).unwrap();
+    assert!(OtherNorms::Normalize.scale(&stack, Role::Document, scaled.view_mut()) > 0);
+    let found = protected(&context, NOISE).await.unwrap();
+    assert_eq!(numbers(&found), expected(NOISE, &names, scaled).into_raw_vec_and_offset().0);
+
+    context.register_udf(with(OtherNorms::Refuse));
+    let row = |x: f32, y: f32| Some(vec![Some(x), Some(y)]);
+    let rows = vec![row(0.6, 0.8), row(0.8, 0.6), None, row(0.6, 0.8), None, row(3.0, 4.0)];
+    let vectors = ListArray::from_iter_primitive::<Float32Type, _, _>(rows);
+    context.deregister_table("t").unwrap();
+    register(&context, Arc::new(vectors), ids().slice(0, 6));
+    // the second batch begins at the third row
+    let error = protected(&context, NOISE).await.unwrap_err();
+    assert!(error.contains("protect: in its batch, row 3 (counted from 0) has norm 5.000"), "{error}");
+    assert!(protected(&context, "rotation(key=env:K)").await.is_ok());
 }
 
 #[tokio::test]

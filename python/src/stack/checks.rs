@@ -8,10 +8,9 @@ use embosk::{Defense, Registry, Role, Spec, Stack};
 use pyo3::prelude::*;
 
 use crate::argument;
-use crate::array::Vectors;
 use crate::error::of_defense;
 use crate::ids::Ids;
-use crate::role_of;
+use crate::{other_norms_of, role_of};
 
 /// Reads a spec without its keys, for a machine that does not have them. Returns the noise that it draws anew for each
 /// release of a vector of `role`, if it does, whether it has keyed noise on these, and the names of its keys.
@@ -38,17 +37,27 @@ fn fresh(spec: &Spec, role: Role) -> Option<String> {
     spec.fresh_noise(role).map(ToString::to_string)
 }
 
-/// What is probably not meant of a table: of the ids of all its rows, and of `vectors`, the first ones in it.
+/// Refuses another `norms` than there is.
+#[pyfunction]
+pub(crate) fn check_norms(norms: &str) -> PyResult<()> {
+    other_norms_of(norms).map(drop)
+}
+
+/// The norms of a part of a table, if its vectors were protected as they are.
+#[pyclass(frozen, module = "embosk._embosk", name = "SeenNorms")]
+pub(crate) struct SeenNorms(pub(super) Option<Norms>);
+
+/// What is probably not meant of a table: of the ids of all its rows, and of the norms in all its parts.
 #[pyfunction]
 pub(crate) fn warnings_of(
     stack: &Bound<'_, super::Stack>,
-    vectors: &Bound<'_, PyAny>,
+    seen: Vec<Bound<'_, SeenNorms>>,
     role: &str,
     has_ids: bool,
     repeat: Option<usize>,
 ) -> PyResult<Vec<String>> {
-    let vectors = Vectors::read(vectors)?.values;
-    Ok(warnings(stack.get().rust(), role_of(role)?, Norms::of(&vectors), has_ids, repeat))
+    let norms = seen.iter().filter_map(|part| part.get().0).reduce(Norms::and);
+    Ok(warnings(stack.get().rust(), role_of(role)?, norms, has_ids, repeat))
 }
 
 /// What is probably not meant: ids without effect, an id that is repeated, and noise in another unit than the vectors.

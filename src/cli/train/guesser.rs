@@ -1,6 +1,5 @@
 //! The hypotheses that a corrector learns from.
 
-use std::fs;
 use std::path::Path;
 
 use ndarray::{Array2, ArrayView1, Axis, concatenate, s};
@@ -16,6 +15,7 @@ use crate::cli::terminal::Terminal;
 use crate::digest::Digest;
 use crate::embedder::EmbeddingCache;
 use crate::models::{CODE, Location};
+use crate::partial;
 
 /// How many texts' guesses are kept together.
 pub(super) const CHUNK: usize = 4096;
@@ -70,13 +70,13 @@ impl Guesser<'_> {
         let models = [inverter.hash(), self.embedder.hash(), guessed_from.as_str(), CODE].into_iter();
         let key = Digest::of(models.chain(part.texts.iter().map(String::as_str))).short();
         let path = self.folder.join(format!("{key}.txt"));
-        let known = fs::read_to_string(&path).unwrap_or_default();
+        let known = partial::read_ours(&path).unwrap_or_default();
         let known: Vec<String> = known.lines().map(String::from).collect();
         if known.len() == part.texts.len() {
             return Ok(known);
         }
         let guesses = self.guess(inverter, part)?;
-        files::write_text_for(Readers::Owner, &path, &(guesses.join("\n") + "\n"))?;
+        files::write_ours(Readers::Owner, &path, &(guesses.join("\n") + "\n"))?;
         Ok(guesses)
     }
 

@@ -1,7 +1,7 @@
 //! What a training reports: `log.csv`, its picture `log.svg`, and the progress bar.
 
-use std::fs::{self, OpenOptions};
-use std::io::Write;
+use std::fs::OpenOptions;
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
@@ -11,9 +11,10 @@ use super::held_out::HeldOut;
 use super::picture::{self, LogColumns};
 use crate::attacks::vec2text::train::Event;
 use crate::cli::error::CliError;
-use crate::cli::files;
+use crate::cli::files::{self, Readers};
 use crate::cli::paced::Paced;
 use crate::cli::terminal::{Terminal, warn};
+use crate::partial;
 
 /// `log.csv` in the output folder, and the progress bar.
 pub(super) struct Log {
@@ -42,14 +43,14 @@ impl Log {
     ) -> Result<Self, CliError> {
         let path = dir.join("log.csv");
         let (mut lowest, mut scores) = (patient.then_some(f64::INFINITY), None);
-        let log = if resume && patient { fs::read_to_string(&path).ok() } else { None };
+        let log = if resume && patient { partial::read_ours(&path).ok() } else { None };
         if let Some((loss, of_it)) = log.as_deref().and_then(|log| best(log, held_out.columns())) {
             (lowest, scores) = (Some(loss), Some(of_it));
         }
         if !resume || !path.exists() {
             let [first, second] = held_out.columns();
             let head = format!("step,loss,samples_per_second,{first},{second},held_out_loss,learning_rate\n");
-            files::write_text(Some(&path), &head)?;
+            files::write_ours(Readers::Usual, &path, &head)?;
         }
         let bar = terminal.shown(ProgressBar::new(1000));
         if let Ok(style) =
@@ -113,27 +114,29 @@ impl Log {
 
     /// Drops what a killed run logged after its last checkpoint.
     fn forget_from(&self, first: usize) {
-        let Ok(text) = fs::read_to_string(&self.path) else { return };
+        let Ok(text) = partial::read_ours(&self.path) else { return };
         let kept = text.lines().filter(|line| {
             let step = line.split(',').next().and_then(|step| step.parse::<usize>().ok());
             step.is_none_or(|step| step < first)
         });
         let kept: Vec<&str> = kept.collect();
-        let _ = files::write_text(Some(&self.path), &(kept.join("\n") + "\n"));
+        let _ = files::write_ours(Readers::Usual, &self.path, &(kept.join("\n") + "\n"));
     }
 
     fn picture(&self) {
-        if let Ok(log) = fs::read_to_string(&self.path) {
-            let _ = files::write_text(Some(&self.path.with_extension("svg")), &picture::draw(&log));
+        if let Ok(log) = partial::read_ours(&self.path) {
+            let _ = files::write_ours(Readers::Usual, &self.path.with_extension("svg"), &picture::draw(&log));
         }
     }
 
     /// Writes a line. The log is a convenience: training continues if it cannot be written.
     fn line(&self, line: &str) {
-        if let Ok(mut file) = OpenOptions::new().append(true).open(&self.path) {
-            let _ = writeln!(file, "{line}");
-        }
+        let _ = append(&self.path, line);
     }
+}
+
+fn append(path: &Path, line: &str) -> io::Result<()> {
+    writeln!(partial::open_ours(OpenOptions::new().append(true), path)?, "{line}")
 }
 
 /// The lowest loss on held-out texts in a log, and the scores with these names at that step.
@@ -148,8 +151,24 @@ fn best(log: &str, [first, second]: [&str; 2]) -> Option<(f64, (f64, f64))> {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used)]
 mod tests {
-    use super::best;
+    use super::*;
+
+    #[cfg(unix)]
+    #[test]
+    fn no_line_is_appended_through_a_link() {
+        let folder = tempfile::tempdir().unwrap();
+        let [document, log] = ["document", "log.csv"].map(|name| folder.path().join(name));
+        std::fs::write(&document, "someone's").unwrap();
+        std::os::unix::fs::symlink(&document, &log).unwrap();
+        assert!(append(&log, "1,3.0").is_err());
+        assert_eq!(std::fs::read_to_string(&document).unwrap(), "someone's");
+        std::fs::remove_file(&log).unwrap();
+        std::fs::write(&log, "step\n").unwrap();
+        append(&log, "1,3.0").unwrap();
+        assert_eq!(std::fs::read_to_string(&log).unwrap(), "step\n1,3.0\n");
+    }
 
     #[test]
     fn the_scores_of_the_lowest_loss_are_found() {

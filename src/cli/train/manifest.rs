@@ -9,7 +9,7 @@ use super::options;
 use crate::attacks::vec2text::train::{Settings, Trained};
 use crate::cli::device::Device;
 use crate::cli::error::CliError;
-use crate::cli::files;
+use crate::cli::files::{self, Readers};
 use crate::cli::loaded::Loaded;
 use crate::cli::models::title;
 use crate::digest::Digest;
@@ -68,8 +68,9 @@ pub(super) fn write(
         "training_seconds": outcome.elapsed.as_secs(),
         "wall_seconds_of_this_run": log.began.elapsed().as_secs(),
     });
-    files::write_text(
-        Some(&told.out.join("manifest.json")),
+    files::write_ours(
+        Readers::Usual,
+        &told.out.join("manifest.json"),
         &(serde_json::to_string_pretty(&manifest)? + "\n"),
     )
 }

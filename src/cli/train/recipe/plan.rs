@@ -11,7 +11,7 @@ use super::{INVERTER, Recipe};
 use crate::attacks::vec2text::train::{self as training, Examples, Settings, Tokens};
 use crate::attacks::vec2text::{Config, Preset};
 use crate::cli::error::CliError;
-use crate::cli::files;
+use crate::cli::files::{self, Readers};
 use crate::cli::loaded::Loaded;
 use crate::cli::terminal::{Terminal, duration};
 use crate::digest::Digest;
@@ -172,7 +172,7 @@ impl Plan {
     }
 
     pub(super) fn write(&self, out: &Path) -> Result<(), CliError> {
-        files::write_text(Some(&out.join(FILE)), &(serde_json::to_string_pretty(self)? + "\n"))
+        files::write_ours(Readers::Usual, &out.join(FILE), &(serde_json::to_string_pretty(self)? + "\n"))
     }
 
     pub(super) fn tell(&self, terminal: Terminal) {
