@@ -81,7 +81,7 @@ pub(crate) fn run(args: &Args, session: &Session) -> Result<ExitCode, CliError> 
     }
     let course = Course::new(session, Next::new(session, settings));
     course.say("loading");
-    let evaluation = settings.prepare(session, &resolved, &args.cache)?.examples(args.examples);
+    let (evaluation, stages) = settings.prepare(session, &resolved, &args.cache)?;
     let store = RowStore::of_curve(&args.output, args.examples, session.code.as_deref())?;
     if sweeps.iter().all(|sweep| sweep.ranges().is_empty()) {
         tell_fixed(session, settings, &resolved)?;
@@ -89,7 +89,7 @@ pub(crate) fn run(args: &Args, session: &Session) -> Result<ExitCode, CliError> 
     let notebook = Notebook::of_curve(store, course.clone());
     let asked = search.clone();
     let journal = notebook.asking(move |rows| asked.as_ref().map_or(Ok(None), |search| search.next(rows)));
-    let report = notebook.follow(evaluation.journal(journal))?;
+    let report = notebook.follow(evaluation.examples(args.examples).journal(journal), stages)?;
     warn_of(&report);
     let answer = search.as_ref().and_then(|search| search.answer(&report.rows));
     let advice = course.advise(&report.advice);
