@@ -3,6 +3,7 @@ mod find;
 mod json;
 mod page;
 mod points;
+mod summary;
 mod svg;
 
 use std::path::{Path, PathBuf};
@@ -158,7 +159,7 @@ pub(crate) fn picture(report: &Report) -> Option<String> {
 
 fn summary(curve: &Curve<'_>, layout: Layout, output: &Path) -> String {
     let page = output.join("index.html");
-    format!("{}{}\n", points::table(curve, layout), page.display())
+    format!("{}{}\n", summary::table(curve, layout), page.display())
 }
 
 fn verdict(report: &Report, advice: &str, curve: &Curve<'_>) -> ExitCode {
