@@ -18,6 +18,7 @@ mod oracle;
 pub mod partial;
 mod permutation;
 mod resources;
+mod rows;
 #[cfg(feature = "vec2text")]
 mod sentence_transformer;
 pub mod structure;

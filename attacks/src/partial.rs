@@ -36,9 +36,8 @@ pub fn write(
     readers: Readers,
     fill: impl FnOnce(&mut BufWriter<&File>) -> io::Result<()>,
 ) -> io::Result<()> {
-    let folder = folder_of(path);
-    filled(folder, readers, fill)?.persist(path).map_err(|error| error.error)?;
-    sync(folder)
+    filled(path, readers, fill)?.persist(path)?;
+    sync(folder_of(path))
 }
 
 /// Writes `path` whole or not at all, and only if there is no such file.
@@ -50,9 +49,8 @@ pub fn write_new(
     readers: Readers,
     fill: impl FnOnce(&mut BufWriter<&File>) -> io::Result<()>,
 ) -> io::Result<()> {
-    let folder = folder_of(path);
-    filled(folder, readers, fill)?.persist_noclobber(path).map_err(|error| error.error)?;
-    sync(folder).inspect_err(|_| {
+    filled(path, readers, fill)?.persist_noclobber(path)?;
+    sync(folder_of(path)).inspect_err(|_| {
         let _ = fs::remove_file(path);
     })
 }
@@ -88,13 +86,13 @@ pub fn read_ours(path: &Path) -> io::Result<String> {
     io::read_to_string(open_ours(OpenOptions::new().read(true), path)?)
 }
 
-/// Returns a new file in `folder` whose bytes are on the disk.
+/// Returns a new file beside `path` whose bytes are on the disk.
 fn filled(
-    folder: &Path,
+    path: &Path,
     readers: Readers,
     fill: impl FnOnce(&mut BufWriter<&File>) -> io::Result<()>,
 ) -> io::Result<NamedTempFile> {
-    let file = begin(folder, readers)?;
+    let file = begin(folder_of(path), readers)?;
     // whoever cleans up leaves a locked file alone; where there are no locks, its age must do
     let _ = file.as_file().lock();
     let mut buffer = BufWriter::new(file.as_file());

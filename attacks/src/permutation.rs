@@ -6,6 +6,7 @@ use ndarray::{Array2, ArrayView2};
 use crate::Error;
 use crate::assignment::assignment;
 use crate::check::{check, check_dimension, check_finite};
+use crate::rows::quantiles;
 
 /// Quantiles by which the distributions of two coordinates are compared.
 const QUANTILES: usize = 32;
@@ -67,7 +68,8 @@ impl FoundPermutation {
             }
         }
         let pairs = disagreement(protected, clean);
-        let clouds = disagreement(quantiles(stored).view(), quantiles(own).view());
+        let [stored, own] = [stored, own].map(|rows| quantiles(rows, QUANTILES));
+        let clouds = disagreement(stored.view(), own.view());
         let mut places = by_pairs.places;
         let alone = assignment(clouds.as_ref());
         let weigh = |costs: &Mat<f64>, places: &[usize], count: f64| {
@@ -155,17 +157,4 @@ fn disagreement(protected: ArrayView2<'_, f32>, clean: ArrayView2<'_, f32>) -> M
         let squares = protected.col(from).squared_norm_l2() + clean.col(to).squared_norm_l2();
         (squares - 2.0 * products[(from, to)]).max(0.0)
     })
-}
-
-/// The quantiles of each column, `[QUANTILES, dim]`.
-fn quantiles(rows: ArrayView2<'_, f32>) -> Array2<f32> {
-    let mut quantiles = Array2::zeros((QUANTILES, rows.ncols()));
-    for (column, mut to) in rows.columns().into_iter().zip(quantiles.columns_mut()) {
-        let mut values = column.to_vec();
-        values.sort_unstable_by(f32::total_cmp);
-        for (step, to) in to.iter_mut().enumerate() {
-            *to = values[(2 * step + 1) * values.len() / (2 * QUANTILES)];
-        }
-    }
-    quantiles
 }

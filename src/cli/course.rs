@@ -7,16 +7,16 @@ use std::time::{Duration, Instant};
 use indicatif::ProgressBar;
 use serde_json::{Map, Value};
 
+use super::models::Stages;
 use super::next::{Next, Seen};
 use super::paced::Paced;
 use super::session::Session;
+use super::settings::Prepared;
 use super::table;
 use super::terminal::{Terminal, duration, warn};
+use crate::Error;
 use crate::evaluate::metrics::Shown;
-use crate::evaluate::{
-    Advice, AttackStrength, Evaluation, Journal, Metric, NO_SCORE, Report, Row, Stage, Undefended,
-};
-use crate::{Embedder, Error};
+use crate::evaluate::{Advice, AttackStrength, Journal, Metric, NO_SCORE, Report, Row, Stage, Undefended};
 
 /// A run is likely to be interrupted if it has taken this long, or will take so many seconds more.
 const LONG_SO_FAR: Duration = Duration::from_secs(30);
@@ -37,8 +37,8 @@ struct Counts {
     done: usize,
     /// How many of the finished rows were measured; the others were known.
     measured: usize,
-    /// How many texts are attacked; none until this is known.
-    attacked: Option<usize>,
+    /// How many texts are attacked; 0 until this is known, or if none is scored.
+    attacked: usize,
     is_guided: bool,
     began: Instant,
     /// What to say of kept rows once there are some and the run is long; nothing if that is said.
@@ -57,7 +57,7 @@ impl Course {
             total: 0,
             done: 0,
             measured: 0,
-            attacked: None,
+            attacked: 0,
             is_guided: false,
             began,
             promise: None,
@@ -97,8 +97,9 @@ impl Course {
         self.bar.suspend(|| self.terminal.remark(text));
     }
 
-    /// Runs an evaluation and shows its course.
-    pub(crate) fn follow<E: Embedder>(&self, evaluation: Evaluation<E>) -> Result<Report, Error> {
+    /// Runs an evaluation with an attack of these stages, and shows its course.
+    pub(crate) fn follow(&self, evaluation: Prepared, stages: Stages) -> Result<Report, Error> {
+        self.counts().is_guided = stages.guided;
         let said = self.clone();
         let report = evaluation.progress(move |message| said.say(message)).run();
         self.finish();
@@ -118,6 +119,12 @@ impl Course {
     /// Counts a row that was known, or one more than was planned.
     pub(crate) fn known(&self) {
         self.counts().done += 1;
+    }
+
+    /// Counts the undefended attack, which was known.
+    pub(crate) fn known_undefended(&self, undefended: &Undefended) {
+        self.counts().attacked = undefended.texts.len();
+        self.known();
     }
 
     pub(crate) fn plan_more(&self, rows: usize) {
@@ -186,7 +193,8 @@ impl Counts {
     }
 
     fn seen(&self) -> Seen {
-        Seen { attacked: self.attacked, is_guided: self.is_guided, whole: self.whole() }
+        let attacked = (self.attacked > 0).then_some(self.attacked);
+        Seen { attacked, is_guided: self.is_guided, whole: self.whole() }
     }
 
     /// How many seconds all rows take; `None` before the first is measured.
@@ -204,13 +212,12 @@ impl Journal for Course {
     fn begin(&mut self, settings: &Map<String, Value>, rows: usize) -> Result<(), Error> {
         let mut counts = self.counts();
         counts.total = rows + usize::from(settings.contains_key("attack"));
-        counts.attacked = attacked(settings);
-        counts.is_guided = is_guided(settings);
         counts.began = Instant::now();
         Ok(())
     }
 
     fn finished_undefended(&mut self, undefended: &Undefended) -> Result<(), Error> {
+        self.counts().attacked = undefended.texts.len();
         self.step(&format!("undefended, {}", strength(&self.metrics, undefended)));
         Ok(())
     }
@@ -250,16 +257,6 @@ impl Journal for Course {
     }
 }
 
-/// How many texts are attacked by a signature: on a small corpus fewer than the settings say.
-pub(crate) fn attacked(signature: &Map<String, Value>) -> Option<usize> {
-    signature.get("samples").and_then(Value::as_u64).map(|samples| samples as usize)
-}
-
-/// Whether guided search is the attack, or its last stage.
-fn is_guided(signature: &Map<String, Value>) -> bool {
-    signature.get("attack").and_then(Value::as_str).is_some_and(|attack| attack.contains("guided("))
-}
-
 /// The stages that took a second or more, the longest first: `attack 40 s, restoring 31 s`.
 fn long_stages(stages: &[(Stage, Duration)]) -> String {
     let mut long: Vec<_> = stages.iter().filter(|(_, spent)| spent.as_secs() > 0).collect();
@@ -282,10 +279,7 @@ fn strength(metrics: &[Metric], undefended: &Undefended) -> String {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
-
     use super::*;
-    use crate::attacks::guided::Guided;
 
     #[test]
     fn kept_rows_are_told_of_once_in_a_long_run() {
@@ -293,7 +287,7 @@ mod tests {
             total,
             done: measured,
             measured,
-            attacked: None,
+            attacked: 0,
             is_guided: false,
             began: Instant::now().checked_sub(Duration::from_secs(seconds)).unwrap_or_else(Instant::now),
             promise: Some("kept"),
@@ -304,17 +298,5 @@ mod tests {
         assert_eq!(after(10, 1, 9).due_promise(), Some("kept"), "it goes on for long");
         let mut counts = after(31, 8, 9);
         assert_eq!((counts.due_promise(), counts.due_promise()), (Some("kept"), None));
-    }
-
-    #[test]
-    fn a_signature_says_what_advice_depends_on() {
-        let seen = |signature: Value| {
-            let signature = signature.as_object().cloned().unwrap_or_default();
-            (attacked(&signature), is_guided(&signature))
-        };
-        let guided = Guided::new().to_string();
-        assert_eq!(seen(json!({"attack": guided, "samples": 20})), (Some(20), true));
-        assert_eq!(seen(json!({"attack": format!("vec2text(steps=20) + {guided}")})), (None, true));
-        assert_eq!(seen(json!({"attack": "vec2text(steps=20)"})), (None, false));
     }
 }

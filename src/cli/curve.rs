@@ -3,6 +3,7 @@ mod find;
 mod json;
 mod page;
 mod points;
+mod summary;
 mod svg;
 
 use std::path::{Path, PathBuf};
@@ -81,7 +82,7 @@ pub(crate) fn run(args: &Args, session: &Session) -> Result<ExitCode, CliError> 
     }
     let course = Course::new(session, Next::new(session, settings));
     course.say("loading");
-    let evaluation = settings.prepare(session, &resolved, &args.cache)?.examples(args.examples);
+    let (evaluation, stages) = settings.prepare(session, &resolved, &args.cache)?;
     let store = RowStore::of_curve(&args.output, args.examples, session.code.as_deref())?;
     if sweeps.iter().all(|sweep| sweep.ranges().is_empty()) {
         tell_fixed(session, settings, &resolved)?;
@@ -89,7 +90,7 @@ pub(crate) fn run(args: &Args, session: &Session) -> Result<ExitCode, CliError> 
     let notebook = Notebook::of_curve(store, course.clone());
     let asked = search.clone();
     let journal = notebook.asking(move |rows| asked.as_ref().map_or(Ok(None), |search| search.next(rows)));
-    let report = notebook.follow(evaluation.journal(journal))?;
+    let report = notebook.follow(evaluation.examples(args.examples).journal(journal), stages)?;
     warn_of(&report);
     let answer = search.as_ref().and_then(|search| search.answer(&report.rows));
     let advice = course.advise(&report.advice);
@@ -158,7 +159,7 @@ pub(crate) fn picture(report: &Report) -> Option<String> {
 
 fn summary(curve: &Curve<'_>, layout: Layout, output: &Path) -> String {
     let page = output.join("index.html");
-    format!("{}{}\n", points::table(curve, layout), page.display())
+    format!("{}{}\n", summary::table(curve, layout), page.display())
 }
 
 fn verdict(report: &Report, advice: &str, curve: &Curve<'_>) -> ExitCode {

@@ -63,14 +63,15 @@ pub(crate) fn run(args: &Args, session: &Session) -> Result<ExitCode, CliError> 
     let course = Course::new(session, Next::new(session, &args.settings));
     course.say("loading");
     let notebook = Notebook::in_cache((&args.cache, &args.resuming), session, course.clone())?;
-    let mut evaluation = args.settings.prepare(session, &resolved, &args.cache)?.journal(notebook.clone());
+    let (evaluation, stages) = args.settings.prepare(session, &resolved, &args.cache)?;
+    let mut evaluation = evaluation.journal(notebook.clone());
     if let Some(folder) = &args.runs {
         evaluation = evaluation.trec_runs(folder);
     }
     if let Some(file) = &args.guesses {
         evaluation = evaluation.guesses(file);
     }
-    let report = notebook.follow(evaluation)?;
+    let report = notebook.follow(evaluation, stages)?;
     if args.output.is_some() || !matches!(args.format, Format::Table | Format::Compact) {
         warn_of(&report);
     }

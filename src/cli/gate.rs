@@ -160,8 +160,9 @@ fn evaluate(
         let known = settings.iter().chain(&named);
         baseline.check(&known.map(|(name, value)| (name.clone(), value.clone())).collect())
     });
-    let evaluation = file.settings.prepare_on((corpus, None), session, &file.resolved, &args.cache)?.0;
-    let report = notebook.follow(evaluation.journal(journal))?;
+    let (evaluation, stages, _) =
+        file.settings.prepare_on((corpus, None), session, &file.resolved, &args.cache)?;
+    let report = notebook.follow(evaluation.journal(journal), stages)?;
     warn_of(&report);
     Ok(report)
 }

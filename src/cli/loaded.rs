@@ -1,16 +1,12 @@
 //! An embedder named on the command line: in a folder, or behind an address.
 
 use std::fmt;
-use std::ops::Range;
 use std::sync::Arc;
 
 use ndarray::Array2;
 
 use super::error::CliError;
-use crate::attacks::WhiteBox;
-use crate::embedder::{
-    HttpEmbedder, Identity, NoEmbedder, Normalizer, SentenceTransformer, Similarity, Volume,
-};
+use crate::embedder::{HttpEmbedder, NoEmbedder, SentenceTransformer, Volume, forward};
 use crate::{BoxError, Embedder, Role};
 
 /// An embedder, and what verbs need of it.
@@ -123,49 +119,7 @@ impl Embedder for Loaded {
         self.embedder().embed(role, texts)
     }
 
-    fn dimension(&self) -> Option<usize> {
-        self.embedder().dimension()
-    }
-
-    fn normalizer(&self) -> Option<Normalizer> {
-        self.embedder().normalizer()
-    }
-
-    fn identity(&self) -> Option<Identity> {
-        self.embedder().identity()
-    }
-
-    fn has_unit_norm(&self) -> Option<bool> {
-        self.embedder().has_unit_norm()
-    }
-
-    fn has_roles(&self) -> bool {
-        self.embedder().has_roles()
-    }
-
-    fn similarity(&self) -> Option<Similarity> {
-        self.embedder().similarity()
-    }
-
-    fn window(&self, document: &str) -> Option<Range<usize>> {
-        self.embedder().window(document)
-    }
-
-    fn token_count(&self, role: Role, texts: &[&str]) -> Option<usize> {
-        self.embedder().token_count(role, texts)
-    }
-
-    fn caveats(&self) -> Vec<String> {
-        self.embedder().caveats()
-    }
-
-    fn can_embed(&self) -> bool {
-        self.embedder().can_embed()
-    }
-
-    fn white_box(&self) -> Option<&dyn WhiteBox> {
-        self.embedder().white_box()
-    }
+    forward!(self => self.embedder());
 }
 
 impl fmt::Debug for Loaded {

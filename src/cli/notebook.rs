@@ -6,11 +6,12 @@ use serde_json::{Map, Value};
 
 use super::course::Course;
 use super::error::CliError;
-use super::models::Cache;
+use super::models::{Cache, Stages};
 use super::rows::{Left, RowStore};
 use super::session::Session;
-use crate::evaluate::{Advice, AttackStrength, Evaluation, Journal, Report, Row, Stage, Undefended};
-use crate::{Embedder, Error, Stack};
+use super::settings::Prepared;
+use crate::evaluate::{Advice, AttackStrength, Journal, Report, Row, Stage, Undefended};
+use crate::{Error, Stack};
 
 /// How an evaluation deals with the rows of an interrupted one.
 #[derive(Debug, clap::Args)]
@@ -69,9 +70,9 @@ impl Notebook {
         Hooked { notebook: self.clone(), check: Box::new(|_| Ok(())), ask: Box::new(ask) }
     }
 
-    /// Runs an evaluation that has this journal, perhaps within another one.
-    pub(crate) fn follow<E: Embedder>(&self, evaluation: Evaluation<E>) -> Result<Report, Error> {
-        self.course.follow(evaluation).inspect_err(|_| {
+    /// Runs an evaluation that has this journal, perhaps within another one, with an attack of these stages.
+    pub(crate) fn follow(&self, evaluation: Prepared, stages: Stages) -> Result<Report, Error> {
+        self.course.follow(evaluation, stages).inspect_err(|_| {
             let rows = self.store.len();
             if rows > 0 {
                 self.course.tell(&format!(
@@ -125,7 +126,7 @@ impl Journal for Notebook {
 
     fn undefended(&mut self) -> Option<Undefended> {
         let undefended = self.resumes.then(|| self.store.undefended())??;
-        self.course.known();
+        self.course.known_undefended(&undefended);
         Some(undefended)
     }
 

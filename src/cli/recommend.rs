@@ -320,13 +320,14 @@ fn attack(
         )));
     };
     resolved.stacks = vec![first];
-    let (evaluation, _) = settings.prepare_on((corpus, Some(embedder)), session, &resolved, &args.cache)?;
+    let (evaluation, stages, _) =
+        settings.prepare_on((corpus, Some(embedder)), session, &resolved, &args.cache)?;
     let notebook = Notebook::in_cache((&args.cache, &args.resuming), session, course)?;
     let finder = Arc::new(Mutex::new(finder));
     let asked = Arc::clone(&finder);
     let journal =
         notebook.asking(move |rows| asked.lock().unwrap_or_else(PoisonError::into_inner).next(rows));
-    let report = notebook.follow(evaluation.journal(journal))?;
+    let report = notebook.follow(evaluation.journal(journal), stages)?;
     notebook.close();
     let finder = Arc::into_inner(finder).ok_or_else(|| CliError::new("the search has not ended"))?;
     Ok((report, finder.into_inner().unwrap_or_else(PoisonError::into_inner)))

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use ndarray::Array2;
 
-use super::{Embedder, Identity, IntoVectors, Normalizer, Similarity};
+use super::{Embedder, Identity, IntoVectors, Normalizer, Similarity, forward};
 use crate::{BoxError, Role};
 
 /// Turns texts into vectors asynchronously, such as a client of a hosted model: the async [`Embedder`].
@@ -123,29 +123,7 @@ impl<E: AsyncEmbedder> AsyncEmbedder for Arc<E> {
         (**self).embed(role, texts).await
     }
 
-    fn dimension(&self) -> Option<usize> {
-        (**self).dimension()
-    }
-
-    fn normalizer(&self) -> Option<Normalizer> {
-        (**self).normalizer()
-    }
-
-    fn identity(&self) -> Option<Identity> {
-        (**self).identity()
-    }
-
-    fn has_unit_norm(&self) -> Option<bool> {
-        (**self).has_unit_norm()
-    }
-
-    fn has_roles(&self) -> bool {
-        (**self).has_roles()
-    }
-
-    fn similarity(&self) -> Option<Similarity> {
-        (**self).similarity()
-    }
+    forward!(shared, self => **self);
 }
 
 /// Marks an embedder as async, so that the methods of [`Protected`](crate::Protected) are awaited.

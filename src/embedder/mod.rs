@@ -233,65 +233,74 @@ where
     }
 }
 
-/// Forwards every method to `**self`.
+/// Asks another embedder in every method of [`Embedder`] but `embed`. With `shared`, only in those that
+/// [`AsyncEmbedder`] has too.
 macro_rules! forward {
-    () => {
-        fn embed(&self, role: Role, texts: &[&str]) -> Result<Array2<f32>, BoxError> {
-            (**self).embed(role, texts)
+    ($self:ident => $embedder:expr) => {
+        $crate::embedder::forward!(shared, $self => $embedder);
+
+        fn window(&$self, document: &str) -> Option<std::ops::Range<usize>> {
+            $embedder.window(document)
         }
 
-        fn dimension(&self) -> Option<usize> {
-            (**self).dimension()
+        fn token_count(&$self, role: $crate::Role, texts: &[&str]) -> Option<usize> {
+            $embedder.token_count(role, texts)
         }
 
-        fn normalizer(&self) -> Option<Normalizer> {
-            (**self).normalizer()
+        fn caveats(&$self) -> Vec<String> {
+            $embedder.caveats()
         }
 
-        fn identity(&self) -> Option<Identity> {
-            (**self).identity()
-        }
-
-        fn has_unit_norm(&self) -> Option<bool> {
-            (**self).has_unit_norm()
-        }
-
-        fn has_roles(&self) -> bool {
-            (**self).has_roles()
-        }
-
-        fn similarity(&self) -> Option<Similarity> {
-            (**self).similarity()
-        }
-
-        fn window(&self, document: &str) -> Option<Range<usize>> {
-            (**self).window(document)
-        }
-
-        fn token_count(&self, role: Role, texts: &[&str]) -> Option<usize> {
-            (**self).token_count(role, texts)
-        }
-
-        fn caveats(&self) -> Vec<String> {
-            (**self).caveats()
-        }
-
-        fn can_embed(&self) -> bool {
-            (**self).can_embed()
+        fn can_embed(&$self) -> bool {
+            $embedder.can_embed()
         }
 
         #[cfg(feature = "evaluate")]
-        fn white_box(&self) -> Option<&dyn WhiteBox> {
-            (**self).white_box()
+        fn white_box(&$self) -> Option<&dyn $crate::attacks::WhiteBox> {
+            $embedder.white_box()
+        }
+    };
+    (shared, $self:ident => $embedder:expr) => {
+        fn dimension(&$self) -> Option<usize> {
+            $embedder.dimension()
+        }
+
+        fn normalizer(&$self) -> Option<$crate::embedder::Normalizer> {
+            $embedder.normalizer()
+        }
+
+        fn identity(&$self) -> Option<$crate::embedder::Identity> {
+            $embedder.identity()
+        }
+
+        fn has_unit_norm(&$self) -> Option<bool> {
+            $embedder.has_unit_norm()
+        }
+
+        fn has_roles(&$self) -> bool {
+            $embedder.has_roles()
+        }
+
+        fn similarity(&$self) -> Option<$crate::embedder::Similarity> {
+            $embedder.similarity()
         }
     };
 }
+pub(crate) use forward;
 
 impl<E: Embedder + ?Sized> Embedder for Arc<E> {
-    forward!();
+    fn embed(&self, role: Role, texts: &[&str]) -> Result<Array2<f32>, BoxError> {
+        (**self).embed(role, texts)
+    }
+
+    forward!(self => **self);
 }
 
 /// A box of a closure is a closure, so only the box of a trait object needs this.
 impl Embedder for Box<dyn Embedder + '_> {
-    forward!();
+    fn embed(&self, role: Role, texts: &[&str]) -> Result<Array2<f32>, BoxError> {
+        (**self).embed(role, texts)
+    }
+
+    forward!(self => **self);
 }

@@ -2,40 +2,25 @@
 //!
 //! SPEC.md describes the file. A row that was damaged or half written counts as missing, and its place is reused.
 
+mod file;
+mod format;
+
 use std::collections::{HashMap, HashSet};
-use std::fs::{self, File, OpenOptions};
+use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use ndarray::ArrayView1;
-use sha2::{Digest as _, Sha256};
 
+use self::file::{Locked, opened, options};
+use self::format::{ROW_HEAD, from_bytes, hash_of, header, is_whole, read_header, row};
+pub(super) use self::format::{TextHash, text_hash};
 use crate::Error;
 use crate::partial;
 
-/// How a file begins. The number is the version of the format.
-const MAGIC: &[u8; 16] = b"embosk vectors 2";
-
-/// Bytes of a row before its vector: the hash of its text, and the checksum.
-const HASH: usize = 16;
-const ROW_HEAD: usize = HASH + 4;
-
-/// Our files have no longer identities or vectors.
-const LONGEST: usize = 1 << 20;
-
 /// Rows are synced to the disk at least this often; in between, the operating system holds them.
 const SYNC: Duration = Duration::from_secs(1);
-
-/// The first half of a text's SHA-256.
-pub(super) type TextHash = [u8; HASH];
-
-/// Hashes a text.
-pub(super) fn text_hash(text: &str) -> TextHash {
-    let mut hash = [0; HASH];
-    hash.copy_from_slice(&Sha256::digest(text)[..HASH]);
-    hash
-}
 
 /// The vectors of one embedder in one role.
 #[derive(Debug)]
@@ -292,110 +277,11 @@ fn create(path: &Path, identity: &str, dimension: usize) -> io::Result<Open> {
     Ok(Open::new(file, dimension, header.len() as u64))
 }
 
-fn options() -> OpenOptions {
-    let mut options = OpenOptions::new();
-    options.read(true).write(true);
-    #[cfg(unix)]
-    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-    options
-}
-
-/// Opens the file itself, and closes it to others. A link could lead to someone's document, which would be overwritten
-/// as a damaged file.
-fn opened(options: &OpenOptions, path: &Path) -> io::Result<File> {
-    let file = partial::open_ours(options, path)?;
-    #[cfg(unix)]
-    {
-        use std::os::unix::fs::PermissionsExt;
-        // a file that was copied may be open to others; that of another user is theirs to close
-        if file.metadata()?.permissions().mode() & 0o077 != 0 {
-            let _ = file.set_permissions(fs::Permissions::from_mode(0o600));
-        }
-    }
-    Ok(file)
-}
-
-fn header(identity: &str, dimension: usize) -> Vec<u8> {
-    let mut bytes = MAGIC.to_vec();
-    bytes.extend((dimension as u32).to_le_bytes());
-    bytes.extend((identity.len() as u32).to_le_bytes());
-    bytes.extend(identity.as_bytes());
-    let checksum = crc32fast::hash(&bytes);
-    bytes.extend(checksum.to_le_bytes());
-    bytes
-}
-
-/// The dimension of the vectors, and where the first row begins; `None` if the header is not that of `identity`.
-fn read_header(file: &File, identity: &str) -> io::Result<Option<(usize, u64)>> {
-    let expected = header(identity, 0);
-    let mut found = Vec::new();
-    (&*file).seek(SeekFrom::Start(0))?;
-    file.take(expected.len() as u64).read_to_end(&mut found)?;
-    let Some(dimension) =
-        found.get(16..20).map(|bytes| u32::from_le_bytes([bytes[0], bytes[1], bytes[2], bytes[3]]))
-    else {
-        return Ok(None);
-    };
-    let dimension = dimension as usize;
-    let is_ours = (1..=LONGEST).contains(&dimension) && found == header(identity, dimension);
-    Ok(is_ours.then_some((dimension, found.len() as u64)))
-}
-
-fn row(hash: &TextHash, vector: ArrayView1<'_, f32>) -> Vec<u8> {
-    let mut row = hash.to_vec();
-    row.extend([0; ROW_HEAD - HASH]);
-    row.extend(vector.iter().flat_map(|value| value.to_le_bytes()));
-    let checksum = checksum(&row);
-    row[HASH..ROW_HEAD].copy_from_slice(&checksum.to_le_bytes());
-    row
-}
-
-fn is_whole(row: &[u8]) -> bool {
-    row[HASH..ROW_HEAD] == checksum(row).to_le_bytes()
-}
-
-/// The checksum of all of the row except the checksum itself.
-fn checksum(row: &[u8]) -> u32 {
-    let mut hasher = crc32fast::Hasher::new();
-    hasher.update(&row[..HASH]);
-    hasher.update(&row[ROW_HEAD..]);
-    hasher.finalize()
-}
-
-fn hash_of(row: &[u8]) -> TextHash {
-    let mut hash = [0; HASH];
-    hash.copy_from_slice(&row[..HASH]);
-    hash
-}
-
-fn from_bytes(bytes: &[u8]) -> f32 {
-    f32::from_le_bytes([bytes[0], bytes[1], bytes[2], bytes[3]])
-}
-
-/// A file that is locked against other processes. Without locks, rows are still checked one by one.
-struct Locked<'a>(&'a File);
-
-impl<'a> Locked<'a> {
-    fn exclusive(file: &'a File) -> Self {
-        let _ = file.lock();
-        Self(file)
-    }
-
-    fn shared(file: &'a File) -> Self {
-        let _ = file.lock_shared();
-        Self(file)
-    }
-}
-
-impl Drop for Locked<'_> {
-    fn drop(&mut self) {
-        let _ = self.0.unlock();
-    }
-}
-
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
+    use std::fs;
+
     use ndarray::array;
 
     use super::*;

@@ -34,6 +34,7 @@ pub mod retrieval;
 mod run;
 mod second_stage;
 mod shortfalls;
+mod signature;
 mod stages;
 pub mod statistics;
 pub mod sweep;

@@ -2,13 +2,14 @@
 
 use std::fmt;
 
+use embosk::Error;
 use embosk::attacks::{self, Attack, Inversion, Resources};
 use embosk::evaluate::adversaries::{Naive, Retrained};
 use embosk::evaluate::{Corpus, Evaluation, Report};
-use embosk::{BoxError, Error};
-use ndarray::{Array2, ArrayView2};
+use ndarray::ArrayView2;
 use serde_json::json;
 
+use crate::common::letters::letters;
 use crate::common::lookup::Lookup;
 
 /// Knows every text, and says that it was trained on those with this word.
@@ -33,13 +34,6 @@ impl Attack for Remembering {
     fn trained_on(&self, text: &str) -> Option<bool> {
         Some(text.contains(self.1?))
     }
-}
-
-#[allow(clippy::unnecessary_wraps, reason = "an embedder may fail")]
-fn letters(texts: &[&str]) -> Result<Array2<f32>, BoxError> {
-    let count = |text: &str, letter| text.bytes().filter(|&byte| byte == letter).count() as f32;
-    let letter = |at: usize| b"0123456789abcdefghijklmnopqrstuvwxyz"[at];
-    Ok(Array2::from_shape_fn((texts.len(), 36), |(row, at)| count(texts[row], letter(at))))
 }
 
 /// Every fifth of 100 notes is about Monday.

@@ -6,30 +6,13 @@ use std::sync::Arc;
 use embosk::evaluate::adversaries::{Adversary, Leaked, Naive};
 use embosk::evaluate::metrics::Unit;
 use embosk::evaluate::{Baseline, Budget, Corpus, Evaluation, Finding, FindingKind, Metric, Outcome, Report};
-use embosk::{BoxError, Defense, Embedder, Guarantee, Key, Rng, Role, Rotation, Stack};
-use ndarray::{Array2, ArrayViewMut2};
+use embosk::{Defense, Embedder, Guarantee, Key, Rng, Role, Rotation, Stack};
+use ndarray::ArrayViewMut2;
 
+use crate::common::letters::letters;
 use crate::common::lookup::Lookup;
 
 const DIM: usize = 64;
-
-/// A unit vector of a text's letters, two at a time.
-struct Letters;
-
-impl Embedder for Letters {
-    fn embed(&self, _: Role, texts: &[&str]) -> Result<Array2<f32>, BoxError> {
-        let mut vectors = Array2::<f32>::zeros((texts.len(), DIM));
-        for (text, mut row) in texts.iter().zip(vectors.rows_mut()) {
-            for pair in text.to_lowercase().as_bytes().windows(2) {
-                let at = usize::from(pair[0]) * 31 + usize::from(pair[1]) * 17;
-                row[at % DIM] += 1.0 + (at % 7) as f32 / 10.0;
-            }
-            let norm = row.dot(&row).sqrt().max(1e-9);
-            row /= norm;
-        }
-        Ok(vectors)
-    }
-}
 
 /// Noise whose spec does not say how much: as if its code had been changed.
 #[derive(Debug)]
@@ -56,10 +39,10 @@ impl Defense for Opaque {
     }
 }
 
-fn evaluation(samples: usize) -> Evaluation<Letters> {
+fn evaluation(samples: usize) -> Evaluation<impl Embedder> {
     let corpus = Corpus::records(400, 1);
     let known = corpus.texts().to_vec();
-    Evaluation::new(Letters).corpus(corpus).attack(Lookup(known)).samples(samples).seed(3)
+    Evaluation::new(letters).corpus(corpus).attack(Lookup(known)).samples(samples).seed(3)
 }
 
 fn under(stack: Stack) -> Report {
@@ -155,7 +138,7 @@ fn retrieval_is_held_to_its_undefended_self() {
     assert_eq!(limits(&verdict.findings), expected, "{verdict}");
     let own = Budget::new().ndcg_drop(0.1).limit_of("gaussian(sigma=0.5)", "ndcg_drop", 0.99);
     assert!(report.check(&own).unwrap().passed());
-    let alone = Evaluation::new(Letters).corpus(Corpus::records(400, 1)).defense(noise(0.001)).run().unwrap();
+    let alone = Evaluation::new(letters).corpus(Corpus::records(400, 1)).defense(noise(0.001)).run().unwrap();
     assert!(alone.check(&Budget::new().ndcg_drop(0.1)).unwrap().passed());
 }
 
@@ -232,7 +215,7 @@ fn what_cannot_be_held_to_is_refused() {
     let report = under(noise(5.0));
     let passages = Corpus::passages("mine", Corpus::records(400, 1).texts().to_vec());
     let unlabelled = evaluation(60).corpus(passages).adversary(Naive).run().unwrap();
-    let alone = Evaluation::new(Letters).corpus(Corpus::records(400, 1)).run().unwrap();
+    let alone = Evaluation::new(letters).corpus(Corpus::records(400, 1)).run().unwrap();
     for (report, budget, part) in [
         (&report, Budget::new(), "limits nothing"),
         (&report, Budget::new().exact_match(1.5), "`exact_match` lies between 0 and 1"),

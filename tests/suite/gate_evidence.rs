@@ -9,7 +9,7 @@ use embosk::evaluate::adversaries::{
 use embosk::evaluate::{Advice, Budget, Corpus, Evaluation, FindingKind, Outcome, Report, Verdict};
 use embosk::{BoxError, Defense, Error, GaussianNoise, Key, Rotation, Scaling, Stack};
 use ndarray::Array2;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::common::backwards::Backwards;
 use crate::common::letters::letters;
@@ -226,11 +226,7 @@ fn attacked(metric: &str, best: f64, chance: f64, hits: usize) -> Report {
     });
     let undefended =
         json!({"oracle_queries": null, "texts": texts(200), "unrelated": unrelated, "queries": {}});
-    let report = json!({
-        "signature": {"seed": 0}, "rows": [row], "ceiling": null, "floor": null, "conclusive": [], "reason": null,
-        "undefended": undefended
-    });
-    Report::from_json(&report.to_string()).unwrap()
+    report_of(&row, &undefended)
 }
 
 /// The numbers of hits are from binomial tails for `guess`, and for leaks from four million draws in numpy of Beta(k,
@@ -274,6 +270,11 @@ fn retrieval(before: &[f64], after: &[f64]) -> Report {
     });
     let undefended =
         json!({"oracle_queries": null, "texts": {}, "unrelated": {}, "queries": queries(before)});
+    report_of(&row, &undefended)
+}
+
+/// A report of this row, beside the scores of undefended vectors.
+fn report_of(row: &Value, undefended: &Value) -> Report {
     let report = json!({
         "signature": {"seed": 0}, "rows": [row], "ceiling": null, "floor": null, "conclusive": [], "reason": null,
         "undefended": undefended

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use ndarray::{Array2, ArrayView2, Axis};
+use ndarray::{Array2, Axis};
 
 use super::WORDS;
 use super::gradient::Pieces;
@@ -10,6 +10,7 @@ use super::language::Language;
 use super::scores::WordScores;
 use super::words::Vocabulary;
 use crate::check::embedded;
+use crate::rows::normalized;
 use crate::{Error, Oracle, OwnTexts, WhiteBox};
 
 /// Fewer own texts than this teach too little.
@@ -86,7 +87,7 @@ impl Prepared {
         });
         let mut more: Vec<Vec<u32>> = more.collect();
         let (vocabulary, proposed) = frequent_first(&seen, &mut [&mut texts, &mut more]);
-        let directions = directions(own.vectors);
+        let directions = normalized(own.vectors);
         let single = single_words(oracle, &vocabulary, (proposed, directions.ncols()))?;
         let scores = WordScores::fit(&texts, directions.view(), single.view())?;
         let language = Language::fit(texts.iter().chain(&more).map(Vec::as_slice));
@@ -121,19 +122,7 @@ fn single_words(
     let mut single = Array2::zeros((count, dim));
     for (words, mut rows) in words.chunks(BATCH).zip(single.axis_chunks_iter_mut(Axis(0), BATCH)) {
         let vectors = embedded(oracle, words, dim)?;
-        rows.assign(&directions(vectors.view()));
+        rows.assign(&normalized(vectors.view()));
     }
     Ok(single)
-}
-
-/// The vectors at norm 1; zero vectors stay.
-pub(super) fn directions(vectors: ArrayView2<'_, f32>) -> Array2<f32> {
-    let mut vectors = vectors.to_owned();
-    for mut row in vectors.axis_iter_mut(Axis(0)) {
-        let norm = row.dot(&row).sqrt();
-        if norm > 0.0 {
-            row /= norm;
-        }
-    }
-    vectors
 }

@@ -5,13 +5,14 @@ use rayon::prelude::*;
 
 use super::edits::Edit;
 use super::gradient::Split;
-use super::prepared::{Prepared, directions};
+use super::prepared::Prepared;
 use super::proposals::largest;
 use super::row::{Candidate, Noise, Row};
 use super::words::Vocabulary;
 use super::{Guided, Start};
 use crate::check::{ask, taken};
 use crate::matmul::nearest;
+use crate::rows::normalized;
 use crate::{Error, Inversion, Oracle, Ranking};
 
 /// New texts that a row gets in a round, before combinations.
@@ -54,7 +55,7 @@ impl<'a> Search<'a> {
         estimates: ArrayView2<'_, f32>,
         starts: &[Start],
     ) -> Result<Vec<Inversion>, Error> {
-        let scaled = directions(estimates);
+        let scaled = normalized(estimates);
         let mut rows = self.rows(&estimates, &scaled, starts)?;
         let given = self.given(starts);
         let first = self.first(&scaled, &mut rows, given);

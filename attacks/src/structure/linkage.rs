@@ -13,6 +13,7 @@ use crate::Error;
 use crate::alignment::{CloudMap, Procrustes};
 use crate::check::{check_dimension, check_finite};
 use crate::matmul::{mapped, matrix, nearest};
+use crate::rows::normalized;
 
 /// How many nearest neighbours, and how many quantiles over all others, describe a vector.
 const NEIGHBOURS: usize = 24;
@@ -50,7 +51,7 @@ pub fn recall_at_1(a: ArrayView2<'_, f32>, b: ArrayView2<'_, f32>) -> Result<f64
         return Err(Error::Setting(format!("{} rows do not pair with {}", a.nrows(), b.nrows())));
     }
     if a.ncols() == b.ncols() {
-        attacks.push(first_of(unit(a).view(), unit(b).view()));
+        attacks.push(first_of(normalized(a).view(), normalized(b).view()));
     }
     let most = attacks.iter().map(|linked| right(linked)).max().unwrap_or(0);
     Ok(most as f64 / a.nrows() as f64)
@@ -84,8 +85,8 @@ pub fn recall_at_1_aligned(
     if rows == 0 {
         return Err(Error::Empty("the set of rows to link"));
     }
-    let b = unit(b);
-    let mut a = unit(CloudMap::fit(a, b.view(), rng)?.apply(a)?.view());
+    let b = normalized(b);
+    let mut a = normalized(CloudMap::fit(a, b.view(), rng)?.apply(a)?.view());
     for _ in 0..ROUNDS {
         let (of_a, of_b) = mutual(a.view(), b.view());
         if of_a.is_empty() {
@@ -135,21 +136,11 @@ fn first_of(a: ArrayView2<'_, f32>, b: ArrayView2<'_, f32>) -> Vec<usize> {
     nearest(a, b, 1).into_iter().map(|found| found[0].0).collect()
 }
 
-/// Scales rows to norm 1, except rows of zeros.
-fn unit(rows: ArrayView2<'_, f32>) -> Array2<f32> {
-    let mut unit = rows.to_owned();
-    for mut row in unit.rows_mut() {
-        let norm = row.dot(&row).sqrt();
-        row.mapv_inplace(|value| if norm > 0.0 { value / norm } else { value });
-    }
-    unit
-}
-
 /// The norm, cosines to the nearest neighbours, and quantiles of all cosines; one row per vector.
 fn features(rows: ArrayView2<'_, f32>, neighbours: usize) -> Array2<f32> {
     let norms: Vec<f32> = rows.rows().into_iter().map(|row| row.dot(&row).sqrt()).collect();
     let mean = norms.iter().sum::<f32>() / norms.len() as f32;
-    let unit = unit(rows);
+    let unit = normalized(rows);
     let mut features = Array2::zeros((rows.nrows(), 1 + neighbours + QUANTILES));
     let targets = matrix(unit.view());
     let parts: Vec<_> = features.axis_chunks_iter_mut(Axis(0), PART).collect();

@@ -7,8 +7,8 @@ use std::fmt::Write;
 
 use serde_json::Value;
 
-use super::points::{self, Curve, KEPT, MeasuredStack};
-use super::svg;
+use super::points::{Curve, KEPT, MeasuredStack};
+use super::{summary, svg};
 use crate::cli::chart::{self, Figure, Size, escape};
 use crate::cli::table;
 use crate::evaluate::metrics::{Shown, Unit};
@@ -79,7 +79,7 @@ fn verdict(curve: &Curve<'_>) -> String {
     if let Some(sentence) = curve.unadaptive() {
         let _ = writeln!(text, "<p class=\"warning\">{}</p>", escape(sentence));
     }
-    let sentences = points::sentences(curve);
+    let sentences = summary::sentences(curve);
     if !sentences.is_empty() {
         let _ = writeln!(text, "<p class=\"answer\">{}</p>", escape(&sentences.join(" ")));
     }

@@ -146,7 +146,7 @@ impl Program {
             let stop = Arc::clone(&request.stop);
             Arc::new(Loaded::own(Self::stoppable(embedder, &stop)))
         });
-        let (mut evaluation, _) = settings.prepare_on((corpus, opened), &session, &resolved, cache)?;
+        let (mut evaluation, ..) = settings.prepare_on((corpus, opened), &session, &resolved, cache)?;
         if let Some((name, texts)) = &request.own_texts {
             evaluation = evaluation.attacker_texts(name, texts.clone());
         }

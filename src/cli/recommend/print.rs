@@ -6,7 +6,6 @@ use serde_json::{Value, json};
 
 use super::search::{Setting, Tried};
 use super::{Args, Finder, Threat};
-use crate::cli::course::attacked;
 use crate::cli::error::CliError;
 use crate::cli::settings::EvaluationSettings;
 use crate::cli::table::long;
@@ -160,9 +159,12 @@ impl Found<'_> {
         lines
     }
 
-    /// How many texts were attacked.
+    /// How many texts were attacked: on a small corpus fewer than the settings say.
     fn attacked(&self) -> usize {
-        attacked(&self.report.signature).unwrap_or(self.settings.samples())
+        match self.report.undefended.texts.len() {
+            0 => self.settings.samples(),
+            attacked => attacked,
+        }
     }
 
     fn commands(&self, best: Tried) -> Vec<String> {

@@ -12,6 +12,7 @@ use crate::Error;
 use crate::alignment::ridge::Ridge;
 use crate::alignment::{Affine, widen};
 use crate::matmul::mapped;
+use crate::rows::normalize;
 
 const BATCH: usize = 256;
 const RATE: f32 = 1e-3;
@@ -32,10 +33,7 @@ pub(super) struct TrainingSet {
 
 impl TrainingSet {
     pub(super) fn new(protected: Array2<f32>, mut clean: Array2<f32>) -> Self {
-        for mut row in clean.rows_mut() {
-            let norm = row.dot(&row).sqrt();
-            row.mapv_inplace(|value| if norm > 0.0 { value / norm } else { value });
-        }
+        normalize(&mut clean);
         Self { protected, clean }
     }
 }

@@ -10,6 +10,7 @@ use crate::Error;
 use crate::assignment::assignment;
 use crate::decomposition::eigen;
 use crate::matmul::{across, mapped};
+use crate::rows::quantiles;
 
 /// How many axes are matched: in the first start, and in the others by turns.
 const AXES: [usize; 4] = [24, 12, 32, 16];
@@ -39,14 +40,7 @@ impl Axes {
         let variance = |axis: usize| eigenvalues[last - axis].max(0.0) / rows.nrows() as f64;
         let deviations: Vec<f64> = (0..count).map(|axis| variance(axis).sqrt()).collect();
         let along = mapped(rows, axes.as_ref());
-        let mut quantiles = Array2::zeros((QUANTILES, count));
-        for (column, mut to) in along.columns().into_iter().zip(quantiles.columns_mut()) {
-            let mut values = column.to_vec();
-            values.sort_unstable_by(f32::total_cmp);
-            for (step, to) in to.iter_mut().enumerate() {
-                *to = f64::from(values[(2 * step + 1) * values.len() / (2 * QUANTILES)]);
-            }
-        }
+        let quantiles = quantiles(along.view(), QUANTILES).mapv(f64::from);
         Ok(Self { directions: axes, quantiles, deviations })
     }
 

@@ -2,6 +2,8 @@ use ndarray::{Array2, ArrayView2, Axis};
 use rand::seq::SliceRandom;
 use rand_chacha::rand_core::Rng;
 
+use crate::rows::normalize;
+
 /// One vector in this many is held out to judge a map by, up to a limit.
 const KEPT_OUT: usize = 10;
 const MOST: usize = 1000;
@@ -43,17 +45,4 @@ impl Cloud {
     pub(super) fn select(&self, rows: &[usize]) -> Self {
         Self { vectors: self.vectors.select(Axis(0), rows), norm: self.norm }
     }
-}
-
-/// Scales all rows to norm 1, except those of norm 0, and returns the sum of their norms.
-pub(super) fn normalize(rows: &mut Array2<f32>) -> f32 {
-    let mut sum = 0.0;
-    for mut row in rows.rows_mut() {
-        let norm = row.dot(&row).sqrt();
-        if norm > 0.0 {
-            row.mapv_inplace(|value| value / norm);
-        }
-        sum += norm;
-    }
-    sum
 }

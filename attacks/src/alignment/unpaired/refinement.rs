@@ -3,12 +3,12 @@
 use faer::Mat;
 use ndarray::{Array2, ArrayView2};
 
-use super::cloud::normalize;
 use super::noise::Noise;
 use super::precision::{narrow, wide};
 use crate::Error;
 use crate::alignment::procrustes::orthogonal;
 use crate::matmul::{across, mapped, nearest};
+use crate::rows::normalize;
 
 /// The most last rounds, and the gain in the score below which they end.
 const LAST_ROUNDS: usize = 6;

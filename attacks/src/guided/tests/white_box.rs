@@ -6,8 +6,8 @@ use ndarray::{CowArray, Ix2, s};
 
 use super::*;
 use crate::guided::gradient::{Pieces, Split};
-use crate::guided::prepared::directions;
 use crate::guided::words::Vocabulary;
+use crate::rows::normalized;
 use crate::{Gradient, Oracle, WhiteBox, cosine, cosine_gradient};
 
 /// Pieces that the model reads of a text.
@@ -60,7 +60,7 @@ impl Oracle for Placed {
         for (text, mut row) in texts.iter().zip(vectors.rows_mut()) {
             row.assign(&self.vector(&self.tokens(text)?));
         }
-        Ok(directions(vectors.view()))
+        Ok(normalized(vectors.view()))
     }
 
     fn white_box(&self) -> Option<&dyn WhiteBox> {

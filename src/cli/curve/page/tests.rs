@@ -118,7 +118,7 @@ fn a_curve_without_an_adversary_that_adapts_says_so() {
         let rows = [("none", "naive", [1.0; 3], None), (NOISE, adversary, [0.1; 3], None)];
         let report = report_of(&rows, &["leak"]);
         let curve = Curve::new(&report, &[], None, None);
-        let (page, table) = (page(&curve, "embosk curve"), points::table(&curve, Layout::Usual));
+        let (page, table) = (page(&curve, "embosk curve"), summary::table(&curve, Layout::Usual));
         assert_eq!(page.contains("does not adapt to the defense"), is_said, "{page}");
         assert_eq!(table.contains("does not adapt to the"), is_said, "{table}");
     }
