@@ -32,7 +32,7 @@ pub(crate) fn run(args: &Args, session: &Session) -> Result<ExitCode, CliError> 
         return Err(files::bad(&args.table.output, why));
     }
     args.table.check(None, false)?;
-    args.table.change(None, &mut Unprotecting { input: &args.table.input, stack: &stack }, session)?;
+    args.table.change(None, None, &mut Unprotecting { input: &args.table.input, stack: &stack }, session)?;
     Ok(ExitCode::SUCCESS)
 }
 
@@ -59,6 +59,14 @@ impl Change for Unprotecting<'_> {
 
     fn packing(&self) -> Option<Packing<'_>> {
         None
+    }
+
+    fn sealed_bytes(&self, _: usize) -> Option<usize> {
+        None
+    }
+
+    fn seal(&self, _: &Batch) -> Result<Option<Array2<u8>>, CliError> {
+        Ok(None)
     }
 
     fn fingerprint(&self) -> String {

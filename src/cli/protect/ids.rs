@@ -1,6 +1,5 @@
 //! A file of ids, one per line.
 
-use std::collections::HashSet;
 use std::path::Path;
 
 use super::super::error::CliError;
@@ -48,24 +47,6 @@ impl<'a> Ids<'a> {
     pub(super) fn miscount(&self, vectors: &Path, rows: usize) -> CliError {
         let (count, vectors) = (self.len(), vectors.display());
         files::bad(self.path, format!("it has {count} ids, but {vectors} has {rows} vectors"))
-    }
-
-    /// Refuses repeated ids: rows that are sealed for the same id could be swapped.
-    pub(super) fn refuse_repeats(&self) -> Result<(), CliError> {
-        match self.repeated() {
-            None => Ok(()),
-            Some(at) => {
-                let why =
-                    format!("line {} repeats an id; sealed vectors need an id of their own each", at + 1);
-                Err(files::bad(self.path, why))
-            }
-        }
-    }
-
-    /// The first line that repeats an id, counted from 0.
-    fn repeated(&self) -> Option<usize> {
-        let mut seen = HashSet::new();
-        (0..self.len()).position(|row| !seen.insert(self.of(row)))
     }
 
     /// Says where a row's id is, counted from 0.

@@ -35,8 +35,8 @@ pub(crate) struct Args {
     /// The column or field of a table that holds the id of each vector, a string or an integer, as --ids otherwise.
     #[arg(long, value_name = "NAME")]
     id_column: Option<String>,
-    /// Where the sealed exact vectors go, for a defense that ends in `rerank`: a matrix of bytes, one row per vector,
-    /// each sealed for its id (--ids). For .npy files.
+    /// Where the sealed exact vectors of a .npy file go, for a defense that ends in `rerank`: a matrix of bytes, one row
+    /// per vector, each sealed for its id (--ids). A table gets a column of them.
     #[arg(long, value_name = "SEALED.npy")]
     sealed: Option<PathBuf>,
     /// Write packed codes in place of vectors, and OUT.json beside them, which says how to read them. The defense ends
@@ -103,7 +103,7 @@ pub(crate) fn run(args: &Args, session: &Session) -> Result<ExitCode, CliError> 
     }
     let ids = args.ids.as_deref().map(Ids::read).transpose()?;
     let mut protecting = Protecting::new(args, &stack, sealing, ids, session.terminal)?;
-    args.table.change(args.id_column.as_deref(), &mut protecting, session)?;
+    args.table.change(args.id_column.as_deref(), args.sealed.as_deref(), &mut protecting, session)?;
     session.terminal.remark(&format!("fingerprint: {}", stack.fingerprint()));
     Ok(ExitCode::SUCCESS)
 }

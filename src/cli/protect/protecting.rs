@@ -4,6 +4,8 @@ use std::collections::HashSet;
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::path::Path;
 
+use ndarray::Array2;
+
 use super::super::error::CliError;
 use super::super::tables::{Batch, Change, Changed, bad};
 use super::super::terminal::{Terminal, warn};
@@ -20,8 +22,8 @@ pub(super) struct Protecting<'a> {
     codes: bool,
     ids: Option<Ids<'a>>,
     id_column: Option<&'a str>,
-    sealing: Option<Sealing<'a>>,
-    /// Hashes of the ids so far, if two rows with one id would get the same noise, until one repeats.
+    sealing: Option<Sealing>,
+    /// Hashes of the ids so far, if no two rows should have one id, until one repeats.
     seen: Option<HashSet<u64>>,
     other_norms: OtherNorms,
     /// The clean vectors' norms so far.
@@ -35,20 +37,17 @@ impl<'a> Protecting<'a> {
     pub(super) fn new(
         args: &'a Args,
         stack: &'a Stack,
-        sealing: Option<Sealing<'a>>,
+        sealing: Option<Sealing>,
         ids: Option<Ids<'a>>,
         terminal: Terminal,
     ) -> Result<Self, CliError> {
         let (role, id_column) = (args.role.into(), args.id_column.as_deref());
-        let mut seen = None;
-        if (ids.is_some() || id_column.is_some()) && sealing.is_none() {
-            if stack.uses_ids(role) {
-                seen = Some(HashSet::new());
-            } else {
-                let name = if ids.is_some() { "--ids" } else { "--id-column" };
-                let why = "no part of the defense has keyed noise on vectors of this role";
-                warn(&format!("warning: {name} makes no difference: {why}"));
-            }
+        let has_ids = ids.is_some() || id_column.is_some();
+        let seen = (has_ids && (sealing.is_some() || stack.uses_ids(role))).then(HashSet::new);
+        if has_ids && seen.is_none() {
+            let name = if ids.is_some() { "--ids" } else { "--id-column" };
+            let why = "no part of the defense has keyed noise on vectors of this role";
+            warn(&format!("warning: {name} makes no difference: {why}"));
         }
         if args.norms.is_some() && !stack.assumes_unit_norm(role) {
             warn(
@@ -78,7 +77,10 @@ impl<'a> Protecting<'a> {
     fn place(&self, row: usize) -> String {
         match (&self.ids, self.id_column) {
             (Some(ids), _) => ids.place(row),
-            (None, name) => format!("row {row} (counted from 0), column \"{}\"", name.unwrap_or_default()),
+            (None, name) => {
+                let name = name.unwrap_or_default();
+                bad(self.input, format!("row {row} (counted from 0), column \"{name}\"")).to_string()
+            }
         }
     }
 
@@ -108,11 +110,6 @@ impl<'a> Protecting<'a> {
 impl Change for Protecting<'_> {
     fn change(&mut self, batch: Batch) -> Result<Changed, CliError> {
         let Batch { mut vectors, rows, ids: column } = batch;
-        if let (Some(ids), Some(_)) = (&self.ids, &self.sealing)
-            && ids.len() != rows.len()
-        {
-            return Err(ids.miscount(self.input, rows.len()));
-        }
         let norms = self.other_norms.check(self.stack, self.role, &vectors);
         let norms = norms.map_err(|error| bad(self.input, at_row(error, &rows)))?;
         let ids = ids_of(self.ids.as_ref(), self.input, &rows, column.as_deref())?;
@@ -120,14 +117,15 @@ impl Change for Protecting<'_> {
             && let Some(row) = first_repeat(seen, &rows, ids)
         {
             let place = self.place(row);
+            if self.sealing.is_some() {
+                let why = "repeats an id; sealed vectors need an id of their own each";
+                return Err(CliError::new(format!("{place} {why}")));
+            }
             self.seen = None;
             warn(&format!(
                 "warning: {place} repeats an id; vectors with one id get the same noise, so their difference is that \
                  of the clean vectors"
             ));
-        }
-        if let (Some(sealing), Some(file), Some(lines)) = (&mut self.sealing, &self.ids, &ids) {
-            sealing.write(file, lines, vectors.view())?;
         }
         let (stack, role, rng) = (self.stack, self.role, &mut self.rng);
         self.scaled += self.other_norms.scale(stack, role, vectors.view_mut());
@@ -154,6 +152,16 @@ impl Change for Protecting<'_> {
 
     fn packing(&self) -> Option<Packing<'_>> {
         self.stack.last_packing().filter(|_| self.codes)
+    }
+
+    fn sealed_bytes(&self, dim: usize) -> Option<usize> {
+        self.sealing.as_ref().map(|sealing| sealing.bytes(dim))
+    }
+
+    fn seal(&self, batch: &Batch) -> Result<Option<Array2<u8>>, CliError> {
+        let Some(sealing) = &self.sealing else { return Ok(None) };
+        let ids = ids_of(self.ids.as_ref(), self.input, &batch.rows, batch.ids.as_deref())?;
+        ids.map(|ids| sealing.seal(&ids, batch.vectors.view())).transpose()
     }
 
     fn fingerprint(&self) -> String {

@@ -10,7 +10,8 @@ use std::sync::Arc;
 use arrow_array::{ArrayRef, RecordBatch};
 use arrow_ipc::reader::{FileReader, StreamReader};
 use arrow_ipc::writer::{FileWriter, IpcWriteOptions, StreamWriter};
-use arrow_schema::{ArrowError, DataType, Schema, SchemaRef};
+use arrow_schema::{ArrowError, Schema, SchemaRef};
+use ndarray::Array2;
 
 use super::super::error::CliError;
 use super::super::files::unreadable;
@@ -176,8 +177,9 @@ impl Table {
             let Some((writer, schema, _)) = &mut open else { continue };
             for (batch, read) in waiting.drain(..) {
                 let rows = batch.num_rows();
+                let sealed = change.seal(&read)?;
                 let changed = change.change(read)?;
-                writer.write(&self.replaced(&batch, schema, changed).map_err(bad)?)?;
+                writer.write(&self.replaced(&batch, schema, changed, sealed).map_err(bad)?)?;
                 settings.progress.add(rows, None);
             }
         }
@@ -209,37 +211,44 @@ impl Table {
         output: &Path,
         change: &dyn Change,
     ) -> Result<(SchemaRef, Option<Beside>), String> {
-        if change.packing().is_some() {
+        let (mut schema, beside) = if change.packing().is_some() {
             let beside = Beside::of(output, change, dim)?;
             let schema = packed::schema(&self.schema, &self.column, beside.bytes(), beside.has_scales())?;
-            return Ok((Arc::new(schema), Some(beside)));
+            (schema, Some(beside))
+        } else {
+            let mut fields: Vec<_> = self.schema.fields().iter().map(Arc::clone).collect();
+            fields[self.column.index] = Arc::new(self.column.changed_field(change.dimension(dim)?));
+            (Schema::new_with_metadata(fields, self.schema.metadata().clone()), None)
+        };
+        if let Some(bytes) = change.sealed_bytes(dim) {
+            schema = packed::with_sealed(&schema, &self.column, bytes)?;
         }
-        let mut fields: Vec<_> = self.schema.fields().iter().map(Arc::clone).collect();
-        fields[self.column.index] = Arc::new(self.column.changed_field(change.dimension(dim)?));
-        Ok((Arc::new(Schema::new_with_metadata(fields, self.schema.metadata().clone())), None))
+        Ok((Arc::new(schema), beside))
     }
 
-    /// Returns the batch with its vectors replaced.
+    /// Returns the batch with its vectors replaced, and with those that were sealed.
     fn replaced(
         &self,
         batch: &RecordBatch,
         schema: &SchemaRef,
         changed: Changed,
+        sealed: Option<Array2<u8>>,
     ) -> Result<RecordBatch, String> {
         let mut columns: Vec<ArrayRef> = batch.columns().to_vec();
         let before = Arc::clone(&columns[self.column.index]);
         match changed {
             Changed::Vectors(vectors) => columns[self.column.index] = self.column.write(&vectors, &before)?,
             Changed::Codes(codes) => {
-                let DataType::FixedSizeBinary(width) = schema.field(self.column.index).data_type() else {
-                    return Err("the schema has no column of codes".into());
-                };
-                let width = usize::try_from(*width).unwrap_or_default();
-                columns[self.column.index] = packed::codes(&codes, width, &before)?;
+                let kind = schema.field(self.column.index).data_type();
+                columns[self.column.index] = packed::bytes(codes.bytes(), kind, &before)?;
                 if columns.len() < schema.fields().len() {
                     columns.push(packed::scales(&codes, &before));
                 }
             }
+        }
+        if let Some(sealed) = sealed {
+            let kind = schema.field(columns.len()).data_type();
+            columns.push(packed::bytes(sealed.view(), kind, &before)?);
         }
         RecordBatch::try_new(Arc::clone(schema), columns).map_err(|error| error.to_string())
     }

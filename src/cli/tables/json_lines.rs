@@ -4,14 +4,16 @@ use std::io;
 use std::ops::Range;
 use std::path::Path;
 
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 use ndarray::Array2;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::super::error::CliError;
 use super::format::is_standard;
 use super::json::{self, Field};
 use super::output::{self, Sink};
-use super::{Batch, Change, Changed, Settings};
+use super::{Batch, Change, Changed, Settings, packed};
 use crate::lines;
 
 /// Lines that are changed together.
@@ -28,8 +30,9 @@ pub(super) fn change(
         lines::lines(settings.input)?
     };
     output::write(output, |sink| {
+        let sealed = packed::sealed_name(settings.column);
         let mut waiting =
-            Waiting { settings, change, sink, dim: None, lines: Vec::new(), batch: empty(), rows: 0 };
+            Waiting { settings, change, sink, sealed, dim: None, lines: Vec::new(), batch: empty(), rows: 0 };
         for line in lines {
             waiting.add(line?)?;
         }
@@ -53,6 +56,8 @@ struct Waiting<'a, 'b> {
     settings: &'a Settings<'a>,
     change: &'a mut dyn Change,
     sink: &'a mut Sink<'b>,
+    /// The field of sealed vectors.
+    sealed: String,
     dim: Option<usize>,
     /// Each line, and where its vector is, unless that is null.
     lines: Vec<(String, Option<Range<usize>>)>,
@@ -79,6 +84,13 @@ impl Waiting<'_, '_> {
                 "there is no field \"{column}\" among its {count}; --column names the vectors' field"
             ));
         };
+        let seals = self.change.sealed_bytes(0).is_some();
+        if seals && fields.iter().any(|field| field.name == self.sealed) {
+            let name = &self.sealed;
+            return Err(format!(
+                "there is already a field \"{name}\", and one of this name is to be written; rename it"
+            ));
+        }
         let place = vector.value.clone();
         if &line[place.clone()] == "null" {
             return Ok(None);
@@ -111,11 +123,14 @@ impl Waiting<'_, '_> {
         let Read { values, rows, ids } = std::mem::replace(&mut self.batch, empty());
         let vectors = Array2::from_shape_vec((rows.len(), self.dim.unwrap_or_default()), values)?;
         let ids = self.settings.id_column.map(|_| ids);
-        let changed = self.change.change(Batch { vectors, rows, ids })?;
+        let batch = Batch { vectors, rows, ids };
+        let sealed = self.change.seal(&batch)?;
+        let changed = self.change.change(batch)?;
         let Changed::Vectors(vectors) = changed else {
             return Err(self.settings.bad("codes cannot be written as JSON lines"));
         };
         let mut vectors = vectors.rows().into_iter();
+        let mut sealed = sealed.iter().flat_map(|rows| rows.rows());
         let done = self.lines.len();
         for (line, place) in self.lines.drain(..) {
             match place.and_then(|place| Some((place, vectors.next()?))) {
@@ -123,6 +138,10 @@ impl Waiting<'_, '_> {
                 Some((place, vector)) => {
                     self.sink.write_all(&line.as_bytes()[..place.start])?;
                     serde_json::to_writer(&mut *self.sink, &vector.to_vec())?;
+                    if let Some(sealed) = sealed.next() {
+                        let (name, sealed) = (json!(self.sealed), STANDARD.encode(sealed.to_vec()));
+                        write!(self.sink, ", {name}: \"{sealed}\"")?;
+                    }
                     self.sink.write_all(&line.as_bytes()[place.end..])?;
                 }
             }

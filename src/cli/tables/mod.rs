@@ -86,6 +86,12 @@ pub(super) trait Change {
     /// Returns what packs the vectors, if codes come out.
     fn packing(&self) -> Option<Packing<'_>>;
 
+    /// Returns how many bytes a sealed vector of `dim` dimensions takes, if vectors are sealed too.
+    fn sealed_bytes(&self, dim: usize) -> Option<usize>;
+
+    /// Seals the vectors of a batch before they are changed, if that is to be done, and returns `[rows, bytes]`.
+    fn seal(&self, batch: &Batch) -> Result<Option<Array2<u8>>, CliError>;
+
     /// Returns what the vectors that come out can be compared with.
     fn fingerprint(&self) -> String;
 }
@@ -95,6 +101,8 @@ struct Settings<'a> {
     input: &'a Path,
     column: &'a str,
     id_column: Option<&'a str>,
+    /// Where the sealed vectors of a matrix go.
+    sealed: Option<&'a Path>,
     progress: &'a Progress,
 }
 
@@ -148,16 +156,18 @@ impl Table {
         Format::of(&self.input, self.format)
     }
 
-    /// Reads the input, changes its vectors, and writes the output, whole or not at all.
+    /// Reads the input, changes its vectors, and writes the output, whole or not at all. Sealed vectors of a matrix go to
+    /// `sealed`.
     pub(super) fn change(
         &self,
         id_column: Option<&str>,
+        sealed: Option<&Path>,
         change: &mut dyn Change,
         session: &Session,
     ) -> Result<(), CliError> {
         let progress = Progress::new(session.terminal);
         let column = self.column.as_deref().unwrap_or(COLUMN);
-        let settings = Settings { input: &self.input, column, id_column, progress: &progress };
+        let settings = Settings { input: &self.input, column, id_column, sealed, progress: &progress };
         let done = match self.format()? {
             Format::Npy => npy::change(&settings, &self.output, change),
             Format::Parquet => parquet::change(&settings, &self.output, change),

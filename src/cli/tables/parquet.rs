@@ -145,7 +145,8 @@ impl Table {
         change: &mut dyn Change,
     ) -> Result<(), CliError> {
         let bad = |why: String| settings.bad(why);
-        let footer = footer::of(self, change.dimension(dim).map_err(bad)?, beside).map_err(bad)?;
+        let after = change.dimension(dim).map_err(bad)?;
+        let footer = footer::of(self, after, beside, change.sealed_bytes(dim)).map_err(bad)?;
         let mut writer: Writer<'_, '_> =
             SerializedFileWriter::new(sink, footer.schema, Arc::new(footer.properties))?;
         let mut first = 0;
@@ -154,6 +155,9 @@ impl Table {
             let scales = self.copy_group(settings, group, first, &mut open, (dim, change))?;
             if beside.is_some_and(Beside::has_scales) {
                 chunk::write_scales(&mut open, &scales)?;
+            }
+            if change.sealed_bytes(dim).is_some() {
+                self.seal_group(settings, group, first, &mut open, (dim, &*change))?;
             }
             open.close()?;
             first +=
@@ -182,23 +186,57 @@ impl Table {
             let column =
                 open.next_column()?.ok_or_else(|| settings.bad("the row group has too few columns"))?;
             let mut chunk = Chunk::new(column, self.column.clone());
-            let mut first = first;
-            for batch in self.read(group, (NUMBERS / dim).clamp(16, 1 << 16))? {
-                let batch = batch.map_err(|error| damaged(settings, &error))?;
-                let rows = batch.num_rows();
-                let (vectors, ids) = self.columns(&batch);
-                let read = self.batch(settings, &vectors, ids, first).map_err(|why| settings.bad(why))?;
+            let total = self.rows();
+            self.each(settings, group, first, dim, |read, vectors| {
                 let changed = change.change(read)?;
                 if let Changed::Codes(codes) = &changed {
-                    scales.extend(chunk::scales_of(codes, &vectors));
+                    scales.extend(chunk::scales_of(codes, vectors));
                 }
-                chunk.write(&changed, &vectors).map_err(|why| settings.bad(why))?;
-                first += rows;
-                settings.progress.add(rows, Some(self.rows()));
-            }
+                chunk.write(&changed, vectors).map_err(|why| settings.bad(why))?;
+                settings.progress.add(vectors.len(), Some(total));
+                Ok(())
+            })?;
             chunk.close()?;
         }
         Ok(scales)
+    }
+
+    /// Writes the sealed vectors of a row group. The vectors are read again, because those of a large row group would not
+    /// fit in memory.
+    fn seal_group(
+        &mut self,
+        settings: &Settings<'_>,
+        group: usize,
+        first: usize,
+        open: &mut RowGroup<'_, '_, '_>,
+        (dim, change): (usize, &dyn Change),
+    ) -> Result<(), CliError> {
+        let column =
+            open.next_column()?.ok_or_else(|| settings.bad("there is no column for sealed vectors"))?;
+        let mut chunk = Chunk::new(column, self.column.clone());
+        self.each(settings, group, first, dim, |read, vectors| {
+            let Some(sealed) = change.seal(&read)? else { return Ok(()) };
+            Ok(chunk.write_bytes(sealed.view(), vectors)?)
+        })?;
+        Ok(chunk.close()?)
+    }
+
+    /// Reads the vectors of a row group whose first row is row `first` of the file, batch by batch, also as they are stored.
+    fn each(
+        &mut self,
+        settings: &Settings<'_>,
+        group: usize,
+        mut first: usize,
+        dim: usize,
+        mut act: impl FnMut(Batch, &ArrayRef) -> Result<(), CliError>,
+    ) -> Result<(), CliError> {
+        for batch in self.read(group, (NUMBERS / dim).clamp(16, 1 << 16))? {
+            let batch = batch.map_err(|error| damaged(settings, &error))?;
+            let (vectors, ids) = self.columns(&batch);
+            act(self.batch(settings, &vectors, ids, first).map_err(|why| settings.bad(why))?, &vectors)?;
+            first += batch.num_rows();
+        }
+        Ok(())
     }
 
     fn batch(

@@ -3,7 +3,7 @@
 use arrow_array::types::{Float16Type, Float64Type};
 use arrow_array::{Array, ArrayRef};
 use bytes::Bytes;
-use ndarray::Array2;
+use ndarray::{Array2, ArrayView2};
 use parquet::column::writer::ColumnWriter;
 use parquet::data_type::{ByteArray, FixedLenByteArray};
 use parquet::errors::ParquetError;
@@ -14,7 +14,7 @@ use crate::cli::tables::Changed;
 use crate::cli::tables::column::{Number, VectorColumn};
 use crate::defenses::Codes;
 
-/// The column of vectors, or of the codes in their place.
+/// The column of vectors, or of codes or sealed vectors.
 pub(super) struct Chunk<'a> {
     writer: SerializedColumnWriter<'a>,
     column: VectorColumn,
@@ -40,15 +40,20 @@ impl<'a> Chunk<'a> {
                 let levels = self.levels(before, vectors.ncols());
                 self.write_vectors(vectors, &levels)?
             }
-            Changed::Codes(codes) => {
-                let definition =
-                    present(before).map(|is_there| if is_there { self.defined } else { 0 }).collect();
-                let rows: Vec<u8> = codes.bytes().iter().copied().collect();
-                let values = pieces(rows, codes.bytes().ncols());
-                put_bytes(self.writer.untyped(), &values, &Levels { definition, repetition: None })
-            }
+            Changed::Codes(codes) => self.write_bytes(codes.bytes(), before),
         };
         done.map_err(|error| error.to_string())
+    }
+
+    /// Writes one row of bytes for each row that is not null in `before`.
+    pub(super) fn write_bytes(
+        &mut self,
+        rows: ArrayView2<'_, u8>,
+        before: &ArrayRef,
+    ) -> Result<(), ParquetError> {
+        let definition = present(before).map(|is_there| if is_there { self.defined } else { 0 }).collect();
+        let values = pieces(rows.iter().copied().collect(), rows.ncols());
+        put_bytes(self.writer.untyped(), &values, &Levels { definition, repetition: None })
     }
 
     fn write_vectors(
