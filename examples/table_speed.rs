@@ -6,7 +6,7 @@
 //! EMBOSK is the command, FOLDER a place for three files, which are removed; there are two of them at a time. By default
 //! 200,000 rows of 384 dimensions in row groups of 100,000, in Snappy (`snappy`, or `none`), under a rotation of the kind
 //! `hadamard`. The kind `sealed` is noise with sealed exact vectors. From 100,000 rows on, it fails if `protect` has less
-//! than half the speed of the copy, or takes more than 256 MiB of memory; for `sealed`, 32 bytes more for each row, whose
+//! than half the speed of the copy, or takes more than 256 MiB of memory; for `sealed`, 64 bytes more for each row, whose
 //! id is remembered.
 
 use std::error::Error;
@@ -91,7 +91,7 @@ fn main() -> Result<(), Any> {
     if share < LEAST_SHARE {
         return Err(format!("it has less than {LEAST_SHARE} of the copy's speed").into());
     }
-    let most = MOST_KIB + if ids.is_empty() { 0 } else { rows / 32 };
+    let most = MOST_KIB + if ids.is_empty() { 0 } else { rows / 16 };
     if peak > most { Err(format!("it takes more than {} MiB", most >> 10).into()) } else { Ok(()) }
 }
 

@@ -7,7 +7,7 @@ use super::error::CliError;
 use super::files;
 use super::protect::{at_row, same_file};
 use super::session::Session;
-use super::tables::{Batch, Change, Changed, Table, bad};
+use super::tables::{Batch, Change, Changed, Seals, Table, bad};
 use crate::defenses::Packing;
 use crate::{Defense, Stack};
 
@@ -61,12 +61,8 @@ impl Change for Unprotecting<'_> {
         None
     }
 
-    fn sealed_bytes(&self, _: usize) -> Option<usize> {
+    fn sealing(&mut self) -> Option<&mut dyn Seals> {
         None
-    }
-
-    fn seal(&self, _: &Batch) -> Result<Option<Array2<u8>>, CliError> {
-        Ok(None)
     }
 
     fn fingerprint(&self) -> String {

@@ -1,15 +1,13 @@
 //! What a defense makes of the vectors of a file.
 
 use std::collections::HashSet;
-use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::path::Path;
 
-use ndarray::Array2;
-
 use super::super::error::CliError;
-use super::super::tables::{Batch, Change, Changed, bad};
+use super::super::tables::{Batch, Change, Changed, Seals, bad};
 use super::super::terminal::{Terminal, warn};
-use super::{Args, Ids, Sealing};
+use super::ids::hash;
+use super::{Args, Sealing, Source};
 use crate::defenses::{Error, Norms, OtherNorms, Packing};
 use crate::{Defense, Rng, Role, Stack};
 
@@ -20,10 +18,9 @@ pub(super) struct Protecting<'a> {
     role: Role,
     rng: Rng,
     codes: bool,
-    ids: Option<Ids<'a>>,
-    id_column: Option<&'a str>,
-    sealing: Option<Sealing>,
-    /// Hashes of the ids so far, if no two rows should have one id, until one repeats.
+    ids: Source<'a>,
+    sealing: Option<Sealing<'a>>,
+    /// Hashes of the ids so far, if two rows with one id would get the same noise, until one repeats.
     seen: Option<HashSet<u64>>,
     other_norms: OtherNorms,
     /// The clean vectors' norms so far.
@@ -37,17 +34,20 @@ impl<'a> Protecting<'a> {
     pub(super) fn new(
         args: &'a Args,
         stack: &'a Stack,
-        sealing: Option<Sealing>,
-        ids: Option<Ids<'a>>,
+        sealing: Option<Sealing<'a>>,
+        ids: Source<'a>,
         terminal: Terminal,
     ) -> Result<Self, CliError> {
-        let (role, id_column) = (args.role.into(), args.id_column.as_deref());
-        let has_ids = ids.is_some() || id_column.is_some();
-        let seen = (has_ids && (sealing.is_some() || stack.uses_ids(role))).then(HashSet::new);
-        if has_ids && seen.is_none() {
-            let name = if ids.is_some() { "--ids" } else { "--id-column" };
-            let why = "no part of the defense has keyed noise on vectors of this role";
-            warn(&format!("warning: {name} makes no difference: {why}"));
+        let role = args.role.into();
+        let mut seen = None;
+        if (ids.file.is_some() || ids.column.is_some()) && sealing.is_none() {
+            if stack.uses_ids(role) {
+                seen = Some(HashSet::new());
+            } else {
+                let name = if ids.file.is_some() { "--ids" } else { "--id-column" };
+                let why = "no part of the defense has keyed noise on vectors of this role";
+                warn(&format!("warning: {name} makes no difference: {why}"));
+            }
         }
         if args.norms.is_some() && !stack.assumes_unit_norm(role) {
             warn(
@@ -63,7 +63,6 @@ impl<'a> Protecting<'a> {
             rng: Rng::from_os()?,
             codes,
             ids,
-            id_column,
             sealing,
             seen,
             other_norms: args.norms.unwrap_or_default().into(),
@@ -71,17 +70,6 @@ impl<'a> Protecting<'a> {
             scaled: 0,
             terminal,
         })
-    }
-
-    /// Says where a row is, by the file or the column that its id is from.
-    fn place(&self, row: usize) -> String {
-        match (&self.ids, self.id_column) {
-            (Some(ids), _) => ids.place(row),
-            (None, name) => {
-                let name = name.unwrap_or_default();
-                bad(self.input, format!("row {row} (counted from 0), column \"{name}\"")).to_string()
-            }
-        }
     }
 
     /// Says what norms there were, and warns if the strength of the defense is meant for another.
@@ -112,15 +100,11 @@ impl Change for Protecting<'_> {
         let Batch { mut vectors, rows, ids: column } = batch;
         let norms = self.other_norms.check(self.stack, self.role, &vectors);
         let norms = norms.map_err(|error| bad(self.input, at_row(error, &rows)))?;
-        let ids = ids_of(self.ids.as_ref(), self.input, &rows, column.as_deref())?;
+        let ids = self.ids.ids(&rows, column.as_deref())?;
         if let (Some(seen), Some(ids)) = (&mut self.seen, &ids)
             && let Some(row) = first_repeat(seen, &rows, ids)
         {
-            let place = self.place(row);
-            if self.sealing.is_some() {
-                let why = "repeats an id; sealed vectors need an id of their own each";
-                return Err(CliError::new(format!("{place} {why}")));
-            }
+            let place = self.ids.place(row);
             self.seen = None;
             warn(&format!(
                 "warning: {place} repeats an id; vectors with one id get the same noise, so their difference is that \
@@ -139,7 +123,7 @@ impl Change for Protecting<'_> {
     }
 
     fn finish(&mut self, rows: usize) -> Result<(), CliError> {
-        if let Some(ids) = self.ids.as_ref().filter(|ids| ids.len() != rows) {
+        if let Some(ids) = self.ids.file.filter(|ids| ids.len() != rows) {
             return Err(ids.miscount(self.input, rows));
         }
         self.tell_norms();
@@ -154,14 +138,8 @@ impl Change for Protecting<'_> {
         self.stack.last_packing().filter(|_| self.codes)
     }
 
-    fn sealed_bytes(&self, dim: usize) -> Option<usize> {
-        self.sealing.as_ref().map(|sealing| sealing.bytes(dim))
-    }
-
-    fn seal(&self, batch: &Batch) -> Result<Option<Array2<u8>>, CliError> {
-        let Some(sealing) = &self.sealing else { return Ok(None) };
-        let ids = ids_of(self.ids.as_ref(), self.input, &batch.rows, batch.ids.as_deref())?;
-        ids.map(|ids| sealing.seal(&ids, batch.vectors.view())).transpose()
+    fn sealing(&mut self) -> Option<&mut dyn Seals> {
+        self.sealing.as_mut().map(|sealing| sealing as &mut dyn Seals)
     }
 
     fn fingerprint(&self) -> String {
@@ -169,28 +147,9 @@ impl Change for Protecting<'_> {
     }
 }
 
-/// Returns the ids of these rows: those of a file of ids, or those of the table's column.
-fn ids_of<'a>(
-    file: Option<&'a Ids<'_>>,
-    input: &Path,
-    rows: &[usize],
-    column: Option<&'a [Vec<u8>]>,
-) -> Result<Option<Vec<&'a [u8]>>, CliError> {
-    let Some(file) = file else {
-        return Ok(column.map(|ids| ids.iter().map(Vec::as_slice).collect()));
-    };
-    let ids: Option<Vec<_>> = rows.iter().map(|row| file.of(*row)).collect();
-    let last = rows.last().map_or(0, |last| last + 1);
-    ids.map(Some).ok_or_else(|| file.miscount(input, last))
-}
-
 /// The first row whose id was seen before, here or in an earlier batch.
 fn first_repeat(seen: &mut HashSet<u64>, rows: &[usize], ids: &[&[u8]]) -> Option<usize> {
-    let repeated = ids.iter().zip(rows).find(|(id, _)| {
-        let mut hasher = DefaultHasher::new();
-        id.hash(&mut hasher);
-        !seen.insert(hasher.finish())
-    });
+    let repeated = ids.iter().zip(rows).find(|(id, _)| !seen.insert(hash(id)));
     repeated.map(|(_, row)| *row)
 }
 

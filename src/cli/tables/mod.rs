@@ -17,6 +17,7 @@ mod output;
 mod packed;
 mod parquet;
 mod progress;
+mod texts;
 
 use std::fmt::Display;
 use std::path::{Path, PathBuf};
@@ -86,14 +87,32 @@ pub(super) trait Change {
     /// Returns what packs the vectors, if codes come out.
     fn packing(&self) -> Option<Packing<'_>>;
 
-    /// Returns how many bytes a sealed vector of `dim` dimensions takes, if vectors are sealed too.
-    fn sealed_bytes(&self, dim: usize) -> Option<usize>;
-
-    /// Seals the vectors of a batch before they are changed, if that is to be done, and returns `[rows, bytes]`.
-    fn seal(&self, batch: &Batch) -> Result<Option<Array2<u8>>, CliError>;
+    /// Returns what seals the vectors beside those that come out, if that is to be done.
+    fn sealing(&mut self) -> Option<&mut dyn Seals>;
 
     /// Returns what the vectors that come out can be compared with.
     fn fingerprint(&self) -> String;
+}
+
+/// Seals vectors and texts for the ids of their rows.
+pub(super) trait Seals {
+    /// Returns how many bytes a sealed vector of `dim` dimensions takes.
+    fn vector_bytes(&self, dim: usize) -> usize;
+
+    /// Seals the vectors of a batch before they are changed, and returns `[rows, bytes]`.
+    fn vectors(&mut self, batch: &Batch) -> Result<Array2<u8>, CliError>;
+
+    /// Names the columns whose texts are sealed in their place.
+    fn columns(&self) -> &[String];
+
+    /// Seals a text of a column in a row of the file. `id` is what the column of ids holds there, if one was named.
+    fn text(
+        &mut self,
+        column: &str,
+        row: usize,
+        id: Option<Vec<u8>>,
+        text: &str,
+    ) -> Result<Vec<u8>, CliError>;
 }
 
 /// What a file is read with.

@@ -21,7 +21,7 @@ pub(super) fn change(
     let (rows, dim) = vectors.dim();
     progress.say("changing");
     let batch = Batch { vectors, rows: (0..rows).collect(), ids: None };
-    let sealed = change.seal(&batch)?;
+    let sealed = change.sealing().map(|sealing| sealing.vectors(&batch)).transpose()?;
     let changed = change.change(batch)?;
     change.finish(rows)?;
     progress.say("writing");

@@ -41,12 +41,8 @@ impl Change for Turn {
         None
     }
 
-    fn sealed_bytes(&self, _: usize) -> Option<usize> {
+    fn sealing(&mut self) -> Option<&mut dyn Seals> {
         None
-    }
-
-    fn seal(&self, _: &Batch) -> Result<Option<Array2<u8>>, CliError> {
-        Ok(None)
     }
 
     fn fingerprint(&self) -> String {

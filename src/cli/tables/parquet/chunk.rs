@@ -153,3 +153,17 @@ pub(super) fn write_scales(
     column.write_batch(&values, definition.as_deref(), None)?;
     writer.close()
 }
+
+/// Writes sealed texts; rows without one are null.
+pub(super) fn write_texts(
+    writer: &mut SerializedColumnWriter<'_>,
+    sealed: Vec<Option<Vec<u8>>>,
+) -> Result<(), ParquetError> {
+    let ColumnWriter::ByteArrayColumnWriter(column) = writer.untyped() else {
+        return Err(ParquetError::General("the column does not store bytes".into()));
+    };
+    let defined = column.get_descriptor().max_def_level();
+    let definition: Vec<i16> = sealed.iter().map(|row| if row.is_some() { defined } else { 0 }).collect();
+    let values: Vec<ByteArray> = sealed.into_iter().flatten().map(ByteArray::from).collect();
+    column.write_batch(&values, Some(&definition), None).map(drop)
+}

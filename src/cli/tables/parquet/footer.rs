@@ -13,7 +13,7 @@ use parquet::schema::types::{Type, TypePtr};
 
 use super::Table;
 use crate::cli::tables::codes::Beside;
-use crate::cli::tables::packed;
+use crate::cli::tables::{packed, texts};
 
 pub(super) struct Footer {
     pub(super) schema: TypePtr,
@@ -43,7 +43,7 @@ pub(super) fn of(
         }
     };
     if let Some(bytes) = sealed {
-        arrow = packed::with_sealed(&arrow, &table.column, bytes)?;
+        arrow = packed::with_sealed(&texts::with_bytes(&arrow, &table.texts), &table.column, bytes)?;
         schema = with_sealed(table, &schema, bytes).map_err(|error| error.to_string())?;
     }
     let mut metadata = file.key_value_metadata().cloned().unwrap_or_default();
@@ -61,7 +61,18 @@ pub(super) fn of(
         .set_dictionary_enabled(false)
         .set_statistics_enabled(EnabledStatistics::None)
         .set_key_value_metadata((!metadata.is_empty()).then_some(metadata));
+    for index in &table.texts {
+        let name = before.field(*index).name().clone();
+        properties = properties.set_column_compression(name.into(), Compression::UNCOMPRESSED);
+    }
+    let is_sealed = |leaf: i32| {
+        let leaf = usize::try_from(leaf).unwrap_or_default();
+        table.texts.contains(&file.schema_descr().get_column_root_idx(leaf))
+    };
     if let Some(group) = first {
+        let sorting = group
+            .sorting_columns()
+            .filter(|sorting| same_order && !sorting.iter().any(|column| is_sealed(column.column_idx)));
         properties = properties
             .set_compression(group.column(table.leaf).compression())
             // what is sealed looks random
@@ -69,7 +80,7 @@ pub(super) fn of(
                 packed::sealed_name(table.column.name()).into(),
                 Compression::UNCOMPRESSED,
             )
-            .set_sorting_columns(group.sorting_columns().filter(|_| same_order).cloned());
+            .set_sorting_columns(sorting.cloned());
     }
     Ok(Footer { schema, properties: properties.build() })
 }
@@ -93,7 +104,7 @@ fn with_codes(table: &Table, root: &TypePtr, beside: &Beside) -> Result<TypePtr,
     Ok(Arc::new(Type::group_type_builder(root.name()).with_fields(fields).build()?))
 }
 
-/// Returns the schema with a column of sealed vectors after all others.
+/// Returns the schema with bytes in place of sealed texts, and a column of sealed vectors after all others.
 fn with_sealed(table: &Table, root: &TypePtr, bytes: usize) -> Result<TypePtr, ParquetError> {
     let name = packed::sealed_name(table.column.name());
     let sealed = Type::primitive_type_builder(&name, Physical::FIXED_LEN_BYTE_ARRAY)
@@ -101,6 +112,13 @@ fn with_sealed(table: &Table, root: &TypePtr, bytes: usize) -> Result<TypePtr, P
         .with_repetition(repetition(table, root))
         .build()?;
     let mut fields = root.get_fields().to_vec();
+    for index in &table.texts {
+        let info = fields[*index].get_basic_info();
+        let bytes = Type::primitive_type_builder(info.name(), Physical::BYTE_ARRAY)
+            .with_repetition(info.repetition())
+            .with_id(info.has_id().then(|| info.id()));
+        fields[*index] = Arc::new(bytes.build()?);
+    }
     fields.push(Arc::new(sealed));
     Ok(Arc::new(Type::group_type_builder(root.name()).with_fields(fields).build()?))
 }
