@@ -22,6 +22,9 @@ use crate::serve::{Limits, Reloader, Server, Source, Tenants, Upstream};
 /// The default variable of the upstream's key.
 const KEY: &str = "EMBOSK_API_KEY";
 
+/// Open files beside those of connections: the program's own, and those that are reread.
+const OTHER_FILES: usize = 64;
+
 /// Serve protected vectors to clients of OpenAI's /v1/embeddings.
 #[derive(Debug, clap::Args)]
 #[command(group = ArgGroup::new("protection").args(["defense", "tenants"]).required(true).multiple(true))]
@@ -125,7 +128,11 @@ pub(crate) fn run(args: &Args, session: &Session) -> Result<ExitCode, CliError> 
     leave_no_core();
     let tenants = tenants(args, session)?;
     let source = source(args, session.terminal)?;
-    let server = Server::new(source, tenants.clone())?.limits(args.limits.limits(args.upstream.is_some()));
+    let mut limits = args.limits.limits(args.upstream.is_some());
+    limits.connections = possible_connections(&limits);
+    let has_fewer = limits.connections < args.limits.max_connections;
+    let connections = limits.connections;
+    let server = Server::new(source, tenants.clone())?.limits(limits);
     let server = match (&args.tls_cert, &args.tls_key) {
         (Some(certificates), Some(key)) => server.tls(certificates, key)?,
         _ => server,
@@ -133,6 +140,12 @@ pub(crate) fn run(args: &Args, session: &Session) -> Result<ExitCode, CliError> 
     let fingerprints = tenants.fingerprints();
     drop(tenants);
     log(args, session.terminal);
+    if has_fewer {
+        tracing::warn!(
+            connections,
+            "the process may open too few files for --max-connections; raise the hard limit (ulimit -Hn)"
+        );
+    }
     let runtime = Runtime::new()?;
     let served = runtime.block_on(serve(args, session, server, fingerprints));
     // vectors that nobody waits for any longer may take minutes
@@ -148,6 +161,34 @@ fn leave_no_core() {
         // a limit may always be lowered
         let _ = setrlimit(Resource::Core, Rlimit { current: Some(0), maximum: Some(0) });
     }
+}
+
+/// Raises the limit of open files as far as needed and allowed, because each connection is one. Returns how many
+/// connections are then possible, up to those that are wanted.
+fn possible_connections(limits: &Limits) -> usize {
+    // one for each request to the upstream
+    let others = limits.concurrency.saturating_add(OTHER_FILES);
+    let files = allow_files(limits.connections.saturating_add(others));
+    files.saturating_sub(others).clamp(1, limits.connections)
+}
+
+/// Lets the process open this many files, or as many as it may. Returns how many.
+#[cfg(unix)]
+fn allow_files(wanted: usize) -> usize {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
+    let count = |limit: Option<u64>| limit.map_or(usize::MAX, |limit| limit.try_into().unwrap_or(usize::MAX));
+    let (now, raised) = (count(current), wanted.min(count(maximum)));
+    if raised <= now {
+        return now;
+    }
+    let raise = setrlimit(Resource::Nofile, Rlimit { current: Some(raised as u64), maximum });
+    raise.map_or(now, |()| raised)
+}
+
+#[cfg(not(unix))]
+fn allow_files(wanted: usize) -> usize {
+    wanted
 }
 
 async fn serve(

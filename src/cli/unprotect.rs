@@ -7,7 +7,7 @@ use super::error::CliError;
 use super::files;
 use super::protect::{at_row, same_file};
 use super::session::Session;
-use super::tables::{Batch, Change, Changed, Table, bad};
+use super::tables::{Batch, Change, Changed, Seals, Table, bad};
 use crate::defenses::Packing;
 use crate::{Defense, Stack};
 
@@ -32,7 +32,7 @@ pub(crate) fn run(args: &Args, session: &Session) -> Result<ExitCode, CliError> 
         return Err(files::bad(&args.table.output, why));
     }
     args.table.check(None, false)?;
-    args.table.change(None, &mut Unprotecting { input: &args.table.input, stack: &stack }, session)?;
+    args.table.change(None, None, &mut Unprotecting { input: &args.table.input, stack: &stack }, session)?;
     Ok(ExitCode::SUCCESS)
 }
 
@@ -58,6 +58,10 @@ impl Change for Unprotecting<'_> {
     }
 
     fn packing(&self) -> Option<Packing<'_>> {
+        None
+    }
+
+    fn sealing(&mut self) -> Option<&mut dyn Seals> {
         None
     }
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import os
 import subprocess
 from pathlib import Path
 from urllib.request import urlopen
@@ -40,6 +41,8 @@ def rows(answers):
 
 
 def openai_node(base, model, parts):
+    if not os.environ["EMBOSK_NODE_PACKAGES"]:
+        pytest.skip("there is no Node")
     program = Path(__file__).with_name("client.mjs")
     asked = json.dumps({"base": base, "model": model, "parts": parts})
     ran = subprocess.run(["node", program], input=asked, capture_output=True, text=True, timeout=120)

@@ -4,18 +4,28 @@ use std::fs::{self, File};
 use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
 use arrow_array::cast::AsArray;
 use arrow_array::types::{Float16Type, Float32Type, Float64Type};
-use arrow_array::{Array, ArrayRef, RecordBatch};
+use arrow_array::{
+    Array, ArrayRef, Int64Array, LargeStringArray, ListArray, RecordBatch, StringArray, StringViewArray,
+};
 use arrow_ipc::reader::{FileReader, StreamReader};
+use arrow_ipc::writer::FileWriter;
 use arrow_schema::{DataType, SchemaRef};
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use embosk::{Defense, Sealer, Stack};
 use ndarray::Array2;
 use ndarray_npy::read_npy;
+use parquet::arrow::ArrowWriter;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
-use parquet::file::metadata::ParquetMetaData;
+use parquet::basic::Compression;
+use parquet::file::metadata::{ParquetMetaData, SortingColumn};
+use parquet::file::properties::WriterProperties;
 use serde_json::Value;
 use tempfile::TempDir;
 
@@ -262,6 +272,253 @@ fn vectors_of_another_norm_are_warned_of_refused_or_scaled() {
     assert!(without.contains("--norms makes no difference"), "{without}");
 }
 
+const COARSE: &str = "quantization(bits=1)";
+const SEALING: &str =
+    "protect --defense quantization(bits=1)|rerank(candidates=9,key=file:key) --role document";
+
+/// What opens the rows that were sealed beside the vectors of a defense.
+fn sealer(folder: &TempDir, key: &str, before: &str) -> Sealer {
+    let key = folder.path().join(key).display().to_string();
+    let before = before.replace("file:key", &format!("file:{key:?}"));
+    let stack: Stack = format!("{before} | rerank(candidates=9, key=file:{key:?})").parse().unwrap();
+    stack.reranking().unwrap().sealer(&stack).unwrap()
+}
+
+/// The sealed vectors of a file, `None` where a row has none.
+fn sealed(path: &Path) -> Vec<Option<Vec<u8>>> {
+    if path.extension().unwrap() == "jsonl" {
+        let text = fs::read_to_string(path).unwrap();
+        let field = |line: &str| serde_json::from_str::<Value>(line).unwrap()["embedding_sealed"].clone();
+        return text
+            .lines()
+            .map(|line| field(line).as_str().map(|it| STANDARD.decode(it).unwrap()))
+            .collect();
+    }
+    let mut rows = Vec::new();
+    for batch in table(path).1 {
+        let array = batch.column_by_name("embedding_sealed").unwrap().as_fixed_size_binary().clone();
+        rows.extend((0..array.len()).map(|row| array.is_valid(row).then(|| array.value(row).to_vec())));
+    }
+    rows
+}
+
+#[test]
+fn exact_vectors_are_sealed_in_a_column_beside_the_coarse_ones() {
+    let folder = workplace();
+    succeeds(&folder, "keygen --output other");
+    let at = |name: &str| folder.path().join(name);
+    let right = sealer(&folder, "key", COARSE);
+    let wrong = [
+        sealer(&folder, "other", COARSE),
+        sealer(&folder, "key", &format!("permutation(key=file:key) | {COARSE}")),
+    ];
+    succeeds(&folder, &format!("protect --defense {COARSE} --role document clean.npy coarse.npy"));
+    let clean = matrix(&folder, "clean.npy");
+    for (name, prefix) in TABLES.into_iter().zip(["", "id-", "", "id-", ""]).chain([("lines.jsonl", "")]) {
+        let (_, ending) = name.split_once('.').unwrap();
+        let out = format!("beside.{ending}");
+        assert_eq!(succeeds(&folder, &format!("{SEALING} --id-column id {name} {out}")), "", "{name}");
+        let rows = sealed(&at(&out));
+        assert!(rows.len() == 7 && rows[3].is_none() && rows.iter().flatten().count() == 6, "{name}");
+        let rows: Vec<Vec<u8>> = rows.into_iter().flatten().collect();
+        let ids: Vec<String> =
+            [100, 101, 102, 104, 105, 106].iter().map(|id| format!("{prefix}{id}")).collect();
+        let opened = right.open_vectors(&ids, &rows).unwrap();
+        assert!((&opened - &clean).iter().all(|lost| lost.abs() < 0.005), "{name}");
+        let swapped: Vec<&String> = ids.iter().rev().collect();
+        assert!(right.open_vectors(&swapped, &rows).is_err(), "{name}: for another id");
+        assert!(wrong.iter().all(|it| it.open_vectors(&ids, &rows).is_err()), "{name}: another key or stack");
+
+        if ending == "jsonl" {
+            succeeds(&folder, &format!("protect --defense {COARSE} --role document {name} coarse.jsonl"));
+            let line = |line: &str| match line.split_once(", \"embedding_sealed\": \"") {
+                Some((start, rest)) => start.to_owned() + rest.split_once('"').unwrap().1,
+                None => line.to_owned(),
+            };
+            let text = |name: &str| fs::read_to_string(at(name)).unwrap();
+            let without: Vec<String> = text(&out).lines().map(line).collect();
+            assert_eq!(without, text("coarse.jsonl").lines().collect::<Vec<_>>());
+            continue;
+        }
+        near(&vectors(&at(&out)), &matrix(&folder, "coarse.npy"), 1e-3);
+        let ((before, batches), (after, changed)) = (table(&at(name)), table(&at(&out)));
+        let last = after.fields().last().unwrap();
+        assert_eq!((last.name().as_str(), last.is_nullable()), ("embedding_sealed", true), "{name}");
+        assert_eq!(after.fields()[..after.fields().len() - 1], before.fields()[..], "{name}");
+        for (before, after) in batches.iter().zip(&changed) {
+            for (index, field) in before.schema().fields().iter().enumerate() {
+                let same = before.column(index) == after.column(index);
+                assert_eq!(same, field.name() != "embedding", "{name}: {}", field.name());
+            }
+        }
+        if ending == "parquet" {
+            for group in parquet_metadata(&folder, &out).row_groups() {
+                assert_eq!(group.columns().last().unwrap().compression(), Compression::UNCOMPRESSED);
+            }
+        }
+    }
+}
+
+#[test]
+fn ids_of_sealed_vectors_are_there_and_differ() {
+    let folder = workplace();
+    let write = |name: &str, text: &str| fs::write(folder.path().join(name), text).unwrap();
+    write("ids", &(1..8).map(|id| format!("{id}\n")).collect::<String>());
+    succeeds(&folder, &format!("{SEALING} --ids ids list.parquet beside.parquet"));
+    let rows: Vec<Vec<u8>> = sealed(&folder.path().join("beside.parquet")).into_iter().flatten().collect();
+    let ids = ["1", "2", "3", "5", "6", "7"];
+    assert!(sealer(&folder, "key", COARSE).open_vectors(&ids, &rows).is_ok());
+
+    write("twice.jsonl", "{\"id\": 1, \"embedding\": [1]}\n{\"id\": \"1\", \"embedding\": [0]}\n");
+    write("null.jsonl", "{\"id\": null, \"embedding\": [1]}\n");
+    write("none.jsonl", "{\"embedding\": [1]}\n");
+    write("old.jsonl", "{\"embedding_sealed\": 1, \"id\": 1, \"embedding\": [1]}\n");
+    write("same", "1\n2\n3\n4\n5\n6\n1\n");
+    for (more, part) in [
+        (
+            "list.parquet out.parquet",
+            "give the ids with --ids FILE, or those of a table with --id-column NAME",
+        ),
+        ("--id-column id --sealed s.npy list.parquet out.parquet", "a table gets a column of sealed vectors"),
+        ("--id-column id twice.jsonl out.jsonl", "row 1 (counted from 0), column \"id\" repeats an id"),
+        ("--ids same stream.arrow out.arrow", "same: line 7 repeats an id; sealed rows need"),
+        ("--id-column id null.jsonl out.jsonl", "line 1: field \"id\": the id is null"),
+        ("--id-column id none.jsonl out.jsonl", "line 1: field \"id\": there is no such field"),
+        ("--id-column id old.jsonl out.jsonl", "there is already a field \"embedding_sealed\""),
+        ("--ids ids beside.parquet out.parquet", "there is already a column \"embedding_sealed\""),
+    ] {
+        refused(&folder, &format!("{SEALING} {more}"), part);
+    }
+    let keyless =
+        "protect --defense rerank(candidates=9) --role document --id-column id list.parquet out.parquet";
+    refused(&folder, keyless, "give it a key");
+    let queries = SEALING.replace("document", "query");
+    assert_eq!(succeeds(&folder, &format!("{queries} list.parquet queries.parquet")), "");
+    let (schema, _) = table(&folder.path().join("queries.parquet"));
+    assert!(schema.field_with_name("embedding_sealed").is_err());
+}
+
+const TEXTS: [Option<&str>; 4] = [Some("é \"[1]\""), None, Some(""), Some("the last, without a vector")];
+
+/// A table of texts, with ids from 1 and a title beside each text.
+fn texts(texts: ArrayRef) -> RecordBatch {
+    let vectors = [Some([1.0, 0.0]), Some([0.0, 1.0]), Some([0.6, 0.8]), None];
+    let vectors = vectors.map(|row| row.map(|row| row.map(Some)));
+    let columns: [(&str, ArrayRef, bool); 4] = [
+        ("text", texts, true),
+        ("embedding", Arc::new(ListArray::from_iter_primitive::<Float32Type, _, _>(vectors)), true),
+        ("title", Arc::new(StringArray::from(vec!["a", "b", "c", "d"])), false),
+        ("id", Arc::new(Int64Array::from(vec![1, 2, 3, 4])), false),
+    ];
+    RecordBatch::try_from_iter_with_nullable(columns).unwrap()
+}
+
+#[test]
+fn texts_are_sealed_in_their_place() {
+    let folder = workplace();
+    let at = |name: &str| folder.path().join(name);
+    let sealer = sealer(&folder, "key", COARSE);
+    let check = |sealed: &[Option<Vec<u8>>], column: &str, expected: &[Option<&str>]| {
+        assert_eq!(sealed.len(), expected.len());
+        for (row, (sealed, expected)) in sealed.iter().zip(expected).enumerate() {
+            let id = (row + 1).to_string();
+            let open = |bytes: &Vec<u8>| sealer.open_text(&id, column, bytes).unwrap().to_string();
+            assert_eq!(sealed.as_ref().map(open).as_deref(), *expected, "{column}, row {row}");
+            assert!(sealed.iter().all(|bytes| sealer.open_text(&id, "other", bytes).is_err()));
+        }
+    };
+    let titles = ["a", "b", "c", "d"].map(Some);
+    let sealing = format!("{SEALING} --id-column id --seal-text text --seal-text title");
+    let kinds: [ArrayRef; 3] = [
+        Arc::new(StringArray::from(TEXTS.to_vec())),
+        Arc::new(LargeStringArray::from(TEXTS.to_vec())),
+        Arc::new(StringViewArray::from(TEXTS.to_vec())),
+    ];
+    for batch in kinds.map(texts) {
+        // sorted by the title
+        let properties = WriterProperties::builder().set_max_row_group_row_count(Some(3));
+        let sorted = Some(vec![SortingColumn { column_idx: 2, descending: false, nulls_first: false }]);
+        let properties = properties.set_sorting_columns(sorted).build();
+        let file = File::create(at("in.parquet")).unwrap();
+        let mut writer = ArrowWriter::try_new(file, batch.schema(), Some(properties)).unwrap();
+        writer.write(&batch).unwrap();
+        writer.close().unwrap();
+        let mut writer = FileWriter::try_new(File::create(at("in.arrow")).unwrap(), &batch.schema()).unwrap();
+        writer.write(&batch.slice(0, 1)).unwrap();
+        writer.write(&batch.slice(1, 3)).unwrap();
+        writer.finish().unwrap();
+        for ending in ["parquet", "arrow"] {
+            assert_eq!(succeeds(&folder, &format!("{sealing} in.{ending} sealed.{ending}")), "");
+            let (schema, batches) = table(&at(&format!("sealed.{ending}")));
+            let names: Vec<_> = schema.fields().iter().map(|field| field.name().as_str()).collect();
+            assert_eq!(names, ["text", "embedding", "title", "id", "embedding_sealed"]);
+            for (column, expected) in [("text", TEXTS), ("title", titles)] {
+                let rows = batches.iter().flat_map(|batch| {
+                    let array = batch.column_by_name(column).unwrap().as_binary::<i32>();
+                    array.iter().map(|row| row.map(<[u8]>::to_vec)).collect::<Vec<_>>()
+                });
+                check(&rows.collect::<Vec<_>>(), column, &expected);
+            }
+        }
+        assert!(parquet_metadata(&folder, "in.parquet").row_group(0).sorting_columns().is_some());
+        assert!(parquet_metadata(&folder, "sealed.parquet").row_group(0).sorting_columns().is_none());
+    }
+    let line = |row: usize| {
+        let (text, vector) =
+            (serde_json::to_string(&TEXTS[row]).unwrap(), if row == 3 { "null" } else { "[1,0]" });
+        format!(
+            "{{\"title\": \"{}\", \"embedding\": {vector},\"text\":{text}, \"id\": {}}}\n",
+            titles[row].unwrap(),
+            row + 1
+        )
+    };
+    fs::write(at("in.jsonl"), (0..4).map(line).collect::<String>()).unwrap();
+    assert_eq!(succeeds(&folder, &format!("{sealing} in.jsonl sealed.jsonl")), "");
+    let lines = fs::read_to_string(at("sealed.jsonl")).unwrap();
+    let lines: Vec<Value> = lines.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    for (column, expected) in [("text", TEXTS), ("title", titles)] {
+        let rows = lines.iter().map(|line| line[column].as_str().map(|it| STANDARD.decode(it).unwrap()));
+        check(&rows.collect::<Vec<_>>(), column, &expected);
+    }
+    assert!(lines.iter().enumerate().all(|(row, line)| line["id"] == row + 1), "{lines:?}");
+}
+
+#[test]
+fn texts_that_cannot_be_sealed_are_refused() {
+    let folder = workplace();
+    let write = |name: &str, text: &str| fs::write(folder.path().join(name), text).unwrap();
+    write("number.jsonl", "{\"text\": 1, \"id\": 1, \"embedding\": [1]}\n");
+    write("half.jsonl", "{\"text\": \"\\ud800\", \"id\": 1, \"embedding\": [1]}\n");
+    write(
+        "ids.jsonl",
+        "{\"text\": \"a\", \"id\": 1, \"embedding\": [1]}\n{\"text\": \"b\", \"id\": 1, \"embedding\": null}\n",
+    );
+    write(
+        "null.jsonl",
+        "{\"text\": \"a\", \"id\": 1, \"embedding\": [1]}\n{\"text\": \"b\", \"id\": null, \"embedding\": null}\n",
+    );
+    write("ids", "1\n2\n3\n4\n5\n6\n");
+    for (more, part) in [
+        ("--seal-text label list.parquet out.parquet", "column \"label\" is Dictionary("),
+        ("--seal-text text stream.arrow out.arrow", "there is no column \"text\""),
+        ("--seal-text title number.jsonl out.jsonl", "line 1: there is no field \"title\""),
+        ("--seal-text text number.jsonl out.jsonl", "line 1: field \"text\": it is not a string"),
+        ("--seal-text text half.jsonl out.jsonl", "it is not a string of whole characters"),
+        ("--seal-text embedding ids.jsonl out.jsonl", "field \"embedding\": it is not a string"),
+        ("--seal-text id ids.jsonl out.jsonl", "names the column of ids"),
+        ("--seal-text text --seal-text text ids.jsonl out.jsonl", "names a column twice"),
+        ("--seal-text text ids.jsonl out.jsonl", "row 1 (counted from 0), column \"id\" repeats an id"),
+        ("--seal-text text null.jsonl out.jsonl", "line 2: field \"id\": the id is null"),
+    ] {
+        refused(&folder, &format!("{SEALING} --id-column id {more}"), part);
+    }
+    let npy = format!("{SEALING} --ids ids --sealed s.npy --seal-text text clean.npy out.npy");
+    refused(&folder, &npy, "a .npy file has no columns, so --seal-text says nothing");
+    let plain =
+        "protect --defense quantization(bits=1) --role document --seal-text text lines.jsonl out.jsonl";
+    refused(&folder, plain, "--seal-text is for documents under a defense that ends in `rerank`");
+}
+
 /// Runs the command with this on stdin, and returns what is on stdout.
 fn piped(folder: &TempDir, line: &str, input: Vec<u8>) -> Vec<u8> {
     let mut child = embosk(folder, line)
@@ -377,7 +634,7 @@ fn what_is_wrong_is_named() {
     refused(&folder, &protect("list.parquet -"), "only JSON lines and Arrow streams are written to stdout");
     let sealed =
         "protect --defense rerank(candidates=9,key=file:key) --role document list.parquet out.parquet";
-    refused(&folder, sealed, "for .npy files alone");
+    refused(&folder, sealed, "those of a table with --id-column NAME");
     for (defense, part) in [
         ("gaussian(sigma=0.1)", "`gaussian(sigma=0.1)` cannot be undone: it adds noise"),
         (

@@ -6,6 +6,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::process::Command;
 use std::sync::{Arc, Condvar, Mutex};
 use std::thread;
+use std::time::Duration;
 
 use embosk::embedder;
 use embosk::ndarray::Array2;
@@ -618,6 +619,72 @@ fn clients_may_hang_up_or_talk_nonsense() {
     sidecar.until_metric("embosk_requests_waiting 0");
     assert_eq!(sidecar.ask(json!({"model": "m", "input": "a"})).status, 200);
     sidecar.stop();
+}
+
+/// Idle clients keep nobody out, and their memory does not grow. `EMBOSK_IDLE=10000` holds so many, and waits until the
+/// sidecar closes them, which takes a minute.
+#[test]
+fn requests_are_answered_beside_idle_connections() {
+    let wanted: Option<usize> = std::env::var("EMBOSK_IDLE").ok().map(|count| count.parse().unwrap());
+    let count = wanted.unwrap_or(300);
+    let upstream = upstream();
+    // fewer files than connections, until the sidecar raises the limit
+    let line = format!("--upstream {} {ROTATION} --max-connections {}", upstream.base(), count + 10);
+    let sidecar = Sidecar::start_limited("-S -n 128", &line);
+    let ask = || assert_eq!(sidecar.ask(json!({"model": "m", "input": "a"})).status, 200);
+    ask();
+    let before = resident_kib(&sidecar);
+    if wanted.is_some() {
+        allow_files();
+    }
+    let idle: Vec<_> = (0..count).map(|_| sidecar.connect()).collect();
+    sidecar.until_metric(&format!("embosk_connections {}", count + 1));
+    ask();
+    let held = resident_kib(&sidecar);
+    assert!(held <= before + 8192 + 32 * count, "{before} KiB, and {held} with {count} connections");
+    if wanted.is_some() {
+        let watch = |_| {
+            thread::sleep(Duration::from_secs(1));
+            resident_kib(&sidecar)
+        };
+        let most = (0..65).map(watch).max().unwrap();
+        eprintln!(
+            "{count} idle connections: {before} KiB resident before, {held} KiB with them, {most} KiB at most"
+        );
+        assert!(most <= held + held / 10);
+        sidecar.until_metric("embosk_connections 1");
+        ask();
+    }
+    let log = sidecar.stop();
+    assert!(!log.contains("could not be taken") && !log.contains("too few files"), "{log}");
+    drop(idle);
+}
+
+#[test]
+fn a_low_limit_of_open_files_leaves_fewer_connections() {
+    let upstream = upstream();
+    let line = format!("--upstream {} {ROTATION} --concurrency 8", upstream.base());
+    let sidecar = Sidecar::start_limited("-n 100", &line);
+    // 100 less 8 for the upstream and 64 others
+    sidecar.until_logged("\"connections\":28");
+    let _idle: Vec<_> = (0..20).map(|_| sidecar.connect()).collect();
+    sidecar.until_metric("embosk_connections 21");
+    assert_eq!(sidecar.ask(json!({"model": "m", "input": "a"})).status, 200);
+    sidecar.stop();
+}
+
+/// The memory of a sidecar, where the system says it.
+fn resident_kib(sidecar: &Sidecar) -> usize {
+    let status = fs::read_to_string(format!("/proc/{}/status", sidecar.id())).unwrap_or_default();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+    line.map_or(0, |line| line.trim().trim_end_matches(" kB").parse().unwrap())
+}
+
+/// Lets this process open as many files as it may.
+fn allow_files() {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let Rlimit { maximum, .. } = getrlimit(Resource::Nofile);
+    setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum }).unwrap();
 }
 
 #[test]

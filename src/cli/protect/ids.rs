@@ -1,11 +1,52 @@
-//! A file of ids, one per line.
+//! The ids of rows: a file of them, one per line, or a column of the table.
 
-use std::collections::HashSet;
+use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::path::Path;
 
 use super::super::error::CliError;
 use super::super::files;
+use super::super::tables::bad;
 use crate::lines;
+
+/// Where the ids of rows are from, if they have some.
+#[derive(Clone, Copy)]
+pub(super) struct Source<'a> {
+    pub(super) input: &'a Path,
+    pub(super) file: Option<&'a Ids<'a>>,
+    pub(super) column: Option<&'a str>,
+}
+
+impl Source<'_> {
+    /// Returns the ids of these rows: those of the file, or what was read of the column.
+    pub(super) fn ids<'b>(
+        &'b self,
+        rows: &[usize],
+        column: Option<&'b [Vec<u8>]>,
+    ) -> Result<Option<Vec<&'b [u8]>>, CliError> {
+        let Some(file) = self.file else {
+            return Ok(column.map(|ids| ids.iter().map(Vec::as_slice).collect()));
+        };
+        let ids: Option<Vec<_>> = rows.iter().map(|row| file.of(*row)).collect();
+        let last = rows.last().map_or(0, |last| last + 1);
+        ids.map(Some).ok_or_else(|| file.miscount(self.input, last))
+    }
+
+    /// Says where the id of a row is, counted from 0.
+    pub(super) fn place(&self, row: usize) -> String {
+        if let Some(file) = self.file {
+            return file.place(row);
+        }
+        let name = self.column.unwrap_or_default();
+        bad(self.input, format!("row {row} (counted from 0), column \"{name}\"")).to_string()
+    }
+}
+
+/// A hash of an id, to find repeated ones.
+pub(super) fn hash(id: &[u8]) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    id.hash(&mut hasher);
+    hasher.finish()
+}
 
 /// The ids of a file: one per line, none of them empty.
 pub(super) struct Ids<'a> {
@@ -48,24 +89,6 @@ impl<'a> Ids<'a> {
     pub(super) fn miscount(&self, vectors: &Path, rows: usize) -> CliError {
         let (count, vectors) = (self.len(), vectors.display());
         files::bad(self.path, format!("it has {count} ids, but {vectors} has {rows} vectors"))
-    }
-
-    /// Refuses repeated ids: rows that are sealed for the same id could be swapped.
-    pub(super) fn refuse_repeats(&self) -> Result<(), CliError> {
-        match self.repeated() {
-            None => Ok(()),
-            Some(at) => {
-                let why =
-                    format!("line {} repeats an id; sealed vectors need an id of their own each", at + 1);
-                Err(files::bad(self.path, why))
-            }
-        }
-    }
-
-    /// The first line that repeats an id, counted from 0.
-    fn repeated(&self) -> Option<usize> {
-        let mut seen = HashSet::new();
-        (0..self.len()).position(|row| !seen.insert(self.of(row)))
     }
 
     /// Says where a row's id is, counted from 0.

@@ -8,7 +8,7 @@ use std::process::ExitCode;
 
 use clap::ValueEnum;
 
-use self::ids::Ids;
+use self::ids::{Ids, Source};
 use self::protecting::Protecting;
 pub(super) use self::protecting::at_row;
 use self::sealing::Sealing;
@@ -35,10 +35,14 @@ pub(crate) struct Args {
     /// The column or field of a table that holds the id of each vector, a string or an integer, as --ids otherwise.
     #[arg(long, value_name = "NAME")]
     id_column: Option<String>,
-    /// Where the sealed exact vectors go, for a defense that ends in `rerank`: a matrix of bytes, one row per vector,
-    /// each sealed for its id (--ids). For .npy files.
+    /// Where the sealed exact vectors of a .npy file go, for a defense that ends in `rerank`: a matrix of bytes, one row
+    /// per vector, each sealed for its id (--ids). A table gets a column of them.
     #[arg(long, value_name = "SEALED.npy")]
     sealed: Option<PathBuf>,
+    /// A column or field of texts of a table, to be sealed in its place, under its name and for the id of each row. For a
+    /// defense that ends in `rerank`. It may be given several times.
+    #[arg(long, value_name = "NAME")]
+    seal_text: Vec<String>,
     /// Write packed codes in place of vectors, and OUT.json beside them, which says how to read them. The defense ends
     /// in the quantization that makes them.
     #[arg(long, value_enum, value_name = "KIND")]
@@ -97,13 +101,14 @@ pub(crate) fn run(args: &Args, session: &Session) -> Result<ExitCode, CliError> 
     if let Some(codes) = args.codes {
         codes.check(&stack)?;
     }
-    let sealing = Sealing::of(args, &stack)?;
     if let Some(sealed) = &args.sealed {
         files::check_output(sealed)?;
     }
     let ids = args.ids.as_deref().map(Ids::read).transpose()?;
-    let mut protecting = Protecting::new(args, &stack, sealing, ids, session.terminal)?;
-    args.table.change(args.id_column.as_deref(), &mut protecting, session)?;
+    let source = Source { input: &args.table.input, file: ids.as_ref(), column: args.id_column.as_deref() };
+    let sealing = Sealing::of(args, &stack, source)?;
+    let mut protecting = Protecting::new(args, &stack, sealing, source, session.terminal)?;
+    args.table.change(args.id_column.as_deref(), args.sealed.as_deref(), &mut protecting, session)?;
     session.terminal.remark(&format!("fingerprint: {}", stack.fingerprint()));
     Ok(ExitCode::SUCCESS)
 }

@@ -1,13 +1,13 @@
 //! What a defense makes of the vectors of a file.
 
 use std::collections::HashSet;
-use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::path::Path;
 
 use super::super::error::CliError;
-use super::super::tables::{Batch, Change, Changed, bad};
+use super::super::tables::{Batch, Change, Changed, Seals, bad};
 use super::super::terminal::{Terminal, warn};
-use super::{Args, Ids, Sealing};
+use super::ids::hash;
+use super::{Args, Sealing, Source};
 use crate::defenses::{Error, Norms, OtherNorms, Packing};
 use crate::{Defense, Rng, Role, Stack};
 
@@ -18,8 +18,7 @@ pub(super) struct Protecting<'a> {
     role: Role,
     rng: Rng,
     codes: bool,
-    ids: Option<Ids<'a>>,
-    id_column: Option<&'a str>,
+    ids: Source<'a>,
     sealing: Option<Sealing<'a>>,
     /// Hashes of the ids so far, if two rows with one id would get the same noise, until one repeats.
     seen: Option<HashSet<u64>>,
@@ -36,16 +35,16 @@ impl<'a> Protecting<'a> {
         args: &'a Args,
         stack: &'a Stack,
         sealing: Option<Sealing<'a>>,
-        ids: Option<Ids<'a>>,
+        ids: Source<'a>,
         terminal: Terminal,
     ) -> Result<Self, CliError> {
-        let (role, id_column) = (args.role.into(), args.id_column.as_deref());
+        let role = args.role.into();
         let mut seen = None;
-        if (ids.is_some() || id_column.is_some()) && sealing.is_none() {
+        if (ids.file.is_some() || ids.column.is_some()) && sealing.is_none() {
             if stack.uses_ids(role) {
                 seen = Some(HashSet::new());
             } else {
-                let name = if ids.is_some() { "--ids" } else { "--id-column" };
+                let name = if ids.file.is_some() { "--ids" } else { "--id-column" };
                 let why = "no part of the defense has keyed noise on vectors of this role";
                 warn(&format!("warning: {name} makes no difference: {why}"));
             }
@@ -64,7 +63,6 @@ impl<'a> Protecting<'a> {
             rng: Rng::from_os()?,
             codes,
             ids,
-            id_column,
             sealing,
             seen,
             other_norms: args.norms.unwrap_or_default().into(),
@@ -72,14 +70,6 @@ impl<'a> Protecting<'a> {
             scaled: 0,
             terminal,
         })
-    }
-
-    /// Says where a row is, by the file or the column that its id is from.
-    fn place(&self, row: usize) -> String {
-        match (&self.ids, self.id_column) {
-            (Some(ids), _) => ids.place(row),
-            (None, name) => format!("row {row} (counted from 0), column \"{}\"", name.unwrap_or_default()),
-        }
     }
 
     /// Says what norms there were, and warns if the strength of the defense is meant for another.
@@ -108,26 +98,18 @@ impl<'a> Protecting<'a> {
 impl Change for Protecting<'_> {
     fn change(&mut self, batch: Batch) -> Result<Changed, CliError> {
         let Batch { mut vectors, rows, ids: column } = batch;
-        if let (Some(ids), Some(_)) = (&self.ids, &self.sealing)
-            && ids.len() != rows.len()
-        {
-            return Err(ids.miscount(self.input, rows.len()));
-        }
         let norms = self.other_norms.check(self.stack, self.role, &vectors);
         let norms = norms.map_err(|error| bad(self.input, at_row(error, &rows)))?;
-        let ids = ids_of(self.ids.as_ref(), self.input, &rows, column.as_deref())?;
+        let ids = self.ids.ids(&rows, column.as_deref())?;
         if let (Some(seen), Some(ids)) = (&mut self.seen, &ids)
             && let Some(row) = first_repeat(seen, &rows, ids)
         {
-            let place = self.place(row);
+            let place = self.ids.place(row);
             self.seen = None;
             warn(&format!(
                 "warning: {place} repeats an id; vectors with one id get the same noise, so their difference is that \
                  of the clean vectors"
             ));
-        }
-        if let (Some(sealing), Some(file), Some(lines)) = (&mut self.sealing, &self.ids, &ids) {
-            sealing.write(file, lines, vectors.view())?;
         }
         let (stack, role, rng) = (self.stack, self.role, &mut self.rng);
         self.scaled += self.other_norms.scale(stack, role, vectors.view_mut());
@@ -141,7 +123,7 @@ impl Change for Protecting<'_> {
     }
 
     fn finish(&mut self, rows: usize) -> Result<(), CliError> {
-        if let Some(ids) = self.ids.as_ref().filter(|ids| ids.len() != rows) {
+        if let Some(ids) = self.ids.file.filter(|ids| ids.len() != rows) {
             return Err(ids.miscount(self.input, rows));
         }
         self.tell_norms();
@@ -156,33 +138,18 @@ impl Change for Protecting<'_> {
         self.stack.last_packing().filter(|_| self.codes)
     }
 
+    fn sealing(&mut self) -> Option<&mut dyn Seals> {
+        self.sealing.as_mut().map(|sealing| sealing as &mut dyn Seals)
+    }
+
     fn fingerprint(&self) -> String {
         self.stack.fingerprint()
     }
 }
 
-/// Returns the ids of these rows: those of a file of ids, or those of the table's column.
-fn ids_of<'a>(
-    file: Option<&'a Ids<'_>>,
-    input: &Path,
-    rows: &[usize],
-    column: Option<&'a [Vec<u8>]>,
-) -> Result<Option<Vec<&'a [u8]>>, CliError> {
-    let Some(file) = file else {
-        return Ok(column.map(|ids| ids.iter().map(Vec::as_slice).collect()));
-    };
-    let ids: Option<Vec<_>> = rows.iter().map(|row| file.of(*row)).collect();
-    let last = rows.last().map_or(0, |last| last + 1);
-    ids.map(Some).ok_or_else(|| file.miscount(input, last))
-}
-
 /// The first row whose id was seen before, here or in an earlier batch.
 fn first_repeat(seen: &mut HashSet<u64>, rows: &[usize], ids: &[&[u8]]) -> Option<usize> {
-    let repeated = ids.iter().zip(rows).find(|(id, _)| {
-        let mut hasher = DefaultHasher::new();
-        id.hash(&mut hasher);
-        !seen.insert(hasher.finish())
-    });
+    let repeated = ids.iter().zip(rows).find(|(id, _)| !seen.insert(hash(id)));
     repeated.map(|(_, row)| *row)
 }
 

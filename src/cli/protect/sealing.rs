@@ -1,57 +1,124 @@
-//! Exact vectors, sealed beside the coarse ones.
+//! Exact vectors, sealed beside the coarse ones, and texts, sealed in their place.
 
-use std::path::Path;
+use std::collections::HashMap;
 
-use ndarray::{Array2, ArrayView2};
+use ndarray::Array2;
 
 use super::super::error::CliError;
-use super::super::files;
-use super::{Args, Ids, RoleName};
+use super::super::tables::{Batch, Seals};
+use super::ids::{Source, hash};
+use super::{Args, RoleName};
+use crate::defenses::Precision;
 use crate::{Defense, Sealer, Stack};
 
-/// Where the exact vectors of documents go, sealed beside the coarse ones.
+/// Seals what belongs to documents.
 pub(super) struct Sealing<'a> {
-    file: &'a Path,
     sealer: Sealer,
+    precision: Precision,
+    source: Source<'a>,
+    texts: &'a [String],
+    /// The rows of the ids so far, by the hash of the id: what is sealed for one id could be swapped.
+    rows: HashMap<u64, usize>,
 }
 
 impl<'a> Sealing<'a> {
     /// `None` if nothing is to be sealed: the defense does not re-rank, or the vectors are queries, whose exact form
     /// stays with the application.
-    pub(super) fn of(args: &'a Args, stack: &Stack) -> Result<Option<Self>, CliError> {
+    pub(super) fn of(args: &'a Args, stack: &Stack, source: Source<'a>) -> Result<Option<Self>, CliError> {
         let missing = |what: &str| Err(CliError::new(format!("the defense ends in `rerank`, so {what}")));
-        let seals = stack.reranking().is_some() && matches!(args.role, RoleName::Document);
-        let sealer = stack.reranking().and_then(|rerank| rerank.sealer(stack));
-        if seals && !args.table.is_npy()? {
+        let Some(rerank) = stack.reranking().filter(|_| matches!(args.role, RoleName::Document)) else {
+            let name = match (&args.sealed, args.seal_text.is_empty()) {
+                (None, true) => return Ok(None),
+                (None, false) => "--seal-text",
+                (Some(_), _) => "--sealed",
+            };
+            return Err(CliError::new(format!(
+                "{name} is for documents under a defense that ends in `rerank`; leave it out, or add \
+                 `| rerank(candidates=200, key=file:KEY)` to the defense"
+            )));
+        };
+        match (&args.sealed, args.table.is_npy()?) {
+            (None, true) => {
+                return missing("exact vectors are sealed: name a file for them with --sealed SEALED.npy");
+            }
+            (Some(_), false) => {
+                return Err(CliError::new(
+                    "--sealed names a file beside a .npy file, and a table gets a column of sealed vectors; leave \
+                     --sealed out",
+                ));
+            }
+            (Some(_), true) if !args.seal_text.is_empty() => {
+                return Err(CliError::new(
+                    "a .npy file has no columns, so --seal-text says nothing; leave it out",
+                ));
+            }
+            _ => {}
+        }
+        if source.file.is_none() && source.column.is_none() {
             return missing(
-                "exact vectors are sealed, which is done for .npy files alone; convert the vectors to one",
+                "each exact vector is sealed for its id: give the ids with --ids FILE, or those of a table with \
+                 --id-column NAME",
             );
         }
-        match (&args.sealed, &args.ids, sealer) {
-            (Some(_), ..) if !seals => Err(CliError::new(
-                "--sealed is for documents under a defense that ends in `rerank`; leave it out, or add \
-                 `| rerank(candidates=200, key=file:KEY)` to the defense",
-            )),
-            _ if !seals => Ok(None),
-            (None, ..) => missing("exact vectors are sealed: name a file for them with --sealed SEALED.npy"),
-            (_, None, _) => missing("each exact vector is sealed for its id: give the ids with --ids FILE"),
-            (.., None) => {
-                missing("exact vectors are sealed: give it a key, `rerank(candidates=200, key=file:KEY)`")
-            }
-            (Some(file), Some(_), Some(sealer)) => Ok(Some(Self { file, sealer })),
+        if args.seal_text.iter().any(|name| Some(name.as_str()) == source.column) {
+            return Err(CliError::new(
+                "--seal-text names the column of ids, which rows are opened by; name columns of texts",
+            ));
         }
+        let names = &args.seal_text;
+        if (0..names.len()).any(|at| names[..at].contains(&names[at])) {
+            return Err(CliError::new("--seal-text names a column twice; name it once"));
+        }
+        let Some(sealer) = rerank.sealer(stack) else {
+            return missing(
+                "exact vectors are sealed: give it a key, `rerank(candidates=200, key=file:KEY)`",
+            );
+        };
+        let (precision, rows) = (rerank.rounding(), HashMap::new());
+        Ok(Some(Self { sealer, precision, source, texts: names, rows }))
     }
 
-    /// Seals the vectors, and writes them, `[rows, bytes]`: sealed vectors of one dimension have one length.
-    pub(super) fn write(
-        &self,
-        ids: &Ids<'_>,
-        lines: &[&[u8]],
-        vectors: ArrayView2<'_, f32>,
-    ) -> Result<(), CliError> {
-        ids.refuse_repeats()?;
-        let rows = self.sealer.seal_vectors(lines, vectors)?;
-        let shape = (rows.len(), rows.first().map_or(0, Vec::len));
-        files::write_bytes_npy(self.file, &Array2::from_shape_vec(shape, rows.concat())?)
+    /// Refuses an id that another row has.
+    fn check(&mut self, row: usize, id: &[u8]) -> Result<(), CliError> {
+        if *self.rows.entry(hash(id)).or_insert(row) == row {
+            return Ok(());
+        }
+        let place = self.source.place(row);
+        Err(CliError::new(format!("{place} repeats an id; sealed rows need an id of their own each")))
+    }
+}
+
+impl Seals for Sealing<'_> {
+    fn vector_bytes(&self, dim: usize) -> usize {
+        self.precision.sealed_bytes(dim)
+    }
+
+    fn vectors(&mut self, batch: &Batch) -> Result<Array2<u8>, CliError> {
+        let source = self.source;
+        let ids = source.ids(&batch.rows, batch.ids.as_deref())?.unwrap_or_default();
+        for (row, id) in batch.rows.iter().zip(&ids) {
+            self.check(*row, id)?;
+        }
+        let rows = self.sealer.seal_vectors(&ids, batch.vectors.view())?;
+        let bytes = self.vector_bytes(batch.vectors.ncols());
+        Ok(Array2::from_shape_vec((rows.len(), bytes), rows.concat())?)
+    }
+
+    fn columns(&self) -> &[String] {
+        self.texts
+    }
+
+    fn text(
+        &mut self,
+        column: &str,
+        row: usize,
+        id: Option<Vec<u8>>,
+        text: &str,
+    ) -> Result<Vec<u8>, CliError> {
+        let (source, id) = (self.source, id.map(|id| vec![id]));
+        let ids = source.ids(&[row], id.as_deref())?.unwrap_or_default();
+        let id = ids.first().copied().unwrap_or_default();
+        self.check(row, id)?;
+        Ok(self.sealer.seal_text(id, column, text)?)
     }
 }

@@ -7,10 +7,11 @@ use std::io::{self, BufReader, Read};
 use std::path::Path;
 use std::sync::Arc;
 
-use arrow_array::{ArrayRef, RecordBatch};
+use arrow_array::{ArrayRef, BinaryArray, RecordBatch};
 use arrow_ipc::reader::{FileReader, StreamReader};
 use arrow_ipc::writer::{FileWriter, IpcWriteOptions, StreamWriter};
-use arrow_schema::{ArrowError, DataType, Schema, SchemaRef};
+use arrow_schema::{ArrowError, Schema, SchemaRef};
+use ndarray::Array2;
 
 use super::super::error::CliError;
 use super::super::files::unreadable;
@@ -19,7 +20,7 @@ use super::column::VectorColumn;
 use super::damage::{Surviving, survive};
 use super::format::is_standard;
 use super::output::{self, Sink};
-use super::{Change, Changed, Settings, ids, packed};
+use super::{Change, Changed, Seals, Settings, ids, packed, texts};
 
 /// How a file in the IPC file format begins and ends.
 const MAGIC: &[u8] = b"ARROW1";
@@ -32,7 +33,7 @@ pub(super) fn change(
 ) -> Result<(), CliError> {
     let (batches, form) = open(settings)?;
     let form = if is_standard(output) { Form::Stream } else { form };
-    let mut table = Table::new(settings, batches.schema())?;
+    let mut table = Table::new(settings, batches.schema(), change)?;
     let mut beside = None;
     output::write(output, |sink| {
         beside = table.change(settings, batches, form, sink, output, change)?;
@@ -137,15 +138,18 @@ struct Table {
     schema: SchemaRef,
     column: VectorColumn,
     ids: Option<usize>,
+    /// The columns of texts that are sealed.
+    texts: Vec<usize>,
     rows: usize,
 }
 
 impl Table {
-    fn new(settings: &Settings<'_>, schema: SchemaRef) -> Result<Self, CliError> {
+    fn new(settings: &Settings<'_>, schema: SchemaRef, change: &mut dyn Change) -> Result<Self, CliError> {
         let column = VectorColumn::find(&schema, settings.column).map_err(|error| settings.bad(error))?;
         let ids = settings.id_column.map(|name| ids::find(&schema, name)).transpose();
         let ids = ids.map_err(|error| settings.bad(error))?;
-        Ok(Self { schema, column, ids, rows: 0 })
+        let texts = texts::find(&schema, change).map_err(|error| settings.bad(error))?;
+        Ok(Self { schema, column, ids, texts, rows: 0 })
     }
 
     /// Copies the table, with its vectors changed, and returns what lies beside codes. Batches before the first vector wait until its dimension is known.
@@ -164,8 +168,9 @@ impl Table {
         let mut open: Option<(Writer<'_, '_>, SchemaRef, Option<Beside>)> = None;
         for batch in Surviving::new(batches) {
             let batch = batch.map_err(|error| bad(format!("it is damaged: {error}")))?;
+            let first = self.rows;
             let read = self.read(settings, &batch).map_err(bad)?;
-            waiting.push((batch, read));
+            waiting.push((batch, read, first));
             if let (None, Some(dim)) = (&open, self.column.dim())
                 && let (Some(form), Some(sink)) = (form.take(), sink.take())
             {
@@ -174,10 +179,17 @@ impl Table {
                 open = Some((writer, schema, beside));
             }
             let Some((writer, schema, _)) = &mut open else { continue };
-            for (batch, read) in waiting.drain(..) {
+            for (batch, read, first) in waiting.drain(..) {
                 let rows = batch.num_rows();
+                let (columns, sealed) = match change.sealing() {
+                    Some(sealing) => {
+                        let (columns, sealed) = self.seal(settings, &batch, &read, first, sealing)?;
+                        (columns, Some(sealed))
+                    }
+                    None => (batch.columns().to_vec(), None),
+                };
                 let changed = change.change(read)?;
-                writer.write(&self.replaced(&batch, schema, changed).map_err(bad)?)?;
+                writer.write(&self.replaced(columns, schema, changed, sealed).map_err(bad)?)?;
                 settings.progress.add(rows, None);
             }
         }
@@ -207,39 +219,65 @@ impl Table {
         &self,
         dim: usize,
         output: &Path,
-        change: &dyn Change,
+        change: &mut dyn Change,
     ) -> Result<(SchemaRef, Option<Beside>), String> {
-        if change.packing().is_some() {
+        let (mut schema, beside) = if change.packing().is_some() {
             let beside = Beside::of(output, change, dim)?;
             let schema = packed::schema(&self.schema, &self.column, beside.bytes(), beside.has_scales())?;
-            return Ok((Arc::new(schema), Some(beside)));
+            (schema, Some(beside))
+        } else {
+            let mut fields: Vec<_> = self.schema.fields().iter().map(Arc::clone).collect();
+            fields[self.column.index] = Arc::new(self.column.changed_field(change.dimension(dim)?));
+            (Schema::new_with_metadata(fields, self.schema.metadata().clone()), None)
+        };
+        if let Some(sealing) = change.sealing() {
+            let bytes = sealing.vector_bytes(dim);
+            schema = packed::with_sealed(&texts::with_bytes(&schema, &self.texts), &self.column, bytes)?;
         }
-        let mut fields: Vec<_> = self.schema.fields().iter().map(Arc::clone).collect();
-        fields[self.column.index] = Arc::new(self.column.changed_field(change.dimension(dim)?));
-        Ok((Arc::new(Schema::new_with_metadata(fields, self.schema.metadata().clone())), None))
+        Ok((Arc::new(schema), beside))
     }
 
-    /// Returns the batch with its vectors replaced.
+    /// Returns the columns of a batch that begins with row `first`, with sealed texts, and its sealed vectors.
+    fn seal(
+        &self,
+        settings: &Settings<'_>,
+        batch: &RecordBatch,
+        read: &super::Batch,
+        first: usize,
+        sealing: &mut dyn Seals,
+    ) -> Result<(Vec<ArrayRef>, Array2<u8>), CliError> {
+        let sealed = sealing.vectors(read)?;
+        let mut columns = batch.columns().to_vec();
+        for index in &self.texts {
+            let (name, ids) = (self.schema.field(*index).name(), self.ids.map(|ids| batch.column(ids)));
+            let texts = texts::seal(settings, (name, batch.column(*index)), ids, first, sealing)?;
+            columns[*index] = Arc::new(BinaryArray::from_iter(texts));
+        }
+        Ok((columns, sealed))
+    }
+
+    /// Returns the batch of these columns with the vectors replaced, and with those that were sealed.
     fn replaced(
         &self,
-        batch: &RecordBatch,
+        mut columns: Vec<ArrayRef>,
         schema: &SchemaRef,
         changed: Changed,
+        sealed: Option<Array2<u8>>,
     ) -> Result<RecordBatch, String> {
-        let mut columns: Vec<ArrayRef> = batch.columns().to_vec();
         let before = Arc::clone(&columns[self.column.index]);
         match changed {
             Changed::Vectors(vectors) => columns[self.column.index] = self.column.write(&vectors, &before)?,
             Changed::Codes(codes) => {
-                let DataType::FixedSizeBinary(width) = schema.field(self.column.index).data_type() else {
-                    return Err("the schema has no column of codes".into());
-                };
-                let width = usize::try_from(*width).unwrap_or_default();
-                columns[self.column.index] = packed::codes(&codes, width, &before)?;
+                let kind = schema.field(self.column.index).data_type();
+                columns[self.column.index] = packed::bytes(codes.bytes(), kind, &before)?;
                 if columns.len() < schema.fields().len() {
                     columns.push(packed::scales(&codes, &before));
                 }
             }
+        }
+        if let Some(sealed) = sealed {
+            let kind = schema.field(columns.len()).data_type();
+            columns.push(packed::bytes(sealed.view(), kind, &before)?);
         }
         RecordBatch::try_new(Arc::clone(schema), columns).map_err(|error| error.to_string())
     }

@@ -17,6 +17,7 @@ mod output;
 mod packed;
 mod parquet;
 mod progress;
+mod texts;
 
 use std::fmt::Display;
 use std::path::{Path, PathBuf};
@@ -86,8 +87,32 @@ pub(super) trait Change {
     /// Returns what packs the vectors, if codes come out.
     fn packing(&self) -> Option<Packing<'_>>;
 
+    /// Returns what seals the vectors beside those that come out, if that is to be done.
+    fn sealing(&mut self) -> Option<&mut dyn Seals>;
+
     /// Returns what the vectors that come out can be compared with.
     fn fingerprint(&self) -> String;
+}
+
+/// Seals vectors and texts for the ids of their rows.
+pub(super) trait Seals {
+    /// Returns how many bytes a sealed vector of `dim` dimensions takes.
+    fn vector_bytes(&self, dim: usize) -> usize;
+
+    /// Seals the vectors of a batch before they are changed, and returns `[rows, bytes]`.
+    fn vectors(&mut self, batch: &Batch) -> Result<Array2<u8>, CliError>;
+
+    /// Names the columns whose texts are sealed in their place.
+    fn columns(&self) -> &[String];
+
+    /// Seals a text of a column in a row of the file. `id` is what the column of ids holds there, if one was named.
+    fn text(
+        &mut self,
+        column: &str,
+        row: usize,
+        id: Option<Vec<u8>>,
+        text: &str,
+    ) -> Result<Vec<u8>, CliError>;
 }
 
 /// What a file is read with.
@@ -95,6 +120,8 @@ struct Settings<'a> {
     input: &'a Path,
     column: &'a str,
     id_column: Option<&'a str>,
+    /// Where the sealed vectors of a matrix go.
+    sealed: Option<&'a Path>,
     progress: &'a Progress,
 }
 
@@ -148,16 +175,18 @@ impl Table {
         Format::of(&self.input, self.format)
     }
 
-    /// Reads the input, changes its vectors, and writes the output, whole or not at all.
+    /// Reads the input, changes its vectors, and writes the output, whole or not at all. Sealed vectors of a matrix go to
+    /// `sealed`.
     pub(super) fn change(
         &self,
         id_column: Option<&str>,
+        sealed: Option<&Path>,
         change: &mut dyn Change,
         session: &Session,
     ) -> Result<(), CliError> {
         let progress = Progress::new(session.terminal);
         let column = self.column.as_deref().unwrap_or(COLUMN);
-        let settings = Settings { input: &self.input, column, id_column, progress: &progress };
+        let settings = Settings { input: &self.input, column, id_column, sealed, progress: &progress };
         let done = match self.format()? {
             Format::Npy => npy::change(&settings, &self.output, change),
             Format::Parquet => parquet::change(&settings, &self.output, change),

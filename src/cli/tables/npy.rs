@@ -12,7 +12,7 @@ pub(super) fn change(
     output: &Path,
     change: &mut dyn Change,
 ) -> Result<(), CliError> {
-    let Settings { input, progress, .. } = settings;
+    let Settings { input, sealed: place, progress, .. } = settings;
     progress.say("reading");
     let vectors = files::read_npy(input)?;
     if vectors.is_empty() {
@@ -21,9 +21,13 @@ pub(super) fn change(
     let (rows, dim) = vectors.dim();
     progress.say("changing");
     let batch = Batch { vectors, rows: (0..rows).collect(), ids: None };
+    let sealed = change.sealing().map(|sealing| sealing.vectors(&batch)).transpose()?;
     let changed = change.change(batch)?;
     change.finish(rows)?;
     progress.say("writing");
+    if let (Some(place), Some(sealed)) = (place, sealed) {
+        files::write_bytes_npy(place, &sealed)?;
+    }
     match changed {
         Changed::Vectors(vectors) => files::write_npy(output, &vectors),
         Changed::Codes(codes) => {

@@ -27,18 +27,21 @@ use super::codes::Beside;
 use super::column::VectorColumn;
 use super::damage::{Surviving, survive};
 use super::output::{self, Sink};
-use super::{Batch, Change, Changed, Settings, ids, packed};
+use super::{Batch, Change, Changed, Seals, Settings, ids, packed, texts};
 use chunk::Chunk;
 
 /// Numbers that are read and changed together: 8 MiB.
 const NUMBERS: usize = 1 << 21;
+
+/// Texts that are read and sealed together.
+const TEXTS: usize = 1024;
 
 pub(super) fn change(
     settings: &Settings<'_>,
     output: &Path,
     change: &mut dyn Change,
 ) -> Result<(), CliError> {
-    let mut table = Table::open(settings)?;
+    let mut table = Table::open(settings, change)?;
     let dim = table.first_dim(settings)?;
     let beside = match change.packing() {
         Some(_) => Some(Beside::of(output, change, dim).map_err(|why| settings.bad(why))?),
@@ -72,10 +75,12 @@ struct Table {
     /// The column of the vectors among all leaves of the schema.
     leaf: usize,
     ids: Option<usize>,
+    /// The columns of texts that are sealed.
+    texts: Vec<usize>,
 }
 
 impl Table {
-    fn open(settings: &Settings<'_>) -> Result<Self, CliError> {
+    fn open(settings: &Settings<'_>, change: &mut dyn Change) -> Result<Self, CliError> {
         let file = File::open(settings.input).map_err(|error| unreadable(settings.input, &error))?;
         if !file.metadata().is_ok_and(|it| it.is_file()) {
             return Err(settings
@@ -88,10 +93,11 @@ impl Table {
             VectorColumn::find(metadata.schema(), settings.column).map_err(|why| settings.bad(why))?;
         let ids = settings.id_column.map(|name| ids::find(metadata.schema(), name)).transpose();
         let ids = ids.map_err(|why| settings.bad(why))?;
+        let texts = texts::find(metadata.schema(), change).map_err(|why| settings.bad(why))?;
         let schema = metadata.parquet_schema();
         let leaf = (0..schema.num_columns()).find(|leaf| schema.get_column_root_idx(*leaf) == column.index);
         let leaf = leaf.ok_or_else(|| settings.bad("the vectors have no column of numbers"))?;
-        Ok(Self { file, metadata, column, leaf, ids })
+        Ok(Self { file, metadata, column, leaf, ids, texts })
     }
 
     fn rows(&self) -> usize {
@@ -119,7 +125,15 @@ impl Table {
 
     /// Reads vectors and ids of a row group, this many rows at a time.
     fn read(&self, group: usize, rows: usize) -> Result<Surviving<ParquetRecordBatchReader>, CliError> {
-        let roots = std::iter::once(self.column.index).chain(self.ids);
+        self.read_columns(group, std::iter::once(self.column.index).chain(self.ids), rows)
+    }
+
+    fn read_columns(
+        &self,
+        group: usize,
+        roots: impl Iterator<Item = usize>,
+        rows: usize,
+    ) -> Result<Surviving<ParquetRecordBatchReader>, CliError> {
         let mask = ProjectionMask::roots(self.metadata.parquet_schema(), roots);
         let builder =
             ParquetRecordBatchReaderBuilder::new_with_metadata(self.file.try_clone()?, self.metadata.clone());
@@ -145,7 +159,9 @@ impl Table {
         change: &mut dyn Change,
     ) -> Result<(), CliError> {
         let bad = |why: String| settings.bad(why);
-        let footer = footer::of(self, change.dimension(dim).map_err(bad)?, beside).map_err(bad)?;
+        let after = change.dimension(dim).map_err(bad)?;
+        let sealed = change.sealing().map(|sealing| sealing.vector_bytes(dim));
+        let footer = footer::of(self, after, beside, sealed).map_err(bad)?;
         let mut writer: Writer<'_, '_> =
             SerializedFileWriter::new(sink, footer.schema, Arc::new(footer.properties))?;
         let mut first = 0;
@@ -154,6 +170,9 @@ impl Table {
             let scales = self.copy_group(settings, group, first, &mut open, (dim, change))?;
             if beside.is_some_and(Beside::has_scales) {
                 chunk::write_scales(&mut open, &scales)?;
+            }
+            if let Some(sealing) = change.sealing() {
+                self.seal_vectors(settings, group, first, &mut open, (dim, sealing))?;
             }
             open.close()?;
             first +=
@@ -175,6 +194,11 @@ impl Table {
     ) -> Result<Vec<Option<f32>>, CliError> {
         let mut scales = Vec::new();
         for leaf in 0..self.metadata.parquet_schema().num_columns() {
+            let root = self.metadata.parquet_schema().get_column_root_idx(leaf);
+            if let (true, Some(sealing)) = (self.texts.contains(&root), change.sealing()) {
+                self.seal_texts(settings, (group, root), first, open, sealing)?;
+                continue;
+            }
             if leaf != self.leaf {
                 survive(|| Ok(self.copy(group, leaf, open)?))?;
                 continue;
@@ -182,23 +206,80 @@ impl Table {
             let column =
                 open.next_column()?.ok_or_else(|| settings.bad("the row group has too few columns"))?;
             let mut chunk = Chunk::new(column, self.column.clone());
-            let mut first = first;
-            for batch in self.read(group, (NUMBERS / dim).clamp(16, 1 << 16))? {
-                let batch = batch.map_err(|error| damaged(settings, &error))?;
-                let rows = batch.num_rows();
-                let (vectors, ids) = self.columns(&batch);
-                let read = self.batch(settings, &vectors, ids, first).map_err(|why| settings.bad(why))?;
+            let total = self.rows();
+            self.each(settings, group, first, dim, |read, vectors| {
                 let changed = change.change(read)?;
                 if let Changed::Codes(codes) = &changed {
-                    scales.extend(chunk::scales_of(codes, &vectors));
+                    scales.extend(chunk::scales_of(codes, vectors));
                 }
-                chunk.write(&changed, &vectors).map_err(|why| settings.bad(why))?;
-                first += rows;
-                settings.progress.add(rows, Some(self.rows()));
-            }
+                chunk.write(&changed, vectors).map_err(|why| settings.bad(why))?;
+                settings.progress.add(vectors.len(), Some(total));
+                Ok(())
+            })?;
             chunk.close()?;
         }
         Ok(scales)
+    }
+
+    /// Writes the sealed vectors of a row group. The vectors are read again, because those of a large row group would not
+    /// fit in memory.
+    fn seal_vectors(
+        &mut self,
+        settings: &Settings<'_>,
+        group: usize,
+        first: usize,
+        open: &mut RowGroup<'_, '_, '_>,
+        (dim, sealing): (usize, &mut dyn Seals),
+    ) -> Result<(), CliError> {
+        let column =
+            open.next_column()?.ok_or_else(|| settings.bad("there is no column for sealed vectors"))?;
+        let mut chunk = Chunk::new(column, self.column.clone());
+        self.each(settings, group, first, dim, |read, vectors| {
+            Ok(chunk.write_bytes(sealing.vectors(&read)?.view(), vectors)?)
+        })?;
+        Ok(chunk.close()?)
+    }
+
+    /// Writes the sealed texts of a column of a row group.
+    fn seal_texts(
+        &self,
+        settings: &Settings<'_>,
+        (group, index): (usize, usize),
+        mut first: usize,
+        open: &mut RowGroup<'_, '_, '_>,
+        sealing: &mut dyn Seals,
+    ) -> Result<(), CliError> {
+        let mut writer =
+            open.next_column()?.ok_or_else(|| settings.bad("the row group has too few columns"))?;
+        let name = self.metadata.schema().field(index).name();
+        for batch in self.read_columns(group, std::iter::once(index).chain(self.ids), TEXTS)? {
+            let batch = batch.map_err(|error| damaged(settings, &error))?;
+            let column = |name: &str| batch.column_by_name(name);
+            let read = column(name).ok_or_else(|| settings.bad(format!("column \"{name}\" is missing")))?;
+            let sealed =
+                texts::seal(settings, (name, read), settings.id_column.and_then(column), first, sealing)?;
+            chunk::write_texts(&mut writer, sealed)?;
+            first += batch.num_rows();
+        }
+        Ok(writer.close()?)
+    }
+
+    /// Reads the vectors of a row group whose first row is row `first` of the file, batch by batch, also as they are stored.
+    fn each(
+        &mut self,
+        settings: &Settings<'_>,
+        group: usize,
+        mut first: usize,
+        dim: usize,
+        mut act: impl FnMut(Batch, &ArrayRef) -> Result<(), CliError>,
+    ) -> Result<(), CliError> {
+        for batch in self.read(group, (NUMBERS / dim).clamp(16, 1 << 16))? {
+            let batch = batch.map_err(|error| damaged(settings, &error))?;
+            let (vectors, ids) = self.columns(&batch);
+            act(self.batch(settings, &vectors, ids, first).map_err(|why| settings.bad(why))?, &vectors)?;
+            first += batch.num_rows();
+        }
+        Ok(())
     }
 
     fn batch(

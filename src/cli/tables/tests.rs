@@ -41,6 +41,10 @@ impl Change for Turn {
         None
     }
 
+    fn sealing(&mut self) -> Option<&mut dyn Seals> {
+        None
+    }
+
     fn fingerprint(&self) -> String {
         self.0.fingerprint()
     }
@@ -51,7 +55,7 @@ fn turn(folder: &Path, input: &str, output: &str) {
     let session = Session { terminal: Terminal::Quiet, ..Session::default() };
     let table = Table { column: None, format: None, input: folder.join(input), output: folder.join(output) };
     let mut turn = Turn(Stack::new().with(Rotation::deferred(&Key::from_bytes([3; 32]))));
-    table.change(None, &mut turn, &session).unwrap();
+    table.change(None, None, &mut turn, &session).unwrap();
 }
 
 type Rows = Vec<Option<Vec<f32>>>;

@@ -37,6 +37,25 @@ impl Sidecar {
     pub(crate) fn start_in(folder: TempDir, line: &str, environment: &[(&str, &str)]) -> Self {
         let mut command = command(folder.path(), line);
         command.envs(environment.iter().copied());
+        Self::run(folder, command)
+    }
+
+    /// By a shell that limits it: `-S -n 100` is a soft limit of 100 open files.
+    pub(crate) fn start_limited(limit: &str, line: &str) -> Self {
+        let folder = TempDir::new().unwrap();
+        let direct = command(folder.path(), line);
+        let mut shell = Command::new("sh");
+        shell
+            .arg("-c")
+            .arg(format!("ulimit {limit} && exec \"$0\" \"$@\""))
+            .arg(direct.get_program())
+            .args(direct.get_args())
+            .current_dir(folder.path())
+            .stdout(Stdio::piped());
+        Self::run(folder, shell)
+    }
+
+    fn run(folder: TempDir, mut command: Command) -> Self {
         let mut child = command.stderr(File::create(folder.path().join("log")).unwrap()).spawn().unwrap();
         let mut first = String::new();
         BufReader::new(child.stdout.take().unwrap()).read_line(&mut first).unwrap();

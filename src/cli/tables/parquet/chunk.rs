@@ -3,7 +3,7 @@
 use arrow_array::types::{Float16Type, Float64Type};
 use arrow_array::{Array, ArrayRef};
 use bytes::Bytes;
-use ndarray::Array2;
+use ndarray::{Array2, ArrayView2};
 use parquet::column::writer::ColumnWriter;
 use parquet::data_type::{ByteArray, FixedLenByteArray};
 use parquet::errors::ParquetError;
@@ -14,7 +14,7 @@ use crate::cli::tables::Changed;
 use crate::cli::tables::column::{Number, VectorColumn};
 use crate::defenses::Codes;
 
-/// The column of vectors, or of the codes in their place.
+/// The column of vectors, or of codes or sealed vectors.
 pub(super) struct Chunk<'a> {
     writer: SerializedColumnWriter<'a>,
     column: VectorColumn,
@@ -40,15 +40,20 @@ impl<'a> Chunk<'a> {
                 let levels = self.levels(before, vectors.ncols());
                 self.write_vectors(vectors, &levels)?
             }
-            Changed::Codes(codes) => {
-                let definition =
-                    present(before).map(|is_there| if is_there { self.defined } else { 0 }).collect();
-                let rows: Vec<u8> = codes.bytes().iter().copied().collect();
-                let values = pieces(rows, codes.bytes().ncols());
-                put_bytes(self.writer.untyped(), &values, &Levels { definition, repetition: None })
-            }
+            Changed::Codes(codes) => self.write_bytes(codes.bytes(), before),
         };
         done.map_err(|error| error.to_string())
+    }
+
+    /// Writes one row of bytes for each row that is not null in `before`.
+    pub(super) fn write_bytes(
+        &mut self,
+        rows: ArrayView2<'_, u8>,
+        before: &ArrayRef,
+    ) -> Result<(), ParquetError> {
+        let definition = present(before).map(|is_there| if is_there { self.defined } else { 0 }).collect();
+        let values = pieces(rows.iter().copied().collect(), rows.ncols());
+        put_bytes(self.writer.untyped(), &values, &Levels { definition, repetition: None })
     }
 
     fn write_vectors(
@@ -147,4 +152,18 @@ pub(super) fn write_scales(
         is_nullable.then(|| scales.iter().map(|scale| i16::from(scale.is_some())).collect::<Vec<_>>());
     column.write_batch(&values, definition.as_deref(), None)?;
     writer.close()
+}
+
+/// Writes sealed texts; rows without one are null.
+pub(super) fn write_texts(
+    writer: &mut SerializedColumnWriter<'_>,
+    sealed: Vec<Option<Vec<u8>>>,
+) -> Result<(), ParquetError> {
+    let ColumnWriter::ByteArrayColumnWriter(column) = writer.untyped() else {
+        return Err(ParquetError::General("the column does not store bytes".into()));
+    };
+    let defined = column.get_descriptor().max_def_level();
+    let definition: Vec<i16> = sealed.iter().map(|row| if row.is_some() { defined } else { 0 }).collect();
+    let values: Vec<ByteArray> = sealed.into_iter().flatten().map(ByteArray::from).collect();
+    column.write_batch(&values, Some(&definition), None).map(drop)
 }
