@@ -46,7 +46,7 @@ use crate::{BoxError, Defense, Embedder, Error, Key, Protected, Role};
 /// // ingestion: the vector is indexed, the sealed bytes are stored beside it, and so is the sealed text
 /// let (ids, texts) = (["1", "2", "3"], ["rent is due", "a parcel came", "the roof leaks"]);
 /// let documents = protected.embed_documents(&ids, &texts)?;
-/// let chunk = protected.seal_text("1", "chunk", texts[0])?;
+/// let chunks = protected.seal_texts(&ids, "chunk", &texts)?;
 ///
 /// // a search: the store would return its best rows; here it returns all of them
 /// let query = protected.embed_query("is rent due")?;
@@ -54,7 +54,7 @@ use crate::{BoxError, Defense, Embedder, Error, Key, Protected, Role};
 /// let found: Vec<(&str, &[u8])> = ids.into_iter().zip(documents.sealed.iter().map(Vec::as_slice)).collect();
 /// let best = protected.rerank(&query, &found, 2)?;
 /// assert_eq!((best.len(), found[best[0].hit].0), (2, "1"));
-/// assert_eq!(*protected.open_text("1", "chunk", &chunk)?, "rent is due");
+/// assert_eq!(*protected.open_text("1", "chunk", &chunks[0])?, "rent is due");
 /// # Ok::<(), embosk::Error>(())
 /// ```
 ///
@@ -248,6 +248,21 @@ impl<E> Sealed<E> {
     pub fn seal_text(&self, id: impl AsRef<[u8]>, field: &str, text: &str) -> Result<Vec<u8>, Error> {
         self.check()?;
         Ok(self.sealer.seal_text(id, field, text)?)
+    }
+
+    /// Seals one text for each of several rows, such as their chunks: see [`Sealer::seal_texts`].
+    ///
+    /// # Errors
+    /// [`Error::Defense`] unless there are as many ids as texts, with the first row whose id is empty, or if the
+    /// operating system provides no randomness.
+    pub fn seal_texts(
+        &self,
+        ids: &[impl AsRef<[u8]>],
+        field: &str,
+        texts: &[impl AsRef<str>],
+    ) -> Result<Vec<Vec<u8>>, Error> {
+        self.check()?;
+        Ok(self.sealer.seal_texts(ids, field, texts)?)
     }
 
     /// Opens a text of the row `id`: see [`Sealer::open_text`].

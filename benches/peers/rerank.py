@@ -1,21 +1,21 @@
-"""Checks sealed re-ranking with other people's code: opens each sealed row with libsodium, orders the candidates with
-numpy, scores them with pytrec_eval, and compares the mean nDCG@10 with that of `embosk evaluate`, to 1e-3.
+"""Checks sealed re-ranking with other people's code: opens each sealed row with libsodium (sealed.py), makes coarse vectors with
+numpy (coarse.py), orders the candidates, scores them with pytrec_eval, and compares the mean nDCG@10 with that of
+`embosk evaluate`, to 1e-3.
 
-    python3 benches/peers/rerank.py --embosk target/release/embosk --embedder E --corpus BEIR-FOLDER \\
+    embosk fit projection --embedder E --corpus BEIR-FOLDER --dims 16 --output FIT
+    python3 benches/peers/rerank.py --embosk target/release/embosk --embedder E --corpus BEIR-FOLDER --key KEY \\
         "gaussian(sigma=0.1, key=file:KEY) | rerank(candidates=20, key=file:KEY)" \\
-        "projection(fit=file:FIT, dims=16) | rerank(candidates=100, key=file:KEY, precision=f16)"
+        "projection(fit=file:FIT, dims=16) | gaussian(sigma=0.1, key=file:KEY) | rerank(candidates=100, key=file:KEY)"
 
-Python 3.11, numpy 2.4, PyNaCl 1.6, pytrec-eval-terrier 0.5. Fresh noise differs each time, so the defenses are those
-that draw nothing; noise with a key is the same whoever computes it. Few bits give many equal scores, whose order
-rounding decides. `--key` names the file of the key that the defenses name.
+Taken from embosk: clean vectors, sealed rows, the fingerprint that these are bound to, and what coarse.py says. Computed:
+components, projections, the rows' key, what they hold, candidates, their order, and scores. A projection must have been
+fitted on the collection's own documents. `--key` names the file of the key in the defenses. Few bits give many equal
+scores, whose order rounding decides. Python 3.11, numpy 2.4, PyNaCl 1.6, pytrec-eval-terrier 0.5.
 """
 
 import argparse
 import csv
-import hashlib
-import hmac
 import json
-import struct
 import subprocess
 import tempfile
 from pathlib import Path
@@ -23,58 +23,66 @@ from pathlib import Path
 import nacl.exceptions
 import numpy
 import pytrec_eval
-from nacl.bindings import crypto_aead_xchacha20poly1305_ietf_decrypt as decrypt
 
-parser = argparse.ArgumentParser()
-parser.add_argument("--embosk", default="embosk")
-parser.add_argument("--embedder", required=True)
-parser.add_argument("--corpus", type=Path, required=True)
-parser.add_argument("--key", type=Path, required=True)
-parser.add_argument("defenses", nargs="+")
-options = parser.parse_args()
+from coarse import Coarse, setting
+from sealed import derive, opened, space
 
 
-def lines(name: str) -> list:
-    return [json.loads(line) for line in (options.corpus / name).read_text().splitlines() if line.strip()]
+def main():
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--embosk", default="embosk")
+    parser.add_argument("--embedder", required=True)
+    parser.add_argument("--corpus", type=Path, required=True)
+    parser.add_argument("--key", type=Path, required=True)
+    parser.add_argument("defenses", nargs="+")
+    options = parser.parse_args()
+    lines = lambda name: [json.loads(line) for line in (options.corpus / name).read_text().splitlines() if line.strip()]
+    texts = {"document": lines("corpus.jsonl"), "query": lines("queries.jsonl")}
+    ids = [document["_id"] for document in texts["document"]]
+    judged: dict = {}
+    with open(options.corpus / "qrels" / "test.tsv") as file:
+        for query, document, grade in list(csv.reader(file, delimiter="\t"))[1:]:
+            judged.setdefault(query, {})[document] = int(grade)
+    secret = derive(bytes.fromhex(options.key.read_text().strip().split("-")[1]), "embosk sealed v1")
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        run = lambda *words: subprocess.run([options.embosk, *map(str, words)], check=True, capture_output=True, text=True)
+        clean = {role: embedded(run, options.embedder, folder / role, of_role) for role, of_role in texts.items()}
+        exact_queries = unit(clean["query"])
+        coarse = Coarse(options.embosk, folder, clean["document"])
+        (folder / "ids.txt").write_text("".join(it + "\n" for it in ids))
+        for defense in options.defenses:
+            sealing = ["--ids", folder / "ids.txt", "--sealed", folder / "sealed.npy", "--role", "document"]
+            said = run("protect", "--defense", defense, *sealing, folder / "document.npy", folder / "by-id.npy").stderr
+            sealed = [row.tobytes() for row in numpy.load(folder / "sealed.npy")]
+            exact = unit(numpy.stack([opened(row, space(said), of, secret) for row, of in zip(sealed, ids)]))
+            try:
+                opened(sealed[0], space(said), ids[1], secret)
+                raise SystemExit(f"{defense}: a row opens for another id")
+            except nacl.exceptions.CryptoError:
+                pass
+            # an evaluation knows no ids, by which keyed noise would differ, and neither does this
+            stored, asked = (unit(coarse.of(defense, role, clean[role])) for role in ("document", "query"))
+            found = {}
+            for query, probe, question in zip(texts["query"], asked, exact_queries):
+                first = best(stored @ probe, ids, int(setting(defense, "candidates")))
+                found[query["_id"]] = {ids[at]: float(exact[at] @ question) for at in first}
+            scores = pytrec_eval.RelevanceEvaluator(judged, {"ndcg_cut.10"}).evaluate(found)
+            theirs = numpy.mean([scores[query]["ndcg_cut_10"] for query in judged if query in scores])
+            evaluate = ["evaluate", "--embedder", options.embedder, "--corpus", options.corpus, "--attack", "none"]
+            report = json.loads(run(*evaluate, "--defense", defense, "--format", "json").stdout)
+            ours = report["rows"][0]["ndcg_at_10"]["value"]
+            lost = numpy.abs(exact - unit(clean["document"])).max()
+            print(f"{defense}: nDCG@10 {theirs:.4f} there, {ours:.4f} here; {len(ids)} rows opened, off by {lost:.5f}")
+            if abs(theirs - ours) > 1e-3:
+                raise SystemExit("they differ by more than 1e-3")
 
 
-def derive(key: bytes, label: str) -> bytes:
-    pseudorandom = hmac.digest(bytes(32), key, "sha256")
-    return hmac.digest(pseudorandom, label.encode() + struct.pack(">Q", 0) + b"\x01", "sha256")
-
-
-def opened(row: bytes, space: str, name: str, secret: bytes) -> numpy.ndarray:
-    """A sealed row by SPEC.md: its header is 21 bytes, its nonce 24."""
-    head, nonce = row[:21], row[21:45]
-    data = b"embosk sealed v1" + head + struct.pack("<Q", len(space)) + space.encode() + struct.pack("<Q", 0)
-    plain = decrypt(row[45:], data + name.encode(), nonce, secret)
-    kind = head[4]
-    if kind == 1:
-        return numpy.frombuffer(plain, numpy.int8, offset=4) * (struct.unpack_from("<f", plain)[0] / 127)
-    return numpy.frombuffer(plain, {2: "<f2", 3: "<f4"}[kind]).astype(float)
-
-
-def space_of(head: bytes, defense: str, key: bytes) -> str:
-    """The space whose hash the header has: of these defenses, with the digits of their keys and fits."""
-    digits = derive(key, "embosk fingerprint v1")[:4].hex()
-    candidates = ["none", f"rotation(key={digits}, kind=haar)"]
-    for fit in fits(defense):
-        dims = defense.split("dims=")[1].split(")")[0].split(",")[0].strip()
-        candidates.append(f"projection(fit={fit}, dims={dims})")
-    for candidate in candidates:
-        space = "embosk2 " + candidate
-        if hashlib.sha256(space.encode()).digest()[:8] == head[9:17]:
-            return space
-    raise SystemExit(f"{defense}: the space is none of {candidates}")
-
-
-def fits(defense: str) -> list:
-    """The digits of a projection's fit: SHA-256 of its numbers, without the header's line and shape."""
-    if "fit=file:" not in defense:
-        return []
-    content = Path(defense.split("fit=file:")[1].split(",")[0].split(")")[0].strip('"')).read_bytes()[:-8]
-    numbers = content[content.index(b"\n") + 1 :]
-    return [hashlib.sha256(numbers[skip:]).digest()[:4].hex() for skip in (0, 4, 8, 12, 16)]
+def embedded(run, embedder: str, path: Path, texts: list) -> numpy.ndarray:
+    whole = [it["title"] + " " + it["text"] if it.get("title") else it["text"] for it in texts]
+    Path(f"{path}.txt").write_text("".join(" ".join(text.split()) + "\n" for text in whole))
+    run("embed", "--embedder", embedder, "--role", path.name, "--input", f"{path}.txt", "--output", f"{path}.npy")
+    return numpy.load(f"{path}.npy")
 
 
 def unit(vectors: numpy.ndarray) -> numpy.ndarray:
@@ -87,54 +95,5 @@ def best(scores: numpy.ndarray, names: list, count: int) -> list:
     return sorted(range(len(names)), key=lambda at: (scores[at], names[at].encode()), reverse=True)[:count]
 
 
-documents, queries = lines("corpus.jsonl"), lines("queries.jsonl")
-ids = [document["_id"] for document in documents]
-text = lambda it: (it["title"] + " " + it["text"] if it.get("title") else it["text"])
-judged: dict = {}
-with open(options.corpus / "qrels" / "test.tsv") as file:
-    for query, document, grade in list(csv.reader(file, delimiter="\t"))[1:]:
-        judged.setdefault(query, {})[document] = int(grade)
-key = bytes.fromhex(options.key.read_text().strip().split("-")[1])
-
-with tempfile.TemporaryDirectory() as name:
-    folder = Path(name)
-    run = lambda *words: subprocess.run([options.embosk, *map(str, words)], check=True, capture_output=True, text=True)
-    clean = {}
-    for role, texts in (("document", map(text, documents)), ("query", (query["text"] for query in queries))):
-        flat = "".join(" ".join(it.split()) + "\n" for it in texts)
-        (folder / f"{role}.txt").write_text(flat)
-        run("embed", "--embedder", options.embedder, "--input", folder / f"{role}.txt", "--output", folder / f"{role}.npy")
-        clean[role] = numpy.load(folder / f"{role}.npy")
-    (folder / "ids.txt").write_text("".join(it + "\n" for it in ids))
-    for defense in options.defenses:
-        sealing = ["--ids", folder / "ids.txt", "--sealed", folder / "sealed.npy"]
-        run("protect", "--defense", defense, "--role", "document", *sealing, folder / "document.npy", folder / "by-id.npy")
-        # an evaluation knows no ids, by which keyed noise would differ
-        protect = ["protect", "--defense", defense.rsplit("|", 1)[0].strip(), "--role"]
-        run(*protect, "document", folder / "document.npy", folder / "coarse.npy")
-        run(*protect, "query", folder / "query.npy", folder / "asked.npy")
-        coarse, asked = unit(numpy.load(folder / "coarse.npy")), unit(numpy.load(folder / "asked.npy"))
-        sealed = [row.tobytes() for row in numpy.load(folder / "sealed.npy")]
-        space, secret = space_of(sealed[0][:21], defense, key), derive(key, "embosk sealed v1")
-        exact = unit(numpy.stack([opened(row, space, of, secret) for row, of in zip(sealed, ids)]))
-        lost = numpy.abs(exact - unit(clean["document"])).max()
-        try:
-            opened(sealed[0], space, ids[1], secret)
-            raise SystemExit(f"{defense}: a row opens for another id")
-        except nacl.exceptions.CryptoError:
-            pass
-        candidates = int(defense.split("candidates=")[1].split(",")[0].split(")")[0])
-        found = {}
-        for query, probe, question in zip(queries, asked, unit(clean["query"])):
-            first = best(coarse @ probe, ids, candidates)
-            found[query["_id"]] = {ids[at]: float(exact[at] @ question) for at in first}
-        scores = pytrec_eval.RelevanceEvaluator(judged, {"ndcg_cut.10"}).evaluate(found)
-        theirs = numpy.mean([scores[query]["ndcg_cut_10"] for query in judged if query in scores])
-        report = json.loads(
-            run("evaluate", "--embedder", options.embedder, "--corpus", options.corpus, "--attack", "none", "--defense",
-                defense, "--format", "json").stdout
-        )
-        ours = report["rows"][0]["ndcg_at_10"]["value"]
-        print(f"{defense}: nDCG@10 {theirs:.4f} there, {ours:.4f} here; {len(sealed)} rows opened, numbers off by {lost:.5f}")
-        if abs(theirs - ours) > 1e-3:
-            raise SystemExit("they differ by more than 1e-3")
+if __name__ == "__main__":
+    main()

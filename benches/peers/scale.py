@@ -1,14 +1,18 @@
 """How many candidates sealed re-ranking must open as a collection grows: pads a collection with distractors, finds for
-each size the least K that keeps 95 % of the undefended nDCG@10, and fits K = c · N^a.
+each size the least K that keeps 95 % of the undefended nDCG@10, fits the law K = c · N^a, and compares it with theory.
 
     python3 benches/peers/scale.py --corpus BEIR-FOLDER --documents D.npy --queries Q.npy --distractors X.npy \\
         --sizes 1000 10000 100000 1000000 --setting 16:0.05 --setting 16:0.1 --setting 384:0.1
 
 The vectors are of `embosk embed`, one line per document, query or distractor, in the collection's order. A setting is
 COMPONENTS:SIGMA; with `:documents`, the noise is on documents alone. Components are fitted on half of the documents.
-Where the collection is larger than a size, all judged documents are kept, and some of the others. Beside the measured K
-stands a predicted one. It takes the distractors' noisy scores against a query to be normal, with the mean and deviation of
-2,000 of them; a document with the noisy score s then has N · P(score > s) distractors before it.
+Where the collection is larger than a size, all judged documents are kept, and some of the others. A K above `--most` is
+not looked for: `candidates` is then null, and `more_than` says so. Such sizes are left out of the law.
+
+Beside the measured K stands a predicted one. It takes the distractors' noisy scores against a query to be normal, with the
+mean and deviation of 2,000 of them; a document with the noisy score s then has N · P(score > s) distractors before it. A
+document that is far out needs a K in proportion to N, so a tends to 1. `beyond` states K for 10⁷ to 10⁹ documents, by law and
+by theory, and the sealed bytes of that many candidates (int8).
 
 Python 3.11, numpy 2.4. Everything is exact search.
 """
@@ -29,13 +33,17 @@ parser.add_argument("--sizes", type=int, nargs="+", default=[1_000, 10_000, 100_
 parser.add_argument("--setting", action="append", required=True)
 parser.add_argument("--keep", type=float, default=0.95)
 parser.add_argument("--draws", type=int, default=3)
-parser.add_argument("--most", type=int, default=300, help="queries at most")
+parser.add_argument("--most", type=int, default=20_000, help="candidates at most")
+parser.add_argument("--asked", type=int, default=300, help="queries at most")
 parser.add_argument("--output", type=Path)
 options = parser.parse_args()
 
 # candidates that are tried, some 20 a decade
 GRID = sorted({round(10 ** (step / 20)) for step in range(20, 121)})
 BLOCK = 50_000
+BEYOND = (10**7, 10**8, 10**9)
+# of a sealed row of int8, besides a byte for each dimension
+ROW = 65
 
 
 def lines(name):
@@ -72,7 +80,7 @@ class Collection:
         documents, asked = np.load(options.documents), np.load(options.queries)
         assert len(documents) == len(names) and len(asked) == len(queries), "vectors and texts differ in number"
         present = set(names)
-        kept = [row for row, query in enumerate(queries) if judged.get(query, {}).keys() & present][: options.most]
+        kept = [row for row, query in enumerate(queries) if judged.get(query, {}).keys() & present][: options.asked]
         wanted = {document for row in kept for document in judged[queries[row]]}
         order = sorted(range(len(names)), key=lambda row: names[row] not in wanted)
         self.judged = sum(name in wanted for name in names)
@@ -146,8 +154,8 @@ def measure(collection, size, setting, documents_only, fitted):
     total = sum(map(len, parts))
     found, _ = best(collection.queries, parts, min(10, total), lambda block: block)
     clean = np.mean([ndcg(*pair, rows) for pair, rows in zip(zip(collection.grades, collection.ideals), found)])
-    most = min(total, max(2_000, total // 4))
-    grid = [size for size in GRID if size <= most]
+    most = min(total, options.most)
+    grid = [count for count in GRID if count < most] + [most]
     kept = np.zeros(len(grid))
     for draw in range(options.draws):
         rng = np.random.default_rng([draw, size])
@@ -165,13 +173,14 @@ def measure(collection, size, setting, documents_only, fitted):
         "clean": float(clean),
         "kept": {count: round(float(share), 4) for count, share in zip(grid, kept) if count in (100, 200, 398, 1000)},
         "candidates": enough[0] if enough else None,
-        "predicted": predicted(collection, size, setting, documents_only, fitted),
-        "most": most,
-    }
+        "more_than": None if enough else most,
+        "predicted": predicted(collection, total, setting, documents_only, fitted, found),
+    }, found
 
 
-def predicted(collection, size, setting, documents_only, fitted):
-    """The least K by which the documents that count have come, if the distractors' scores are normal."""
+def predicted(collection, size, setting, documents_only, fitted, found):
+    """The least K by which the documents that count have come, if the distractors' scores are normal. `found` are the
+    undefended ten best."""
     own, _ = collection.of(size)
     rng = np.random.default_rng(0)
     queries = coarse(collection.queries, setting, fitted, rng, not documents_only)
@@ -179,7 +188,6 @@ def predicted(collection, size, setting, documents_only, fitted):
     sample = unit(np.asarray(collection.distractors[:2_000], dtype=np.float32))
     others = queries @ coarse(sample, setting, fitted, rng, True).T
     means, deviations = others.mean(1), others.std(1)
-    found, _ = best(collection.queries, collection.of(size), 10, lambda block: block)
     needed = []
     for row, rows in enumerate(found):
         for place, document in enumerate(rows):
@@ -192,11 +200,19 @@ def predicted(collection, size, setting, documents_only, fitted):
     return round(float(ranks[np.searchsorted(gains.cumsum(), options.keep * gains.sum())]))
 
 
-def law(points):
-    """c and a of K = c · N^a, by least squares of the logarithms."""
-    sizes, counts = np.log([point["documents"] for point in points]), np.log([point["candidates"] for point in points])
+def law(points, name):
+    """c and a of K = c · N^a by least squares of the logarithms, and the largest factor by which a point is off."""
+    sizes, counts = (np.log([point[key] for point in points]) for key in ("documents", name))
     slope, start = np.polyfit(sizes, counts, 1)
-    return float(np.exp(start)), float(slope)
+    off = np.abs(counts - start - slope * sizes).max()
+    return {"c": float(np.exp(start)), "a": float(slope), "off_by": float(np.exp(off))}
+
+
+def beyond(size, fit, theory, dims):
+    """K for a size that was not measured, by law and by theory, and the megabytes that a query then opens."""
+    counts = {"by_law": round(fit["c"] * size ** fit["a"]) if fit else None, "by_theory": theory}
+    return {name: {"candidates": count, "megabytes": round(count * (ROW + dims) / 1e6, 2)}
+            for name, count in counts.items() if count}
 
 
 def main():
@@ -208,15 +224,20 @@ def main():
         setting, documents_only = (int(dims), float(sigma)), on == ["documents"]
         points = []
         for size in options.sizes:
-            point = measure(collection, size, setting, documents_only, fitted)
+            point, found = measure(collection, size, setting, documents_only, fitted)
             points.append(point)
             print(json.dumps({"setting": text, **point}), flush=True)
-        found = [point for point in points if point["candidates"]]
-        result = {"setting": text, "points": points}
-        if len(found) > 1:
-            result["law"] = dict(zip(("c", "a"), law(found)))
-            print(json.dumps({"setting": text, "law": result["law"]}), flush=True)
-        results.append(result)
+        measured = [point for point in points if point["candidates"]]
+        fit = law(measured, "candidates") if len(measured) > 1 else None
+        theory = {size: predicted(collection, size, setting, documents_only, fitted, found) for size in BEYOND}
+        summary = {
+            "law": fit,
+            "theory": law(points, "predicted") if len(points) > 1 else None,
+            "measured_by_predicted": [round(point["candidates"] / point["predicted"], 2) for point in measured],
+            "beyond": {size: beyond(size, fit, theory[size], collection.queries.shape[1]) for size in BEYOND},
+        }
+        print(json.dumps({"setting": text, **summary}), flush=True)
+        results.append({"setting": text, "points": points, **summary})
     if options.output:
         options.output.write_text(json.dumps(results, indent=1) + "\n")
 

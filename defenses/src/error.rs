@@ -53,6 +53,11 @@ pub enum Error {
         /// How many ids were given.
         ids: usize,
     },
+    /// A row that is to be sealed has an empty id.
+    EmptyId {
+        /// Which row, counted from 0.
+        row: usize,
+    },
     /// Packed codes have a different length from what their dimension requires.
     CodeLength {
         /// How many bytes a row takes.
@@ -162,6 +167,12 @@ impl fmt::Display for Error {
             ),
             Self::RowIds { rows, ids } => {
                 write!(f, "{rows} rows were given {ids} ids; give each row one id")
+            }
+            Self::EmptyId { row } => {
+                write!(
+                    f,
+                    "the id of row {row} (counted from 0) is empty; give each sealed row an id of its own"
+                )
             }
             Self::CodeLength { expected, found } => {
                 write!(f, "the codes of a row take {expected} bytes, these have {found}")

@@ -121,16 +121,15 @@ impl Sealer {
     ///
     /// # Errors
     /// [`Error::RowIds`] unless there are as many ids as rows, [`Error::NotFinite`] as
-    /// [`check_finite`](crate::check_finite), [`Error::Setting`] for an empty id or for numbers that the precision
-    /// cannot hold, and [`Error::Randomness`] if the operating system provides none.
+    /// [`check_finite`](crate::check_finite), [`Error::EmptyId`] with the first row whose id is empty,
+    /// [`Error::Setting`] for numbers that the precision cannot hold, and [`Error::Randomness`] if the operating system
+    /// provides none.
     pub fn seal_vectors(
         &self,
         ids: &[impl AsRef<[u8]>],
         vectors: ArrayView2<'_, f32>,
     ) -> Result<Vec<Vec<u8>>, Error> {
-        if ids.len() != vectors.nrows() {
-            return Err(Error::RowIds { rows: vectors.nrows(), ids: ids.len() });
-        }
+        check_sealed_ids(ids, vectors.nrows())?;
         crate::check_finite(&vectors)?;
         let nonces = nonces(ids.len())?;
         let kind = self.precision.kind();
@@ -207,11 +206,31 @@ impl Sealer {
     /// which; it is not stored, and opening must name it again.
     ///
     /// # Errors
-    /// [`Error::Setting`] for an empty id or a text of 4 GiB or more, and [`Error::Randomness`] if the operating
-    /// system provides none.
+    /// As [`seal_texts`](Self::seal_texts).
     pub fn seal_text(&self, id: impl AsRef<[u8]>, field: &str, text: &str) -> Result<Vec<u8>, Error> {
-        let place = Place { kind: Kind::Text, field, id: id.as_ref() };
-        self.seal(place, text.as_bytes(), &nonces(1)?[0])
+        let mut sealed = self.seal_texts(&[id], field, &[text])?;
+        Ok(sealed.swap_remove(0))
+    }
+
+    /// Seals one text for each of several rows, with one id per text: see [`seal_text`](Self::seal_text).
+    ///
+    /// # Errors
+    /// [`Error::RowIds`] unless there are as many ids as texts, [`Error::EmptyId`] with the first row whose id is
+    /// empty, [`Error::Setting`] for a text of 4 GiB or more, and [`Error::Randomness`] if the operating system
+    /// provides none.
+    pub fn seal_texts(
+        &self,
+        ids: &[impl AsRef<[u8]>],
+        field: &str,
+        texts: &[impl AsRef<str>],
+    ) -> Result<Vec<Vec<u8>>, Error> {
+        check_sealed_ids(ids, texts.len())?;
+        let nonces = nonces(ids.len())?;
+        let rows = ids.iter().zip(texts).zip(&nonces);
+        rows.map(|((id, text), nonce)| {
+            self.seal(Place { kind: Kind::Text, field, id: id.as_ref() }, text.as_ref().as_bytes(), nonce)
+        })
+        .collect()
     }
 
     /// Opens the text `field` of the row `id`. It wipes itself from memory when it is dropped.
@@ -269,9 +288,6 @@ impl Sealer {
 
     /// Seals `plain`. A nonce must be used only once.
     fn seal(&self, place: Place<'_>, plain: &[u8], nonce: &[u8; NONCE_BYTES]) -> Result<Vec<u8>, Error> {
-        if place.id.is_empty() {
-            return Err(Error::Setting { name: "the id of a sealed row", expected: "not empty" });
-        }
         let Ok(len) = u32::try_from(plain.len()) else {
             return Err(Error::Setting { name: "a sealed text", expected: "shorter than 4 GiB" });
         };
@@ -343,6 +359,17 @@ impl Wanted {
             (Self::Text, Kind::Text) | (Self::Vector, _) => Ok(()),
             (Self::Text, _) => Err(Refusal::Kind { expected: "a text", found: "a vector" }),
         }
+    }
+}
+
+/// Refuses ids of other rows than these, and empty ones.
+fn check_sealed_ids(ids: &[impl AsRef<[u8]>], rows: usize) -> Result<(), Error> {
+    if ids.len() != rows {
+        return Err(Error::RowIds { rows, ids: ids.len() });
+    }
+    match ids.iter().position(|id| id.as_ref().is_empty()) {
+        Some(row) => Err(Error::EmptyId { row }),
+        None => Ok(()),
     }
 }
 

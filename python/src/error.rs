@@ -42,7 +42,7 @@ pub(crate) fn of_defense(error: &defenses::Error) -> PyErr {
         Of::Dimension { .. } | Of::NotInPlace { .. } => "DimensionError",
         Of::NotFinite { .. } => "NotFiniteError",
         Of::OtherNorm { .. } => "ArrayError",
-        Of::RowIds { .. } => "IdsError",
+        Of::RowIds { .. } | Of::EmptyId { .. } => "IdsError",
         Of::CodeLength { .. } | Of::CodeRange { .. } | Of::ScaleCount { .. } => "CodesError",
         Of::Setting { .. } => "SettingError",
         Of::Spec { .. } => "SpecError",

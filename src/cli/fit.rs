@@ -1,5 +1,5 @@
 use std::io::Write as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use ndarray::{Array2, ArrayView2, Axis};
@@ -8,10 +8,12 @@ use super::error::CliError;
 use super::files::{self, Readers};
 use super::loaded::Loaded;
 use super::models::{self, Cache, Opening};
+use super::protect::same_file;
 use super::rehearsal;
 use super::service::ServiceOptions;
 use super::session::Session;
 use super::terminal::Terminal;
+use crate::defenses::check_finite;
 use crate::evaluate::Corpus;
 use crate::evaluate::records::{Split, generate};
 use crate::{
@@ -52,6 +54,9 @@ struct Sample {
     /// passage per line. Use texts that may be known: a fit holds averages of their vectors.
     #[arg(long, default_value = "records", value_name = "C")]
     corpus: String,
+    /// Vectors that exist already, in place of an embedder and texts: a .npy matrix of float32 with one vector per row.
+    #[arg(long, conflicts_with_all = ["embedder", "corpus"], value_name = "VECTORS.npy")]
+    from: Option<PathBuf>,
     /// A defense that comes before this one in the stack: the vectors go through it first.
     #[arg(long, value_name = "SPEC")]
     defense: Option<String>,
@@ -110,7 +115,7 @@ struct Scales {
 struct Groups {
     #[command(flatten)]
     sample: Sample,
-    /// How many documents a group has at least. --corpus must be the stored corpus: its documents form the groups.
+    /// How many documents a group has at least. --corpus or --from must be what is stored: its documents form the groups.
     #[arg(long, default_value_t = 4, value_name = "N")]
     k: usize,
 }
@@ -183,10 +188,13 @@ struct Vectors {
 }
 
 impl Sample {
-    /// Embeds the corpus; `None` in a dry run, which only says what would be sent.
+    /// Embeds the corpus, or reads vectors that exist; `None` in a dry run, which only says what would be sent.
     fn vectors(&self, session: &Session, with_queries: bool) -> Result<Option<Vectors>, CliError> {
         files::check_output(&self.output)?;
         let stack = self.defense.as_deref().map(|spec| session.names.stack(spec)).transpose()?;
+        if let Some(from) = &self.from {
+            return self.existing(from, stack.as_ref(), with_queries).map(Some);
+        }
         let Texts { documents, queries } = self.texts()?;
         if with_queries && queries.is_empty() {
             return Err(CliError::new(format!(
@@ -213,6 +221,27 @@ impl Sample {
             return Ok(None);
         }
         Ok(Some(Vectors { documents, queries }))
+    }
+
+    /// The vectors of a file, none of which is sent or embedded.
+    fn existing(&self, from: &Path, stack: Option<&Stack>, with_queries: bool) -> Result<Vectors, CliError> {
+        if with_queries {
+            return Err(CliError::new(
+                "--query-weight needs the queries of a corpus, and --from has documents alone; name a BEIR folder with \
+                 --corpus, or leave out --query-weight",
+            ));
+        }
+        if same_file(from, &self.output) {
+            return Err(files::bad(&self.output, "the vectors would be overwritten; name another file"));
+        }
+        self.address.check(&[])?;
+        let vectors = files::read_npy(from)?;
+        check_finite(&vectors).map_err(|error| files::bad(from, error))?;
+        let documents = match stack {
+            Some(stack) => protect(stack, Role::Document, vectors)?,
+            None => vectors,
+        };
+        Ok(Vectors { documents, queries: None })
     }
 
     fn texts(&self) -> Result<Texts, CliError> {

@@ -14,7 +14,7 @@ use super::models::local_embedder;
 use super::session::Session;
 use super::terminal::{print, warn};
 use crate::embedder::Service;
-use crate::evaluate::Corpus;
+use crate::evaluate::{Corpus, Threat};
 use crate::models::hub::Hub;
 
 /// Write a privacy budget, and a workflow that checks it in CI.
@@ -30,7 +30,8 @@ pub(crate) struct Args {
     /// The corpus: `records` or `records:N` (built in), a BEIR folder, or a text file with one passage per line.
     #[arg(long, value_name = "C")]
     corpus: Option<String>,
-    /// The defense, such as "gaussian(sigma=0.1) | quantization(bits=8)".
+    /// The defense, such as "gaussian(sigma=0.1, on=documents) | quantization(bits=8)". Noise on documents alone is
+    /// against a stolen store; without `on`, it is also against the store's operator, who sees queries.
     #[arg(long, value_name = "SPEC")]
     defense: Option<String>,
     /// The service that a workflow is written for.
@@ -70,16 +71,20 @@ pub(crate) fn run(args: &Args, session: &Session) -> Result<ExitCode, CliError> 
             Ok((loaded.texts().len(), !loaded.queries().is_empty()))
         },
     )?;
-    let (_, spec) = questions.answer(
+    let (_, (spec, threat)) = questions.answer(
         args.defense.as_deref(),
-        ("--defense", "Defense", "gaussian(sigma=0.1) | quantization(bits=8)"),
+        (
+            "--defense",
+            "Defense (against a stolen store; without on=documents, also against the store's operator)",
+            "gaussian(sigma=0.1, on=documents) | quantization(bits=8)",
+        ),
         |defense| {
-            // whether it can be built; the budget names its keys, and does not contain them
-            session.names.stack(defense)?;
-            Ok(session.names.defenses.spec(defense)?)
+            // whether it can be built; what is written names its keys, and does not contain them
+            let threat = Threat::of(&session.names.stack(defense)?);
+            Ok((session.names.defenses.spec(defense)?, threat))
         },
     )?;
-    let plan = Plan { embedder, corpus, spec, texts, has_queries, folder: args.output.clone() };
+    let plan = Plan { embedder, corpus, spec, threat, texts, has_queries, folder: args.output.clone() };
     let mut files = vec![(args.output.join(files::BUDGET), plan.budget(&session.names)?)];
     if args.ci == Ci::Github {
         files.push((files::WORKFLOW.into(), plan.workflow()));

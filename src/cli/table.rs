@@ -58,7 +58,7 @@ pub(crate) fn csv_head(report: &Report) -> Vec<String> {
         .iter()
         .flat_map(|Metric { name, .. }| ["", "_low", "_high"].map(|end| format!("{name}{end}")));
     let first = ["defense", "adversary", "n", "recovered"].map(str::to_owned);
-    first.into_iter().chain(scores).chain(["map", "signature"].map(str::to_owned)).collect()
+    first.into_iter().chain(scores).chain(["map", "threat", "signature"].map(str::to_owned)).collect()
 }
 
 /// A row of the report.
@@ -70,7 +70,8 @@ pub(crate) fn csv_record(report: &Report, row: &Row) -> Vec<String> {
     });
     let first = [row.defense.clone(), row.adversary.clone(), row.n.to_string(), row.recovered.to_string()];
     let map = row.map.clone().unwrap_or_default();
-    first.into_iter().chain(scores).chain([map, signature(report)]).collect()
+    let threat = row.threat.map(|threat| threat.to_string().replace(' ', "_")).unwrap_or_default();
+    first.into_iter().chain(scores).chain([map, threat, signature(report)]).collect()
 }
 
 /// `0.83 [0.77, 0.88]`.

@@ -1,5 +1,7 @@
 //! Which threat noise is meant for.
 
+use std::fmt;
+
 use embosk_defenses::Stack;
 use embosk_defenses::spec::Part;
 use serde::{Deserialize, Serialize};
@@ -28,6 +30,16 @@ impl Threat {
             (true, true) => Some(Self::Operator),
             (false, _) => None,
         }
+    }
+}
+
+/// `stolen store` or `operator`.
+impl fmt::Display for Threat {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::StolenStore => "stolen store",
+            Self::Operator => "operator",
+        })
     }
 }
 

@@ -695,3 +695,34 @@ fn fits_are_written_and_named_in_specs() {
         "projection",
     );
 }
+
+#[test]
+fn fits_are_made_of_vectors_that_exist_already() {
+    let folder = tempfile::tempdir().unwrap();
+    let stored = Array2::from_shape_fn((12, 4), |(row, at)| ((row * 7 + at * row + at) % 11) as f32);
+    let mut holed = stored.clone();
+    holed[[1, 0]] = f32::NAN;
+    for (name, vectors) in [("stored.npy", &stored), ("holed.npy", &holed)] {
+        write_npy(folder.path().join(name), vectors).unwrap();
+    }
+    succeeds(&folder, "fit projection --dims 3 --from stored.npy --output p");
+    for (before, defense) in [("", ""), (" --defense projection(fit=file:p)", "projection(fit=file:p)|")] {
+        let said = exits(&folder, &format!("fit groups --k 3 --from stored.npy --output g{before}"), 0);
+        assert!(stderr(&said).contains("fitted on 12 vectors"), "{}", stderr(&said));
+        let defense = format!("{defense}microaggregation(groups=file:g)");
+        succeeds(&folder, &format!("protect --defense {defense} --role document stored.npy out.npy"));
+        let out: Array2<f32> = read_npy(folder.path().join("out.npy")).unwrap();
+        let share = |row: usize| out.rows().into_iter().filter(|other| *other == out.row(row)).count();
+        assert!((0..12).all(|row| share(row) >= 3), "{out}");
+    }
+    for (line, part) in [
+        ("groups --from nowhere.npy --output fit", "nowhere.npy: there is no such file"),
+        ("groups --from stored.npy --corpus records --output fit", "cannot be used with"),
+        ("groups --from stored.npy --output stored.npy", "would be overwritten"),
+        ("groups --from holed.npy --output fit", "holed.npy: row 1"),
+        ("groups --from stored.npy --dry-run --output fit", "--dry-run"),
+        ("projection --dims 2 --query-weight 0.5 --from stored.npy --output fit", "--query-weight needs"),
+    ] {
+        refused(&folder, &format!("fit {line}"), part);
+    }
+}

@@ -655,6 +655,37 @@ fn the_shipped_attack_is_swept_searched_and_shown() {
 }
 
 #[test]
+fn components_noise_and_re_ranking_are_swept() {
+    let place = workplace();
+    let folder = place.path();
+    exits(folder, "fit projection --corpus records:120 --dims 8 --output coarse.fit", 0);
+    let coarse = "projection(fit=file:coarse.fit,dims=4..8/2)|gaussian(sigma=0.05..0.15/2,on=documents)";
+    let line = "curve --corpus records:300 --attack none --samples 20 --adversary naive --output out";
+    let more = format!("--defense {coarse}|rerank(candidates=40) --defense gaussian(sigma=0.15)");
+    exits(folder, &format!("{line} {more}"), 0);
+
+    let report = json(&folder.join("out"));
+    let rows = report["rows"].as_array().unwrap();
+    let (reranked, others): (Vec<&Value>, Vec<&Value>) =
+        rows.iter().partition(|row| row["reranked"]["candidates"] == 40);
+    let strengths: Vec<&Value> = reranked.iter().map(|row| &row["strength"]).collect();
+    assert_eq!(
+        serde_json::json!(strengths),
+        serde_json::json!([[4.0, 0.05], [4.0, 0.15], [8.0, 0.05], [8.0, 0.15]])
+    );
+    assert!(reranked.iter().all(|row| row["threat"] == "stolen_store"));
+    assert!(reranked.iter().any(|row| row["front"] == true), "they keep the search");
+    let threats: Vec<&Value> = others.iter().map(|row| &row["threat"]).collect();
+    assert_eq!(threats, [&Value::Null, &Value::from("operator")]);
+
+    let page = fs::read_to_string(folder.join("out/index.html")).unwrap();
+    let leaks = report["conclusive"].as_array().unwrap().len();
+    check_page(&page, leaks, 6 * leaks, 6);
+    check_in_browser(&folder.join("out/index.html"), 6 * leaks, 6);
+    assert!(page.contains("threat: stolen store") && page.contains("threat: operator"));
+}
+
+#[test]
 fn a_corpus_without_queries_has_nothing_about_retrieval() {
     let place = workplace();
     let folder = place.path();

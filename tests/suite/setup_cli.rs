@@ -89,6 +89,7 @@ fn init_writes_a_budget_that_the_gate_reads_and_a_workflow_with_the_keys() {
         ["exact_match = ", "word_leak = ", "guess_leak = "].iter().all(|limit| text.contains(limit)),
         "{text}"
     );
+    assert!(text.contains("[[stack]]\n# Against the store's operator, "), "{text}");
     assert!(
         text.contains("samples = 100") && !text.contains("adversaries = ["),
         "there are 200 texts: {text}"
@@ -111,11 +112,12 @@ fn init_writes_a_budget_that_the_gate_reads_and_a_workflow_with_the_keys() {
 fn init_in_another_folder_writes_paths_that_lead_back() {
     let folder = workplace();
     let place = folder.path();
-    let given = ["--corpus", "notes.txt", "--defense", "gaussian(sigma=0.1)", "--ci", "none"];
+    let given = ["--corpus", "notes.txt", "--defense", "gaussian(sigma=0.1, on=documents)", "--ci", "none"];
     let start = ["init", "--embedder", "reference", "--output", "ci/budgets"];
     succeeds(place, &[&start[..], &given].concat());
     let text = fs::read_to_string(place.join("ci/budgets/privacy-budget.toml")).unwrap();
     assert!(text.contains("corpus = \"../../notes.txt\"") && !text.contains("ndcg_drop"), "{text}");
+    assert!(text.contains("[[stack]]\n# Against a stolen store: "), "{text}");
     assert!(!place.join(".github").exists());
     // a key's file too, and the workflow names the budget
     succeeds(place, &["keygen", "--output", "key"]);

@@ -71,6 +71,21 @@ fn what_is_sealed_is_what_is_opened() {
 }
 
 #[test]
+fn texts_of_several_rows_are_sealed_at_once() {
+    let (sealer, ids, texts) = (Sealer::new(&key(1)), ["a", "b"], ["a letter", ""]);
+    let sealed = sealer.seal_texts(&ids, "chunk", &texts).unwrap();
+    for ((id, text), sealed) in ids.iter().zip(texts).zip(&sealed) {
+        assert_eq!(*sealer.open_text(id, "chunk", sealed).unwrap(), text);
+    }
+    assert!(sealer.open_text("a", "chunk", &sealed[1]).is_err() && sealed[0][21..45] != sealed[1][21..45]);
+    assert!(sealer.seal_texts(&[""; 0], "chunk", &[""; 0]).unwrap().is_empty());
+    let refused = sealer.seal_texts(&["a", ""], "chunk", &texts);
+    assert!(matches!(refused, Err(Error::EmptyId { row: 1 })), "{refused:?}");
+    let refused = sealer.seal_texts(&["a"], "chunk", &texts);
+    assert!(matches!(refused, Err(Error::RowIds { rows: 2, ids: 1 })), "{refused:?}");
+}
+
+#[test]
 fn a_row_is_sealed_anew_each_time() {
     let sealer = Sealer::new(&key(1));
     let vector: Array1<f32> = array![1.0, 2.0];
@@ -172,7 +187,8 @@ fn the_row_that_does_not_open_is_named_and_settings_are_checked() {
     assert_eq!(sealer.open_vectors(&[""; 0], &[[]; 0]).unwrap().dim(), (0, 0));
 
     assert!(matches!(sealer.seal_vectors(&["a"], vectors.view()), Err(Error::RowIds { rows: 2, ids: 1 })));
-    assert!(matches!(sealer.seal_text("", "f", "x"), Err(Error::Setting { .. })));
+    assert!(matches!(sealer.seal_text("", "f", "x"), Err(Error::EmptyId { row: 0 })));
+    assert!(matches!(sealer.seal_vectors(&["a", ""], vectors.view()), Err(Error::EmptyId { row: 1 })));
     assert!(matches!(sealer.seal_vector("a", array![f32::NAN].view()), Err(Error::NotFinite { row: 0 })));
     let half = sealer.clone().precision(Precision::F16);
     assert!(matches!(half.seal_vector("a", array![7e4].view()), Err(Error::Setting { .. })));

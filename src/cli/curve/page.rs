@@ -83,6 +83,9 @@ fn verdict(curve: &Curve<'_>) -> String {
     if !sentences.is_empty() {
         let _ = writeln!(text, "<p class=\"answer\">{}</p>", escape(&sentences.join(" ")));
     }
+    if let Some(sentence) = curve.threats() {
+        let _ = writeln!(text, "<p>{}</p>", escape(sentence));
+    }
     text += &undefended(curve);
     if curve.is_attacked() {
         text += "<p class=\"muted\">Judge a defense by its worst row. Low numbers mean that the attackers who were tried did not \
@@ -109,8 +112,9 @@ fn conclusion(curve: &Curve<'_>) -> Option<String> {
     let others = curve.other_leaks(best);
     let others =
         if others.is_empty() { String::new() } else { format!("; its {}", others.join(", and its ")) };
+    let threat = best.worst.threat.map_or_else(String::new, |threat| format!(" (threat: {threat})"));
     Some(format!(
-        "{of}, {} has the lowest {}: {score} against its worst adversary (1 is undefended){others}.",
+        "{of}, {}{threat} has the lowest {}: {score} against its worst adversary (1 is undefended){others}.",
         best.defense, leak.heading
     ))
 }
@@ -230,10 +234,7 @@ fn scores(curve: &Curve<'_>) -> String {
     let headings: String =
         columns.iter().map(|column| format!("<th scope=\"col\">{}</th>", escape(column.heading()))).collect();
     let rows: String = curve.stacks.iter().map(|stack| rows(curve, stack, &columns)).collect();
-    let mut marks = String::new();
-    if curve.stacks.iter().any(|stack| stack.front) {
-        marks += "◆ is on the Pareto front: no other stack both leaks less to its worst adversary and keeps more of retrieval. ";
-    }
+    let mut marks = curve.front().map_or_else(String::new, |means| format!("◆ is {means} "));
     if curve.is_attacked() {
         marks += "The worst adversary of a stack is in bold. ";
     }
@@ -246,6 +247,8 @@ fn scores(curve: &Curve<'_>) -> String {
 /// A stack's rows form a group, and its name is seen in the first. Adversaries who did exactly the same share a row.
 fn rows(curve: &Curve<'_>, stack: &MeasuredStack<'_>, columns: &[Column<'_>]) -> String {
     let class = if stack.front { " class=\"front\"" } else { "" };
+    let threat =
+        stack.worst.threat.map_or_else(String::new, |threat| format!(" <small>threat: {threat}</small>"));
     let mut text = format!("<tbody{class}>\n");
     let of_stack =
         curve.report.distinct_rows().into_iter().filter(|distinct| distinct.row.defense == stack.defense);
@@ -258,11 +261,11 @@ fn rows(curve: &Curve<'_>, stack: &MeasuredStack<'_>, columns: &[Column<'_>]) ->
         let defense = match (place, stack.front) {
             (0, true) => {
                 format!(
-                    "<span class=\"diamond\" title=\"on the Pareto front\">◆</span> {}",
+                    "<span class=\"diamond\" title=\"on the Pareto front\">◆</span> {}{threat}",
                     escape(&row.defense)
                 )
             }
-            (0, false) => escape(&row.defense),
+            (0, false) => escape(&row.defense) + &threat,
             _ => format!("<span class=\"heard\">{}</span>", escape(&row.defense)),
         };
         let _ = write!(

@@ -8,7 +8,7 @@ use crate::cli::table;
 use crate::defenses::Spec;
 use crate::defenses::spec::{Kind, Part};
 use crate::evaluate::statistics::Score;
-use crate::evaluate::{Metric, Report, Row, Sweep};
+use crate::evaluate::{Metric, Report, Row, Sweep, Threat};
 
 /// The metric of retrieval that a curve draws.
 pub(super) const RETRIEVAL: &str = "ndcg_at_10";
@@ -52,7 +52,8 @@ pub(super) struct MeasuredStack<'a> {
     pub(super) rows: Vec<&'a Row>,
     /// The row of the adversary that recovers the most; the first row if nothing was attacked.
     pub(super) worst: &'a Row,
-    /// Whether no other stack leaves the worst adversary less and keeps more of retrieval.
+    /// Whether no other stack leaves the worst adversary less and keeps more of retrieval. Stacks for a
+    /// stolen store displace only one another, because their figures do not hold against the store's operator.
     pub(super) front: bool,
 }
 
@@ -115,14 +116,22 @@ impl<'a> Curve<'a> {
     }
 
     fn mark_front(&mut self) {
-        let all: Vec<Option<(f64, f64)>> = self.stacks.iter().map(|stack| self.both(stack)).collect();
-        for (at, stack) in self.stacks.iter_mut().enumerate() {
-            let Some((leak, ndcg)) = all[at] else { continue };
-            let better = |&(other_leak, other_ndcg): &(f64, f64)| {
-                other_leak <= leak && other_ndcg >= ndcg && (other_leak < leak || other_ndcg > ndcg)
-            };
-            stack.front = !all.iter().flatten().any(better);
+        let fronts: Vec<bool> = self.stacks.iter().map(|stack| self.is_on_front(stack)).collect();
+        for (stack, front) in self.stacks.iter_mut().zip(fronts) {
+            stack.front = front;
         }
+    }
+
+    fn is_on_front(&self, stack: &MeasuredStack<'_>) -> bool {
+        let Some((leak, ndcg)) = self.both(stack) else { return false };
+        let is_better = |other: &MeasuredStack<'_>| {
+            self.both(other).is_some_and(|(other_leak, other_ndcg)| {
+                other_leak <= leak && other_ndcg >= ndcg && (other_leak < leak || other_ndcg > ndcg)
+            })
+        };
+        let mut rivals =
+            self.stacks.iter().filter(|other| stack.is_for_stolen_store() || !other.is_for_stolen_store());
+        !rivals.any(is_better)
     }
 
     /// The leak that is drawn, or BLEU as a share of 100 if none can be read.
@@ -165,6 +174,37 @@ impl<'a> Curve<'a> {
         is_so.then_some(
             "The only adversary here is naive, which does not adapt to the defense. Attackers who do may recover more.",
         )
+    }
+
+    /// Says which threats the noise of the stacks is meant for, if any has noise on documents.
+    pub(super) fn threats(&self) -> Option<&'static str> {
+        let has = |threat| self.stacks.iter().any(|stack| stack.worst.threat == Some(threat));
+        match (has(Threat::StolenStore), has(Threat::Operator)) {
+            (false, false) => None,
+            (true, false) => Some(
+                "Noise is on documents alone, which is meant for a stolen store: the store's operator also sees clean \
+                 queries.",
+            ),
+            (false, true) => Some(
+                "Noise is on documents and queries, which is meant for the store's operator, who sees both. If you only \
+                 fear a stolen store, put it on documents alone (on=documents).",
+            ),
+            (true, true) => Some(
+                "Noise on documents alone (on=documents) is meant for a stolen store, and noise on queries too for the \
+                 store's operator, who sees both.",
+            ),
+        }
+    }
+
+    /// What being on the front means, if any stack is on it.
+    pub(super) fn front(&self) -> Option<String> {
+        let mut means =
+            "on the Pareto front: no other stack both leaks less to its worst adversary and keeps more of retrieval."
+                .to_owned();
+        if self.stacks.iter().any(MeasuredStack::is_for_stolen_store) {
+            means += " Stacks for a stolen store displace only one another.";
+        }
+        self.stacks.iter().any(|stack| stack.front).then_some(means)
     }
 
     /// The leak that is drawn.
@@ -222,6 +262,11 @@ impl<'a> Curve<'a> {
 }
 
 impl MeasuredStack<'_> {
+    /// Whether its noise is meant for a stolen store, and not for the store's operator.
+    pub(super) fn is_for_stolen_store(&self) -> bool {
+        self.worst.threat == Some(Threat::StolenStore)
+    }
+
     pub(super) fn values(&self, line: usize) -> Option<&[f64]> {
         self.of.as_ref().filter(|(of, _)| *of == line).map(|(_, values)| values.as_slice())
     }

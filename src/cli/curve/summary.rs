@@ -35,9 +35,8 @@ pub(super) fn table(curve: &Curve<'_>, layout: Layout) -> String {
     }
     table::close_up(&mut table, if attacked { 3 } else { 1 });
     let mut notes = String::new();
-    if curve.stacks.iter().any(|stack| stack.front) {
-        notes += "◆ on the Pareto front: no other stack both leaks less to its worst adversary and keeps more of retrieval\n";
-    }
+    notes += &curve.front().map_or_else(String::new, |means| format!("◆ {means}\n"));
+    notes += &curve.threats().map_or_else(String::new, |sentence| format!("{sentence}\n"));
     notes += &others(curve);
     notes += &curve.unadaptive().map_or_else(String::new, |sentence| format!("{sentence}\n"));
     notes += &sentences(curve).iter().map(|sentence| format!("{sentence}\n")).collect::<String>();

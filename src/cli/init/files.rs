@@ -14,8 +14,8 @@ use crate::cli::settings;
 use crate::cli::words::command;
 use crate::defenses::spec::{Kind, Value};
 use crate::embedder::Service;
-use crate::evaluate::CONFIDENCE;
 use crate::evaluate::statistics::proportion_bounds;
+use crate::evaluate::{CONFIDENCE, Threat};
 use crate::models::hub::Hub;
 use crate::partial;
 
@@ -40,6 +40,8 @@ pub(super) struct Plan {
     pub(super) embedder: String,
     pub(super) corpus: String,
     pub(super) spec: Spec,
+    /// What its noise is meant for.
+    pub(super) threat: Option<Threat>,
     /// How many texts the corpus has.
     pub(super) texts: usize,
     pub(super) has_queries: bool,
@@ -60,6 +62,15 @@ impl Plan {
         } else {
             format!("adversaries = [\"naive\", \"informed(10000)\", \"leaked({PAIRS})\"]\n")
         };
+        let threat = match self.threat {
+            Some(Threat::StolenStore) => {
+                "# Against a stolen store: noise is on documents alone, and the store's operator sees clean queries.\n"
+            }
+            Some(Threat::Operator) => {
+                "# Against the store's operator, who sees documents and queries: noise is on both.\n"
+            }
+            None => "",
+        };
         let text = format!(
             "# What `embosk gate` measures, and the limits that it enforces. Paths are relative to this file's folder.\n\
              # The limits are placeholders: measure first, then set them.\n\
@@ -76,6 +87,7 @@ impl Plan {
              guess_leak = 0.8                         # share of the guessable facts that are guessed\n\
              {retrieval}\n\
              [[stack]]\n\
+             {threat}\
              defense = {defense}\n",
             samples = self.samples(SAMPLES),
             evaluate = self.evaluate(),

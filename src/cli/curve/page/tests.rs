@@ -141,6 +141,50 @@ fn the_front_has_the_undefended_stack_and_none_that_another_beats() {
 }
 
 #[test]
+fn a_stack_for_a_stolen_store_is_named_and_displaces_only_its_like() {
+    let score = |value: f64| serde_json::json!({ "value": value, "low": value, "high": value });
+    let row = |(defense, threat, leak, ndcg): (&str, Option<&str>, f64, f64)| {
+        serde_json::json!({
+            "defense": defense, "adversary": "naive", "n": 9, "map": null, "threat": threat, "leak": score(leak),
+            "ndcg_at_10": score(ndcg)
+        })
+    };
+    let [stolen, reranked] =
+        ["gaussian(sigma=0.1, on=documents)", "gaussian(sigma=0.1) | rerank(candidates=200)"];
+    let rows = [
+        ("none", None, 1.0, 0.8),
+        (NOISE, Some("operator"), 0.3, 0.1),
+        (reranked, Some("operator"), 0.3, 0.5),
+        (stolen, Some("stolen_store"), 0.2, 0.6),
+        ("worse", Some("stolen_store"), 0.25, 0.55),
+    ];
+    let report = serde_json::json!({
+        "signature": {}, "rows": rows.map(row), "ceiling": {}, "floor": {}, "conclusive": ["leak"], "reason": null
+    });
+    let report = Report::from_json(&report.to_string()).expect("a report");
+    let curve = Curve::new(&report, &[], None, None);
+    let front: Vec<&str> =
+        curve.stacks.iter().filter(|stack| stack.front).map(|stack| stack.defense).collect();
+    assert_eq!(front, ["none", reranked, stolen]);
+
+    let (page, table) = (page(&curve, "embosk curve"), points::table(&curve, Layout::Usual));
+    for said in [
+        format!("{stolen} <small>threat: stolen store</small>"),
+        format!("{NOISE} <small>threat: operator</small>"),
+    ] {
+        assert!(page.contains(&said), "{page}");
+    }
+    for text in [&page, &table] {
+        let words = text.split_whitespace().collect::<Vec<_>>().join(" ");
+        assert!(words.contains("displace only one another") && words.contains("(on=documents)"), "{words}");
+    }
+    // a step for each threat, and the legend's
+    assert_eq!(svg::figures(&curve, Size::Wide)[0].body.matches("class=\"step\"").count(), 3);
+    let csv = crate::cli::curve::json::csv(&curve).expect("text");
+    assert!(csv.contains(",operator,") && csv.contains(",stolen_store,"), "{csv}");
+}
+
+#[test]
 fn no_more_than_all_is_kept_where_all_lies_within_the_interval() {
     let score =
         |low: f64, value: f64, high: f64| serde_json::json!({ "value": value, "low": low, "high": high });

@@ -22,7 +22,9 @@ pub(super) fn draw(curve: &Curve<'_>, size: Size, is_scatter: bool) -> (String, 
     }
     if is_scatter {
         entries.push(entry(worst, None, 0, "filled: the worst for a stack"));
-        entries.push(entry(ring, None, 0, "Pareto front"));
+        let has_two = curve.stacks.iter().any(|stack| stack.front && stack.is_for_stolen_store());
+        let front = if has_two { "Pareto front (the upper one: for a stolen store)" } else { "Pareto front" };
+        entries.push(entry(ring, None, 0, front));
         let is_drawn = |line: &Line| line.axis.as_ref().is_some_and(|axis| !axis.whole);
         let lines = curve.lines.iter().enumerate().filter(|(_, line)| is_drawn(line));
         let lines: Vec<_> = lines.filter(|(at, _)| curve.along(*at).len() > 1).collect();

@@ -1,5 +1,7 @@
 //! What each adversary recovers (horizontal) against what is left of retrieval (vertical).
 
+use std::fmt::Write;
+
 use super::super::points::{Curve, Line, MeasuredStack, RETRIEVAL};
 use super::legend;
 use crate::cli::chart::{Figure, Frame, Mark, Scale, Size, Words, at, mark, number};
@@ -127,7 +129,8 @@ pub(super) fn title(curve: &Curve<'_>, row: &Row) -> String {
     let scores: Vec<String> = curve.is_attacked().then(leak).into_iter().chain(ndcg).collect();
     let of =
         if curve.is_attacked() { format!("{}, {}", row.defense, row.adversary) } else { row.defense.clone() };
-    format!("{of}: {}", scores.join(", "))
+    let threat = row.threat.map_or_else(String::new, |threat| format!(" (threat: {threat})"));
+    format!("{of}: {}{threat}", scores.join(", "))
 }
 
 /// A line for each sweep and adversary, by rising strength.
@@ -150,21 +153,37 @@ fn lines(curve: &Curve<'_>, frame: &Frame) -> String {
     text
 }
 
-/// A ring around each stack on the front, and the step that they make.
+/// A ring around each stack on the front, and the step that they make: one without the stacks for a stolen store, and
+/// one with them if there are any.
 fn front(curve: &Curve<'_>, frame: &Frame) -> String {
-    let on_front = curve.stacks.iter().filter(|stack| stack.front);
-    let mut places: Vec<(f64, f64)> = on_front.filter_map(|stack| place(curve, frame, stack.worst)).collect();
-    places.sort_by(|a, b| a.0.total_cmp(&b.0));
-    let rings = places.iter().map(|(x, y)| {
-        format!("<circle class=\"ring\" cx=\"{}\" cy=\"{}\" r=\"9.5\"><title>on the Pareto front</title></circle>\n", at(*x), at(*y))
+    let on_front = || curve.stacks.iter().filter(|stack| stack.front);
+    let of_stack = |stack: &MeasuredStack<'_>| place(curve, frame, stack.worst);
+    let rings = on_front().filter_map(of_stack).map(|(x, y)| {
+        format!("<circle class=\"ring\" cx=\"{}\" cy=\"{}\" r=\"9.5\"><title>on the Pareto front</title></circle>\n", at(x), at(y))
     });
-    let corner = |(number, (x, y)): (usize, &(f64, f64))| match number {
-        0 => format!("M{} {}", at(*x), at(*y)),
-        _ => format!("H{}V{}", at(*x), at(*y)),
-    };
-    let step: String = places.iter().enumerate().map(corner).collect();
     let rings: String = rings.collect();
-    format!("<g class=\"front\">\n<path class=\"step\" d=\"{step}\"/>\n{rings}</g>\n")
+    let mut steps =
+        step(on_front().filter(|stack| !stack.is_for_stolen_store()).filter_map(of_stack).collect());
+    if on_front().any(MeasuredStack::is_for_stolen_store) {
+        steps += &step(on_front().filter_map(of_stack).collect());
+    }
+    format!("<g class=\"front\">\n{steps}{rings}</g>\n")
+}
+
+/// The step from left to right and up, past places that are below one on their left.
+fn step(mut places: Vec<(f64, f64)>) -> String {
+    places.sort_by(|a, b| a.0.total_cmp(&b.0).then(a.1.total_cmp(&b.1)));
+    let mut path = String::new();
+    let mut highest = f64::INFINITY;
+    for (x, y) in places {
+        if path.is_empty() {
+            path = format!("M{} {}", at(x), at(y));
+        } else if y < highest {
+            let _ = write!(path, "H{}V{}", at(x), at(y));
+        }
+        highest = highest.min(y);
+    }
+    format!("<path class=\"step\" d=\"{path}\"/>\n")
 }
 
 fn labels(curve: &Curve<'_>, frame: &Frame, marks: &[Mark], size: Size) -> String {
