@@ -262,6 +262,18 @@ def test_an_exception_of_the_embedder_is_the_cause():
         embosk.evaluate(lambda texts: numpy.ma.masked_less(toy(texts), 0), "records:300", attack="none")
 
 
+def test_an_embedder_that_gives_other_vectors_each_time_is_refused():
+    generator = numpy.random.default_rng(5)
+
+    def noisy(texts, length=0.5):
+        return toy(texts) + generator.normal(scale=length / 8, size=(len(texts), 64)).astype("float32")
+
+    with pytest.raises(embosk.EmbedderError, match=r"other vectors each time: 4 texts .* model.eval\(\)"):
+        embosk.evaluate(noisy, "records:300", "none", attack="none")
+    report = embosk.evaluate(lambda texts: noisy(texts, 0.03), "records:300", "none", attack="none")
+    assert any("slightly different vectors each time" in warning for warning in report.warnings)
+
+
 @pytest.mark.parametrize(
     "message",
     [

@@ -36,7 +36,7 @@ pub(super) fn run<E: Embedder>(mut evaluation: Evaluation<E>) -> Result<Report, 
         evaluation.stacks.push(Stack::new());
     }
     evaluation.check_oracle()?;
-    let mut unmeasured = evaluation.unmeasured(evaluation.is_attacked(), !corpus.queries().is_empty());
+    let mut warnings = evaluation.unmeasured(evaluation.is_attacked(), !corpus.queries().is_empty());
     if !evaluation.embedder.can_embed() {
         evaluation.guess_candidates = 0;
         if evaluation.given.as_ref().is_some_and(|given| given.queries.is_none()) {
@@ -56,13 +56,13 @@ pub(super) fn run<E: Embedder>(mut evaluation: Evaluation<E>) -> Result<Report, 
     let meter = &evaluation.meter;
     let clean = meter.of(Stage::Embedding, || Clean::embed(&evaluation, &corpus))?;
     let settings = settings(&evaluation, &corpus, &clean);
-    let mut warnings = evaluation.warnings(&clean);
-    warnings.append(&mut unmeasured);
     if !evaluation.is_attacked() {
         journal.begin(&settings, evaluation.stacks.len())?;
-        let report = searched(&evaluation, &corpus, &clean, journal.as_mut(), settings)?;
+        let mut report = searched(&evaluation, &corpus, &clean, journal.as_mut(), settings)?;
         journal.spent(&meter.spent());
-        return Ok(Report { warnings, ..report });
+        warnings.splice(..0, evaluation.warnings(&clean));
+        report.warnings.splice(..0, warnings);
+        return Ok(report);
     }
     warnings.extend(contamination.warnings());
     let chosen = choose(&evaluation, &corpus, &clean, (evaluation.samples, texts))?;
@@ -82,6 +82,8 @@ pub(super) fn run<E: Embedder>(mut evaluation: Evaluation<E>) -> Result<Report, 
     let attackers = (adversaries.as_slice(), means);
     let mut report = self::attacked(&evaluation, &corpus, trials, attackers, journal.as_mut(), settings)?;
     journal.spent(&meter.spent());
+    // the embedder may have been asked by the attack alone
+    warnings.splice(..0, evaluation.warnings(&clean));
     report.warnings.splice(..0, warnings);
     Ok(report)
 }
