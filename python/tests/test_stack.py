@@ -4,6 +4,8 @@ import copy
 import os
 import pickle
 import threading
+import uuid
+import warnings
 
 import numpy
 import pytest
@@ -203,9 +205,12 @@ def test_roles_and_ids_are_checked():
         embosk.Stack("none").protect(vectors, ids=["a", "b", "c"])
     with pytest.warns(UserWarning, match="mean norm of 4"):
         stack.protect(vectors * 4, ids=["a", "b", "c"])
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        stack.protect(vectors * 4, ids=["a", "b", "c"])  # it was said
     mixed = vectors * [[0.5], [1.5], [1]]
     with pytest.warns(UserWarning, match=r"mean norm of 1.000 \(from 0.500 to 1.500\)"):
-        stack.protect(mixed, ids=["a", "b", "c"])
+        embosk.Stack(stack.spec).protect(mixed, ids=["a", "b", "c"])
     embosk.Stack("gaussian(sigma=0.05, on=queries)").protect(mixed)
     with pytest.raises(embosk.ArrayError, match=r"row 0 \(counted from 0\) has norm 0.500"):
         stack.protect(mixed, ids=["a", "b", "c"], norms="refuse")
