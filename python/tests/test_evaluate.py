@@ -201,11 +201,11 @@ class Table:
 @pytest.mark.parametrize(
     ("settings", "kind", "message"),
     [
-        ({"sample": 4}, embosk.SettingError, "unknown field `sample`"),
-        ({"samples": "four"}, embosk.SettingError, "`samples` has a value of the wrong kind; it should be a whole number"),
+        ({"sample": 4}, embosk.SettingError, "no keyword `sample`; it has embedder, corpus, .*, progress, split, .*, address$"),
+        ({"samples": "four"}, embosk.SettingError, "`samples` has a value of the wrong kind; it should be a whole number of at least 2"),
         ({"samples": 4.5}, embosk.SettingError, "`samples` has a value of the wrong kind"),
-        ({"samples": -1}, embosk.SettingError, "`samples` has a value of the wrong kind"),
-        ({"samples": 0}, embosk.SettingError, "`samples` must be at least 2"),
+        ({"samples": -1}, embosk.SettingError, "`samples` has a value of the wrong kind; it should be a whole number of at least 2"),
+        ({"samples": 0}, embosk.SettingError, "`samples` has a value of the wrong kind; it should be a whole number of at least 2"),
         ({"samples": {1, 2}}, embosk.SettingError, "`samples` is of type set"),
         ({"samples": float("nan")}, embosk.SettingError, "`samples` is of type float"),
         ({"seed": None}, embosk.SettingError, "`seed`"),
