@@ -18,7 +18,7 @@ use crate::array::Vectors;
 use crate::codes::Codes;
 use crate::error::{of_defense, raise, setting};
 use crate::guarantee::Guarantee;
-use crate::ids::Ids;
+use crate::ids::{Ids, is_uuid};
 use crate::threads::{on_threads, with_threads};
 use crate::{other_norms_of, role_of};
 
@@ -372,8 +372,10 @@ fn detached<T: Send>(py: Python<'_>, numbers: usize, work: impl FnOnce() -> T + 
 
 /// The ids of rows. One vector may have its id without a list.
 fn ids_of(ids: &Bound<'_, PyAny>, vectors: &Vectors) -> PyResult<Ids> {
-    let is_one =
-        ids.cast::<PyString>().is_ok() || ids.cast::<PyBytes>().is_ok() || ids.cast::<PyInt>().is_ok();
+    let is_one = ids.cast::<PyString>().is_ok()
+        || ids.cast::<PyBytes>().is_ok()
+        || ids.cast::<PyInt>().is_ok()
+        || is_uuid(ids)?;
     if is_one && vectors.form().1 {
         Ids::read((ids,).into_pyobject(ids.py())?.as_any())
     } else {

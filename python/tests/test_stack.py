@@ -199,6 +199,9 @@ def test_roles_and_ids_are_checked():
     protected = [stack.protect(vectors, ids=ids).tobytes() for ids in same]
     assert len(set(protected)) == 1
     assert (stack.protect(vectors[0], ids="7") == stack.protect(vectors, ids=same[0])[0]).all()
+    uuids = [uuid.UUID(int=at) for at in range(3)]
+    named = stack.protect(vectors, ids=[str(one) for one in uuids])
+    assert (stack.protect(vectors, ids=uuids) == named).all() and (stack.protect(vectors[0], ids=uuids[0]) == named[0]).all()
     with pytest.warns(UserWarning, match="row 2 .* repeats an id"):
         stack.protect(vectors, ids=["a", "b", "a"])
     with pytest.warns(UserWarning, match="ids make no difference"):
