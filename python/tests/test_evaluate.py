@@ -175,6 +175,15 @@ def test_the_fixture_fails_the_test_of_a_broken_budget(tmp_path):
     assert "ndcg_drop" in ran.stdout
 
 
+def test_the_fixture_warns_of_what_the_report_warns_of(tmp_path):
+    lines = [f"import sys\nsys.path.insert(0, {os.path.dirname(__file__)!r})\nfrom toys import toy\n"]
+    lines += [f"def test_kept(privacy_budget):\n    privacy_budget({BUDGET.format(limit=0.9)!r}, toy)\n"]
+    (tmp_path / "test_warned.py").write_text("\n".join(lines))
+    run = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "test_warned.py"]
+    ran = subprocess.run(run, cwd=tmp_path, capture_output=True, text=True)
+    assert ran.returncode == 0 and "UserWarning: privacy budget: the embedder does not say which one it is" in ran.stdout, ran.stdout
+
+
 UNDECIDED = BUDGET.format(limit=0.0001).replace("gaussian(sigma=0.01)", "quantization(bits=8)")
 
 
