@@ -1,5 +1,6 @@
 """`embosk.evaluate` and `embosk.gate`."""
 
+import inspect
 import json
 import os
 from collections.abc import Callable, Iterable, Sequence
@@ -12,6 +13,11 @@ from embosk._embosk import Stack, run_evaluation
 from embosk._report import Report, Verdict, read_budget
 from embosk._types import listed
 from embosk.errors import EvaluationError, SettingError
+
+# the settings of a budget file that are no arguments of `evaluate`
+_SETTINGS = (
+    "split", "surrogate", "retrained", "keep_contaminated", "guess_candidates", "entities", "existing", "address"
+)
 
 
 def evaluate(
@@ -62,12 +68,13 @@ def evaluate(
         cache: a folder that keeps vectors between runs. Default: none are kept.
         progress: a function that is called with each progress message.
         settings: the other settings of a budget file, by name: `split`, `surrogate`, `retrained`, `keep_contaminated`,
-            `guess_candidates`, `entities`.
+            `guess_candidates`, `entities`, and the tables `existing` and `address` as dicts.
 
     Returns a `Report`. Raises `SettingError` for settings that are unknown or contradict each other, and `EmbedderError` if
     the embedder fails. The embedder's exception is its cause, and its message is repeated unless it contains a text.
     Ctrl-C ends an evaluation.
     """
+    known(settings)
     settings["seed"] = seed
     if samples is not None:
         settings["samples"] = samples
@@ -129,6 +136,14 @@ def gate(
         cached(cache, asked["embedder"])
     report = Report(run_evaluation(asked))
     return report, report._check(asked["budget"], raises)
+
+
+def known(settings):
+    """Refuses keywords that are neither arguments of `evaluate` nor settings."""
+    for name in settings:
+        if name not in _SETTINGS:
+            arguments = [one for one in inspect.signature(evaluate).parameters if one != "settings"]
+            raise SettingError(f"evaluate has no keyword `{name}`; it has {', '.join([*arguments, *_SETTINGS])}")
 
 
 def cached(cache, embedder):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Set
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias, Union
+from uuid import UUID
 
 from numpy.typing import NDArray
 
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
 Role: TypeAlias = Literal["document", "query"]
 # what is done with vectors of another norm than 1
 Norms: TypeAlias = Literal["warn", "refuse", "normalize"]
-Id: TypeAlias = Union[str, bytes, int]
+Id: TypeAlias = Union[str, bytes, int, UUID]
 # of float32, float16 or float64, [rows, dim] or [dim]
 Vectors: TypeAlias = NDArray[Any]
 # the name of a function from a key's name to the key or its text, or this function

@@ -44,7 +44,7 @@ def protect(
             keeps its type, and a null stays null.
         stack: a `Stack`, or its spec.
         ids: for keyed noise, the name of the column with the ids, or a sequence with one for each row. They are str,
-            bytes, or int of at most 64 bits.
+            bytes, int of at most 64 bits, or UUIDs, which count as their str.
         role: "document" or "query".
         norms: what is done with vectors whose norm is not 1, as for `Stack.protect`.
 
@@ -201,13 +201,15 @@ def _ids(table, ids, vectors):
     if isinstance(ids, pyarrow.ChunkedArray):
         ids = ids.combine_chunks()
         ids = ids if isinstance(ids, pyarrow.Array) else pyarrow.concat_arrays(ids.chunks)
+    if getattr(ids.type, "extension_name", None) == "arrow.uuid":
+        ids = pyarrow.array([None if one is None else str(one) for one in ids.to_pylist()], pyarrow.string())
     types = pyarrow.types
     kind = ids.type.value_type if types.is_dictionary(ids.type) else ids.type
     views = {pyarrow.string_view(): pyarrow.large_string(), pyarrow.binary_view(): pyarrow.large_binary()}
     kind = views.get(kind, kind)
     texts = (types.is_string, types.is_large_string, types.is_binary, types.is_large_binary, types.is_fixed_size_binary)
     if not (types.is_null(kind) or types.is_integer(kind) or any(is_text(kind) for is_text in texts)):
-        raise IdsError(f"{where}: an id must be a str, bytes or an int, not {kind}; cast them to string")
+        raise IdsError(f"{where}: an id must be a str, bytes, an int or a UUID, not {kind}; cast them to string")
     if len(ids) != table.num_rows:
         raise IdsError(f"{table.num_rows} rows were given {len(ids)} ids; give each row one id")
     missing = numpy.flatnonzero(_mask(vectors.is_valid()) & _mask(ids.is_null()))
@@ -221,7 +223,7 @@ def _array(ids):
         return ids
     if not is_ordered(ids):
         raise IdsError(
-            f"ids must be the name of a column, or a sequence of str, bytes or int in the order of the rows, not "
+            f"ids must be the name of a column, or a sequence of str, bytes, int or UUID in the order of the rows, not "
             f"{type(ids).__name__}"
         )
     try:
@@ -229,7 +231,7 @@ def _array(ids):
     except (TypeError, ValueError, OverflowError, pyarrow.ArrowException):
         # Arrow's words repeat a value
         raise IdsError(
-            "ids are str, bytes or int, all of one type, and an int has at most 64 bits; make them all str"
+            "ids are str, bytes, int or UUID, all of one type, and an int has at most 64 bits; make them all str"
         ) from None
 
 

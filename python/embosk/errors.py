@@ -51,7 +51,7 @@ class FitError(EmboskError, ValueError):
 
 
 class IdsError(EmboskError, ValueError):
-    """Ids are missing, or are not one str, bytes or int for each row."""
+    """Ids are missing, or are not one str, bytes, int or UUID for each row."""
 
 
 class InvalidKeyError(EmboskError, ValueError):

@@ -4,8 +4,10 @@
         privacy_budget("privacy-budget.toml", embedder=embed)
 
 A broken budget fails the test. If the sample is too small to decide whether the budget is kept, the test fails too;
-`--privacy-inconclusive=skip` skips it instead.
+`--privacy-inconclusive=skip` skips it instead. What the report warns of is in pytest's summary of warnings.
 """
+
+import warnings
 
 import pytest
 
@@ -30,6 +32,8 @@ def privacy_budget(request):
 
         report, verdict = embosk.gate(budget, embedder, raises=False, **settings)
         request.node.add_report_section("call", "privacy budget", str(verdict))
+        for warning in report.warnings:
+            warnings.warn(f"privacy budget: {warning}", stacklevel=2)
         if verdict.outcome == "inconclusive" and request.config.getoption("--privacy-inconclusive") == "skip":
             pytest.skip(str(verdict))
         if not verdict:

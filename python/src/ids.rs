@@ -6,7 +6,8 @@ use pyo3::types::{PyBool, PyBytes, PyInt, PyString};
 use crate::argument::{is_unordered, kind_of, text};
 use crate::error::raise;
 
-/// Ids one after another. A text counts as its UTF-8, a whole number as its decimal digits: as in the lines of a file.
+/// Ids one after another. A text counts as its UTF-8, a whole number as its decimal digits, and a `UUID` as its text with
+/// hyphens: as in the lines of a file.
 #[derive(Debug, Default)]
 pub(crate) struct Ids {
     bytes: Vec<u8>,
@@ -14,7 +15,8 @@ pub(crate) struct Ids {
 }
 
 impl Ids {
-    /// Reads a sequence of `str`, `bytes` or `int`: a list, an array of NumPy, an Arrow array or a column of a table.
+    /// Reads a sequence of `str`, `bytes`, `int` or `uuid.UUID`: a list, an array of NumPy, an Arrow array or a column of a
+    /// table.
     pub(crate) fn read(ids: &Bound<'_, PyAny>) -> PyResult<Self> {
         let mut read = Self::default();
         if is_unordered(ids) {
@@ -42,9 +44,12 @@ impl Ids {
             && !number.is_instance_of::<PyBool>()
         {
             self.bytes.extend_from_slice(number.str()?.to_cow()?.as_bytes());
+        } else if is_uuid(id)? {
+            self.bytes.extend_from_slice(id.str()?.to_cow()?.as_bytes());
         } else {
             let kind = kind_of(id);
-            let message = format!("the id of row {row} is of type {kind}; an id is a str, bytes or an int");
+            let message =
+                format!("the id of row {row} is of type {kind}; an id is a str, bytes, an int or a UUID");
             return Err(raise("IdsError", message));
         }
         self.ends.push(self.bytes.len());
@@ -56,6 +61,11 @@ impl Ids {
         let starts = std::iter::once(&0).chain(&self.ends);
         starts.zip(&self.ends).map(|(&start, &end)| &self.bytes[start..end]).collect()
     }
+}
+
+/// Whether this is a `uuid.UUID`.
+pub(crate) fn is_uuid(any: &Bound<'_, PyAny>) -> PyResult<bool> {
+    any.is_instance(&any.py().import("uuid")?.getattr("UUID")?)
 }
 
 /// The ids as Python's own objects: NumPy, Arrow and pandas have them in types of their own.

@@ -5,6 +5,8 @@ mod checks;
 
 pub(crate) use self::checks::{SeenNorms, check_norms, check_spec, warnings_of};
 
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use embosk::defenses::{Norms, OtherNorms, Packing};
 use embosk::{Defense, Rng, Role};
 use pyo3::exceptions::PyUserWarning;
@@ -16,7 +18,7 @@ use crate::array::Vectors;
 use crate::codes::Codes;
 use crate::error::{of_defense, raise, setting};
 use crate::guarantee::Guarantee;
-use crate::ids::Ids;
+use crate::ids::{Ids, is_uuid};
 use crate::threads::{on_threads, with_threads};
 use crate::{other_norms_of, role_of};
 
@@ -38,6 +40,8 @@ pub(crate) struct Stack {
     /// The names of keys that were given, rather than read by the spec.
     given: Vec<String>,
     defenses: embosk::Stack,
+    /// Whether it was said that vectors had another norm than the stack is meant for.
+    has_told_norms: AtomicBool,
 }
 
 /// What makes a stack again, and its arguments.
@@ -59,7 +63,7 @@ impl Stack {
         if let Some(dim) = dim {
             py.detach(|| with_threads(|| build::bind(&stack, dim))).map_err(|error| of_defense(&error))?;
         }
-        Ok(Self { spec, dim, given, defenses: stack })
+        Ok(Self { spec, dim, given, defenses: stack, has_told_norms: AtomicBool::new(false) })
     }
 
     /// Protects vectors, and returns them in a new array of the same dtype.
@@ -68,9 +72,10 @@ impl Stack {
     ///     array: `[rows, dim]`, or `[dim]` for one vector; float32, float16 or float64. Defenses compute in float32. The
     ///         interpreter is not locked while they work, so no other thread may change the array.
     ///     role: `"document"` for vectors that are stored and searched, `"query"` for vectors that search.
-    ///     ids: an id for each row, as str, bytes or int, for keyed noise. Each id must belong to one text and version.
-    ///     norms: what is done if the strength of the stack is meant for norm 1, as that of noise is. `"warn"` warns of a
-    ///         norm that is further than 0.1 from 1, `"refuse"` raises `ArrayError` with the first such row, and
+    ///     ids: an id for each row, as str, bytes, int or uuid.UUID, for keyed noise. A UUID counts as its str.
+    ///         Each id must belong to one text and version.
+    ///     norms: what is done if the strength of the stack is meant for norm 1, as that of noise is. `"warn"` warns once
+    ///         of norms that are further than 0.1 from 1, `"refuse"` raises `ArrayError` with the first such row, and
     ///         `"normalize"` scales all vectors to norm 1 before they are protected.
     ///
     /// Raises `ArrayError` for another shape or dtype, `NotFiniteError` with the first row that holds NaN or an
@@ -300,7 +305,8 @@ impl Stack {
         let seen = self.on_other_norms(vectors, role, norms)?;
         let ids = ids.map(|ids| ids_of(ids, vectors)).transpose()?;
         let repeat = ids.as_ref().and_then(|ids| checks::first_repeat(&self.defenses, role, ids));
-        for warning in checks::warnings(&self.defenses, role, seen, ids.is_some(), repeat) {
+        let of_norms = self.norm_warning(role, seen);
+        for warning in checks::warnings(&self.defenses, role, of_norms, ids.is_some(), repeat) {
             warn(py, &warning)?;
         }
         Ok((role, ids))
@@ -312,6 +318,12 @@ impl Stack {
         let seen = norms.check(&self.defenses, role, &vectors.values).map_err(|error| of_defense(&error))?;
         norms.scale(&self.defenses, role, vectors.values.view_mut());
         Ok(seen.filter(|_| norms == OtherNorms::Accept))
+    }
+
+    /// What is wrong with norms, the first time: further arrays of the same embedder would repeat it.
+    fn norm_warning(&self, role: Role, norms: Option<Norms>) -> Option<String> {
+        let warning = norms?.warning(&self.defenses, role)?;
+        (!self.has_told_norms.swap(true, Ordering::Relaxed)).then_some(warning)
     }
 
     fn protected<'py>(
@@ -370,8 +382,10 @@ fn detached<T: Send>(py: Python<'_>, numbers: usize, work: impl FnOnce() -> T + 
 
 /// The ids of rows. One vector may have its id without a list.
 fn ids_of(ids: &Bound<'_, PyAny>, vectors: &Vectors) -> PyResult<Ids> {
-    let is_one =
-        ids.cast::<PyString>().is_ok() || ids.cast::<PyBytes>().is_ok() || ids.cast::<PyInt>().is_ok();
+    let is_one = ids.cast::<PyString>().is_ok()
+        || ids.cast::<PyBytes>().is_ok()
+        || ids.cast::<PyInt>().is_ok()
+        || is_uuid(ids)?;
     if is_one && vectors.form().1 {
         Ids::read((ids,).into_pyobject(ids.py())?.as_any())
     } else {

@@ -1,5 +1,7 @@
 """Columns of vectors in Arrow: every kind of list, nulls, slices, chunks, and tables of other packages."""
 
+import uuid
+
 import numpy
 import pyarrow
 import pytest
@@ -133,13 +135,22 @@ def test_tables_and_ids_are_checked():
             arrow.protect(other, "vector", "none")
     unordered = [{"a", "b", "c"}, {"a": 1, "b": 2, "c": 3}]
     for ids in (7, ["a", 1, 2], [{}, {}, {}], [1.5, 2.5, 3.5], [True, True, False], [2**70, 1, 2], b"abc", *unordered):
-        with pytest.raises(embosk.IdsError, match="str, bytes or (an )?int"):
+        with pytest.raises(embosk.IdsError, match="str, bytes, (an )?int or (a )?UUID"):
             arrow.protect(batch, "vector", NOISE, ids=ids)
     with pytest.raises(embosk.IdsError, match="the column 'vector': an id must be a str, .* not list"):
         arrow.protect(batch, "vector", NOISE, ids="vector")
     for stack in (7, None, embosk.Protected("reference", "none")):
         with pytest.raises(embosk.SettingError, match="a stack must be an embosk.Stack or its spec, a str, not"):
             arrow.protect(batch, "vector", stack)
+
+
+def test_uuids_count_as_their_text():
+    batch = table(KINDS[1], unit_rows(3, 8))
+    uuids = [uuid.UUID(int=at) for at in range(3)]
+    column = pyarrow.array([one.bytes for one in uuids], pyarrow.binary(16)).cast(pyarrow.uuid())
+    named = arrow.protect(batch, "vector", NOISE, ids=[str(one) for one in uuids])["vector"]
+    for ids in (uuids, column):
+        assert arrow.protect(batch, "vector", NOISE, ids=ids)["vector"] == named
 
 
 def test_warnings_are_for_the_whole_table():

@@ -175,6 +175,15 @@ def test_the_fixture_fails_the_test_of_a_broken_budget(tmp_path):
     assert "ndcg_drop" in ran.stdout
 
 
+def test_the_fixture_warns_of_what_the_report_warns_of(tmp_path):
+    lines = [f"import sys\nsys.path.insert(0, {os.path.dirname(__file__)!r})\nfrom toys import toy\n"]
+    lines += [f"def test_kept(privacy_budget):\n    privacy_budget({BUDGET.format(limit=0.9)!r}, toy)\n"]
+    (tmp_path / "test_warned.py").write_text("\n".join(lines))
+    run = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "test_warned.py"]
+    ran = subprocess.run(run, cwd=tmp_path, capture_output=True, text=True)
+    assert ran.returncode == 0 and "UserWarning: privacy budget: the embedder does not say which one it is" in ran.stdout, ran.stdout
+
+
 UNDECIDED = BUDGET.format(limit=0.0001).replace("gaussian(sigma=0.01)", "quantization(bits=8)")
 
 
@@ -201,11 +210,11 @@ class Table:
 @pytest.mark.parametrize(
     ("settings", "kind", "message"),
     [
-        ({"sample": 4}, embosk.SettingError, "unknown field `sample`"),
-        ({"samples": "four"}, embosk.SettingError, "`samples` has a value of the wrong kind; it should be a whole number"),
+        ({"sample": 4}, embosk.SettingError, "no keyword `sample`; it has embedder, corpus, .*, progress, split, .*, address$"),
+        ({"samples": "four"}, embosk.SettingError, "`samples` has a value of the wrong kind; it should be a whole number of at least 2"),
         ({"samples": 4.5}, embosk.SettingError, "`samples` has a value of the wrong kind"),
-        ({"samples": -1}, embosk.SettingError, "`samples` has a value of the wrong kind"),
-        ({"samples": 0}, embosk.SettingError, "`samples` must be at least 2"),
+        ({"samples": -1}, embosk.SettingError, "`samples` has a value of the wrong kind; it should be a whole number of at least 2"),
+        ({"samples": 0}, embosk.SettingError, "`samples` has a value of the wrong kind; it should be a whole number of at least 2"),
         ({"samples": {1, 2}}, embosk.SettingError, "`samples` is of type set"),
         ({"samples": float("nan")}, embosk.SettingError, "`samples` is of type float"),
         ({"seed": None}, embosk.SettingError, "`seed`"),
@@ -260,6 +269,18 @@ def test_an_exception_of_the_embedder_is_the_cause():
         embosk.evaluate(lambda texts: toy(texts).astype("int32"), "records:300", attack="none")
     with pytest.raises(embosk.EmbedderError, match="is masked"):
         embosk.evaluate(lambda texts: numpy.ma.masked_less(toy(texts), 0), "records:300", attack="none")
+
+
+def test_an_embedder_that_gives_other_vectors_each_time_is_refused():
+    generator = numpy.random.default_rng(5)
+
+    def noisy(texts, length=0.5):
+        return toy(texts) + generator.normal(scale=length / 8, size=(len(texts), 64)).astype("float32")
+
+    with pytest.raises(embosk.EmbedderError, match=r"other vectors each time: 4 texts .* model.eval\(\)"):
+        embosk.evaluate(noisy, "records:300", "none", attack="none")
+    report = embosk.evaluate(lambda texts: noisy(texts, 0.03), "records:300", "none", attack="none")
+    assert any("slightly different vectors each time" in warning for warning in report.warnings)
 
 
 @pytest.mark.parametrize(

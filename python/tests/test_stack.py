@@ -4,6 +4,8 @@ import copy
 import os
 import pickle
 import threading
+import uuid
+import warnings
 
 import numpy
 import pytest
@@ -197,15 +199,21 @@ def test_roles_and_ids_are_checked():
     protected = [stack.protect(vectors, ids=ids).tobytes() for ids in same]
     assert len(set(protected)) == 1
     assert (stack.protect(vectors[0], ids="7") == stack.protect(vectors, ids=same[0])[0]).all()
+    uuids = [uuid.UUID(int=at) for at in range(3)]
+    named = stack.protect(vectors, ids=[str(one) for one in uuids])
+    assert (stack.protect(vectors, ids=uuids) == named).all() and (stack.protect(vectors[0], ids=uuids[0]) == named[0]).all()
     with pytest.warns(UserWarning, match="row 2 .* repeats an id"):
         stack.protect(vectors, ids=["a", "b", "a"])
     with pytest.warns(UserWarning, match="ids make no difference"):
         embosk.Stack("none").protect(vectors, ids=["a", "b", "c"])
     with pytest.warns(UserWarning, match="mean norm of 4"):
         stack.protect(vectors * 4, ids=["a", "b", "c"])
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        stack.protect(vectors * 4, ids=["a", "b", "c"])  # it was said
     mixed = vectors * [[0.5], [1.5], [1]]
     with pytest.warns(UserWarning, match=r"mean norm of 1.000 \(from 0.500 to 1.500\)"):
-        stack.protect(mixed, ids=["a", "b", "c"])
+        embosk.Stack(stack.spec).protect(mixed, ids=["a", "b", "c"])
     embosk.Stack("gaussian(sigma=0.05, on=queries)").protect(mixed)
     with pytest.raises(embosk.ArrayError, match=r"row 0 \(counted from 0\) has norm 0.500"):
         stack.protect(mixed, ids=["a", "b", "c"], norms="refuse")

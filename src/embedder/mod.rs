@@ -150,7 +150,8 @@ use crate::{BoxError, Role};
             `embosk::embedder::Blocking` to be evaluated"
 )]
 pub trait Embedder: Send + Sync {
-    /// Embeds `texts` in a role: one row per text, `[texts, dim]`, in the order of the texts.
+    /// Embeds `texts` in a role: one row per text, `[texts, dim]`, in the order of the texts. A text gets the same vector
+    /// each time, up to rounding; an evaluation checks this.
     ///
     /// # Errors
     /// Whatever the embedding function fails with.

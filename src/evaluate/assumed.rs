@@ -1,5 +1,6 @@
 //! What the embedder says about itself, what is assumed if it says nothing, and the warnings for the reader.
 
+use embosk_defenses::{Norms, Role, Stack};
 use serde_json::{Map, Value};
 
 use super::clean::Clean;
@@ -7,6 +8,14 @@ use super::retrieval::is_unit_norm;
 use super::{Corpus, Evaluation};
 use crate::Embedder;
 use crate::embedder::Normalizer;
+
+/// Says once if the vectors have other norms than one of `stacks` is meant for.
+pub(super) fn norm_warning(clean: &Clean, stacks: &[Stack]) -> Option<String> {
+    let norms = [(Role::Document, &clean.documents.stored), (Role::Query, &clean.queries)]
+        .map(|(role, vectors)| (role, Norms::of(vectors)));
+    let of_stack = |stack| norms.iter().find_map(|(role, norms)| norms.as_ref()?.warning(stack, *role));
+    stacks.iter().find_map(of_stack)
+}
 
 impl<E: Embedder> Evaluation<E> {
     /// The embedder that the attack is for: the surrogate if there is one.

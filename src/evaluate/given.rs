@@ -92,7 +92,8 @@ pub(super) fn check_embedder<E: Embedder>(
     Ok(())
 }
 
-fn cosine(one: ArrayView1<'_, f32>, other: ArrayView1<'_, f32>) -> f64 {
+/// The cosine of two vectors; 0 if one of them is zero.
+pub(super) fn cosine(one: ArrayView1<'_, f32>, other: ArrayView1<'_, f32>) -> f64 {
     let dot = |one: ArrayView1<'_, f32>, other: ArrayView1<'_, f32>| -> f64 {
         one.iter().zip(other).map(|(&one, &other)| f64::from(one) * f64::from(other)).sum()
     };

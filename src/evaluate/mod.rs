@@ -37,6 +37,7 @@ mod shortfalls;
 mod signature;
 mod stages;
 pub mod statistics;
+mod steady;
 pub mod sweep;
 pub mod text;
 mod threat;
@@ -87,6 +88,7 @@ pub use threat::Threat;
 use self::adversaries::Registry;
 use self::given::Given;
 use self::stages::Meter;
+use self::steady::Steady;
 use crate::embedder::{EmbeddingCache, Normalizer};
 use crate::{Embedder, Error};
 
@@ -121,7 +123,7 @@ pub const SAMPLES: usize = 200;
 /// # Ok::<(), embosk::Error>(())
 /// ```
 pub struct Evaluation<E> {
-    embedder: E,
+    embedder: Steady<E>,
     corpus: Option<Corpus>,
     attack: Option<Box<dyn Attack>>,
     stacks: Vec<Stack>,
@@ -159,7 +161,7 @@ impl<E: Embedder> Evaluation<E> {
     /// Creates an evaluation on `embedder`, which is also the attacker's oracle.
     pub fn new(embedder: E) -> Self {
         Self {
-            embedder,
+            embedder: Steady::new(embedder),
             corpus: None,
             attack: None,
             stacks: Vec::new(),
@@ -251,7 +253,7 @@ impl<E: Embedder> Evaluation<E> {
     /// 2025, arXiv 2502.11308). The attack's oracle, its ceiling, its floor and the normalizer are the
     /// surrogate's.
     pub fn surrogate(self, embedder: impl Embedder + 'static) -> Self {
-        Self { surrogate: Some(Box::new(embedder)), ..self }
+        Self { surrogate: Some(Box::new(Steady::new(embedder))), ..self }
     }
 
     /// Sets the attacker's own texts, which are of the same kind as the stored ones, and a name for them.

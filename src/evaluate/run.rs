@@ -7,6 +7,7 @@ use embosk_defenses::Stack;
 use serde_json::{Map, Value, json};
 
 use super::adversaries::{Adversary, Material};
+use super::assumed::norm_warning;
 use super::chosen::{Chosen, choose};
 use super::clean::Clean;
 use super::conclusion::{self, AttackStrength, Means, advice, for_others, strengths};
@@ -36,7 +37,7 @@ pub(super) fn run<E: Embedder>(mut evaluation: Evaluation<E>) -> Result<Report, 
         evaluation.stacks.push(Stack::new());
     }
     evaluation.check_oracle()?;
-    let mut unmeasured = evaluation.unmeasured(evaluation.is_attacked(), !corpus.queries().is_empty());
+    let mut warnings = evaluation.unmeasured(evaluation.is_attacked(), !corpus.queries().is_empty());
     if !evaluation.embedder.can_embed() {
         evaluation.guess_candidates = 0;
         if evaluation.given.as_ref().is_some_and(|given| given.queries.is_none()) {
@@ -56,13 +57,13 @@ pub(super) fn run<E: Embedder>(mut evaluation: Evaluation<E>) -> Result<Report, 
     let meter = &evaluation.meter;
     let clean = meter.of(Stage::Embedding, || Clean::embed(&evaluation, &corpus))?;
     let settings = settings(&evaluation, &corpus, &clean);
-    let mut warnings = evaluation.warnings(&clean);
-    warnings.append(&mut unmeasured);
     if !evaluation.is_attacked() {
         journal.begin(&settings, evaluation.stacks.len())?;
-        let report = searched(&evaluation, &corpus, &clean, journal.as_mut(), settings)?;
+        let mut report = searched(&evaluation, &corpus, &clean, journal.as_mut(), settings)?;
         journal.spent(&meter.spent());
-        return Ok(Report { warnings, ..report });
+        warnings.splice(..0, evaluation.warnings(&clean));
+        report.warnings.splice(..0, warnings);
+        return Ok(report);
     }
     warnings.extend(contamination.warnings());
     let chosen = choose(&evaluation, &corpus, &clean, (evaluation.samples, texts))?;
@@ -82,6 +83,8 @@ pub(super) fn run<E: Embedder>(mut evaluation: Evaluation<E>) -> Result<Report, 
     let attackers = (adversaries.as_slice(), means);
     let mut report = self::attacked(&evaluation, &corpus, trials, attackers, journal.as_mut(), settings)?;
     journal.spent(&meter.spent());
+    // the embedder may have been asked by the attack alone
+    warnings.splice(..0, evaluation.warnings(&clean));
     report.warnings.splice(..0, warnings);
     Ok(report)
 }
@@ -141,12 +144,12 @@ fn most_pairs(adversaries: &Attackers) -> usize {
 /// The stacks to measure: those that were given, then those that the journal asks for.
 struct Queue<'a> {
     given: std::slice::Iter<'a, Stack>,
-    names: Vec<Value>,
+    taken: Vec<Stack>,
 }
 
 impl<'a> Queue<'a> {
     fn new(given: &'a [Stack]) -> Self {
-        Self { given: given.iter(), names: Vec::new() }
+        Self { given: given.iter(), taken: Vec::new() }
     }
 
     /// The next one and its number, from 1.
@@ -155,8 +158,13 @@ impl<'a> Queue<'a> {
             Some(stack) => Some(stack.clone()),
             None => journal.next(rows)?,
         };
-        self.names.extend(next.iter().map(|stack| json!(stack.to_string())));
-        Ok(next.map(|stack| (self.names.len(), stack)))
+        self.taken.extend(next.clone());
+        Ok(next.map(|stack| (self.taken.len(), stack)))
+    }
+
+    /// What a signature calls those that were taken.
+    fn names(&self) -> Value {
+        self.taken.iter().map(ToString::to_string).collect()
     }
 }
 
@@ -201,7 +209,7 @@ fn searched<E: Embedder>(
         journal.finished(&row)?;
         rows.push(row);
     }
-    signature.insert("defenses".into(), queue.names.into());
+    signature.insert("defenses".into(), queue.names());
     let undefended =
         Undefended { queries: Vectors::clean(clean).retrieval(evaluation, corpus)?, ..Undefended::default() };
     Ok(Report {
@@ -214,7 +222,7 @@ fn searched<E: Embedder>(
         reason: None,
         strengths: Vec::new(),
         advice: Vec::new(),
-        warnings: Vec::new(),
+        warnings: norm_warning(clean, &queue.taken).into_iter().collect(),
         metrics: evaluation.metrics.clone(),
         undefended,
     })
@@ -266,11 +274,10 @@ fn attacked<E: Embedder>(
     let advised = if conclusive.is_empty() { advice } else { for_others };
     journal.judged(&strengths, &advised(&strengths, means))?;
     let every = matches!(evaluation.adversaries, Attackers::All);
-    let (mut rows, mut stacks, mut guesses) = (Vec::new(), Vec::new(), Vec::new());
+    let (mut rows, mut guesses) = (Vec::new(), Vec::new());
     let mut queue = Queue::new(&evaluation.stacks);
     while let Some((number, stack)) = queue.next(journal, &rows)? {
         let mut measured = None;
-        stacks.push(stack.clone());
         for adversary in adversaries {
             if every && !trials.can_gain(&stack, adversary)? {
                 continue;
@@ -328,12 +335,13 @@ fn attacked<E: Embedder>(
     if let (Some(path), Some(questions)) = (&evaluation.guesses, trials.questions()) {
         guess::write(path, questions, corpus, &guesses)?;
     }
-    signature.insert("defenses".into(), queue.names.into());
+    signature.insert("defenses".into(), queue.names());
     signature.insert("adversaries".into(), adversaries.iter().map(ToString::to_string).collect());
     signature.insert("oracle_queries_undefended".into(), json!(undefended.oracle_queries));
-    let warnings = keys::unattacked(&rows).map(|key| key.to_string()).collect();
+    let unattacked = keys::unattacked(&rows).map(|key| key.to_string());
+    let warnings = norm_warning(clean, &queue.taken).into_iter().chain(unattacked).collect();
     let key_stolen = key_stolen(evaluation, &rows, &undefended, &conclusive)?;
-    retrained_in_vain(&mut strengths, &mut rows, (&stacks, adversaries), (floor, seed), &mut trials)?;
+    retrained_in_vain(&mut strengths, &mut rows, (&queue.taken, adversaries), (floor, seed), &mut trials)?;
     let [ceiling, floor] =
         [ceiling, floor].map(|texts| Some(metrics::attack_scores(&evaluation.metrics, texts, seed)));
     Ok(Report {

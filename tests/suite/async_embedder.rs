@@ -244,6 +244,6 @@ fn an_evaluation_runs_within_a_runtime() {
         let report = runtime.block_on(async move { evaluation.run() }).unwrap();
         assert_eq!(report.signature["embedder"], "client");
         assert!(report.warnings.is_empty(), "{:?}", report.warnings);
-        assert_eq!(client.calls.load(Ordering::SeqCst), 2, "documents and queries");
+        assert_eq!(client.calls.load(Ordering::SeqCst), 3, "documents, a few of them again, and queries");
     }
 }

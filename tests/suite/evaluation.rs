@@ -760,8 +760,9 @@ fn equal_settings_give_an_equal_report_and_equal_vectors_one_attack() {
         .run()
         .unwrap();
     let queries = corpus.queries().len();
-    // documents and queries once; the attack's texts and its outputs (upper-cased) once, from the cache after that
-    assert!(embedder.0.load(Ordering::Relaxed) <= 120 + queries + 120 + 40);
+    // documents and queries once, and 4 documents again; the attack's texts and its outputs (upper-cased) once, from the
+    // cache after that
+    assert!(embedder.0.load(Ordering::Relaxed) <= 120 + queries + 4 + 120 + 40);
 }
 
 #[test]
@@ -1021,6 +1022,30 @@ fn an_embedder_whose_norms_are_not_what_it_says_is_warned_of() {
     let warnings = run(true);
     assert!(warnings.len() == 1 && warnings[0].contains("norm 1, but they do not"), "{warnings:?}");
     assert!(run(false).is_empty());
+}
+
+#[test]
+fn noise_that_is_meant_for_other_norms_is_warned_of_once() {
+    let told = |factor: f32, attacks: bool, defenses: [&str; 2]| {
+        let scaled = move |texts: &[&str]| -> Result<Array2<f32>, BoxError> {
+            Ok(Words::default().embed(Role::Document, texts)? * factor)
+        };
+        let evaluation = Evaluation::new(scaled).corpus(Corpus::records(100, 1)).samples(20);
+        let evaluation = if attacks { evaluation.adversary(Naive) } else { evaluation };
+        let stacks = defenses.map(|spec| spec.parse::<Stack>().unwrap());
+        let report = stacks.into_iter().fold(evaluation, Evaluation::defense).run().unwrap();
+        report.warnings.into_iter().filter(|warning| warning.contains("mean norm")).collect::<Vec<_>>()
+    };
+    for attacks in [false, true] {
+        let noisy = ["gaussian(sigma=0.1)", "gaussian(sigma=0.2)"];
+        let [warning]: [String; 1] = told(3.0, attacks, noisy).try_into().unwrap();
+        assert!(warning.contains("of 3.000") && warning.contains("`gaussian(sigma=0.1)`"), "{warning}");
+        let [of_queries]: [String; 1] =
+            told(3.0, attacks, ["none", "gaussian(sigma=0.1, on=queries)"]).try_into().unwrap();
+        assert!(of_queries.contains("mean norm of 3.000"), "{of_queries}");
+        assert!(told(1.0, attacks, noisy).is_empty());
+        assert!(told(3.0, attacks, ["none", "quantization(bits=8)"]).is_empty());
+    }
 }
 
 /// Documents and queries are embedded as such, and the attacker's oracle embeds documents.

@@ -13,7 +13,7 @@ use serde_json::json;
 
 use crate::common::server::{Reply, Request, Server, body};
 
-/// How many fixed texts are sent first.
+/// How many fixed texts are sent first; a new cache has them sent twice.
 const PROBES: usize = 6;
 
 const TEXTS: [&str; 5] = ["a letter", "hunter2 is the password", "", "会议", "the last"];
@@ -35,14 +35,17 @@ fn expected(texts: &[&str]) -> Array2<f32> {
 
 /// Answers the fixed texts, and then `answer`s requests by their number.
 fn after_probes(answer: impl Fn(usize, &Request) -> Reply + Send + Sync + 'static) -> Server {
-    let seen = Mutex::new((0, 0));
+    let seen = Mutex::new((Vec::<String>::new(), 0));
     Server::start(move |_, request| {
         let number = {
             let mut seen = seen.lock().unwrap();
-            let (texts, requests) = &mut *seen;
-            *texts += request.texts().len();
-            *requests += usize::from(*texts > PROBES);
-            *requests
+            let (probes, requests) = &mut *seen;
+            if probes.len() < PROBES {
+                probes.extend(request.texts().iter().map(ToString::to_string));
+            }
+            let is_probe = request.texts().iter().all(|text| probes.iter().any(|probe| probe == text));
+            *requests += usize::from(!is_probe);
+            if is_probe { 0 } else { *requests }
         };
         if number == 0 { Reply::Vectors(vectors(request)) } else { answer(number - 1, request) }
     })
@@ -292,11 +295,11 @@ fn a_bound_on_what_is_sent_holds() {
         let cache = EmbeddingCache::new(place.path()).unwrap();
         service(&server).batch(1).cache(cache).max_queries(most).connect().unwrap()
     };
-    let message = embed(&embedder(PROBES + 3)).unwrap_err();
-    assert!(message.contains("9 texts may be sent") && message.contains("goes on from there"), "{message}");
-    assert_eq!(server.sent().values().sum::<usize>(), PROBES + 3);
+    let message = embed(&embedder(2 * PROBES + 3)).unwrap_err();
+    assert!(message.contains("15 texts may be sent") && message.contains("goes on from there"), "{message}");
+    assert_eq!(server.sent().values().sum::<usize>(), 2 * PROBES + 3);
     assert_eq!(embed(&embedder(PROBES + 2)).unwrap(), expected(&TEXTS));
-    assert_eq!(server.sent().values().sum::<usize>(), 2 * PROBES + 5);
+    assert_eq!(server.sent().values().sum::<usize>(), 3 * PROBES + 5);
 }
 
 #[test]
@@ -397,6 +400,25 @@ fn a_model_that_changed_behind_its_address_is_refused() {
     assert!(message.contains("a fixed text has a cosine of"), "{message}");
     kind.store(0, Ordering::SeqCst);
     assert_eq!(identity(&connect().unwrap()), identity(&first), "the damaged one is mended");
+}
+
+/// A cache would hide the noise from whoever asks for a text twice.
+#[test]
+fn an_address_that_adds_noise_is_refused_before_anything_is_cached() {
+    let place = tempfile::tempdir().unwrap();
+    let server = Server::start(|number, request| {
+        let noisy = |text: &str| {
+            let mut vector = vector(text);
+            vector[number % 16] += 3.0;
+            vector
+        };
+        Reply::Vectors(request.texts().into_iter().map(noisy).collect())
+    });
+    for _ in 0..2 {
+        let connected = service(&server).cache(EmbeddingCache::new(place.path()).unwrap()).connect();
+        let message = connected.unwrap_err().to_string();
+        assert!(message.contains("other vectors each time") && message.contains("adds noise"), "{message}");
+    }
 }
 
 #[test]

@@ -59,6 +59,8 @@ mod setup_cli;
 mod small_corpora;
 #[cfg(feature = "evaluate")]
 mod statistics;
+#[cfg(feature = "evaluate")]
+mod steady;
 #[cfg(feature = "cli")]
 mod train;
 #[cfg(feature = "evaluate")]

@@ -57,20 +57,21 @@ pub(crate) fn warnings_of(
     repeat: Option<usize>,
 ) -> PyResult<Vec<String>> {
     let norms = seen.iter().filter_map(|part| part.get().0).reduce(Norms::and);
-    Ok(warnings(stack.get().rust(), role_of(role)?, norms, has_ids, repeat))
+    let (stack, role) = (stack.get(), role_of(role)?);
+    let of_norms = stack.norm_warning(role, norms);
+    Ok(warnings(stack.rust(), role, of_norms, has_ids, repeat))
 }
 
-/// What is probably not meant: ids without effect, an id that is repeated, and noise in another unit than the vectors.
-/// `repeat` is the first row whose id an earlier one has.
+/// What is probably not meant: ids without effect, an id that is repeated, and what is said of the vectors' norms. `repeat`
+/// is the first row whose id an earlier one has.
 pub(super) fn warnings(
     stack: &Stack,
     role: Role,
-    norms: Option<Norms>,
+    of_norms: Option<String>,
     has_ids: bool,
     repeat: Option<usize>,
 ) -> Vec<String> {
     let without_effect = (has_ids && !stack.uses_ids(role)).then(no_effect);
-    let of_norms = norms.and_then(|norms| norms.warning(stack, role));
     [without_effect, repeat.map(repeated), of_norms].into_iter().flatten().collect()
 }
 

@@ -23,6 +23,9 @@ use super::{Program, curve, table};
 use crate::evaluate::{Budget, Corpus, Report};
 use crate::{Embedder, Error, Stack};
 
+/// What `samples` are: the floor is scored on another text.
+const SAMPLES: &str = "a whole number of at least 2";
+
 /// An evaluation that a host program asks for.
 pub struct Request {
     settings: EvaluationSettings,
@@ -200,7 +203,10 @@ fn check(name: &str, value: &Value) -> Result<(), Error> {
         let one = Value::Object(Map::from_iter([(name.to_owned(), value)]));
         serde_json::from_value::<EvaluationSettings>(one).map(drop)
     };
-    let Err(error) = read(value.clone()) else { return Ok(()) };
+    let Err(error) = read(value.clone()) else {
+        let is_too_few = name == "samples" && value.as_u64().is_some_and(|samples| samples < 2);
+        return if is_too_few { Err(of_wrong_kind(name, SAMPLES)) } else { Ok(()) };
+    };
     let takes_tables = !error.to_string().starts_with("invalid type: map");
     for (part, value) in value.as_object().filter(|_| takes_tables).into_iter().flatten() {
         let entry = Value::Object(Map::from_iter([(part.clone(), value.clone())]));
@@ -222,12 +228,18 @@ fn refused(name: &str, error: &serde_json::Error) -> Error {
         return Error::Setting(format!("the setting `{name}`: {message}"));
     };
     let expected = match expected {
+        "usize" if name == "samples" => SAMPLES,
         "usize" | "u64" => "a whole number of at least 0",
         "a boolean" => "true or false",
         "a sequence" => "a list",
         "a string" => "a text",
+        of_rust if of_rust.starts_with("struct ") => "a table",
         other => other,
     };
+    of_wrong_kind(name, expected)
+}
+
+fn of_wrong_kind(name: &str, expected: &str) -> Error {
     Error::Setting(format!("the setting `{name}` has a value of the wrong kind; it should be {expected}"))
 }
 
@@ -263,7 +275,16 @@ mod tests {
                 json!({"samples": "a secret"}),
                 "the setting `samples` has a value of the wrong kind; it should be a whole",
             ),
-            (json!({"samples": ", expected secret"}), "should be a whole number of at least 0"),
+            (json!({"samples": ", expected secret"}), "should be a whole number of at least 2"),
+            (
+                json!({"samples": 1}),
+                "the setting `samples` has a value of the wrong kind; it should be a whole",
+            ),
+            (json!({"seed": -1}), "should be a whole number of at least 0"),
+            (
+                json!({"address": 7}),
+                "the setting `address` has a value of the wrong kind; it should be a table",
+            ),
             (json!({"samples": {"secret": 1}}), "the setting `samples` has"),
             (json!({"keep_contaminated": "secret"}), "should be true or false"),
             (

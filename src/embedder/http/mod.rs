@@ -119,7 +119,12 @@ impl HttpEmbedder {
         let missing = cache.missing(key, &PROBES)?;
         let there: Vec<&str> = PROBES.into_iter().filter(|probe| !missing.contains(probe)).collect();
         // none, all, or those that damage has left
-        let kept = if there.is_empty() { None } else { cache.find(key, &there)? };
+        let kept = if there.is_empty() {
+            self.check_steady(role, &fresh)?;
+            None
+        } else {
+            cache.find(key, &there)?
+        };
         let cosine = kept.as_ref().map_or(1.0, |kept| probes::least_cosine(kept, &of(&there)));
         let how = match kept {
             Some(kept) if probes::is_same(cosine) && missing.is_empty() => return Ok(kept),
@@ -133,10 +138,24 @@ impl HttpEmbedder {
         };
         Err(Error::Setting(format!(
             "{}: the model behind this address gives other vectors than when the cache was made ({how}), so what is cached \
-             would be mixed with what is not; to begin anew, remove {} or name another cache folder (--cache); if \
-             the address adds noise, no cache can help: name the service that it asks",
+             would be mixed with what is not; to begin anew, remove {} or name another cache folder (--cache)",
             self.service.address,
             cache.path(key).display()
+        )))
+    }
+
+    /// Refuses an address that gives other vectors each time, before they are cached: a cache would hide it.
+    fn check_steady(&self, role: Role, fresh: &Array2<f32>) -> Result<(), Error> {
+        let again = self.fetch(role, &PROBES).map_err(Error::Embedder)?;
+        let cosine = probes::least_cosine(fresh, &again);
+        if probes::is_same(cosine) {
+            return Ok(());
+        }
+        Err(Error::Setting(format!(
+            "{}: the address gives other vectors each time: a fixed text that was sent twice has a cosine of {cosine:.4} with \
+             itself; if the address adds noise, name the service that it asks, and if the model is random (dropout), turn \
+             this off",
+            self.service.address
         )))
     }
 

@@ -146,11 +146,12 @@ impl Service {
     }
 
     /// Embeds a few fixed texts, and returns the embedder. With a [cache](Self::cache), their vectors are compared with
-    /// those of earlier runs.
+    /// those of earlier runs. If the cache has none, the texts are embedded twice, to see whether the vectors are equal.
     ///
     /// # Errors
     /// [`Error::Embedder`] if the service cannot be reached or refuses, and [`Error::Setting`] if its vectors have
-    /// another dimension than was asked for, or the model is another one than when the cache was made.
+    /// another dimension than was asked for, or differ each time, or the model is another one than when the cache was
+    /// made.
     pub fn connect(self) -> Result<HttpEmbedder, Error> {
         if self.key.is_some() && self.address.is_open() {
             (self.notice)(&format!(
