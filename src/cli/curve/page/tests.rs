@@ -167,7 +167,7 @@ fn a_stack_for_a_stolen_store_is_named_and_displaces_only_its_like() {
         curve.stacks.iter().filter(|stack| stack.front).map(|stack| stack.defense).collect();
     assert_eq!(front, ["none", reranked, stolen]);
 
-    let (page, table) = (page(&curve, "embosk curve"), points::table(&curve, Layout::Usual));
+    let (page, table) = (page(&curve, "embosk curve"), summary::table(&curve, Layout::Usual));
     for said in [
         format!("{stolen} <small>threat: stolen store</small>"),
         format!("{NOISE} <small>threat: operator</small>"),
