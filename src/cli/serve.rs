@@ -25,6 +25,10 @@ const KEY: &str = "EMBOSK_API_KEY";
 /// Open files beside those of connections: the program's own, and those that are reread.
 const OTHER_FILES: usize = 64;
 
+/// What most systems let a process open.
+#[cfg(unix)]
+const MOST_FILES: usize = 1 << 20;
+
 /// Serve protected vectors to clients of OpenAI's /v1/embeddings.
 #[derive(Debug, clap::Args)]
 #[command(group = ArgGroup::new("protection").args(["defense", "tenants"]).required(true).multiple(true))]
@@ -166,8 +170,8 @@ fn leave_no_core() {
 /// Raises the limit of open files as far as needed and allowed, because each connection is one. Returns how many
 /// connections are then possible, up to those that are wanted.
 fn possible_connections(limits: &Limits) -> usize {
-    // one for each request to the upstream
-    let others = limits.concurrency.saturating_add(OTHER_FILES);
+    // for each request to the upstream, one that is used and one that is kept for the next
+    let others = limits.concurrency.saturating_mul(2).saturating_add(OTHER_FILES);
     let files = allow_files(limits.connections.saturating_add(others));
     files.saturating_sub(others).clamp(1, limits.connections)
 }
@@ -182,8 +186,12 @@ fn allow_files(wanted: usize) -> usize {
     if raised <= now {
         return now;
     }
-    let raise = setrlimit(Resource::Nofile, Rlimit { current: Some(raised as u64), maximum });
-    raise.map_or(now, |()| raised)
+    let raise = |to: usize| {
+        let limit = Rlimit { current: Some(to as u64), maximum };
+        (to > now && setrlimit(Resource::Nofile, limit).is_ok()).then_some(to)
+    };
+    // a system may refuse more than a bound of its own, also where the hard limit is none
+    raise(raised).or_else(|| raise(raised.min(MOST_FILES))).unwrap_or(now)
 }
 
 #[cfg(not(unix))]

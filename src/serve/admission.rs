@@ -42,12 +42,14 @@ impl Admission {
         Self { inside: Arc::new(Semaphore::new(work + queue)), work: Arc::new(Semaphore::new(work)), metrics }
     }
 
+    /// Refuses if there is no place, and takes none.
+    pub(super) fn check(&self) -> Result<(), Refusal> {
+        if self.inside.available_permits() == 0 { Err(full()) } else { Ok(()) }
+    }
+
     /// Takes a place, if there is one.
     pub(super) fn enter(&self) -> Result<Ticket, Refusal> {
-        let place = Arc::clone(&self.inside).try_acquire_owned().map_err(|_| {
-            let why = "the server is busy and its queue is full; try again later";
-            Refusal::busy("queue_full", why).closes()
-        })?;
+        let place = Arc::clone(&self.inside).try_acquire_owned().map_err(|_| full())?;
         Ok(Ticket { place, _waiting: Counted::new(&self.metrics, |metrics| &metrics.waiting) })
     }
 
@@ -65,6 +67,10 @@ impl Admission {
             )),
         }
     }
+}
+
+fn full() -> Refusal {
+    Refusal::busy("queue_full", "the server is busy and its queue is full; try again later").closes()
 }
 
 /// Counts up, and down again when it is dropped.

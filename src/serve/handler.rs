@@ -22,7 +22,6 @@ use super::source::{self, Kind};
 use super::state::Shared;
 use super::tenants::Tenant;
 use super::{ids, role};
-use crate::defenses::Norms;
 use crate::{Defense, Rng, Role, Stack};
 
 /// The header with the fingerprint of the stack. A request may send the stored one, to be compared.
@@ -31,8 +30,11 @@ const FINGERPRINT: HeaderName = HeaderName::from_static("x-embosk-fingerprint");
 /// The header that names a request in the logs.
 const REQUEST: HeaderName = HeaderName::from_static("x-request-id");
 
-/// A longer body is read away from the threads that wait for connections.
+/// A longer body takes a place while it arrives, and is parsed away from the threads that wait for connections.
 const SHORT: usize = 64 << 10;
+
+/// How long a client may send no byte of a body.
+const SILENT: Duration = Duration::from_secs(10);
 
 /// How long the body of a refused request is read, so that its client sees the answer.
 const DISCARDING: Duration = Duration::from_secs(1);
@@ -129,7 +131,7 @@ async fn answer(
     Ok(response)
 }
 
-/// Finds the tenant and a place for the request, and then reads its body.
+/// Finds the tenant, and reads the body.
 async fn receive(
     shared: &Shared,
     headers: &HeaderMap,
@@ -137,17 +139,13 @@ async fn receive(
     deadline: Instant,
     record: &mut Record,
 ) -> Result<(Arc<Tenant>, Ticket, Vec<u8>), Refusal> {
-    let (tenant, ticket) = admit(shared, headers, record)?;
-    let body = read_body(body, shared.limits.body, deadline).await?;
+    let tenant = admit(shared, headers, record)?;
+    let (ticket, body) = read_body(shared, body, deadline).await?;
     Ok((tenant, ticket, body))
 }
 
-/// Finds the tenant, and a place for the request.
-fn admit(
-    shared: &Shared,
-    headers: &HeaderMap,
-    record: &mut Record,
-) -> Result<(Arc<Tenant>, Ticket), Refusal> {
+/// Finds the tenant, unless there is no place for the request.
+fn admit(shared: &Shared, headers: &HeaderMap, record: &mut Record) -> Result<Arc<Tenant>, Refusal> {
     let tenants = shared.tenants();
     // a page in a browser could otherwise use a server on this machine
     if !tenants.are_known() && headers.contains_key(ORIGIN) {
@@ -161,7 +159,8 @@ fn admit(
         Refusal::new(StatusCode::UNAUTHORIZED, "invalid_api_key", why).closes()
     })?;
     record.tenant = Some(Arc::clone(&tenant));
-    Ok((tenant, shared.admission.enter()?))
+    shared.admission.check()?;
+    Ok(tenant)
 }
 
 /// Reads what is left of a body, because a connection that is closed before may lose the answer.
@@ -172,7 +171,14 @@ async fn discard(body: Body, headers: &HeaderMap) {
     }
 }
 
-async fn read_body(body: &mut Body, most: usize, deadline: Instant) -> Result<Vec<u8>, Refusal> {
+/// Reads a body, and takes a place when it is whole or longer than [`SHORT`]: the places bound the memory of long bodies,
+/// and whoever sends a head alone keeps nobody out.
+async fn read_body(
+    shared: &Shared,
+    body: &mut Body,
+    deadline: Instant,
+) -> Result<(Ticket, Vec<u8>), Refusal> {
+    let most = shared.limits.body;
     let too_large = || {
         let why = format!("the body has more than {most} bytes; send the inputs in several requests");
         Refusal::new(StatusCode::PAYLOAD_TOO_LARGE, "body_too_large", why).closes()
@@ -181,15 +187,25 @@ async fn read_body(body: &mut Body, most: usize, deadline: Instant) -> Result<Ve
     if body.size_hint().lower() > most as u64 {
         return Err(too_large());
     }
-    match timeout_at(deadline, Limited::new(body, most).collect()).await {
-        Ok(Ok(body)) => Ok(body.to_bytes().into()),
-        Ok(Err(error)) if error.is::<LengthLimitError>() => Err(too_large()),
-        Ok(Err(_)) => Err(Refusal::bad("body_incomplete", "the body ends in the middle").closes()),
-        Err(_) => {
-            let why = "the body did not arrive within the time of a request";
-            Err(Refusal::new(StatusCode::REQUEST_TIMEOUT, "body_timeout", why).closes())
+    let (mut body, mut bytes, mut ticket) = (Limited::new(body, most), Vec::new(), None);
+    loop {
+        match timeout_at(deadline.min(Instant::now() + SILENT), body.frame()).await {
+            Ok(Some(Ok(frame))) => bytes.extend_from_slice(&frame.into_data().unwrap_or_default()),
+            Ok(None) => break,
+            Ok(Some(Err(error))) if error.is::<LengthLimitError>() => return Err(too_large()),
+            Ok(Some(Err(_))) => {
+                return Err(Refusal::bad("body_incomplete", "the body ends in the middle").closes());
+            }
+            Err(_) => {
+                let why = "the body did not arrive within the time of a request, or paused for 10 s";
+                return Err(Refusal::new(StatusCode::REQUEST_TIMEOUT, "body_timeout", why).closes());
+            }
+        }
+        if ticket.is_none() && bytes.len() > SHORT {
+            ticket = Some(shared.admission.enter()?);
         }
     }
+    Ok((ticket.map_or_else(|| shared.admission.enter(), Ok)?, bytes))
 }
 
 async fn parse(body: Vec<u8>, most: usize) -> Result<Asked, Refusal> {
@@ -287,11 +303,10 @@ fn finish(
     // not before: a stack is bound to `dimensions` that the model has
     let stack = tenant.stacks.of(asked.dimensions)?;
     check_fingerprint(&stack, plan.stored.as_ref())?;
-    let norms = Norms::of(&vectors);
-    let vectors = protect(&stack, plan, asked, vectors)?;
-    if let Some(warning) = tenant.stacks.norm_warning(plan.role, norms) {
+    if let Some(warning) = tenant.stacks.norm_warning(plan.role, &vectors) {
         tracing::warn!(tenant = tenant.name, "{warning}");
     }
+    let vectors = protect(&stack, plan, asked, vectors)?;
     // a stack without a dimension matches any; by now it has one
     check_fingerprint(&stack, plan.stored.as_ref())?;
     if asked.dimensions.is_none() {

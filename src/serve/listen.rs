@@ -3,8 +3,8 @@
 use std::future::Future;
 use std::net::SocketAddr;
 use std::pin::pin;
-use std::sync::Arc;
-use std::time::Duration;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use axum::Router;
 use hyper::server::conn::http1;
@@ -40,6 +40,9 @@ const LAST_CALL: Duration = Duration::from_millis(200);
 /// How long it waits before it tries again, if it can take no connection: there may be no file left for it.
 const PAUSE: Duration = Duration::from_millis(50);
 
+/// How often the log says so.
+const REMARK: Duration = Duration::from_mins(1);
+
 /// Serves until `shutdown`, and then finishes what is under way.
 pub(super) async fn run(
     listener: TcpListener,
@@ -52,6 +55,7 @@ pub(super) async fn run(
         graceful: GracefulShutdown::new(),
         places: Arc::new(Semaphore::new(shared.limits.connections.clamp(1, Semaphore::MAX_PERMITS))),
         shared: Arc::clone(&shared),
+        remarked: Mutex::default(),
     };
     let mut shutdown = pin!(shutdown);
     loop {
@@ -84,6 +88,8 @@ struct Connections {
     graceful: GracefulShutdown,
     places: Arc<Semaphore>,
     shared: Arc<Shared>,
+    /// When the log last said that no connection could be taken.
+    remarked: Mutex<Option<Instant>>,
 }
 
 impl Connections {
@@ -93,7 +99,9 @@ impl Connections {
         match listener.accept().await {
             Ok((stream, _)) => self.serve(stream, place),
             Err(error) => {
-                tracing::warn!(kind = ?error.kind(), "a connection could not be taken");
+                if is_due(&self.remarked, Instant::now()) {
+                    tracing::warn!(kind = ?error.kind(), "connections cannot be taken; the server goes on trying");
+                }
                 sleep(PAUSE).await;
             }
         }
@@ -147,7 +155,30 @@ async fn answer(stream: impl AsyncRead + AsyncWrite + Unpin + 'static, router: R
     }
 }
 
+/// Whether nothing was said for a minute before `now`, which is then noted.
+fn is_due(remarked: &Mutex<Option<Instant>>, now: Instant) -> bool {
+    let mut last = remarked.lock().unwrap_or_else(PoisonError::into_inner);
+    let due = last.is_none_or(|last| now.duration_since(last) >= REMARK);
+    if due {
+        *last = Some(now);
+    }
+    due
+}
+
 /// Whether only this machine can reach an address.
 pub(super) fn is_local(address: SocketAddr) -> bool {
     address.ip().to_canonical().is_loopback()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_goes_on_for_long_is_said_once_a_minute() {
+        let (remarked, start) = (Mutex::default(), Instant::now());
+        let due: Vec<u64> =
+            (0..=120).filter(|&second| is_due(&remarked, start + Duration::from_secs(second))).collect();
+        assert_eq!(due, [0, 60, 120]);
+    }
 }

@@ -113,7 +113,7 @@ impl Server {
     /// # Errors
     /// [`Error::Setting`] if everyone may ask, and the listener can be reached from other machines.
     pub fn start<S: Future<Output = ()>>(
-        self,
+        mut self,
         listener: TcpListener,
         shutdown: S,
     ) -> Result<(Reloader, impl Future<Output = ()> + use<S>), Error> {
@@ -130,6 +130,9 @@ impl Server {
                 "clients on other machines send tokens and texts in the clear, unless a proxy before this speaks TLS; \
                  --tls-cert does it here"
             );
+        }
+        if let Kind::Upstream(upstream) = &mut self.source.0 {
+            upstream.keep_idle(self.limits.concurrency)?;
         }
         let shared = Arc::new(Shared::new(self.source, self.tenants, self.limits, self.tls));
         let router = routes::router(Arc::clone(&shared));

@@ -91,8 +91,11 @@ impl Stacks {
     }
 
     /// Says what is wrong if vectors have another norm than the stack is meant for. It is said once.
-    pub(super) fn norm_warning(&self, role: Role, norms: Option<Norms>) -> Option<String> {
-        let warning = norms?.warning(&self.whole, role)?;
+    pub(super) fn norm_warning(&self, role: Role, vectors: &Array2<f32>) -> Option<String> {
+        if self.is_warned.load(Ordering::Relaxed) || !self.whole.assumes_unit_norm(role) {
+            return None;
+        }
+        let warning = Norms::of(vectors)?.warning(&self.whole, role)?;
         (!self.is_warned.swap(true, Ordering::Relaxed)).then_some(warning)
     }
 
@@ -157,11 +160,11 @@ mod tests {
     #[test]
     fn another_norm_is_said_once_and_only_of_vectors_that_get_noise() {
         let stacks = Stacks::build("gaussian(sigma=0.1, on=documents)", &Registry::default()).unwrap();
-        let long = Norms::of(&Array2::from_elem((2, 4), 5.0));
-        assert_eq!(stacks.norm_warning(Role::Query, long), None);
-        assert_eq!(stacks.norm_warning(Role::Document, Norms::of(&Array2::eye(2))), None);
-        let warning = stacks.norm_warning(Role::Document, long).unwrap();
+        let long = Array2::from_elem((2, 4), 5.0);
+        assert_eq!(stacks.norm_warning(Role::Query, &long), None);
+        assert_eq!(stacks.norm_warning(Role::Document, &Array2::eye(2)), None);
+        let warning = stacks.norm_warning(Role::Document, &long).unwrap();
         assert!(warning.contains("mean norm of 10.000"), "{warning}");
-        assert_eq!(stacks.norm_warning(Role::Document, long), None);
+        assert_eq!(stacks.norm_warning(Role::Document, &long), None);
     }
 }

@@ -24,6 +24,9 @@ use crate::{Error, Role};
 /// How long a connection may take to be made.
 const CONNECTING: Duration = Duration::from_secs(10);
 
+/// How many connections are kept for the next requests, until the server says how many it needs.
+const IDLE: usize = 1;
+
 /// How long the check whether the upstream can be reached may take.
 const CHECKING: Duration = Duration::from_secs(2);
 
@@ -43,6 +46,8 @@ pub struct Upstream {
     key: Option<ApiKey>,
     in_base64: bool,
     marking: Marking,
+    /// The authorities that are trusted.
+    roots: RootCertStore,
     client: Client,
 }
 
@@ -60,9 +65,10 @@ impl Upstream {
     /// [`Error::Setting`] if the address cannot be read or has a place that may hold a key.
     pub fn new(address: &str) -> Result<Self, Error> {
         let address = Address::parse_upstream(address)?;
-        let client = client(&address, tls::public_authorities())?;
+        let roots = tls::public_authorities();
+        let client = client(&address, roots.clone(), IDLE)?;
         let marking = Marking::Alike(Roles::default());
-        Ok(Self { address, key: None, in_base64: false, marking, client })
+        Ok(Self { address, key: None, in_base64: false, marking, roots, client })
     }
 
     /// Trusts the authorities in a PEM file, and no others.
@@ -77,8 +83,15 @@ impl Upstream {
                     .into(),
             ));
         }
-        let client = client(&self.address, tls::authorities(path.as_ref())?)?;
-        Ok(Self { client, ..self })
+        let roots = tls::authorities(path.as_ref())?;
+        let client = client(&self.address, roots.clone(), IDLE)?;
+        Ok(Self { roots, client, ..self })
+    }
+
+    /// Keeps at most this many connections for the next requests, because each is an open file.
+    pub(super) fn keep_idle(&mut self, most: usize) -> Result<(), Error> {
+        self.client = client(&self.address, self.roots.clone(), most)?;
+        Ok(())
     }
 
     /// Sets how the upstream is told whether a text is a document or a query. Default: not at all.
@@ -263,12 +276,13 @@ struct Request<'a> {
     forwarded: &'a Map<String, Value>,
 }
 
-fn client(address: &Address, roots: RootCertStore) -> Result<Client, Error> {
+fn client(address: &Address, roots: RootCertStore, idle: usize) -> Result<Client, Error> {
     let client = Client::builder()
         .tls_backend_preconfigured(tls::client(roots)?)
         // a key must not follow a redirect to somebody else
         .redirect(redirect::Policy::none())
         .connect_timeout(CONNECTING)
+        .pool_max_idle_per_host(idle)
         .user_agent(concat!("embosk/", env!("CARGO_PKG_VERSION")));
     // what stays on this machine does not go through a proxy
     let client = if address.is_local() { client.no_proxy() } else { client };

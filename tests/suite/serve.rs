@@ -1,7 +1,7 @@
 //! `embosk serve` between a client and an upstream of the test's own, both of which misbehave.
 
 use std::fs;
-use std::io::Write;
+use std::io::{Read, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::process::Command;
 use std::sync::{Arc, Condvar, Mutex};
@@ -578,6 +578,34 @@ fn a_full_server_says_when_to_come_back() {
 }
 
 #[test]
+fn a_body_takes_a_place_only_when_it_is_whole_or_long() {
+    let upstream = upstream();
+    let sidecar = behind(&upstream, &format!("{ROTATION} --concurrency 1 --queue 1"));
+    let send = |length: usize, body: &str| {
+        let mut stream = sidecar.connect();
+        let head = "POST /v1/embeddings HTTP/1.1\r\nhost: x\r\nexpect: 100-continue\r\n";
+        stream.write_all(format!("{head}content-length: {length}\r\n\r\n").as_bytes()).unwrap();
+        // it waits for the body
+        let mut said = [0; 25];
+        stream.read_exact(&mut said).unwrap();
+        assert_eq!(said, *b"HTTP/1.1 100 Continue\r\n\r\n");
+        stream.write_all(body.as_bytes()).unwrap();
+        stream
+    };
+    let ask = || sidecar.ask(json!({"model": "m", "input": "a"}));
+    let silent: Vec<_> = (0..4).map(|_| send(100_000, "")).collect();
+    let half: Vec<_> = (0..4).map(|_| send(100_000, "{")).collect();
+    assert_eq!(ask().status, 200);
+    let long: Vec<_> = (0..2).map(|_| send(100_000, &"a".repeat(70_000))).collect();
+    sidecar.until_metric("embosk_requests_waiting 2");
+    assert_eq!(ask().code(429), "queue_full");
+    drop((silent, half, long));
+    sidecar.until_metric("embosk_requests_waiting 0");
+    assert_eq!(ask().status, 200);
+    sidecar.stop();
+}
+
+#[test]
 fn clients_may_hang_up_or_talk_nonsense() {
     let (upstream, gate) = gated();
     let sidecar = behind(&upstream, &format!("{ROTATION} --concurrency 1 --queue 0"));
@@ -656,7 +684,7 @@ fn requests_are_answered_beside_idle_connections() {
         ask();
     }
     let log = sidecar.stop();
-    assert!(!log.contains("could not be taken") && !log.contains("too few files"), "{log}");
+    assert!(!log.contains("cannot be taken") && !log.contains("too few files"), "{log}");
     drop(idle);
 }
 
@@ -664,8 +692,8 @@ fn requests_are_answered_beside_idle_connections() {
 fn a_low_limit_of_open_files_leaves_fewer_connections() {
     let upstream = upstream();
     let line = format!("--upstream {} {ROTATION} --concurrency 8", upstream.base());
-    let sidecar = Sidecar::start_limited("-n 100", &line);
-    // 100 less 8 for the upstream and 64 others
+    let sidecar = Sidecar::start_limited("-n 108", &line);
+    // 108 less 16 for the upstream and 64 others
     sidecar.until_logged("\"connections\":28");
     let _idle: Vec<_> = (0..20).map(|_| sidecar.connect()).collect();
     sidecar.until_metric("embosk_connections 21");
