@@ -21,7 +21,7 @@ const STALE: Duration = Duration::from_mins(1);
 /// Who may read a written file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Readers {
-    /// Whoever the umask allows.
+    /// Whoever the umask allows. Who cannot read a file that is replaced cannot read the new one either.
     Usual,
     /// Only its owner, as with a key file; on systems without such modes, as `Usual`.
     Owner,
@@ -92,7 +92,7 @@ fn filled(
     readers: Readers,
     fill: impl FnOnce(&mut BufWriter<&File>) -> io::Result<()>,
 ) -> io::Result<NamedTempFile> {
-    let file = begin(folder_of(path), readers)?;
+    let file = begin(folder_of(path), mode(path, readers))?;
     // whoever cleans up leaves a locked file alone; where there are no locks, its age must do
     let _ = file.as_file().lock();
     let mut buffer = BufWriter::new(file.as_file());
@@ -108,7 +108,7 @@ fn filled(
 /// # Errors
 /// If no file can be made in it.
 pub fn check_folder(folder: &Path) -> io::Result<()> {
-    begin(folder, Readers::Owner).map(drop)
+    begin(folder, OWNER).map(drop)
 }
 
 /// Returns the folder that a file is in.
@@ -150,17 +150,33 @@ pub fn is_abandoned(path: &Path) -> bool {
 /// How many letters are random.
 const LETTERS: usize = 12;
 
+/// The mode of a file that only its owner can read.
+const OWNER: u32 = 0o600;
+
+/// The mode of the file that takes the place of `path`, before the umask.
+fn mode(path: &Path, readers: Readers) -> u32 {
+    if readers == Readers::Owner {
+        return OWNER;
+    }
+    #[cfg(unix)]
+    if let Ok(old) = fs::symlink_metadata(path)
+        && old.is_file()
+    {
+        return OWNER | 0o066 & std::os::unix::fs::PermissionsExt::mode(&old.permissions());
+    }
+    let _ = path;
+    0o666
+}
+
 /// Creates a new file in `folder`; never one that exists, nor through a link.
-fn begin(folder: &Path, readers: Readers) -> io::Result<NamedTempFile> {
+fn begin(folder: &Path, mode: u32) -> io::Result<NamedTempFile> {
     let mut builder = Builder::new();
     builder.prefix(PREFIX).suffix(SUFFIX).rand_bytes(LETTERS);
     // the umask takes from these
     #[cfg(unix)]
-    if readers == Readers::Usual {
-        builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
-    }
+    builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(mode));
     #[cfg(not(unix))]
-    let _ = readers;
+    let _ = mode;
     // without the random name, which tells nobody anything
     builder.tempfile_in(folder).map_err(|error| {
         io::Error::new(error.kind(), format!("no file can be made in its folder: {}", error.kind()))
@@ -232,10 +248,14 @@ mod tests {
         fs::set_permissions(&path, fs::Permissions::from_mode(0o644)).unwrap();
         write(&path, Readers::Owner, |file| file.write_all(b"after")).unwrap();
         assert_eq!((mode(&path), fs::read_to_string(&path).unwrap().as_str()), (0o600, "after"));
-        write(&path, Readers::Usual, |file| file.write_all(b"again")).unwrap();
         let usual = folder.path().join("usual");
         fs::write(&usual, "").unwrap();
-        assert_eq!(mode(&path), mode(&usual));
+        let new = mode(&usual);
+        for (before, after) in [(0o600, 0o600), (0o640, new & 0o640), (0o444, new & 0o644), (0o777, new)] {
+            fs::set_permissions(&path, fs::Permissions::from_mode(before)).unwrap();
+            write(&path, Readers::Usual, |file| file.write_all(b"again")).unwrap();
+            assert_eq!(mode(&path), after, "{before:o}");
+        }
     }
 
     #[cfg(unix)]
@@ -293,7 +313,7 @@ mod tests {
     #[test]
     fn a_file_that_is_being_written_has_a_name_of_ours_that_nobody_guesses() {
         let folder = tempfile::tempdir().unwrap();
-        let parts = [(); 2].map(|()| begin(folder.path(), Readers::Usual).unwrap());
+        let parts = [(); 2].map(|()| begin(folder.path(), OWNER).unwrap());
         let names = names(folder.path());
         assert!(names.iter().all(|name| is_ours(name)) && names[0] != names[1], "{names:?}");
         drop(parts);
