@@ -1,5 +1,6 @@
 //! An embedder whose first answer is checked: what gives other vectors each time cannot be measured.
 
+use std::collections::HashSet;
 use std::ops::Range;
 use std::sync::OnceLock;
 
@@ -22,7 +23,7 @@ const SAME: f64 = 0.99;
 /// makes no difference to attacks.
 const EQUAL: f64 = 0.9999;
 
-/// An embedder that is refused if it gives other vectors each time. When it first embeds texts, a few of them, spread
+/// An embedder that is refused if it gives other vectors each time. When it first embeds different texts, a few of them, spread
 /// evenly, are embedded a second time. Vectors from a cache in front of it ask nothing of it.
 ///
 /// Without this check, the embedder's own noise would act as a defense that no row mentions.
@@ -37,19 +38,25 @@ impl<E: Embedder> Steady<E> {
         Self { embedder, seen: OnceLock::new() }
     }
 
-    /// Embeds some of `texts` again, and compares the vectors with `first`, `[texts, dim]`. An answer that is wrong in
-    /// itself is left to the caller.
+    /// Embeds some of `texts` again, and compares the vectors with `first`, `[texts, dim]`. Nothing is decided by fewer
+    /// than two different texts, empty ones aside. An answer that is wrong in itself is left to the caller.
     fn check(&self, role: Role, texts: &[&str], first: &Array2<f32>) -> Result<(), BoxError> {
         if first.nrows() != texts.len() || !first.iter().all(|value| value.is_finite()) {
             return Ok(());
         }
-        let count = CHECKED.min(texts.len());
-        let rows: Vec<usize> = (0..count).map(|nth| nth * texts.len() / count).collect();
+        let mut known = HashSet::new();
+        let mut is_new = |row: &usize| !texts[*row].trim().is_empty() && known.insert(texts[*row]);
+        let different: Vec<usize> = (0..texts.len()).filter(|row| is_new(row)).collect();
+        if different.len() < 2 {
+            return Ok(());
+        }
+        let count = CHECKED.min(different.len());
+        let rows: Vec<usize> = (0..count).map(|nth| different[nth * different.len() / count]).collect();
         let some: Vec<&str> = rows.iter().map(|&row| texts[row]).collect();
         let again = self.embedder.embed(role, &some)?;
         let seen = mean_cosine(&first.select(Axis(0), &rows), &again);
-        self.seen.get_or_init(|| seen);
         if seen >= SAME {
+            self.seen.get_or_init(|| seen);
             return Ok(());
         }
         Err(format!(
@@ -137,7 +144,34 @@ impl<E: Embedder> Embedder for Steady<E> {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::{AtomicU32, Ordering};
+
     use super::*;
+
+    /// Gives equal vectors to empty texts, and other ones each time to the rest.
+    #[derive(Default)]
+    struct Noisy(AtomicU32);
+
+    impl Embedder for Noisy {
+        fn embed(&self, _: Role, texts: &[&str]) -> Result<Array2<f32>, BoxError> {
+            let turn = (self.0.fetch_add(1, Ordering::Relaxed) % 2) as f32;
+            let value = |(row, at): (usize, usize)| if texts[row].is_empty() || at == 0 { 1.0 } else { turn };
+            Ok(Array2::from_shape_fn((texts.len(), 2), value))
+        }
+    }
+
+    #[test]
+    fn empty_and_equal_texts_decide_nothing() {
+        let steady = Steady::new(Noisy::default());
+        for texts in [&["", " "][..], &["", "", ""], &["a"], &["a", "a", ""]] {
+            assert!(steady.embed(Role::Document, texts).is_ok(), "{texts:?}");
+        }
+        let noisy = Steady::new(Noisy::default());
+        // whoever is refused is not believed the next time
+        for _ in 0..2 {
+            assert!(noisy.embed(Role::Document, &["a", "b"]).is_err() && noisy.seen.get().is_none());
+        }
+    }
 
     #[test]
     fn equal_rows_agree_and_answers_of_other_shapes_do_not() {
