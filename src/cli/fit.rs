@@ -8,7 +8,7 @@ use super::error::CliError;
 use super::files::{self, Readers};
 use super::loaded::Loaded;
 use super::models::{self, Cache, Opening};
-use super::protect::same_file;
+use super::protect::{keep_files_of, same_file};
 use super::rehearsal;
 use super::service::ServiceOptions;
 use super::session::Session;
@@ -191,6 +191,9 @@ impl Sample {
     /// Embeds the corpus, or reads vectors that exist; `None` in a dry run, which only says what would be sent.
     fn vectors(&self, session: &Session, with_queries: bool) -> Result<Option<Vectors>, CliError> {
         files::check_output(&self.output)?;
+        if let Some(defense) = &self.defense {
+            keep_files_of(defense, std::iter::once(&self.output), session)?;
+        }
         let stack = self.defense.as_deref().map(|spec| session.names.stack(spec)).transpose()?;
         if let Some(from) = &self.from {
             return self.existing(from, stack.as_ref(), with_queries).map(Some);

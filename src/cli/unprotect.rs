@@ -5,7 +5,7 @@ use ndarray::Array2;
 
 use super::error::CliError;
 use super::files;
-use super::protect::{at_row, same_file};
+use super::protect::{at_row, keep_files_of, same_file};
 use super::session::Session;
 use super::tables::{Batch, Change, Changed, Seals, Table, bad};
 use crate::defenses::Packing;
@@ -31,6 +31,7 @@ pub(crate) fn run(args: &Args, session: &Session) -> Result<ExitCode, CliError> 
         let why = "the protected vectors would be overwritten; name another file";
         return Err(files::bad(&args.table.output, why));
     }
+    keep_files_of(&args.defense, std::iter::once(&args.table.output), session)?;
     args.table.check(None, false)?;
     args.table.change(None, None, &mut Unprotecting { input: &args.table.input, stack: &stack }, session)?;
     Ok(ExitCode::SUCCESS)

@@ -101,6 +101,30 @@ fn a_defense_that_re_ranks_seals_exact_vectors_beside_coarse_ones() {
 }
 
 #[test]
+fn no_output_takes_the_place_of_a_key_or_a_fit_that_the_defense_names() {
+    let folder = workplace();
+    let at = |name: &str| folder.path().join(name);
+    for name in ["key", "coarse.npy.json"] {
+        succeeds(&folder, &format!("keygen --output {name}"));
+    }
+    fs::write(at("two.ids"), "a\nb\n").unwrap();
+    let held = ["key", "coarse.npy.json"].map(|name| fs::read(at(name)).unwrap());
+    let protect = "protect --role document";
+    let sealed = "--defense rerank(candidates=9,key=file:key) --ids two.ids --sealed";
+    let coded = "--defense rotation(key=file:coarse.npy.json)|quantization(bits=8) --codes int8";
+    for line in [
+        format!("{protect} --defense rotation(key=file:key) clean.npy ./key --format npy"),
+        format!("{protect} {sealed} ./key clean.npy coarse.npy"),
+        format!("{protect} {coded} clean.npy coarse.npy"),
+        "unprotect --defense rotation(key=file:./key) clean.npy key --format npy".into(),
+        "fit groups --from clean.npy --defense rotation(key=file:key) --output key".into(),
+    ] {
+        refused(&folder, &line, "a key or a fit that the defense names would be overwritten");
+    }
+    assert_eq!(held, ["key", "coarse.npy.json"].map(|name| fs::read(at(name)).unwrap()));
+}
+
+#[test]
 fn a_search_for_a_setting_says_what_it_needs() {
     let folder = workplace();
     for (more, part) in [

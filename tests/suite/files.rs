@@ -427,6 +427,7 @@ fn texts_are_sealed_in_their_place() {
             assert!(sealed.iter().all(|bytes| sealer.open_text(&id, "other", bytes).is_err()));
         }
     };
+    let owned = |row: Option<&[u8]>| row.map(<[u8]>::to_vec);
     let titles = ["a", "b", "c", "d"].map(Some);
     let sealing = format!("{SEALING} --id-column id --seal-text text --seal-text title");
     let kinds: [ArrayRef; 3] = [
@@ -454,8 +455,9 @@ fn texts_are_sealed_in_their_place() {
             assert_eq!(names, ["text", "embedding", "title", "id", "embedding_sealed"]);
             for (column, expected) in [("text", TEXTS), ("title", titles)] {
                 let rows = batches.iter().flat_map(|batch| {
-                    let array = batch.column_by_name(column).unwrap().as_binary::<i32>();
-                    array.iter().map(|row| row.map(<[u8]>::to_vec)).collect::<Vec<_>>()
+                    let array = batch.column_by_name(column).unwrap();
+                    let long = array.as_binary_opt::<i64>().map(|array| array.iter().map(owned).collect());
+                    long.unwrap_or_else(|| array.as_binary::<i32>().iter().map(owned).collect::<Vec<_>>())
                 });
                 check(&rows.collect::<Vec<_>>(), column, &expected);
             }

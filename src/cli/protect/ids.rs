@@ -1,6 +1,5 @@
 //! The ids of rows: a file of them, one per line, or a column of the table.
 
-use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::path::Path;
 
 use super::super::error::CliError;
@@ -39,13 +38,6 @@ impl Source<'_> {
         let name = self.column.unwrap_or_default();
         bad(self.input, format!("row {row} (counted from 0), column \"{name}\"")).to_string()
     }
-}
-
-/// A hash of an id, to find repeated ones.
-pub(super) fn hash(id: &[u8]) -> u64 {
-    let mut hasher = DefaultHasher::new();
-    id.hash(&mut hasher);
-    hasher.finish()
 }
 
 /// The ids of a file: one per line, none of them empty.

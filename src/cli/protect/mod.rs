@@ -17,6 +17,7 @@ use super::files;
 use super::session::Session;
 use super::tables::{CodesKind, Table, is_standard, paths_beside};
 use crate::defenses::OtherNorms;
+use crate::defenses::spec::{Kind, Value};
 use crate::partial::folder_of;
 
 /// Protect a file of vectors with a defense: a .npy matrix, or a column of a table (.parquet, .arrow, .jsonl).
@@ -96,7 +97,7 @@ impl From<RoleName> for crate::Role {
 pub(crate) fn run(args: &Args, session: &Session) -> Result<ExitCode, CliError> {
     // not clap's to read: its errors repeat what was written, and that may hold a key
     let stack = session.names.stack(&args.defense)?;
-    check_files(args)?;
+    check_files(args, session)?;
     args.table.check(args.id_column.as_deref(), args.codes.is_some())?;
     if let Some(codes) = args.codes {
         codes.check(&stack)?;
@@ -114,9 +115,11 @@ pub(crate) fn run(args: &Args, session: &Session) -> Result<ExitCode, CliError> 
 }
 
 /// Refuses to overwrite what is read, or what was just written.
-fn check_files(args: &Args) -> Result<(), CliError> {
+fn check_files(args: &Args, session: &Session) -> Result<(), CliError> {
     let (input, output) = (&args.table.input, &args.table.output);
     let beside: Vec<PathBuf> = args.codes.iter().flat_map(|_| paths_beside(output)).collect();
+    let written = std::iter::once(output).chain(&args.sealed).chain(&beside);
+    keep_files_of(&args.defense, written, session)?;
     for file in std::iter::once(output).chain(&args.sealed).chain(&beside) {
         if same_file(input, file) {
             return Err(files::bad(file, "the clean vectors would be overwritten; name another file"));
@@ -134,6 +137,30 @@ fn check_files(args: &Args) -> Result<(), CliError> {
         }
         _ => Ok(()),
     }
+}
+
+/// Refuses to overwrite a key or a fit that a defense names: what is protected under a lost key is lost.
+pub(super) fn keep_files_of<'a>(
+    defense: &str,
+    written: impl Iterator<Item = &'a PathBuf>,
+    session: &Session,
+) -> Result<(), CliError> {
+    let spec = session.names.defenses.spec(defense)?;
+    let named: Vec<PathBuf> = spec.values().filter_map(file_of).collect();
+    for file in written {
+        if named.iter().any(|named| same_file(named, file)) {
+            let why = "a key or a fit that the defense names would be overwritten; name another file";
+            return Err(files::bad(file, why));
+        }
+    }
+    Ok(())
+}
+
+/// The path that a value of a spec names; `~/` is the user's home.
+fn file_of(value: &Value) -> Option<PathBuf> {
+    let Kind::File(path) = value.kind() else { return None };
+    let at_home = |rest: &str| std::env::home_dir().map(|home| home.join(rest));
+    Some(path.strip_prefix("~/").and_then(at_home).unwrap_or_else(|| path.into()))
 }
 
 /// Whether two paths lead to one file, which need not exist yet.

@@ -1,15 +1,18 @@
 //! What a defense makes of the vectors of a file.
 
 use std::collections::HashSet;
+use std::hash::{BuildHasher as _, RandomState};
 use std::path::Path;
 
 use super::super::error::CliError;
 use super::super::tables::{Batch, Change, Changed, Seals, bad};
 use super::super::terminal::{Terminal, warn};
-use super::ids::hash;
 use super::{Args, Sealing, Source};
 use crate::defenses::{Error, Norms, OtherNorms, Packing};
 use crate::{Defense, Rng, Role, Stack};
+
+/// How many ids are remembered, only to warn if one repeats.
+const MOST_IDS: usize = 1 << 24;
 
 /// Protects the vectors of a file, batch by batch.
 pub(super) struct Protecting<'a> {
@@ -20,8 +23,8 @@ pub(super) struct Protecting<'a> {
     codes: bool,
     ids: Source<'a>,
     sealing: Option<Sealing<'a>>,
-    /// Hashes of the ids so far, if two rows with one id would get the same noise, until one repeats.
-    seen: Option<HashSet<u64>>,
+    /// The ids so far, if two rows with one id would get the same noise, until one repeats.
+    seen: Option<Seen>,
     other_norms: OtherNorms,
     /// The clean vectors' norms so far.
     norms: Option<Norms>,
@@ -42,7 +45,7 @@ impl<'a> Protecting<'a> {
         let mut seen = None;
         if (ids.file.is_some() || ids.column.is_some()) && sealing.is_none() {
             if stack.uses_ids(role) {
-                seen = Some(HashSet::new());
+                seen = Some(Seen::at_most(MOST_IDS));
             } else {
                 let name = if ids.file.is_some() { "--ids" } else { "--id-column" };
                 let why = "no part of the defense has keyed noise on vectors of this role";
@@ -70,6 +73,25 @@ impl<'a> Protecting<'a> {
             scaled: 0,
             terminal,
         })
+    }
+
+    /// Warns of the first id that repeats, or once there are too many ids to remember.
+    fn warn_of_repeats(&mut self, rows: &[usize], ids: &[&[u8]]) {
+        let Some(seen) = &mut self.seen else { return };
+        if let Some(row) = seen.first_repeat(rows, ids) {
+            let place = self.ids.place(row);
+            warn(&format!(
+                "warning: {place} repeats an id; vectors with one id get the same noise, so their difference is that \
+                 of the clean vectors"
+            ));
+        } else if seen.is_full() {
+            warn(&format!(
+                "warning: {MOST_IDS} ids differ, and no more are remembered; if a later one repeats, nothing says so"
+            ));
+        } else {
+            return;
+        }
+        self.seen = None;
     }
 
     /// Says what norms there were, and warns if the strength of the defense is meant for another.
@@ -100,16 +122,10 @@ impl Change for Protecting<'_> {
         let Batch { mut vectors, rows, ids: column } = batch;
         let norms = self.other_norms.check(self.stack, self.role, &vectors);
         let norms = norms.map_err(|error| bad(self.input, at_row(error, &rows)))?;
-        let ids = self.ids.ids(&rows, column.as_deref())?;
-        if let (Some(seen), Some(ids)) = (&mut self.seen, &ids)
-            && let Some(row) = first_repeat(seen, &rows, ids)
-        {
-            let place = self.ids.place(row);
-            self.seen = None;
-            warn(&format!(
-                "warning: {place} repeats an id; vectors with one id get the same noise, so their difference is that \
-                 of the clean vectors"
-            ));
+        let source = self.ids;
+        let ids = source.ids(&rows, column.as_deref())?;
+        if let Some(ids) = &ids {
+            self.warn_of_repeats(&rows, ids);
         }
         let (stack, role, rng) = (self.stack, self.role, &mut self.rng);
         self.scaled += self.other_norms.scale(stack, role, vectors.view_mut());
@@ -147,10 +163,27 @@ impl Change for Protecting<'_> {
     }
 }
 
-/// The first row whose id was seen before, here or in an earlier batch.
-fn first_repeat(seen: &mut HashSet<u64>, rows: &[usize], ids: &[&[u8]]) -> Option<usize> {
-    let repeated = ids.iter().zip(rows).find(|(id, _)| !seen.insert(hash(id)));
-    repeated.map(|(_, row)| *row)
+/// Hashes of the ids so far.
+struct Seen {
+    hashes: HashSet<u64>,
+    hasher: RandomState,
+    most: usize,
+}
+
+impl Seen {
+    fn at_most(most: usize) -> Self {
+        Self { hashes: HashSet::new(), hasher: RandomState::new(), most }
+    }
+
+    /// The first row whose id was seen before, here or in an earlier batch.
+    fn first_repeat(&mut self, rows: &[usize], ids: &[&[u8]]) -> Option<usize> {
+        let repeated = ids.iter().zip(rows).find(|(id, _)| !self.hashes.insert(self.hasher.hash_one(id)));
+        repeated.map(|(_, row)| *row)
+    }
+
+    fn is_full(&self) -> bool {
+        self.hashes.len() >= self.most
+    }
 }
 
 /// What a defense says of a row of the batch, said of the row of the file.
@@ -162,4 +195,18 @@ pub(in super::super) fn at_row(error: Error, rows: &[usize]) -> String {
         error => error,
     };
     error.to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ids_are_remembered_until_there_are_too_many() {
+        let mut seen = Seen::at_most(3);
+        assert_eq!(seen.first_repeat(&[0, 1], &[b"a", b"b"]), None);
+        assert!(!seen.is_full());
+        assert_eq!(seen.first_repeat(&[2, 5, 6], &[b"c", b"a", b"d"]), Some(5));
+        assert!(seen.is_full());
+    }
 }

@@ -1,12 +1,13 @@
 //! Exact vectors, sealed beside the coarse ones, and texts, sealed in their place.
 
 use std::collections::HashMap;
+use std::hash::{BuildHasher as _, RandomState};
 
 use ndarray::Array2;
 
 use super::super::error::CliError;
 use super::super::tables::{Batch, Seals};
-use super::ids::{Source, hash};
+use super::ids::Source;
 use super::{Args, RoleName};
 use crate::defenses::Precision;
 use crate::{Defense, Sealer, Stack};
@@ -19,6 +20,8 @@ pub(super) struct Sealing<'a> {
     texts: &'a [String],
     /// The rows of the ids so far, by the hash of the id: what is sealed for one id could be swapped.
     rows: HashMap<u64, usize>,
+    /// Nobody can choose ids whose hashes are equal.
+    hasher: RandomState,
 }
 
 impl<'a> Sealing<'a> {
@@ -75,12 +78,13 @@ impl<'a> Sealing<'a> {
             );
         };
         let (precision, rows) = (rerank.rounding(), HashMap::new());
-        Ok(Some(Self { sealer, precision, source, texts: names, rows }))
+        let hasher = RandomState::new();
+        Ok(Some(Self { sealer, precision, source, texts: names, rows, hasher }))
     }
 
     /// Refuses an id that another row has.
     fn check(&mut self, row: usize, id: &[u8]) -> Result<(), CliError> {
-        if *self.rows.entry(hash(id)).or_insert(row) == row {
+        if *self.rows.entry(self.hasher.hash_one(id)).or_insert(row) == row {
             return Ok(());
         }
         let place = self.source.place(row);

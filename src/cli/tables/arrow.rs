@@ -7,7 +7,7 @@ use std::io::{self, BufReader, Read};
 use std::path::Path;
 use std::sync::Arc;
 
-use arrow_array::{ArrayRef, BinaryArray, RecordBatch};
+use arrow_array::{ArrayRef, RecordBatch};
 use arrow_ipc::reader::{FileReader, StreamReader};
 use arrow_ipc::writer::{FileWriter, IpcWriteOptions, StreamWriter};
 use arrow_schema::{ArrowError, Schema, SchemaRef};
@@ -250,8 +250,10 @@ impl Table {
         let mut columns = batch.columns().to_vec();
         for index in &self.texts {
             let (name, ids) = (self.schema.field(*index).name(), self.ids.map(|ids| batch.column(ids)));
-            let texts = texts::seal(settings, (name, batch.column(*index)), ids, first, sealing)?;
-            columns[*index] = Arc::new(BinaryArray::from_iter(texts));
+            let column = batch.column(*index);
+            let sealed = texts::seal(settings, (name, column), ids, first, sealing)?;
+            columns[*index] =
+                texts::array(name, column.data_type(), sealed).map_err(|why| settings.bad(why))?;
         }
         Ok((columns, sealed))
     }

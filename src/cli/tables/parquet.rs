@@ -112,7 +112,8 @@ impl Table {
         let (mut probe, mut first) = (self.column.clone(), 0);
         for group in 0..self.metadata.metadata().num_row_groups() {
             for arrays in self.read(group, 16)? {
-                let (vectors, _) = self.columns(&arrays.map_err(|error| damaged(settings, &error))?);
+                let arrays = arrays.map_err(|error| damaged(settings, settings.column, &error))?;
+                let (vectors, _) = self.columns(&arrays);
                 let batch = probe.read(&vectors, first).map_err(|why| settings.bad(why))?;
                 first += vectors.len();
                 if !batch.rows.is_empty() {
@@ -253,7 +254,7 @@ impl Table {
             open.next_column()?.ok_or_else(|| settings.bad("the row group has too few columns"))?;
         let name = self.metadata.schema().field(index).name();
         for batch in self.read_columns(group, std::iter::once(index).chain(self.ids), TEXTS)? {
-            let batch = batch.map_err(|error| damaged(settings, &error))?;
+            let batch = batch.map_err(|error| damaged(settings, name, &error))?;
             let column = |name: &str| batch.column_by_name(name);
             let read = column(name).ok_or_else(|| settings.bad(format!("column \"{name}\" is missing")))?;
             let sealed =
@@ -274,7 +275,7 @@ impl Table {
         mut act: impl FnMut(Batch, &ArrayRef) -> Result<(), CliError>,
     ) -> Result<(), CliError> {
         for batch in self.read(group, (NUMBERS / dim).clamp(16, 1 << 16))? {
-            let batch = batch.map_err(|error| damaged(settings, &error))?;
+            let batch = batch.map_err(|error| damaged(settings, settings.column, &error))?;
             let (vectors, ids) = self.columns(&batch);
             act(self.batch(settings, &vectors, ids, first).map_err(|why| settings.bad(why))?, &vectors)?;
             first += batch.num_rows();
@@ -313,7 +314,7 @@ impl Table {
     }
 }
 
-/// An error about data that cannot be decoded.
-fn damaged(settings: &Settings<'_>, error: &arrow_schema::ArrowError) -> CliError {
-    settings.bad(format!("its vectors cannot be read: {error}"))
+/// An error about a column that cannot be decoded.
+fn damaged(settings: &Settings<'_>, column: &str, error: &arrow_schema::ArrowError) -> CliError {
+    settings.bad(format!("column \"{column}\" cannot be read: {error}"))
 }
