@@ -46,7 +46,7 @@ impl Embedder for Noisy {
 }
 
 fn corpus() -> Corpus {
-    Corpus::records(60, 1)
+    Corpus::records(300, 1)
 }
 
 fn evaluation(embedder: &Arc<Noisy>) -> Evaluation<Arc<Noisy>> {
@@ -69,13 +69,13 @@ fn a_steady_embedder_passes_a_nearly_steady_one_is_warned_of_and_a_noisy_one_ref
     for (length, warns) in [(0.0, false), (0.003, false), (0.03, true)] {
         let embedder = Noisy::new(length);
         assert_eq!(warned(&evaluation(&embedder).run().unwrap()), warns, "{length}");
-        let texts = 60 + corpus().queries().len() as u64;
+        let texts = 300 + corpus().queries().len() as u64;
         assert_eq!(embedder.asked(), texts + 4, "four texts are embedded again");
     }
     for length in [0.2, 0.5] {
         let embedder = Noisy::new(length);
         refused(evaluation(&embedder).run());
-        assert_eq!(embedder.asked(), 60 + 4, "nothing more is asked of it");
+        assert_eq!(embedder.asked(), 300 + 4, "nothing more is asked of it");
     }
 }
 
