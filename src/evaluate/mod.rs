@@ -20,7 +20,7 @@ pub mod facts;
 mod given;
 mod guess;
 mod journal;
-mod keys;
+pub(crate) mod keys;
 mod linkage;
 mod membership;
 pub mod metrics;
