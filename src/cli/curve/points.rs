@@ -183,8 +183,8 @@ impl<'a> Curve<'a> {
         match (has(Threat::StolenStore), has(Threat::Operator)) {
             (false, false) => None,
             (true, false) => Some(
-                "Noise is on documents alone, which is meant for a stolen store: the store's operator also sees clean \
-                 queries.",
+                "Queries have less noise than documents, or none. This is meant for a stolen store; the store's operator \
+                 also sees the queries.",
             ),
             (false, true) => Some(
                 "Noise is on documents and queries, which is meant for the store's operator, who sees both. If you only \
