@@ -197,9 +197,11 @@ impl Counts {
         Seen { attacked, is_guided: self.is_guided, whole: self.whole() }
     }
 
-    /// How many seconds all rows take; `None` before the first is measured.
+    /// How many seconds all rows take; `None` until a second is measured, unless there is only one, because the first
+    /// includes what is done once for all.
     fn whole(&self) -> Option<f64> {
-        (self.measured > 0).then(|| self.each() * self.total as f64)
+        (self.measured > 1 || self.measured > 0 && self.measured == self.total)
+            .then(|| self.each() * self.total as f64)
     }
 
     fn each(&self) -> f64 {
@@ -281,9 +283,8 @@ fn strength(metrics: &[Metric], undefended: &Undefended) -> String {
 mod tests {
     use super::*;
 
-    #[test]
-    fn kept_rows_are_told_of_once_in_a_long_run() {
-        let after = |seconds, measured, total| Counts {
+    fn after(seconds: u64, measured: usize, total: usize) -> Counts {
+        Counts {
             total,
             done: measured,
             measured,
@@ -292,7 +293,18 @@ mod tests {
             began: Instant::now().checked_sub(Duration::from_secs(seconds)).unwrap_or_else(Instant::now),
             promise: Some("kept"),
             lines: None,
-        };
+        }
+    }
+
+    #[test]
+    fn the_whole_is_forecast_once_a_second_row_is_measured() {
+        assert_eq!([after(40, 0, 9), after(40, 1, 9)].map(|counts| counts.whole()), [None; 2]);
+        let seconds = |counts: Counts| counts.whole().map(f64::round);
+        assert_eq!([after(40, 2, 9), after(40, 1, 1)].map(seconds), [Some(180.0), Some(40.0)]);
+    }
+
+    #[test]
+    fn kept_rows_are_told_of_once_in_a_long_run() {
         assert_eq!(after(40, 0, 9).due_promise(), None, "no row is kept");
         assert_eq!(after(5, 1, 3).due_promise(), None, "it ends soon");
         assert_eq!(after(10, 1, 9).due_promise(), Some("kept"), "it goes on for long");

@@ -24,7 +24,7 @@ use super::session::Session;
 use super::settings::{EvaluationSettings, Resolved, usual_stacks};
 use super::table::Layout;
 use super::terminal::{print, warn, warn_of};
-use crate::evaluate::{Report, Row, Sweep};
+use crate::evaluate::{Report, Row, Sweep, keys};
 use crate::{Error, Stack};
 
 /// Measure a sweep of strengths, and draw leak against retrieval.
@@ -35,7 +35,7 @@ use crate::{Error, Stack};
 /// same command continues with them.
 ///
 /// Exits with 1 if --find finds no strength, and with 3 if nothing can be concluded: the undefended attack is too weak,
-/// or there are too few texts.
+/// there are too few texts, or --find is given and nobody attacks a key on the range.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     #[command(flatten)]
@@ -67,7 +67,10 @@ pub(crate) fn run(args: &Args, session: &Session) -> Result<ExitCode, CliError> 
     let sweeps: Vec<Sweep> = sweeps.collect::<Result<_, _>>()?;
     let limit = args.find.as_deref().map(|limit| Limit::parse(limit, &session.names.metrics()));
     let limit = limit.transpose().map_err(CliError::new)?;
-    let search = limit.map(|limit| Bisection::new(limit, &sweeps, settings.attack.is_none())).transpose()?;
+    let is_attackless =
+        |limit: &Limit| settings.attack.is_none() && limit.needs_attack(&session.names.metrics());
+    let search =
+        limit.map(|limit| Bisection::new(limit.clone(), &sweeps, is_attackless(&limit))).transpose()?;
     let resolved = settings.resolve_with(&session.names, stacks(&sweeps))?;
     if let Some(done) = settings.rehearse(session, &resolved, &args.cache)? {
         return Ok(done);
@@ -92,9 +95,8 @@ pub(crate) fn run(args: &Args, session: &Session) -> Result<ExitCode, CliError> 
     let journal = notebook.asking(move |rows| asked.as_ref().map_or(Ok(None), |search| search.next(rows)));
     let report = notebook.follow(evaluation.examples(args.examples).journal(journal), stages)?;
     warn_of(&report);
-    let answer = search.as_ref().and_then(|search| search.answer(&report.rows));
     let advice = course.advise(&report.advice);
-    write(args, session, &sweeps, (&report, &advice), search.as_ref().zip(answer))
+    write(args, session, &sweeps, (&report, &advice), search.as_ref())
 }
 
 /// What is measured: the stack without defenses, for comparison, and those of all sweeps. Without a sweep, the list
@@ -133,8 +135,9 @@ fn write(
     session: &Session,
     sweeps: &[Sweep],
     (report, advice): (&Report, &str),
-    found: Option<(&Bisection, Answer)>,
+    search: Option<&Bisection>,
 ) -> Result<ExitCode, CliError> {
+    let found = search.and_then(|search| Some((search, search.answer(&report.rows)?)));
     let searched = found.as_ref().map(|(search, _)| &search.sweep);
     let curve =
         Curve::new(report, sweeps, searched, found.as_ref().map(|(search, answer)| (&search.limit, answer)));
@@ -148,7 +151,7 @@ fn write(
         files::write_ours(rows::readers(args.examples), &args.output.join(name), &text)?;
     }
     print(&summary(&curve, args.format, &args.output))?;
-    Ok(verdict(report, advice, &curve))
+    Ok(verdict(report, advice, &curve, search))
 }
 
 /// A picture of a report without sweeps. `None` if there is nothing to draw.
@@ -162,13 +165,18 @@ fn summary(curve: &Curve<'_>, layout: Layout, output: &Path) -> String {
     format!("{}{}\n", summary::table(curve, layout), page.display())
 }
 
-fn verdict(report: &Report, advice: &str, curve: &Curve<'_>) -> ExitCode {
+fn verdict(report: &Report, advice: &str, curve: &Curve<'_>, search: Option<&Bisection>) -> ExitCode {
     if let Some(reason) = &report.reason {
         warn(format!("inconclusive: {reason}\n{advice}").trim_end());
         return ExitCode::from(3);
     }
-    match &curve.found {
-        Some((_, answer)) if answer.strength.is_none() => ExitCode::from(1),
+    match (search, &curve.found) {
+        (Some(search), None) => {
+            let reason = search.unanswered(report);
+            warn(format!("inconclusive: {reason}\n{advice}").trim_end());
+            ExitCode::from(3)
+        }
+        (_, Some((_, answer))) if answer.strength.is_none() => ExitCode::from(1),
         _ => ExitCode::SUCCESS,
     }
 }
@@ -181,12 +189,12 @@ struct Bisection {
 }
 
 impl Bisection {
-    fn new(limit: Limit, sweeps: &[Sweep], without_attack: bool) -> Result<Self, CliError> {
+    fn new(limit: Limit, sweeps: &[Sweep], lacks_attack: bool) -> Result<Self, CliError> {
         let mut ranged = sweeps.iter().filter(|sweep| !sweep.ranges().is_empty());
         match (ranged.next(), ranged.next()) {
-            _ if without_attack => {
-                Err(CliError::new("--find needs an attack; leave out --attack none, or name another attack"))
-            }
+            _ if lacks_attack => Err(CliError::new(
+                "the limit of --find needs an attack; leave out --attack none, or name another attack",
+            )),
             (Some(sweep), None) if sweep.ranges().len() == 1 => Ok(Self { limit, sweep: sweep.clone() }),
             _ => Err(CliError::new(
                 "--find takes one range in one --defense, such as \"gaussian(sigma=0.003..0.1/4log)\"",
@@ -208,7 +216,23 @@ impl Bisection {
         Some(find::step(&trials, self.limit.most, range.log, range.whole))
     }
 
-    /// The answer; `None` if the attack does not work undefended, so that there is no leak.
+    /// Why there is no answer.
+    fn unanswered(&self, report: &Report) -> String {
+        let on_range = |defense: &str| points::strength(&self.sweep, defense).is_some();
+        if let Some(key) = keys::unattacked(&report.rows).find(|key| on_range(key.defense)) {
+            return format!("{} is not decided: {key}", self.limit);
+        }
+        let metric = &self.limit.metric().name;
+        let strengths = report.strengths.iter().filter(|strength| !strength.is_conclusive());
+        let reason = strengths
+            .filter(|strength| strength.leak == *metric || strength.metric == *metric)
+            .map(ToString::to_string)
+            .next();
+        let reason = reason.unwrap_or_else(|| "it was not measured for every adversary".into());
+        format!("{} could not be read: {reason}", self.limit)
+    }
+
+    /// The answer; `None` if the limit's metric cannot be read, or if nobody attacks a key on the range.
     fn answer(&self, rows: &[Row]) -> Option<Answer> {
         match self.step(rows)? {
             Step::Done(answer) => Some(answer),
@@ -224,9 +248,67 @@ impl Bisection {
                 continue;
             }
             let of_stack: Vec<&Row> = rows.iter().filter(|other| other.defense == row.defense).collect();
+            if keys::is_unattacked(&of_stack) {
+                return None;
+            }
             let (_, worst) = self.limit.worst(&of_stack)?;
             trials.push(Tried { strength, worst, ndcg: row.score(RETRIEVAL).map(|score| score.value) });
         }
         Some(trials)
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+    use crate::evaluate::metrics::built_in;
+
+    /// The worst adversary of each strength reaches 0.5.
+    fn report(metric: &str, key_attacked: Option<bool>) -> Report {
+        let row = |sigma: &str| {
+            let mut row = json!({
+                "defense": format!("gaussian(sigma={sigma})"), "adversary": "naive", "n": 9, "map": null,
+                "key_attacked": key_attacked,
+            });
+            row[metric] = json!({ "value": 0.5, "low": 0.5, "high": 0.5 });
+            row
+        };
+        let rows: Vec<Value> = ["0.1", "0.2"].map(row).to_vec();
+        let report = json!({
+            "signature": {}, "rows": rows, "ceiling": {}, "floor": {}, "conclusive": [metric], "reason": null
+        });
+        Report::from_json(&report.to_string()).unwrap()
+    }
+
+    #[test]
+    fn a_search_by_guesses_needs_no_attack() {
+        let needs = |limit: &str| Limit::parse(limit, built_in()).unwrap().needs_attack(built_in());
+        assert_eq!(["guess<=0.1", "guess_leak<=0.1", "leak<=0.1"].map(needs), [false, false, true]);
+    }
+
+    fn search(limit: &str) -> Bisection {
+        let sweeps: [Sweep; 1] = ["gaussian(sigma=0.1..0.2/2)".parse().unwrap()];
+        Bisection::new(Limit::parse(limit, built_in()).unwrap(), &sweeps, false).unwrap()
+    }
+
+    #[test]
+    fn a_search_without_an_answer_is_inconclusive_and_says_why() {
+        let verdict = |report: &Report, search: &Bisection| {
+            let answer = search.answer(&report.rows);
+            let curve = Curve::new(report, &[], None, answer.as_ref().map(|answer| (&search.limit, answer)));
+            (answer.is_some(), verdict(report, "", &curve, Some(search)) == ExitCode::from(3))
+        };
+        let (kept, unread) = (search("leak<=0.6"), search("guess_leak<=0.6"));
+        assert_eq!(verdict(&report("leak", None), &kept), (true, false));
+        assert_eq!(verdict(&report("leak", Some(true)), &kept), (true, false));
+        assert_eq!(verdict(&report("leak", Some(false)), &kept), (false, true));
+        assert_eq!(verdict(&report("leak", None), &unread), (false, true));
+        let said = unread.unanswered(&report("leak", None));
+        assert!(said.starts_with("guess_leak<=0.6 could not be read: "), "{said}");
+        let said = kept.unanswered(&report("leak", Some(false)));
+        assert!(said.contains("tries to undo the key of gaussian(sigma=0.1)"), "{said}");
     }
 }

@@ -314,13 +314,19 @@ pub(crate) fn folder(name: &str, part: &str, terminal: Terminal) -> Result<Locat
     }
 }
 
+/// Says that the attack was trained on another embedder, if it was.
+pub(crate) fn misfit(attack: &Vec2Text, embedder: &Loaded) -> Option<&'static str> {
+    let is_other = attack.embedder_hash().is_some_and(|hash| hash != embedder.hash());
+    is_other.then_some("the attack was trained on a different embedder, so what it recovers says little")
+}
+
 /// Checks that the attack takes the embedder's vectors. Warns if it was trained on another embedder, because its
 /// results then say little.
 pub(crate) fn fit(attack: &Vec2Text, embedder: &Loaded) -> Result<(), CliError> {
     match (attack.dimension(), embedder.dimension()) {
         (takes, gives) if takes == gives => {
-            if attack.embedder_hash().is_some_and(|hash| hash != embedder.hash()) {
-                warn("warning: the attack was trained on a different embedder");
+            if let Some(caveat) = misfit(attack, embedder) {
+                warn(&format!("warning: {caveat}"));
             }
             Ok(())
         }

@@ -23,7 +23,7 @@ use super::rehearsal;
 use super::session::Session;
 use super::settings::{EvaluationSettings, Resolved};
 use super::terminal::{print, warn, warn_of};
-use crate::evaluate::{Corpus, Report, Row};
+use crate::evaluate::{Corpus, Report, Row, keys};
 use crate::{Embedder as _, Error, GaussianNoise, Key, Projection, Rerank, Rng, Role, Rotation, Stack};
 
 /// Find the cheapest setting of sealed re-ranking that stays within a limit and keeps the search.
@@ -262,11 +262,12 @@ impl Finder {
         failed.map_or(Ok(step), Err)
     }
 
-    /// The settings that were attacked.
+    /// The settings that were attacked. One whose key nobody attacks keeps no limit, because what it leaks is not known.
     fn tried(&self, rows: &[Row]) -> Vec<Tried> {
         let tried = |(stack, setting, candidates): &(String, Setting, usize)| {
             let rows: Vec<&Row> = rows.iter().filter(|row| row.defense == *stack).collect();
-            let keeps = !rows.is_empty() && self.limits.iter().all(|limit| limit.is_kept(&rows));
+            let decided = !rows.is_empty() && !keys::is_unattacked(&rows);
+            let keeps = decided && self.limits.iter().all(|limit| limit.is_kept(&rows));
             Tried { setting: *setting, candidates: *candidates, keeps }
         };
         self.measured.iter().map(tried).collect()

@@ -45,9 +45,10 @@ impl<E: Embedder> Evaluation<E> {
         all.chain(vectors).map(|(name, value)| (name, value.into())).collect()
     }
 
-    /// What a reader of the report should know about its embedder.
+    /// What a reader of the report should know about its embedder, and the caller's caveats.
     pub(super) fn warnings(&self, clean: &Clean) -> Vec<String> {
-        let mut warnings = self.embedder.caveats();
+        let mut warnings = self.caveats.clone();
+        warnings.extend(self.embedder.caveats());
         warnings.extend(self.surrogate.iter().flat_map(Embedder::caveats));
         let attacked = self.attacked();
         if self.attack.is_some() && self.normalizer.is_none() && attacked.normalizer().is_none() {

@@ -55,6 +55,18 @@ impl Store {
         Self { stored, attacked: attacked.len(), absent }
     }
 
+    /// Says that texts of another source stand for those that are not stored.
+    pub(super) fn warning(&self) -> Option<String> {
+        match self.absent {
+            Absent::Own(count) if count >= FEWEST => Some(format!(
+                "the corpus has too few documents to spare, so membership compares stored texts with {count} of the \
+                 attacker's own; if these are of another kind, `membership_tpr` and `membership_auc` measure the kind: \
+                 take a larger corpus"
+            )),
+            _ => None,
+        }
+    }
+
     /// Scores what an attacker can tell from `observed`, the restored vectors of the stored documents in their order.
     pub(super) fn scores(
         &self,

@@ -20,7 +20,7 @@ pub mod facts;
 mod given;
 mod guess;
 mod journal;
-mod keys;
+pub(crate) mod keys;
 mod linkage;
 mod membership;
 pub mod metrics;
@@ -150,6 +150,7 @@ pub struct Evaluation<E> {
     /// Replaces what the embedder says.
     normalizer: Option<Normalizer>,
     notes: Map<String, Value>,
+    caveats: Vec<String>,
     trec_runs: Option<PathBuf>,
     examples: usize,
     journal: Box<dyn Journal + Send>,
@@ -182,6 +183,7 @@ impl<E: Embedder> Evaluation<E> {
             metrics: metrics::built_in().to_vec(),
             normalizer: None,
             notes: Map::new(),
+            caveats: Vec::new(),
             trec_runs: None,
             examples: 0,
             journal: Box::new(journal::Nothing),
@@ -353,6 +355,12 @@ impl<E: Embedder> Evaluation<E> {
     /// named `embedder` replaces the name in the embedder's identity.
     pub fn note(mut self, name: &str, value: impl Into<Value>) -> Self {
         self.notes.insert(name.to_owned(), value.into());
+        self
+    }
+
+    /// Adds to the report's warnings what the evaluation cannot know.
+    pub fn caveat(mut self, text: impl Into<String>) -> Self {
+        self.caveats.push(text.into());
         self
     }
 

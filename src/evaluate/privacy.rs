@@ -125,6 +125,11 @@ impl<'a> Trials<'a> {
         Self { questions, ..self }
     }
 
+    /// Says what membership compares, if the attacker's texts are from another source than the corpus.
+    pub(super) fn membership_warning(&self) -> Option<String> {
+        self.store.warning()
+    }
+
     pub(super) fn questions(&self) -> Option<&Questions> {
         self.questions.as_ref()
     }

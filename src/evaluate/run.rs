@@ -339,7 +339,8 @@ fn attacked<E: Embedder>(
     signature.insert("adversaries".into(), adversaries.iter().map(ToString::to_string).collect());
     signature.insert("oracle_queries_undefended".into(), json!(undefended.oracle_queries));
     let unattacked = keys::unattacked(&rows).map(|key| key.to_string());
-    let warnings = norm_warning(clean, &queue.taken).into_iter().chain(unattacked).collect();
+    let foreign = evaluation.attacker_texts.as_ref().and_then(|_| trials.membership_warning());
+    let warnings = norm_warning(clean, &queue.taken).into_iter().chain(foreign).chain(unattacked).collect();
     let key_stolen = key_stolen(evaluation, &rows, &undefended, &conclusive)?;
     retrained_in_vain(&mut strengths, &mut rows, (&queue.taken, adversaries), (floor, seed), &mut trials)?;
     let [ceiling, floor] =

@@ -14,7 +14,7 @@ pub enum Threat {
     /// A thief of the store, who sees no queries: noise is only on documents. The same noise then costs less in
     /// retrieval.
     StolenStore,
-    /// The store's operator, who also sees queries: queries have noise too.
+    /// The store's operator, who also sees queries: these have at least as much noise as documents.
     Operator,
 }
 
@@ -23,13 +23,17 @@ impl Threat {
     /// then go through the same transform.
     pub fn of(stack: &Stack) -> Option<Self> {
         let spec = embosk_defenses::Defense::spec(stack);
-        let parts = || spec.parts().iter().filter(|part| is_noise(part));
-        let covers = |role| parts().any(|part| covers(part, role));
-        match (covers("documents"), covers("queries")) {
-            (true, false) => Some(Self::StolenStore),
-            (true, true) => Some(Self::Operator),
-            (false, _) => None,
+        let variance = |role| {
+            let parts = spec.parts().iter().filter(|part| covers(part, role));
+            parts.map(|part| sigma(part).powi(2)).sum::<f64>()
+        };
+        let (documents, queries) = (variance("documents"), variance("queries"));
+        if documents <= 0.0 {
+            return None;
         }
+        // sums in another order may differ in their last digits
+        let is_covered = queries >= documents * (1.0 - 1e-9);
+        Some(if is_covered { Self::Operator } else { Self::StolenStore })
     }
 }
 
@@ -43,13 +47,14 @@ impl fmt::Display for Threat {
     }
 }
 
-fn is_noise(part: &Part) -> bool {
-    let is_zero = |name| part.find(name).is_some_and(|value| value.text().parse() == Ok(0.0));
-    match part.name() {
-        "gaussian" => !is_zero("sigma"),
-        "dcpe" => !is_zero("beta"),
-        _ => false,
-    }
+/// How much noise a part adds, in units of its kind; 0 for no noise.
+fn sigma(part: &Part) -> f64 {
+    let name = match part.name() {
+        "gaussian" => "sigma",
+        "dcpe" => "beta",
+        _ => return 0.0,
+    };
+    part.find(name).and_then(|value| value.text().parse().ok()).unwrap_or(1.0)
 }
 
 fn covers(part: &Part, role: &str) -> bool {
@@ -71,5 +76,18 @@ mod tests {
         assert_eq!(of("gaussian(sigma=0.1, on=both)"), Some(Threat::Operator));
         let both = "gaussian(sigma=0.1, on=documents) | gaussian(sigma=0.1, on=queries)";
         assert_eq!(of(both), Some(Threat::Operator));
+    }
+
+    #[test]
+    fn a_trace_of_noise_on_queries_is_none_against_the_operator() {
+        let of = |documents: f64, queries: f64| {
+            let spec =
+                format!("gaussian(sigma={documents}, on=documents) | gaussian(sigma={queries}, on=queries)");
+            Threat::of(&spec.parse().unwrap())
+        };
+        assert_eq!(of(0.1, 0.001), Some(Threat::StolenStore));
+        assert_eq!(of(0.1, 0.2), Some(Threat::Operator));
+        let more = "gaussian(sigma=0.1) | gaussian(sigma=0.1, on=documents)";
+        assert_eq!(Threat::of(&more.parse().unwrap()), Some(Threat::StolenStore));
     }
 }

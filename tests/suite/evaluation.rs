@@ -82,6 +82,10 @@ fn what_an_embedder_cautions_of_is_among_the_warnings() {
     let evaluation = Evaluation::new(Cautious(Words::default())).corpus(corpus.clone()).samples(20).seed(5);
     let report = evaluation.attack(knowing(&corpus)).defense(Stack::new()).adversary(Naive).run().unwrap();
     assert!(report.warnings.contains(&"it is searched otherwise".to_owned()), "{:?}", report.warnings);
+    let told =
+        Evaluation::new(Cautious(Words::default())).corpus(corpus.clone()).samples(20).caveat("take care");
+    let report = told.attack(knowing(&corpus)).defense(Stack::new()).adversary(Naive).run().unwrap();
+    assert!(report.warnings.contains(&"take care".to_owned()), "{:?}", report.warnings);
 }
 
 #[test]

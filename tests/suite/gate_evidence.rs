@@ -229,6 +229,31 @@ fn attacked(metric: &str, best: f64, chance: f64, hits: usize) -> Report {
     report_of(&row, &undefended)
 }
 
+/// That facts are guessed says nothing of an attack that writes texts.
+#[test]
+fn a_stated_canary_of_guesses_does_not_vouch_for_limits_on_texts() {
+    let texts = json!({"guess": vec![1.0; 200], "bleu": vec![0.0; 200], "exact_match": vec![0.0; 200]});
+    let unrelated = json!({"guess": vec![1.0 / 64.0; 200], "bleu": vec![0.0; 200]});
+    let row = json!({
+        "defense": "stack", "adversary": "naive", "n": 200, "map": null, "oracle_queries": null,
+        "texts": {"guess": vec![0.0; 200], "bleu": vec![0.0; 200], "exact_match": vec![0.0; 200]},
+        "unrelated": unrelated
+    });
+    let undefended = json!({"oracle_queries": null, "texts": texts, "unrelated": unrelated, "queries": {}});
+    let report = report_of(&row, &undefended);
+    let check = |budget: Budget| report.check(&budget.canary("guess", 0.9)).unwrap();
+    let guesses = check(Budget::new().limit("guess", 0.1));
+    assert!(guesses.passed(), "{guesses}");
+    let both = check(Budget::new().limit("guess", 0.1).limit("exact_match", 0.1));
+    assert_eq!(both.outcome, Outcome::Inconclusive, "{both}");
+    let outcome = |name: &str| {
+        let mut of = both.findings.iter().filter(|finding| finding.kind != FindingKind::Canary);
+        of.find(|finding| finding.metric == name).map(|finding| finding.outcome)
+    };
+    assert_eq!(outcome("guess"), Some(Outcome::Pass), "{both}");
+    assert_eq!(outcome("exact_match"), Some(Outcome::Inconclusive), "{both}");
+}
+
 /// The numbers of hits are from binomial tails for `guess`, and for leaks from four million draws in numpy of Beta(k,
 /// n - k) + Exponential / Gamma(n): two on either side of each bound.
 #[test]

@@ -274,7 +274,11 @@ fn what_is_told_of_the_store() {
     let own: Vec<String> = generate(Split::Train, 9).take(150).map(|record| record.text).collect();
     let run = |evaluation: Evaluation<Words>| evaluation.run().unwrap();
     let with_own = evaluation(WHOLE, &corpus).attacker_texts("theirs", own).adversary(Informed(150));
-    assert_eq!(value(&run(with_own).rows[0], "membership_tpr"), 1.0);
+    let with_own = run(with_own);
+    assert_eq!(value(&with_own.rows[0], "membership_tpr"), 1.0);
+    let is_told = |warning: &String| warning.contains("150 of the attacker's own");
+    assert!(with_own.warnings.iter().any(is_told), "{:?}", with_own.warnings);
+    assert!(!report.warnings.iter().any(is_told), "{:?}", report.warnings);
     let alone = run(evaluation(WHOLE, &corpus).adversary(Naive));
     assert!(
         alone.rows[0].score("membership_tpr").is_none() && alone.rows[0].score("membership_auc").is_none()

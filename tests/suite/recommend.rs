@@ -31,6 +31,9 @@ fn a_collection_leads_to_a_defense_and_to_commands_that_run() {
     let spec = said.lines().find_map(|line| line.strip_prefix("recommended: ")).unwrap();
     assert!(spec.contains("gaussian(sigma=") && spec.contains("| rerank(candidates="), "{said}");
     assert!(said.lines().any(|line| line.starts_with("  + ") && line.contains(spec)), "{said}");
+    // nobody attacks the key of a rotation here
+    let mut kept = said.lines().filter(|line| line.starts_with("  + "));
+    assert!(!kept.any(|line| line.contains("rotation(")), "{said}");
     for head in ["threat:      ", "search:      nDCG@10 ", "costs:       ", "leaks:       "] {
         assert!(said.lines().any(|line| line.starts_with(head)), "{said} has no {head}");
     }

@@ -22,8 +22,8 @@ const EXPANDED: usize = 4;
 const PATIENCE: usize = 8;
 /// A hypothesis whose likeness is this is the text, but for rounding.
 const SOLVED: f32 = 0.9995;
-/// A row stops where after so many queries no text is as near as this: the vector is not in the oracle's space, or
-/// it is noise for the most part.
+/// A row stops where after so many queries no text has come this part of the way to what a true text reaches: the vector
+/// is not in the oracle's space.
 const FAIR_TRIAL: usize = 300;
 const HOPELESS: f32 = 0.45;
 /// The best single edits of a hypothesis that are combined.
@@ -140,7 +140,7 @@ impl<'a> Row<'a> {
     /// Whether there is something left to find, a chance to find it, and the queries for it.
     fn may_ask(&self) -> bool {
         let best = self.best.as_ref().map_or(f32::MIN, |best| best.likeness);
-        let hopeless = self.queries >= FAIR_TRIAL && best < HOPELESS;
+        let hopeless = self.queries >= FAIR_TRIAL && best < HOPELESS * self.limit;
         self.left() > 0 && best < self.limit && !hopeless
     }
 
@@ -367,5 +367,34 @@ impl Noise {
             return Self::none();
         }
         Self { limit: likeness, variance: 2.0 * (1.0 - likeness) / dim as f32 }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_row_is_hopeless_by_what_a_true_text_reaches() {
+        let vector = Array1::from_elem(64, 0.125);
+        let goes_on = |noise: &Noise, likeness: f32, queries: usize| {
+            let mut row = Row::new(vector.view(), (vector.view(), vector.view()), 9.0, (1500, 0), noise);
+            row.queries = queries;
+            row.best = Some(Hypothesis {
+                units: vec![1],
+                vector: vector.clone(),
+                likeness,
+                fluency: 0.0,
+                score: likeness,
+                expanded: false,
+                refined: false,
+                gains: Vec::new(),
+            });
+            row.may_ask()
+        };
+        let noisy = Noise::of_cosine(0.4, 64);
+        assert!(goes_on(&noisy, 0.3, FAIR_TRIAL) && !goes_on(&noisy, 0.1, FAIR_TRIAL));
+        assert!(goes_on(&noisy, 0.1, FAIR_TRIAL - 1));
+        assert!(goes_on(&Noise::none(), 0.5, FAIR_TRIAL) && !goes_on(&Noise::none(), 0.3, FAIR_TRIAL));
     }
 }

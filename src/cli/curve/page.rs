@@ -11,6 +11,7 @@ use super::points::{Curve, KEPT, MeasuredStack};
 use super::{summary, svg};
 use crate::cli::chart::{self, Figure, Size, escape};
 use crate::cli::table;
+use crate::evaluate::keys;
 use crate::evaluate::metrics::{Shown, Unit};
 use crate::evaluate::statistics::Score;
 use crate::evaluate::{AttackStrength, DistinctRow, Metric, Row};
@@ -76,6 +77,9 @@ fn verdict(curve: &Curve<'_>) -> String {
     for warning in curve.report.strengths.iter().filter_map(AttackStrength::warning) {
         let _ = writeln!(text, "<p class=\"warning\"><b>Weak evidence:</b> {}.</p>", escape(&warning));
     }
+    for warning in &curve.report.warnings {
+        let _ = writeln!(text, "<p class=\"warning\">{}.</p>", escape(warning));
+    }
     if let Some(sentence) = curve.unadaptive() {
         let _ = writeln!(text, "<p class=\"warning\">{}</p>", escape(sentence));
     }
@@ -101,7 +105,12 @@ fn conclusion(curve: &Curve<'_>) -> Option<String> {
     let is_searched = curve.undefended_ndcg().is_some();
     let of_most = format!("at least {:.0} % of nDCG@10", 100.0 * KEPT);
     let Some(best) = curve.best() else {
-        return is_searched.then(|| format!("No defense here keeps {of_most}."));
+        let decided = if keys::unattacked(&curve.report.rows).next().is_some() {
+            "No defense whose key, if it has one, is attacked"
+        } else {
+            "No defense here"
+        };
+        return is_searched.then(|| format!("{decided} keeps {of_most}."));
     };
     let of = if is_searched {
         format!("Of the defenses that keep {of_most}")

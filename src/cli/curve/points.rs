@@ -7,6 +7,7 @@ use crate::cli::limit::Limit;
 use crate::cli::table;
 use crate::defenses::Spec;
 use crate::defenses::spec::{Kind, Part};
+use crate::evaluate::keys;
 use crate::evaluate::statistics::Score;
 use crate::evaluate::{Metric, Report, Row, Sweep, Threat};
 
@@ -145,13 +146,13 @@ impl<'a> Curve<'a> {
     }
 
     /// The stack on which the conclusion rests: of those that keep most of retrieval, or of all if there is none, the
-    /// one that leaks the least.
+    /// one that leaks the least. A stack whose key nobody attacks is left out, because its leak says nothing.
     pub(super) fn best(&self) -> Option<&MeasuredStack<'a>> {
         let recovered = |stack: &MeasuredStack<'_>| self.recovered(stack.worst).map(|score| score.value);
         let is_searched = self.undefended_ndcg().is_some();
         let keeps = |stack: &&MeasuredStack<'_>| {
             let kept = self.kept(stack.worst).is_some_and(|kept| kept.value >= KEPT);
-            stack.defense != "none" && (kept || !is_searched)
+            stack.defense != "none" && !keys::is_unattacked(&stack.rows) && (kept || !is_searched)
         };
         let kept = self.stacks.iter().filter(keeps).filter(|stack| recovered(stack).is_some());
         kept.min_by(|a, b| recovered(a).partial_cmp(&recovered(b)).unwrap_or(Ordering::Equal))
@@ -182,8 +183,8 @@ impl<'a> Curve<'a> {
         match (has(Threat::StolenStore), has(Threat::Operator)) {
             (false, false) => None,
             (true, false) => Some(
-                "Noise is on documents alone, which is meant for a stolen store: the store's operator also sees clean \
-                 queries.",
+                "Queries have less noise than documents, or none. This is meant for a stolen store; the store's operator \
+                 also sees the queries.",
             ),
             (false, true) => Some(
                 "Noise is on documents and queries, which is meant for the store's operator, who sees both. If you only \

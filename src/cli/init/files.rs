@@ -64,7 +64,7 @@ impl Plan {
         };
         let threat = match self.threat {
             Some(Threat::StolenStore) => {
-                "# Against a stolen store: noise is on documents alone, and the store's operator sees clean queries.\n"
+                "# Against a stolen store: queries, which the store's operator sees too, have less noise than documents, or none.\n"
             }
             Some(Threat::Operator) => {
                 "# Against the store's operator, who sees documents and queries: noise is on both.\n"

@@ -12,7 +12,7 @@ use crate::cli::table::long;
 use crate::cli::words::{command, quoted, with_option, without_option};
 use crate::evaluate::metrics::Direction;
 use crate::evaluate::statistics::Score;
-use crate::evaluate::{Metric, Report, Row};
+use crate::evaluate::{Metric, Report, Row, keys};
 
 /// The metric of retrieval that is kept.
 const NDCG: &str = "ndcg_at_10";
@@ -81,6 +81,7 @@ impl Found<'_> {
             "recommended": self.best.map(|best| self.spec(best)),
             "rows": self.best.map(|best| self.rows(best.setting)),
             "undefended_ndcg_at_10": self.undefended(),
+            "warnings": self.report.warnings,
             "key_stolen": self.report.key_stolen.first(),
             "next": self.best.map(|best| self.commands(best)),
             "tried": tried,
@@ -99,10 +100,11 @@ impl Found<'_> {
             });
             let _ = writeln!(
                 text,
-                "  {} {}: {}",
+                "  {} {}: {}{}",
                 if tried.keeps { "+" } else { "-" },
                 self.spec(tried),
-                worst.collect::<Vec<_>>().join(", ")
+                worst.collect::<Vec<_>>().join(", "),
+                if keys::is_unattacked(&rows) { "; not decided, as nobody attacks its key" } else { "" }
             );
         }
         text

@@ -176,6 +176,7 @@ impl EvaluationSettings {
             return Ok(evaluation.note("attack_name", models::GUIDED).attack(attack));
         };
         let trained = search.apply(trained);
+        let evaluation = models::misfit(&trained, attacked).into_iter().fold(evaluation, Prepared::caveat);
         let evaluation = evaluation
             .note("attack_name", title(trained_name))
             .note("attack_sha256", trained.hash())

@@ -51,10 +51,10 @@ pub(super) fn notes(report: &Report, shown: Signature, has_intervals: bool) -> S
     text
 }
 
-/// The threat that noise only on documents is meant for, if there is any.
+/// The threat that less noise on queries than on documents is meant for, if there is any.
 fn threats(report: &Report) -> &'static str {
     if report.rows.iter().any(|row| row.threat == Some(Threat::StolenStore)) {
-        "Noise on documents alone is meant for a stolen store; the store's operator also sees clean queries.\n"
+        "Less noise on queries than on documents is meant for a stolen store; its operator sees queries too.\n"
     } else {
         ""
     }

@@ -33,8 +33,30 @@ impl Canaries {
         if budget.canary.is_empty() {
             Ok(Self::of_leaks(report, limited, is_compared, seed))
         } else {
-            Self::stated(report, budget, seed)
+            let stated = Self::stated(report, budget, seed)?;
+            let reads =
+                |name: &str| by_limit(&report.metrics, name).map(|metric| reads_outputs(report, metric));
+            let names = budget.canary.iter().map(|(name, _)| reads(name));
+            let reads_any = names.collect::<Result<Vec<_>, Error>>()?.contains(&true);
+            Ok(if reads_any { stated } else { stated.and_of_outputs(report, (limited, is_compared), seed) })
         }
+    }
+
+    /// Stated canaries that read nothing of what the attack writes do not vouch for limits that do: these are doubted as
+    /// by default.
+    fn and_of_outputs(
+        mut self,
+        report: &Report,
+        (limited, is_compared): (&[&Metric], bool),
+        seed: u64,
+    ) -> Self {
+        let limited: Vec<&Metric> =
+            limited.iter().copied().filter(|metric| reads_outputs(report, metric)).collect();
+        let Self { findings, reason, doubted } = Self::of_leaks(report, &limited, is_compared, seed);
+        self.findings.extend(findings);
+        self.reason = self.reason.or(reason);
+        self.doubted = self.doubted.and(doubted);
+        self
     }
 
     /// Whether a limit on this metric is kept from passing.
@@ -103,6 +125,12 @@ impl Canaries {
         asked.retain(|strength| !strength.is_conclusive());
         Self { findings, reason: sentence(&asked), doubted }
     }
+}
+
+/// Whether a metric, or what it is the leak of, reads what the attack wrote.
+fn reads_outputs(report: &Report, metric: &Metric) -> bool {
+    let base = metric.leaking().and_then(|base| find(&report.metrics, base));
+    base.unwrap_or(metric).reads_outputs()
 }
 
 /// The strengths of a report that does not state them.

@@ -245,3 +245,24 @@ fn names_at_the_ends_of_lines_are_below_one_another() {
     let lowest = labels.last().expect("labels").0;
     assert!(lowest < figures[1].height, "{lowest} is within the figure");
 }
+
+/// Nobody attacks the key of the stack that leaks the least.
+#[test]
+fn a_key_that_nobody_attacks_is_no_best_and_is_warned_of() {
+    let rotation = "rotation(key=fingerprint:84375e6e, kind=hadamard)";
+    let rows = [
+        ("none", "naive", [1.0; 3], Some(0.8)),
+        (rotation, "naive", [0.0; 3], Some(0.8)),
+        (NOISE, "naive", [0.3; 3], Some(0.8)),
+    ];
+    let mut report = report_of(&rows, &["leak"]);
+    let best =
+        |report: &Report| Curve::new(report, &[], None, None).best().map(|stack| stack.defense.to_owned());
+    report.rows[1].key_attacked = Some(true);
+    assert_eq!(best(&report).as_deref(), Some(rotation));
+    report.rows[1].key_attacked = Some(false);
+    assert_eq!(best(&report).as_deref(), Some(NOISE));
+    report.warnings.push("nobody attacks <this> key".into());
+    let page = page(&Curve::new(&report, &[], None, None), "embosk curve");
+    assert!(page.contains("<p class=\"warning\">nobody attacks &lt;this&gt; key.</p>"), "{page}");
+}
