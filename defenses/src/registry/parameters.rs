@@ -1,7 +1,7 @@
 //! What a defense is built from.
 
 use std::borrow::Cow;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::str::FromStr;
 
 use crate::spec::{Kind, Part, Value};
@@ -87,13 +87,15 @@ impl<'a> Parameters<'a> {
     /// [`Key::from_file`].
     pub fn key(&self, name: &str) -> Result<Key, Error> {
         let value = self.require(name)?;
+        if let Some(path) = value.path()? {
+            return Key::from_file(path);
+        }
         match value.kind() {
             Kind::Env("") => Err(value.error("`env:` is followed by no name of a variable")),
             Kind::Env(variable) => match self.keys.iter().find(|(name, _)| name == variable) {
                 Some((_, key)) => Ok(key.clone()),
                 None => Key::from_env(variable),
             },
-            Kind::File(path) => Key::from_file(located(value, path, std::env::home_dir)?),
             Kind::Fingerprint(_) => Err(value.error(
                 "a fingerprint names a key but does not hold it: give the key as `env:NAME` or `file:PATH`",
             )),
@@ -109,11 +111,10 @@ impl<'a> Parameters<'a> {
     pub fn fit_file(&self, name: &str) -> Result<Option<Cow<'a, Path>>, Error> {
         let Some(value) = self.find(name) else { return Ok(None) };
         match value.kind() {
-            Kind::File(path) => located(value, path, std::env::home_dir).map(Some),
             Kind::Fit(_) => {
                 Err(value.error("this names a fit but does not hold it: give its file as `file:PATH`"))
             }
-            _ => Ok(None),
+            _ => value.path(),
         }
     }
 
@@ -126,67 +127,10 @@ impl<'a> Parameters<'a> {
     }
 }
 
-/// The path that a value names. `~/` is the user's `home`, as in a shell; a variable is the shell's to put in.
-fn located<'a>(
-    value: &Value,
-    path: &'a str,
-    home: impl FnOnce() -> Option<PathBuf>,
-) -> Result<Cow<'a, Path>, Error> {
-    if let Some(rest) = path.strip_prefix("~/")
-        && let Some(home) = home().filter(|home| !home.as_os_str().is_empty())
-    {
-        return Ok(Cow::Owned(home.join(rest)));
-    }
-    if path.is_empty() {
-        return Err(value.error("`file:` is followed by no path"));
-    }
-    if path.starts_with('$') && !Path::new(path).exists() {
-        return Err(value.error(
-            "a variable in a path is not looked up here: write the spec in double quotes, so that the shell puts it in, or \
-             name the path",
-        ));
-    }
-    Ok(Cow::Borrowed(Path::new(path)))
-}
-
 /// "a, b or c".
 fn listed(words: &[&str]) -> String {
     match words {
         [first @ .., last] if !first.is_empty() => format!("{} or {last}", first.join(", ")),
         _ => words.concat(),
-    }
-}
-
-#[cfg(test)]
-#[allow(clippy::unwrap_used)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_path_may_begin_at_home_and_holds_no_variable() {
-        for (path, home, expected) in [
-            ("key", Some("/home/me"), Some("key")),
-            ("/etc/key", Some("/home/me"), Some("/etc/key")),
-            ("~/a/key", Some("/home/me"), Some("/home/me/a/key")),
-            // without a home, as it stands
-            ("~/key", None, Some("~/key")),
-            ("~/key", Some(""), Some("~/key")),
-            // another user's home is the shell's to find
-            ("~you/key", Some("/home/me"), Some("~you/key")),
-            ("a~/key", Some("/home/me"), Some("a~/key")),
-            ("", Some("/home/me"), None),
-            ("$HOME/key", Some("/home/me"), None),
-            ("${HOME}/key", Some("/home/me"), None),
-            ("a/$HOME", Some("/home/me"), Some("a/$HOME")),
-        ] {
-            let found = located(&Value::file(path), path, || home.map(PathBuf::from));
-            assert_eq!(found.as_deref().ok(), expected.map(Path::new), "{path} {home:?}");
-        }
-    }
-
-    #[test]
-    fn a_variable_is_named_without_its_path() {
-        let message = located(&Value::file("$SECRET/key"), "$SECRET/key", || None).unwrap_err().to_string();
-        assert!(message.contains("double quotes") && !message.contains("SECRET"), "{message}");
     }
 }

@@ -1,6 +1,8 @@
 //! The values of parameters.
 
+use std::borrow::Cow;
 use std::fmt;
+use std::path::{Path, PathBuf};
 
 use super::error_at;
 use crate::{Error, Key};
@@ -81,6 +83,38 @@ impl Value {
         } else {
             text.parse().map_or(Kind::Word(text), Kind::Number)
         }
+    }
+
+    /// Returns the path if the value names a file. `~/` is the user's home, as in a shell; a variable is the shell's to
+    /// put in.
+    ///
+    /// # Errors
+    /// [`Error::Spec`] for an empty path, and for a variable.
+    pub fn path(&self) -> Result<Option<Cow<'_, Path>>, Error> {
+        let Kind::File(path) = self.kind() else { return Ok(None) };
+        self.located(path, std::env::home_dir).map(Some)
+    }
+
+    fn located<'a>(
+        &self,
+        path: &'a str,
+        home: impl FnOnce() -> Option<PathBuf>,
+    ) -> Result<Cow<'a, Path>, Error> {
+        if let Some(rest) = path.strip_prefix("~/")
+            && let Some(home) = home().filter(|home| !home.as_os_str().is_empty())
+        {
+            return Ok(Cow::Owned(home.join(rest)));
+        }
+        if path.is_empty() {
+            return Err(self.error("`file:` is followed by no path"));
+        }
+        if path.starts_with('$') && !Path::new(path).exists() {
+            return Err(self.error(
+                "a variable in a path is not looked up here: write the spec in double quotes, so that the shell puts it in, or \
+                 name the path",
+            ));
+        }
+        Ok(Cow::Borrowed(Path::new(path)))
     }
 
     /// Returns the text as it was written, without quotes.
@@ -183,5 +217,39 @@ impl fmt::Debug for Value {
             Some(shown) => f.write_str(shown),
             None => fmt::Display::fmt(self, f),
         }
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_path_may_begin_at_home_and_holds_no_variable() {
+        for (path, home, expected) in [
+            ("key", Some("/home/me"), Some("key")),
+            ("/etc/key", Some("/home/me"), Some("/etc/key")),
+            ("~/a/key", Some("/home/me"), Some("/home/me/a/key")),
+            // without a home, as it stands
+            ("~/key", None, Some("~/key")),
+            ("~/key", Some(""), Some("~/key")),
+            // another user's home is the shell's to find
+            ("~you/key", Some("/home/me"), Some("~you/key")),
+            ("a~/key", Some("/home/me"), Some("a~/key")),
+            ("", Some("/home/me"), None),
+            ("$HOME/key", Some("/home/me"), None),
+            ("${HOME}/key", Some("/home/me"), None),
+            ("a/$HOME", Some("/home/me"), Some("a/$HOME")),
+        ] {
+            let found = Value::file(path).located(path, || home.map(PathBuf::from));
+            assert_eq!(found.as_deref().ok(), expected.map(Path::new), "{path} {home:?}");
+        }
+    }
+
+    #[test]
+    fn a_variable_is_named_without_its_path() {
+        let message = Value::file("$SECRET/key").located("$SECRET/key", || None).unwrap_err().to_string();
+        assert!(message.contains("double quotes") && !message.contains("SECRET"), "{message}");
     }
 }

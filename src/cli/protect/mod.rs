@@ -17,7 +17,6 @@ use super::files;
 use super::session::Session;
 use super::tables::{CodesKind, Table, is_standard, paths_beside};
 use crate::defenses::OtherNorms;
-use crate::defenses::spec::{Kind, Value};
 use crate::partial::folder_of;
 
 /// Protect a file of vectors with a defense: a .npy matrix, or a column of a table (.parquet, .arrow, .jsonl).
@@ -146,7 +145,8 @@ pub(super) fn keep_files_of<'a>(
     session: &Session,
 ) -> Result<(), CliError> {
     let spec = session.names.defenses.spec(defense)?;
-    let named: Vec<PathBuf> = spec.values().filter_map(file_of).collect();
+    // a path that cannot be read is refused when the defense is built
+    let named: Vec<_> = spec.values().filter_map(|value| value.path().ok().flatten()).collect();
     for file in written {
         if named.iter().any(|named| same_file(named, file)) {
             let why = "a key or a fit that the defense names would be overwritten; name another file";
@@ -154,13 +154,6 @@ pub(super) fn keep_files_of<'a>(
         }
     }
     Ok(())
-}
-
-/// The path that a value of a spec names; `~/` is the user's home.
-fn file_of(value: &Value) -> Option<PathBuf> {
-    let Kind::File(path) = value.kind() else { return None };
-    let at_home = |rest: &str| std::env::home_dir().map(|home| home.join(rest));
-    Some(path.strip_prefix("~/").and_then(at_home).unwrap_or_else(|| path.into()))
 }
 
 /// Whether two paths lead to one file, which need not exist yet.
